@@ -1,0 +1,8 @@
+//! What the processes of the gateway say to each other ([`ipc`], carried by [`link`]) and what the network says ([`wire`]).
+//!
+//! *Trusts* nothing: every decoder here takes bytes from a stranger or from a process that may have been taken over.
+//! *Promises*: decoders never panic and never allocate more than the size limit of their format.
+
+pub mod address;
+pub mod pem;
+pub mod wire;
