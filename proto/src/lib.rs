@@ -4,5 +4,9 @@
 //! *Promises*: decoders never panic and never allocate more than the size limit of their format.
 
 pub mod address;
+pub mod counter;
+pub mod ipc;
+pub mod link;
+pub mod log;
 pub mod pem;
 pub mod wire;

@@ -1,0 +1,178 @@
+//! Control link `gatewayd` ↔ each worker: birth, new link ends, orderly end.
+//!
+//! *A worker trusts gatewayd* with everything: it was started by it. *gatewayd trusts a worker* with nothing but its own
+//! life: it reads small reports of a fixed form and never passes a worker's text on without cleaning it. Each message is
+//! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
+//!
+//! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same
+//! order as `DrainWorker`, at once. A worker reports `WorkerReady` once, `LinkViolated` whenever a peer broke a rule.
+
+use std::time::Duration;
+
+use bincode::{Decode, Encode};
+
+use crate::ipc::Role;
+
+/// What a descriptor that travels with a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Grant {
+    /// A listening TCP socket for mix nodes.
+    MixListener,
+    /// A listening TCP socket for clients.
+    ClientListener,
+    /// The PEM file of the X25519 Sphinx private key, opened for reading.
+    SphinxKey,
+    /// The PEM file of the Ed25519 identity private key, opened for reading.
+    IdentityKey,
+    /// The directory of the client ledger.
+    LedgerDirectory,
+    /// The directory of the inboxes.
+    InboxDirectory,
+    /// One end of the link to that worker.
+    Link(Role),
+}
+
+/// From `gatewayd`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum WorkerOrder {
+    /// The first message; the descriptors come in the order of `grants`.
+    StartWorker(Start),
+    /// A peer was started anew; one descriptor comes along: this worker's end of the new link.
+    ReplaceLink {
+        /// The peer at the other end.
+        peer: Role,
+    },
+    /// Finish what is in flight and exit.
+    DrainWorker,
+}
+
+/// Everything a worker is told at birth.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Start {
+    /// What each of the descriptors is.
+    pub grants: Vec<Grant>,
+    /// Log filter, in the syntax of `RUST_LOG`.
+    pub log_filter: String,
+    /// How many threads to run on. Told, because looking it up would read files the jail closes.
+    pub threads: u16,
+    /// Process number of `gatewayd`, to notice a death that came before the watch on it.
+    pub supervisor: u32,
+    /// Open descriptors at the most.
+    pub open_files: u64,
+    /// The worker's own slice of the configuration.
+    pub config: WorkerConfig,
+}
+
+/// A worker's slice of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum WorkerConfig {
+    /// For `mix-ingress`.
+    MixIngress(IngressConfig),
+    /// For `mix-egress`.
+    MixEgress(EgressConfig),
+    /// For `client-edge`.
+    ClientEdge(EdgeConfig),
+    /// For `store`.
+    Store(StoreConfig),
+}
+
+/// What `mix-ingress` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct IngressConfig {
+    /// A frame that has begun must end within this time.
+    pub half_frame: Duration,
+    /// Connections at the most; further ones are closed at once and counted.
+    pub max_connections: u32,
+}
+
+/// What `mix-egress` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EgressConfig {
+    /// Time limit of one attempt to connect.
+    pub connect_timeout: Duration,
+    /// Wait after the first failed attempt; doubles each time.
+    pub initial_backoff: Duration,
+    /// Longest wait between attempts.
+    pub maximum_backoff: Duration,
+    /// Packets that wait for one next hop at the most.
+    pub queue_packets: u32,
+    /// Whether next hops in private and loopback networks are allowed.
+    pub allow_private: bool,
+    /// Next hops known at once, at the most.
+    pub max_next_hops: u32,
+}
+
+/// What `client-edge` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EdgeConfig {
+    /// Time limit of the websocket upgrade.
+    pub websocket_upgrade: Duration,
+    /// Time limit of each message before authentication.
+    pub first_request: Duration,
+    /// Time limit of the second handshake message.
+    pub handshake_message: Duration,
+    /// A client that has not answered a barrier for this long is disconnected.
+    pub receipt_timeout: Duration,
+    /// Connections at the most; further ones are closed at once and counted.
+    pub max_connections: u32,
+}
+
+/// What `store` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct StoreConfig {
+    /// Pushed mail that is not proved received by then is written to disk.
+    pub spill_after: Duration,
+    /// Messages in one inbox at the most.
+    pub inbox_messages: u64,
+    /// Bytes of messages in one inbox at the most.
+    pub inbox_bytes: u64,
+}
+
+/// From a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum WorkerReport {
+    /// Jailed and at work.
+    WorkerReady,
+    /// Could not start; the text says what happened and what to do.
+    StartFailed {
+        /// For the operator.
+        what: String,
+    },
+    /// A peer broke a rule and its link was dropped: replace the peer.
+    LinkViolated {
+        /// Who.
+        peer: Role,
+        /// Which rule.
+        rule: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::codec::golden::pin;
+
+    #[test]
+    fn bytes_are_pinned() {
+        pin(WorkerOrder::DrainWorker, "02");
+        pin(WorkerOrder::ReplaceLink { peer: Role::Store }, "0103");
+        pin(
+            WorkerOrder::StartWorker(Start {
+                grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],
+                log_filter: "info".into(),
+                threads: 2,
+                supervisor: 7,
+                open_files: 1024,
+                config: WorkerConfig::Store(StoreConfig {
+                    spill_after: Duration::from_millis(250),
+                    inbox_messages: 5,
+                    inbox_bytes: 6,
+                }),
+            }),
+            "000202060104696e666f0207fb00040300fc80b2e60e0506",
+        );
+        pin(WorkerReport::WorkerReady, "00");
+        pin(WorkerReport::StartFailed { what: "x".into() }, "010178");
+        pin(WorkerReport::LinkViolated { peer: Role::ClientEdge, rule: "r".into() }, "02020172");
+    }
+}

@@ -1,0 +1,248 @@
+//! Link `store` ↔ `client-edge`: sessions, mail and receipts.
+//!
+//! *store trusts client-edge* only with the clients that are attached: it may drop or falsely confirm *their* pushed mail.
+//! It cannot attach a session without the client's proof, which `store` checks itself, nor confirm what was not pushed
+//! in that session. *client-edge trusts store* to name one session key at a time.
+//!
+//! What may be asked depends on the phase of the session, as one table ([`Phase::admits`]):
+//!
+//! | request | fresh | handshaking | deciding | attached | detached |
+//! |---|---|---|---|---|---|
+//! | `BeginHandshake` | yes | violation | violation | violation | ignored |
+//! | `FinishHandshake`, `AbandonHandshake` | violation | yes | violation | violation | ignored |
+//! | `AuthenticateClient` | yes | violation | violation | violation | ignored |
+//! | `ConfirmReceipt`, `AnswerProbe` | violation | violation | violation | yes | ignored |
+//! | `CloseSession` | yes | yes | yes | yes | yes |
+//!
+//! *Ignored* is for what may have crossed `EndSession` on its way. A session is born by its first request and lives, in
+//! phase *detached* if need be, until `CloseSession`; its number is never used again.
+
+use bincode::{Decode, Encode};
+
+use crate::{
+    ipc::Opaque,
+    link::Window,
+    wire::client::{key::CtrHmacKey, token::AuthenticationToken},
+};
+
+/// How much may be pushed to one session and not yet be proved received. What does not fit waits on disk, so one slow
+/// client never holds up another, nor the mixnet.
+pub const SESSION_CREDIT: Window = Window { messages: 1_024, bytes: 1024 * 1024 };
+
+/// Names one connection of one `client-edge`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct SessionId(pub u64);
+
+/// Position of a message in its inbox. Counts up; never used twice while a message of the inbox exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Sequence(pub u64);
+
+/// The key that the gateway shares with one client, by the kind of its protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SessionKey {
+    /// Protocol of 2021, and versions 1 and 2: AES-128-CTR and HMAC-BLAKE3.
+    CtrHmac(CtrHmacKey),
+}
+
+/// From `client-edge`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum EdgeToStore {
+    /// The client's first handshake message, unread.
+    BeginHandshake {
+        /// Which connection.
+        session: SessionId,
+        /// The bytes the client sent.
+        init: Vec<u8>,
+    },
+    /// The client's second handshake message, unread.
+    FinishHandshake {
+        /// Which connection.
+        session: SessionId,
+        /// The bytes the client sent.
+        material: Vec<u8>,
+    },
+    /// The client gave up or took too long.
+    AbandonHandshake {
+        /// Which connection.
+        session: SessionId,
+    },
+    /// The client says who it is, with a proof that `store` checks.
+    AuthenticateClient {
+        /// Which connection.
+        session: SessionId,
+        /// The proof.
+        token: AuthenticationToken,
+    },
+    /// The client has proved that it read everything pushed up to and including this message.
+    ConfirmReceipt {
+        /// Which connection.
+        session: SessionId,
+        /// The last message proved.
+        up_to: Sequence,
+    },
+    /// Answer to `ProbeSession`.
+    AnswerProbe {
+        /// Which connection.
+        session: SessionId,
+        /// Whether the client answered in time.
+        alive: bool,
+    },
+    /// The connection is gone.
+    CloseSession {
+        /// Which connection.
+        session: SessionId,
+    },
+}
+
+/// From `store`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum StoreToEdge {
+    /// The gateway's handshake message for the client.
+    ReplyHandshake {
+        /// Which connection.
+        session: SessionId,
+        /// The bytes to send.
+        payload: Vec<u8>,
+    },
+    /// The registration failed; the session is fresh again.
+    RefuseHandshake {
+        /// Which connection.
+        session: SessionId,
+        /// Why.
+        reason: HandshakeRefusal,
+    },
+    /// The authentication failed; the session is fresh again.
+    RefuseAuthentication {
+        /// Which connection.
+        session: SessionId,
+        /// Why.
+        reason: AuthenticationRefusal,
+    },
+    /// Registered or authenticated; after a registration the ledger entry is durable.
+    AttachSession {
+        /// Which connection.
+        session: SessionId,
+        /// The key of this one client.
+        key: SessionKey,
+    },
+    /// Mail for the client, oldest first.
+    PushMessage {
+        /// Which connection.
+        session: SessionId,
+        /// Position in the inbox, strictly growing within a session.
+        sequence: Sequence,
+        /// What the client is to get.
+        message: Opaque,
+    },
+    /// Find out within half a second whether the client still answers: another connection claims to be it.
+    ProbeSession {
+        /// Which connection.
+        session: SessionId,
+    },
+    /// Close the connection; the session is detached.
+    EndSession {
+        /// Which connection.
+        session: SessionId,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// Why a registration was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum HandshakeRefusal {
+    /// The first message does not begin with an Ed25519 public key.
+    NoIdentity,
+    /// The first message has a length that no protocol knows.
+    MalformedInit,
+    /// The second message has a length other than the expected one.
+    MaterialLength {
+        /// Bytes received.
+        got: u32,
+        /// Bytes expected.
+        expected: u32,
+    },
+    /// The client's signature does not verify.
+    InvalidSignature,
+    /// The client is connected elsewhere, and that connection is alive.
+    AlreadyConnected,
+    /// The ledger could not be written.
+    StorageFailed,
+}
+
+/// Why an authentication was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum AuthenticationRefusal {
+    /// Nobody is registered under the address, or the proof was made with another key, or has been used before. Which
+    /// of them is not told to the client.
+    NotProven,
+    /// The client is connected elsewhere, and that connection is alive.
+    AlreadyConnected,
+    /// The login could not be written down.
+    StorageFailed,
+}
+
+/// Why `store` ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum EndReason {
+    /// A newer connection of the same client took over.
+    Superseded,
+    /// The client proved nothing within the receipt time limit.
+    ReceiptOverdue,
+}
+
+/// Where a session stands, as `store` sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing asked, or refused.
+    Fresh,
+    /// Waiting for the client's second handshake message.
+    Handshaking,
+    /// `store` is at work on an answer.
+    Deciding,
+    /// Proven; mail flows.
+    Attached,
+    /// Ended by `store`, or for good.
+    Detached,
+}
+
+/// What the table says of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Do it.
+    Proceed,
+    /// It crossed the end of the session on its way.
+    Ignore,
+    /// A bug or an attack: drop the link.
+    Violation,
+}
+
+impl Phase {
+    /// The table above.
+    pub const fn admits(self, request: &EdgeToStore) -> Admission {
+        use EdgeToStore as Request;
+        match (request, self) {
+            (Request::CloseSession { .. }, _)
+            | (Request::BeginHandshake { .. } | Request::AuthenticateClient { .. }, Self::Fresh)
+            | (Request::FinishHandshake { .. } | Request::AbandonHandshake { .. }, Self::Handshaking)
+            | (Request::ConfirmReceipt { .. } | Request::AnswerProbe { .. }, Self::Attached) => Admission::Proceed,
+            (_, Self::Detached) => Admission::Ignore,
+            _ => Admission::Violation,
+        }
+    }
+}
+
+impl EdgeToStore {
+    /// The session the request is about.
+    pub const fn session(&self) -> SessionId {
+        match self {
+            Self::BeginHandshake { session, .. }
+            | Self::FinishHandshake { session, .. }
+            | Self::AbandonHandshake { session }
+            | Self::AuthenticateClient { session, .. }
+            | Self::ConfirmReceipt { session, .. }
+            | Self::AnswerProbe { session, .. }
+            | Self::CloseSession { session } => *session,
+        }
+    }
+}

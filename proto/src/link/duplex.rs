@@ -1,0 +1,130 @@
+//! A link for the life of a worker: taken up anew each time the supervisor hands over an end, because the peer may die
+//! and come back. Each incarnation has lanes of its own, so nothing meant for a dead peer reaches its successor.
+
+use std::os::fd::OwnedFd;
+
+use bincode::{Decode, Encode};
+use tokio::sync::mpsc;
+
+use super::{
+    LinkError,
+    stream::{self, Lanes, LinkReader},
+};
+use crate::ipc::Role;
+
+/// What happens on a link.
+pub enum LinkEvent<In, Out> {
+    /// A peer is there; what is sent here goes to it and to no other.
+    Up(LinkSender<Out>),
+    /// Messages arrived, in order.
+    Batch(Vec<In>),
+    /// The peer is gone, and with it what it was not sent yet.
+    Down,
+}
+
+/// The sending side of one incarnation of a link.
+pub struct LinkSender<Out> {
+    /// Goes first: answers, receipts, requests.
+    pub control: mpsc::Sender<Out>,
+    /// Goes when no control message waits: mail.
+    pub bulk: mpsc::Sender<Out>,
+    breaker: mpsc::Sender<&'static str>,
+}
+
+impl<Out> Clone for LinkSender<Out> {
+    fn clone(&self) -> Self {
+        Self { control: self.control.clone(), bulk: self.bulk.clone(), breaker: self.breaker.clone() }
+    }
+}
+
+impl<Out> LinkSender<Out> {
+    /// Drops the link because the peer broke `rule`, and has the peer replaced.
+    pub fn drop_link(&self, rule: &'static str) {
+        // Full means that it is being dropped already.
+        let _ = self.breaker.try_send(rule);
+    }
+}
+
+/// A peer broke a rule.
+#[derive(Debug)]
+pub struct Violation {
+    /// Who.
+    pub peer: Role,
+    /// Which rule.
+    pub rule: String,
+}
+
+/// How many messages each lane of a link may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneCapacity {
+    /// Answers, receipts and requests.
+    pub control: usize,
+    /// Mail.
+    pub bulk: usize,
+}
+
+/// Serves the link to `peer` until no end can come any more or nobody listens to `events`.
+pub async fn serve<In, Out>(
+    peer: Role,
+    mut ends: mpsc::Receiver<OwnedFd>,
+    capacity: LaneCapacity,
+    events: mpsc::Sender<LinkEvent<In, Out>>,
+    violations: mpsc::Sender<Violation>,
+) where
+    In: Decode<()>,
+    Out: Encode,
+{
+    let mut next = ends.recv().await;
+    while let Some(end) = next.take() {
+        let outcome = match stream::open(end) {
+            Err(error) => Err(LinkError::Io(error)),
+            Ok((reader, writer)) => {
+                let (control, control_rx) = mpsc::channel(capacity.control);
+                let (bulk, bulk_rx) = mpsc::channel(capacity.bulk);
+                let (breaker, mut broken) = mpsc::channel(1);
+                let lanes = Lanes { control: control_rx, bulk: bulk_rx };
+                if events.send(LinkEvent::Up(LinkSender { control, bulk, breaker })).await.is_err() {
+                    return;
+                }
+                let outcome = tokio::select! {
+                    outcome = read_into(reader, &events) => outcome,
+                    outcome = writer.write_lanes(lanes) => outcome,
+                    Some(rule) = broken.recv() => Err(LinkError::Violation(rule)),
+                    Some(end) = ends.recv() => {
+                        next = Some(end);
+                        Ok(())
+                    }
+                };
+                if events.send(LinkEvent::Down).await.is_err() {
+                    return;
+                }
+                outcome
+            }
+        };
+        if let Err(error) = outcome {
+            match error.violated_rule() {
+                Some(rule) => {
+                    tracing::error!(%peer, rule, "a peer broke a rule of its link; the link is dropped");
+                    // A violation that cannot be reported ends with the worker anyway.
+                    let _ = violations.send(Violation { peer, rule }).await;
+                }
+                None => tracing::info!(%peer, %error, "link down"),
+            }
+        }
+        if next.is_none() {
+            next = ends.recv().await;
+        }
+    }
+}
+
+async fn read_into<In: Decode<()>, Out>(
+    mut reader: LinkReader<In>,
+    events: &mpsc::Sender<LinkEvent<In, Out>>,
+) -> Result<(), LinkError> {
+    loop {
+        let batch = reader.read_batch().await?;
+        if events.send(LinkEvent::Batch(batch)).await.is_err() {
+            return Ok(());
+        }
+    }
+}

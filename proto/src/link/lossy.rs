@@ -1,0 +1,126 @@
+//! The one-way links to `mix-egress`: the sender never waits. What does not fit, or finds nobody, is dropped and counted,
+//! because the mixnet is lossy by design and whoever made a packet sends it again.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use bincode::{Decode, Encode, error::DecodeError};
+use tokio::sync::mpsc;
+
+use super::{LinkError, stream};
+
+/// Packets that wait for the link at the most.
+const QUEUE: usize = 4_096;
+/// Packets written at once at the most.
+const BATCH: usize = 128;
+
+/// Nothing may come back on a one-way link: this decodes from no bytes at all.
+enum Silence {}
+
+impl<Context> Decode<Context> for Silence {
+    fn decode<D: bincode::de::Decoder<Context = Context>>(_: &mut D) -> Result<Self, DecodeError> {
+        Err(DecodeError::Other("nothing may come back on a one-way link"))
+    }
+}
+
+/// Sends without ever waiting.
+pub struct LossySender<Out> {
+    queue: mpsc::Sender<Out>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl<Out> Clone for LossySender<Out> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), dropped: Arc::clone(&self.dropped) }
+    }
+}
+
+impl<Out> LossySender<Out> {
+    /// Queues a message, or drops and counts it.
+    pub fn send(&self, message: Out) {
+        if self.queue.try_send(message).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// What carries the queue over whatever link there is.
+pub struct LossyCarrier<Out> {
+    queue: mpsc::Receiver<Out>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Makes a sender and its carrier; `dropped` counts the messages that were lost on the way to the peer.
+pub fn channel<Out>(dropped: Arc<AtomicU64>) -> (LossySender<Out>, LossyCarrier<Out>) {
+    let (tx, rx) = mpsc::channel(QUEUE);
+    (LossySender { queue: tx, dropped: Arc::clone(&dropped) }, LossyCarrier { queue: rx, dropped })
+}
+
+impl<Out: Encode> LossyCarrier<Out> {
+    /// Carries messages until every sender is gone and the queue is written.
+    pub async fn run(mut self, mut ends: mpsc::Receiver<OwnedFd>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut next = None;
+        loop {
+            let end = match next.take() {
+                Some(end) => end,
+                None => match self.wait_for_end(&mut ends).await {
+                    Some(end) => end,
+                    None => return,
+                },
+            };
+            let (mut reader, mut writer) = match stream::open::<Silence, Out>(end) {
+                Ok(halves) => halves,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take up the link to mix-egress");
+                    continue;
+                }
+            };
+            let mut watch = std::pin::pin!(reader.read_batch());
+            loop {
+                let taken = tokio::select! {
+                    n = self.queue.recv_many(&mut batch, BATCH) => n,
+                    _ = &mut watch => break,
+                    Some(end) = ends.recv() => {
+                        next = Some(end);
+                        break;
+                    }
+                };
+                if taken == 0 {
+                    return;
+                }
+                let written: Result<(), LinkError> = writer.write_batch(&batch).await;
+                if written.is_err() {
+                    self.count(batch.len());
+                }
+                batch.clear();
+                if written.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Waits for an end of a new link; what is sent meanwhile is lost. `None` once nothing can be sent any more.
+    async fn wait_for_end(&mut self, ends: &mut mpsc::Receiver<OwnedFd>) -> Option<OwnedFd> {
+        loop {
+            tokio::select! {
+                biased;
+                end = ends.recv() => return end,
+                message = self.queue.recv() => {
+                    message?;
+                    self.count(1);
+                }
+            }
+        }
+    }
+
+    fn count(&self, messages: usize) {
+        self.dropped.fetch_add(messages as u64, Relaxed);
+    }
+}

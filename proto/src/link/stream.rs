@@ -1,0 +1,170 @@
+//! One link as a pair of halves that read and write frames, and the two lanes that feed the writing half.
+
+use std::{
+    io,
+    marker::PhantomData,
+    os::fd::{AsFd, OwnedFd},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bincode::{Decode, Encode};
+use interprocess::os::unix::uds_local_socket::tokio::Stream;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
+    sync::mpsc,
+};
+
+use super::LinkError;
+use crate::ipc::codec::{self, FRAME_HEADER_LEN, FRAME_TARGET};
+
+const READ_BUFFER: usize = 64 * 1024;
+/// Messages taken from a lane at once; bounds how long the other lane waits.
+const LANE_BATCH: usize = 128;
+
+/// One of the two owners of a link's socket. A shared socket needs no lock: the kernel keeps the directions apart.
+struct Half(Arc<Stream>);
+
+impl AsyncRead for Half {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Half {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_shutdown(cx)
+    }
+}
+
+/// The reading half of a link on which messages `In` arrive.
+pub struct LinkReader<In> {
+    stream: BufReader<Half>,
+    body: Vec<u8>,
+    incoming: PhantomData<fn() -> In>,
+}
+
+/// The writing half of a link on which messages `Out` leave.
+pub struct LinkWriter<Out> {
+    stream: Half,
+    frame: Vec<u8>,
+    outgoing: PhantomData<fn(Out)>,
+}
+
+/// Makes a link of one end of a socketpair.
+///
+/// # Errors
+/// If the descriptor is no stream socket that can be watched.
+pub fn open<In, Out>(end: OwnedFd) -> io::Result<(LinkReader<In>, LinkWriter<Out>)> {
+    let flags = OFlag::from_bits_retain(fcntl(end.as_fd(), FcntlArg::F_GETFL)?);
+    fcntl(end.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let stream = Arc::new(Stream::try_from(end)?);
+    let (read, write) = (Half(Arc::clone(&stream)), Half(stream));
+    Ok((
+        LinkReader { stream: BufReader::with_capacity(READ_BUFFER, read), body: Vec::new(), incoming: PhantomData },
+        LinkWriter { stream: write, frame: Vec::new(), outgoing: PhantomData },
+    ))
+}
+
+impl<In: Decode<()>> LinkReader<In> {
+    /// The messages of the next frame. Not cancel-safe: a reader that was interrupted is to be dropped.
+    ///
+    /// # Errors
+    /// [`LinkError::Closed`] at the end of the link, otherwise what is wrong with it.
+    pub async fn read_batch(&mut self) -> Result<Vec<In>, LinkError> {
+        let mut header = [0; FRAME_HEADER_LEN];
+        self.stream.read_exact(&mut header).await.map_err(closed_or_io)?;
+        self.body.resize(codec::body_len(header)?, 0);
+        self.stream.read_exact(&mut self.body).await.map_err(closed_or_io)?;
+        Ok(codec::decode_body(&self.body)?)
+    }
+}
+
+fn closed_or_io(error: io::Error) -> LinkError {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        UnexpectedEof | BrokenPipe | ConnectionReset => LinkError::Closed,
+        _ => LinkError::Io(error),
+    }
+}
+
+impl<Out: Encode> LinkWriter<Out> {
+    /// Writes messages in as few frames as their size allows, in order.
+    ///
+    /// # Errors
+    /// If the link is gone, or a message cannot be encoded.
+    pub async fn write_batch(&mut self, messages: &[Out]) -> Result<(), LinkError> {
+        self.frame.clear();
+        for message in messages {
+            if self.frame.is_empty() {
+                self.frame.extend_from_slice(&[0; FRAME_HEADER_LEN]);
+            }
+            codec::append(&mut self.frame, message)?;
+            if self.frame.len() >= FRAME_TARGET {
+                self.flush_frame().await?;
+            }
+        }
+        self.flush_frame().await
+    }
+
+    async fn flush_frame(&mut self) -> Result<(), LinkError> {
+        let Some(body_len) = self.frame.len().checked_sub(FRAME_HEADER_LEN) else { return Ok(()) };
+        let length = u32::try_from(body_len).map_err(|_| codec::CodecError::FrameTooLarge(body_len))?;
+        if let Some(header) = self.frame.first_chunk_mut::<FRAME_HEADER_LEN>() {
+            *header = length.to_be_bytes();
+        }
+        let written = self.stream.write_all(&self.frame).await.map_err(closed_or_io);
+        self.frame.clear();
+        written
+    }
+
+    /// Writes what the lanes bring until every sender is gone and everything is written, or the link is gone.
+    ///
+    /// # Errors
+    /// If the link is gone, or a message cannot be encoded.
+    pub async fn write_lanes(mut self, mut lanes: Lanes<Out>) -> Result<(), LinkError> {
+        let mut batch = Vec::with_capacity(LANE_BATCH);
+        let mut open = (true, true);
+        while open != (false, false) {
+            // Control first: answers never wait behind mail.
+            let (first, lane) = tokio::select! {
+                biased;
+                first = lanes.control.recv(), if open.0 => {
+                    open.0 = first.is_some();
+                    (first, &mut lanes.control)
+                }
+                first = lanes.bulk.recv(), if open.1 => {
+                    open.1 = first.is_some();
+                    (first, &mut lanes.bulk)
+                }
+            };
+            batch.extend(first);
+            while batch.len() < LANE_BATCH
+                && let Ok(message) = lane.try_recv()
+            {
+                batch.push(message);
+            }
+            self.write_batch(&batch).await?;
+            batch.clear();
+        }
+        Ok(())
+    }
+}
+
+/// The receiving side of the two lanes, for [`LinkWriter::write_lanes`].
+pub struct Lanes<Out> {
+    /// Goes first: answers, receipts, requests.
+    pub control: mpsc::Receiver<Out>,
+    /// Goes when no control message waits: mail.
+    pub bulk: mpsc::Receiver<Out>,
+}

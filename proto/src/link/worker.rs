@@ -1,0 +1,160 @@
+//! The worker's end of its control link: first blocking, while there is one thread and no runtime, then as a task.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram as BlockingSocket,
+    },
+};
+
+use tokio::{io::Interest, net::UnixDatagram, sync::mpsc};
+
+use super::{descriptor, duplex::Violation};
+use crate::ipc::{
+    Role, codec,
+    control::{Grant, Start, WorkerOrder, WorkerReport},
+};
+
+/// Why a worker could not be born.
+#[derive(Debug, thiserror::Error)]
+pub enum BirthError {
+    /// The control link failed.
+    #[error("the control link failed: {0}; workers are started by `gatewayd run`, not by hand")]
+    Control(#[from] io::Error),
+    /// The first message was no order to start.
+    #[error("the first message on the control link was not an order to start; are the worker and gatewayd of one version?")]
+    NoStart,
+    /// A descriptor that the role needs did not come.
+    #[error("gatewayd passed no {0:?}; are the worker and gatewayd of one version?")]
+    MissingGrant(Grant),
+}
+
+/// The descriptors a worker was given, each to be taken once.
+#[derive(Debug)]
+pub struct Grants(Vec<(Grant, OwnedFd)>);
+
+impl Grants {
+    /// Takes the descriptor for `grant`.
+    ///
+    /// # Errors
+    /// [`BirthError::MissingGrant`] if it did not come or was taken.
+    pub fn take(&mut self, grant: Grant) -> Result<OwnedFd, BirthError> {
+        let index = self.0.iter().position(|(kind, _)| *kind == grant).ok_or(BirthError::MissingGrant(grant))?;
+        Ok(self.0.swap_remove(index).1)
+    }
+}
+
+/// The control link before the runtime exists.
+#[derive(Debug)]
+pub struct Birth(OwnedFd);
+
+impl Birth {
+    /// The link this process was given as standard input.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn inherited() -> Result<Self, BirthError> {
+        Ok(Self(descriptor::inherited_control()?))
+    }
+
+    /// Waits for the order to start. No time limit: the supervisor sends it at once, or dies and ends the link.
+    ///
+    /// # Errors
+    /// If something else comes, or the link fails.
+    pub fn receive_start(&self) -> Result<(Start, Grants), BirthError> {
+        let (bytes, descriptors) = descriptor::receive(self.0.as_fd())?;
+        match codec::decode_one(&bytes) {
+            Ok(WorkerOrder::StartWorker(start)) if start.grants.len() == descriptors.len() => {
+                let grants = Grants(start.grants.iter().copied().zip(descriptors).collect());
+                Ok((start, grants))
+            }
+            _ => Err(BirthError::NoStart),
+        }
+    }
+
+    /// Tells the supervisor why this worker cannot start.
+    pub fn report_failure(&self, what: &str) {
+        if let Ok(bytes) = codec::encode_one(&WorkerReport::StartFailed { what: what.to_owned() }) {
+            // If the supervisor is gone there is nobody left to tell.
+            let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
+        }
+    }
+
+    /// Goes on as a task of the runtime this is called in.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be watched.
+    pub fn into_orders(self) -> io::Result<Orders> {
+        let socket = BlockingSocket::from(self.0);
+        socket.set_nonblocking(true)?;
+        Ok(Orders { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new() })
+    }
+}
+
+/// The control link of a running worker.
+#[derive(Debug)]
+pub struct Orders {
+    socket: UnixDatagram,
+    routes: HashMap<Role, mpsc::Sender<OwnedFd>>,
+}
+
+/// Why a worker ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Finish what is in flight first.
+    Drain,
+    /// The supervisor is gone: at once.
+    Orphaned,
+}
+
+impl Orders {
+    /// Where ends of links to `peer` will come: `first`, and later ones as the supervisor sends them.
+    pub fn link_ends(&mut self, peer: Role, first: OwnedFd) -> mpsc::Receiver<OwnedFd> {
+        let (tx, rx) = mpsc::channel(2);
+        // Cannot be full: it was made on the line above.
+        let _ = tx.try_send(first);
+        self.routes.insert(peer, tx);
+        rx
+    }
+
+    /// Reports readiness, then follows orders and passes violations on until the worker is to end. Then no new ends come.
+    pub async fn follow(mut self, mut violations: mpsc::Receiver<Violation>) -> Ending {
+        if self.report(&WorkerReport::WorkerReady).await.is_err() {
+            return Ending::Orphaned;
+        }
+        loop {
+            tokio::select! {
+                order = self.next_order() => match order {
+                    Ok((WorkerOrder::ReplaceLink { peer }, mut descriptors)) => {
+                        if let (Some(route), Some(end)) = (self.routes.get(&peer), descriptors.pop())
+                            && route.send(end).await.is_err()
+                        {
+                            tracing::warn!(%peer, "a link end came for a link that is no longer served");
+                        }
+                    }
+                    Ok((WorkerOrder::DrainWorker, _)) => return Ending::Drain,
+                    Ok((WorkerOrder::StartWorker(_), _)) | Err(_) => return Ending::Orphaned,
+                },
+                Some(Violation { peer, rule }) = violations.recv() => {
+                    if self.report(&WorkerReport::LinkViolated { peer, rule }).await.is_err() {
+                        return Ending::Orphaned;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next_order(&mut self) -> io::Result<(WorkerOrder, Vec<OwnedFd>)> {
+        let (bytes, descriptors) =
+            self.socket.async_io(Interest::READABLE, || descriptor::receive(self.socket.as_fd())).await?;
+        let order = codec::decode_one(&bytes).map_err(io::Error::other)?;
+        Ok((order, descriptors))
+    }
+
+    async fn report(&self, report: &WorkerReport) -> io::Result<()> {
+        let bytes = codec::encode_one(report).map_err(io::Error::other)?;
+        self.socket.async_io(Interest::WRITABLE, || descriptor::send(self.socket.as_fd(), &bytes, &[])).await
+    }
+}
