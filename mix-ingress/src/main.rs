@@ -1,1 +1,3 @@
+//! The process that reads the mixnet port.
+
 fn main() {}

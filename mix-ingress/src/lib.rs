@@ -1,0 +1,3 @@
+//! Reads the mixnet port and unwraps Sphinx packets.
+
+pub mod sphinx;
