@@ -1,0 +1,141 @@
+//! The frames that are being written, and how far the writing has come.
+//!
+//! Promises that a frame leaves the batch exactly once: written whole, cut off, or dropped.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use crate::{frame::OutgoingFrame, room::TakenRoom};
+
+/// Frames in one batch at the most.
+pub(crate) const MAX_FRAMES: usize = 64;
+
+/// A frame together with the room it takes.
+#[derive(Debug)]
+pub(crate) struct QueuedFrame {
+    pub(crate) frame: OutgoingFrame,
+    pub(crate) _room: TakenRoom,
+}
+
+/// The frames that are being written, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    frames: VecDeque<QueuedFrame>,
+    /// Bytes of the first frame that are written; always fewer than it has.
+    written: usize,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, frame: QueuedFrame) {
+        self.frames.push_back(frame);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.frames.len() >= MAX_FRAMES
+    }
+
+    /// Hands what is still to be written to `write`, as the parts of one vectored write.
+    pub(crate) fn with_unwritten<R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
+        let frames = self.frames.iter().map(|queued| &queued.frame);
+        let mut parts: Vec<_> =
+            frames.flat_map(|frame| [frame.header.as_ref(), &frame.packet]).map(IoSlice::new).collect();
+        let mut unwritten = parts.as_mut_slice();
+        IoSlice::advance_slices(&mut unwritten, self.written);
+        write(unwritten)
+    }
+
+    /// Records that `bytes` more were written. Returns how many frames that completed.
+    pub(crate) fn advance(&mut self, bytes: usize) -> usize {
+        self.written += bytes;
+        let before = self.frames.len();
+        while let Some(len) = self.frames.front().map(|first| first.frame.wire_len())
+            && self.written >= len
+        {
+            self.written -= len;
+            self.frames.pop_front();
+        }
+        before - self.frames.len()
+    }
+
+    /// Drops the first frame if a part of it is written: its connection has ended. Returns how many frames that cost.
+    pub(crate) fn drop_cut_off(&mut self) -> usize {
+        if self.written == 0 {
+            return 0;
+        }
+        self.written = 0;
+        self.frames.pop_front().map_or(0, |_| 1)
+    }
+
+    /// Drops all frames. Returns how many there were.
+    pub(crate) fn clear(&mut self) -> usize {
+        self.written = 0;
+        let frames = self.frames.len();
+        self.frames.clear();
+        frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::room::Room;
+
+    fn batch(lengths: &[usize]) -> (Batch, Vec<u8>) {
+        let room = Room::new(usize::MAX);
+        let mut batch = Batch::default();
+        let mut wire = Vec::new();
+        for (number, &len) in lengths.iter().enumerate() {
+            let packet = Bytes::from(vec![number as u8; len]);
+            wire.extend([1, 0]);
+            wire.extend(&packet);
+            let frame = OutgoingFrame { header: [1, 0].into(), packet };
+            batch.push(QueuedFrame { frame, _room: room.take(len).unwrap() });
+        }
+        (batch, wire)
+    }
+
+    fn unwritten(batch: &Batch) -> Vec<u8> {
+        batch.with_unwritten(|parts| parts.iter().flat_map(|part| part.to_vec()).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn any_partition_into_writes_puts_the_same_bytes_on_the_wire(
+            lengths in prop::collection::vec(0_usize..40, 1..MAX_FRAMES),
+            steps in prop::collection::vec(1_usize..100, 1..200),
+        ) {
+            let (mut batch, expected) = batch(&lengths);
+            let mut wire = Vec::new();
+            let mut completed = 0;
+            for step in steps.into_iter().cycle() {
+                if batch.is_empty() {
+                    break;
+                }
+                let bytes = unwritten(&batch);
+                let taken = step.min(bytes.len());
+                wire.extend_from_slice(&bytes[..taken]);
+                completed += batch.advance(taken);
+            }
+            prop_assert_eq!(wire, expected);
+            prop_assert_eq!(completed, lengths.len());
+        }
+    }
+
+    #[test]
+    fn only_a_frame_cut_in_the_middle_is_lost_with_its_connection() {
+        let (mut batch, wire) = batch(&[10, 10, 10]);
+        assert_eq!(batch.advance(12), 1);
+        assert_eq!(batch.drop_cut_off(), 0, "the second frame was not begun");
+        assert_eq!(batch.advance(1), 0);
+        assert_eq!(batch.drop_cut_off(), 1, "the second frame was cut off");
+        assert_eq!(unwritten(&batch), wire[24..]);
+        assert_eq!(batch.clear(), 1);
+        assert!(batch.is_empty());
+    }
+}

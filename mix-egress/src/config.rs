@@ -1,0 +1,46 @@
+//! Every limit of the process, each with its default.
+//!
+//! The first four are the keys of the same meaning in the `[debug]` section of nym-gateway 0.10.1, with its defaults.
+
+use std::time::Duration;
+
+/// Limits on how packets leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressConfig {
+    /// Time limit of one attempt to connect (0.10.1: `initial_connection_timeout`).
+    pub connect_timeout: Duration,
+    /// Wait after the first failed attempt; it doubles with each further one (`packet_forwarding_initial_backoff`).
+    pub initial_backoff: Duration,
+    /// Longest wait between attempts (`packet_forwarding_maximum_backoff`).
+    pub maximum_backoff: Duration,
+    /// Packets that wait for one next hop at the most (`maximum_connection_buffer_size`). Packets that are being written,
+    /// or are the reason for an attempt to connect, are not waiting.
+    pub queue_packets: usize,
+    /// Whether next hops in private, shared, link-local and loopback networks are allowed.
+    pub allow_private: bool,
+    /// Next hops known at once, at the most. While one gives its place to another, its socket may still be closing: the
+    /// process needs up to twice as many descriptors for a moment.
+    pub max_next_hops: usize,
+    /// Bytes of packets held for all next hops together, at the most.
+    pub max_queued_bytes: usize,
+    /// A connection on which nothing was sent for this long is closed.
+    pub idle_limit: Duration,
+    /// A next hop must take a whole packet within this time, else its connection is dropped.
+    pub write_timeout: Duration,
+}
+
+impl Default for EgressConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_millis(1_500),
+            initial_backoff: Duration::from_secs(10),
+            maximum_backoff: Duration::from_secs(300),
+            queue_packets: 128,
+            allow_private: false,
+            max_next_hops: 1_024,
+            max_queued_bytes: 64 << 20,
+            idle_limit: Duration::from_secs(600),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}

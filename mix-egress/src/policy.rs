@@ -1,0 +1,372 @@
+//! Which next hops are allowed.
+//!
+//! Trusts nobody: any client may name any next hop, and without this check the gateway would carry its packets into the
+//! operator's own network. Promises that no way of writing an IPv4 address inside an IPv6 one changes the verdict to a
+//! milder one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use thiserror::Error;
+
+/// Why a next hop is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Forbidden {
+    /// Port 0.
+    #[error("port 0 is no port to connect to")]
+    PortZero,
+    /// `0.0.0.0` or `::`.
+    #[error("the unspecified address names no host")]
+    Unspecified,
+    /// `255.255.255.255`.
+    #[error("the broadcast address is no single host")]
+    Broadcast,
+    /// `224.0.0.0/4` or `ff00::/8`.
+    #[error("a multicast address is no single host")]
+    Multicast,
+    /// Set aside for documentation, measurements or the future, or given to nobody.
+    #[error("the address is reserved and no host of the Internet has it")]
+    Reserved,
+    /// `127.0.0.0/8` or `::1`.
+    #[error("the address is this host's own loopback; set allow_private if it is meant")]
+    Loopback,
+    /// RFC 1918, `fc00::/7`, or the old site-local `fec0::/10`.
+    #[error("the address is in a private network; set allow_private if it is meant")]
+    Private,
+    /// `100.64.0.0/10`, shared between a provider and its customers (RFC 6598).
+    #[error("the address is in a provider's shared network; set allow_private if it is meant")]
+    Shared,
+    /// `169.254.0.0/16` or `fe80::/10`.
+    #[error("the address is link-local; set allow_private if it is meant")]
+    LinkLocal,
+}
+
+impl Forbidden {
+    /// Whether `allow_private` lifts this reason.
+    const fn is_private(self) -> bool {
+        match self {
+            Self::Loopback | Self::Private | Self::Shared | Self::LinkLocal => true,
+            Self::PortZero | Self::Unspecified | Self::Broadcast | Self::Multicast | Self::Reserved => false,
+        }
+    }
+}
+
+/// Which next hops are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHopPolicy {
+    /// Allow loopback, private, shared and link-local addresses: for a gateway whose own mix address is private.
+    pub allow_private: bool,
+}
+
+impl NextHopPolicy {
+    /// Whether packets may be sent to `next_hop`.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check(self, next_hop: SocketAddr) -> Result<(), Forbidden> {
+        if next_hop.port() == 0 {
+            return Err(Forbidden::PortZero);
+        }
+        match next_hop.ip() {
+            IpAddr::V4(address) => self.check_v4(address),
+            IpAddr::V6(address) => self.check_v6(address),
+        }
+    }
+
+    fn check_v4(self, address: Ipv4Addr) -> Result<(), Forbidden> {
+        self.judge(reason_v4(address))
+    }
+
+    fn check_v6(self, address: Ipv6Addr) -> Result<(), Forbidden> {
+        if address.is_unspecified() || address.is_loopback() {
+            return self.judge(reason_v6(address));
+        }
+        match Embedded::in_address(address) {
+            Embedded::None => self.judge(reason_v6(address)),
+            Embedded::One(inner) => self.check_v4(inner),
+            Embedded::Teredo { server, client } => self.check_v4(server).and_then(|()| self.check_v4(client)),
+            Embedded::AnyOf(readings) => readings.into_iter().try_for_each(|inner| self.check_v4(inner)),
+        }
+    }
+
+    fn judge(self, reason: Option<Forbidden>) -> Result<(), Forbidden> {
+        match reason {
+            Some(reason) if !(self.allow_private && reason.is_private()) => Err(reason),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The IPv4 address that a packet to an IPv6 address may end up at.
+enum Embedded {
+    None,
+    One(Ipv4Addr),
+    /// RFC 4380: the packet goes to the client by way of its server.
+    Teredo {
+        server: Ipv4Addr,
+        client: Ipv4Addr,
+    },
+    /// The local translation prefix of RFC 8215, in which the operator of the translator chose one of the places of
+    /// RFC 6052 for the inner address: with a prefix of 48, 56, 64 or 96 bits. Which one is not known here.
+    AnyOf([Ipv4Addr; 4]),
+}
+
+impl Embedded {
+    fn in_address(address: Ipv6Addr) -> Self {
+        match address.octets() {
+            // Mapped, and the compatible form of RFC 4291.
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+            | [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+            // NAT64, RFC 6052.
+            | [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+            // 6to4, RFC 3056.
+            | [0x20, 0x02, a, b, c, d, ..] => Self::One(Ipv4Addr::new(a, b, c, d)),
+            [0x20, 0x01, 0, 0, a, b, c, d, _, _, _, _, e, f, g, h] => Self::Teredo {
+                server: Ipv4Addr::new(a, b, c, d),
+                client: Ipv4Addr::new(!e, !f, !g, !h),
+            },
+            // Octet 8 is skipped by RFC 6052.
+            [0, 0x64, 0xff, 0x9b, 0, 1, b6, b7, _, b9, b10, b11, b12, b13, b14, b15] => Self::AnyOf([
+                Ipv4Addr::new(b6, b7, b9, b10),
+                Ipv4Addr::new(b7, b9, b10, b11),
+                Ipv4Addr::new(b9, b10, b11, b12),
+                Ipv4Addr::new(b12, b13, b14, b15),
+            ]),
+            _ => Self::None,
+        }
+    }
+}
+
+/// What stands against an IPv4 address (IANA IPv4 special-purpose address registry).
+const fn reason_v4(address: Ipv4Addr) -> Option<Forbidden> {
+    Some(match address.octets() {
+        [0, 0, 0, 0] => Forbidden::Unspecified,
+        [255, 255, 255, 255] => Forbidden::Broadcast,
+        [127, ..] => Forbidden::Loopback,
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Forbidden::Private,
+        [100, 64..=127, ..] => Forbidden::Shared,
+        [169, 254, ..] => Forbidden::LinkLocal,
+        [224..=239, ..] => Forbidden::Multicast,
+        // This network, protocol assignments, the former 6to4 relays, measurements, documentation, the future.
+        [0, ..]
+        | [192, 0, 0, _]
+        | [192, 88, 99, _]
+        | [198, 18..=19, ..]
+        | [192, 0, 2, _]
+        | [198, 51, 100, _]
+        | [203, 0, 113, _]
+        | [240..=255, ..] => Forbidden::Reserved,
+        _ => return None,
+    })
+}
+
+/// What stands against an IPv6 address that embeds no other (IANA IPv6 special-purpose address registry).
+const fn reason_v6(address: Ipv6Addr) -> Option<Forbidden> {
+    Some(match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Forbidden::Unspecified,
+        [0, 0, 0, 0, 0, 0, 0, 1] => Forbidden::Loopback,
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Forbidden::Private,
+        [0xfe80..=0xfebf, ..] => Forbidden::LinkLocal,
+        [0xff00..=0xffff, ..] => Forbidden::Multicast,
+        // Protocol assignments (2001::/23) and documentation inside global unicast space.
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Forbidden::Reserved,
+        [0x2000..=0x3fff, ..] => return None,
+        // Everything else was given to nobody.
+        _ => Forbidden::Reserved,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STRICT: NextHopPolicy = NextHopPolicy { allow_private: false };
+    const LENIENT: NextHopPolicy = NextHopPolicy { allow_private: true };
+
+    fn verdict(policy: NextHopPolicy, ip: &str) -> Option<Forbidden> {
+        policy.check(SocketAddr::new(ip.parse().unwrap(), 1789)).err()
+    }
+
+    #[test]
+    fn addresses_of_the_internet_are_allowed() {
+        for ip in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2000::1",
+            "2001:200::1",
+            "2606:4700:4700::1111",
+            "3fff:1000::1",
+            "::ffff:8.8.8.8",
+            "::8.8.8.8",
+            "64:ff9b::8.8.8.8",
+            "2002:808:808::1",
+            // Teredo, server 8.8.8.8, client 9.9.9.9.
+            "2001:0:808:808:0:ffff:f6f6:f6f6",
+        ] {
+            assert_eq!(verdict(STRICT, ip), None, "{ip}");
+            assert_eq!(verdict(LENIENT, ip), None, "{ip}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_refused_until_allowed() {
+        use Forbidden::{LinkLocal, Loopback, Private, Shared};
+        for (ip, reason) in [
+            ("127.0.0.1", Loopback),
+            ("127.255.255.255", Loopback),
+            ("10.0.0.0", Private),
+            ("10.255.255.255", Private),
+            ("172.16.0.0", Private),
+            ("172.31.255.255", Private),
+            ("192.168.0.1", Private),
+            ("100.64.0.0", Shared),
+            ("100.127.255.255", Shared),
+            ("169.254.169.254", LinkLocal),
+            ("::1", Loopback),
+            ("fc00::1", Private),
+            ("fdff:ffff::1", Private),
+            ("fec0::1", Private),
+            ("fe80::1", LinkLocal),
+            ("febf::1", LinkLocal),
+            ("::ffff:127.0.0.1", Loopback),
+            ("::127.0.0.1", Loopback),
+            ("64:ff9b::10.0.0.1", Private),
+            ("2002:a00:1::1", Private),
+            ("2002:a9fe:a9fe::1", LinkLocal),
+            // Teredo: server 10.0.0.1, client 8.8.8.8; and the other way round.
+            ("2001:0:a00:1:0:ffff:f7f7:f7f7", Private),
+            ("2001:0:808:808:0:ffff:f5ff:fffe", Private),
+        ] {
+            assert_eq!(verdict(STRICT, ip), Some(reason), "{ip}");
+            assert_eq!(verdict(LENIENT, ip), None, "{ip}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_always_refused() {
+        use Forbidden::{Broadcast, Multicast, Reserved, Unspecified};
+        for (ip, reason) in [
+            ("0.0.0.0", Unspecified),
+            ("::", Unspecified),
+            ("255.255.255.255", Broadcast),
+            ("224.0.0.1", Multicast),
+            ("239.255.255.255", Multicast),
+            ("ff02::1", Multicast),
+            ("0.0.0.1", Reserved),
+            ("192.0.0.8", Reserved),
+            ("192.0.2.1", Reserved),
+            ("192.88.99.1", Reserved),
+            ("198.18.0.1", Reserved),
+            ("198.19.255.255", Reserved),
+            ("198.51.100.1", Reserved),
+            ("203.0.113.1", Reserved),
+            ("240.0.0.0", Reserved),
+            ("255.255.255.254", Reserved),
+            ("100::1", Reserved),
+            ("2001:2::1", Reserved),
+            ("2001:10::1", Reserved),
+            ("2001:1ff::1", Reserved),
+            ("2001:db8::1", Reserved),
+            ("3fff::1", Reserved),
+            ("4000::1", Reserved),
+            ("5f00::1", Reserved),
+            ("::ffff:0:8.8.8.8", Reserved),
+            ("64:ff9b:0:1::8.8.8.8", Reserved),
+            ("::ffff:0.0.0.0", Unspecified),
+            ("::ffff:224.0.0.1", Multicast),
+            ("::2", Reserved),
+            ("64:ff9b::255.255.255.255", Broadcast),
+            ("2002::1", Unspecified),
+        ] {
+            assert_eq!(verdict(STRICT, ip), Some(reason), "{ip}");
+            assert_eq!(verdict(LENIENT, ip), Some(reason), "{ip}");
+        }
+    }
+
+    #[test]
+    fn port_zero_is_always_refused() {
+        for ip in ["8.8.8.8", "127.0.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"] {
+            let next_hop = SocketAddr::new(ip.parse().unwrap(), 0);
+            assert_eq!(STRICT.check(next_hop), Err(Forbidden::PortZero), "{ip}");
+            assert_eq!(LENIENT.check(next_hop), Err(Forbidden::PortZero), "{ip}");
+        }
+    }
+
+    fn v4() -> impl Strategy<Value = Ipv4Addr> {
+        let edges = vec![0, 1, 10, 64, 88, 100, 127, 128, 168, 169, 172, 192, 198, 203, 224, 239, 240, 254, 255];
+        let octet = move || prop_oneof![any::<u8>(), prop::sample::select(edges.clone())];
+        (octet(), octet(), octet(), octet()).prop_map(|(a, b, c, d)| Ipv4Addr::new(a, b, c, d))
+    }
+
+    fn v6(ip: impl Into<[u8; 16]>) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from(ip.into()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn the_inner_address_alone_decides(inner in v4(), port: u16, allow_private: bool, tail: [u8; 10]) {
+            let policy = NextHopPolicy { allow_private };
+            let plain = policy.check(SocketAddr::new(inner.into(), port));
+            let bits = u128::from(inner.to_bits());
+            let six_to_four = (0x2002 << 112) | (bits << 80) | (u128::from_be_bytes({
+                let mut low = [0; 16];
+                low[6..].copy_from_slice(&tail);
+                low
+            }));
+            let teredo = (0x2001 << 112) | (0x0808_0808 << 64) | u128::from(!inner.to_bits());
+            for ip in [
+                inner.to_ipv6_mapped().into(),
+                v6(((0x64_ff9b << 96) | bits).to_be_bytes()),
+                v6(six_to_four.to_be_bytes()),
+                v6(teredo.to_be_bytes()),
+            ] {
+                prop_assert_eq!(policy.check(SocketAddr::new(ip, port)), plain, "{}", ip);
+            }
+            if bits > 1 {
+                prop_assert_eq!(policy.check(SocketAddr::new(v6(bits.to_be_bytes()), port)), plain);
+            }
+        }
+
+        #[test]
+        fn a_local_translator_never_makes_the_verdict_milder(inner in v4(), allow_private: bool, noise: [u8; 10]) {
+            let policy = NextHopPolicy { allow_private };
+            let [a, b, c, d] = inner.octets();
+            for places in [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]] {
+                let mut ip = [0, 0x64, 0xff, 0x9b, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                ip[6..].copy_from_slice(&noise);
+                for (place, octet) in places.into_iter().zip([a, b, c, d]) {
+                    ip[place] = octet;
+                }
+                if policy.check(SocketAddr::new(inner.into(), 1)).is_err() {
+                    prop_assert!(policy.check(SocketAddr::new(v6(ip), 1)).is_err());
+                }
+            }
+        }
+
+        #[test]
+        fn allow_private_only_ever_allows_more(ip: [u8; 16], port: u16) {
+            let next_hop = SocketAddr::new(v6(ip), port);
+            if STRICT.check(next_hop).is_ok() {
+                prop_assert_eq!(LENIENT.check(next_hop), Ok(()));
+            }
+        }
+    }
+}
