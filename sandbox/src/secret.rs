@@ -3,30 +3,30 @@
 
 use std::{
     fmt, io,
-    ops::{Deref, DerefMut},
+    ops::Deref,
     ptr::NonNull,
 };
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
-use zeroize::Zeroize;
+use zeroize::ZeroizeOnDrop;
 
 /// The secret's memory could not be locked.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot lock memory for a secret: {0}; raise the limit on locked memory (LimitMEMLOCK in systemd, `ulimit -l`)")]
 pub struct LockError(#[from] io::Error);
 
-/// A value in locked pages of its own. Wiped when dropped; never printed.
-pub struct Locked<T: Zeroize> {
+/// A value that wipes itself when dropped, in locked pages of its own. Never printed.
+pub struct Locked<T: ZeroizeOnDrop> {
     place: NonNull<T>,
     len: std::num::NonZeroUsize,
 }
 
 // SAFETY: the pages belong to this value alone, so it may move between threads as a `Box<T>` may.
-unsafe impl<T: Zeroize + Send> Send for Locked<T> {}
+unsafe impl<T: ZeroizeOnDrop + Send> Send for Locked<T> {}
 // SAFETY: shared access is plain `&T`, as with a `Box<T>`.
-unsafe impl<T: Zeroize + Sync> Sync for Locked<T> {}
+unsafe impl<T: ZeroizeOnDrop + Sync> Sync for Locked<T> {}
 
-impl<T: Zeroize> Locked<T> {
+impl<T: ZeroizeOnDrop> Locked<T> {
     /// Takes pages and has `make` fill them. What `make` leaves on the stack is its own to wipe.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl<T: Zeroize> Locked<T> {
     }
 }
 
-impl<T: Zeroize> Deref for Locked<T> {
+impl<T: ZeroizeOnDrop> Deref for Locked<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -65,17 +65,9 @@ impl<T: Zeroize> Deref for Locked<T> {
     }
 }
 
-impl<T: Zeroize> DerefMut for Locked<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: initialised in `new`, valid until `drop`, and borrowed mutably through `self`.
-        unsafe { self.place.as_mut() }
-    }
-}
-
-impl<T: Zeroize> Drop for Locked<T> {
+impl<T: ZeroizeOnDrop> Drop for Locked<T> {
     fn drop(&mut self) {
-        self.zeroize();
-        // SAFETY: initialised in `new` and never used again; the pages go right after.
+        // SAFETY: initialised in `new` and never used again; dropping wipes it, and the pages go right after.
         unsafe {
             self.place.drop_in_place();
             let _ = munmap(self.place.cast(), self.len.get());
@@ -83,7 +75,7 @@ impl<T: Zeroize> Drop for Locked<T> {
     }
 }
 
-impl<T: Zeroize> fmt::Debug for Locked<T> {
+impl<T: ZeroizeOnDrop> fmt::Debug for Locked<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Locked(secret)")
     }
@@ -92,6 +84,7 @@ impl<T: Zeroize> fmt::Debug for Locked<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zeroize::Zeroizing;
 
     fn smaps_of(address: usize) -> String {
         let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
@@ -114,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_locked_and_kept_out_of_dumps_and_children() {
-        let secret = Locked::new(|| [7_u8; 32]).unwrap();
-        assert_eq!(*secret, [7; 32]);
+        let secret = Locked::new(|| Zeroizing::new([7_u8; 32])).unwrap();
+        assert_eq!(**secret, [7; 32]);
         let flags = smaps_of(secret.place.as_ptr() as usize);
         let flags = flags.lines().find(|line| line.starts_with("VmFlags:")).unwrap();
         for flag in ["lo", "dd", "wf"] {
@@ -127,8 +120,9 @@ mod tests {
     #[test]
     fn a_secret_is_wiped_before_its_memory_goes() {
         struct Witness<'a>(&'a std::cell::Cell<bool>);
-        impl Zeroize for Witness<'_> {
-            fn zeroize(&mut self) {
+        impl ZeroizeOnDrop for Witness<'_> {}
+        impl Drop for Witness<'_> {
+            fn drop(&mut self) {
                 self.0.set(true);
             }
         }

@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_descriptor_travels_with_its_message() {
         let (here, there) = control_pair().unwrap();
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         send(here.as_fd(), b"take this", &[writer.as_fd()]).unwrap();
         drop(writer);
         send(here.as_fd(), b"no more", &[]).unwrap();
