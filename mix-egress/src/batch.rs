@@ -39,9 +39,7 @@ impl Batch {
 
     /// Hands what is still to be written to `write`, as the parts of one vectored write.
     pub(crate) fn with_unwritten<R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
-        let frames = self.frames.iter().map(|queued| &queued.frame);
-        let mut parts: Vec<_> =
-            frames.flat_map(|frame| [frame.header.as_ref(), &frame.packet]).map(IoSlice::new).collect();
+        let mut parts: Vec<_> = self.frames.iter().flat_map(|queued| queued.frame.parts()).map(IoSlice::new).collect();
         let mut unwritten = parts.as_mut_slice();
         IoSlice::advance_slices(&mut unwritten, self.written);
         write(unwritten)
@@ -82,6 +80,10 @@ impl Batch {
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
+    use proto::wire::{
+        framing::{FrameHeader, Framing},
+        packet::{PacketSize, PacketType},
+    };
 
     use super::*;
     use crate::room::Room;
@@ -94,7 +96,8 @@ mod tests {
             let packet = Bytes::from(vec![number as u8; len]);
             wire.extend([1, 0]);
             wire.extend(&packet);
-            let frame = OutgoingFrame { header: [1, 0].into(), packet };
+            let header = FrameHeader { framing: Framing::Unversioned(PacketType::Mix), size: PacketSize::Regular };
+            let frame = OutgoingFrame::of_any_length(header, packet);
             batch.push(QueuedFrame { frame, _room: room.take(len).unwrap() });
         }
         (batch, wire)

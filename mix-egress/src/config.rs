@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use proto::ipc::control;
+
 /// Limits on how packets leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressConfig {
@@ -41,6 +43,22 @@ impl Default for EgressConfig {
             max_queued_bytes: 64 << 20,
             idle_limit: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The limits that the operator may choose; the others keep their defaults.
+impl From<control::EgressConfig> for EgressConfig {
+    fn from(chosen: control::EgressConfig) -> Self {
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            connect_timeout: chosen.connect_timeout,
+            initial_backoff: chosen.initial_backoff,
+            maximum_backoff: chosen.maximum_backoff,
+            queue_packets: size(chosen.queue_packets),
+            allow_private: chosen.allow_private,
+            max_next_hops: size(chosen.max_next_hops),
+            ..Self::default()
         }
     }
 }

@@ -19,7 +19,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{batch::Batch, counters::Counters};
+use crate::{
+    batch::Batch,
+    counters::{EgressCounters, count_many},
+};
 
 /// Bytes discarded with one call.
 const DISCARD_BYTES: usize = 1_024;
@@ -99,7 +102,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection has ended. What is in the batch is not sent.
-    pub(crate) async fn write(&mut self, batch: &mut Batch, counters: &Counters) -> Result<(), Gone> {
+    pub(crate) async fn write(&mut self, batch: &mut Batch, counters: &EgressCounters) -> Result<(), Gone> {
         let mut time_limit = Instant::now() + self.write_timeout;
         while !batch.is_empty() {
             self.look()?;
@@ -108,7 +111,7 @@ impl Connection {
                     let sent = batch.advance(bytes);
                     if sent > 0 {
                         self.has_sent = true;
-                        counters.packets_sent.add(sent);
+                        count_many(&counters.packets_sent, sent);
                         time_limit = Instant::now() + self.write_timeout;
                     }
                 }

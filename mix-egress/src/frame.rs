@@ -1,70 +1,80 @@
 //! A frame on its way out: header ‖ Sphinx packet, as it goes onto the wire.
 //!
-//! Promises that a header is two, three or four bytes long; what they say is the caller's business.
+//! Trusts nobody: a packet of another length than its header says would garble what everybody else sends to the same
+//! next hop. Promises that there is no such frame.
 
 use bytes::Bytes;
+use proto::{
+    ipc::Opaque,
+    wire::framing::{EncodedHeader, FrameHeader},
+};
+use thiserror::Error;
 
-/// The bytes in front of a Sphinx packet: two without a version, three of version 7, four of version 8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeaderBytes {
-    bytes: [u8; 4],
-    unused: u8,
-}
+/// The packet is not as long as its header says. Only a peer that was taken over or has a bug asks for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{}", Self::RULE)]
+pub struct WrongLength;
 
-impl From<[u8; 2]> for HeaderBytes {
-    fn from([a, b]: [u8; 2]) -> Self {
-        Self { bytes: [0, 0, a, b], unused: 2 }
-    }
-}
-
-impl From<[u8; 3]> for HeaderBytes {
-    fn from([a, b, c]: [u8; 3]) -> Self {
-        Self { bytes: [0, a, b, c], unused: 1 }
-    }
-}
-
-impl From<[u8; 4]> for HeaderBytes {
-    fn from(bytes: [u8; 4]) -> Self {
-        Self { bytes, unused: 0 }
-    }
-}
-
-impl AsRef<[u8]> for HeaderBytes {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.get(usize::from(self.unused)..).unwrap_or_default()
-    }
+impl WrongLength {
+    /// The rule that was broken.
+    pub const RULE: &'static str = "a packet to be sent is as long as its frame header says";
 }
 
 /// A frame on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutgoingFrame {
-    /// Goes first.
-    pub header: HeaderBytes,
-    /// Follows at once.
-    pub packet: Bytes,
+pub(crate) struct OutgoingFrame {
+    header: EncodedHeader,
+    packet: Bytes,
 }
 
 impl OutgoingFrame {
+    pub(crate) fn new(header: FrameHeader, Opaque(packet): Opaque) -> Result<Self, WrongLength> {
+        if packet.len() != header.size.packet_len() {
+            return Err(WrongLength);
+        }
+        Ok(Self { header: header.encode(), packet })
+    }
+
+    /// A frame of any length, to fill the buffers of the kernel with.
+    #[cfg(test)]
+    pub(crate) fn of_any_length(header: FrameHeader, packet: Bytes) -> Self {
+        Self { header: header.encode(), packet }
+    }
+
+    /// What goes onto the wire, one part after the other.
+    pub(crate) fn parts(&self) -> [&[u8]; 2] {
+        [&self.header, &self.packet]
+    }
+
     /// Bytes on the wire.
-    pub fn wire_len(&self) -> usize {
-        self.header.as_ref().len() + self.packet.len()
+    pub(crate) fn wire_len(&self) -> usize {
+        self.header.len() + self.packet.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proto::wire::{
+        framing::Framing,
+        packet::{KeyRotation, PacketSize, PacketType},
+    };
+
     use super::*;
 
     #[test]
-    fn a_header_is_the_bytes_it_was_made_of() {
-        assert_eq!(HeaderBytes::from([1, 0]).as_ref(), [1, 0]);
-        assert_eq!(HeaderBytes::from([7, 1, 0]).as_ref(), [7, 1, 0]);
-        assert_eq!(HeaderBytes::from([8, 1, 0, 2]).as_ref(), [8, 1, 0, 2]);
-    }
-
-    #[test]
-    fn the_length_counts_header_and_packet() {
-        let frame = OutgoingFrame { header: [7, 2, 0].into(), packet: Bytes::from(vec![0; 386]) };
-        assert_eq!(frame.wire_len(), 389);
+    fn a_packet_is_as_long_as_its_header_says() {
+        for framing in [Framing::Unversioned(PacketType::Vpn), Framing::V7, Framing::V8(KeyRotation::Odd)] {
+            for size in PacketSize::ALL {
+                let header = FrameHeader { framing, size };
+                let packet = |len| Opaque(vec![0xa5; len].into());
+                let frame = OutgoingFrame::new(header, packet(size.packet_len())).unwrap();
+                let wire = frame.parts().concat();
+                assert_eq!(wire.len(), frame.wire_len());
+                assert_eq!(FrameHeader::decode(&wire), Ok(Some((header, wire.len() - size.packet_len()))));
+                for wrong in [0, size.packet_len() - 1, size.packet_len() + 1] {
+                    assert_eq!(OutgoingFrame::new(header, packet(wrong)), Err(WrongLength));
+                }
+            }
+        }
     }
 }

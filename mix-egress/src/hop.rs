@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use proto::counter::count;
 use tokio::{
     select,
     sync::mpsc,
@@ -24,7 +25,7 @@ use crate::{
     batch::{Batch, QueuedFrame},
     config::EgressConfig,
     connection::{Connection, Gone},
-    counters::Counters,
+    counters::{EgressCounters, count_many},
 };
 
 /// Whether a hop could give its place to another.
@@ -67,7 +68,7 @@ pub(crate) struct Hop {
     backoff: Backoff,
     standing: SharedStanding,
     config: Arc<EgressConfig>,
-    counters: Arc<Counters>,
+    counters: Arc<EgressCounters>,
 }
 
 impl Hop {
@@ -76,7 +77,7 @@ impl Hop {
         queue: mpsc::Receiver<QueuedFrame>,
         standing: SharedStanding,
         config: Arc<EgressConfig>,
-        counters: Arc<Counters>,
+        counters: Arc<EgressCounters>,
     ) -> Self {
         let backoff = Backoff::new(config.initial_backoff, config.maximum_backoff);
         Self { next_hop, queue, batch: Batch::default(), backoff, standing, config, counters }
@@ -94,7 +95,7 @@ impl Hop {
                 Ok(connection) => self.use_up(connection).await,
                 Err(error) => {
                     tracing::trace!(next_hop = %self.next_hop, %error, "next hop cannot be connected");
-                    self.counters.connects_failed.add(1);
+                    count(&self.counters.connects_failed);
                     self.back_off();
                 }
             }
@@ -133,7 +134,7 @@ impl Hop {
         }
         match gone {
             Gone::Closed => {
-                self.counters.next_hop_lost.add(self.batch.drop_cut_off());
+                count_many(&self.counters.next_hop_lost, self.batch.drop_cut_off());
                 // Else a next hop that accepts and hangs up would be connected again and again without a pause.
                 if !connection.has_sent() {
                     self.back_off();
@@ -143,7 +144,7 @@ impl Hop {
                 tracing::trace!(next_hop = %self.next_hop, "next hop stopped reading");
                 connection.abandon();
                 let dropped = self.drop_packets();
-                self.counters.next_hop_stalled.add(dropped);
+                count_many(&self.counters.next_hop_stalled, dropped);
                 self.back_off();
             }
         }
@@ -198,8 +199,8 @@ impl Drop for Hop {
         self.queue.close();
         let dropped = self.drop_packets();
         match self.standing.get() {
-            Standing::Unreachable => self.counters.next_hop_unreachable.add(dropped),
-            Standing::Idle | Standing::Busy => self.counters.next_hop_lost.add(dropped),
+            Standing::Unreachable => count_many(&self.counters.next_hop_unreachable, dropped),
+            Standing::Idle | Standing::Busy => count_many(&self.counters.next_hop_lost, dropped),
         }
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
+use proto::{counter::count, ipc::egress::SendPacket};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::{AbortHandle, JoinSet},
@@ -20,8 +21,8 @@ use tokio::{
 use crate::{
     batch::QueuedFrame,
     config::EgressConfig,
-    counters::Counters,
-    frame::OutgoingFrame,
+    counters::EgressCounters,
+    frame::{OutgoingFrame, WrongLength},
     hop::{Hop, SharedStanding, Standing},
     policy::NextHopPolicy,
     room::Room,
@@ -53,7 +54,7 @@ impl Entry {
 pub struct Hops {
     config: Arc<EgressConfig>,
     policy: NextHopPolicy,
-    counters: Arc<Counters>,
+    counters: Arc<EgressCounters>,
     room: Room,
     hops: HashMap<SocketAddr, Entry>,
     tasks: JoinSet<()>,
@@ -61,7 +62,7 @@ pub struct Hops {
 
 impl Hops {
     /// An empty table. Every drop is counted in `counters`.
-    pub fn new(config: EgressConfig, counters: Arc<Counters>) -> Self {
+    pub fn new(config: EgressConfig, counters: Arc<EgressCounters>) -> Self {
         Self {
             policy: NextHopPolicy { allow_private: config.allow_private },
             room: Room::new(config.max_queued_bytes),
@@ -72,36 +73,14 @@ impl Hops {
         }
     }
 
-    /// Hands `frame` to the task of `next_hop`, which is started if need be; or drops it and counts why. Never waits.
+    /// Hands the packet to the task of its next hop, which is started if need be; or drops it and counts why. Never
+    /// waits. Must be called inside a tokio runtime.
     ///
-    /// Must be called inside a tokio runtime.
-    pub fn send(&mut self, next_hop: SocketAddr, frame: OutgoingFrame) {
-        if let Err(reason) = self.policy.check(next_hop) {
-            tracing::trace!(%next_hop, %reason, "next hop refused");
-            self.counters.next_hop_forbidden.add(1);
-            return;
-        }
-        // One hop has one connection, however its address is written.
-        let next_hop = SocketAddr::new(next_hop.ip().to_canonical(), next_hop.port());
-        let Some(room) = self.room.take(frame.wire_len()) else {
-            self.counters.queued_bytes_full.add(1);
-            self.dispense_with(Standing::Unreachable);
-            return;
-        };
-        let mut frame = QueuedFrame { frame, _room: room };
-        if let Some(entry) = self.hops.get_mut(&next_hop) {
-            entry.last_used = Instant::now();
-            match entry.queue.try_send(frame) {
-                Ok(()) => return,
-                Err(TrySendError::Full(_)) => {
-                    self.counters.next_hop_queue_full.add(1);
-                    return;
-                }
-                // Its task has just ended for want of packets.
-                Err(TrySendError::Closed(back)) => frame = back,
-            }
-        }
-        self.start(next_hop, frame);
+    /// # Errors
+    /// The packet cannot be framed: whoever asked for it broke a rule of its link.
+    pub fn send(&mut self, SendPacket { next_hop, header, packet }: SendPacket) -> Result<(), WrongLength> {
+        self.hand_over(next_hop, OutgoingFrame::new(header, packet)?);
+        Ok(())
     }
 
     /// Sends what is queued and ends, at `deadline` at the latest. What is not sent by then is counted.
@@ -118,11 +97,40 @@ impl Hops {
         }
     }
 
+    fn hand_over(&mut self, next_hop: SocketAddr, frame: OutgoingFrame) {
+        if let Err(reason) = self.policy.check(next_hop) {
+            tracing::trace!(%next_hop, %reason, "next hop refused");
+            count(&self.counters.next_hop_forbidden);
+            return;
+        }
+        // One hop has one connection, however its address is written.
+        let next_hop = SocketAddr::new(next_hop.ip().to_canonical(), next_hop.port());
+        let Some(room) = self.room.take(frame.wire_len()) else {
+            count(&self.counters.queued_bytes_full);
+            self.dispense_with(Standing::Unreachable);
+            return;
+        };
+        let mut frame = QueuedFrame { frame, _room: room };
+        if let Some(entry) = self.hops.get_mut(&next_hop) {
+            entry.last_used = Instant::now();
+            match entry.queue.try_send(frame) {
+                Ok(()) => return,
+                Err(TrySendError::Full(_)) => {
+                    count(&self.counters.next_hop_queue_full);
+                    return;
+                }
+                // Its task has just ended for want of packets.
+                Err(TrySendError::Closed(back)) => frame = back,
+            }
+        }
+        self.start(next_hop, frame);
+    }
+
     fn start(&mut self, next_hop: SocketAddr, first: QueuedFrame) {
         self.reap();
         self.hops.remove(&next_hop);
         if self.hops.len() >= self.config.max_next_hops && !self.dispense_with(Standing::Idle) {
-            self.counters.too_many_next_hops.add(1);
+            count(&self.counters.too_many_next_hops);
             return;
         }
         let (queue, packets) = mpsc::channel(self.config.queue_packets.max(1));
@@ -130,7 +138,7 @@ impl Hops {
         let hop = Hop::new(next_hop, packets, standing.clone(), Arc::clone(&self.config), Arc::clone(&self.counters));
         // Before the task runs: it would end at once if it found nothing to do.
         if queue.try_send(first).is_err() {
-            self.counters.next_hop_queue_full.add(1);
+            count(&self.counters.next_hop_queue_full);
             return;
         }
         let task = self.tasks.spawn(hop.run());
