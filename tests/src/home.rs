@@ -1,0 +1,160 @@
+//! A folder with one gateway's configuration, keys and data, and the programs that work on it.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use proto::pem::{self, KeyTag};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::deadline;
+
+/// The gateway's id in every test.
+pub const ID: &str = "test";
+
+/// The folder above one gateway. Removed with its value.
+#[derive(Debug)]
+pub struct Home {
+    root: TempDir,
+}
+
+/// What a program that ended had to say.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Home {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn empty() -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("gatewayd-test-").tempdir()?;
+        Ok(Self { root })
+    }
+
+    /// A gateway as `gatewayd init` makes it, that will listen on `ip` and on whatever ports are free.
+    ///
+    /// # Errors
+    /// If `init` fails.
+    pub async fn init(ip: IpAddr) -> Result<Self> {
+        let home = Self::empty()?;
+        let ip_text = ip.to_string();
+        let outcome = home.gatewayd("init", &["--mix-host", &ip_text, "--clients-host", &ip_text]).await?;
+        ensure!(outcome.code == Some(0), "gatewayd init failed: {outcome:?}");
+        let any_port = format!("'{}'", SocketAddr::new(ip, 0));
+        home.set_config("mixnet_endpoint", "listening_address", &any_port)?;
+        home.set_config("clients_endpoint", "listening_address", &any_port)?;
+        Ok(home)
+    }
+
+    /// The folder of all gateways, for `--home`.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The gateway's own folder.
+    pub fn path(&self) -> PathBuf {
+        self.root.path().join(ID)
+    }
+
+    /// The folder of keys, ledger and inboxes.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.path().join("config").join("config.toml")
+    }
+
+    /// Changes one line of the configuration; the key must be there. `value` is TOML.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn set_config(&self, section: &str, key: &str, value: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config_file())?;
+        let header = format!("[{section}]");
+        let mut in_section = false;
+        let mut changed = false;
+        let mut lines: Vec<String> = Vec::new();
+        for line in text.lines() {
+            if line.starts_with('[') {
+                in_section = line.trim_end() == header;
+            }
+            let is_it = in_section && line.split_once('=').is_some_and(|(name, _)| name.trim_end() == key);
+            lines.push(if is_it { format!("{key} = {value}") } else { line.to_owned() });
+            changed |= is_it;
+        }
+        ensure!(changed, "the configuration has no key {key} in {header}");
+        fs::write(self.config_file(), lines.join("\n") + "\n")?;
+        Ok(())
+    }
+
+    /// A public key of the gateway.
+    ///
+    /// # Errors
+    /// If the file is not there, or not a key.
+    pub fn public_key(&self, tag: KeyTag) -> Result<[u8; 32]> {
+        let name = match tag {
+            KeyTag::Ed25519Public => "public_identity.pem",
+            KeyTag::X25519Public => "public_sphinx.pem",
+            KeyTag::Ed25519Private | KeyTag::X25519Private => bail!("{tag} is not public"),
+        };
+        let file = fs::read(self.data().join(name)).with_context(|| format!("cannot read {name}"))?;
+        Ok(*pem::decode(tag, &file)?)
+    }
+
+    /// A command of `gatewayd` on this gateway, ready to be spawned. Nothing of the test's environment reaches it.
+    ///
+    /// # Errors
+    /// If the program has not been built.
+    pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Command> {
+        let mut process = Command::new(program("gatewayd")?);
+        process.env_clear();
+        process.args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
+        process.stdin(Stdio::null()).kill_on_drop(true);
+        Ok(process)
+    }
+
+    /// Runs a command of `gatewayd` that ends by itself.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not end.
+    pub async fn gatewayd(&self, command: &str, arguments: &[&str]) -> Result<Outcome> {
+        let run = self.command(command, arguments)?.output();
+        let output = deadline::soon(&format!("gatewayd {command} to end"), run).await??;
+        Ok(Outcome {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+/// A program of the workspace. Tests run from `target/<profile>/deps`, programs are one folder up.
+///
+/// # Errors
+/// If it has not been built.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("the test is in no folder")?;
+    let path = folder.join(name);
+    ensure!(
+        path.is_file(),
+        "{} has not been built: these tests run the real programs, so build the workspace first (cargo build --workspace)",
+        path.display()
+    );
+    Ok(path)
+}

@@ -1,0 +1,98 @@
+//! The gateway's standard error, line by line: kept, repeated on the test's own, and waited for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::deadline;
+
+/// Everything one run of the gateway has written so far.
+#[derive(Debug)]
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    changed: watch::Receiver<usize>,
+    reader: JoinHandle<()>,
+}
+
+impl Log {
+    /// Reads `source` to its end in a task of its own.
+    pub fn follow(source: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (tell, changed) = watch::channel(0);
+        let keep = lines.clone();
+        let reader = tokio::spawn(async move {
+            let mut source = BufReader::new(source);
+            let mut line = Vec::new();
+            while matches!(source.read_until(b'\n', &mut line).await, Ok(1..)) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                eprintln!("{text}");
+                line.clear();
+                let count = {
+                    let mut lines = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                    lines.push(text);
+                    lines.len()
+                };
+                tell.send_replace(count);
+            }
+        });
+        Self { lines, changed, reader }
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first thing that `find` finds in a line, waiting for it if need be.
+    ///
+    /// # Errors
+    /// If no such line comes, or the process ended before it.
+    pub async fn wait_for<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let mut changed = self.changed.clone();
+        let look = || self.lines().iter().find_map(|line| find(line));
+        let what = format!("a log line: {what}");
+        // An error means that the log has ended; the line may still be its last one.
+        let _ = deadline::soon(&what, changed.wait_for(|_| look().is_some())).await?;
+        look().with_context(|| format!("the gateway ended before it wrote {what}"))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// The value of `name=` in a log line.
+pub fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        .map(|value| value.trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_for_lines_and_notices_the_end() {
+        let log = Log::follow(&b" 2021 INFO gatewayd > ready worker=store pid=42\nlast"[..]);
+        let pid = log.wait_for("ready", |line| field(line, "pid")?.parse::<u32>().ok()).await.unwrap();
+        assert_eq!(pid, 42);
+        assert!(log.wait_for("never", |line| line.contains("never").then_some(())).await.is_err());
+        assert_eq!(log.lines().last().unwrap(), "last");
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let line = "started worker=\"mix-ingress\" pid=7 ppid=1";
+        assert_eq!(field(line, "worker"), Some("mix-ingress"));
+        assert_eq!(field(line, "pid"), Some("7"));
+        assert_eq!(field(line, "id"), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! What the kernel says about a process of the gateway.
+
+use std::{collections::BTreeSet, fs, io, path::PathBuf};
+
+use anyhow::{Context, Result};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::deadline;
+
+/// A process, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Process(pub u32);
+
+impl Process {
+    fn file(self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.0))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn signal(self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.0)?);
+        kill(pid, signal).with_context(|| format!("cannot send {signal} to process {}", self.0))
+    }
+
+    /// Whether it runs. A zombie does not.
+    pub fn runs(self) -> bool {
+        // `pid (name) state ...`, and the name may contain anything.
+        let Ok(stat) = fs::read_to_string(self.file("stat")) else { return false };
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
+    }
+
+    /// Waits until it does not run any more.
+    ///
+    /// # Errors
+    /// If it goes on.
+    pub async fn wait_until_gone(self) -> Result<()> {
+        deadline::until(deadline::SOON, &format!("the end of process {}", self.0), || !self.runs()).await
+    }
+
+    /// A line of `/proc/<pid>/status`, without its name.
+    ///
+    /// # Errors
+    /// If there is no such line.
+    pub fn status(self, name: &str) -> Result<String> {
+        let status = fs::read_to_string(self.file("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(line.with_context(|| format!("/proc/{}/status has no {name}", self.0))?.trim().to_owned())
+    }
+
+    /// The environment it was started with, as one block.
+    ///
+    /// # Errors
+    /// If the kernel does not show it; a process that cannot be dumped is shown to root only.
+    pub fn environment(self) -> io::Result<Vec<u8>> {
+        fs::read(self.file("environ"))
+    }
+
+    /// What its open descriptors are: paths, or words like `socket:[123]`.
+    ///
+    /// # Errors
+    /// If the kernel does not show them; a process that cannot be dumped is shown to root only.
+    pub fn descriptors(self) -> io::Result<Vec<String>> {
+        let mut targets = Vec::new();
+        for entry in fs::read_dir(self.file("fd"))? {
+            // A descriptor closed meanwhile is none.
+            if let Ok(target) = fs::read_link(entry?.path()) {
+                targets.push(target.to_string_lossy().into_owned());
+            }
+        }
+        Ok(targets)
+    }
+
+    /// Paths of the files it has mapped into memory.
+    ///
+    /// # Errors
+    /// If the kernel does not show them; a process that cannot be dumped is shown to root only.
+    pub fn mapped_files(self) -> io::Result<BTreeSet<String>> {
+        let maps = fs::read_to_string(self.file("maps"))?;
+        Ok(maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..))).map(str::to_owned).collect())
+    }
+
+    /// Inode numbers of its sockets.
+    ///
+    /// # Errors
+    /// If the kernel does not show its descriptors.
+    pub fn sockets(self) -> io::Result<BTreeSet<u64>> {
+        let inode = |target: &String| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+        Ok(self.descriptors()?.iter().filter_map(inode).collect())
+    }
+}
+
+/// Inode numbers and local ports of the TCP sockets that listen on this machine.
+///
+/// # Errors
+/// If the kernel does not show them.
+pub fn tcp_listeners() -> Result<Vec<(u64, u16)>> {
+    const LISTENING: &str = "0A";
+    let mut listeners = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in fs::read_to_string(table)?.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, ..] = fields.as_slice() else { continue };
+            let (Some((_, port)), Some(inode)) = (local.rsplit_once(':'), fields.get(9)) else { continue };
+            if *state == LISTENING {
+                listeners.push((inode.parse()?, u16::from_str_radix(port, 16)?));
+            }
+        }
+    }
+    Ok(listeners)
+}
