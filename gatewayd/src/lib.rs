@@ -1,1 +1,31 @@
-//! .
+//! `gatewayd`: the gateway's command line and supervisor.
+//!
+//! # Trusts
+//! The operator: the command line, the environment, the configuration file. Nothing that comes from the network; the
+//! one question the gateway asks before it starts goes through a short-lived program of its own ([`validator`]).
+//!
+//! # Holds
+//! No secret while the gateway runs. `init` makes the key pairs, in memory that is wiped, and ends.
+//!
+//! # May do
+//! Write the gateway's folder: keys, `config.toml` and its backups, each written aside and then renamed into place.
+//! Start the workers, and replace them.
+//!
+//! # On compromise
+//! The worst case: it can open the key files and start programs. That is why it reads nothing from the network.
+
+pub mod atomic;
+pub mod banner;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod endpoint;
+pub mod init;
+pub mod keys;
+pub mod overrides;
+pub mod paths;
+pub mod run;
+pub mod supervisor;
+pub mod upgrade;
+pub mod validator;
+pub mod version;

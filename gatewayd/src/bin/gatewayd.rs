@@ -1,0 +1,5 @@
+//! The gateway.
+
+fn main() -> std::process::ExitCode {
+    gatewayd::cli::main()
+}

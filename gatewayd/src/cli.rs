@@ -1,0 +1,152 @@
+//! The command line: which command, with which flags, and with which exit code it ends (0, or 1 for any error).
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use semver::Version;
+
+use crate::{
+    banner::{self, PROGRAM_VERSION},
+    console::Console,
+    init::{self, InitError},
+    overrides::Overrides,
+    paths::{GatewayId, Root, RootError},
+    run::{self, RunError, Surroundings},
+    upgrade::{self, UpgradeError},
+};
+
+/// Implementation of the Nym Mixnet Gateway
+#[derive(Parser)]
+#[command(name = "Nym Mixnet Gateway", version = format!("{PROGRAM_VERSION} (gatewayd)"), propagate_version = true)]
+struct Cli {
+    /// Folder that holds the gateways' folders [default: $HOME/.nym/gateways]
+    #[arg(long, global = true, env = "GATEWAYD_HOME", value_name = "home")]
+    home: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Initialise the gateway
+    Init(InitFlags),
+    /// Starts the gateway
+    Run(RunFlags),
+    /// Try to upgrade the gateway
+    Upgrade(UpgradeFlags),
+}
+
+#[derive(Args)]
+struct InitFlags {
+    /// Id of the gateway we want to create config for.
+    #[arg(long, value_name = "id")]
+    id: GatewayId,
+
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+#[derive(Args)]
+struct RunFlags {
+    /// Id of the gateway we want to run
+    #[arg(long, value_name = "id")]
+    id: GatewayId,
+
+    /// Custom path to the nym gateway configuration file
+    #[arg(long, value_name = "config")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+#[derive(Args)]
+struct UpgradeFlags {
+    /// Id of the nym-gateway we want to upgrade
+    #[arg(long, value_name = "id")]
+    id: GatewayId,
+
+    /// REQUIRED FOR PRE-0.9.0 UPGRADES. Specifies current version of the configuration file to help to determine a valid
+    /// upgrade path. Valid formats include '0.8.1', 'v0.8.1' or 'V0.8.1'
+    #[arg(long, value_name = "current version", value_parser = upgrade::parse_version)]
+    current_version: Option<Version>,
+}
+
+/// Why a command ended with exit code 1.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let mut stdout = io::stdout();
+    let mut console = Console::new(&mut stdout);
+    banner::print(&mut console);
+    let outcome = match parse(std::env::args_os()) {
+        Ok(cli) => dispatch(cli, &mut console),
+        Err(error) => {
+            console.flush();
+            // Help goes to standard output, errors to standard error; if that is closed nobody reads them.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    console.flush();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(error: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "error: {error}");
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    // A first `init` has no addresses to fall back on, so two flags that `run` may leave out are required there.
+    let command = Cli::command().mut_subcommand("init", |init| {
+        init.mut_arg("mix_host", |host| host.required(true)).mut_arg("clients_host", |host| host.required(true))
+    });
+    Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
+    let Some(command) = cli.command else {
+        console.line("usage: --help to see available options.\n\n");
+        return Ok(());
+    };
+    let root = Root::new(cli.home, std::env::var_os("HOME"))?;
+    match command {
+        Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
+        Command::Run(flags) => {
+            let surroundings = Surroundings {
+                runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
+                log_filter: std::env::var("RUST_LOG").ok(),
+            };
+            let RunFlags { id, config, overrides } = flags;
+            run::execute(&id, &root, config, &overrides, surroundings, console)?;
+        }
+        Command::Upgrade(flags) => {
+            upgrade::execute(&flags.id, &root, flags.current_version, console)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Writing `config.toml`: the commented template for a new gateway, and changes to a file that is there.
+//!
+//! *Promises*: of an existing file nothing changes but the values that differ. Comments, order, spelling and keys of the
+//! operator's stay.
+
+use std::path::Path;
+
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
+
+use super::Config;
+
+const TEMPLATE: &str = include_str!("template.toml");
+
+/// Why the new text could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// TOML is UTF-8.
+    #[error(
+        "the path {0} is not UTF-8, so config.toml cannot name it: choose another with --home, --inboxes or --clients-ledger"
+    )]
+    NotUtf8(String),
+    /// The file is TOML, but not the TOML of a configuration.
+    #[error("config.toml: [{0}] is not a section: correct the file by hand")]
+    NotASection(&'static str),
+    /// The file is not TOML any more.
+    #[error("config.toml: {0}")]
+    NotToml(String),
+}
+
+/// A key and its value.
+struct Setting {
+    section: &'static str,
+    key: &'static str,
+    value: Value,
+}
+
+/// The text of a new file: the template with everything `config` says.
+pub fn fresh(config: &Config) -> Result<String, EditError> {
+    change(TEMPLATE, settings(config)?)
+}
+
+/// `text` with the settings in which `after` differs from `before`, which is what `text` says.
+pub fn update(text: &str, before: &Config, after: &Config) -> Result<String, EditError> {
+    let before: Vec<_> = settings(before)?.iter().map(Setting::spelled).collect();
+    let changed = settings(after)?.into_iter().filter(|setting| !before.contains(&setting.spelled())).collect();
+    change(text, changed)
+}
+
+impl Setting {
+    fn new(section: &'static str, key: &'static str, value: impl Into<Value>) -> Self {
+        Self { section, key, value: value.into() }
+    }
+
+    fn spelled(&self) -> (&'static str, &'static str, String) {
+        (self.section, self.key, self.value.to_string())
+    }
+}
+
+/// Everything that a flag of `init` or an upgrade can change. What has no value is left out.
+fn settings(config: &Config) -> Result<Vec<Setting>, EditError> {
+    let gateway = |key, value| Setting::new("gateway", key, value);
+    let mixnet = |key, value| Setting::new("mixnet_endpoint", key, value);
+    let clients = |key, value| Setting::new("clients_endpoint", key, value);
+    let keys = &config.keys;
+    let validators: Array = config.validators.iter().map(|url| literal(url)).collect();
+    let mut settings = vec![
+        gateway("id", literal(&config.id)),
+        gateway("private_identity_key_file", path(&keys.private_identity)?),
+        gateway("public_identity_key_file", path(&keys.public_identity)?),
+        gateway("private_sphinx_key_file", path(&keys.private_sphinx)?),
+        gateway("public_sphinx_key_file", path(&keys.public_sphinx)?),
+        gateway("validator_rest_urls", validators.into()),
+        gateway("nym_root_directory", path(&config.root)?),
+        mixnet("listening_address", literal(&config.mix.listen.to_string())),
+        mixnet("announce_address", literal(&config.mix.announce.to_string())),
+        clients("listening_address", literal(&config.clients.listen.to_string())),
+        clients("announce_address", literal(&config.clients.announce.to_string())),
+        clients("inboxes_directory", path(&config.clients.inboxes)?),
+        clients("ledger_path", path(&config.clients.ledger)?),
+    ];
+    if let Some(version) = &config.version {
+        settings.push(gateway("version", literal(&version.to_string())));
+    }
+    if let Some(contract) = &config.contract {
+        settings.push(gateway("mixnet_contract_address", literal(contract)));
+    }
+    if let Some(allow_private) = config.egress.allow_private {
+        settings.push(Setting::new("egress", "allow_private", allow_private));
+    }
+    Ok(settings)
+}
+
+fn path(path: &Path) -> Result<Value, EditError> {
+    match path.to_str() {
+        Some(text) => Ok(literal(text)),
+        None => Err(EditError::NotUtf8(path.to_string_lossy().into_owned())),
+    }
+}
+
+/// A string in single quotes, as 0.10.1 wrote them, where TOML allows it.
+fn literal(text: &str) -> Value {
+    let plain = !text.contains(|letter: char| letter == '\'' || letter.is_control());
+    plain.then(|| format!("'{text}'").parse().ok()).flatten().unwrap_or_else(|| text.into())
+}
+
+fn change(text: &str, settings: Vec<Setting>) -> Result<String, EditError> {
+    let not_toml = |error: toml_edit::TomlError| EditError::NotToml(error.message().to_owned());
+    let template: DocumentMut = TEMPLATE.parse().map_err(not_toml)?;
+    let mut document: DocumentMut = text.parse().map_err(not_toml)?;
+    for setting in settings {
+        let comments = template.get(setting.section).and_then(Item::as_table);
+        let section = document
+            .entry(setting.section)
+            .or_insert_with(|| new_section(comments))
+            .as_table_like_mut()
+            .ok_or(EditError::NotASection(setting.section))?;
+        set(section, comments, setting);
+    }
+    Ok(document.to_string())
+}
+
+/// An empty section under the template's heading, at the end of the file.
+fn new_section(template: Option<&Table>) -> Item {
+    let mut table = Table::new();
+    if let Some(heading) = template {
+        *table.decor_mut() = heading.decor().clone();
+    }
+    Item::Table(table)
+}
+
+/// Sets one key: in place if it is there, else under the template's comment.
+fn set(section: &mut dyn TableLike, template: Option<&Table>, setting: Setting) {
+    let Setting { key, mut value, .. } = setting;
+    if key == "validator_rest_urls" && !section.contains_key(key) {
+        // The name that older files use; both at once would be one key twice.
+        section.remove("validator_rest_url");
+    }
+    if let Some(old) = section.get_mut(key) {
+        if let Some(old) = old.as_value() {
+            *value.decor_mut() = old.decor().clone();
+        }
+        *old = Item::Value(value);
+        return;
+    }
+    match template.and_then(|table| table.key(key)) {
+        Some(commented) => {
+            section.entry_format(commented).or_insert(Item::Value(value));
+        }
+        None => {
+            section.insert(key, Item::Value(value));
+        }
+    }
+}

@@ -1,0 +1,274 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{overrides::Overrides, paths::Root};
+
+const OF_0_10_1: &str = include_str!("../../tests/fixtures/config-0.10.1.toml");
+
+fn paths() -> GatewayPaths {
+    let root = Root::new(Some("/home/nym/.nym/gateways".into()), None).unwrap();
+    GatewayPaths::new(&root, &"demo".parse().unwrap())
+}
+
+fn parse(text: &str) -> Config {
+    let (config, unknown) = Config::parse(text, &paths()).unwrap();
+    assert_eq!(unknown, []);
+    config
+}
+
+fn error(text: &str) -> ParseError {
+    Config::parse(text, &paths()).unwrap_err()
+}
+
+fn new_config() -> Config {
+    Config::new(&"demo".parse().unwrap(), &paths())
+}
+
+#[test]
+fn a_file_of_0_10_1_says_what_it_said() {
+    let config = parse(OF_0_10_1);
+    assert_eq!(config.version, Some(version::NETWORK));
+    assert_eq!(config.id, "demo");
+    assert_eq!(config.keys, paths().keys());
+    assert_eq!(config.validators, ["http://127.0.0.1:1317"]);
+    assert_eq!(config.contract.as_deref(), Some(DEFAULT_CONTRACT));
+    assert_eq!(config.root, Path::new("/home/nym/.nym/gateways"));
+    assert_eq!(config.mix.listen.to_string(), "127.0.0.1:1789");
+    assert_eq!(config.mix_announce(), "127.0.0.1:1789");
+    assert_eq!(config.clients_announce(), "ws://127.0.0.1:9000");
+    assert_eq!(config.clients.inboxes, paths().inboxes_dir());
+    assert_eq!(config.clients.ledger, paths().ledger());
+    // A private test network of 2021 goes on working; a gateway on the Internet is safe.
+    assert!(config.allow_private());
+    assert!(!parse(&OF_0_10_1.replace("127.0.0.1", "203.0.113.5")).allow_private());
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let config = parse("");
+    let mut expected = new_config();
+    expected.version = None;
+    expected.id = String::new();
+    expected.contract = None;
+    expected.egress.allow_private = None;
+    assert_eq!(config, expected);
+    assert_eq!(config.mix.listen.to_string(), "0.0.0.0:1789");
+    assert_eq!(config.clients.listen.to_string(), "0.0.0.0:9000");
+}
+
+#[test]
+fn the_template_spells_out_the_defaults() {
+    let config = new_config();
+    let text = fresh(&config).unwrap();
+    assert_eq!(parse(&text), config);
+    // And has a comment above every key.
+    let mut above = "";
+    for line in text.lines() {
+        if line.contains(" = ") && !line.starts_with('#') {
+            assert!(above.starts_with('#'), "no comment above {line}");
+        }
+        above = line;
+    }
+}
+
+#[test]
+fn a_new_file_has_the_keys_of_0_10_1_in_their_order() {
+    let keys = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let keys = lines.filter_map(|line| {
+            let key = line.split_once(" = ").map(|(key, _)| key.to_owned());
+            key.or(line.starts_with('[').then(|| line.to_owned()))
+        });
+        keys.collect()
+    };
+    let new = keys(&fresh(&new_config()).unwrap());
+    let old = keys(OF_0_10_1);
+    assert_eq!(new[..old.len()], old[..]);
+    assert_eq!(new[old.len()], "[delivery]");
+}
+
+#[test]
+fn odd_texts_survive_being_written() {
+    let mut config = new_config();
+    config.id = "it's \"odd\" \\ ü".to_owned();
+    config.keys.private_identity = "/srv/it's/key.pem".into();
+    config.validators = vec!["http://a:1".into(), "http://b/'".into()];
+    assert_eq!(parse(&fresh(&config).unwrap()), config);
+}
+
+#[test]
+fn every_tuning_key_is_read() {
+    let config = parse(
+        "[debug]\npacket_forwarding_initial_backoff = '5s'\npacket_forwarding_maximum_backoff = 7000\n\
+         initial_connection_timeout = '1s 500ms'\nmaximum_connection_buffer_size = 9\ncache_entry_ttl = '30s'\n\
+         [delivery]\nspill_after = 0\nreceipt_timeout = '1m'\n\
+         [timeouts]\nwebsocket_upgrade = 1\nfirst_request = 2\nhandshake_message = 3\nhalf_frame = 4\n\
+         [egress]\nallow_private = true\nmax_next_hops = 5\n\
+         [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n",
+    );
+    assert_eq!(config.debug.packet_forwarding_initial_backoff, Duration::from_secs(5));
+    assert_eq!(config.debug.packet_forwarding_maximum_backoff, Duration::from_secs(7));
+    assert_eq!(config.debug.initial_connection_timeout, Duration::from_millis(1500));
+    assert_eq!(config.debug.maximum_connection_buffer_size.get(), 9);
+    assert_eq!(config.delivery.spill_after, Duration::ZERO);
+    assert_eq!(config.delivery.receipt_timeout, Duration::from_secs(60));
+    assert_eq!(
+        config.timeouts,
+        Timeouts {
+            websocket_upgrade: Duration::from_millis(1),
+            first_request: Duration::from_millis(2),
+            handshake_message: Duration::from_millis(3),
+            half_frame: Duration::from_millis(4),
+        }
+    );
+    assert_eq!((config.allow_private(), config.egress.max_next_hops.get()), (true, 5));
+    let limits = config.limits;
+    assert_eq!((limits.inbox_messages.get(), limits.inbox_bytes.get()), (6, 5_000_000_000));
+    assert_eq!((limits.max_mix_connections.get(), limits.max_client_connections.get()), (8, 9));
+}
+
+#[test]
+fn unknown_keys_of_gateway_and_debug_are_ignored_with_their_lines() {
+    let text =
+        "\n[gateway]\nid = 'demo'\nlocation = 'x'\n\"pre\\nsence\" = 1\n\n[debug]\ncache_entry_ttl = 1\nfoo = 2\n";
+    let (_, unknown) = Config::parse(text, &paths()).unwrap();
+    let lines: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "line 4: unknown key `location` in [gateway] is ignored",
+            "line 5: unknown key `pre\\nsence` in [gateway] is ignored",
+            "line 9: unknown key `foo` in [debug] is ignored",
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_elsewhere_are_errors_with_their_lines() {
+    for section in ["mixnet_endpoint", "clients_endpoint", "logging", "delivery", "timeouts", "egress", "limits"] {
+        let found = error(&format!("[gateway]\nid = 'x'\n\n[{section}]\n# comment\nfoo = 1\n"));
+        assert_eq!(found.line, 6, "{section}: {found}");
+        assert!(found.message.contains("unknown field `foo`"), "{section}: {found}");
+    }
+    assert_eq!(error("\n\n[foo]\nx = 1\n").line, 3);
+    assert_eq!(error("\nfoo = 1\n").line, 2);
+}
+
+#[test]
+fn bad_values_are_errors_with_their_lines() {
+    for (line, words) in [
+        ("[timeouts]\nfirst_request = '10 parsecs'", "a duration like"),
+        ("[timeouts]\nfirst_request = -1", "a duration like"),
+        ("[timeouts]\nfirst_request = 0", "longer than zero"),
+        ("[limits]\ninbox_bytes = 0", "nonzero"),
+        ("[limits]\nmax_mix_connections = 5000000000", "u32"),
+        ("[egress]\nallow_private = 'yes'", "boolean"),
+        ("[mixnet_endpoint]\nlistening_address = 'foo.example:1'", "invalid socket address"),
+        ("[mixnet_endpoint]\nannounce_address = 'a b'", "give an IP address or a DNS name"),
+        ("[clients_endpoint]\nannounce_address = 'http://a'", "ws://"),
+        ("[gateway]\nversion = 'new'", "like '0.10.1'"),
+        ("[gateway]\nvalidator_rest_urls = 1", "an array of strings"),
+        ("[gateway]\nid = 'x", "string"),
+    ] {
+        let found = error(line);
+        assert_eq!(found.line, 2, "{line}: {found}");
+        assert!(found.message.contains(words), "{line}: {found}");
+        assert!(!found.to_string().contains('\n'), "{found}");
+    }
+}
+
+#[test]
+fn older_spellings_of_the_validators() {
+    assert_eq!(parse("[gateway]\nvalidator_rest_url = 'http://a'").validators, ["http://a"]);
+    assert_eq!(parse("[gateway]\nvalidator_rest_urls = ['http://a', 'http://b']").validators.len(), 2);
+    let missing = "[gateway]\nversion = 'MISSING VALUE'\nvalidator_rest_urls = ['MISSING VALUE']\n\
+                   mixnet_contract_address = 'MISSING VALUE'";
+    let config = parse(missing);
+    assert_eq!((config.version, config.validators.len(), config.contract), (None, 0, None));
+}
+
+#[test]
+fn an_announcement_without_port_is_completed_but_not_rewritten() {
+    let text = OF_0_10_1.replace("announce_address = '127.0.0.1:1789'", "announce_address = 'nym.example'");
+    let config = parse(&text);
+    assert_eq!(config.mix_announce(), "nym.example:1789");
+    assert_eq!(update(&text, &config, &config).unwrap(), text);
+}
+
+#[test]
+fn what_0_10_1_announced_by_mistake_gets_a_host() {
+    let text = OF_0_10_1.replace("'ws://127.0.0.1:9000'", "'ws:5001'");
+    assert_eq!(parse(&text).clients_announce(), "ws://127.0.0.1:5001");
+}
+
+#[test]
+fn an_update_changes_values_and_nothing_else() {
+    let text = OF_0_10_1.replace("version = '0.10.1'", "version   =   '0.10.1' # mine");
+    let before = parse(&text);
+    let mut after = before.clone();
+    after.version = Some(Version::new(0, 10, 2));
+    after.mix.listen.set_port(4000);
+    let expected = text
+        .replace("'0.10.1' # mine", "'0.10.2' # mine")
+        .replace("listening_address = '127.0.0.1:1789'", "listening_address = '127.0.0.1:4000'");
+    assert_eq!(update(&text, &before, &after).unwrap(), expected);
+    assert_eq!(update(&text, &before, &before).unwrap(), text);
+}
+
+#[test]
+fn an_update_adds_missing_keys_under_their_comments() {
+    let text = "[gateway]\nid = 'demo'\nvalidator_rest_url = 'http://a'\n\n[logging]\n";
+    let before = parse(text);
+    let mut after = before.clone();
+    after.contract = Some("hal1x".into());
+    after.validators.clear();
+    after.egress.allow_private = Some(true);
+    let updated = update(text, &before, &after).unwrap();
+    assert_eq!(parse(&updated), after);
+    assert!(!updated.contains("validator_rest_url ="), "{updated}");
+    let contract = "# Address of the validator contract managing the network.\nmixnet_contract_address = 'hal1x'\n";
+    assert!(updated.contains(contract), "{updated}");
+    assert!(updated.contains("needs it.\nallow_private = true\n"), "{updated}");
+}
+
+#[test]
+fn a_section_that_is_none_is_an_error() {
+    let before = new_config();
+    let mut after = before.clone();
+    after.id = "other".into();
+    assert_eq!(update("gateway = 1", &before, &after), Err(EditError::NotASection("gateway")));
+}
+
+#[test]
+fn paths_that_toml_cannot_hold_are_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut config = new_config();
+    config.clients.inboxes = std::ffi::OsString::from_vec(b"/\xff".to_vec()).into();
+    assert!(matches!(fresh(&config), Err(EditError::NotUtf8(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,40}|(\\[(gateway|debug|limits)\\]\n)?([a-z_]{1,9} = ('x'|[0-9]{1,3}|\\[\\]|\\{\\})\n){0,3}") {
+        let _ = Config::parse(&text, &paths());
+    }
+
+    #[test]
+    fn any_change_is_read_back(
+        ip in any::<IpAddr>(),
+        port in 1_u16..,
+        id in "\\PC{1,12}",
+        validators in prop::collection::vec("http://[a-z']{1,8}", 0..3),
+    ) {
+        let before = parse(OF_0_10_1);
+        let mut after = before.clone();
+        let host = crate::endpoint::ListenHost { ip, port: std::num::NonZeroU16::new(port) };
+        let flags = Overrides { mix_host: Some(host), ..Overrides::default() };
+        flags.apply(&mut after).unwrap();
+        after.id = id;
+        after.validators = validators;
+        prop_assert_eq!(parse(&update(OF_0_10_1, &before, &after).unwrap()), after);
+    }
+}

@@ -1,0 +1,136 @@
+//! The sections that tune the gateway, each with a default for every key.
+
+use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
+
+use serde::Deserialize;
+
+use super::values::{duration, positive_duration};
+
+/// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
+pub(super) const DEBUG_KEYS: [&str; 8] = [
+    "packet_forwarding_initial_backoff",
+    "packet_forwarding_maximum_backoff",
+    "initial_connection_timeout",
+    "maximum_connection_buffer_size",
+    "presence_sending_delay",
+    "stored_messages_filename_length",
+    "message_retrieval_limit",
+    "cache_entry_ttl",
+];
+
+/// `[debug]`: how the gateway connects to next hops. Never written by `init`, as in 0.10.1.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Debug {
+    /// The pause before the second attempt to connect; it doubles from there.
+    #[serde(deserialize_with = "duration")]
+    pub packet_forwarding_initial_backoff: Duration,
+    /// The longest pause between two attempts.
+    #[serde(deserialize_with = "duration")]
+    pub packet_forwarding_maximum_backoff: Duration,
+    /// How long one attempt to connect may take.
+    #[serde(deserialize_with = "positive_duration")]
+    pub initial_connection_timeout: Duration,
+    /// Packets buffered per next hop.
+    pub maximum_connection_buffer_size: NonZeroU32,
+}
+
+impl Default for Debug {
+    fn default() -> Self {
+        Self {
+            packet_forwarding_initial_backoff: Duration::from_secs(10),
+            packet_forwarding_maximum_backoff: Duration::from_secs(300),
+            initial_connection_timeout: Duration::from_millis(1500),
+            maximum_connection_buffer_size: const { NonZeroU32::new(128).unwrap() },
+        }
+    }
+}
+
+/// `[delivery]`: messages on their way to clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Delivery {
+    /// After this long without proof of receipt, a pushed message is written to disk.
+    #[serde(deserialize_with = "duration")]
+    pub spill_after: Duration,
+    /// After this long without proof of receipt, the client is disconnected.
+    #[serde(deserialize_with = "positive_duration")]
+    pub receipt_timeout: Duration,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self { spill_after: Duration::from_millis(250), receipt_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// `[timeouts]`: how long others may keep the gateway waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// From a client's TCP connection to its complete websocket request.
+    #[serde(deserialize_with = "positive_duration")]
+    pub websocket_upgrade: Duration,
+    /// From then to its first valid request.
+    #[serde(deserialize_with = "positive_duration")]
+    pub first_request: Duration,
+    /// Between two messages of a registration.
+    #[serde(deserialize_with = "positive_duration")]
+    pub handshake_message: Duration,
+    /// From the first byte of a Sphinx packet to its last.
+    #[serde(deserialize_with = "positive_duration")]
+    pub half_frame: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            websocket_upgrade: Duration::from_millis(1500),
+            first_request: Duration::from_secs(10),
+            handshake_message: Duration::from_secs(5),
+            half_frame: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[egress]`: sending into the mixnet.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Egress {
+    /// Whether packets may go to private addresses. Not set (every 0.10.1 file): see
+    /// [`Config::allow_private`](super::Config::allow_private).
+    pub allow_private: Option<bool>,
+    /// Next hops connected at once.
+    pub max_next_hops: NonZeroU32,
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self { allow_private: None, max_next_hops: const { NonZeroU32::new(4096).unwrap() } }
+    }
+}
+
+/// `[limits]`: what one gateway carries.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Messages stored per client.
+    pub inbox_messages: NonZeroU64,
+    /// Bytes stored per client.
+    pub inbox_bytes: NonZeroU64,
+    /// Connections on the mixnet port at once.
+    pub max_mix_connections: NonZeroU32,
+    /// Connections on the clients port at once.
+    pub max_client_connections: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            inbox_messages: const { NonZeroU64::new(50_000).unwrap() },
+            inbox_bytes: const { NonZeroU64::new(128 << 20).unwrap() },
+            max_mix_connections: const { NonZeroU32::new(20_000).unwrap() },
+            max_client_connections: const { NonZeroU32::new(20_000).unwrap() },
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `init`: makes a gateway's keys and configuration, or changes the configuration of one that is there.
+//!
+//! *Promises*: keys that are there are kept, and so is every setting that no flag changes. The configuration is written
+//! last: a gateway that has one is complete.
+
+use std::{
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    atomic::{self, WriteError},
+    config::{self, Config, EditError, LoadError, Loaded},
+    console::Console,
+    keys::{self, KeyError, Presence, PublicKeys},
+    overrides::{InvalidPath, Overrides},
+    paths::{GatewayId, GatewayPaths, KeyPaths, Root},
+    version::{self, Incompatible},
+};
+
+/// Why a gateway could not be initialised.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// A flag's path.
+    #[error(transparent)]
+    Path(#[from] InvalidPath),
+    /// The existing configuration.
+    #[error("cannot read the existing configuration: {0}")]
+    Load(#[from] LoadError),
+    /// The existing configuration is of another version.
+    #[error(transparent)]
+    Version(#[from] Incompatible),
+    /// A folder.
+    #[error("cannot create the folder {}: {error}; check its owner, or choose another place with --home", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// Some of the four keys are gone.
+    #[error(
+        "the gateway was initialised before, but these key files are missing: {}. Restore them from a backup. To give the \
+         gateway a new identity instead, move its keys and {} away and run `init` again",
+        list(missing), config.display()
+    )]
+    MissingKeys {
+        /// The files.
+        missing: Vec<PathBuf>,
+        /// The configuration that names them, or would.
+        config: PathBuf,
+    },
+    /// Keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The new text of the configuration.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The configuration could not be saved.
+    #[error("{0}; the configuration is as it was: check the folder's owner and free space")]
+    Save(#[from] WriteError),
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
+}
+
+/// Initialises gateway `id` below `root`.
+pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut Console<'_>) -> Result<(), InitError> {
+    console.line(format_args!("Initialising gateway {id}..."));
+    let paths = GatewayPaths::new(root, id);
+    let existing = load_existing(id, &paths)?;
+    let mut config = match &existing {
+        Some(loaded) => loaded.config.clone(),
+        None => Config::new(id, &paths),
+    };
+    overrides.apply(&mut config)?;
+    settle(existing.as_ref().map(|loaded| &loaded.config), &mut config);
+    let text = match &existing {
+        Some(loaded) => config::update(&loaded.text, &loaded.config, &config)?,
+        None => config::fresh(&config)?,
+    };
+
+    let public = keep_or_create_keys(id, &paths, &config.keys, existing.is_some(), console)?;
+    create_folder(&paths.config_dir(), 0o755)?;
+    let file = paths.config_file();
+    atomic::write(&file, config::FILE_MODE, text.as_bytes())?;
+    console.line(format_args!("Saved configuration file to {file:?}"));
+    console.line("Gateway configuration completed.\n\n\n");
+    print_bonding(&config, &public, console);
+    Ok(())
+}
+
+fn load_existing(id: &GatewayId, paths: &GatewayPaths) -> Result<Option<Loaded>, InitError> {
+    match Config::load(&paths.config_file(), paths) {
+        Ok(loaded) => {
+            loaded.warn_unknown();
+            version::check(loaded.config.version.as_ref(), id.as_str())?;
+            Ok(Some(loaded))
+        }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What follows from the flags without being one of them.
+fn settle(before: Option<&Config>, config: &mut Config) {
+    config.version = Some(version::NETWORK);
+    // Only a move into or out of a private network decides anew; else the operator's word stands.
+    let private = config.is_in_private_network();
+    let moved = before.is_none_or(|before| before.is_in_private_network() != private);
+    if moved && config.egress.allow_private.is_some() {
+        config.egress.allow_private = Some(private);
+    }
+}
+
+fn keep_or_create_keys(
+    id: &GatewayId,
+    paths: &GatewayPaths,
+    keys: &KeyPaths,
+    configured: bool,
+    console: &mut Console<'_>,
+) -> Result<PublicKeys, InitError> {
+    let missing = match keys.presence() {
+        Presence::All => {
+            let public = keys::load_public(keys)?;
+            keys::check_private(keys)?;
+            console.line(format_args!(
+                "Gateway \"{id}\" was already initialised before! Config information will be overwritten (but keys will be kept)!"
+            ));
+            return Ok(public);
+        }
+        Presence::None if !configured => {
+            create_folder(paths.home(), 0o755)?;
+            create_folder(&paths.data_dir(), 0o700)?;
+            let public = keys::create(keys)?;
+            console.line("Saved identity and mixnet sphinx keypairs");
+            return Ok(public);
+        }
+        Presence::None => keys.all().map(Path::to_owned).to_vec(),
+        Presence::Missing(missing) => missing,
+    };
+    Err(InitError::MissingKeys { missing, config: paths.config_file() })
+}
+
+fn create_folder(path: &Path, mode: u32) -> Result<(), InitError> {
+    let created = DirBuilder::new().recursive(true).mode(mode).create(path);
+    created.map_err(|error| InitError::Folder { path: path.to_owned(), error })
+}
+
+fn print_bonding(config: &Config, public: &PublicKeys, console: &mut Console<'_>) {
+    let identity = public.identity_base58();
+    let sphinx = public.sphinx_base58();
+    console.line(format_args!("Public identity key: {identity}\n"));
+    console.line(format_args!("Public sphinx key: {sphinx}\n"));
+    console.line(format_args!(
+        "
+To bond your gateway you will [most likely] need to provide the following:
+    Identity key: {identity}
+    Sphinx key: {sphinx}
+    Mix Host: {}
+    Clients Host: {}
+    Location: [physical location of your node's server]
+    Version: {}
+    ",
+        config.mix_announce(),
+        config.clients_announce(),
+        version::NETWORK,
+    ));
+}
+
+#[cfg(test)]
+mod tests;

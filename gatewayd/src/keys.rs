@@ -1,0 +1,288 @@
+//! The gateway's two key pairs on disk.
+//!
+//! *Holds* private keys only while `init` makes them, in memory that is wiped. A running supervisor never reads one: it
+//! opens the files and hands the descriptors on.
+//! *Promises*: a key is never replaced. Either all four files are made or none.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use proto::pem::{self, KeyTag, PemError};
+use rand::{TryRng as _, rngs::SysRng};
+use zeroize::Zeroizing;
+
+use crate::{
+    atomic::{Staged, WriteError, sync_folder_of},
+    paths::KeyPaths,
+};
+
+/// Mode of all four key files.
+pub const FILE_MODE: u32 = 0o600;
+
+/// The two public keys, as the network knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKeys {
+    /// Ed25519: who the gateway is.
+    pub identity: [u8; 32],
+    /// X25519: what Sphinx packets are encrypted to.
+    pub sphinx: [u8; 32],
+}
+
+impl PublicKeys {
+    /// The identity in base58.
+    pub fn identity_base58(&self) -> String {
+        bs58::encode(self.identity).into_string()
+    }
+
+    /// The Sphinx key in base58.
+    pub fn sphinx_base58(&self) -> String {
+        bs58::encode(self.sphinx).into_string()
+    }
+}
+
+/// Which of the four files are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// None.
+    None,
+    /// All.
+    All,
+    /// Some, and these not.
+    Missing(Vec<PathBuf>),
+}
+
+/// Why the keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The operating system gave no randomness.
+    #[error("the operating system has no randomness for a new key ({0}): try again later")]
+    Randomness(String),
+    /// A new file could not be written; none of the four is left.
+    #[error("{0}; no key was saved: check the folder's owner and free space")]
+    Write(#[from] WriteError),
+    /// A file could not be opened or read.
+    #[error(
+        "cannot read the key file {}: {error}; make it readable for the user the gateway runs as, or correct `{setting}` \
+         in config.toml", path.display()
+    )]
+    Read {
+        /// The key in `config.toml` that names the file.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// A file is not that key.
+    #[error(
+        "the key file {} is unusable: {error}; restore it from a backup, or correct `{setting}` in config.toml",
+        path.display()
+    )]
+    Format {
+        /// The key in `config.toml` that names the file.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: PemError,
+    },
+}
+
+impl KeyPaths {
+    /// All four.
+    pub fn all(&self) -> [&Path; 4] {
+        [&self.private_identity, &self.public_identity, &self.private_sphinx, &self.public_sphinx]
+    }
+
+    /// Which of the files are there.
+    pub fn presence(&self) -> Presence {
+        let missing: Vec<_> = self
+            .all()
+            .into_iter()
+            .filter(|path| fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
+            .map(Path::to_owned)
+            .collect();
+        match missing.len() {
+            0 => Presence::All,
+            4 => Presence::None,
+            _ => Presence::Missing(missing),
+        }
+    }
+}
+
+/// Makes new key pairs and saves them. No file may be there yet; if one is, it stays and nothing is saved.
+pub fn create(paths: &KeyPaths) -> Result<PublicKeys, KeyError> {
+    let identity_seed = random()?;
+    let sphinx_key = random()?;
+    let identity = ed25519_dalek::SigningKey::from_bytes(&identity_seed).verifying_key();
+    let sphinx = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*sphinx_key));
+    let public = PublicKeys { identity: identity.to_bytes(), sphinx: sphinx.to_bytes() };
+    save(&[
+        (&paths.private_identity, KeyTag::Ed25519Private, &identity_seed),
+        (&paths.private_sphinx, KeyTag::X25519Private, &sphinx_key),
+        (&paths.public_identity, KeyTag::Ed25519Public, &public.identity),
+        (&paths.public_sphinx, KeyTag::X25519Public, &public.sphinx),
+    ])?;
+    Ok(public)
+}
+
+fn random() -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    match SysRng.try_fill_bytes(bytes.as_mut_slice()) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(KeyError::Randomness(error.to_string())),
+    }
+}
+
+fn save(files: &[(&PathBuf, KeyTag, &[u8; 32])]) -> Result<(), WriteError> {
+    let staged = files
+        .iter()
+        .map(|(path, tag, key)| Staged::new(path, FILE_MODE, pem::encode(*tag, key).as_bytes()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut created = Created(Vec::new());
+    for (file, (path, ..)) in staged.into_iter().zip(files) {
+        file.create()?;
+        created.0.push(path);
+    }
+    for (path, ..) in files {
+        sync_folder_of(path)?;
+    }
+    created.0.clear();
+    Ok(())
+}
+
+/// Files that are removed again unless all could be made.
+struct Created<'a>(Vec<&'a Path>);
+
+impl Drop for Created<'_> {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Reads the two public keys.
+pub fn load_public(paths: &KeyPaths) -> Result<PublicKeys, KeyError> {
+    Ok(PublicKeys {
+        identity: load("public_identity_key_file", &paths.public_identity, KeyTag::Ed25519Public)?,
+        sphinx: load("public_sphinx_key_file", &paths.public_sphinx, KeyTag::X25519Public)?,
+    })
+}
+
+fn load(setting: &'static str, path: &Path, tag: KeyTag) -> Result<[u8; 32], KeyError> {
+    let mut text = Vec::new();
+    open(setting, path)?
+        .take(pem::MAX_FILE_LEN as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(read_error(setting, path))?;
+    match pem::decode(tag, &text) {
+        Ok(key) => Ok(*key),
+        Err(error) => Err(KeyError::Format { setting, path: path.to_owned(), error }),
+    }
+}
+
+/// Checks that the private keys can be opened, without reading them. Warns of one that others may read.
+pub fn check_private(paths: &KeyPaths) -> Result<(), KeyError> {
+    for (setting, path) in
+        [("private_identity_key_file", &paths.private_identity), ("private_sphinx_key_file", &paths.private_sphinx)]
+    {
+        let file = open(setting, path)?;
+        let metadata = file.metadata().map_err(read_error(setting, path))?;
+        if metadata.mode() & 0o077 != 0 {
+            tracing::warn!(
+                path = %path.display(),
+                "other users may read this private key: run `chmod 600` on it"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn open(setting: &'static str, path: &Path) -> Result<File, KeyError> {
+    // Without O_NONBLOCK, opening a pipe would wait for ever.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)
+        .map_err(read_error(setting, path))?;
+    let metadata = file.metadata().map_err(read_error(setting, path))?;
+    if !metadata.is_file() {
+        return Err(read_error(setting, path)(io::Error::other("not a regular file")));
+    }
+    Ok(file)
+}
+
+fn read_error(setting: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
+    let path = path.to_owned();
+    move |error| KeyError::Read { setting, path, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(folder: &Path) -> KeyPaths {
+        KeyPaths {
+            private_identity: folder.join("private_identity.pem"),
+            public_identity: folder.join("public_identity.pem"),
+            private_sphinx: folder.join("private_sphinx.pem"),
+            public_sphinx: folder.join("public_sphinx.pem"),
+        }
+    }
+
+    #[test]
+    fn new_keys_belong_together_and_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        assert_eq!(paths.presence(), Presence::None);
+        let public = create(&paths).unwrap();
+        assert_eq!(paths.presence(), Presence::All);
+        assert_eq!(load_public(&paths).unwrap(), public);
+        check_private(&paths).unwrap();
+
+        let seed = pem::decode(KeyTag::Ed25519Private, &fs::read(&paths.private_identity).unwrap()).unwrap();
+        let sphinx = pem::decode(KeyTag::X25519Private, &fs::read(&paths.private_sphinx).unwrap()).unwrap();
+        assert_eq!(ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes(), public.identity);
+        assert_eq!(x25519_dalek::x25519(*sphinx, x25519_dalek::X25519_BASEPOINT_BYTES), public.sphinx);
+        for path in paths.all() {
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o600);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_key_that_is_there_stays_and_no_other_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        fs::write(&paths.public_sphinx, "mine").unwrap();
+        assert!(matches!(create(&paths), Err(KeyError::Write(_))));
+        assert_eq!(fs::read(&paths.public_sphinx).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let Presence::Missing(missing) = paths.presence() else {
+            panic!("three of four are missing");
+        };
+        assert_eq!(missing.len(), 3);
+    }
+
+    #[test]
+    fn unusable_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        create(&paths).unwrap();
+        fs::copy(&paths.public_identity, &paths.public_sphinx).unwrap();
+        let error = load_public(&paths).unwrap_err().to_string();
+        assert!(error.contains("public_sphinx.pem") && error.contains("`public_sphinx_key_file`"), "{error}");
+
+        fs::remove_file(&paths.private_sphinx).unwrap();
+        let error = check_private(&paths).unwrap_err().to_string();
+        assert!(error.contains("private_sphinx.pem") && error.contains("No such file"), "{error}");
+        fs::create_dir(&paths.private_sphinx).unwrap();
+        let error = check_private(&paths).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+}

@@ -1,0 +1,226 @@
+//! Where a gateway's files are: `<root>/<id>/{config,data,run}`, with the names of nym-gateway 0.10.1.
+//!
+//! The root is `$HOME/.nym/gateways`; `--home` or `GATEWAYD_HOME` name another one.
+
+use std::{
+    ffi::OsString,
+    fmt, io,
+    path::{Component, Path, PathBuf},
+    str::FromStr,
+};
+
+/// The name of a gateway: exactly one ordinary path component, so that no id can leave the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayId(String);
+
+/// The longest file name Linux takes, in bytes.
+const MAX_ID_LEN: usize = 255;
+
+/// The text cannot be a gateway's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an id names one folder: give one word of at most {MAX_ID_LEN} bytes, without `/` and control characters, \
+     that is not `.` or `..`"
+)]
+pub struct InvalidId;
+
+impl FromStr for GatewayId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let mut components = Path::new(text).components();
+        let (Some(Component::Normal(only)), None) = (components.next(), components.next()) else {
+            return Err(InvalidId);
+        };
+        // `components` forgives a trailing slash and a leading `./`; an id has neither.
+        if only != text || text.len() > MAX_ID_LEN || text.contains(char::is_control) {
+            return Err(InvalidId);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for GatewayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl GatewayId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The folder that holds one folder per gateway. Absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root(PathBuf);
+
+/// Why there is no root.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// Neither a flag nor the environment says where.
+    #[error("HOME is not set, so there is no place for the gateway's files: set it, or name a folder with --home")]
+    NoHome,
+    /// A relative `--home` in a working directory that is gone, or an empty one.
+    #[error("--home {}: {error}; give the path of a folder", path.display())]
+    NotAPath {
+        /// What was given.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+}
+
+impl Root {
+    /// The folder `given` by `--home` or `GATEWAYD_HOME`, else `.nym/gateways` below `user_home` (`$HOME`).
+    pub fn new(given: Option<PathBuf>, user_home: Option<OsString>) -> Result<Self, RootError> {
+        let path = match (given, user_home) {
+            (Some(given), _) => given,
+            (None, Some(home)) if !home.is_empty() => Path::new(&home).join(".nym").join("gateways"),
+            (None, _) => return Err(RootError::NoHome),
+        };
+        match std::path::absolute(&path) {
+            Ok(absolute) => Ok(Self(absolute)),
+            Err(error) => Err(RootError::NotAPath { path, error }),
+        }
+    }
+
+    /// The folder itself.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// The paths of one gateway. Keys, inboxes and ledger are the defaults; its `config.toml` may name others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayPaths {
+    root: PathBuf,
+    home: PathBuf,
+}
+
+/// The four key files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPaths {
+    /// The Ed25519 seed.
+    pub private_identity: PathBuf,
+    /// The Ed25519 public key.
+    pub public_identity: PathBuf,
+    /// The X25519 private key.
+    pub private_sphinx: PathBuf,
+    /// The X25519 public key.
+    pub public_sphinx: PathBuf,
+}
+
+impl GatewayPaths {
+    /// The paths of gateway `id` below `root`.
+    pub fn new(root: &Root, id: &GatewayId) -> Self {
+        Self { root: root.0.clone(), home: root.0.join(id.as_str()) }
+    }
+
+    /// The folder above all gateways.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The gateway's own folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Holds `config.toml` and its backups.
+    pub fn config_dir(&self) -> PathBuf {
+        self.home.join("config")
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.config_dir().join("config.toml")
+    }
+
+    /// Holds keys, inboxes and ledger.
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    /// The four key files, unless the configuration names others.
+    pub fn keys(&self) -> KeyPaths {
+        let data = self.data_dir();
+        KeyPaths {
+            private_identity: data.join("private_identity.pem"),
+            public_identity: data.join("public_identity.pem"),
+            private_sphinx: data.join("private_sphinx.pem"),
+            public_sphinx: data.join("public_sphinx.pem"),
+        }
+    }
+
+    /// The folder of the inboxes, unless the configuration names another.
+    pub fn inboxes_dir(&self) -> PathBuf {
+        self.data_dir().join("inboxes")
+    }
+
+    /// The client ledger (a folder, whatever its name says), unless the configuration names another.
+    pub fn ledger(&self) -> PathBuf {
+        self.data_dir().join("client_ledger.sled")
+    }
+
+    /// The folder of the pid lock and the admin socket: the first of systemd's `$RUNTIME_DIRECTORY`, else `run`.
+    pub fn run_dir(&self, runtime_directory: Option<OsString>) -> PathBuf {
+        runtime_directory
+            .as_deref()
+            .and_then(|list| std::env::split_paths(list).find(|path| path.is_absolute()))
+            .unwrap_or_else(|| self.home.join("run"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ids_are_one_component() {
+        for good in ["demo", "super gateway", "..a", "a.b", "-x", "gäteway", &"x".repeat(255)] {
+            assert_eq!(good.parse::<GatewayId>().unwrap().as_str(), good);
+        }
+        let too_long = "x".repeat(256);
+        for bad in ["", ".", "..", "/", "a/b", "a/", "./a", "/a", "../a", "a/..", "a\0b", "a\nb", &too_long] {
+            assert_eq!(bad.parse::<GatewayId>(), Err(InvalidId), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_id_leaves_the_root(text in "\\PC{0,8}|[./a]{0,6}") {
+            if let Ok(id) = text.parse::<GatewayId>() {
+                let root = Root::new(Some("/r".into()), None).unwrap();
+                let paths = GatewayPaths::new(&root, &id);
+                prop_assert_eq!(paths.home().parent(), Some(Path::new("/r")));
+                prop_assert_eq!(paths.home().file_name().and_then(|name| name.to_str()), Some(text.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_root_is_below_home_unless_named() {
+        let root = |given: Option<&str>, home: Option<&str>| {
+            Root::new(given.map(Into::into), home.map(Into::into)).map(|root| root.0)
+        };
+        assert_eq!(root(None, Some("/home/nym")).unwrap(), Path::new("/home/nym/.nym/gateways"));
+        assert_eq!(root(Some("/srv/gw"), Some("/home/nym")).unwrap(), Path::new("/srv/gw"));
+        assert!(root(Some("gw"), None).unwrap().is_absolute());
+        assert!(matches!(root(None, None), Err(RootError::NoHome)));
+        assert!(matches!(root(None, Some("")), Err(RootError::NoHome)));
+        assert!(matches!(root(Some(""), None), Err(RootError::NotAPath { .. })));
+    }
+
+    #[test]
+    fn run_files_go_where_systemd_says() {
+        let root = Root::new(Some("/r".into()), None).unwrap();
+        let paths = GatewayPaths::new(&root, &"demo".parse().unwrap());
+        assert_eq!(paths.run_dir(None), Path::new("/r/demo/run"));
+        assert_eq!(paths.run_dir(Some("/run/a:/run/b".into())), Path::new("/run/a"));
+        assert_eq!(paths.run_dir(Some("".into())), Path::new("/r/demo/run"));
+    }
+}

@@ -1,0 +1,210 @@
+//! `run`: everything before the first process starts. Reads the configuration, applies the flags in memory, checks what
+//! can be checked, prints what 0.10.1 prints, and hands a [`RunPlan`] to the supervisor.
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use crate::{
+    config::{Config, LoadError},
+    console::Console,
+    keys::{self, KeyError, PublicKeys},
+    overrides::{InvalidPath, Overrides},
+    paths::{GatewayId, GatewayPaths, KeyPaths, Root},
+    supervisor::{self, SupervisorError},
+    version::{self, Fit, Incompatible},
+};
+
+/// What is logged unless `RUST_LOG` says otherwise.
+pub const DEFAULT_LOG_FILTER: &str = "info";
+
+/// What of the environment matters to a run.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// systemd's `RUNTIME_DIRECTORY`.
+    pub runtime_directory: Option<OsString>,
+    /// `RUST_LOG`.
+    pub log_filter: Option<String>,
+}
+
+/// All a supervisor needs to know. Paths are absolute; no key is inside.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// The gateway's name.
+    pub id: GatewayId,
+    /// The gateway's folder.
+    pub home: PathBuf,
+    /// Where the pid lock and the admin socket go. May not exist yet.
+    pub run_dir: PathBuf,
+    /// Where to bind for Sphinx packets. `::` is meant for both families.
+    pub mix_listen: SocketAddr,
+    /// Where to bind for clients. `::` is meant for both families.
+    pub clients_listen: SocketAddr,
+    /// What mix nodes are told: `host:port`.
+    pub mix_announce: String,
+    /// What clients are told: a websocket URL.
+    pub clients_announce: String,
+    /// The key files. The private ones can be opened; they were not read.
+    pub keys: KeyPaths,
+    /// The gateway's public keys.
+    pub public_keys: PublicKeys,
+    /// The folder of the inboxes. May not exist yet.
+    pub inboxes_dir: PathBuf,
+    /// The client ledger. May not exist yet.
+    pub ledger_path: PathBuf,
+    /// Validators to ask before the start; none, nothing is asked.
+    pub validators: Vec<String>,
+    /// The contract to ask them about.
+    pub contract: String,
+    /// Whether packets may be sent to private addresses.
+    pub allow_private: bool,
+    /// The configuration after the flags, for its tuning sections.
+    pub config: Config,
+    /// What to log, in the syntax of `RUST_LOG`.
+    pub log_filter: String,
+}
+
+/// Why a gateway did not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no configuration, or it is not one.
+    #[error("Failed to load config for {id}. Are you sure you have run `init` before? (Error was: {error})")]
+    Load {
+        /// The gateway.
+        id: GatewayId,
+        /// What is wrong.
+        error: LoadError,
+    },
+    /// A flag's path.
+    #[error(transparent)]
+    Path(#[from] InvalidPath),
+    /// The configuration is of another version.
+    #[error(transparent)]
+    Version(#[from] Incompatible),
+    /// Keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The supervisor.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+}
+
+/// Runs gateway `id` below `root` until it is told to stop.
+pub fn execute(
+    id: &GatewayId,
+    root: &Root,
+    config_file: Option<PathBuf>,
+    overrides: &Overrides,
+    surroundings: Surroundings,
+    console: &mut Console<'_>,
+) -> Result<(), RunError> {
+    let plan = prepare(id, root, config_file, overrides, surroundings, console)?;
+    console.flush();
+    Ok(supervisor::run(plan)?)
+}
+
+/// Everything up to the supervisor.
+pub fn prepare(
+    id: &GatewayId,
+    root: &Root,
+    config_file: Option<PathBuf>,
+    overrides: &Overrides,
+    surroundings: Surroundings,
+    console: &mut Console<'_>,
+) -> Result<RunPlan, RunError> {
+    console.line(format_args!("Starting gateway {id}..."));
+    let paths = GatewayPaths::new(root, id);
+    let file = config_file.unwrap_or_else(|| paths.config_file());
+    let loaded = Config::load(&file, &paths).map_err(|error| RunError::Load { id: id.clone(), error })?;
+    loaded.warn_unknown();
+    let mut config = loaded.config;
+    overrides.apply(&mut config)?;
+    if let Fit::Compatible(version) = version::check(config.version.as_ref(), id.as_str())? {
+        tracing::warn!(
+            "The gateway has a different version than what is specified in config file! {} and {version}; \
+             run `gatewayd upgrade --id {id}` to bring the file up to date",
+            version::NETWORK
+        );
+    }
+    if config.clients.announce.host.is_none() {
+        tracing::warn!(
+            "nym-gateway 0.10.1 lost the host of the address announced to clients: announcing {}; \
+             set it with `gatewayd init ... --clients-announce-host`",
+            config.clients_announce()
+        );
+    }
+    let public_keys = keys::load_public(&config.keys)?;
+    keys::check_private(&config.keys)?;
+
+    let plan = RunPlan {
+        id: id.clone(),
+        home: paths.home().to_owned(),
+        run_dir: paths.run_dir(surroundings.runtime_directory),
+        mix_listen: config.mix.listen,
+        clients_listen: config.clients.listen,
+        mix_announce: config.mix_announce(),
+        clients_announce: config.clients_announce(),
+        keys: config.keys.clone(),
+        public_keys,
+        inboxes_dir: config.clients.inboxes.clone(),
+        ledger_path: config.clients.ledger.clone(),
+        validators: config.validators.clone(),
+        contract: config.contract.clone().unwrap_or_default(),
+        allow_private: config.allow_private(),
+        config,
+        log_filter: surroundings
+            .log_filter
+            .filter(|filter| !filter.is_empty())
+            .unwrap_or_else(|| DEFAULT_LOG_FILTER.to_owned()),
+    };
+    print(&plan, console);
+    Ok(plan)
+}
+
+fn print(plan: &RunPlan, console: &mut Console<'_>) {
+    let RunPlan {
+        public_keys,
+        mix_listen,
+        mix_announce,
+        clients_listen,
+        clients_announce,
+        inboxes_dir,
+        ledger_path,
+        ..
+    } = plan;
+    console.line(format_args!("Public sphinx key: {}\n", public_keys.sphinx_base58()));
+    console.line(format_args!("Public identity key: {}\n", public_keys.identity_base58()));
+    note_special_address(mix_listen.ip(), console);
+    note_special_address(clients_listen.ip(), console);
+    if !plan.validators.is_empty() {
+        console.line(format_args!("Validator REST endpoint: {}", plan.validators.join(", ")));
+    }
+    console.line(format_args!("Listening for incoming sphinx packets on {mix_listen}"));
+    console.line(format_args!("Announcing the following socket address for sphinx packets: {mix_announce}"));
+    console.line(format_args!("Listening for incoming clients packets on {clients_listen}"));
+    console.line(format_args!("Announcing the following socket address for clients packets: {clients_announce}"));
+    console.line(format_args!("Inboxes directory is: {inboxes_dir:?}"));
+    console.line(format_args!("Clients ledger is stored at: {ledger_path:?}"));
+}
+
+/// 0.10.1's note about an address that others may not reach. The space at the end of its second line is theirs.
+fn note_special_address(ip: IpAddr, console: &mut Console<'_>) {
+    if ip.is_loopback() || ip.is_unspecified() {
+        console.line(format_args!(
+            "
+##### NOTE #####
+
+You are trying to bind to {ip} - you might not be accessible to other nodes
+You can ignore this warning if you're running setup on a local network\u{20}
+or have set a custom 'announce-host'
+
+
+"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests;

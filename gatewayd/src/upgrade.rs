@@ -1,0 +1,164 @@
+//! `upgrade`: brings the configuration of an older gateway up to [`version::NETWORK`], step by step as 0.10.1 did.
+//!
+//! *Promises*: before a step is written, the file as it was is kept as `config.toml.bak-<its version>`; no backup is ever
+//! replaced. Unlike 0.10.1, no validators are written: those of 2021 are gone.
+
+use std::{io, path::Path};
+
+use semver::Version;
+
+use crate::{
+    atomic::{self, Staged, WriteError},
+    config::{self, Config, DEFAULT_CONTRACT, EditError, LoadError, Loaded},
+    console::Console,
+    paths::{GatewayId, GatewayPaths, Root},
+    version,
+};
+
+/// The first version that wrote its version into the file.
+const FIRST_WRITTEN: Version = Version::new(0, 9, 0);
+
+/// Why a configuration could not be upgraded.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// There is no configuration, or it is not one.
+    #[error("failed to load existing config file! - {0}")]
+    Load(#[from] LoadError),
+    /// A file of before 0.9.0, and no flag.
+    #[error(
+        "trying to upgrade from pre v0.9.0 without providing current system version! Give it with --current-version, \
+         such as --current-version 0.8.1"
+    )]
+    NoVersion,
+    /// `--current-version` of a file that would name its version.
+    #[error(
+        "--current-version {0} cannot be: a configuration of 0.9.0 or later names its version, and this one does not. \
+         Give the version that made the file, such as 0.8.1"
+    )]
+    NotBeforeFirstWritten(Version),
+    /// Newer than we are, or so old that nothing is known about it.
+    #[error(
+        "Cannot perform upgrade from {0} to {ours}. Please let the developers know about this issue if you expected it to work!",
+        ours = version::NETWORK
+    )]
+    NoPath(Version),
+    /// A 0.9.x file with a key of 0.10.0.
+    #[error(
+        "existing config seems to have specified mixnet contract address which was only introduced in 0.10.0! Can't perform \
+         upgrade. If it was added by hand, remove the line `mixnet_contract_address` and upgrade again"
+    )]
+    ContractBeforeItsTime,
+    /// The new text.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The backup or the file could not be written.
+    #[error("{0}; the configuration is as it was: check the folder's owner and free space")]
+    Save(#[from] WriteError),
+    /// A hundred backups of one version.
+    #[error("there are too many backups of version {0} beside config.toml: move them away")]
+    TooManyBackups(Version),
+}
+
+/// A version after `--current-version`: `0.8.1`, `v0.8.1` or `V0.8.1`.
+pub fn parse_version(text: &str) -> Result<Version, &'static str> {
+    text.strip_prefix(['v', 'V'])
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| "not a version: valid formats include '0.8.1', 'v0.8.1' or 'V0.8.1'")
+}
+
+/// Upgrades the configuration of gateway `id` below `root`.
+pub fn execute(
+    id: &GatewayId,
+    root: &Root,
+    current: Option<Version>,
+    console: &mut Console<'_>,
+) -> Result<(), UpgradeError> {
+    let paths = GatewayPaths::new(root, id);
+    let file = paths.config_file();
+    let mut loaded = Config::load(&file, &paths)?;
+    loaded.warn_unknown();
+    loop {
+        let from = known_version(&loaded.config, current.as_ref())?;
+        if from == version::NETWORK {
+            console.line("You're using the most recent version!");
+            return Ok(());
+        }
+        let step = Step::from(from)?;
+        step.take(&mut loaded, &file, console)?;
+    }
+}
+
+fn known_version(config: &Config, current: Option<&Version>) -> Result<Version, UpgradeError> {
+    match (&config.version, current) {
+        (Some(version), _) => Ok(version.clone()),
+        (None, None) => Err(UpgradeError::NoVersion),
+        (None, Some(current)) if *current >= FIRST_WRITTEN => Err(UpgradeError::NotBeforeFirstWritten(current.clone())),
+        (None, Some(current)) => Ok(current.clone()),
+    }
+}
+
+/// One step of an upgrade.
+struct Step {
+    from: Version,
+    to: Version,
+}
+
+impl Step {
+    fn from(from: Version) -> Result<Self, UpgradeError> {
+        let to = match (from.major, from.minor) {
+            (0, 8) => FIRST_WRITTEN,
+            (0, 9) => version::NETWORK,
+            (0, 10) if from < version::NETWORK => version::NETWORK,
+            _ => return Err(UpgradeError::NoPath(from)),
+        };
+        Ok(Self { from, to })
+    }
+
+    fn take(&self, loaded: &mut Loaded, file: &Path, console: &mut Console<'_>) -> Result<(), UpgradeError> {
+        let Self { from, to } = self;
+        console.line(format_args!("\n==================\nTrying to upgrade gateway from {from} to {to} ..."));
+        let result = self.save(loaded, file, console);
+        let outcome = if result.is_ok() { "was successful!" } else { "failed!" };
+        console.line(format_args!("Upgrade from {from} to {to} {outcome}\n==================\n"));
+        result
+    }
+
+    fn save(&self, loaded: &mut Loaded, file: &Path, console: &mut Console<'_>) -> Result<(), UpgradeError> {
+        let mut config = loaded.config.clone();
+        config.version = Some(self.to.clone());
+        if (self.from.major, self.from.minor) == (0, 9) {
+            if config.contract.is_some() {
+                return Err(UpgradeError::ContractBeforeItsTime);
+            }
+            console.line(format_args!("Setting mixnet contract address to {DEFAULT_CONTRACT}"));
+            config.contract = Some(DEFAULT_CONTRACT.to_owned());
+        }
+        let text = config::update(&loaded.text, &loaded.config, &config)?;
+        back_up(file, &self.from, loaded.text.as_bytes())?;
+        atomic::write(file, config::FILE_MODE, text.as_bytes())?;
+        loaded.text = text;
+        loaded.config = config;
+        Ok(())
+    }
+}
+
+/// Keeps `text` as `config.toml.bak-<version>`, or with a number behind it if that name is taken.
+fn back_up(file: &Path, version: &Version, text: &[u8]) -> Result<(), UpgradeError> {
+    let name = |number: u32| match number {
+        1 => format!("config.toml.bak-{version}"),
+        more => format!("config.toml.bak-{version}-{more}"),
+    };
+    for number in 1..=100 {
+        let backup = file.with_file_name(name(number));
+        match Staged::new(&backup, config::FILE_MODE, text)?.create() {
+            Ok(()) => return Ok(atomic::sync_folder_of(&backup)?),
+            Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(UpgradeError::TooManyBackups(version.clone()))
+}
+
+#[cfg(test)]
+mod tests;

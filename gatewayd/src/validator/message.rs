@@ -1,0 +1,174 @@
+//! What the supervisor and `validator-query` say to each other: one request, one answer, in bincode, then end of file.
+//!
+//! The supervisor trusts the answer only as far as its form goes: `validator-query` has read hostile bytes.
+
+use bincode::{
+    Decode, Encode,
+    config::{Configuration, Limit},
+};
+
+use super::text::printable;
+
+/// The longest request in bytes. A pipe takes so much at once, so writing it never waits.
+pub const MAX_REQUEST: usize = 4096;
+
+/// The longest answer in bytes.
+pub const MAX_ANSWER: usize = 64 * 1024;
+
+/// The longest identity shown, in characters. A real one has at most 44.
+const MAX_IDENTITY: usize = 64;
+
+/// The longest text of [`Answer::Unreachable`] shown, in characters.
+pub(super) const MAX_REASONS: usize = 1024;
+
+/// Whom to ask, and about what.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Request {
+    /// Addresses of validators, `http://` or `https://`.
+    pub validators: Vec<String>,
+    /// The contract that lists the gateways.
+    pub contract: String,
+    /// What we announce to mix nodes, `host:port`.
+    pub mix_host: String,
+    /// What we announce to clients, a websocket URL.
+    pub clients_host: String,
+    /// Our identity in base58.
+    pub identity: String,
+}
+
+/// What the first validator that answered knows.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Answer {
+    /// Nobody announces our addresses.
+    NoConflict,
+    /// A gateway of another identity does.
+    Conflict {
+        /// Its identity, as it claims.
+        identity: String,
+    },
+    /// Only we ourselves do.
+    SameIdentity,
+    /// No validator answered.
+    Unreachable {
+        /// Why not, one reason per validator.
+        reasons: String,
+    },
+}
+
+/// Not a message, too long, or followed by more bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed or too long")]
+pub struct Malformed;
+
+const fn limited<const N: usize>() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<N>> {
+    bincode::config::standard().with_limit::<N>()
+}
+
+fn encode<M: Encode, const N: usize>(message: &M) -> Result<Vec<u8>, Malformed> {
+    let bytes = bincode::encode_to_vec(message, limited::<N>()).map_err(|_| Malformed)?;
+    if bytes.len() > N { Err(Malformed) } else { Ok(bytes) }
+}
+
+fn decode<M: Decode<()>, const N: usize>(bytes: &[u8]) -> Result<M, Malformed> {
+    match bincode::decode_from_slice(bytes, limited::<N>()) {
+        Ok((message, read)) if read == bytes.len() => Ok(message),
+        _ => Err(Malformed),
+    }
+}
+
+impl Request {
+    /// At most [`MAX_REQUEST`] bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
+        encode::<_, MAX_REQUEST>(self)
+    }
+
+    /// Reads a request.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        decode::<_, MAX_REQUEST>(bytes)
+    }
+}
+
+impl Answer {
+    /// At most [`MAX_ANSWER`] bytes.
+    pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
+        encode::<_, MAX_ANSWER>(self)
+    }
+
+    /// Reads an answer. Its texts come out short and printable, whatever was sent.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        decode::<_, MAX_ANSWER>(bytes).map(Self::printable)
+    }
+
+    /// With its texts cut to a few printable characters.
+    pub fn printable(self) -> Self {
+        match self {
+            Self::Conflict { identity } => Self::Conflict { identity: printable(&identity, MAX_IDENTITY) },
+            Self::Unreachable { reasons } => Self::Unreachable { reasons: printable(&reasons, MAX_REASONS) },
+            plain @ (Self::NoConflict | Self::SameIdentity) => plain,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request() -> Request {
+        Request {
+            validators: vec!["http://a".into(), "http://b".into()],
+            contract: "c".into(),
+            mix_host: "1.2.3.4:1".into(),
+            clients_host: "ws://x".into(),
+            identity: "i".into(),
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_these() {
+        assert_eq!(request().encode().unwrap(), b"\x02\x08http://a\x08http://b\x01c\x091.2.3.4:1\x06ws://x\x01i");
+        assert_eq!(Answer::NoConflict.encode().unwrap(), [0]);
+        assert_eq!(Answer::Conflict { identity: "id".into() }.encode().unwrap(), b"\x01\x02id");
+        assert_eq!(Answer::SameIdentity.encode().unwrap(), [2]);
+        assert_eq!(Answer::Unreachable { reasons: "no".into() }.encode().unwrap(), b"\x03\x02no");
+    }
+
+    #[test]
+    fn trailing_bytes_and_long_messages_are_refused() {
+        assert_eq!(Answer::decode(&[0, 0]), Err(Malformed));
+        assert_eq!(Answer::decode(&[]), Err(Malformed));
+        let mut long = request();
+        long.identity = "i".repeat(MAX_REQUEST);
+        assert_eq!(long.encode(), Err(Malformed));
+        // A length of four billion with nothing behind it.
+        assert_eq!(Answer::decode(&[1, 0xfc, 0xff, 0xff, 0xff, 0xff]), Err(Malformed));
+    }
+
+    #[test]
+    fn a_hostile_answer_comes_out_short_and_printable() {
+        let hostile = Answer::Conflict { identity: "\u{1b}]0;x\u{7}".repeat(99) };
+        let Ok(Answer::Conflict { identity }) = Answer::decode(&hostile.encode().unwrap()) else {
+            panic!("still a conflict");
+        };
+        assert_eq!(identity.len(), MAX_IDENTITY);
+        assert!(!identity.contains(char::is_control));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            let _ = Request::decode(&bytes);
+            let _ = Answer::decode(&bytes);
+        }
+
+        #[test]
+        fn requests_round_trip(
+            validators in prop::collection::vec("\\PC{0,20}", 0..4),
+            texts in prop::array::uniform4("\\PC{0,20}"),
+        ) {
+            let [contract, mix_host, clients_host, identity] = texts;
+            let request = Request { validators, contract, mix_host, clients_host, identity };
+            prop_assert_eq!(Request::decode(&request.encode().unwrap()).unwrap(), request);
+        }
+    }
+}

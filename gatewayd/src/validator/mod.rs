@@ -1,0 +1,65 @@
+//! The one question the gateway asks the network before it starts: does another gateway announce our addresses?
+//!
+//! The supervisor never reads from the network, so a program of its own asks ([`query`], in `validator-query`): it gets a
+//! [`Request`](message::Request) on standard input, gives an [`Answer`](message::Answer) on standard output, and ends. It
+//! has an empty environment and no descriptor but three, and the supervisor ([`ask()`]) kills it after five seconds.
+//!
+//! *Trusts* nothing the validators say: replies are bounded in size, number and time, and whatever text of theirs is
+//! shown is cut to a few printable characters, twice.
+
+mod ask;
+pub mod message;
+pub mod query;
+mod text;
+
+pub use ask::{AskError, PATIENCE, ask};
+
+use crate::run::RunPlan;
+use message::{Answer, Request};
+
+/// Another gateway has our address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a gateway with another identity ({identity}) already announces {mix_host} or {clients_host}: announce another address \
+     with --mix-announce-host and --clients-announce-host, or unbond that gateway"
+)]
+pub struct AddressTaken {
+    identity: String,
+    mix_host: String,
+    clients_host: String,
+}
+
+/// Asks the validators of `plan`, if it has any. Only a gateway of another identity at our address is an error; validators
+/// that cannot be asked are a warning. Takes at most [`PATIENCE`].
+pub fn refuse_if_taken(plan: &RunPlan) -> Result<(), AddressTaken> {
+    if plan.validators.is_empty() {
+        return Ok(());
+    }
+    let request = Request {
+        validators: plan.validators.clone(),
+        contract: plan.contract.clone(),
+        mix_host: plan.mix_announce.clone(),
+        clients_host: plan.clients_announce.clone(),
+        identity: plan.public_keys.identity_base58(),
+    };
+    let reasons = match ask(&request) {
+        Ok(Answer::NoConflict) => return Ok(()),
+        Ok(Answer::SameIdentity) => {
+            tracing::warn!(
+                "a gateway with our identity is already bonded with our address: fine after a restart, but two gateways \
+                 with one identity lose messages"
+            );
+            return Ok(());
+        }
+        Ok(Answer::Conflict { identity }) => {
+            return Err(AddressTaken { identity, mix_host: request.mix_host, clients_host: request.clients_host });
+        }
+        Ok(Answer::Unreachable { reasons }) => reasons,
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(
+        "no validator could be asked whether another gateway announces our address: {reasons}; starting anyway \
+         (`--validators \"\"` with `gatewayd init` asks none)"
+    );
+    Ok(())
+}

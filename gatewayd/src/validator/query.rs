@@ -1,0 +1,191 @@
+//! Asking validators, over HTTP, which gateways are bonded. Runs in `validator-query` only.
+//!
+//! `GET <validator>/wasm/contract/<contract>/smart/<base64 of a JSON question>?encoding=base64` is answered with
+//! `{"result":{"smart":"<base64 of JSON>"}}`; inside is one page of nodes and the key of the next page, or null.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rand::seq::SliceRandom as _;
+use serde::Deserialize;
+
+use super::{
+    message::{Answer, MAX_REASONS, Request},
+    text::printable,
+};
+
+/// The largest reply in bytes, per page and in all.
+const MAX_REPLY: u64 = 8 << 20;
+
+/// The most pages of one validator.
+const MAX_PAGES: usize = 200;
+
+/// The longest reason that one validator did not answer, in characters.
+const MAX_REASON: usize = 160;
+
+/// Asks the validators in random order, each for an equal share of the time that is left, until one has answered.
+pub fn query(request: &Request, patience: Duration) -> Answer {
+    let end = Instant::now() + patience;
+    let mut validators: Vec<_> = request.validators.iter().collect();
+    validators.shuffle(&mut rand::rng());
+    let mut reasons = String::new();
+    for (asked, validator) in validators.iter().enumerate() {
+        let left = end.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(validators.len() - asked).unwrap_or(u32::MAX);
+        match ask_one(validator, request, Instant::now() + share) {
+            Ok(answer) => return answer.printable(),
+            Err(error) if reasons.len() < MAX_REASONS => {
+                let separator = if reasons.is_empty() { "" } else { "; " };
+                let reason = printable(&format!("{validator}: {error}"), MAX_REASON);
+                reasons.push_str(separator);
+                reasons.push_str(&reason);
+            }
+            Err(_) => {}
+        }
+    }
+    Answer::Unreachable { reasons }.printable()
+}
+
+/// Why a validator gave no answer.
+#[derive(Debug, thiserror::Error)]
+enum QueryError {
+    #[error("no answer in time")]
+    Time,
+    #[error("{0}")]
+    Http(#[from] ureq::Error),
+    #[error("it answered with status {0}")]
+    Status(u16),
+    #[error("it refused: {0}")]
+    Refused(String),
+    #[error("its answer is not what a validator says")]
+    Nonsense,
+    #[error("its answer has too many pages or bytes")]
+    TooLong,
+}
+
+/// The outer reply; validators put refusals into `error` or `message`.
+#[derive(Deserialize)]
+struct Reply {
+    result: Option<SmartResult>,
+    error: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SmartResult {
+    smart: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    nodes: Vec<Node>,
+    start_next_after: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    gateway: Gateway,
+}
+
+#[derive(Deserialize)]
+struct Gateway {
+    mix_host: String,
+    clients_host: String,
+    identity_key: String,
+}
+
+fn ask_one(validator: &str, request: &Request, end: Instant) -> Result<Answer, QueryError> {
+    let agent = ureq::Agent::new_with_config(
+        ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            // A validator must not send us anywhere else, such as into the operator's own network.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .build(),
+    );
+    let mut left = MAX_REPLY;
+    let mut start_after = None;
+    let mut starts = HashSet::new();
+    let mut ourselves = false;
+    for _ in 0..MAX_PAGES {
+        let page = fetch(&agent, validator, &request.contract, start_after.as_deref(), end, &mut left)?;
+        for Node { gateway } in page.nodes {
+            if !gateway.announces_one_of(request) {
+                continue;
+            }
+            if gateway.identity_key != request.identity {
+                return Ok(Answer::Conflict { identity: gateway.identity_key });
+            }
+            ourselves = true;
+        }
+        match page.start_next_after {
+            None if ourselves => return Ok(Answer::SameIdentity),
+            None => return Ok(Answer::NoConflict),
+            Some(next) if starts.insert(next.clone()) => start_after = Some(next),
+            Some(_) => return Err(QueryError::Nonsense),
+        }
+    }
+    Err(QueryError::TooLong)
+}
+
+fn fetch(
+    agent: &ureq::Agent,
+    validator: &str,
+    contract: &str,
+    start_after: Option<&str>,
+    end: Instant,
+    left: &mut u64,
+) -> Result<Page, QueryError> {
+    let patience = end.saturating_duration_since(Instant::now());
+    if patience.is_zero() {
+        return Err(QueryError::Time);
+    }
+    let start_after = serde_json::to_string(&start_after).map_err(|_| QueryError::Nonsense)?;
+    let question = format!(r#"{{"get_gateways":{{"start_after":{start_after},"limit":null}}}}"#);
+    let url = format!(
+        "{}/wasm/contract/{contract}/smart/{}?encoding=base64",
+        validator.trim_end_matches('/'),
+        // Of the characters of base64, only these two mean something else in a path.
+        STANDARD.encode(question).replace('+', "%2B").replace('/', "%2F"),
+    );
+    let mut response = agent.get(url).config().timeout_global(Some(patience)).build().call()?;
+    let status = response.status();
+    let body = response.body_mut().with_config().limit(*left).read_to_vec();
+    let body = body.map_err(|error| match error {
+        ureq::Error::BodyExceedsLimit(_) => QueryError::TooLong,
+        error => error.into(),
+    })?;
+    *left = left.saturating_sub(body.len() as u64).max(1);
+
+    let reply: Reply = serde_json::from_slice(&body).map_err(|_| match status.is_success() {
+        true => QueryError::Nonsense,
+        false => QueryError::Status(status.as_u16()),
+    })?;
+    let Some(SmartResult { smart }) = reply.result else {
+        return Err(match reply.error.or(reply.message) {
+            Some(words) => QueryError::Refused(words),
+            None => QueryError::Nonsense,
+        });
+    };
+    let page = STANDARD.decode(smart).map_err(|_| QueryError::Nonsense)?;
+    serde_json::from_slice(&page).map_err(|_| QueryError::Nonsense)
+}
+
+impl Gateway {
+    fn announces_one_of(&self, request: &Request) -> bool {
+        same_host(&self.mix_host, &request.mix_host) || same_host(&self.clients_host, &request.clients_host)
+    }
+}
+
+/// Host names have no case, and a URL may end in a slash.
+fn same_host(theirs: &str, ours: &str) -> bool {
+    let [theirs, ours] = [theirs, ours].map(|host| host.trim().trim_end_matches('/'));
+    theirs.eq_ignore_ascii_case(ours)
+}
+
+#[cfg(test)]
+mod tests;

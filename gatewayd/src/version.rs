@@ -1,0 +1,61 @@
+//! The version the network sees, which is not the program's.
+//!
+//! Clients of 2021 use only gateways whose major and minor version equal their own, so the bonding block and the
+//! configuration say 0.10.1.
+
+use semver::Version;
+
+/// The version of the network we serve, in the bonding block and in `config.toml`.
+pub const NETWORK: Version = Version::new(0, 10, 1);
+
+/// How the version of a configuration file relates to [`NETWORK`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// Equal.
+    Same,
+    /// Same major and minor: the settings mean the same.
+    Compatible(Version),
+}
+
+/// A configuration of another major or minor version, or of none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Incompatible {
+    /// Older, or newer.
+    #[error("the configuration is of version {0}, which does not fit {NETWORK}: run `gatewayd upgrade --id {1}` first")]
+    Version(Version, String),
+    /// Before 0.9.0 files had no version.
+    #[error(
+        "the configuration names no version, so it is older than 0.9.0: run `gatewayd upgrade --id {0} \
+         --current-version <its version>` first"
+    )]
+    Missing(String),
+}
+
+/// Whether the configuration of gateway `id` can be used as it is.
+pub fn check(config: Option<&Version>, id: &str) -> Result<Fit, Incompatible> {
+    match config {
+        None => Err(Incompatible::Missing(id.to_owned())),
+        Some(version) if *version == NETWORK => Ok(Fit::Same),
+        Some(version) if (version.major, version.minor) == (NETWORK.major, NETWORK.minor) => {
+            Ok(Fit::Compatible(version.clone()))
+        }
+        Some(version) => Err(Incompatible::Version(version.clone(), id.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn major_and_minor_must_match() {
+        let check = |text: &str| check(Some(&text.parse().unwrap()), "demo");
+        assert_eq!(check("0.10.1"), Ok(Fit::Same));
+        assert_eq!(check("0.10.0"), Ok(Fit::Compatible(Version::new(0, 10, 0))));
+        for text in ["0.9.2", "0.11.0", "1.10.1"] {
+            let error = check(text).unwrap_err().to_string();
+            assert!(error.contains("`gatewayd upgrade --id demo`") && error.contains(text), "{error}");
+        }
+        assert!(super::check(None, "demo").unwrap_err().to_string().contains("--current-version"));
+    }
+}
