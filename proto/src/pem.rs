@@ -92,13 +92,9 @@ pub fn decode(tag: KeyTag, file: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, PemE
     if file.len() > MAX_FILE_LEN {
         return Err(PemError::TooLong);
     }
-    let mut lines = file
-        .trim_ascii_end()
-        .split(|&byte| byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let (Some(begin), Some(body), Some(end), None) =
-        (lines.next(), lines.next(), lines.next(), lines.next())
-    else {
+    let mut lines =
+        file.trim_ascii_end().split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let (Some(begin), Some(body), Some(end), None) = (lines.next(), lines.next(), lines.next(), lines.next()) else {
         return Err(PemError::NotPem);
     };
     let begin = label(begin, b"-----BEGIN ").ok_or(PemError::NotPem)?;
@@ -137,12 +133,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TAGS: [KeyTag; 4] = [
-        KeyTag::Ed25519Private,
-        KeyTag::Ed25519Public,
-        KeyTag::X25519Private,
-        KeyTag::X25519Public,
-    ];
+    const TAGS: [KeyTag; 4] =
+        [KeyTag::Ed25519Private, KeyTag::Ed25519Public, KeyTag::X25519Private, KeyTag::X25519Public];
 
     #[test]
     fn files_are_those_of_0_10_1_byte_for_byte() {
@@ -168,10 +160,7 @@ mod tests {
         let file = encode(KeyTag::Ed25519Private, &[9; 32]);
         let lf = file.replace("\r\n", "\n");
         for text in [file.as_str(), &lf, lf.trim_end(), &format!("{lf}\n\n")] {
-            assert_eq!(
-                *decode(KeyTag::Ed25519Private, text.as_bytes()).unwrap(),
-                [9; 32]
-            );
+            assert_eq!(*decode(KeyTag::Ed25519Private, text.as_bytes()).unwrap(), [9; 32]);
         }
     }
 
@@ -183,25 +172,13 @@ mod tests {
             (String::new(), PemError::NotPem),
             ("x".repeat(MAX_FILE_LEN + 1), PemError::TooLong),
             (good.replace("BEGIN", "BEGUN"), PemError::NotPem),
-            (
-                good.replace("-----END X25519", "-----END ED25519"),
-                PemError::NotPem,
-            ),
-            (
-                good.replace("X25519", "ED25519"),
-                PemError::WrongTag { expected: tag },
-            ),
-            (
-                good.replace("PRIVATE", "PUBLIC"),
-                PemError::WrongTag { expected: tag },
-            ),
+            (good.replace("-----END X25519", "-----END ED25519"), PemError::NotPem),
+            (good.replace("X25519", "ED25519"), PemError::WrongTag { expected: tag }),
+            (good.replace("PRIVATE", "PUBLIC"), PemError::WrongTag { expected: tag }),
             (good.replace('=', ""), PemError::NotAKey),
             (good.replace('=', "A"), PemError::NotAKey),
             (good.replace("AQEB", "AQ!B"), PemError::NotAKey),
-            (
-                format!("{}{}", good.as_str(), good.as_str()),
-                PemError::NotPem,
-            ),
+            (format!("{}{}", good.as_str(), good.as_str()), PemError::NotPem),
         ];
         for (text, error) in cases {
             assert_eq!(decode(tag, text.as_bytes()).unwrap_err(), error, "{text:?}");

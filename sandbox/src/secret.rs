@@ -1,18 +1,16 @@
 //! Step 3: secrets live in memory of their own that is never swapped, never dumped, never inherited, and wiped at the end.
 #![allow(unsafe_code)]
 
-use std::{
-    fmt, io,
-    ops::Deref,
-    ptr::NonNull,
-};
+use std::{fmt, io, ops::Deref, ptr::NonNull};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
 use zeroize::ZeroizeOnDrop;
 
 /// The secret's memory could not be locked.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot lock memory for a secret: {0}; raise the limit on locked memory (LimitMEMLOCK in systemd, `ulimit -l`)")]
+#[error(
+    "cannot lock memory for a secret: {0}; raise the limit on locked memory (LimitMEMLOCK in systemd, `ulimit -l`)"
+)]
 pub struct LockError(#[from] io::Error);
 
 /// A value that wipes itself when dropped, in locked pages of its own. Never printed.
@@ -34,10 +32,9 @@ impl<T: ZeroizeOnDrop> Locked<T> {
     pub fn new(make: impl FnOnce() -> T) -> Result<Self, LockError> {
         let len = std::num::NonZeroUsize::MIN.saturating_add(size_of::<T>());
         // SAFETY: a fresh anonymous mapping that nothing else refers to; page alignment is enough for any `T`.
-        let place = unsafe {
-            mmap_anonymous(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE)
-        }
-        .map_err(io::Error::from)?;
+        let place =
+            unsafe { mmap_anonymous(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE) }
+                .map_err(io::Error::from)?;
         let unmap_on_error = |error: nix::Error| {
             // SAFETY: the mapping made above, not yet handed to anyone.
             let _ = unsafe { munmap(place, len.get()) };

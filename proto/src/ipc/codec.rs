@@ -49,8 +49,7 @@ pub fn append<M: Encode>(body: &mut Vec<u8>, message: &M) -> Result<(), CodecErr
 pub fn decode_body<M: Decode<()>>(mut body: &[u8]) -> Result<Vec<M>, CodecError> {
     let mut messages = Vec::new();
     while !body.is_empty() {
-        let (message, used) =
-            bincode::decode_from_slice(body, bincode_config()).map_err(|_| CodecError::Malformed)?;
+        let (message, used) = bincode::decode_from_slice(body, bincode_config()).map_err(|_| CodecError::Malformed)?;
         messages.push(message);
         // A message of no bytes would never end; no message of ours is empty.
         match body.get(used..) {

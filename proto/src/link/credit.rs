@@ -25,15 +25,19 @@ impl Credit {
         Self { window, messages: 0, bytes: 0 }
     }
 
-    /// Takes credit for one message of `len` bytes; `false`, and nothing taken, if it does not fit. A message larger than the
-    /// whole window fits when nothing else is under way.
-    pub const fn take(&mut self, len: usize) -> bool {
+    /// Whether one message of `len` bytes fits. A message larger than the whole window fits when nothing else is under way.
+    pub const fn has_room(&self, len: usize) -> bool {
         let bytes = self.bytes.saturating_add(len as u64);
-        if self.messages > 0 && (self.messages >= self.window.messages || bytes > self.window.bytes) {
+        self.messages == 0 || (self.messages < self.window.messages && bytes <= self.window.bytes)
+    }
+
+    /// Takes credit for one message of `len` bytes; `false`, and nothing taken, if it does not fit.
+    pub const fn take(&mut self, len: usize) -> bool {
+        if !self.has_room(len) {
             return false;
         }
         self.messages = self.messages.saturating_add(1);
-        self.bytes = bytes;
+        self.bytes = self.bytes.saturating_add(len as u64);
         true
     }
 

@@ -24,7 +24,9 @@ pub enum BirthError {
     #[error("the control link failed: {0}; workers are started by `gatewayd run`, not by hand")]
     Control(#[from] io::Error),
     /// The first message was no order to start.
-    #[error("the first message on the control link was not an order to start; are the worker and gatewayd of one version?")]
+    #[error(
+        "the first message on the control link was not an order to start; are the worker and gatewayd of one version?"
+    )]
     NoStart,
     /// A descriptor that the role needs did not come.
     #[error("gatewayd passed no {0:?}; are the worker and gatewayd of one version?")]
@@ -86,8 +88,8 @@ impl Birth {
     ///
     /// # Errors
     /// If the descriptor cannot be watched.
-    pub fn into_orders(self) -> io::Result<Orders> {
-        let socket = BlockingSocket::from(self.0);
+    pub fn orders(&self) -> io::Result<Orders> {
+        let socket = BlockingSocket::from(self.0.try_clone()?);
         socket.set_nonblocking(true)?;
         Ok(Orders { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new() })
     }

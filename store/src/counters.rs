@@ -1,0 +1,37 @@
+//! What the store counts.
+
+proto::counters! {
+    /// The store's counters.
+    pub struct StoreCounters {
+        /// Messages that were accepted because their client proved receipt.
+        accepted_by_receipt,
+        /// Messages that were accepted because they were committed to disk.
+        accepted_by_commit,
+        /// Messages for nobody.
+        refused_unknown_client,
+        /// Messages for a full inbox.
+        refused_inbox_full,
+        /// Messages that could not be written.
+        refused_storage_failed,
+        /// Messages that would crash a client of 2021.
+        refused_unfit_for_client,
+        /// Messages pushed to clients, repetitions included.
+        pushed,
+        /// Messages removed because their client proved receipt.
+        delivered,
+        /// Registrations completed.
+        registered,
+        /// Registrations refused.
+        registrations_refused,
+        /// Authentications completed.
+        authenticated,
+        /// Authentications refused.
+        authentications_refused,
+        /// Sessions that a newer connection of the same client took over.
+        superseded,
+        /// Batches of mail committed.
+        mail_commits,
+        /// Batches of ledger entries committed.
+        ledger_commits,
+    }
+}

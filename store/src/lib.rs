@@ -1,0 +1,20 @@
+//! The post office: who is registered, what waits for them, and the gateway's signature.
+//!
+//! *Trusts*: `mix-ingress` and `client-edge` with what their links' doc blocks say, and no more; its disk.
+//!
+//! *Holds*: the Ed25519 identity key, the client ledger with every session key, the inboxes. The single authority on
+//! what is in an inbox and who is attached.
+//!
+//! *May do*: read and write the ledger and inbox directories; speak to its two peers. No network at all.
+//!
+//! *On compromise*: mail at rest (end-to-end encrypted by the clients) and the ledger. Can talk to nobody but its peers.
+//!
+//! Inside: [`mailbox`] is what is on disk; [`office`] decides, without I/O and on one thread; [`service`] carries out what
+//! the office decides; [`registrar`] does the arithmetic of registration.
+
+pub mod counters;
+pub mod identity;
+pub mod mailbox;
+pub mod office;
+pub mod registrar;
+pub mod service;

@@ -1,0 +1,99 @@
+//! One sled database in a directory that was opened for us, and what "committed" means for it.
+//!
+//! sled's own flush ends in `sync_file_range`, which does not reach the medium. A commit here is: apply, flush, and
+//! `fdatasync` of the file `db`. Every message stays in `db`, because the segments are large enough that no leaf full
+//! of the largest messages turns into a blob file, which sled never syncs.
+//!
+//! The directory is named by its descriptor (`/proc/self/fd/N`): the path to it may lead through folders that this
+//! process may not enter.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+
+use nix::{
+    dir::Dir,
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
+    unistd::{UnlinkatFlags, unlinkat},
+};
+
+use super::MailboxError;
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Database {
+    name: &'static str,
+    db: sled::Db,
+    file: File,
+    /// Keeps `/proc/self/fd/N` valid.
+    _directory: OwnedFd,
+}
+
+/// How a database is laid out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// For errors and logs: `ledger` or `inboxes`.
+    pub(super) name: &'static str,
+    /// Bytes of one segment; fixed when a database is made.
+    pub(super) segment_size: usize,
+    /// Bytes of memory for pages.
+    pub(super) cache: u64,
+}
+
+impl Database {
+    /// Opens the database, or makes it.
+    pub(super) fn open(directory: OwnedFd, layout: Layout) -> Result<Self, MailboxError> {
+        let name = layout.name;
+        let file_error =
+            |action| move |error: nix::Error| MailboxError::File { database: name, action, source: error.into() };
+        remove_unfinished_snapshots(&directory).map_err(file_error("remove an unfinished snapshot"))?;
+        let db = sled::Config::new()
+            .path(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+            .segment_size(layout.segment_size)
+            .cache_capacity(layout.cache)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None)
+            .open()
+            .map_err(|source| MailboxError::Database { database: name, source })?;
+        let file = openat(&directory, "db", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(file_error("open the file `db`"))?;
+        let database = Self { name, db, file: File::from(file), _directory: directory };
+        // The file must be found after a crash, too, not only be whole.
+        database.commit()?;
+        nix::unistd::fsync(&database._directory).map_err(file_error("fsync"))?;
+        Ok(database)
+    }
+
+    /// Returns when everything applied so far is on the medium.
+    pub(super) fn commit(&self) -> Result<(), MailboxError> {
+        self.db.flush().map_err(|source| self.error(source))?;
+        self.file.sync_data().map_err(|source| MailboxError::File { database: self.name, action: "fdatasync", source })
+    }
+
+    pub(super) fn error(&self, source: sled::Error) -> MailboxError {
+        MailboxError::Database { database: self.name, source }
+    }
+
+    pub(super) fn default_tree(&self) -> &sled::Tree {
+        &self.db
+    }
+
+    pub(super) fn tree(&self, name: &str) -> Result<sled::Tree, MailboxError> {
+        self.db.open_tree(name).map_err(|source| self.error(source))
+    }
+}
+
+/// sled takes what a crash left of a snapshot for corruption.
+fn remove_unfinished_snapshots(directory: &OwnedFd) -> nix::Result<()> {
+    let mut listing =
+        Dir::openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    for entry in listing.iter() {
+        let entry = entry?;
+        if entry.file_name().to_bytes().ends_with(b".generating") {
+            unlinkat(directory.as_fd(), entry.file_name(), UnlinkatFlags::NoRemoveDir)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The cupboard: what is kept on disk, behind one small trait, so that another engine can take sled's place.
+//!
+//! *Promises*: what [`Mailbox::commit_mail`] and [`Mailbox::commit_ledger`] took is on the medium when they return `Ok`;
+//! each batch is kept whole or not at all.
+
+mod databases;
+mod import;
+mod ledger;
+mod record;
+#[cfg(test)]
+pub(crate) mod remembered;
+mod sled_mailbox;
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use proto::{
+    address::ClientAddress,
+    ipc::store_edge::{Sequence, SessionKey},
+    wire::client::key::Iv,
+};
+
+pub use sled_mailbox::SledMailbox;
+
+/// What the office needs of storage. All calls block.
+pub trait Mailbox: Send + Sync + 'static {
+    /// The key of a registered client.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError>;
+
+    /// Whether the client has logged in with this nonce before.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError>;
+
+    /// Writes entries to the ledger and returns when they are on the medium.
+    ///
+    /// # Errors
+    /// If that cannot be promised.
+    fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError>;
+
+    /// What is known of an inbox without reading its messages; all zero if there is none.
+    ///
+    /// # Errors
+    /// If the inbox cannot be read.
+    fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError>;
+
+    /// Messages of an inbox at `range.0` and later, before `range.1`, oldest first; as many as fit `limit`, at least one.
+    ///
+    /// # Errors
+    /// If the inbox cannot be read.
+    fn peek(
+        &self,
+        client: &ClientAddress,
+        range: (Sequence, Sequence),
+        limit: PageLimit,
+    ) -> Result<Vec<(Sequence, Bytes)>, MailboxError>;
+
+    /// Applies a batch and returns when it is on the medium. Use [`commit`], which gives proof.
+    ///
+    /// # Errors
+    /// If that cannot be promised.
+    fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError>;
+}
+
+/// Storage failed. The store ends and is started anew: after an I/O error sled does neither read nor write until it is
+/// opened again.
+#[derive(Debug, thiserror::Error)]
+pub enum MailboxError {
+    /// A database failed.
+    #[error("the {database} database failed: {source}")]
+    Database {
+        /// Which: `ledger` or `inboxes`.
+        database: &'static str,
+        /// What sled said.
+        source: sled::Error,
+    },
+    /// A file of a database failed.
+    #[error("cannot {action} in the {database} directory: {source}; check its owner, its free space and the disk")]
+    File {
+        /// Which: `ledger` or `inboxes`.
+        database: &'static str,
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A record is not in any known form.
+    #[error("a record of the {database} database has an unknown form; was it written by a newer version?")]
+    UnknownRecord {
+        /// Which: `ledger` or `inboxes`.
+        database: &'static str,
+    },
+}
+
+/// One change of the ledger.
+#[derive(Debug)]
+pub enum LedgerEntry {
+    /// The client is registered under this key, and under no other.
+    Register {
+        /// Who.
+        client: ClientAddress,
+        /// The key.
+        key: SessionKey,
+    },
+    /// The client has logged in with this nonce, which is good for nothing from now on.
+    Login {
+        /// Who.
+        client: ClientAddress,
+        /// The nonce.
+        nonce: Iv,
+    },
+}
+
+/// What is known of an inbox without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Where the next message goes; everything stored is before it.
+    pub next: u64,
+    /// Messages stored.
+    pub messages: u64,
+    /// Bytes of the messages stored.
+    pub bytes: u64,
+}
+
+/// How much one [`Mailbox::peek`] may bring.
+#[derive(Clone, Copy, Debug)]
+pub struct PageLimit {
+    /// In messages.
+    pub messages: usize,
+    /// In bytes.
+    pub bytes: usize,
+}
+
+/// Changes to inboxes that are committed together.
+#[derive(Debug, Default)]
+pub struct MailBatch {
+    /// By place: a message to put there, or nothing to be left there.
+    changes: BTreeMap<(ClientAddress, Sequence), Option<Bytes>>,
+    /// What is known of each inbox once the batch is applied.
+    summaries: HashMap<ClientAddress, Summary>,
+}
+
+impl MailBatch {
+    /// Puts a message.
+    pub fn put(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes) {
+        self.changes.insert((client, sequence), Some(message));
+    }
+
+    /// Removes a message. One that this very batch was to put is not written at all.
+    pub fn remove(&mut self, client: ClientAddress, sequence: Sequence) {
+        if self.changes.remove(&(client, sequence)).is_none() {
+            self.changes.insert((client, sequence), None);
+        }
+    }
+
+    /// Says what is known of an inbox after this batch.
+    pub fn summarize(&mut self, client: ClientAddress, summary: Summary) {
+        self.summaries.insert(client, summary);
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.summaries.is_empty()
+    }
+
+    /// Whether the batch changes anything in the client's inbox.
+    pub fn touches(&self, client: &ClientAddress) -> bool {
+        self.summaries.contains_key(client)
+    }
+
+    /// The inboxes that the batch touches.
+    pub fn clients(&self) -> impl Iterator<Item = &ClientAddress> {
+        self.summaries.keys()
+    }
+
+    /// The places where the batch puts messages.
+    pub fn puts(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
+        self.changes.iter().filter(|(_, message)| message.is_some()).map(|(place, _)| *place)
+    }
+}
+
+/// A batch that is on the medium. Only [`commit`] makes one.
+#[derive(Debug)]
+pub struct Committed(MailBatch);
+
+impl Committed {
+    /// What was committed.
+    pub fn batch(&self) -> &MailBatch {
+        &self.0
+    }
+}
+
+/// Commits a batch.
+///
+/// # Errors
+/// If it cannot be promised that the batch is on the medium.
+pub fn commit(mailbox: &impl Mailbox, batch: MailBatch) -> Result<Committed, MailboxError> {
+    mailbox.commit_mail(&batch)?;
+    Ok(Committed(batch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_removed_before_its_commit_is_never_written() {
+        let client = ClientAddress([1; 32]);
+        let mut batch = MailBatch::default();
+        batch.put(client, Sequence(1), Bytes::from_static(b"a"));
+        batch.remove(client, Sequence(1));
+        assert!(batch.is_empty());
+        batch.remove(client, Sequence(2));
+        assert!(!batch.is_empty());
+        assert_eq!(batch.puts().count(), 0);
+    }
+}

@@ -1,0 +1,104 @@
+//! The form of what is on disk in the inboxes database.
+//!
+//! | key | value |
+//! |---|---|
+//! | address, 32 bytes | version 1, next sequence 8, messages 8, bytes 8 |
+//! | address, 32 bytes; sequence, 8 | version 1, time of arrival in Unix milliseconds 8, message |
+//!
+//! Numbers are big-endian, so that an inbox is one run of keys in order of arrival, behind its summary.
+
+use bytes::Bytes;
+use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+
+use super::{MailboxError, Summary};
+
+/// First byte of every value.
+const VERSION: u8 = 1;
+const UNKNOWN: MailboxError = MailboxError::UnknownRecord { database: "inboxes" };
+
+pub(super) type MessageKey = [u8; ClientAddress::LEN + 8];
+
+/// Where a message is.
+pub(super) fn message_key(client: &ClientAddress, sequence: Sequence) -> MessageKey {
+    let mut key = [0; ClientAddress::LEN + 8];
+    let (address, number) = key.split_at_mut(ClientAddress::LEN);
+    address.copy_from_slice(client.as_bytes());
+    number.copy_from_slice(&sequence.0.to_be_bytes());
+    key
+}
+
+/// Reads the place of a message.
+pub(super) fn sequence_of(key: &[u8]) -> Result<Sequence, MailboxError> {
+    let number = key.get(ClientAddress::LEN..).and_then(|number| number.try_into().ok()).ok_or(UNKNOWN)?;
+    Ok(Sequence(u64::from_be_bytes(number)))
+}
+
+/// The value of a message.
+pub(super) fn encode_message(arrival_ms: u64, message: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(9 + message.len());
+    value.push(VERSION);
+    value.extend_from_slice(&arrival_ms.to_be_bytes());
+    value.extend_from_slice(message);
+    value
+}
+
+/// Reads the value of a message.
+pub(super) fn decode_message(value: &[u8]) -> Result<Bytes, MailboxError> {
+    match value.split_first_chunk::<9>() {
+        Some(([VERSION, ..], message)) => Ok(Bytes::copy_from_slice(message)),
+        _ => Err(UNKNOWN),
+    }
+}
+
+/// The value of a summary.
+pub(super) fn encode_summary(summary: &Summary) -> Vec<u8> {
+    let mut value = vec![VERSION];
+    for number in [summary.next, summary.messages, summary.bytes] {
+        value.extend_from_slice(&number.to_be_bytes());
+    }
+    value
+}
+
+/// Reads the value of a summary.
+pub(super) fn decode_summary(value: &[u8]) -> Result<Summary, MailboxError> {
+    let (&[VERSION], numbers) = value.split_first_chunk::<1>().ok_or(UNKNOWN)? else { return Err(UNKNOWN) };
+    let (chunks, rest) = numbers.as_chunks::<8>();
+    match (chunks, rest) {
+        ([next, messages, bytes], []) => Ok(Summary {
+            next: u64::from_be_bytes(*next),
+            messages: u64::from_be_bytes(*messages),
+            bytes: u64::from_be_bytes(*bytes),
+        }),
+        _ => Err(UNKNOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn records_round_trip(next: u64, messages: u64, bytes: u64, body: Vec<u8>, arrival: u64) {
+            let summary = Summary { next, messages, bytes };
+            prop_assert_eq!(decode_summary(&encode_summary(&summary)).unwrap(), summary);
+            prop_assert_eq!(decode_message(&encode_message(arrival, &body)).unwrap(), body);
+        }
+
+        #[test]
+        fn random_values_never_panic(value: Vec<u8>) {
+            let _ = decode_summary(&value);
+            let _ = decode_message(&value);
+            let _ = sequence_of(&value);
+        }
+
+        #[test]
+        fn keys_sort_by_arrival(a: u64, b: u64) {
+            let client = ClientAddress([9; 32]);
+            let (ka, kb) = (message_key(&client, Sequence(a)), message_key(&client, Sequence(b)));
+            prop_assert_eq!(ka.cmp(&kb), a.cmp(&b));
+            prop_assert!(client.as_bytes().as_slice() < ka.as_slice());
+        }
+    }
+}

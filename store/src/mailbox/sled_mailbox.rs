@@ -1,0 +1,221 @@
+//! The mailbox on two sled databases: the ledger and the inboxes, each in its own directory.
+
+use std::{
+    os::fd::OwnedFd,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use proto::{
+    address::ClientAddress,
+    ipc::store_edge::{Sequence, SessionKey},
+    wire::client::key::Iv,
+};
+
+use super::{
+    LedgerEntry, MailBatch, Mailbox, MailboxError, PageLimit, Summary,
+    databases::{Database, Layout},
+    import,
+    ledger::Ledger,
+    record,
+};
+
+/// As 0.10.1 made it; the size of an existing database cannot be changed.
+const LEDGER: Layout = Layout { name: "ledger", segment_size: 512 * 1024, cache: 16 * 1024 * 1024 };
+/// A leaf full of 32 KiB messages must fit a segment, or it turns into a blob file.
+const INBOXES: Layout = Layout { name: "inboxes", segment_size: 4 * 1024 * 1024, cache: 64 * 1024 * 1024 };
+
+/// The mailbox on sled.
+#[derive(Debug)]
+pub struct SledMailbox {
+    ledger: Ledger,
+    inboxes: Database,
+}
+
+impl SledMailbox {
+    /// Opens both databases and takes over the inbox files of 0.10.x.
+    ///
+    /// # Errors
+    /// If a database cannot be opened or what was taken over cannot be committed.
+    pub fn open(ledger: OwnedFd, inboxes: OwnedFd) -> Result<Self, MailboxError> {
+        let files = inboxes.try_clone().map_err(|source| MailboxError::File {
+            database: "inboxes",
+            action: "open the directory",
+            source,
+        })?;
+        let ledger = Ledger::new(Database::open(ledger, LEDGER)?)?;
+        let mailbox = Self { ledger, inboxes: Database::open(inboxes, INBOXES)? };
+        import::import_files(&mailbox, &files)?;
+        Ok(mailbox)
+    }
+}
+
+impl Mailbox for SledMailbox {
+    fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
+        self.ledger.key_of(client)
+    }
+
+    fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError> {
+        self.ledger.login_used(client, nonce)
+    }
+
+    fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
+        self.ledger.commit(entries)
+    }
+
+    fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
+        match self.inboxes.default_tree().get(client.as_bytes()).map_err(|e| self.inboxes.error(e))? {
+            Some(value) => record::decode_summary(&value),
+            None => Ok(Summary::default()),
+        }
+    }
+
+    fn peek(
+        &self,
+        client: &ClientAddress,
+        (from, to): (Sequence, Sequence),
+        limit: PageLimit,
+    ) -> Result<Vec<(Sequence, Bytes)>, MailboxError> {
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let range = record::message_key(client, from)..record::message_key(client, to);
+        for entry in self.inboxes.default_tree().range(range) {
+            let (key, value) = entry.map_err(|e| self.inboxes.error(e))?;
+            let message = record::decode_message(&value)?;
+            bytes += message.len();
+            page.push((record::sequence_of(&key)?, message));
+            if page.len() >= limit.messages || bytes >= limit.bytes {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let mut changes = sled::Batch::default();
+        for ((client, sequence), change) in &batch.changes {
+            let key = record::message_key(client, *sequence);
+            match change {
+                Some(message) => changes.insert(key.as_slice(), record::encode_message(now, message)),
+                None => changes.remove(key.as_slice()),
+            }
+        }
+        for (client, summary) in &batch.summaries {
+            changes.insert(client.as_bytes(), record::encode_summary(summary));
+        }
+        self.inboxes.default_tree().apply_batch(changes).map_err(|e| self.inboxes.error(e))?;
+        self.inboxes.commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, path::Path};
+
+    fn open(home: &Path) -> SledMailbox {
+        for name in ["ledger", "inboxes"] {
+            std::fs::create_dir_all(home.join(name)).unwrap();
+        }
+        SledMailbox::open(
+            File::open(home.join("ledger")).unwrap().into(),
+            File::open(home.join("inboxes")).unwrap().into(),
+        )
+        .unwrap()
+    }
+
+    const CLIENT: ClientAddress = ClientAddress([3; 32]);
+    const EVERYTHING: (Sequence, Sequence) = (Sequence(0), Sequence(u64::MAX));
+    const PAGE: PageLimit = PageLimit { messages: 1_000, bytes: usize::MAX };
+
+    #[test]
+    fn mail_and_ledger_survive_a_restart_and_a_leftover_snapshot() {
+        let home = tempfile::tempdir().unwrap();
+        let key = SessionKey::CtrHmac(proto::wire::client::key::CtrHmacKey::from_bytes([5; 32]));
+        {
+            let mailbox = open(home.path());
+            let mut batch = MailBatch::default();
+            for n in 0..5 {
+                batch.put(CLIENT, Sequence(n), Bytes::from(vec![n as u8; 40]));
+            }
+            batch.summarize(CLIENT, Summary { next: 5, messages: 5, bytes: 200 });
+            mailbox.commit_mail(&batch).unwrap();
+            mailbox
+                .commit_ledger(&[
+                    LedgerEntry::Register { client: CLIENT, key: key.clone() },
+                    LedgerEntry::Login { client: CLIENT, nonce: [7; 16] },
+                ])
+                .unwrap();
+        }
+        std::fs::write(home.path().join("inboxes/snap.00000000000000FF.generating"), b"half").unwrap();
+        let mailbox = open(home.path());
+        assert_eq!(mailbox.summary_of(&CLIENT).unwrap(), Summary { next: 5, messages: 5, bytes: 200 });
+        let page = mailbox.peek(&CLIENT, (Sequence(1), Sequence(4)), PAGE).unwrap();
+        assert_eq!(page.iter().map(|(s, m)| (s.0, m[0])).collect::<Vec<_>>(), [(1, 1), (2, 2), (3, 3)]);
+        assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(key));
+        assert!(mailbox.login_used(&CLIENT, &[7; 16]).unwrap());
+        assert!(!mailbox.login_used(&CLIENT, &[8; 16]).unwrap());
+    }
+
+    #[test]
+    fn a_page_ends_at_its_limit_but_brings_at_least_one() {
+        let home = tempfile::tempdir().unwrap();
+        let mailbox = open(home.path());
+        let mut batch = MailBatch::default();
+        for n in 0..4 {
+            batch.put(CLIENT, Sequence(n), Bytes::from(vec![0; 100]));
+            batch.put(ClientAddress([4; 32]), Sequence(n), Bytes::from(vec![0; 100]));
+        }
+        mailbox.commit_mail(&batch).unwrap();
+        let len = |messages, bytes| mailbox.peek(&CLIENT, EVERYTHING, PageLimit { messages, bytes }).unwrap().len();
+        assert_eq!((len(2, 9_999), len(9, 150), len(9, 1), len(9, 9_999)), (2, 2, 1, 4));
+    }
+
+    #[test]
+    fn the_largest_messages_never_turn_into_blob_files() {
+        let home = tempfile::tempdir().unwrap();
+        let mailbox = open(home.path());
+        for round in 0..8 {
+            let mut batch = MailBatch::default();
+            for n in 0..32 {
+                batch.put(CLIENT, Sequence(round * 32 + n), Bytes::from(vec![n as u8; 32_768]));
+            }
+            mailbox.commit_mail(&batch).unwrap();
+        }
+        let blobs = home.path().join("inboxes/blobs");
+        assert_eq!(std::fs::read_dir(blobs).map_or(0, Iterator::count), 0);
+    }
+
+    #[test]
+    fn only_the_newest_logins_are_remembered() {
+        let home = tempfile::tempdir().unwrap();
+        let mailbox = open(home.path());
+        let nonce = |n: u32| {
+            let mut nonce = [0; 16];
+            nonce[..4].copy_from_slice(&n.to_be_bytes());
+            nonce
+        };
+        let logins: Vec<_> = (0..4_100).map(|n| LedgerEntry::Login { client: CLIENT, nonce: nonce(n) }).collect();
+        for part in logins.chunks(500) {
+            mailbox.commit_ledger(part).unwrap();
+        }
+        assert!(!mailbox.login_used(&CLIENT, &nonce(3)).unwrap());
+        assert!(mailbox.login_used(&CLIENT, &nonce(4)).unwrap());
+        assert!(mailbox.login_used(&CLIENT, &nonce(4_099)).unwrap());
+    }
+
+    #[test]
+    fn a_ledger_entry_is_written_as_0_10_1_did() {
+        let home = tempfile::tempdir().unwrap();
+        {
+            let mailbox = open(home.path());
+            let key = SessionKey::CtrHmac(proto::wire::client::key::CtrHmacKey::from_bytes([5; 32]));
+            mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        }
+        let plain = sled::open(home.path().join("ledger")).unwrap();
+        assert_eq!(plain.get([3; 32]).unwrap().unwrap(), &[5; 32]);
+        assert_eq!(plain.len(), 1);
+    }
+}

@@ -1,0 +1,196 @@
+//! Custody of a message: from its arrival to its acceptance, and its removal.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use proto::{
+    address::ClientAddress,
+    counter::count,
+    ipc::{
+        ingress_store::{DeliveryId, Refusal, StoreToIngress},
+        store_edge::{Sequence, SessionId},
+    },
+};
+
+use super::{Fault, Office, attachment::Pushed, desk::Session, edge_broke, inbox::Ticket, ingress_broke};
+use crate::mailbox::{Committed, Mailbox};
+
+/// Length of the only message under [`SHORTEST_MESSAGE`] that a client of 2021 survives: an ack's plaintext.
+const ACK_LEN: usize = 21;
+/// A client of 2021 takes this many bytes of any other message for granted.
+const SHORTEST_MESSAGE: usize = 32;
+
+/// Why a delivery may be accepted. There is no other way to make one than to have the message durable or received.
+#[derive(Debug)]
+pub(super) struct Proof(Ground);
+
+#[derive(Debug)]
+enum Ground {
+    Commit,
+    Receipt,
+}
+
+impl Proof {
+    /// The message is on the medium.
+    const fn of_commit(_: &Committed) -> Self {
+        Self(Ground::Commit)
+    }
+
+    /// The client has proved that it read the message.
+    const fn of_receipt(_: &Pushed) -> Self {
+        Self(Ground::Receipt)
+    }
+}
+
+impl<M: Mailbox> Office<M> {
+    pub(super) fn deliver(
+        &mut self,
+        delivery: DeliveryId,
+        client: ClientAddress,
+        message: Bytes,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        let len = message.len();
+        if !self.window.take(len) {
+            return Err(ingress_broke("delivered more than its window allows"));
+        }
+        let ticket = Ticket { ingress: self.ingress, delivery };
+        let Some(inbox) = self.inboxes.open(self.mailbox.as_ref(), &client, &self.batch)? else {
+            self.refuse(ticket, len, Refusal::UnknownClient);
+            return Ok(());
+        };
+        if inbox.is_of_2021 && len < SHORTEST_MESSAGE && len != ACK_LEN {
+            self.refuse(ticket, len, Refusal::UnfitForClient);
+            return Ok(());
+        }
+        let load = inbox.load();
+        if load.messages >= self.rules.inbox_messages || load.bytes + len as u64 > self.rules.inbox_bytes {
+            self.refuse(ticket, len, Refusal::InboxFull);
+            return Ok(());
+        }
+        let sequence = inbox.take(message, ticket);
+        let session = inbox.attached;
+        let keeps_up = match session.and_then(|session| self.sessions.get(&session)) {
+            Some(Session::Attached(attachment)) => attachment.takes_live_mail(inbox, len),
+            _ => false,
+        };
+        if keeps_up {
+            self.spills.push_back((now + self.rules.spill_after, client, sequence));
+        } else {
+            self.spill(&client, sequence);
+        }
+        if let Some(session) = session {
+            self.wake(session);
+        }
+        Ok(())
+    }
+
+    /// Has a live message written; one that is not live any more is left alone.
+    pub(super) fn spill(&mut self, client: &ClientAddress, sequence: Sequence) {
+        let Some(inbox) = self.inboxes.get_mut(client) else { return };
+        let Some(held) = inbox.custody.get_mut(&sequence).filter(|held| !held.spilling) else { return };
+        held.spilling = true;
+        let message = held.message.clone();
+        inbox.live.sub(message.len());
+        inbox.spilling.add(message.len());
+        self.batch.put(*client, sequence, message);
+        self.batch.summarize(*client, inbox.summary());
+    }
+
+    /// Nobody is attached any more: has every live message of the client written at once.
+    pub(super) fn spill_all(&mut self, client: &ClientAddress) {
+        let Some(inbox) = self.inboxes.get_mut(client) else { return };
+        inbox.attached = None;
+        let live: Vec<Sequence> =
+            inbox.custody.iter().filter(|(_, held)| !held.spilling).map(|(sequence, _)| *sequence).collect();
+        for sequence in live {
+            self.spill(client, sequence);
+        }
+    }
+
+    /// Accepts what a commit has made durable.
+    pub(super) fn settle(&mut self, committed: &Committed) {
+        for (client, sequence) in committed.batch().puts() {
+            let Some(inbox) = self.inboxes.get_mut(&client) else { continue };
+            // Not in custody any more: received while it was being written, and its removal is under way.
+            let Some(held) = inbox.custody.remove(&sequence) else { continue };
+            inbox.spilling.sub(held.message.len());
+            inbox.stored.add(held.message.len());
+            inbox.stored_end = inbox.stored_end.max(Sequence(sequence.0 + 1));
+            let session = inbox.attached;
+            self.accept(held.ticket, held.message.len(), &Proof::of_commit(committed));
+            if let Some(session) = session {
+                if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) {
+                    attachment.stored(sequence);
+                }
+                self.wake(session);
+            }
+        }
+    }
+
+    /// The client has proved everything up to a message: accepts what is not accepted yet, removes what is on disk.
+    pub(super) fn receipt(&mut self, session: SessionId, up_to: Sequence) -> Result<(), Fault> {
+        let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) else { return Ok(()) };
+        if !attachment.was_pushed(up_to) {
+            return Err(edge_broke("confirmed a message that was not pushed in the session"));
+        }
+        let client = attachment.client;
+        let Some(inbox) = self.inboxes.get_mut(&client) else { return Ok(()) };
+        inbox.proved_end = inbox.proved_end.max(Sequence(up_to.0 + 1));
+        let mut accepted = Vec::new();
+        let mut touched = false;
+        while let Some(pushed) = attachment.prove_next(up_to) {
+            count(&self.counters.delivered);
+            let on_disk = match inbox.custody.remove(&pushed.sequence) {
+                Some(held) => {
+                    let load = if held.spilling { &mut inbox.spilling } else { &mut inbox.live };
+                    load.sub(pushed.len);
+                    accepted.push((held.ticket, pushed));
+                    held.spilling
+                }
+                None => {
+                    inbox.stored.sub(pushed.len);
+                    true
+                }
+            };
+            if on_disk {
+                self.batch.remove(client, pushed.sequence);
+                touched = true;
+            }
+        }
+        if touched {
+            self.batch.summarize(client, inbox.summary());
+        }
+        for (ticket, pushed) in accepted {
+            self.accept(ticket, pushed.len, &Proof::of_receipt(&pushed));
+        }
+        self.wake(session);
+        Ok(())
+    }
+
+    fn accept(&mut self, ticket: Ticket, len: usize, proof: &Proof) {
+        count(match proof.0 {
+            Ground::Commit => &self.counters.accepted_by_commit,
+            Ground::Receipt => &self.counters.accepted_by_receipt,
+        });
+        self.answer(ticket, len, StoreToIngress::AcceptDelivery { delivery: ticket.delivery });
+    }
+
+    fn refuse(&mut self, ticket: Ticket, len: usize, reason: Refusal) {
+        count(match reason {
+            Refusal::UnknownClient => &self.counters.refused_unknown_client,
+            Refusal::InboxFull => &self.counters.refused_inbox_full,
+            Refusal::StorageFailed => &self.counters.refused_storage_failed,
+            Refusal::UnfitForClient => &self.counters.refused_unfit_for_client,
+        });
+        self.answer(ticket, len, StoreToIngress::RefuseDelivery { delivery: ticket.delivery, reason });
+    }
+
+    /// Answers the one who delivered, unless it is gone.
+    fn answer(&mut self, ticket: Ticket, len: usize, answer: StoreToIngress) {
+        if ticket.ingress == self.ingress {
+            self.window.give_back(len);
+            self.orders.to_ingress.push(answer);
+        }
+    }
+}

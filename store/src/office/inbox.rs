@@ -1,0 +1,195 @@
+//! What is known of the inboxes in use: numbers, never the stored mail itself, and the mail in custody.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use proto::{
+    address::ClientAddress,
+    ipc::{
+        ingress_store::DeliveryId,
+        store_edge::{Sequence, SessionId, SessionKey},
+    },
+};
+
+use crate::mailbox::{MailBatch, Mailbox, MailboxError, Summary};
+
+/// Inboxes kept in memory before unused ones are forgotten (about 250 bytes each).
+const KEPT: usize = 16_384;
+
+/// Whom to answer for a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    /// Which incarnation of `mix-ingress` delivered it.
+    pub(super) ingress: u64,
+    /// Its name for the delivery.
+    pub(super) delivery: DeliveryId,
+}
+
+/// A message that is not accepted yet.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) message: Bytes,
+    pub(super) ticket: Ticket,
+    /// Being written; otherwise live.
+    pub(super) spilling: bool,
+}
+
+/// A number of messages and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Load {
+    pub(super) const fn add(&mut self, len: usize) {
+        self.messages += 1;
+        self.bytes += len as u64;
+    }
+
+    pub(super) const fn sub(&mut self, len: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(len as u64);
+    }
+}
+
+/// One inbox in use.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    /// The client is software of 2021, which crashes on messages of some lengths.
+    pub(super) is_of_2021: bool,
+    /// Where the next message goes.
+    next: u64,
+    /// Everything before this has been proved received, though its removal may not be committed yet.
+    pub(super) proved_end: Sequence,
+    /// Everything stored is before this.
+    pub(super) stored_end: Sequence,
+    /// On disk, and not in custody.
+    pub(super) stored: Load,
+    /// In custody, spilling.
+    pub(super) spilling: Load,
+    /// In custody, live.
+    pub(super) live: Load,
+    pub(super) custody: BTreeMap<Sequence, Held>,
+    pub(super) attached: Option<SessionId>,
+    /// Commits under way that hold a summary of this inbox.
+    committing: u32,
+}
+
+impl Inbox {
+    fn new(is_of_2021: bool, summary: Summary) -> Self {
+        Self {
+            is_of_2021,
+            next: summary.next,
+            proved_end: Sequence(0),
+            stored_end: Sequence(summary.next),
+            stored: Load { messages: summary.messages, bytes: summary.bytes },
+            spilling: Load::default(),
+            live: Load::default(),
+            custody: BTreeMap::new(),
+            attached: None,
+            committing: 0,
+        }
+    }
+
+    /// Messages and bytes in all.
+    pub(super) const fn load(&self) -> Load {
+        Load {
+            messages: self.stored.messages + self.spilling.messages + self.live.messages,
+            bytes: self.stored.bytes + self.spilling.bytes + self.live.bytes,
+        }
+    }
+
+    /// Takes a message into custody, live.
+    pub(super) fn take(&mut self, message: Bytes, ticket: Ticket) -> Sequence {
+        let sequence = Sequence(self.next);
+        self.next += 1;
+        self.live.add(message.len());
+        self.custody.insert(sequence, Held { message, ticket, spilling: false });
+        sequence
+    }
+
+    /// What the disk will know once everything ordered so far is committed.
+    pub(super) const fn summary(&self) -> Summary {
+        Summary {
+            next: self.next,
+            messages: self.stored.messages + self.spilling.messages,
+            bytes: self.stored.bytes + self.spilling.bytes,
+        }
+    }
+}
+
+/// The inboxes in use, looked up when needed.
+#[derive(Debug, Default)]
+pub(super) struct Inboxes(HashMap<ClientAddress, Inbox>);
+
+impl Inboxes {
+    /// The inbox of a registered client.
+    pub(super) fn open(
+        &mut self,
+        mailbox: &impl Mailbox,
+        client: &ClientAddress,
+        uncommitted: &MailBatch,
+    ) -> Result<Option<&mut Inbox>, MailboxError> {
+        if !self.0.contains_key(client) {
+            let Some(key) = mailbox.key_of(client)? else { return Ok(None) };
+            if self.0.len() >= KEPT {
+                self.0.retain(|client, inbox| {
+                    inbox.attached.is_some()
+                        || !inbox.custody.is_empty()
+                        || inbox.committing > 0
+                        || uncommitted.touches(client)
+                });
+            }
+            let inbox = Inbox::new(is_of_2021(&key), mailbox.summary_of(client)?);
+            self.0.insert(*client, inbox);
+        }
+        Ok(self.0.get_mut(client))
+    }
+
+    /// An inbox that is in use.
+    pub(super) fn get(&self, client: &ClientAddress) -> Option<&Inbox> {
+        self.0.get(client)
+    }
+
+    /// An inbox that is in use.
+    pub(super) fn get_mut(&mut self, client: &ClientAddress) -> Option<&mut Inbox> {
+        self.0.get_mut(client)
+    }
+
+    /// The client has registered with a key of this kind.
+    pub(super) fn registered(&mut self, client: &ClientAddress, key: &SessionKey) {
+        if let Some(inbox) = self.0.get_mut(client) {
+            inbox.is_of_2021 = is_of_2021(key);
+        }
+    }
+
+    /// The batch is being committed: its summaries must not be looked up meanwhile.
+    pub(super) fn commit_begins(&mut self, batch: &MailBatch) {
+        for client in batch.clients() {
+            if let Some(inbox) = self.0.get_mut(client) {
+                inbox.committing += 1;
+            }
+        }
+    }
+
+    /// The batch is committed.
+    pub(super) fn commit_ends(&mut self, batch: &MailBatch) {
+        for client in batch.clients() {
+            if let Some(inbox) = self.0.get_mut(client) {
+                inbox.committing = inbox.committing.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Clients with mail that is only in memory.
+    pub(super) fn with_live_mail(&self) -> Vec<ClientAddress> {
+        self.0.iter().filter(|(_, inbox)| inbox.live.messages > 0).map(|(client, _)| *client).collect()
+    }
+}
+
+const fn is_of_2021(key: &SessionKey) -> bool {
+    match key {
+        SessionKey::CtrHmac(_) => true,
+    }
+}

@@ -1,0 +1,349 @@
+//! The post office decides: what is accepted, who is attached, what is pushed, what is written and what is removed.
+//!
+//! *Trusts* its peers as far as their links say; every request is checked against the phase of its session. *Holds* all
+//! mail that is not yet accepted, and what is known of each inbox in use. *Promises*:
+//!
+//! - A delivery is accepted only with a proof (`custody::Proof`): a commit that holds the message, or the client's receipt.
+//! - A message is removed only on its client's receipt.
+//! - An inbox is pushed in the order of its sequence numbers, from the oldest unproved message on, without a gap.
+//! - No I/O but look-ups in the [`Mailbox`]: what takes time becomes a [`Job`] for the [`service`](crate::service).
+//!
+//! A message that has arrived is in exactly one state: *live* (in memory; pushed or about to be), *spilling* (being written;
+//! still in memory), *stored* (on disk only). A receipt ends each of them; one that comes while spilling accepts at once
+//! and removes after the commit.
+
+mod attachment;
+mod custody;
+mod desk;
+mod inbox;
+mod push;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use proto::{
+    address::ClientAddress,
+    ipc::{
+        Role,
+        ingress_store::{IngressToStore, StoreToIngress, WINDOW},
+        store_edge::{EdgeToStore, Sequence, SessionId, StoreToEdge},
+    },
+    link::Credit,
+};
+
+use crate::{
+    counters::StoreCounters,
+    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError},
+    registrar::{Begun, Registration},
+};
+use desk::Session;
+use inbox::Inboxes;
+use proto::ipc::store_edge::HandshakeRefusal;
+
+/// What the office is told by its configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Pushed mail that is not proved received by then is written to disk.
+    pub spill_after: Duration,
+    /// Messages in one inbox at the most.
+    pub inbox_messages: u64,
+    /// Bytes of messages in one inbox at the most.
+    pub inbox_bytes: u64,
+}
+
+/// Something that takes time. At most one commit of each kind is under way.
+#[derive(Debug)]
+pub enum Job {
+    /// Commit mail; answered by [`Office::mail_committed`].
+    CommitMail(MailBatch),
+    /// Commit ledger entries; answered by [`Office::ledger_committed`].
+    CommitLedger(Vec<LedgerEntry>),
+    /// Read mail; answered by [`Office::peeked`].
+    Peek {
+        /// For whom.
+        visit: Visit,
+        /// Whose mail.
+        client: ClientAddress,
+        /// From here, and before there.
+        range: (Sequence, Sequence),
+    },
+    /// Answer a first handshake message; answered by [`Office::handshake_begun`].
+    BeginHandshake {
+        /// For whom.
+        visit: Visit,
+        /// What the client sent.
+        init: Vec<u8>,
+    },
+    /// Check a second handshake message; answered by [`Office::handshake_finished`].
+    FinishHandshake {
+        /// For whom.
+        visit: Visit,
+        /// What was agreed on.
+        begun: Box<Begun>,
+        /// What the client sent.
+        material: Vec<u8>,
+    },
+}
+
+/// A session of one incarnation of `client-edge`: a successor numbers its sessions from the start again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    edge: u64,
+    session: SessionId,
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// Answers for `mix-ingress`.
+    pub to_ingress: Vec<StoreToIngress>,
+    /// Answers and requests for `client-edge`.
+    pub to_edge: Vec<StoreToEdge>,
+    /// What takes time.
+    pub jobs: Vec<Job>,
+}
+
+/// Why the office cannot go on as before.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// A peer broke a rule: drop its link.
+    #[error("{peer}: {rule}")]
+    Violation {
+        /// Who.
+        peer: Role,
+        /// Which rule.
+        rule: &'static str,
+    },
+    /// Storage failed: nothing can be promised any more.
+    #[error(transparent)]
+    Storage(#[from] MailboxError),
+    /// A job ended without an outcome, which is a bug.
+    #[error("a job of the store ended without an outcome")]
+    JobDied,
+}
+
+const fn ingress_broke(rule: &'static str) -> Fault {
+    Fault::Violation { peer: Role::MixIngress, rule }
+}
+
+const fn edge_broke(rule: &'static str) -> Fault {
+    Fault::Violation { peer: Role::ClientEdge, rule }
+}
+
+/// The office.
+pub struct Office<M> {
+    mailbox: Arc<M>,
+    rules: Rules,
+    counters: Arc<StoreCounters>,
+    inboxes: Inboxes,
+    sessions: HashMap<SessionId, Session>,
+    /// Clients about whom something is being decided, and for which session: one at a time.
+    claims: HashMap<ClientAddress, SessionId>,
+    /// Sessions that may have something to push, in turn.
+    ready: VecDeque<SessionId>,
+    /// When live mail is to be written, in order of time.
+    spills: VecDeque<(Instant, ClientAddress, Sequence)>,
+    /// When a probed session counts as dead, in order of time: the probed one and the newcomer.
+    probes: VecDeque<(Instant, SessionId, SessionId)>,
+    /// Goes to disk with the next commit.
+    batch: MailBatch,
+    committing_mail: bool,
+    /// Goes to the ledger with the next commit, and for which session.
+    entries: Vec<(LedgerEntry, SessionId)>,
+    /// The sessions that wait for the commit under way.
+    committing_ledger: Option<Vec<Visit>>,
+    /// Which incarnation of `mix-ingress` is connected, and what it may still deliver.
+    ingress: u64,
+    window: Credit,
+    /// Which incarnation of `client-edge` is connected.
+    edge: u64,
+    orders: Orders,
+}
+
+impl<M: Mailbox> Office<M> {
+    /// An office that knows nobody yet.
+    pub fn new(mailbox: Arc<M>, rules: Rules, counters: Arc<StoreCounters>) -> Self {
+        Self {
+            mailbox,
+            rules,
+            counters,
+            inboxes: Inboxes::default(),
+            sessions: HashMap::new(),
+            claims: HashMap::new(),
+            ready: VecDeque::new(),
+            spills: VecDeque::new(),
+            probes: VecDeque::new(),
+            batch: MailBatch::default(),
+            committing_mail: false,
+            entries: Vec::new(),
+            committing_ledger: None,
+            ingress: 0,
+            window: Credit::new(WINDOW),
+            edge: 0,
+            orders: Orders::default(),
+        }
+    }
+
+    /// A new `mix-ingress` is connected. What its predecessor delivered stays in custody; nobody is answered for it.
+    pub fn ingress_up(&mut self) {
+        self.ingress += 1;
+        self.window = Credit::new(WINDOW);
+    }
+
+    /// A delivery.
+    ///
+    /// # Errors
+    /// If it breaks a rule or storage failed.
+    pub fn ingress_says(&mut self, message: IngressToStore, now: Instant) -> Result<(), Fault> {
+        let IngressToStore::DeliverMessage { delivery, destination, message } = message;
+        self.deliver(delivery, destination, message.0, now)
+    }
+
+    /// A new `client-edge` is connected; its predecessor's sessions are gone.
+    pub fn edge_up(&mut self) {
+        self.edge += 1;
+    }
+
+    /// `client-edge` is gone, and with it every session: their unproved mail is written at once.
+    pub fn edge_down(&mut self) {
+        let attached: Vec<ClientAddress> = self.sessions.values().filter_map(Session::attached_client).collect();
+        self.sessions.clear();
+        self.claims.clear();
+        self.ready.clear();
+        self.probes.clear();
+        self.orders.to_edge.clear();
+        for client in attached {
+            self.spill_all(&client);
+        }
+    }
+
+    /// A request of a session.
+    ///
+    /// # Errors
+    /// If it breaks a rule or storage failed.
+    pub fn edge_says(&mut self, request: EdgeToStore, now: Instant) -> Result<(), Fault> {
+        self.serve(request, now)
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let spill = self.spills.front().map(|(at, ..)| *at);
+        let probe = self.probes.front().map(|(at, ..)| *at);
+        spill.into_iter().chain(probe).min()
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// If storage failed.
+    pub fn tick(&mut self, now: Instant) -> Result<(), Fault> {
+        while let Some((_, client, sequence)) = self.spills.pop_front_if(|(at, ..)| *at <= now) {
+            self.spill(&client, sequence);
+        }
+        while let Some((_, old, newcomer)) = self.probes.pop_front_if(|(at, ..)| *at <= now) {
+            self.probe_over(old, newcomer, now)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be done now. Starts a commit whenever there is something to commit and none is under way, so whatever
+    /// comes during a commit goes into the next.
+    pub fn take_orders(&mut self) -> Orders {
+        if !self.committing_mail && !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.inboxes.commit_begins(&batch);
+            self.committing_mail = true;
+            self.orders.jobs.push(Job::CommitMail(batch));
+        }
+        if self.committing_ledger.is_none() && !self.entries.is_empty() {
+            let (entries, sessions): (Vec<_>, Vec<_>) = self.entries.drain(..).unzip();
+            let visits = sessions.into_iter().map(|session| self.visit(session)).collect();
+            self.committing_ledger = Some(visits);
+            self.orders.jobs.push(Job::CommitLedger(entries));
+        }
+        std::mem::take(&mut self.orders)
+    }
+
+    /// The mail commit under way is over.
+    ///
+    /// # Errors
+    /// If storage failed.
+    pub fn mail_committed(&mut self, outcome: Result<Committed, MailboxError>) -> Result<(), Fault> {
+        self.committing_mail = false;
+        let committed = outcome?;
+        proto::counter::count(&self.counters.mail_commits);
+        self.settle(&committed);
+        self.inboxes.commit_ends(committed.batch());
+        Ok(())
+    }
+
+    /// The ledger commit under way is over.
+    ///
+    /// # Errors
+    /// If storage failed.
+    pub fn ledger_committed(&mut self, outcome: Result<(), MailboxError>, now: Instant) -> Result<(), Fault> {
+        let visits = self.committing_ledger.take().unwrap_or_default();
+        outcome?;
+        proto::counter::count(&self.counters.ledger_commits);
+        for visit in visits {
+            if visit.edge == self.edge {
+                self.claim_written(visit.session, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A page of mail was read.
+    ///
+    /// # Errors
+    /// If storage failed.
+    pub fn peeked(&mut self, visit: Visit, outcome: Result<Vec<(Sequence, Bytes)>, MailboxError>) -> Result<(), Fault> {
+        let page = outcome?;
+        if visit.edge == self.edge {
+            self.page_arrived(visit.session, page);
+        }
+        Ok(())
+    }
+
+    /// A first handshake message was answered, or refused.
+    pub fn handshake_begun(&mut self, visit: Visit, outcome: Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>) {
+        if visit.edge == self.edge {
+            self.begun(visit.session, outcome);
+        }
+    }
+
+    /// A second handshake message was checked.
+    ///
+    /// # Errors
+    /// If storage failed.
+    pub fn handshake_finished(
+        &mut self,
+        visit: Visit,
+        outcome: Result<Registration, HandshakeRefusal>,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        if visit.edge == self.edge { self.finished(visit.session, outcome, now) } else { Ok(()) }
+    }
+
+    /// Writes everything that is only in memory, before the end.
+    pub fn spill_everything(&mut self) {
+        for client in self.inboxes.with_live_mail() {
+            self.spill_all(&client);
+        }
+    }
+
+    /// Whether nothing waits for the disk.
+    pub fn is_settled(&self) -> bool {
+        !self.committing_mail && self.batch.is_empty() && self.committing_ledger.is_none() && self.entries.is_empty()
+    }
+
+    fn visit(&self, session: SessionId) -> Visit {
+        Visit { edge: self.edge, session }
+    }
+}

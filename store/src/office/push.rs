@@ -1,0 +1,59 @@
+//! Pushing mail: one message at a time for each session in turn, so that one full inbox delays nobody.
+
+use bytes::Bytes;
+use proto::{
+    counter::count,
+    ipc::{
+        Opaque,
+        store_edge::{Sequence, SessionId, StoreToEdge},
+    },
+};
+
+use super::{Job, Office, attachment::Step, desk::Session};
+use crate::mailbox::Mailbox;
+
+impl<M: Mailbox> Office<M> {
+    /// Whether a session may have something to push.
+    pub fn has_pushes(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next message to push, if any session has one and credit for it. It counts as pushed.
+    pub fn next_push(&mut self) -> Option<StoreToEdge> {
+        while let Some(session) = self.ready.pop_front() {
+            let visit = self.visit(session);
+            let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) else { continue };
+            attachment.queued = false;
+            let client = attachment.client;
+            let Some(inbox) = self.inboxes.get(&client) else { continue };
+            match attachment.step(inbox) {
+                Step::Push(sequence, message) => {
+                    attachment.queued = true;
+                    self.ready.push_back(session);
+                    count(&self.counters.pushed);
+                    return Some(StoreToEdge::PushMessage { session, sequence, message: Opaque(message) });
+                }
+                Step::Read(from, to) => self.orders.jobs.push(Job::Peek { visit, client, range: (from, to) }),
+                Step::Wait => {}
+            }
+        }
+        None
+    }
+
+    /// The session may have something to push.
+    pub(super) fn wake(&mut self, session: SessionId) {
+        if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session)
+            && !attachment.queued
+        {
+            attachment.queued = true;
+            self.ready.push_back(session);
+        }
+    }
+
+    pub(super) fn page_arrived(&mut self, session: SessionId, page: Vec<(Sequence, Bytes)>) {
+        if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) {
+            attachment.page_arrived(page);
+            self.wake(session);
+        }
+    }
+}

@@ -1,0 +1,635 @@
+//! The office against a mailbox in memory, with time and the order of events in the hands of the test.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proto::{
+    ipc::{
+        Opaque,
+        ingress_store::{DeliveryId, Refusal},
+        store_edge::{AuthenticationRefusal, EndReason, SessionKey},
+    },
+    wire::client::{
+        key::{CtrHmacKey, Iv},
+        token::AuthenticationToken,
+    },
+};
+
+use super::*;
+use crate::mailbox::{PageLimit, commit, remembered::Remembered};
+
+const CLIENT: ClientAddress = ClientAddress([1; 32]);
+const SPILL: Duration = Duration::from_millis(250);
+const RULES: Rules = Rules { spill_after: SPILL, inbox_messages: 1_000, inbox_bytes: 1 << 20 };
+
+/// The office with everything around it that the test plays.
+struct Bench {
+    mailbox: Arc<Remembered>,
+    office: Office<Remembered>,
+    now: Instant,
+    /// Jobs that are under way, oldest first.
+    jobs: VecDeque<Job>,
+    to_ingress: Vec<StoreToIngress>,
+    to_edge: Vec<StoreToEdge>,
+    nonces: u8,
+}
+
+fn key() -> CtrHmacKey {
+    CtrHmacKey::from_bytes([9; 32])
+}
+
+/// A body that a client of 2021 survives, recognisable by its number.
+fn body(n: u64) -> Bytes {
+    let mut body = vec![0; 40];
+    body[..8].copy_from_slice(&n.to_be_bytes());
+    body.into()
+}
+
+fn number(message: &[u8]) -> u64 {
+    u64::from_be_bytes(message[..8].try_into().unwrap())
+}
+
+impl Bench {
+    fn new(rules: Rules) -> Self {
+        let mailbox = Arc::new(Remembered::default());
+        let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()) };
+        mailbox.commit_ledger(&[entry]).unwrap();
+        let office = Office::new(Arc::clone(&mailbox), rules, Arc::default());
+        let mut bench = Self {
+            mailbox,
+            office,
+            now: Instant::now(),
+            jobs: VecDeque::new(),
+            to_ingress: Vec::new(),
+            to_edge: Vec::new(),
+            nonces: 1,
+        };
+        bench.office.ingress_up();
+        bench.office.edge_up();
+        bench
+    }
+
+    fn collect(&mut self) {
+        loop {
+            while let Some(push) = self.office.next_push() {
+                self.to_edge.push(push);
+            }
+            let orders = self.office.take_orders();
+            let more = !orders.jobs.is_empty();
+            self.to_ingress.extend(orders.to_ingress);
+            self.to_edge.extend(orders.to_edge);
+            self.jobs.extend(orders.jobs);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, n: u64) {
+        self.deliver_to(CLIENT, n, body(n));
+    }
+
+    fn deliver_to(&mut self, destination: ClientAddress, n: u64, message: Bytes) {
+        let delivery = DeliveryId(n);
+        let message = IngressToStore::DeliverMessage { delivery, destination, message: Opaque(message) };
+        self.office.ingress_says(message, self.now).unwrap();
+        self.collect();
+    }
+
+    fn ask(&mut self, request: EdgeToStore) {
+        self.office.edge_says(request, self.now).unwrap();
+        self.collect();
+    }
+
+    /// Finishes the oldest job.
+    fn finish_job(&mut self) {
+        let Some(job) = self.jobs.pop_front() else { return };
+        match job {
+            Job::CommitMail(batch) => {
+                let done = commit(self.mailbox.as_ref(), batch);
+                self.office.mail_committed(done).unwrap();
+            }
+            Job::CommitLedger(entries) => {
+                let done = self.mailbox.commit_ledger(&entries);
+                self.office.ledger_committed(done, self.now).unwrap();
+            }
+            Job::Peek { visit, client, range } => {
+                let page = self.mailbox.peek(&client, range, PageLimit { messages: 3, bytes: usize::MAX });
+                self.office.peeked(visit, page).unwrap();
+            }
+            Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => unreachable!("no test here registers"),
+        }
+        self.collect();
+    }
+
+    fn finish_all_jobs(&mut self) {
+        while !self.jobs.is_empty() {
+            self.finish_job();
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.office.tick(self.now).unwrap();
+        self.collect();
+    }
+
+    fn fresh_nonce(&mut self) -> Iv {
+        self.nonces += 1;
+        [self.nonces; 16]
+    }
+
+    fn log_in(&mut self, session: u64) {
+        let token = AuthenticationToken::create(&key(), CLIENT, self.fresh_nonce());
+        self.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), token });
+    }
+
+    fn attach(&mut self, session: u64) {
+        self.log_in(session);
+        self.finish_all_jobs();
+        let attached =
+            |message: &StoreToEdge| matches!(message, StoreToEdge::AttachSession { session: s, .. } if s.0 == session);
+        assert!(self.to_edge.iter().any(attached), "{:?}", self.to_edge);
+    }
+
+    fn accepted(&self) -> Vec<u64> {
+        self.to_ingress
+            .iter()
+            .filter_map(|answer| match answer {
+                StoreToIngress::AcceptDelivery { delivery } => Some(delivery.0),
+                StoreToIngress::RefuseDelivery { .. } => None,
+            })
+            .collect()
+    }
+
+    fn pushed(&self, in_session: u64) -> Vec<u64> {
+        self.pushes(in_session).into_iter().map(|(_, n)| n).collect()
+    }
+
+    fn pushes(&self, in_session: u64) -> Vec<(Sequence, u64)> {
+        self.to_edge
+            .iter()
+            .filter_map(|message| match message {
+                StoreToEdge::PushMessage { session, sequence, message } if session.0 == in_session => {
+                    Some((*sequence, number(&message.0)))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn confirm_all(&mut self, session: u64) {
+        if let Some((up_to, _)) = self.pushes(session).last().copied() {
+            self.ask(EdgeToStore::ConfirmReceipt { session: SessionId(session), up_to });
+        }
+    }
+
+    fn stored(&self) -> Vec<u64> {
+        self.mailbox.stored(&CLIENT).iter().map(|(_, message)| number(message)).collect()
+    }
+}
+
+#[test]
+fn offline_mail_is_accepted_when_it_is_committed_and_not_before() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(7);
+    assert!(bench.accepted().is_empty());
+    assert_eq!(bench.jobs.len(), 1);
+    bench.finish_job();
+    assert_eq!(bench.accepted(), [7]);
+    assert_eq!(bench.stored(), [7]);
+}
+
+#[test]
+fn what_comes_during_a_commit_goes_into_the_next_one() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..5 {
+        bench.deliver(n);
+    }
+    assert_eq!(bench.jobs.len(), 1);
+    bench.finish_job();
+    assert_eq!(bench.accepted(), [0]);
+    assert_eq!(bench.jobs.len(), 1);
+    bench.finish_job();
+    assert_eq!(bench.accepted(), [0, 1, 2, 3, 4]);
+    assert!(bench.jobs.is_empty());
+}
+
+#[test]
+fn live_mail_is_accepted_on_receipt_and_never_touches_the_disk() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(7);
+    assert_eq!(bench.pushed(1), [7]);
+    assert!(bench.accepted().is_empty());
+    bench.confirm_all(1);
+    assert_eq!(bench.accepted(), [7]);
+    bench.pass(SPILL * 2);
+    assert!(bench.jobs.is_empty());
+    assert!(bench.stored().is_empty());
+}
+
+#[test]
+fn unproved_live_mail_is_written_in_time_and_removed_on_receipt() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(7);
+    bench.pass(SPILL - Duration::from_millis(1));
+    assert!(bench.jobs.is_empty());
+    bench.pass(Duration::from_millis(1));
+    bench.finish_job();
+    assert_eq!((bench.accepted(), bench.stored()), (vec![7], vec![7]));
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.accepted(), [7], "accepted once");
+}
+
+#[test]
+fn a_receipt_while_spilling_accepts_at_once_and_removes_after_the_commit() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(7);
+    bench.pass(SPILL);
+    assert_eq!(bench.jobs.len(), 1, "the commit is under way");
+    bench.confirm_all(1);
+    assert_eq!(bench.accepted(), [7]);
+    bench.finish_job();
+    assert_eq!(bench.stored(), [7]);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.accepted(), [7]);
+}
+
+#[test]
+fn stored_mail_precedes_live_mail_without_a_gap() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..10 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.log_in(1);
+    bench.finish_job();
+    for n in 10..20 {
+        bench.deliver(n);
+        bench.finish_job();
+    }
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn delivery_begins_at_the_oldest_unproved_message_on_every_attach() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    for n in 0..6 {
+        bench.deliver(n);
+    }
+    let third = bench.pushes(1)[2].0;
+    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: third });
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.attach(2);
+    assert_eq!(bench.pushed(2), [3, 4, 5]);
+}
+
+#[test]
+fn a_message_without_a_client_is_refused() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver_to(ClientAddress([2; 32]), 7, body(7));
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(7), reason: Refusal::UnknownClient };
+    assert_eq!(bench.to_ingress, [refused]);
+}
+
+#[test]
+fn a_message_that_would_crash_a_client_of_2021_is_refused() {
+    let mut bench = Bench::new(RULES);
+    for (n, len) in [0, 20, 22, 31].into_iter().enumerate() {
+        bench.deliver_to(CLIENT, n as u64, vec![0; len].into());
+        let delivery = DeliveryId(n as u64);
+        let refused = StoreToIngress::RefuseDelivery { delivery, reason: Refusal::UnfitForClient };
+        assert_eq!(bench.to_ingress.last(), Some(&refused), "{len}");
+    }
+    bench.deliver_to(CLIENT, 10, vec![0; 21].into());
+    bench.deliver_to(CLIENT, 11, vec![0; 32].into());
+    bench.finish_all_jobs();
+    assert_eq!(bench.accepted(), [10, 11]);
+}
+
+#[test]
+fn a_full_inbox_refuses_until_mail_is_fetched() {
+    let mut bench = Bench::new(Rules { inbox_messages: 2, ..RULES });
+    for n in 0..3 {
+        bench.deliver(n);
+    }
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(2), reason: Refusal::InboxFull };
+    assert_eq!(bench.to_ingress, [refused]);
+    bench.finish_all_jobs();
+    bench.attach(1);
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    bench.deliver(3);
+    assert_eq!(bench.pushed(1), [0, 1, 3]);
+    let mut bench = Bench::new(Rules { inbox_bytes: 100, ..RULES });
+    for n in 0..3 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    assert_eq!(bench.accepted(), [0, 1]);
+}
+
+#[test]
+fn a_slow_client_is_pushed_no_more_than_its_credit_and_the_rest_is_on_disk_at_once() {
+    let mut bench = Bench::new(Rules { inbox_messages: 5_000, inbox_bytes: 1 << 30, ..RULES });
+    bench.attach(1);
+    let credit = u64::from(proto::ipc::store_edge::SESSION_CREDIT.messages);
+    for n in 0..credit + 50 {
+        bench.deliver(n);
+    }
+    assert_eq!(bench.pushed(1).len() as u64, credit);
+    bench.finish_all_jobs();
+    assert_eq!(bench.accepted().len(), 50, "what has no credit does not wait for a receipt");
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), (0..credit + 50).collect::<Vec<_>>());
+    assert!(bench.stored().is_empty());
+}
+
+#[test]
+fn a_receipt_counts_only_up_to_what_was_pushed_in_the_session() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    let receipt = |up_to| EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(up_to) };
+    assert!(bench.office.edge_says(receipt(0), bench.now).is_err());
+    bench.deliver(0);
+    assert!(bench.office.edge_says(receipt(1), bench.now).is_err());
+    assert!(bench.office.edge_says(receipt(0), bench.now).is_ok());
+}
+
+#[test]
+fn requests_out_of_phase_are_violations() {
+    let mut bench = Bench::new(RULES);
+    let session = SessionId(5);
+    for request in [
+        EdgeToStore::FinishHandshake { session, material: vec![] },
+        EdgeToStore::AbandonHandshake { session },
+        EdgeToStore::ConfirmReceipt { session, up_to: Sequence(0) },
+        EdgeToStore::AnswerProbe { session, alive: true },
+    ] {
+        let outcome = bench.office.edge_says(request, bench.now);
+        assert!(matches!(outcome, Err(Fault::Violation { peer: Role::ClientEdge, .. })));
+    }
+    bench.attach(5);
+    let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
+    let again = EdgeToStore::AuthenticateClient { session, token };
+    assert!(bench.office.edge_says(again, bench.now).is_err());
+}
+
+#[test]
+fn more_deliveries_than_the_window_are_a_violation() {
+    let mut bench = Bench::new(Rules { inbox_messages: u64::MAX, inbox_bytes: u64::MAX, ..RULES });
+    let deliver =
+        |n| IngressToStore::DeliverMessage { delivery: DeliveryId(n), destination: CLIENT, message: Opaque(body(n)) };
+    for n in 0..u64::from(WINDOW.messages) {
+        bench.office.ingress_says(deliver(n), bench.now).unwrap();
+    }
+    let one_more = bench.office.ingress_says(deliver(u64::MAX), bench.now);
+    assert!(matches!(one_more, Err(Fault::Violation { peer: Role::MixIngress, .. })));
+}
+
+#[test]
+fn a_spent_token_a_reserved_one_and_a_wrong_one_are_refused() {
+    let mut bench = Bench::new(RULES);
+    let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), token });
+    bench.finish_all_jobs();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    let mut low = [0; 16];
+    low[15] = 1;
+    for (session, token) in [
+        (2, token),
+        (3, AuthenticationToken::create(&key(), CLIENT, low)),
+        (4, AuthenticationToken::create(&CtrHmacKey::from_bytes([8; 32]), CLIENT, [78; 16])),
+        (5, AuthenticationToken::create(&key(), ClientAddress([2; 32]), [79; 16])),
+    ] {
+        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), token });
+        let reason = AuthenticationRefusal::NotProven;
+        let refused = StoreToEdge::RefuseAuthentication { session: SessionId(session), reason };
+        assert_eq!(bench.to_edge.last(), Some(&refused));
+        assert!(bench.jobs.is_empty(), "a refusal writes nothing");
+    }
+}
+
+#[test]
+fn a_newcomer_is_refused_if_the_older_session_lives_and_its_token_is_spent() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), token });
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
+    bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: true });
+    let reason = AuthenticationRefusal::AlreadyConnected;
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    assert_eq!(bench.to_edge.last(), Some(&refused));
+    bench.deliver(0);
+    assert_eq!(bench.pushed(1), [0], "the older session goes on");
+    assert!(bench.mailbox.login_used(&CLIENT, &[77; 16]).unwrap());
+}
+
+#[test]
+fn a_newcomer_takes_over_from_a_dead_session_with_all_its_unproved_mail() {
+    for silent in [false, true] {
+        let mut bench = Bench::new(RULES);
+        bench.attach(1);
+        bench.deliver(0);
+        bench.log_in(2);
+        bench.finish_all_jobs();
+        if silent {
+            bench.pass(Duration::from_millis(750));
+        } else {
+            bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: false });
+        }
+        bench.finish_all_jobs();
+        let ended = StoreToEdge::EndSession { session: SessionId(1), reason: EndReason::Superseded };
+        assert!(bench.to_edge.contains(&ended));
+        assert_eq!(bench.pushed(2), [0]);
+        // The old one learns of it late: a receipt and its end change nothing.
+        bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(0) });
+        bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+        bench.deliver(1);
+        assert_eq!(bench.pushed(2), [0, 1]);
+    }
+}
+
+#[test]
+fn a_newcomer_whose_rival_leaves_or_who_leaves_itself_harms_nobody() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.log_in(2);
+    bench.finish_all_jobs();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(2) });
+    bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: false });
+    bench.deliver(0);
+    assert_eq!(bench.pushed(1), [0], "nobody claims the client any more");
+    bench.log_in(3);
+    bench.finish_all_jobs();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(3), [0]);
+}
+
+#[test]
+fn when_the_edge_dies_everything_unproved_is_written_and_old_sessions_mean_nothing() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(0);
+    bench.log_in(2);
+    bench.office.edge_down();
+    bench.collect();
+    bench.office.edge_up();
+    bench.finish_all_jobs();
+    assert_eq!((bench.accepted(), bench.stored()), (vec![0], vec![0]));
+    let before = bench.to_edge.len();
+    // Session numbers start again.
+    bench.attach(1);
+    assert_eq!(bench.pushed(1).len(), 2);
+    assert!(bench.to_edge.len() > before);
+}
+
+#[test]
+fn nobody_is_answered_for_what_a_dead_ingress_delivered() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.office.ingress_up();
+    bench.finish_all_jobs();
+    assert!(bench.to_ingress.is_empty());
+    assert_eq!(bench.stored(), [0]);
+}
+
+/// What may happen around the office.
+#[derive(Clone, Debug)]
+enum Event {
+    Deliver,
+    FinishJob,
+    Pass(u16),
+    LogIn,
+    Close,
+    Confirm(usize),
+    AnswerProbe(bool),
+    EdgeDies,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        8 => Just(Event::Deliver),
+        8 => Just(Event::FinishJob),
+        3 => (0u16..400).prop_map(Event::Pass),
+        3 => Just(Event::LogIn),
+        2 => Just(Event::Close),
+        4 => (0usize..6).prop_map(Event::Confirm),
+        2 => any::<bool>().prop_map(Event::AnswerProbe),
+        1 => Just(Event::EdgeDies),
+    ];
+    proptest::collection::vec(event, 0..120)
+}
+
+proptest! {
+    /// Whatever happens in whatever order: each session is pushed an unbroken run of the inbox in order, from the oldest message
+    /// that no client has confirmed; nothing confirmed to the sender is lost; nothing is accepted twice.
+    #[test]
+    fn nothing_accepted_is_lost_and_nothing_is_out_of_order(events in events()) {
+        let mut bench = Bench::new(RULES);
+        let mut delivered = 0;
+        let mut session = 0;
+        // Next message that no client has confirmed; and what each session had seen confirmed when it began.
+        let mut confirmed = 0;
+        let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut attached: Option<u64> = None;
+        for event in events {
+            match event {
+                Event::Deliver => {
+                    bench.deliver(delivered);
+                    delivered += 1;
+                }
+                Event::FinishJob => bench.finish_job(),
+                Event::Pass(ms) => bench.pass(Duration::from_millis(ms.into())),
+                Event::LogIn => {
+                    session += 1;
+                    bench.log_in(session);
+                }
+                Event::Close => {
+                    if let Some(session) = attached {
+                        bench.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+                        attached = None;
+                    }
+                }
+                Event::Confirm(nth) => {
+                    if let Some(session) = attached
+                        && let Some((up_to, n)) = bench.pushes(session).get(nth).copied()
+                    {
+                        bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(session), up_to });
+                        confirmed = confirmed.max(n + 1);
+                    }
+                }
+                Event::AnswerProbe(alive) => {
+                    if let Some(session) = attached {
+                        bench.ask(EdgeToStore::AnswerProbe { session: SessionId(session), alive });
+                    }
+                }
+                Event::EdgeDies => {
+                    bench.office.edge_down();
+                    bench.collect();
+                    bench.office.edge_up();
+                    attached = None;
+                    // Sessions of the new edge get numbers that the test has not used, to tell them apart.
+                }
+            }
+            for message in &bench.to_edge {
+                match message {
+                    StoreToEdge::AttachSession { session, .. } => {
+                        seen.entry(session.0).or_insert_with(|| {
+                            attached = Some(session.0);
+                            confirmed
+                        });
+                    }
+                    StoreToEdge::EndSession { session, .. } if attached == Some(session.0) => attached = None,
+                    _ => {}
+                }
+            }
+            for (session, first) in &seen {
+                let pushed = bench.pushed(*session);
+                let expected: Vec<u64> = (*first..).take(pushed.len()).collect();
+                prop_assert_eq!(&pushed, &expected, "session {}", session);
+            }
+            let mut accepted = bench.accepted();
+            accepted.sort_unstable();
+            let stored = bench.stored();
+            for n in accepted.iter().filter(|n| **n >= confirmed) {
+                prop_assert!(stored.contains(n), "{} was accepted, not received, and is not on disk", n);
+            }
+            accepted.dedup();
+            prop_assert_eq!(accepted.len(), bench.accepted().len());
+        }
+        // Let everything settle: all mail is accepted, and a client that comes now gets all of it.
+        if let Some(session) = attached {
+            bench.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+        }
+        bench.pass(Duration::from_secs(2));
+        bench.finish_all_jobs();
+        bench.office.edge_down();
+        bench.collect();
+        bench.office.edge_up();
+        bench.finish_all_jobs();
+        prop_assert_eq!(bench.accepted().len() as u64, delivered);
+        bench.to_edge.clear();
+        bench.attach(9_999);
+        prop_assert_eq!(bench.pushed(9_999), (confirmed..delivered).collect::<Vec<_>>());
+        bench.confirm_all(9_999);
+        bench.finish_all_jobs();
+        prop_assert!(bench.stored().is_empty());
+        let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+        prop_assert_eq!((summary.messages, summary.bytes), (0, 0));
+    }
+}

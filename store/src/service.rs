@@ -1,0 +1,284 @@
+//! Carries out what the office decides.
+//!
+//! Two threads and a crew: the main thread reads and writes the links and never touches the disk; the office has a thread
+//! of its own, on which it decides and looks things up; commits, reads and signatures are done by the crew, a bounded number
+//! at a time, so that a commit never waits behind a signature.
+
+mod crew;
+
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use proto::{
+    counter,
+    ipc::{
+        Role,
+        ingress_store::{IngressToStore, StoreToIngress, WINDOW},
+        store_edge::{EdgeToStore, StoreToEdge},
+    },
+    link::{
+        duplex::{self, LaneCapacity, LinkEvent, LinkSender},
+        worker::{Birth, Ending},
+    },
+};
+use sandbox::Closed;
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    counters::StoreCounters,
+    identity::Identity,
+    mailbox::Mailbox,
+    office::{Fault, Office, Rules},
+};
+use crew::Crew;
+
+/// Batches of a link that may wait for the office.
+const EVENTS: usize = 8;
+/// Every delivery of a window may be answered at once.
+const TO_INGRESS: LaneCapacity = LaneCapacity { control: WINDOW.messages as usize + 1, bulk: 1 };
+/// A session has at most a few answers under way.
+const TO_EDGE: LaneCapacity = LaneCapacity { control: 65_536, bulk: 1_024 };
+/// How long the last commits may take.
+const LAST_COMMITS: Duration = Duration::from_secs(5);
+
+/// First ends of the links.
+#[derive(Debug)]
+pub struct Links {
+    /// To `mix-ingress`.
+    pub ingress: OwnedFd,
+    /// To `client-edge`.
+    pub edge: OwnedFd,
+}
+
+/// What the service works with.
+pub struct Service<M> {
+    /// Ledger and inboxes.
+    pub mailbox: Arc<M>,
+    /// Signs registrations.
+    pub identity: Arc<Identity>,
+    /// The configuration.
+    pub rules: Rules,
+    /// Processors to use for signatures.
+    pub threads: usize,
+    /// What is counted.
+    pub counters: Arc<StoreCounters>,
+}
+
+/// Why the service ended on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A thread or a runtime could not be had.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The office cannot go on.
+    #[error(transparent)]
+    Office(#[from] Fault),
+    /// The office's thread ended without a word.
+    #[error("the office ended unexpectedly")]
+    Vanished,
+    /// The last commits took too long.
+    #[error("mail was still being written {0:?} after the order to end")]
+    Unsettled(Duration),
+}
+
+impl<M: Mailbox> Service<M> {
+    /// Serves until ordered to end, or until storage fails.
+    ///
+    /// # Errors
+    /// If the service cannot start or go on.
+    pub fn run(self, _: &Closed, birth: &Birth, links: Links) -> Result<Ending, ServiceError> {
+        let reactor = runtime::Builder::new_current_thread().enable_all().build()?;
+        reactor.block_on(async {
+            let mut orders = birth.orders()?;
+            let (violations_tx, violations) = mpsc::channel(4);
+            let (ingress_tx, ingress) = mpsc::channel(EVENTS);
+            let (edge_tx, edge) = mpsc::channel(EVENTS);
+            let mut tasks = JoinSet::new();
+            let ends = orders.link_ends(Role::MixIngress, links.ingress);
+            tasks.spawn(duplex::serve(Role::MixIngress, ends, TO_INGRESS, ingress_tx, violations_tx.clone()));
+            let ends = orders.link_ends(Role::ClientEdge, links.edge);
+            tasks.spawn(duplex::serve(Role::ClientEdge, ends, TO_EDGE, edge_tx, violations_tx));
+            tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));
+
+            let (end_tx, end) = oneshot::channel();
+            let (done_tx, mut done) = oneshot::channel();
+            let counters = Arc::clone(&self.counters);
+            std::thread::Builder::new().name("office".into()).spawn(move || {
+                // The receiver waits for this until the process ends.
+                let _ = done_tx.send(self.keep_office(ingress, edge, end));
+            })?;
+
+            let ending = tokio::select! {
+                ending = orders.follow(violations) => ending,
+                outcome = &mut done => return outcome.map_err(|_| ServiceError::Vanished)?.map(|()| Ending::Drain),
+            };
+            if ending == Ending::Drain {
+                // If the office is gone, `done` says why.
+                let _ = end_tx.send(());
+                let outcome = tokio::time::timeout(LAST_COMMITS, done).await;
+                outcome.map_err(|_| ServiceError::Unsettled(LAST_COMMITS))?.map_err(|_| ServiceError::Vanished)??;
+                counter::log(&counter::Counters::snapshot(counters.as_ref()));
+            }
+            Ok(ending)
+        })
+    }
+
+    fn keep_office(
+        self,
+        ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
+        edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
+        end: oneshot::Receiver<()>,
+    ) -> Result<(), ServiceError> {
+        let crew = Crew::new(Arc::clone(&self.mailbox), self.identity, self.threads);
+        let runtime =
+            runtime::Builder::new_current_thread().enable_time().max_blocking_threads(crew.threads()).build()?;
+        let desk = Desk {
+            office: Office::new(self.mailbox, self.rules, self.counters),
+            crew,
+            to_ingress: None,
+            to_edge: None,
+        };
+        runtime.block_on(desk.work(ingress, edge, end))
+    }
+}
+
+/// The office and those it speaks to.
+struct Desk<M> {
+    office: Office<M>,
+    crew: Crew<M>,
+    to_ingress: Option<LinkSender<StoreToIngress>>,
+    to_edge: Option<LinkSender<StoreToEdge>>,
+}
+
+impl<M: Mailbox> Desk<M> {
+    async fn work(
+        mut self,
+        mut ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
+        mut edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
+        mut end: oneshot::Receiver<()>,
+    ) -> Result<(), ServiceError> {
+        let mut ending = false;
+        loop {
+            self.carry_out();
+            if ending && self.office.is_settled() {
+                return Ok(());
+            }
+            // No limit where there is no deadline: something else wakes the office.
+            let due = async {
+                match self.office.deadline() {
+                    Some(at) => tokio::time::sleep_until(Instant::from_std(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let room = async {
+                match &self.to_edge {
+                    Some(link) if self.office.has_pushes() => link.bulk.reserve().await.is_ok(),
+                    _ => std::future::pending().await,
+                }
+            };
+            let outcome = tokio::select! {
+                Some(event) = ingress.recv() => self.ingress_event(event),
+                Some(event) = edge.recv() => self.edge_event(event),
+                done = self.crew.next_done() => self.crew.report(done, &mut self.office),
+                () = due => self.office.tick(std::time::Instant::now()),
+                still_there = room => {
+                    if !still_there {
+                        self.to_edge = None;
+                    }
+                    Ok(())
+                }
+                _ = &mut end, if !ending => {
+                    ending = true;
+                    self.office.spill_everything();
+                    Ok(())
+                }
+            };
+            match outcome {
+                Err(Fault::Violation { peer: Role::MixIngress, rule }) => drop_link(self.to_ingress.as_ref(), rule),
+                Err(Fault::Violation { rule, .. }) => drop_link(self.to_edge.as_ref(), rule),
+                outcome => outcome?,
+            }
+        }
+    }
+
+    fn ingress_event(&mut self, event: LinkEvent<IngressToStore, StoreToIngress>) -> Result<(), Fault> {
+        let now = std::time::Instant::now();
+        match event {
+            LinkEvent::Up(sender) => {
+                self.to_ingress = Some(sender);
+                self.office.ingress_up();
+                Ok(())
+            }
+            LinkEvent::Batch(batch) => batch.into_iter().try_for_each(|message| self.office.ingress_says(message, now)),
+            LinkEvent::Down => {
+                self.to_ingress = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn edge_event(&mut self, event: LinkEvent<EdgeToStore, StoreToEdge>) -> Result<(), Fault> {
+        let now = std::time::Instant::now();
+        match event {
+            LinkEvent::Up(sender) => {
+                self.to_edge = Some(sender);
+                self.office.edge_up();
+                Ok(())
+            }
+            LinkEvent::Batch(batch) => batch.into_iter().try_for_each(|request| self.office.edge_says(request, now)),
+            LinkEvent::Down => {
+                self.to_edge = None;
+                self.office.edge_down();
+                Ok(())
+            }
+        }
+    }
+
+    /// Does everything that can be done without waiting.
+    fn carry_out(&mut self) {
+        loop {
+            // A push may end in an order to read.
+            if let Some(link) = &self.to_edge {
+                while let Ok(room) = link.bulk.try_reserve()
+                    && let Some(push) = self.office.next_push()
+                {
+                    room.send(push);
+                }
+            }
+            let orders = self.office.take_orders();
+            let more = !orders.jobs.is_empty() || !orders.to_edge.is_empty();
+            for answer in orders.to_ingress {
+                send(self.to_ingress.as_ref(), answer);
+            }
+            for message in orders.to_edge {
+                send(self.to_edge.as_ref(), message);
+            }
+            for job in orders.jobs {
+                self.crew.take(job);
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+}
+
+fn send<Out>(link: Option<&LinkSender<Out>>, message: Out) {
+    use mpsc::error::TrySendError;
+    // A peer that is gone needs no answer.
+    if let Some(link) = link
+        && let Err(TrySendError::Full(_)) = link.control.try_send(message)
+    {
+        link.drop_link("does not read its answers");
+    }
+}
+
+fn drop_link<Out>(link: Option<&LinkSender<Out>>, rule: &'static str) {
+    if let Some(link) = link {
+        link.drop_link(rule);
+    }
+}

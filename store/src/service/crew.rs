@@ -1,0 +1,141 @@
+//! The crew does what takes time: commits at once, reads and signatures a bounded number at a time.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use proto::ipc::store_edge::{HandshakeRefusal, Sequence};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::{
+    identity::Identity,
+    mailbox::{self, Committed, Mailbox, MailboxError, PageLimit},
+    office::{Fault, Job, Office, Visit},
+    registrar::{self, Begun, Registration},
+};
+
+/// Reads at a time.
+const READERS: usize = 2;
+/// Commits at a time: one of mail, one of the ledger.
+const COMMITTERS: usize = 2;
+/// What one read brings at the most.
+const PAGE: PageLimit = PageLimit { messages: 128, bytes: 256 * 1024 };
+
+/// Something done.
+#[derive(Debug)]
+pub(super) enum Done {
+    Mail(Result<Committed, MailboxError>),
+    Ledger(Result<(), MailboxError>),
+    Read(Visit, Result<Vec<(Sequence, Bytes)>, MailboxError>),
+    Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
+    Finished(Visit, Result<Registration, HandshakeRefusal>),
+}
+
+/// Jobs of one kind: so many at a time, the others wait. At most one waits for each session.
+#[derive(Debug)]
+struct Queue {
+    free: usize,
+    waiting: VecDeque<Job>,
+}
+
+impl Queue {
+    const fn new(free: usize) -> Self {
+        Self { free, waiting: VecDeque::new() }
+    }
+}
+
+/// The crew.
+#[derive(Debug)]
+pub(super) struct Crew<M> {
+    mailbox: Arc<M>,
+    identity: Arc<Identity>,
+    signers: usize,
+    signatures: Queue,
+    reads: Queue,
+    working: JoinSet<Done>,
+}
+
+impl<M: Mailbox> Crew<M> {
+    pub(super) fn new(mailbox: Arc<M>, identity: Arc<Identity>, signers: usize) -> Self {
+        let signers = signers.max(1);
+        Self {
+            mailbox,
+            identity,
+            signers,
+            signatures: Queue::new(signers),
+            reads: Queue::new(READERS),
+            working: JoinSet::new(),
+        }
+    }
+
+    /// Threads that may be at work at once.
+    pub(super) const fn threads(&self) -> usize {
+        self.signers + READERS + COMMITTERS
+    }
+
+    /// Starts a job, or has it wait for its turn.
+    pub(super) fn take(&mut self, job: Job) {
+        let queue = match &job {
+            Job::CommitMail(_) | Job::CommitLedger(_) => return self.start(job),
+            Job::Peek { .. } => &mut self.reads,
+            Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => &mut self.signatures,
+        };
+        if queue.free > 0 {
+            queue.free -= 1;
+            self.start(job);
+        } else {
+            queue.waiting.push_back(job);
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        let mailbox = Arc::clone(&self.mailbox);
+        let identity = Arc::clone(&self.identity);
+        self.working.spawn_blocking(move || match job {
+            Job::CommitMail(batch) => Done::Mail(mailbox::commit(mailbox.as_ref(), batch)),
+            Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
+            Job::Peek { visit, client, range } => Done::Read(visit, mailbox.peek(&client, range, PAGE)),
+            Job::BeginHandshake { visit, init } => {
+                let begun = registrar::begin(&identity, &init);
+                Done::Begun(visit, begun.map(|(begun, reply)| (Box::new(begun), reply)))
+            }
+            Job::FinishHandshake { visit, begun, material } => {
+                Done::Finished(visit, registrar::finish(*begun, &material))
+            }
+        });
+    }
+
+    /// The next thing done. Waits for ever while nobody is at work.
+    pub(super) async fn next_done(&mut self) -> Result<Done, JoinError> {
+        match self.working.join_next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells the office, and lets the next in turn begin.
+    pub(super) fn report(&mut self, done: Result<Done, JoinError>, office: &mut Office<M>) -> Result<(), Fault> {
+        let now = Instant::now();
+        let done = done.map_err(|_| Fault::JobDied)?;
+        let queue = match &done {
+            Done::Mail(_) | Done::Ledger(_) => None,
+            Done::Read(..) => Some(&mut self.reads),
+            Done::Begun(..) | Done::Finished(..) => Some(&mut self.signatures),
+        };
+        if let Some(queue) = queue {
+            match queue.waiting.pop_front() {
+                Some(job) => self.start(job),
+                None => queue.free += 1,
+            }
+        }
+        match done {
+            Done::Mail(outcome) => office.mail_committed(outcome),
+            Done::Ledger(outcome) => office.ledger_committed(outcome, now),
+            Done::Read(visit, outcome) => office.peeked(visit, outcome),
+            Done::Begun(visit, outcome) => {
+                office.handshake_begun(visit, outcome);
+                Ok(())
+            }
+            Done::Finished(visit, outcome) => office.handshake_finished(visit, outcome, now),
+        }
+    }
+}
