@@ -21,3 +21,4 @@ mod hop;
 pub mod hops;
 pub mod policy;
 mod room;
+pub mod serve;

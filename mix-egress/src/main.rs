@@ -1,3 +1,72 @@
-//! The process `mix-egress`: see the library of this crate for what it trusts, holds and may do.
+//! The process `mix-egress`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
+//! jail, in the order in which the crate `sandbox` describes them.
 
-fn main() {}
+use std::{process::ExitCode, sync::Arc};
+
+use mix_egress::{
+    config::EgressConfig,
+    counters::EgressCounters,
+    hops::Hops,
+    serve::{Links, serve},
+};
+use proto::{
+    ipc::{
+        Role,
+        control::{Grant, WorkerConfig},
+    },
+    link::worker::{Birth, BirthError, Ending},
+    log,
+};
+use sandbox::{JailError, Limits, close, descriptors::close_inherited};
+use tokio::runtime::Builder;
+
+#[derive(Debug, thiserror::Error)]
+enum EgressError {
+    #[error(transparent)]
+    Birth(#[from] BirthError),
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+fn main() -> ExitCode {
+    // 1. Nothing is open but the control link, standard output and the log.
+    let birth = match close_inherited().map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
+        Ok(birth) => birth,
+        Err(error) => {
+            eprintln!("{}: {error}", Role::MixEgress);
+            return ExitCode::FAILURE;
+        }
+    };
+    match live(&birth) {
+        Ok(Ending::Drain) => ExitCode::SUCCESS,
+        Ok(Ending::Orphaned) => ExitCode::FAILURE,
+        Err(error) => {
+            birth.report_failure(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn live(birth: &Birth) -> Result<Ending, EgressError> {
+    // 2. The start message. No key: step 3 has nothing to do.
+    let (start, mut grants) = birth.receive_start()?;
+    let WorkerConfig::MixEgress(config) = start.config else { return Err(BirthError::NoStart.into()) };
+    log::init(Role::MixEgress.name(), &start.log_filter);
+    let links = Links {
+        ingress: grants.take(Grant::Link(Role::MixIngress))?,
+        edge: grants.take(Grant::Link(Role::ClientEdge))?,
+    };
+
+    // 4. The doors are closed.
+    let _closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+
+    // 5. Threads start.
+    let runtime = Builder::new_multi_thread().worker_threads(usize::from(start.threads.max(1))).enable_all().build()?;
+    runtime.block_on(async {
+        let counters = Arc::new(EgressCounters::default());
+        let hops = Hops::new(EgressConfig::from(config), Arc::clone(&counters));
+        Ok(serve(birth.orders()?, links, hops, counters).await)
+    })
+}

@@ -1,15 +1,17 @@
-//! The post office as a process: the steps of the jail in their order, then the service.
+//! The process `store`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
+//! jail, in the order in which the crate `sandbox` describes them.
 
 use std::{process::ExitCode, sync::Arc};
 
 use proto::{
     ipc::{
         Role,
-        control::{Grant, Start, WorkerConfig},
+        control::{Grant, WorkerConfig},
     },
     link::worker::{Birth, BirthError, Ending},
+    log,
 };
-use sandbox::{JailError, Limits};
+use sandbox::{JailError, Limits, close, descriptors::close_inherited};
 use store::{
     counters::StoreCounters,
     identity::{Identity, IdentityError},
@@ -22,8 +24,6 @@ use store::{
 enum StoreError {
     #[error(transparent)]
     Birth(#[from] BirthError),
-    #[error("gatewayd sent the configuration of another worker; are the worker and gatewayd of one version?")]
-    WrongConfig,
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -35,14 +35,11 @@ enum StoreError {
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = sandbox::descriptors::close_inherited() {
-        eprintln!("store: cannot close inherited descriptors: {error}");
-        return ExitCode::FAILURE;
-    }
-    let birth = match Birth::inherited() {
+    // 1. Nothing is open but the control link, standard output and the log.
+    let birth = match close_inherited().map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
         Ok(birth) => birth,
         Err(error) => {
-            eprintln!("store: {error}");
+            eprintln!("{}: {error}", Role::Store);
             return ExitCode::FAILURE;
         }
     };
@@ -58,27 +55,32 @@ fn main() -> ExitCode {
 }
 
 fn live(birth: &Birth) -> Result<Ending, StoreError> {
-    let (Start { config, log_filter, threads, supervisor, open_files, .. }, mut grants) = birth.receive_start()?;
-    let WorkerConfig::Store(config) = config else { return Err(StoreError::WrongConfig) };
-    proto::log::init("store", &log_filter);
-    let identity = Identity::read(grants.take(Grant::IdentityKey)?)?;
-    let closed = sandbox::close(Limits { open_files, supervisor })?;
-
-    let mailbox = SledMailbox::open(grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?)?;
+    // 2. The start message.
+    let (start, mut grants) = birth.receive_start()?;
+    let WorkerConfig::Store(config) = start.config else { return Err(BirthError::NoStart.into()) };
+    log::init(Role::Store.name(), &start.log_filter);
     let links = Links {
         ingress: grants.take(Grant::Link(Role::MixIngress))?,
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
     };
-    let rules = Rules {
-        spill_after: config.spill_after,
-        inbox_messages: config.inbox_messages,
-        inbox_bytes: config.inbox_bytes,
-    };
+
+    // 3. The key, into locked memory.
+    let identity = Identity::read(grants.take(Grant::IdentityKey)?)?;
+
+    // 4. The doors are closed.
+    let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+
+    // 5. Threads start: sled's, then ours.
+    let mailbox = SledMailbox::open(grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
         identity: Arc::new(identity),
-        rules,
-        threads: usize::from(threads),
+        rules: Rules {
+            spill_after: config.spill_after,
+            inbox_messages: config.inbox_messages,
+            inbox_bytes: config.inbox_bytes,
+        },
+        threads: usize::from(start.threads),
         counters: Arc::new(StoreCounters::default()),
     };
     Ok(service.run(&closed, birth, links)?)

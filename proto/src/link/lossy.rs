@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use bincode::{Decode, Encode, error::DecodeError};
+use bincode::{
+    Decode, Encode,
+    error::{DecodeError, EncodeError},
+};
 use tokio::sync::mpsc;
 
 use super::{LinkError, stream};
@@ -19,8 +22,15 @@ const QUEUE: usize = 4_096;
 /// Packets written at once at the most.
 const BATCH: usize = 128;
 
-/// Nothing may come back on a one-way link: this decodes from no bytes at all.
-enum Silence {}
+/// What comes back on a one-way link: nothing. Decodes from no bytes at all.
+#[derive(Debug)]
+pub enum Silence {}
+
+impl Encode for Silence {
+    fn encode<E: bincode::enc::Encoder>(&self, _: &mut E) -> Result<(), EncodeError> {
+        match *self {}
+    }
+}
 
 impl<Context> Decode<Context> for Silence {
     fn decode<D: bincode::de::Decoder<Context = Context>>(_: &mut D) -> Result<Self, DecodeError> {
