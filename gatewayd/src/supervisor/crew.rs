@@ -1,0 +1,361 @@
+//! The four workers together: who is alive, who is started anew and when, and when the gateway is up.
+//!
+//! *Holds*: the workers, what they are lent, and link ends that wait for their owners. *Promises*: whoever dies is
+//! replaced, with a delay that grows while lives are short, and its peers get new links; once the gateway has been up, no
+//! worker's death ends it. What a worker says of a peer is believed only if [`links::LINKS`] has a link between the two.
+
+mod drain;
+
+use std::{
+    io, mem,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use proto::ipc::{
+    Role,
+    control::{Grant, Start, WorkerConfig, WorkerOrder, WorkerReport},
+};
+use tokio::sync::mpsc;
+
+pub(super) use self::drain::Drained;
+use super::{
+    each::Each,
+    holdings::Holdings,
+    links::{self, End, WaitingEnds},
+    restart::RestartDelay,
+    systemd,
+    worker::{Death, Event, What, Worker},
+};
+
+/// Within this time a worker must report ready.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// As [`START_LIMIT`], for the store, which may have an earlier version's inboxes to import.
+const STORE_START_LIMIT: Duration = Duration::from_secs(600);
+/// How often a worker that is not ready yet is mentioned.
+const NOTE_PERIOD: Duration = Duration::from_secs(10);
+/// How often a worker that dies before the gateway is up is started again.
+const RETRIES_AT_START: u32 = 5;
+/// Events that wait; a worker whose event does not fit waits with it.
+const EVENTS: usize = 64;
+/// How long nothing may be due.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// What every worker is started from.
+#[derive(Debug)]
+pub(super) struct Equipment {
+    /// Programs.
+    pub(super) binaries: Each<PathBuf>,
+    /// Descriptors.
+    pub(super) holdings: Holdings,
+    /// Slices of the configuration.
+    pub(super) configs: Each<WorkerConfig>,
+    /// What to log.
+    pub(super) log_filter: String,
+    /// Threads per worker.
+    pub(super) threads: u16,
+    /// Open descriptors per worker.
+    pub(super) open_files: u64,
+}
+
+/// Why the gateway does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum CrewError {
+    /// A worker said why.
+    #[error("{role} cannot start: {what}")]
+    StartFailed {
+        /// Who.
+        role: Role,
+        /// In its words.
+        what: String,
+    },
+    /// A worker did not say why.
+    #[error(
+        "{role} died {deaths} times before the gateway was up, at last with {how}; its own lines in the log above say \
+         more, and RUST_LOG=debug the most"
+    )]
+    KeepsDying {
+        /// Who.
+        role: Role,
+        /// How often.
+        deaths: u32,
+        /// How it ended, or why it did not begin.
+        how: String,
+    },
+}
+
+/// The life of a worker.
+#[derive(Debug)]
+enum State {
+    /// To be started then.
+    Dead { retry_at: Instant },
+    /// Must report ready by then; meanwhile it is mentioned from time to time.
+    Starting { worker: Worker, deadline: Instant, note_at: Instant },
+    /// At work.
+    Ready { worker: Worker },
+    /// Told to finish.
+    Draining { worker: Worker },
+    /// Killed; its death has not been reported yet.
+    Condemned { worker: Worker },
+    /// Dead, and not to be started again.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Post {
+    state: State,
+    delay: RestartDelay,
+    deaths: u32,
+}
+
+/// Where the gateway is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not every worker has been ready at once yet.
+    Opening,
+    /// Up; deaths are repaired.
+    Open,
+    /// Draining; nobody is started.
+    Closing,
+}
+
+/// The workers.
+#[derive(Debug)]
+pub(super) struct Crew {
+    equipment: Equipment,
+    posts: Each<Post>,
+    waiting: WaitingEnds,
+    phase: Phase,
+    events: mpsc::Receiver<Event>,
+    reporter: mpsc::Sender<Event>,
+}
+
+impl Crew {
+    /// Nobody is started yet; the first [`step`](Self::step) does.
+    pub(super) fn new(equipment: Equipment) -> Self {
+        let (reporter, events) = mpsc::channel(EVENTS);
+        let now = Instant::now();
+        let post = |_| Post { state: State::Dead { retry_at: now }, delay: RestartDelay::new(), deaths: 0 };
+        Self {
+            equipment,
+            posts: Each::new(post),
+            waiting: WaitingEnds::default(),
+            phase: Phase::Opening,
+            events,
+            reporter,
+        }
+    }
+
+    /// Does what is due, or waits for the next thing to happen and deals with it. May be dropped at any time.
+    ///
+    /// # Errors
+    /// Only before the gateway has been up.
+    pub(super) async fn step(&mut self) -> Result<(), CrewError> {
+        self.do_what_is_due()?;
+        let next = self.next_due();
+        tokio::select! {
+            Some(event) = self.events.recv() => self.on_event(event),
+            () = tokio::time::sleep_until(next.into()) => Ok(()),
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let due = |role| match &self.posts.get(role).state {
+            State::Dead { retry_at } => Some(*retry_at),
+            State::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
+            _ => None,
+        };
+        Role::ALL.into_iter().filter_map(due).min().unwrap_or_else(|| Instant::now() + LONG)
+    }
+
+    fn do_what_is_due(&mut self) -> Result<(), CrewError> {
+        let now = Instant::now();
+        for role in Role::ALL {
+            match &mut self.posts.get_mut(role).state {
+                State::Dead { retry_at } if *retry_at <= now => self.start(role)?,
+                State::Starting { deadline, .. } if *deadline <= now => {
+                    self.condemn(role, "it did not become ready in time");
+                }
+                State::Starting { note_at, worker, .. } if *note_at <= now => {
+                    *note_at = now + NOTE_PERIOD;
+                    let seconds = worker.born().elapsed().as_secs();
+                    tracing::info!(worker = %role, pid = worker.pid(), seconds, "worker is still starting");
+                    if self.phase == Phase::Opening {
+                        systemd::still_starting(NOTE_PERIOD * 3);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts `role` and links it with its peers.
+    fn start(&mut self, role: Role) -> Result<(), CrewError> {
+        let (worker, ends_of_peers) = match self.spawn(role) {
+            Ok(born) => born,
+            Err(error) => {
+                tracing::error!(worker = %role, "worker cannot be started: {error}");
+                return self.on_death(role, Duration::ZERO, &error.to_string());
+            }
+        };
+        tracing::info!(worker = %role, pid = worker.pid(), "worker started");
+        let now = Instant::now();
+        let limit = if role == Role::Store { STORE_START_LIMIT } else { START_LIMIT };
+        self.posts.get_mut(role).state = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
+        for end in ends_of_peers {
+            self.hand_over(end);
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, role: Role) -> io::Result<(Worker, Vec<End>)> {
+        let ends = self.waiting.for_newborn(role)?;
+        let mut lent = self.equipment.holdings.for_role(role)?;
+        lent.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
+        let (grants, descriptors): (Vec<_>, Vec<_>) = lent.into_iter().unzip();
+        let start = Start {
+            grants,
+            log_filter: self.equipment.log_filter.clone(),
+            threads: self.equipment.threads,
+            supervisor: std::process::id(),
+            open_files: self.equipment.open_files,
+            config: self.equipment.configs.get(role).clone(),
+        };
+        let binary = self.equipment.binaries.get(role);
+        let worker = Worker::spawn(role, binary, start, &descriptors, self.reporter.clone())?;
+        Ok((worker, ends.of_peers))
+    }
+
+    /// Gives a living worker its end of a new link, or keeps the end until there is a living one.
+    fn hand_over(&mut self, end: End) {
+        let End { owner, peer, socket } = end;
+        match &self.posts.get(owner).state {
+            State::Starting { worker, .. } | State::Ready { worker } => {
+                match worker.order(&WorkerOrder::ReplaceLink { peer }, &[socket]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.condemn(owner, "it no longer reads its control link");
+                    }
+                    // Another error means that it is dying: its successor gets a new link.
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            State::Dead { .. } | State::Condemned { .. } => self.waiting.keep(End { owner, peer, socket }),
+            State::Draining { .. } | State::Gone => {}
+        }
+    }
+
+    fn on_event(&mut self, Event { role, what }: Event) -> Result<(), CrewError> {
+        match what {
+            What::Report(WorkerReport::WorkerReady) => self.on_ready(role),
+            What::Report(WorkerReport::StartFailed { what }) => return self.on_start_failed(role, what),
+            What::Report(WorkerReport::LinkViolated { peer, rule }) => self.on_violation(role, peer, &rule),
+            What::Garbled => self.condemn(role, "it sent bytes that are no report"),
+            What::Silent => {
+                // At its orderly end a worker lets go of the link first.
+                if !matches!(self.posts.get(role).state, State::Draining { .. }) {
+                    self.condemn(role, "it closed its control link");
+                }
+            }
+            What::Ended(death) => return self.on_end(role, &death),
+        }
+        Ok(())
+    }
+
+    fn on_ready(&mut self, role: Role) {
+        let post = self.posts.get_mut(role);
+        match mem::replace(&mut post.state, State::Gone) {
+            State::Starting { worker, .. } => {
+                tracing::info!(worker = %role, pid = worker.pid(), "worker ready");
+                post.state = State::Ready { worker };
+            }
+            State::Ready { worker } => {
+                post.state = State::Ready { worker };
+                self.condemn(role, "it reported ready twice");
+            }
+            other => post.state = other,
+        }
+        let ready = |role| matches!(self.posts.get(role).state, State::Ready { .. });
+        if self.phase == Phase::Opening && Role::ALL.into_iter().all(ready) {
+            self.phase = Phase::Open;
+            tracing::info!(
+                "Finished nym gateway startup procedure - it should now be able to receive mix and client traffic!"
+            );
+            systemd::ready();
+        }
+    }
+
+    fn on_start_failed(&mut self, role: Role, what: String) -> Result<(), CrewError> {
+        match (&self.posts.get(role).state, self.phase) {
+            (State::Starting { .. }, Phase::Opening) => return Err(CrewError::StartFailed { role, what }),
+            (State::Ready { .. }, _) => self.condemn(role, "it reported that it cannot start after it was ready"),
+            _ => tracing::error!(worker = %role, "worker cannot start: {what}"),
+        }
+        Ok(())
+    }
+
+    fn on_violation(&mut self, reporter: Role, peer: Role, rule: &str) {
+        if links::peers(reporter).any(|linked| linked == peer) {
+            tracing::error!(worker = %peer, reporter = %reporter, rule, "worker broke a rule of its link");
+            self.condemn(peer, "it broke a rule of its link");
+        } else {
+            self.condemn(reporter, "it accused a worker that it has no link to");
+        }
+    }
+
+    /// Kills `role`, if it is alive.
+    fn condemn(&mut self, role: Role, why: &str) {
+        let post = self.posts.get_mut(role);
+        post.state = match mem::replace(&mut post.state, State::Gone) {
+            State::Starting { worker, .. } | State::Ready { worker } | State::Draining { worker } => {
+                tracing::error!(worker = %role, pid = worker.pid(), "worker is killed: {why}");
+                worker.kill();
+                State::Condemned { worker }
+            }
+            other => other,
+        };
+    }
+
+    fn on_end(&mut self, role: Role, death: &Death) -> Result<(), CrewError> {
+        match mem::replace(&mut self.posts.get_mut(role).state, State::Gone) {
+            State::Draining { worker } if death.is_orderly() => {
+                tracing::info!(worker = %role, pid = worker.pid(), "worker finished");
+            }
+            State::Starting { worker, .. }
+            | State::Ready { worker }
+            | State::Draining { worker }
+            | State::Condemned { worker } => {
+                tracing::error!(worker = %role, pid = worker.pid(), status = %death, "worker died");
+                let lived = worker.born().elapsed();
+                return self.on_death(role, lived, &death.to_string());
+            }
+            dead @ (State::Dead { .. } | State::Gone) => self.posts.get_mut(role).state = dead,
+        }
+        Ok(())
+    }
+
+    /// Decides what becomes of a post whose worker is no more, after a life of `lived`.
+    fn on_death(&mut self, role: Role, lived: Duration, how: &str) -> Result<(), CrewError> {
+        self.waiting.forget(role);
+        let phase = self.phase;
+        let post = self.posts.get_mut(role);
+        post.deaths = post.deaths.saturating_add(1);
+        post.state = match phase {
+            Phase::Closing => State::Gone,
+            Phase::Opening if post.deaths > RETRIES_AT_START => {
+                post.state = State::Gone;
+                return Err(CrewError::KeepsDying { role, deaths: post.deaths, how: how.to_owned() });
+            }
+            Phase::Opening | Phase::Open => {
+                let delay = post.delay.after(lived);
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                tracing::error!(worker = %role, delay_ms, "worker will be restarted");
+                State::Dead { retry_at: Instant::now() + delay }
+            }
+        };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Crews of shell scripts that speak just enough of the control link.
+
+use nix::{sys::signal::Signal, unistd::Pid};
+
+use super::*;
+use crate::supervisor::{holdings::tests::config, slices, worker::tests::program};
+
+/// Reports ready, notes every order in `$orders`, and ends in order.
+const GOOD: &str = r#"
+printf '\000' >&0
+while :; do
+    order=$(dd bs=65536 count=1 2>/dev/null | od -An -tx1 -N2 | tr -d ' \n')
+    case $order in
+        00*) ;;
+        '') exit 1 ;;
+        02) echo "$name drained" >> "$orders"; exit 0 ;;
+        *) echo "$name $order" >> "$orders" ;;
+    esac
+done
+"#;
+
+struct Stage {
+    home: tempfile::TempDir,
+    crew: Crew,
+}
+
+impl Stage {
+    /// All good, but `special` with its own script. `$lives` counts how often each was started.
+    fn with(special: Role, script: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let config = config(home.path());
+        let binaries = Each::new(|role| {
+            let script = if role == special { script } else { GOOD };
+            let prelude = format!(
+                "name={role}; orders={0}/orders; echo >> {0}/lives-{role}; lives=$(wc -l < {0}/lives-{role})",
+                home.path().display()
+            );
+            program(home.path(), role.name(), &format!("{prelude}\n{script}"))
+        });
+        let crew = Crew::new(Equipment {
+            binaries,
+            holdings: Holdings::open(&config).unwrap(),
+            configs: Each::new(|role| slices::slice(&config, role)),
+            log_filter: "info".into(),
+            threads: 1,
+            open_files: 256,
+        });
+        Self { home, crew }
+    }
+
+    async fn until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), CrewError> {
+        let steps = async {
+            while !done(self) {
+                self.crew.step().await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(Duration::from_secs(60), steps).await.unwrap()
+    }
+
+    fn all_ready(&self) -> bool {
+        Role::ALL.iter().all(|role| matches!(self.state(*role), State::Ready { .. }))
+    }
+
+    fn all_gone(&self) -> bool {
+        Role::ALL.iter().all(|role| matches!(self.state(*role), State::Gone))
+    }
+
+    fn state(&self, role: Role) -> &State {
+        &self.crew.posts.get(role).state
+    }
+
+    fn deaths(&self, role: Role) -> u32 {
+        self.crew.posts.get(role).deaths
+    }
+
+    fn pid(&self, role: Role) -> u32 {
+        match self.state(role) {
+            State::Ready { worker } => worker.pid(),
+            other => panic!("{role} is {other:?}"),
+        }
+    }
+
+    fn orders(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.home.path().join("orders")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The scripts note orders in their own time; the crew goes on meanwhile.
+    async fn until_orders(&mut self, number: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.orders().len() < number {
+            assert!(Instant::now() < deadline, "{:?}", self.orders());
+            let _ = tokio::time::timeout(Duration::from_millis(20), self.crew.step()).await;
+        }
+    }
+}
+
+fn never() -> impl Future<Output = ()> {
+    std::future::pending()
+}
+
+#[tokio::test]
+async fn all_come_up_and_finish_in_order() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_eq!(stage.crew.phase, Phase::Open);
+    assert!(stage.crew.events.is_empty());
+    assert_eq!(stage.crew.drain(never()).await, Drained::InOrder);
+    assert!(stage.all_gone());
+    let mut drained = stage.orders();
+    drained.retain(|order| order.ends_with("drained"));
+    drained[2..].sort();
+    assert_eq!(drained, ["mix-ingress drained", "client-edge drained", "mix-egress drained", "store drained"]);
+}
+
+#[tokio::test]
+async fn the_dead_are_replaced_and_their_peers_get_new_links() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let before = stage.orders().len();
+    let first = stage.pid(Role::Store);
+    nix::sys::signal::kill(Pid::from_raw(first.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    stage.until(|stage| stage.deaths(Role::Store) == 1).await.unwrap();
+    assert!(matches!(stage.state(Role::Store), State::Dead { .. }));
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_ne!(stage.pid(Role::Store), first);
+    stage.until_orders(before + 2).await;
+    let mut orders = stage.orders().split_off(before);
+    orders.sort();
+    assert_eq!(orders, ["client-edge 0103", "mix-ingress 0103"], "the peers, and nobody else");
+    stage.crew.drain(never()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_says_why_it_cannot_start_ends_the_start() {
+    let mut stage = Stage::with(Role::ClientEdge, r"printf '\001\007no port' >&0; exit 1");
+    let error = stage.until(Stage::all_ready).await.unwrap_err();
+    assert_eq!(error.to_string(), "client-edge cannot start: no port");
+    stage.crew.drain(never()).await;
+    assert!(stage.all_gone());
+    assert_eq!(std::fs::read_to_string(stage.home.path().join("lives-client-edge")).unwrap().lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_without_a_word_is_retried_and_then_ends_the_start() {
+    let mut stage = Stage::with(Role::MixEgress, "exit 3");
+    let error = stage.until(Stage::all_ready).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("mix-egress died 6 times before the gateway was up, at last with exit status: 3"),
+        "{error}"
+    );
+    stage.crew.drain(never()).await;
+    assert!(stage.all_gone());
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_ends_the_start_too() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    std::fs::remove_file(stage.crew.equipment.binaries.get(Role::Store)).unwrap();
+    let error = stage.until(Stage::all_ready).await.unwrap_err().to_string();
+    assert!(error.starts_with("store died 6 times") && error.contains("No such file"), "{error}");
+    stage.crew.drain(never()).await;
+    assert!(stage.all_gone());
+}
+
+#[tokio::test]
+async fn who_breaks_a_rule_is_replaced() {
+    let accuse_edge = format!("[ $lives -gt 1 ] || printf '\\002\\002\\001r' >&0\n{GOOD}");
+    let mut stage = Stage::with(Role::Store, &accuse_edge);
+    stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
+    assert_eq!(stage.deaths(Role::Store), 0);
+    assert_eq!(stage.crew.phase, Phase::Open);
+    stage.crew.drain(never()).await;
+}
+
+#[tokio::test]
+async fn who_accuses_a_stranger_is_replaced_and_the_stranger_is_not() {
+    let accuse_egress = format!("[ $lives -gt 1 ] || printf '\\002\\001\\001r' >&0\n{GOOD}");
+    let mut stage = Stage::with(Role::Store, &accuse_egress);
+    stage.until(|stage| stage.all_ready() && stage.deaths(Role::Store) == 1).await.unwrap();
+    assert_eq!(stage.deaths(Role::MixEgress), 0);
+    stage.crew.drain(never()).await;
+}
+
+#[tokio::test]
+async fn who_talks_nonsense_or_closes_its_control_link_is_replaced() {
+    for nonsense in ["printf 'nonsense' >&0", "exec 0</dev/null"] {
+        let script = format!("[ $lives -gt 1 ] || {{ {nonsense}; exec sleep 600; }}\n{GOOD}");
+        let mut stage = Stage::with(Role::MixIngress, &script);
+        stage.until(|stage| stage.all_ready() && stage.deaths(Role::MixIngress) == 1).await.unwrap();
+        stage.crew.drain(never()).await;
+    }
+}
+
+#[tokio::test]
+async fn once_open_a_worker_that_cannot_start_does_not_end_the_gateway() {
+    let script = format!("[ $lives -eq 1 ] || {{ printf '\\001\\002no' >&0; exit 1; }}\n{GOOD}");
+    let mut stage = Stage::with(Role::MixEgress, &script);
+    stage.until(Stage::all_ready).await.unwrap();
+    let pid = stage.pid(Role::MixEgress);
+    nix::sys::signal::kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    stage.until(|stage| stage.deaths(Role::MixEgress) == 3).await.unwrap();
+    assert_eq!(stage.crew.phase, Phase::Open);
+    stage.crew.drain(never()).await;
+    assert!(stage.all_gone());
+}
+
+#[tokio::test]
+async fn who_does_not_finish_is_killed_and_a_hurry_kills_all_at_once() {
+    let deaf = r"printf '\000' >&0; exec sleep 600";
+    let mut stage = Stage::with(Role::MixIngress, deaf);
+    stage.until(Stage::all_ready).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(stage.crew.drain(never()).await, Drained::InOrder);
+    assert!(stage.all_gone() && began.elapsed() < Duration::from_secs(10));
+
+    let mut stage = Stage::with(Role::MixIngress, deaf);
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_eq!(stage.crew.drain(std::future::ready(())).await, Drained::InHurry);
+    assert!(stage.all_gone());
+    assert!(!stage.orders().iter().any(|order| order.ends_with("drained")));
+}

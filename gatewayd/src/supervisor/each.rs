@@ -1,0 +1,72 @@
+//! One thing for each of the four workers; there is no fifth, and none can be missing.
+
+use proto::ipc::Role;
+
+/// One `T` per role.
+#[derive(Clone, Debug)]
+pub(super) struct Each<T> {
+    mix_ingress: T,
+    mix_egress: T,
+    client_edge: T,
+    store: T,
+}
+
+impl<T> Each<T> {
+    /// Makes one for each role, or none at all.
+    pub(super) fn try_new<E>(mut make: impl FnMut(Role) -> Result<T, E>) -> Result<Self, E> {
+        Ok(Self {
+            mix_ingress: make(Role::MixIngress)?,
+            mix_egress: make(Role::MixEgress)?,
+            client_edge: make(Role::ClientEdge)?,
+            store: make(Role::Store)?,
+        })
+    }
+
+    /// Makes one for each role.
+    pub(super) fn new(mut make: impl FnMut(Role) -> T) -> Self {
+        Self {
+            mix_ingress: make(Role::MixIngress),
+            mix_egress: make(Role::MixEgress),
+            client_edge: make(Role::ClientEdge),
+            store: make(Role::Store),
+        }
+    }
+
+    /// That of `role`.
+    pub(super) const fn get(&self, role: Role) -> &T {
+        match role {
+            Role::MixIngress => &self.mix_ingress,
+            Role::MixEgress => &self.mix_egress,
+            Role::ClientEdge => &self.client_edge,
+            Role::Store => &self.store,
+        }
+    }
+
+    /// That of `role`, to change.
+    pub(super) const fn get_mut(&mut self, role: Role) -> &mut T {
+        match role {
+            Role::MixIngress => &mut self.mix_ingress,
+            Role::MixEgress => &mut self.mix_egress,
+            Role::ClientEdge => &mut self.client_edge,
+            Role::Store => &mut self.store,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_has_its_own() {
+        let mut names = Each::new(Role::name);
+        for role in Role::ALL {
+            assert_eq!(*names.get(role), role.name());
+            assert_eq!(*names.get_mut(role), role.name());
+        }
+        assert_eq!(
+            Each::<()>::try_new(|role| if role == Role::Store { Err(role) } else { Ok(()) }).unwrap_err(),
+            Role::Store
+        );
+    }
+}

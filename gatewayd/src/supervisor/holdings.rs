@@ -1,0 +1,307 @@
+//! What the supervisor owns and lends to workers: listening sockets, key files it never reads, and two directories.
+//!
+//! *Holds*: open descriptors for its whole life, so that a worker started anew serves the same ports with the same keys,
+//! whatever has happened to the files meanwhile. *Promises*: a worker gets exactly what [`Holdings::for_role`] says.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Seek},
+    net::SocketAddr,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
+};
+use proto::ipc::{Role, control::Grant};
+
+use super::listeners::{self, ListenError};
+use crate::config::Config;
+
+/// Mode bits that let others than the owner at a key.
+const OTHERS: u32 = 0o077;
+
+/// Everything there is to lend.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    mix_listener: std::net::TcpListener,
+    client_listener: std::net::TcpListener,
+    sphinx_key: File,
+    identity_key: File,
+    ledger: OwnedFd,
+    inboxes: OwnedFd,
+}
+
+/// Why something cannot be lent.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A key file is not there.
+    #[error(
+        "the {what} file {} does not exist ({key} in config.toml); put the file back from your backup or correct the \
+         setting; a new gateway gets its keys from `gatewayd init`", path.display()
+    )]
+    KeyMissing {
+        /// Which key.
+        what: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// The setting that says so.
+        key: &'static str,
+    },
+    /// A key file is there and cannot be opened.
+    #[error(
+        "cannot open the {what} file {} ({key} in config.toml): {source}; make it readable for the account that runs \
+         gatewayd (chown it, then chmod 600)", path.display()
+    )]
+    KeyUnreadable {
+        /// Which key.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// The setting that says so.
+        key: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The path is that of something else.
+    #[error("the {what} file {} ({key} in config.toml) is not a file; correct the setting", path.display())]
+    KeyNotAFile {
+        /// Which key.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// The setting that says so.
+        key: &'static str,
+    },
+    /// A directory cannot be made or opened.
+    #[error(
+        "cannot use {} as the directory of the {what} ({flag}, or {key} in config.toml): {source}; it must be a \
+         directory that the account that runs gatewayd may write", path.display()
+    )]
+    Directory {
+        /// Of what.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The flag that changes it.
+        flag: &'static str,
+        /// The setting that says so.
+        key: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl Holdings {
+    /// Opens everything that `config` names. Directories are made (0700) if they are missing.
+    ///
+    /// # Errors
+    /// With the path, the setting and what to do.
+    pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
+        Ok(Self {
+            sphinx_key: open_key("private Sphinx key", &config.keys.private_sphinx, "gateway.private_sphinx_key_file")?,
+            identity_key: open_key(
+                "private identity key",
+                &config.keys.private_identity,
+                "gateway.private_identity_key_file",
+            )?,
+            ledger: open_directory(
+                "client ledger",
+                &config.clients.ledger,
+                "--clients-ledger",
+                "clients_endpoint.ledger_path",
+            )?,
+            inboxes: open_directory(
+                "inboxes",
+                &config.clients.inboxes,
+                "--inboxes",
+                "clients_endpoint.inboxes_directory",
+            )?,
+            mix_listener: listeners::bind(config.mix.listen, listeners::MIX)?,
+            client_listener: listeners::bind(config.clients.listen, listeners::CLIENTS)?,
+        })
+    }
+
+    /// Where mix nodes connect, with the real port.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn mix_address(&self) -> io::Result<SocketAddr> {
+        self.mix_listener.local_addr()
+    }
+
+    /// Where clients connect, with the real port.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn client_address(&self) -> io::Result<SocketAddr> {
+        self.client_listener.local_addr()
+    }
+
+    /// What `role` is lent, beside its links. This table is who may touch what.
+    ///
+    /// # Errors
+    /// If the kernel gives no further descriptor.
+    pub(super) fn for_role(&self, role: Role) -> io::Result<Vec<(Grant, OwnedFd)>> {
+        Ok(match role {
+            Role::MixIngress => vec![
+                (Grant::MixListener, self.mix_listener.try_clone()?.into()),
+                (Grant::SphinxKey, lend_key(&self.sphinx_key)?),
+            ],
+            Role::MixEgress => vec![],
+            Role::ClientEdge => vec![(Grant::ClientListener, self.client_listener.try_clone()?.into())],
+            Role::Store => vec![
+                (Grant::IdentityKey, lend_key(&self.identity_key)?),
+                (Grant::LedgerDirectory, lend_directory(&self.ledger)?),
+                (Grant::InboxDirectory, lend_directory(&self.inboxes)?),
+            ],
+        })
+    }
+}
+
+fn open_key(what: &'static str, path: &Path, key: &'static str) -> Result<File, OpenError> {
+    let path_owned = || path.to_owned();
+    // Non-blocking, or a named pipe in its place would hold the start for ever. On a file it means nothing.
+    let opened = OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
+    let checked = opened.and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let (file, metadata) = checked.map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => OpenError::KeyMissing { what, path: path_owned(), key },
+        _ => OpenError::KeyUnreadable { what, path: path_owned(), key, source },
+    })?;
+    if !metadata.is_file() {
+        return Err(OpenError::KeyNotAFile { what, path: path_owned(), key });
+    }
+    if metadata.mode() & OTHERS != 0 {
+        tracing::warn!(
+            "the {what} file {} is open to other accounts (mode {:03o}): chmod 600 it",
+            path.display(),
+            metadata.mode() & 0o777
+        );
+    }
+    Ok(file)
+}
+
+/// The borrower reads from the beginning: the position is shared, and its predecessor left it at the end.
+fn lend_key(mut key: &File) -> io::Result<OwnedFd> {
+    key.rewind()?;
+    Ok(key.try_clone()?.into())
+}
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+
+fn open_directory(
+    what: &'static str,
+    path: &Path,
+    flag: &'static str,
+    key: &'static str,
+) -> Result<OwnedFd, OpenError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| Ok(nix::fcntl::open(path, DIRECTORY, Mode::empty())?))
+        .map_err(|source| OpenError::Directory { what, path: path.to_owned(), flag, key, source })
+}
+
+/// Opened anew, so that borrowers share no position.
+fn lend_directory(directory: &OwnedFd) -> io::Result<OwnedFd> {
+    Ok(openat(directory, ".", DIRECTORY, Mode::empty())?)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::paths::{GatewayId, GatewayPaths, Root};
+    use std::{io::Read, os::unix::fs::PermissionsExt};
+
+    /// A configuration with keys, whose files are all below `home`.
+    pub(in super::super) fn config(home: &Path) -> Config {
+        let root = Root::new(Some(home.into()), None).unwrap();
+        let id: GatewayId = "demo".parse().unwrap();
+        let paths = GatewayPaths::new(&root, &id);
+        let mut config = Config::new(&id, &paths);
+        config.mix.listen = "127.0.0.1:0".parse().unwrap();
+        config.clients.listen = "127.0.0.1:0".parse().unwrap();
+        std::fs::create_dir_all(paths.data_dir()).unwrap();
+        for (path, text) in [(&config.keys.private_sphinx, "sphinx"), (&config.keys.private_identity, "identity")] {
+            std::fs::write(path, text).unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        config
+    }
+
+    #[test]
+    fn each_role_is_lent_its_own_and_no_more() {
+        let home = tempfile::tempdir().unwrap();
+        let holdings = Holdings::open(&config(home.path())).unwrap();
+        let lent =
+            |role| -> Vec<Grant> { holdings.for_role(role).unwrap().into_iter().map(|(grant, _)| grant).collect() };
+        assert_eq!(lent(Role::MixIngress), [Grant::MixListener, Grant::SphinxKey]);
+        assert_eq!(lent(Role::MixEgress), []);
+        assert_eq!(lent(Role::ClientEdge), [Grant::ClientListener]);
+        assert_eq!(lent(Role::Store), [Grant::IdentityKey, Grant::LedgerDirectory, Grant::InboxDirectory]);
+    }
+
+    #[test]
+    fn a_key_is_read_from_the_beginning_by_each_borrower_and_survives_its_file() {
+        let home = tempfile::tempdir().unwrap();
+        let config = config(home.path());
+        let holdings = Holdings::open(&config).unwrap();
+        std::fs::remove_file(&config.keys.private_sphinx).unwrap();
+        for _ in 0..2 {
+            let (_, key) = holdings.for_role(Role::MixIngress).unwrap().remove(1);
+            let mut text = String::new();
+            File::from(key).read_to_string(&mut text).unwrap();
+            assert_eq!(text, "sphinx");
+        }
+        for (grant, path) in [(1, &config.clients.ledger), (2, &config.clients.inboxes)] {
+            let (_, directory) = holdings.for_role(Role::Store).unwrap().remove(grant);
+            assert_eq!(File::from(directory).metadata().unwrap().ino(), std::fs::metadata(path).unwrap().ino());
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o7777, 0o700);
+        }
+    }
+
+    #[test]
+    fn errors_name_the_path_the_setting_and_what_to_do() {
+        let home = tempfile::tempdir().unwrap();
+        let good = config(home.path());
+        let error = |config: &Config| Holdings::open(config).unwrap_err().to_string();
+
+        let mut bad = good.clone();
+        bad.keys.private_identity = home.path().join("nothing");
+        let text = error(&bad);
+        for part in ["/nothing", "private_identity_key_file", "backup", "gatewayd init"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let not_a_directory = home.path().join("demo/data/private_sphinx.pem/x");
+        bad.keys.private_identity = not_a_directory.clone();
+        let text = error(&bad);
+        assert!(text.contains("chmod 600") && text.contains("private_identity_key_file"), "{text}");
+        bad.keys.private_identity = home.path().to_owned();
+        assert!(error(&bad).contains("is not a file"), "{}", error(&bad));
+
+        let mut bad = good.clone();
+        bad.clients.ledger = not_a_directory.clone();
+        assert!(error(&bad).contains("--clients-ledger") && error(&bad).contains("ledger_path"));
+        let mut bad = good.clone();
+        bad.clients.inboxes = not_a_directory;
+        assert!(error(&bad).contains("--inboxes") && error(&bad).contains("inboxes_directory"));
+    }
+
+    #[test]
+    fn a_named_pipe_in_the_place_of_a_key_does_not_hold_the_start() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = config(home.path());
+        config.keys.private_sphinx = home.path().join("pipe");
+        nix::unistd::mkfifo(&config.keys.private_sphinx, Mode::S_IRUSR).unwrap();
+        assert!(matches!(Holdings::open(&config), Err(OpenError::KeyNotAFile { .. })));
+    }
+}

@@ -1,0 +1,156 @@
+//! The two listening sockets. They stay open here while a worker is replaced, so that nobody is refused meanwhile.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+    os::fd::AsRawFd,
+};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, setsockopt, socket,
+    sockopt::{Ipv6V6Only, ReuseAddr},
+};
+
+/// Connections that the kernel holds until a worker accepts them.
+const BACKLOG: i32 = 1024;
+
+/// Where an operator says on which address to listen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// Flag for the address.
+    host_flag: &'static str,
+    /// Flag for the port.
+    port_flag: &'static str,
+    /// Key in `config.toml`.
+    key: &'static str,
+}
+
+/// The port for mix nodes.
+pub(super) const MIX: Setting =
+    Setting { host_flag: "--mix-host", port_flag: "--mix-port", key: "mixnet_endpoint.listening_address" };
+/// The port for clients.
+pub(super) const CLIENTS: Setting =
+    Setting { host_flag: "--clients-host", port_flag: "--clients-port", key: "clients_endpoint.listening_address" };
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else listens there.
+    #[error(
+        "cannot listen on {address}: port {} is in use by another process; stop that one, or choose another port with \
+         {port_flag} or {key} in config.toml", address.port()
+    )]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that changes it.
+        port_flag: &'static str,
+        /// The key that changes it.
+        key: &'static str,
+    },
+    /// The address is another machine's.
+    #[error(
+        "cannot listen on {address}: this machine has no address {}; give one of its own, or 0.0.0.0 for all, with \
+         {host_flag} or {key} in config.toml", address.ip()
+    )]
+    NotOurs {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that changes it.
+        host_flag: &'static str,
+        /// The key that changes it.
+        key: &'static str,
+    },
+    /// The port is one of those below 1024.
+    #[error(
+        "cannot listen on {address}: this account may not use port {}; choose one from 1024 up with {port_flag} or {key} \
+         in config.toml, or grant CAP_NET_BIND_SERVICE", address.port()
+    )]
+    Denied {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that changes it.
+        port_flag: &'static str,
+        /// The key that changes it.
+        key: &'static str,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address} ({key} in config.toml): {source}")]
+    Other {
+        /// Where.
+        address: SocketAddr,
+        /// The key that changes it.
+        key: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A listening socket, non-blocking and closed on exec. `::` takes connections of both families.
+///
+/// # Errors
+/// With the setting to change.
+pub(super) fn bind(address: SocketAddr, setting: Setting) -> Result<TcpListener, ListenError> {
+    let Setting { host_flag, port_flag, key } = setting;
+    try_bind(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse { address, port_flag, key },
+        io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address, host_flag, key },
+        io::ErrorKind::PermissionDenied => ListenError::Denied { address, port_flag, key },
+        _ => ListenError::Other { address, key, source },
+    })
+}
+
+fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(family, SockType::Stream, flags, None)?;
+    // Connections of the gateway's former life may linger; they are no reason to refuse the next one.
+    setsockopt(&socket, ReuseAddr, &true)?;
+    if address.ip() == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) {
+        setsockopt(&socket, Ipv6V6Only, &false)?;
+    }
+    bind_socket(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_port_in_use_names_the_port_the_flag_and_the_key() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), MIX).unwrap();
+        let address = first.local_addr().unwrap();
+        assert_ne!(address.port(), 0);
+        let port = address.port();
+        for (setting, flag, key) in [
+            (MIX, "--mix-port", "mixnet_endpoint.listening_address"),
+            (CLIENTS, "--clients-port", "clients_endpoint.listening_address"),
+        ] {
+            let error = bind(address, setting).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("cannot listen on 127.0.0.1:{port}: port {port} is in use")), "{error}");
+            assert!(error.contains(flag) && error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_machine_names_the_flag() {
+        let error = bind("192.0.2.1:0".parse().unwrap(), CLIENTS).unwrap_err().to_string();
+        assert!(error.contains("no address 192.0.2.1") && error.contains("--clients-host"), "{error}");
+    }
+
+    #[test]
+    fn any_address_of_ipv6_takes_ipv4_too() {
+        let Ok(listener) = bind("[::]:0".parse().unwrap(), MIX) else {
+            assert!(!std::path::Path::new("/proc/net/if_inet6").exists(), "there is IPv6, so it must work");
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip().to_canonical(), IpAddr::from([127, 0, 0, 1]));
+    }
+}

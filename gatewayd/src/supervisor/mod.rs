@@ -1,0 +1,164 @@
+//! The supervisor: opens what the workers need, starts them, keeps them alive, and ends them in order.
+//!
+//! *Trusts*: the operator. *Holds*: listening sockets, key files it never reads, the ends of every control link.
+//! *Promises*: nothing is printed as started before every worker has reported ready; a dead worker is replaced and
+//! linked anew; an order to end is followed within ten seconds; no worker outlives the supervisor, because each watches
+//! for its death.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`links`] | the trust graph |
+//! | [`holdings`] | what each role is lent |
+//! | [`worker`] | one process |
+//! | [`crew`] | the four together; `drain`: their orderly end |
+//! | [`restart`] | how long a dead worker stays dead |
+
+mod binaries;
+mod crew;
+mod each;
+mod holdings;
+mod links;
+mod listeners;
+mod lock;
+mod restart;
+mod signals;
+mod slices;
+mod systemd;
+mod worker;
+
+use std::{io, pin::pin, thread::available_parallelism};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+pub use self::{binaries::BinaryError, crew::CrewError, holdings::OpenError, listeners::ListenError, lock::LockError};
+use self::{
+    crew::{Crew, Drained, Equipment},
+    each::Each,
+    holdings::Holdings,
+    lock::RunLock,
+    signals::Signals,
+    systemd::Watchdog,
+};
+use crate::{
+    console::Console,
+    run::RunPlan,
+    validator::{self, AddressTaken},
+};
+
+/// Why a gateway did not come up, or did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum SupervisorError {
+    /// It runs already.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A worker's program is missing.
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    /// A port, a key or a directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Another gateway announces our address.
+    #[error(transparent)]
+    AddressTaken(#[from] AddressTaken),
+    /// A worker does not start.
+    #[error(transparent)]
+    Crew(#[from] CrewError),
+    /// A second signal came while the workers were finishing.
+    #[error("a second signal came: the workers were killed before they had finished")]
+    Hurried,
+    /// The operating system refused something that always works.
+    #[error("cannot {step}: {source}")]
+    System {
+        /// What.
+        step: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
+    move |source| SupervisorError::System { step, source }
+}
+
+/// Runs the gateway until a signal ends it. To be called on the main thread, before there is any other.
+///
+/// # Errors
+/// If the gateway does not come up. Nothing is left running then.
+pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
+    tracing::info!("Starting nym gateway!");
+    let _lock = RunLock::take(&plan.run_dir, plan.id.as_str())?;
+    let equipment = Equipment {
+        binaries: binaries::find()?,
+        holdings: Holdings::open(&plan.config)?,
+        configs: Each::new(|role| slices::slice(&plan.config, role)),
+        log_filter: plan.log_filter.clone(),
+        threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
+        open_files: raise_open_files().map_err(system("raise the limit on open files"))?,
+    };
+    validator::refuse_if_taken(&plan)?;
+    announce(&equipment.holdings).map_err(system("read the address of a listener"))?;
+    // One thread only: the workers die with the thread that started them.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("start the supervisor's loop"))?
+        .block_on(supervise(Crew::new(equipment)))
+}
+
+/// Every descriptor the hard limit allows; returns how many.
+fn raise_open_files() -> io::Result<u64> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    Ok(most)
+}
+
+/// What nym-gateway 0.10.1 logs, in its order and words.
+fn announce(holdings: &Holdings) -> io::Result<()> {
+    let mix = holdings.mix_address()?;
+    tracing::info!("Starting mix packet forwarder...");
+    tracing::info!("Starting clients handler");
+    tracing::info!("Starting mix socket listener...");
+    tracing::info!("Running mix listener on {:?}", mix.to_string());
+    tracing::info!("Starting mixnet listener at {mix}");
+    tracing::info!("Starting client [web]socket listener...");
+    tracing::info!("Starting websocket listener at {}", holdings.client_address()?);
+    Ok(())
+}
+
+async fn supervise(mut crew: Crew) -> Result<(), SupervisorError> {
+    let mut signals = Signals::catch().map_err(system("catch signals"))?;
+    let mut watchdog = Watchdog::from_env();
+    let outcome = loop {
+        tokio::select! {
+            signal = signals.next() => {
+                let mut out = io::stdout();
+                let mut console = Console::new(&mut out);
+                console.line(format_args!("Received {signal} - the gateway will terminate now."));
+                console.flush();
+                break Ok(());
+            }
+            step = crew.step() => if let Err(error) = step {
+                break Err(error);
+            },
+            () = watchdog.prove() => {}
+        }
+    };
+    systemd::stopping();
+    let hurry = async {
+        signals.next().await;
+    };
+    let drained = {
+        let mut drain = pin!(crew.drain(hurry));
+        loop {
+            tokio::select! {
+                drained = &mut drain => break drained,
+                () = watchdog.prove() => {}
+            }
+        }
+    };
+    match (outcome, drained) {
+        (Err(error), _) => Err(error.into()),
+        (Ok(()), Drained::InOrder) => Ok(()),
+        (Ok(()), Drained::InHurry) => Err(SupervisorError::Hurried),
+    }
+}

@@ -1,0 +1,48 @@
+//! How long a dead worker stays dead.
+
+use std::time::Duration;
+
+/// The first wait after a short life.
+const FIRST: Duration = Duration::from_millis(100);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Who lived this long did not die of its start: it is started anew at once, and its earlier deaths are forgiven.
+const LONG_LIFE: Duration = Duration::from_secs(60);
+
+/// The restart delays of one worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RestartDelay {
+    next: Duration,
+}
+
+impl RestartDelay {
+    /// Of a worker that never died.
+    pub(super) const fn new() -> Self {
+        Self { next: FIRST }
+    }
+
+    /// The wait after a death at the age of `lived`; each short life doubles the next one.
+    pub(super) fn after(&mut self, lived: Duration) -> Duration {
+        if lived >= LONG_LIFE {
+            *self = Self::new();
+            return Duration::ZERO;
+        }
+        let delay = self.next;
+        self.next = (delay * 2).min(LONGEST);
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_a_limit_and_a_long_life_forgives() {
+        let mut delay = RestartDelay::new();
+        let waits: Vec<_> = (0..9).map(|_| delay.after(Duration::from_secs(59)).as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(delay.after(LONG_LIFE), Duration::ZERO);
+        assert_eq!(delay.after(Duration::ZERO), FIRST);
+    }
+}
