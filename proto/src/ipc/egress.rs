@@ -20,3 +20,29 @@ pub struct SendPacket {
     /// The Sphinx packet; its length is the one the header's size says.
     pub packet: Opaque,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ipc::codec::golden::pin,
+        wire::{
+            framing::Framing,
+            packet::{KeyRotation, PacketSize, PacketType},
+        },
+    };
+
+    #[test]
+    fn bytes_are_pinned() {
+        let packet = |next_hop: &str, framing| SendPacket {
+            next_hop: next_hop.parse().unwrap(),
+            header: FrameHeader { framing, size: PacketSize::Ack },
+            packet: Opaque(vec![1, 2].into()),
+        };
+        pin(packet("127.0.0.1:1789", Framing::Unversioned(PacketType::Vpn)), "007f000001fbfd06000100020102");
+        pin(
+            packet("[::1]:1789", Framing::V8(KeyRotation::Even)),
+            &format!("01{}01fbfd06020200020102", "00".repeat(15)),
+        );
+    }
+}

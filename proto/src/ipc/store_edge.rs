@@ -246,3 +246,84 @@ impl EdgeToStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{address::ClientAddress, ipc::codec::golden::pin};
+
+    const SESSION: SessionId = SessionId(5);
+
+    fn requests() -> Vec<EdgeToStore> {
+        let token = AuthenticationToken { address: ClientAddress([1; 32]), enc_address: [2; 32], iv: [3; 16] };
+        vec![
+            EdgeToStore::BeginHandshake { session: SESSION, init: vec![1, 2] },
+            EdgeToStore::FinishHandshake { session: SESSION, material: vec![3] },
+            EdgeToStore::AbandonHandshake { session: SESSION },
+            EdgeToStore::AuthenticateClient { session: SESSION, token },
+            EdgeToStore::ConfirmReceipt { session: SESSION, up_to: Sequence(9) },
+            EdgeToStore::AnswerProbe { session: SESSION, alive: true },
+            EdgeToStore::CloseSession { session: SESSION },
+        ]
+    }
+
+    #[test]
+    fn bytes_of_requests_are_pinned() {
+        let token = format!("0305{}{}{}", "01".repeat(32), "02".repeat(32), "03".repeat(16));
+        let golden = ["0005020102", "01050103", "0205", &token, "040509", "050501", "0605"];
+        for (request, golden) in requests().into_iter().zip(golden) {
+            assert_eq!(request.session(), SESSION);
+            pin(request, golden);
+        }
+    }
+
+    #[test]
+    fn bytes_of_answers_are_pinned() {
+        let session = SESSION;
+        let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32]));
+        let message = Opaque(vec![8].into());
+        pin(StoreToEdge::ReplyHandshake { session, payload: vec![1] }, "00050101");
+        for (reason, golden) in [
+            (HandshakeRefusal::NoIdentity, "010500"),
+            (HandshakeRefusal::MalformedInit, "010501"),
+            (HandshakeRefusal::MaterialLength { got: 63, expected: 64 }, "0105023f40"),
+            (HandshakeRefusal::InvalidSignature, "010503"),
+            (HandshakeRefusal::AlreadyConnected, "010504"),
+            (HandshakeRefusal::StorageFailed, "010505"),
+        ] {
+            pin(StoreToEdge::RefuseHandshake { session, reason }, golden);
+        }
+        for (reason, golden) in [
+            (AuthenticationRefusal::NotProven, "020500"),
+            (AuthenticationRefusal::AlreadyConnected, "020501"),
+            (AuthenticationRefusal::StorageFailed, "020502"),
+        ] {
+            pin(StoreToEdge::RefuseAuthentication { session, reason }, golden);
+        }
+        pin(StoreToEdge::AttachSession { session, key }, &format!("030500{}", "07".repeat(32)));
+        pin(StoreToEdge::PushMessage { session, sequence: Sequence(300), message }, "0405fb2c010108");
+        pin(StoreToEdge::ProbeSession { session }, "0505");
+        pin(StoreToEdge::EndSession { session, reason: EndReason::Superseded }, "060500");
+        pin(StoreToEdge::EndSession { session, reason: EndReason::ReceiptOverdue }, "060501");
+    }
+
+    #[test]
+    fn the_table_of_phases_is_the_documented_one() {
+        use Admission::{Ignore as I, Proceed as P, Violation as V};
+        let phases = [Phase::Fresh, Phase::Handshaking, Phase::Deciding, Phase::Attached, Phase::Detached];
+        let table = [
+            [P, V, V, V, I],
+            [V, P, V, V, I],
+            [V, P, V, V, I],
+            [P, V, V, V, I],
+            [V, V, V, P, I],
+            [V, V, V, P, I],
+            [P, P, P, P, P],
+        ];
+        for (request, row) in requests().into_iter().zip(table) {
+            for (phase, expected) in phases.into_iter().zip(row) {
+                assert_eq!(phase.admits(&request), expected, "{request:?} when {phase:?}");
+            }
+        }
+    }
+}

@@ -11,6 +11,9 @@ pub mod lossy;
 pub mod stream;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use credit::{Credit, Window};
 
 use crate::ipc::codec::CodecError;

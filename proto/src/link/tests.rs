@@ -1,0 +1,173 @@
+//! Links over real socketpairs: order, priority, loss, replacement, violations.
+
+use std::{
+    io::Write,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+use super::{
+    descriptor,
+    duplex::{self, LaneCapacity, LinkEvent, LinkSender, Violation},
+    lossy, stream,
+};
+use crate::ipc::{
+    Role,
+    ingress_store::{DeliveryId, StoreToIngress},
+};
+
+/// Far more than anything here takes.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn answer(n: u64) -> StoreToIngress {
+    StoreToIngress::AcceptDelivery { delivery: DeliveryId(n) }
+}
+
+struct Served {
+    ends: mpsc::Sender<OwnedFd>,
+    events: mpsc::Receiver<LinkEvent<StoreToIngress, StoreToIngress>>,
+    violations: mpsc::Receiver<Violation>,
+    _task: JoinSet<()>,
+}
+
+fn serve() -> Served {
+    let (ends, ends_rx) = mpsc::channel(2);
+    let (events_tx, events) = mpsc::channel(8);
+    let (violations_tx, violations) = mpsc::channel(2);
+    let capacity = LaneCapacity { control: 4_096, bulk: 4_096 };
+    let mut task = JoinSet::new();
+    task.spawn(duplex::serve(Role::MixIngress, ends_rx, capacity, events_tx, violations_tx));
+    Served { ends, events, violations, _task: task }
+}
+
+impl Served {
+    async fn event(&mut self) -> LinkEvent<StoreToIngress, StoreToIngress> {
+        timeout(LIMIT, self.events.recv()).await.unwrap().unwrap()
+    }
+
+    /// Hands over one end, keeps the other.
+    async fn connect(&mut self) -> (OwnedFd, LinkSender<StoreToIngress>) {
+        let (here, there) = descriptor::link_pair().unwrap();
+        self.ends.send(here).await.unwrap();
+        match self.event().await {
+            LinkEvent::Up(sender) => (there, sender),
+            _ => panic!("the link did not come up"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_overtake_mail_and_each_lane_keeps_its_order() {
+    let (here, there) = descriptor::link_pair().unwrap();
+    let (_, writer) = stream::open::<StoreToIngress, StoreToIngress>(here).unwrap();
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
+    let (control, control_rx) = mpsc::channel(1_000);
+    let (bulk, bulk_rx) = mpsc::channel(1_000);
+    for n in 0..500 {
+        bulk.try_send(answer(n)).unwrap();
+        control.try_send(answer(1_000 + n)).unwrap();
+    }
+    drop((control, bulk));
+    writer.write_lanes(stream::Lanes { control: control_rx, bulk: bulk_rx }).await.unwrap();
+    let mut received = Vec::new();
+    while received.len() < 1_000 {
+        received.extend(timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap());
+    }
+    let expected: Vec<_> = (1_000..1_500).chain(0..500).map(answer).collect();
+    assert_eq!(received, expected);
+}
+
+#[tokio::test]
+async fn a_replaced_peer_gets_nothing_that_was_meant_for_the_old_one() {
+    let mut served = serve();
+    let (first, sender) = served.connect().await;
+    drop(first);
+    assert!(matches!(served.event().await, LinkEvent::Down));
+    assert!(sender.control.send(answer(1)).await.is_err());
+    let (second, sender) = served.connect().await;
+    sender.control.send(answer(2)).await.unwrap();
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(second).unwrap();
+    assert_eq!(timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap(), [answer(2)]);
+}
+
+#[tokio::test]
+async fn a_new_end_replaces_a_link_that_still_stands() {
+    let mut served = serve();
+    let (first, _sender) = served.connect().await;
+    let (here, _there) = descriptor::link_pair().unwrap();
+    served.ends.send(here).await.unwrap();
+    assert!(matches!(served.event().await, LinkEvent::Down));
+    assert!(matches!(served.event().await, LinkEvent::Up(_)));
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(first).unwrap();
+    assert!(timeout(LIMIT, reader.read_batch()).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn garbage_and_giants_drop_the_link_and_name_the_rule() {
+    for garbage in [&[0, 0, 0, 2, 99, 99][..], &[0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 3, 0, 1, 0]] {
+        let mut served = serve();
+        let (there, _sender) = served.connect().await;
+        UnixStream::from(there).write_all(garbage).unwrap();
+        assert!(matches!(served.event().await, LinkEvent::Down), "{garbage:?}");
+        let violation = timeout(LIMIT, served.violations.recv()).await.unwrap().unwrap();
+        assert_eq!(violation.peer, Role::MixIngress);
+        // And the next peer is served.
+        served.connect().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_reads_the_messages_can_drop_the_link_for_a_broken_rule() {
+    let mut served = serve();
+    let (_there, sender) = served.connect().await;
+    sender.drop_link("said too much");
+    assert!(matches!(served.event().await, LinkEvent::Down));
+    let violation = timeout(LIMIT, served.violations.recv()).await.unwrap().unwrap();
+    assert_eq!(violation.rule, "said too much");
+}
+
+#[tokio::test]
+async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
+    let dropped = Arc::new(AtomicU64::new(0));
+    let (sender, carrier) = lossy::channel(Arc::clone(&dropped));
+    let (ends, ends_rx) = mpsc::channel(2);
+    // Nobody carries yet: the queue fills up, and the rest is dropped.
+    for n in 0..10_000 {
+        sender.send(answer(n));
+    }
+    let lost = dropped.load(Relaxed);
+    assert!(lost > 0);
+    let (here, there) = descriptor::link_pair().unwrap();
+    ends.send(here).await.unwrap();
+    let mut task = JoinSet::new();
+    task.spawn(carrier.run(ends_rx));
+    let (mut reader, writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
+    let mut received = Vec::new();
+    while (received.len() as u64) < 10_000 - lost {
+        received.extend(timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap());
+    }
+    assert_eq!(received, (0..10_000 - lost).map(answer).collect::<Vec<_>>());
+    // The peer dies; its successor is served.
+    drop((reader, writer));
+    let (here, there) = descriptor::link_pair().unwrap();
+    ends.send(here).await.unwrap();
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
+    let first = timeout(LIMIT, async {
+        loop {
+            sender.send(answer(7));
+            tokio::select! {
+                batch = reader.read_batch() => return batch.unwrap(),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    });
+    assert_eq!(first.await.unwrap()[0], answer(7));
+    drop(sender);
+    timeout(LIMIT, task.join_next()).await.unwrap().unwrap().unwrap();
+}
