@@ -2,19 +2,20 @@
 //!
 //! *Holds*: the workers, what they are lent, and link ends that wait for their owners. *Promises*: whoever dies is
 //! replaced, with a delay that grows while lives are short, and its peers get new links; once the gateway has been up, no
-//! worker's death ends it. What a worker says of a peer is believed only if [`links::LINKS`] has a link between the two.
+//! worker's death ends it. What a worker says of a peer is believed only if [`LINKS`](super::links::LINKS) has a link between the two.
 
 mod drain;
+mod events;
 
 use std::{
-    io, mem,
+    io,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use proto::ipc::{
     Role,
-    control::{Grant, Start, WorkerConfig, WorkerOrder, WorkerReport},
+    control::{Grant, Start, WorkerConfig, WorkerOrder},
 };
 use tokio::sync::mpsc;
 
@@ -22,10 +23,10 @@ pub(super) use self::drain::Drained;
 use super::{
     each::Each,
     holdings::Holdings,
-    links::{self, End, WaitingEnds},
+    links::{End, WaitingEnds},
     restart::RestartDelay,
     systemd,
-    worker::{Death, Event, What, Worker},
+    worker::{Event, Worker},
 };
 
 /// Within this time a worker must report ready.
@@ -243,117 +244,6 @@ impl Crew {
             State::Dead { .. } | State::Condemned { .. } => self.waiting.keep(End { owner, peer, socket }),
             State::Draining { .. } | State::Gone => {}
         }
-    }
-
-    fn on_event(&mut self, Event { role, what }: Event) -> Result<(), CrewError> {
-        match what {
-            What::Report(WorkerReport::WorkerReady) => self.on_ready(role),
-            What::Report(WorkerReport::StartFailed { what }) => return self.on_start_failed(role, what),
-            What::Report(WorkerReport::LinkViolated { peer, rule }) => self.on_violation(role, peer, &rule),
-            What::Garbled => self.condemn(role, "it sent bytes that are no report"),
-            What::Silent => {
-                // At its orderly end a worker lets go of the link first.
-                if !matches!(self.posts.get(role).state, State::Draining { .. }) {
-                    self.condemn(role, "it closed its control link");
-                }
-            }
-            What::Ended(death) => return self.on_end(role, &death),
-        }
-        Ok(())
-    }
-
-    fn on_ready(&mut self, role: Role) {
-        let post = self.posts.get_mut(role);
-        match mem::replace(&mut post.state, State::Gone) {
-            State::Starting { worker, .. } => {
-                tracing::info!(worker = %role, pid = worker.pid(), "worker ready");
-                post.state = State::Ready { worker };
-            }
-            State::Ready { worker } => {
-                post.state = State::Ready { worker };
-                self.condemn(role, "it reported ready twice");
-            }
-            other => post.state = other,
-        }
-        let ready = |role| matches!(self.posts.get(role).state, State::Ready { .. });
-        if self.phase == Phase::Opening && Role::ALL.into_iter().all(ready) {
-            self.phase = Phase::Open;
-            tracing::info!(
-                "Finished nym gateway startup procedure - it should now be able to receive mix and client traffic!"
-            );
-            systemd::ready();
-        }
-    }
-
-    fn on_start_failed(&mut self, role: Role, what: String) -> Result<(), CrewError> {
-        match (&self.posts.get(role).state, self.phase) {
-            (State::Starting { .. }, Phase::Opening) => return Err(CrewError::StartFailed { role, what }),
-            (State::Ready { .. }, _) => self.condemn(role, "it reported that it cannot start after it was ready"),
-            _ => tracing::error!(worker = %role, "worker cannot start: {what}"),
-        }
-        Ok(())
-    }
-
-    fn on_violation(&mut self, reporter: Role, peer: Role, rule: &str) {
-        if links::peers(reporter).any(|linked| linked == peer) {
-            tracing::error!(worker = %peer, reporter = %reporter, rule, "worker broke a rule of its link");
-            self.condemn(peer, "it broke a rule of its link");
-        } else {
-            self.condemn(reporter, "it accused a worker that it has no link to");
-        }
-    }
-
-    /// Kills `role`, if it is alive.
-    fn condemn(&mut self, role: Role, why: &str) {
-        let post = self.posts.get_mut(role);
-        post.state = match mem::replace(&mut post.state, State::Gone) {
-            State::Starting { worker, .. } | State::Ready { worker } | State::Draining { worker } => {
-                tracing::error!(worker = %role, pid = worker.pid(), "worker is killed: {why}");
-                worker.kill();
-                State::Condemned { worker }
-            }
-            other => other,
-        };
-    }
-
-    fn on_end(&mut self, role: Role, death: &Death) -> Result<(), CrewError> {
-        match mem::replace(&mut self.posts.get_mut(role).state, State::Gone) {
-            State::Draining { worker } if death.is_orderly() => {
-                tracing::info!(worker = %role, pid = worker.pid(), "worker finished");
-            }
-            State::Starting { worker, .. }
-            | State::Ready { worker }
-            | State::Draining { worker }
-            | State::Condemned { worker } => {
-                tracing::error!(worker = %role, pid = worker.pid(), status = %death, "worker died");
-                let lived = worker.born().elapsed();
-                return self.on_death(role, lived, &death.to_string());
-            }
-            dead @ (State::Dead { .. } | State::Gone) => self.posts.get_mut(role).state = dead,
-        }
-        Ok(())
-    }
-
-    /// Decides what becomes of a post whose worker is no more, after a life of `lived`.
-    fn on_death(&mut self, role: Role, lived: Duration, how: &str) -> Result<(), CrewError> {
-        self.waiting.forget(role);
-        let phase = self.phase;
-        let post = self.posts.get_mut(role);
-        post.deaths = post.deaths.saturating_add(1);
-        post.state = match phase {
-            Phase::Closing => State::Gone,
-            Phase::Opening if post.deaths > RETRIES_AT_START => {
-                post.state = State::Gone;
-                return Err(CrewError::KeepsDying { role, deaths: post.deaths, how: how.to_owned() });
-            }
-            Phase::Opening | Phase::Open => {
-                let delay = post.delay.after(lived);
-                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                tracing::error!(worker = %role, delay_ms, "worker will be restarted");
-                State::Dead { retry_at: Instant::now() + delay }
-            }
-        };
-        Ok(())
     }
 }
 
