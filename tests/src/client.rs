@@ -1,6 +1,6 @@
 //! A client of the 2021 network: it registers or authenticates, is pushed its mail, and sends packets of its own.
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -21,10 +21,7 @@ use proto::{
 };
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::{
-    connection::{Connection, Incoming},
-    deadline,
-};
+use crate::connection::{Connection, Incoming};
 
 /// Who a client is.
 #[derive(Debug, Clone)]
@@ -232,6 +229,26 @@ impl Client {
         }
     }
 
+    /// The next message, opened; `None` when the connection has ended.
+    ///
+    /// Waits as long as it takes: somebody who only listens does not know when mail is due.
+    ///
+    /// # Errors
+    /// If something else comes.
+    pub async fn next_message_or_end(&mut self) -> Result<Option<Vec<u8>>> {
+        if let Some(message) = self.mail.pop_front() {
+            return Ok(Some(message));
+        }
+        loop {
+            match self.connection.next_whenever().await {
+                Incoming::Binary(sealed) => return self.open(sealed).map(Some),
+                Incoming::Close(_) => {}
+                Incoming::End => return Ok(None),
+                other => bail!("expected mail, not {other:?}"),
+            }
+        }
+    }
+
     /// The next `count` messages, opened.
     ///
     /// # Errors
@@ -254,18 +271,6 @@ impl Client {
         let mut messages = Vec::new();
         while messages.last().is_none_or(|message| message != last) {
             let message = self.next_message().await.with_context(|| format!("{} messages came", messages.len()));
-            messages.push(message?);
-        }
-        Ok(messages)
-    }
-
-    /// Messages until none has come for `pause`.
-    ///
-    /// # Errors
-    /// If something else comes.
-    pub async fn messages_until_pause(&mut self, pause: Duration) -> Result<Vec<Vec<u8>>> {
-        let mut messages = Vec::new();
-        while let Ok(message) = deadline::within(pause, "mail", self.next_message()).await {
             messages.push(message?);
         }
         Ok(messages)

@@ -156,13 +156,12 @@ impl Connection {
     /// # Errors
     /// If nothing comes.
     pub async fn next(&mut self) -> Result<Incoming> {
-        let next = deadline::soon("something from the gateway", self.incoming.recv()).await?;
-        Ok(next.unwrap_or(Incoming::End))
+        deadline::soon("something from the gateway", self.next_whenever()).await
     }
 
-    /// The next frame, if one has already come.
-    pub fn next_if_there(&mut self) -> Option<Incoming> {
-        self.incoming.try_recv().ok()
+    /// The next frame, however long it takes.
+    pub async fn next_whenever(&mut self) -> Incoming {
+        self.incoming.recv().await.unwrap_or(Incoming::End)
     }
 
     /// The next frame, which must be text.

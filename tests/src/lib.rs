@@ -16,4 +16,5 @@ pub mod log;
 pub mod mixnode;
 pub mod packet;
 pub mod process;
+pub mod scene;
 pub mod validator;

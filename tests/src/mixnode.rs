@@ -1,7 +1,7 @@
 //! A mix node as the gateway's neighbour: it sends packets, and collects what the gateway sends, SURB-acks above all.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -267,9 +267,4 @@ impl MixSender {
             Ok(count) => bail!("the mixnet port answered with {count} bytes"),
         }
     }
-}
-
-/// The messages of these packets, to compare sets.
-pub fn messages(packets: &[FinalHopPacket]) -> HashSet<&[u8]> {
-    packets.iter().map(|packet| &*packet.message).collect()
 }

@@ -1,0 +1,183 @@
+//! What each process holds and may do, as the kernel sees it; and one gateway per id and per port.
+
+use std::{collections::BTreeSet, io};
+
+use anyhow::{Context, Result, ensure};
+use proto::wire::packet::PacketSize;
+use tests::{
+    deadline::bounded,
+    gateway::{Gateway, WORKERS},
+    home::Home,
+    process::{Process, tcp_listeners},
+    scene::Scene,
+};
+
+/// The kernel shows a process that cannot be dumped to root only. Anybody else can check nothing here.
+fn shown<T>(result: io::Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !nix::unistd::geteuid().is_root() => {
+            eprintln!("not root: the kernel does not show the inside of the workers");
+            Ok(None)
+        }
+        other => other.map(Some).context("the kernel does not show a worker"),
+    }
+}
+
+/// A gateway that has done everything once: mail, acks, forwarded packets.
+async fn exercised() -> Result<Scene> {
+    let mut scene = Scene::start().await?;
+    let mut client = scene.client().await?;
+    let sent = scene.send_many(client.address(), 5).await?;
+    client.next_messages(5).await?;
+    scene.mixnode.wait_for_acks(&sent).await?;
+    let packet = scene.packets().make(client.address(), PacketSize::Ack)?.packet;
+    client.forward(scene.mixnode.address, &packet).await?;
+    scene.mixnode.wait_for_packet(&packet).await?;
+    client.leave().await?;
+    Ok(scene)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_worker_has_an_environment_or_can_gain_privileges() -> Result<()> {
+    bounded(async {
+        let scene = exercised().await?;
+        for (name, worker) in WORKERS.into_iter().zip(scene.gateway.workers()?) {
+            ensure!(worker.status("NoNewPrivs")? == "1", "{name} can gain privileges");
+            ensure!(
+                worker.status("PPid")? == scene.gateway.supervisor().0.to_string(),
+                "{name} is somebody else's child"
+            );
+            if let Some(environment) = shown(worker.environment())? {
+                ensure!(environment.is_empty(), "{name} has {}", String::from_utf8_lossy(&environment));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_worker_keeps_a_key_file_open_and_only_the_store_touches_data() -> Result<()> {
+    bounded(async {
+        let scene = exercised().await?;
+        let data = scene.gateway.home.data().to_string_lossy().into_owned();
+        for (name, worker) in WORKERS.into_iter().zip(scene.gateway.workers()?) {
+            let Some(descriptors) = shown(worker.descriptors())? else { return Ok(()) };
+            let Some(mapped) = shown(worker.mapped_files())? else { return Ok(()) };
+            let files: Vec<&String> = descriptors.iter().chain(&mapped).filter(|path| path.contains(&data)).collect();
+            ensure!(files.iter().all(|path| !path.contains(".pem")), "{name} holds a key file open: {files:?}");
+            ensure!((name == "store") != files.is_empty(), "{name} has {files:?}");
+            for other in descriptors.iter().filter(|path| path.starts_with('/') && !path.contains(&data)) {
+                // Standard output and error are the supervisor's.
+                ensure!(other == "/dev/null" || other.starts_with("/dev/pts/"), "{name} holds {other} open");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_listener_is_with_its_worker_and_the_supervisor_only() -> Result<()> {
+    bounded(async {
+        let scene = exercised().await?;
+        let gateway = &scene.gateway;
+        let listeners = tcp_listeners()?;
+        let inode = |port: u16| -> Result<u64> {
+            let (inode, _) = listeners.iter().find(|(_, other)| *other == port).context("nobody listens there")?;
+            Ok(*inode)
+        };
+        let (mix, clients) = (inode(gateway.mix.port())?, inode(gateway.clients.port())?);
+        for (name, holds) in [
+            ("mix-ingress", BTreeSet::from([mix])),
+            ("client-edge", BTreeSet::from([clients])),
+            ("mix-egress", BTreeSet::new()),
+            ("store", BTreeSet::new()),
+        ] {
+            let Some(sockets) = shown(gateway.worker(name)?.sockets())? else { return Ok(()) };
+            let listening: BTreeSet<u64> = sockets.intersection(&BTreeSet::from([mix, clients])).copied().collect();
+            ensure!(listening == holds, "{name} holds the listeners {listening:?} instead of {holds:?}");
+        }
+        let supervisor = gateway.supervisor().sockets()?;
+        ensure!(
+            supervisor.contains(&mix) && supervisor.contains(&clients),
+            "a worker's successor would find no listener"
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// Every worker: its control link, standard output and error, its links, and what its job needs. Epoll, its wake-up
+/// descriptors and connections come on top and are no files.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_worker_holds_a_descriptor_it_has_no_use_for() -> Result<()> {
+    bounded(async {
+        let scene = exercised().await?;
+        for (name, worker) in WORKERS.into_iter().zip(scene.gateway.workers()?) {
+            let Some(descriptors) = shown(worker.descriptors())? else { return Ok(()) };
+            let data = scene.gateway.home.data().to_string_lossy().into_owned();
+            for descriptor in &descriptors {
+                let kind = ["socket:[", "pipe:[", "anon_inode:[event", "/dev/null"];
+                let known = kind.iter().any(|kind| descriptor.starts_with(kind));
+                let is_data = name == "store" && descriptor.starts_with(&data);
+                ensure!(known || is_data, "{name} holds {descriptor}");
+            }
+            let sockets = descriptors.iter().filter(|path| path.starts_with("socket:[")).count();
+            // Control link, two links or (for the store) two, a listener or none, and the mix node's connections.
+            ensure!(sockets <= 6, "{name} holds {sockets} sockets: {descriptors:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_of_the_same_id_names_the_first() -> Result<()> {
+    bounded(async {
+        let mut scene = exercised().await?;
+        let second = scene.gateway.home.gatewayd("run", &[]).await?;
+        ensure!(second.code == Some(1), "{second:?}");
+        let Process(pid) = scene.gateway.supervisor();
+        ensure!(second.stderr.contains("already running") && second.stderr.contains(&pid.to_string()), "{second:?}");
+
+        // The first has not noticed.
+        let mut client = scene.client().await?;
+        let sent = scene.send(client.address(), PacketSize::Regular).await?;
+        ensure!(client.next_message().await? == sent.message);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named_with_its_setting() -> Result<()> {
+    bounded(async {
+        let gateway = Gateway::start().await?;
+        for (section, setting, address) in
+            [("mixnet_endpoint", "--mix-port", gateway.mix), ("clients_endpoint", "--clients-port", gateway.clients)]
+        {
+            let other = Home::init(address.ip()).await?;
+            other.set_config(section, "listening_address", &format!("'{address}'"))?;
+            let outcome = other.gatewayd("run", &[]).await?;
+            ensure!(outcome.code == Some(1), "{outcome:?}");
+            for word in [&address.port().to_string(), setting, &format!("{section}.listening_address")] {
+                ensure!(outcome.stderr.contains(word), "{word} is not in {outcome:?}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_was_never_made_says_what_to_do() -> Result<()> {
+    bounded(async {
+        let home = Home::empty()?;
+        let outcome = home.gatewayd("run", &[]).await?;
+        ensure!(outcome.code == Some(1), "{outcome:?}");
+        ensure!(outcome.stderr.contains("have run `init` before"), "{outcome:?}");
+        Ok(())
+    })
+    .await
+}

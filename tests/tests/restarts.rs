@@ -1,0 +1,378 @@
+//! Processes die, one after another and all at once, in the middle of traffic. The others carry on, the dead one comes back,
+//! and nothing that was acknowledged is lost. A message may come twice.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use proto::{address::ClientAddress, wire::packet::PacketSize};
+use tests::{
+    client::Credentials,
+    connection::Incoming,
+    deadline::{self, bounded},
+    gateway::WORKERS,
+    mixnode::{MixNode, MixSender},
+    packet::{FinalHopPacket, PacketMaker},
+    scene::Scene,
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// A pause that only sets the pace: between two packets, and before a client or mix node tries to connect again.
+const PACE: Duration = Duration::from_millis(2);
+const BEFORE_RETRY: Duration = Duration::from_millis(50);
+
+/// Messages that somebody has received.
+type Received = Arc<Mutex<HashSet<Vec<u8>>>>;
+
+fn keep(received: &Received, message: Vec<u8>) {
+    received.lock().unwrap_or_else(PoisonError::into_inner).insert(message);
+}
+
+/// Where the gateway is; changes when it is started anew.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    mix: SocketAddr,
+    clients: SocketAddr,
+}
+
+/// A client that comes back by itself whenever its connection ends.
+struct Faithful {
+    credentials: Credentials,
+    received: Received,
+    connections: watch::Receiver<usize>,
+    task: JoinHandle<()>,
+}
+
+impl Faithful {
+    fn start(credentials: Credentials, place: watch::Receiver<Place>) -> Self {
+        let received = Received::default();
+        let (tell, connections) = watch::channel(0);
+        let task = tokio::spawn(stay_connected(credentials.clone(), place, received.clone(), tell));
+        Self { credentials, received, connections, task }
+    }
+
+    /// How often it has connected.
+    fn connections(&self) -> usize {
+        *self.connections.borrow()
+    }
+
+    async fn wait_for_connection(&mut self, number: usize) -> Result<()> {
+        let connected = self.connections.wait_for(|count| *count >= number);
+        deadline::soon("a client to be connected", connected).await??;
+        Ok(())
+    }
+
+    /// Hangs up.
+    async fn stop(self) -> (Credentials, Received) {
+        self.task.abort();
+        // It was cancelled, which is an error to whoever waits.
+        let _ = self.task.await;
+        (self.credentials, self.received)
+    }
+}
+
+async fn stay_connected(
+    credentials: Credentials,
+    place: watch::Receiver<Place>,
+    received: Received,
+    tell: watch::Sender<usize>,
+) {
+    loop {
+        let clients = place.borrow().clients;
+        if let Ok(mut client) = credentials.authenticate(clients).await {
+            tell.send_modify(|count| *count += 1);
+            while let Ok(message) = client.next_message_or_end().await {
+                let Some(message) = message else { break };
+                keep(&received, message);
+            }
+        }
+        tokio::time::sleep(BEFORE_RETRY).await;
+    }
+}
+
+/// A mix node that sends steadily and connects again whenever it must.
+struct Traffic {
+    sent: Arc<Mutex<Vec<FinalHopPacket>>>,
+    task: JoinHandle<Result<()>>,
+    connections: watch::Receiver<usize>,
+}
+
+impl Traffic {
+    fn start(maker: PacketMaker, to: Vec<ClientAddress>, place: watch::Receiver<Place>) -> Self {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let (tell, connections) = watch::channel(0);
+        let task = tokio::spawn(send_steadily(maker, to, place, sent.clone(), tell));
+        Self { sent, task, connections }
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Vec<FinalHopPacket>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connections(&self) -> usize {
+        *self.connections.borrow()
+    }
+
+    /// Waits until this many further packets have been sent and acknowledged. Some of those sent meanwhile may be lost.
+    async fn wait_for_further_acks(&self, mixnode: &MixNode, count: usize) -> Result<()> {
+        let before = self.sent().len();
+        let further = || {
+            let sent = self.sent();
+            sent.get(before..).map_or(0, |further| mixnode.count_acked(further))
+        };
+        deadline::until(deadline::SOON, &format!("{count} further acks"), || further() >= count).await
+    }
+
+    async fn stop(self) -> Result<Vec<FinalHopPacket>> {
+        ensure!(!self.task.is_finished(), "the mix node has failed");
+        self.task.abort();
+        // It was cancelled, which is an error to whoever waits.
+        let _ = self.task.await;
+        Ok(self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+async fn send_steadily(
+    maker: PacketMaker,
+    to: Vec<ClientAddress>,
+    place: watch::Receiver<Place>,
+    sent: Arc<Mutex<Vec<FinalHopPacket>>>,
+    tell: watch::Sender<usize>,
+) -> Result<()> {
+    let mut sender: Option<MixSender> = None;
+    for to in to.into_iter().cycle() {
+        let packet = maker.make(to, PacketSize::Regular)?;
+        let connected = loop {
+            if let Some(connected) = &mut sender {
+                break connected;
+            }
+            let mix = place.borrow().mix;
+            match MixSender::connect(mix).await {
+                Ok(connected) => {
+                    tell.send_modify(|count| *count += 1);
+                    sender = Some(connected);
+                }
+                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+            }
+        };
+        let outcome = connected.send(&packet).await;
+        sent.lock().unwrap_or_else(PoisonError::into_inner).push(packet);
+        if outcome.is_err() {
+            sender = None;
+        }
+        tokio::time::sleep(PACE).await;
+    }
+    bail!("there is nobody to send to")
+}
+
+/// Two clients that are there and two that are not, a mix node that sends to all of them, and the gateway between them.
+struct Play {
+    scene: Scene,
+    place: watch::Sender<Place>,
+    online: Vec<Faithful>,
+    offline: Vec<Credentials>,
+    traffic: Traffic,
+}
+
+impl Play {
+    async fn start() -> Result<Self> {
+        let scene = Scene::start().await?;
+        let (place, where_it_is) = watch::channel(Place { mix: scene.gateway.mix, clients: scene.gateway.clients });
+        let mut offline = Vec::new();
+        let mut online = Vec::new();
+        for _ in 0..2 {
+            offline.push(scene.client().await?.leave().await?);
+            online.push(Faithful::start(scene.client().await?.leave().await?, where_it_is.clone()));
+        }
+        for client in &mut online {
+            client.wait_for_connection(1).await?;
+        }
+        let to = online.iter().map(|client| &client.credentials).chain(&offline).map(Credentials::address).collect();
+        let traffic = Traffic::start(scene.packets(), to, where_it_is);
+        let play = Self { scene, place, online, offline, traffic };
+        play.wait_for_further_acks(100).await?;
+        Ok(play)
+    }
+
+    async fn wait_for_further_acks(&self, count: usize) -> Result<()> {
+        self.traffic.wait_for_further_acks(&self.scene.mixnode, count).await
+    }
+
+    /// Ends the traffic, lets every client fetch what is left, and checks that nothing is missing that was acknowledged.
+    async fn finish(self) -> Result<()> {
+        let Self { mut scene, place, online, offline, traffic } = self;
+        let sent = traffic.stop().await?;
+        scene.sender = MixSender::connect(scene.gateway.mix).await?;
+        let acked: Vec<&FinalHopPacket> = sent.iter().filter(|packet| scene.mixnode.has_ack(packet)).collect();
+        eprintln!("{} packets sent, {} acknowledged", sent.len(), acked.len());
+
+        let mut clients = Vec::new();
+        for client in online {
+            clients.push(client.stop().await);
+        }
+        clients.extend(offline.into_iter().map(|credentials| (credentials, Received::default())));
+        for (number, (credentials, received)) in clients.into_iter().enumerate() {
+            // Mail is in order, so whatever is not there before this message is gone.
+            let last = scene.send_many(credentials.address(), 1).await?;
+            scene.mixnode.wait_for_acks(&last).await?;
+            let last = last.first().context("no last message")?;
+            let mut client = authenticate(&credentials, place.borrow().clients).await?;
+            for message in client.messages_until(&last.message).await? {
+                keep(&received, message);
+            }
+            let received = received.lock().unwrap_or_else(PoisonError::into_inner);
+            let own: Vec<_> = acked.iter().filter(|packet| packet.to == credentials.address()).collect();
+            let missing = own.iter().filter(|packet| !received.contains(&packet.message)).count();
+            ensure!(missing == 0, "{missing} of {} acknowledged messages of client {number} are gone", own.len());
+            ensure!(!own.is_empty(), "nothing was acknowledged for client {number}");
+        }
+        ensure!(scene.mixnode.faults().is_empty());
+        Ok(())
+    }
+
+    /// Kills one worker, and returns once its successor is at work and mail is acknowledged again.
+    async fn replace(&self, name: &str) -> Result<()> {
+        let others: Vec<_> = WORKERS.into_iter().filter(|other| *other != name).collect();
+        let before: Vec<_> = others.iter().map(|other| self.scene.gateway.worker(other)).collect::<Result<_>>()?;
+        self.scene.gateway.kill_worker(name).await?;
+        self.wait_for_further_acks(100).await?;
+        let after: Vec<_> = others.iter().map(|other| self.scene.gateway.worker(other)).collect::<Result<_>>()?;
+        ensure!(before == after, "{name} did not die alone");
+        ensure!(before.iter().all(|worker| worker.runs()));
+        Ok(())
+    }
+}
+
+/// A client that hung up a moment ago may still count as connected for as long as it takes to notice.
+async fn authenticate(credentials: &Credentials, clients: SocketAddr) -> Result<tests::client::Client> {
+    let retry = async {
+        loop {
+            match credentials.authenticate(clients).await {
+                Ok(client) => return client,
+                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+            }
+        }
+    };
+    deadline::soon("a client to be let in", retry).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mix_ingress_dies() -> Result<()> {
+    bounded(async {
+        let play = Play::start().await?;
+        play.replace("mix-ingress").await?;
+        ensure!(play.online.iter().all(|client| client.connections() == 1), "clients lost their connections");
+        play.finish().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mix_egress_dies() -> Result<()> {
+    bounded(async {
+        let play = Play::start().await?;
+        play.replace("mix-egress").await?;
+        ensure!(play.online.iter().all(|client| client.connections() == 1), "clients lost their connections");
+        ensure!(play.traffic.connections() == 1, "the mix node lost its connection");
+        play.finish().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_edge_dies() -> Result<()> {
+    bounded(async {
+        let mut play = Play::start().await?;
+        play.replace("client-edge").await?;
+        for client in &mut play.online {
+            client.wait_for_connection(2).await?;
+        }
+        play.wait_for_further_acks(100).await?;
+        ensure!(play.traffic.connections() == 1, "the mix node lost its connection");
+        play.finish().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_dies() -> Result<()> {
+    bounded(async {
+        let mut play = Play::start().await?;
+        let mut watcher = play.scene.client().await?;
+        play.replace("store").await?;
+        ensure!(watcher.connection.wait_for_end().await? == [Some(1012)], "a client was not told to come back");
+        for client in &mut play.online {
+            client.wait_for_connection(2).await?;
+        }
+        play.wait_for_further_acks(100).await?;
+        ensure!(play.traffic.connections() == 1, "the mix node lost its connection");
+        play.finish().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_dies_in_turn() -> Result<()> {
+    bounded(async {
+        let play = Play::start().await?;
+        for name in ["store", "mix-ingress", "client-edge", "mix-egress", "store"] {
+            play.replace(name).await.with_context(|| format!("after {name} was killed"))?;
+        }
+        play.finish().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_supervisor_dies_and_all_die_with_it() -> Result<()> {
+    bounded(async {
+        let mut play = Play::start().await?;
+        let gateway = &mut play.scene.gateway;
+        gateway.kill_supervisor().await?;
+        gateway.start_again().await?;
+        play.place.send_replace(Place { mix: gateway.mix, clients: gateway.clients });
+        for client in &mut play.online {
+            client.wait_for_connection(2).await?;
+        }
+        play.wait_for_further_acks(100).await?;
+        play.finish().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_in_the_middle_of_traffic() -> Result<()> {
+    bounded(async {
+        let mut play = Play::start().await?;
+        let gateway = &mut play.scene.gateway;
+        let stop = gateway.stop(Signal::SIGTERM);
+        let status = deadline::within(Duration::from_secs(10), "the clean stop", stop).await??;
+        ensure!(status.code() == Some(0), "{status}");
+        gateway.start_again().await?;
+        play.place.send_replace(Place { mix: gateway.mix, clients: gateway.clients });
+        for client in &mut play.online {
+            client.wait_for_connection(2).await?;
+        }
+        play.wait_for_further_acks(100).await?;
+        play.finish().await
+    })
+    .await
+}
+
+/// Whoever the gateway trusts to be up must be: a client that watched it die sees the end, not silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_edge_ends_its_connections() -> Result<()> {
+    bounded(async {
+        let scene = Scene::start().await?;
+        let mut client = scene.client().await?;
+        scene.gateway.kill_worker("client-edge").await?;
+        ensure!(client.connection.next().await? == Incoming::End);
+        Ok(())
+    })
+    .await
+}
