@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    fmt,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -110,14 +109,11 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            // Nobody reads a closed standard error.
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn complain(error: &dyn fmt::Display) {
-    let _ = writeln!(io::stderr(), "error: {error}");
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
@@ -133,14 +129,16 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
         console.line("usage: --help to see available options.\n\n");
         return Ok(());
     };
+    let log_filter = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty())
+        .unwrap_or_else(|| proto::log::DEFAULT_FILTER.to_owned());
+    proto::log::init("gatewayd", &log_filter);
     let root = Root::new(cli.home, std::env::var_os("HOME"))?;
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
-            let surroundings = Surroundings {
-                runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
-                log_filter: std::env::var("RUST_LOG").ok(),
-            };
+            let surroundings = Surroundings { runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"), log_filter };
             let RunFlags { id, config, overrides } = flags;
             run::execute(&id, &root, config, &overrides, surroundings, console)?;
         }

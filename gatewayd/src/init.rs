@@ -147,8 +147,10 @@ fn keep_or_create_keys(
 }
 
 fn create_folder(path: &Path, mode: u32) -> Result<(), InitError> {
-    let created = DirBuilder::new().recursive(true).mode(mode).create(path);
-    created.map_err(|error| InitError::Folder { path: path.to_owned(), error })
+    if let Err(error) = DirBuilder::new().recursive(true).mode(mode).create(path) {
+        return Err(InitError::Folder { path: path.to_owned(), error });
+    }
+    Ok(atomic::sync_folder_of(path)?)
 }
 
 fn print_bonding(config: &Config, public: &PublicKeys, console: &mut Console<'_>) {

@@ -17,16 +17,13 @@ use crate::{
     version::{self, Fit, Incompatible},
 };
 
-/// What is logged unless `RUST_LOG` says otherwise.
-pub const DEFAULT_LOG_FILTER: &str = "info";
-
 /// What of the environment matters to a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Surroundings {
     /// systemd's `RUNTIME_DIRECTORY`.
     pub runtime_directory: Option<OsString>,
-    /// `RUST_LOG`.
-    pub log_filter: Option<String>,
+    /// What to log, in the syntax of `RUST_LOG`.
+    pub log_filter: String,
 }
 
 /// All a supervisor needs to know. Paths are absolute; no key is inside.
@@ -154,10 +151,7 @@ pub fn prepare(
         contract: config.contract.clone().unwrap_or_default(),
         allow_private: config.allow_private(),
         config,
-        log_filter: surroundings
-            .log_filter
-            .filter(|filter| !filter.is_empty())
-            .unwrap_or_else(|| DEFAULT_LOG_FILTER.to_owned()),
+        log_filter: surroundings.log_filter,
     };
     print(&plan, console);
     Ok(plan)

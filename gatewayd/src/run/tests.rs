@@ -16,6 +16,10 @@ fn flags(text: &str) -> Overrides {
     Flags::try_parse_from(arguments).unwrap().overrides
 }
 
+fn surroundings() -> Surroundings {
+    Surroundings { runtime_directory: None, log_filter: proto::log::DEFAULT_FILTER.to_owned() }
+}
+
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -39,7 +43,7 @@ impl Home {
         let mut out = Vec::new();
         let id = id.parse().unwrap();
         let mut console = Console::new(&mut out);
-        let plan = prepare(&id, &self.root(), None, &flags(text), Surroundings::default(), &mut console);
+        let plan = prepare(&id, &self.root(), None, &flags(text), surroundings(), &mut console);
         (plan, String::from_utf8(out).unwrap())
     }
 
@@ -114,8 +118,7 @@ fn flags_hold_for_one_run_only() {
 #[test]
 fn the_plan_has_what_the_console_says() {
     let home = Home::new(LOCAL);
-    let surroundings =
-        Surroundings { runtime_directory: Some("/run/gatewayd".into()), log_filter: Some("debug".into()) };
+    let surroundings = Surroundings { runtime_directory: Some("/run/gatewayd".into()), log_filter: "debug".into() };
     let mut out = Vec::new();
     let plan = prepare(
         &"demo".parse().unwrap(),
@@ -133,8 +136,6 @@ fn the_plan_has_what_the_console_says() {
     assert!(plan.allow_private);
     assert_eq!(plan.contract, crate::config::DEFAULT_CONTRACT);
     assert!(plan.keys.private_identity.is_file());
-    let (plan, _) = home.prepare("demo", "");
-    assert_eq!(plan.unwrap().log_filter, "info");
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn another_configuration_file_is_used() {
         let mut out = Vec::new();
         let file = Some(home.0.path().join(file));
         let (id, mut console) = ("demo".parse().unwrap(), Console::new(&mut out));
-        prepare(&id, &home.root(), file, &Overrides::default(), Surroundings::default(), &mut console)
+        prepare(&id, &home.root(), file, &Overrides::default(), surroundings(), &mut console)
     };
     assert_eq!(prepared("other.toml").unwrap().mix_listen.port(), 5);
     assert!(prepared("none.toml").unwrap_err().to_string().contains("none.toml"));

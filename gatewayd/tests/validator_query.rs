@@ -1,0 +1,63 @@
+//! The program that asks validators, as the supervisor starts it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
+
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use gatewayd::validator::message::{Answer, Request};
+
+fn ask(input: &[u8]) -> (Option<i32>, Vec<u8>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_validator-query"))
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Refuses what is too long before it has read it all.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), output.stdout)
+}
+
+fn request(validator: String) -> Vec<u8> {
+    let request = Request {
+        validators: vec![validator],
+        contract: "hal1x".into(),
+        mix_host: "gw.example:1789".into(),
+        clients_host: "ws://gw.example:9000".into(),
+        identity: "ours".into(),
+    };
+    request.encode().unwrap()
+}
+
+#[test]
+fn a_refused_connection_is_an_answer() {
+    let (code, answer) = ask(&request("http://127.0.0.1:1".into()));
+    assert_eq!(code, Some(0));
+    let Answer::Unreachable { reasons } = Answer::decode(&answer).unwrap() else {
+        panic!("nobody listens there");
+    };
+    assert!(reasons.contains("http://127.0.0.1:1"), "{reasons}");
+}
+
+#[test]
+fn a_silent_validator_is_given_up_before_the_supervisor_loses_patience() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let started = Instant::now();
+    let (code, answer) = ask(&request(format!("http://{}", silent.local_addr().unwrap())));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(code, Some(0));
+    assert!(matches!(Answer::decode(&answer), Ok(Answer::Unreachable { .. })));
+}
+
+#[test]
+fn nonsense_is_refused_without_an_answer() {
+    for input in [&b""[..], b"\xff\xff\xff", &[0; 10_000]] {
+        assert_eq!(ask(input), (Some(1), Vec::new()));
+    }
+}
