@@ -1,3 +1,24 @@
-//! Reads the mixnet port and unwraps Sphinx packets.
+//! `mix-ingress`: reads the mixnet port, unwraps Sphinx packets, and pays the SURB-ack of every message that is safe.
+//!
+//! *Trusts*: nothing that comes from the network: connections, frames and packets are strangers'. `store`, for one word:
+//! that a delivery it accepts is durable or received. `mix-egress` for nothing.
+//!
+//! *Holds*: the Sphinx private key, read from a descriptor into locked memory. Packets on their way to `store`, within
+//! bounds: frames of one read per connection, batches per thread, and the window of the link. Whatever `store` has not
+//! answered, with its SURB-ack, until it has.
+//!
+//! *May do*: accept TCP connections on the listener it was given, and read from them. It writes to no connection and
+//! opens none. Every packet that ends here ends in a named counter ([`counters`]).
+//!
+//! *On compromise*: the attacker gets the packets that arrive meanwhile, their destinations and ciphertext; it can put
+//! false mail into inboxes and learn which addresses are registered. No inbox, no client's key, no way to connect out.
 
+mod accept;
+mod connection;
+pub mod counters;
+mod deliver;
+mod drain;
+pub mod key;
+pub mod run;
 pub mod sphinx;
+mod unwrap;

@@ -1,3 +1,94 @@
-//! The process that reads the mixnet port.
+//! The process `mix-ingress`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
+//! jail, in the order in which the crate `sandbox` describes them.
 
-fn main() {}
+use std::{net::TcpListener, process::ExitCode, sync::Arc};
+
+use mix_ingress::{
+    counters::Counters,
+    key::{self, KeyError},
+    run::{Ingress, Links, RunError, run},
+};
+use proto::{
+    ipc::{
+        Role,
+        control::{Grant, WorkerConfig},
+    },
+    link::worker::{Birth, BirthError, Ending},
+    log,
+};
+use sandbox::{Closed, JailError, Limits, close, descriptors::close_inherited};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+};
+
+/// Reports of broken rules that wait to be sent.
+const VIOLATION_QUEUE: usize = 4;
+
+#[derive(Debug, thiserror::Error)]
+enum IngressError {
+    #[error(transparent)]
+    Birth(#[from] BirthError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+fn main() -> ExitCode {
+    // 1. Nothing is open but the control link, standard output and the log.
+    let birth = match close_inherited().map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
+        Ok(birth) => birth,
+        Err(error) => {
+            eprintln!("{}: {error}", Role::MixIngress);
+            return ExitCode::FAILURE;
+        }
+    };
+    match live(&birth) {
+        Ok(Ending::Drain) => ExitCode::SUCCESS,
+        Ok(Ending::Orphaned) => ExitCode::FAILURE,
+        Err(error) => {
+            birth.report_failure(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn live(birth: &Birth) -> Result<Ending, IngressError> {
+    // 2. The start message, and the descriptors of this role.
+    let (start, mut grants) = birth.receive_start()?;
+    let WorkerConfig::MixIngress(config) = start.config else { return Err(BirthError::NoStart.into()) };
+    log::init(Role::MixIngress.name(), &start.log_filter);
+    let listener = TcpListener::from(grants.take(Grant::MixListener)?);
+    let store = grants.take(Grant::Link(Role::Store))?;
+    let egress = grants.take(Grant::Link(Role::MixEgress))?;
+
+    // 3. The key, into locked memory.
+    let key = key::read(grants.take(Grant::SphinxKey)?)?;
+
+    // 4. The doors are closed.
+    let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+
+    // 5. Threads start.
+    let threads = usize::from(start.threads.max(1));
+    start_threads(&closed, threads)?.block_on(async {
+        let mut orders = birth.orders().map_err(BirthError::Control)?;
+        let (violations, violated) = mpsc::channel(VIOLATION_QUEUE);
+        let links = Links {
+            store: orders.link_ends(Role::Store, store),
+            egress: orders.link_ends(Role::MixEgress, egress),
+            violations,
+        };
+        let ingress = Ingress { listener, key, config, threads, counters: Arc::new(Counters::default()) };
+        Ok(run(ingress, links, orders.follow(violated)).await?)
+    })
+}
+
+/// As many threads for packets as for everything else: the system shares the cores among them.
+fn start_threads(_: &Closed, threads: usize) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads).max_blocking_threads(threads).enable_all().build()
+}

@@ -1,0 +1,165 @@
+//! One connection from a mix node: bytes in, deliveries out, in the order in which the packets came.
+//!
+//! *Trusts* nothing that is read; nothing is ever written. *Holds* the frames of one read and the beginning of the next
+//! frame. *Promises*: a frame that breaks the rules ends this connection only, and what came before it is kept;
+//! bytes are read only when there is room for the packets in them.
+
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use proto::{
+    counter::count,
+    wire::framing::{FrameBuffer, FramingError},
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    select,
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    counters::{Counters, add},
+    deliver::Delivery,
+    drain::Drain,
+    unwrap::{BATCH_PACKETS, Frame, Unwrapper, Unwrapping},
+};
+
+/// What every connection needs on the way of its packets.
+#[derive(Clone)]
+pub(crate) struct PacketPath {
+    /// Unwraps.
+    pub(crate) unwrapper: Unwrapper,
+    /// Takes what was unwrapped to `store`.
+    pub(crate) deliveries: mpsc::Sender<Vec<Delivery>>,
+    /// A frame that has begun must end within this time.
+    pub(crate) half_frame: Duration,
+    /// Says when to stop reading.
+    pub(crate) drain: Drain,
+    /// Counts.
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Why a connection was given up, or broke.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    BadFrame(#[from] FramingError),
+    #[error("a mix frame that had begun did not end in time")]
+    HalfFrame,
+    #[error("the connection ended in the middle of a mix frame")]
+    CutShort,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves a connection to its end, and the packets it brought until they are handed on.
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, path: PacketPath) {
+    let (begun, in_order) = mpsc::channel(path.unwrapper.batches());
+    let reading = async {
+        let reader = Reader { stream, frames: FrameBuffer::new(), partial_until: None, begun, path: &path };
+        let Err(broken) = reader.read().await else { return };
+        match broken {
+            Broken::BadFrame(_) => count(&path.counters.bad_frames),
+            Broken::HalfFrame => count(&path.counters.half_frame_timeouts),
+            Broken::CutShort => count(&path.counters.frames_cut_short),
+            Broken::Io(_) => {}
+        }
+        tracing::debug!(reason = %broken, "connection closed");
+        tracing::trace!(%peer, reason = %broken, "connection closed");
+    };
+    tokio::join!(reading, hand_on(in_order, &path));
+}
+
+/// Hands batches on in the order in which they were begun, whichever is done first.
+///
+/// No time limit: `store` sets the pace, and at the end of the worker nothing is taken any more and all is counted.
+async fn hand_on(mut in_order: mpsc::Receiver<Unwrapping>, path: &PacketPath) {
+    while let Some(unwrapping) = in_order.recv().await {
+        let (deliveries, permit) = unwrapping.done(&path.counters).await;
+        let packets = deliveries.len();
+        if packets > 0 && path.deliveries.send(deliveries).await.is_err() {
+            add(&path.counters.packets_cut_off, packets);
+        }
+        drop(permit);
+    }
+}
+
+struct Reader<'a> {
+    stream: TcpStream,
+    frames: FrameBuffer,
+    /// By when the frame that has begun must end.
+    partial_until: Option<Instant>,
+    begun: mpsc::Sender<Unwrapping>,
+    path: &'a PacketPath,
+}
+
+impl Reader<'_> {
+    async fn read(mut self) -> Result<(), Broken> {
+        let mut stop = pin!(self.path.drain.begun());
+        while !self.path.drain.has_begun() {
+            let len = select! {
+                biased;
+                len = self.read_bytes() => len?,
+                () = &mut stop => return Ok(()),
+            };
+            if len == 0 {
+                return if self.frames.holds_partial_frame() { Err(Broken::CutShort) } else { Ok(()) };
+            }
+            let completed = self.take_frames().await?;
+            if !self.frames.holds_partial_frame() {
+                self.partial_until = None;
+            } else if completed || self.partial_until.is_none() {
+                // Begins only now, so that waiting for room is not held against the peer.
+                self.partial_until = Some(Instant::now() + self.path.half_frame);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes: for ever between frames, because a mix node that has nothing to say stays connected.
+    async fn read_bytes(&mut self) -> Result<usize, Broken> {
+        let mut space = self.frames.space();
+        let read = self.stream.read_buf(&mut space);
+        match self.partial_until {
+            None => Ok(read.await?),
+            Some(deadline) => Ok(timeout_at(deadline, read).await.map_err(|_| Broken::HalfFrame)??),
+        }
+    }
+
+    /// Begins to unwrap all frames that are whole, and says whether there were any.
+    async fn take_frames(&mut self) -> Result<bool, FramingError> {
+        let mut completed = false;
+        loop {
+            let mut batch = Vec::new();
+            let mut end = Ok(());
+            while batch.len() < BATCH_PACKETS {
+                match self.frames.next_frame() {
+                    Ok(Some(frame)) => batch.push(frame),
+                    Ok(None) => break,
+                    Err(error) => {
+                        end = Err(error);
+                        break;
+                    }
+                }
+            }
+            let last = batch.len() < BATCH_PACKETS;
+            if !batch.is_empty() {
+                completed = true;
+                add(&self.path.counters.packets_received, batch.len());
+                self.begin(batch).await;
+            }
+            end?;
+            if last {
+                return Ok(completed);
+            }
+        }
+    }
+
+    async fn begin(&self, batch: Vec<Frame>) {
+        if let Some(unwrapping) = self.path.unwrapper.begin(batch).await {
+            // The other end listens until this one is dropped.
+            let _ = self.begun.send(unwrapping).await;
+        }
+    }
+}

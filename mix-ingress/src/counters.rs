@@ -1,0 +1,93 @@
+//! What became of everything that came in, by name.
+
+use proto::{ipc::ingress_store::Refusal, wire::surb_ack::SplitError};
+
+use crate::sphinx::UnwrapError;
+
+proto::counters! {
+    /// The counters of the process. Each packet received ends in exactly one of those from `unwrap_wrong_length` to
+    /// `accepted_without_ack`.
+    pub struct Counters {
+        /// Connections that were taken.
+        connections_accepted,
+        /// Connections closed at once because as many as allowed were open.
+        connections_refused_limit,
+        /// Connections closed at once because the process had no descriptor left for them.
+        connections_refused_descriptors,
+        /// Connections closed because their bytes were no frame.
+        bad_frames,
+        /// Connections closed because a frame that had begun did not end in time.
+        half_frame_timeouts,
+        /// Connections that ended in the middle of a frame.
+        frames_cut_short,
+        /// Whole frames read.
+        packets_received,
+        /// Packets of a length that no Sphinx packet has.
+        unwrap_wrong_length,
+        /// Packets whose header was not made for our key, or was altered.
+        unwrap_bad_mac,
+        /// Packets with an unknown routing flag.
+        unwrap_unknown_flag,
+        /// Packets that wanted to be forwarded to a mix node.
+        unwrap_forward_hop,
+        /// Packets whose payload did not decrypt.
+        unwrap_bad_padding,
+        /// Packets lost because unwrapping one of their batch panicked. A fault of ours.
+        unwrap_panicked,
+        /// Packets too short to carry a SURB-ack.
+        split_no_surb_ack,
+        /// Packets whose SURB-ack had no address.
+        split_bad_ack_address,
+        /// Messages that `store` refused: nobody is registered under the destination.
+        refused_unknown_client,
+        /// Messages that `store` refused: the inbox is full.
+        refused_inbox_full,
+        /// Messages that `store` refused: it could not write.
+        refused_storage_failed,
+        /// Messages that `store` refused: they would crash a client of 2021.
+        refused_unfit_for_client,
+        /// Packets that were not answered when the time for draining was over.
+        packets_cut_off,
+        /// SURB-acks handed to the link to `mix-egress`, after acceptance.
+        acks_paid,
+        /// Messages accepted that carried no SURB-ack, because they are acknowledgements themselves.
+        accepted_without_ack,
+        /// Of the SURB-acks paid, those that the link could not take.
+        acks_lost_to_egress,
+        /// Messages sent to a new `store` because the old one had not answered.
+        deliveries_sent_again,
+    }
+}
+
+impl Counters {
+    pub(crate) fn unwrap_failed(&self, error: UnwrapError) {
+        proto::counter::count(match error {
+            UnwrapError::WrongLength(_) => &self.unwrap_wrong_length,
+            UnwrapError::BadMac => &self.unwrap_bad_mac,
+            UnwrapError::UnknownFlag => &self.unwrap_unknown_flag,
+            UnwrapError::ForwardHop => &self.unwrap_forward_hop,
+            UnwrapError::BadPadding => &self.unwrap_bad_padding,
+        });
+    }
+
+    pub(crate) fn split_failed(&self, error: SplitError) {
+        proto::counter::count(match error {
+            SplitError::NoSurbAck(_) => &self.split_no_surb_ack,
+            SplitError::BadAckAddress(_) => &self.split_bad_ack_address,
+        });
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) {
+        proto::counter::count(match reason {
+            Refusal::UnknownClient => &self.refused_unknown_client,
+            Refusal::InboxFull => &self.refused_inbox_full,
+            Refusal::StorageFailed => &self.refused_storage_failed,
+            Refusal::UnfitForClient => &self.refused_unfit_for_client,
+        });
+    }
+}
+
+/// Adds `n` packets to a counter.
+pub(crate) fn add(counter: &std::sync::atomic::AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
+}

@@ -1,0 +1,213 @@
+//! The way of a message to `store`, and of its SURB-ack once the message is safe.
+//!
+//! *Trusts* `store`'s word that a delivery is accepted, once per delivery; any other answer ends the link. *Holds* every
+//! delivery that is not answered yet, message and SURB-ack, within the window of the link. *Promises*: a SURB-ack leaves
+//! after acceptance and never before; a new `store` is asked everything its predecessor did not answer, in the same order;
+//! when the window is used up nothing more is taken from the connections.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use proto::{
+    address::ClientAddress,
+    counter::count,
+    ipc::{
+        Opaque,
+        egress::SendPacket,
+        ingress_store::{DeliveryId, IngressToStore, StoreToIngress, WINDOW},
+    },
+    link::{
+        Credit,
+        duplex::{LinkEvent, LinkSender},
+        lossy::LossySender,
+    },
+};
+use tokio::{
+    select,
+    sync::mpsc::{self, error::TrySendError},
+};
+
+use crate::{
+    counters::{Counters, add},
+    drain::Drain,
+};
+
+/// What happens on the link to `store`.
+pub(crate) type StoreEvent = LinkEvent<StoreToIngress, IngressToStore>;
+
+const RULE_UNKNOWN: &str = "an answer to a delivery that is not outstanding";
+const RULE_UNREAD: &str = "answers to deliveries that were not read";
+
+/// A message to deliver.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// Whose inbox it is for.
+    pub(crate) destination: ClientAddress,
+    /// What the client is to get.
+    pub(crate) message: Bytes,
+    /// What to send once the message is safe. None if the message is an acknowledgement itself.
+    pub(crate) ack: Option<SendPacket>,
+}
+
+/// The link to `store`, as far as deliveries are concerned.
+enum Store {
+    Down,
+    Up(LinkSender<IngressToStore>),
+    /// It broke a rule: nothing it says counts any more. The sender is kept until the link is down, because a link without
+    /// senders ends in peace, and its peer would not be replaced.
+    Condemned {
+        _until_down: LinkSender<IngressToStore>,
+    },
+}
+
+/// All deliveries that are not answered yet. One task owns them.
+pub(crate) struct Deliveries {
+    store: Store,
+    /// Taken from a connection, but beyond the window.
+    waiting: VecDeque<Delivery>,
+    /// Within the window, in the order in which they came: ids count up.
+    unanswered: BTreeMap<DeliveryId, Delivery>,
+    credit: Credit,
+    next: u64,
+    acks: LossySender<SendPacket>,
+    counters: Arc<Counters>,
+}
+
+impl Deliveries {
+    /// Nothing delivered yet, and no link.
+    pub(crate) const fn new(acks: LossySender<SendPacket>, counters: Arc<Counters>) -> Self {
+        Self {
+            store: Store::Down,
+            waiting: VecDeque::new(),
+            unanswered: BTreeMap::new(),
+            credit: Credit::new(WINDOW),
+            next: 0,
+            acks,
+            counters,
+        }
+    }
+
+    /// Delivers until no connection is left and everything is answered, or the time for draining is over.
+    pub(crate) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Vec<Delivery>>,
+        mut events: mpsc::Receiver<StoreEvent>,
+        drain: Drain,
+    ) {
+        select! {
+            () = self.deliver(&mut batches, &mut events) => {}
+            () = drain.over() => {}
+        }
+        batches.close();
+        let mut left = self.waiting.len() + self.unanswered.len();
+        while let Some(batch) = batches.recv().await {
+            left += batch.len();
+        }
+        add(&self.counters.packets_cut_off, left);
+    }
+
+    /// No time limit on an answer: `store` may be started anew any number of times, and the window bounds what waits.
+    async fn deliver(&mut self, batches: &mut mpsc::Receiver<Vec<Delivery>>, events: &mut mpsc::Receiver<StoreEvent>) {
+        let mut more = true;
+        while more || !self.waiting.is_empty() || !self.unanswered.is_empty() {
+            select! {
+                // Answers first: they make room.
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => self.follow(event),
+                    None => return,
+                },
+                batch = batches.recv(), if more && self.waiting.is_empty() => match batch {
+                    Some(batch) => self.waiting.extend(batch),
+                    None => more = false,
+                },
+            }
+            self.deliver_waiting();
+        }
+    }
+
+    fn follow(&mut self, event: StoreEvent) {
+        match event {
+            LinkEvent::Up(sender) => {
+                self.store = Store::Up(sender);
+                self.send_again();
+            }
+            LinkEvent::Down => self.store = Store::Down,
+            LinkEvent::Batch(answers) => {
+                for answer in answers {
+                    self.take_answer(answer);
+                }
+            }
+        }
+    }
+
+    fn take_answer(&mut self, answer: StoreToIngress) {
+        if !matches!(self.store, Store::Up(_)) {
+            return;
+        }
+        let (StoreToIngress::AcceptDelivery { delivery: id } | StoreToIngress::RefuseDelivery { delivery: id, .. }) =
+            answer;
+        let Some(delivery) = self.unanswered.remove(&id) else {
+            self.condemn(RULE_UNKNOWN);
+            return;
+        };
+        self.credit.give_back(delivery.message.len());
+        match (answer, delivery.ack) {
+            (StoreToIngress::RefuseDelivery { reason, .. }, _) => self.counters.refused(reason),
+            (StoreToIngress::AcceptDelivery { .. }, None) => count(&self.counters.accepted_without_ack),
+            (StoreToIngress::AcceptDelivery { .. }, Some(ack)) => {
+                self.acks.send(ack);
+                count(&self.counters.acks_paid);
+            }
+        }
+    }
+
+    fn deliver_waiting(&mut self) {
+        while let Some(delivery) = self.waiting.pop_front() {
+            if !self.credit.take(delivery.message.len()) {
+                self.waiting.push_front(delivery);
+                return;
+            }
+            let id = DeliveryId(self.next);
+            self.next += 1;
+            self.send(id, &delivery);
+            self.unanswered.insert(id, delivery);
+        }
+    }
+
+    fn send_again(&mut self) {
+        let unanswered = std::mem::take(&mut self.unanswered);
+        if !unanswered.is_empty() {
+            tracing::info!(deliveries = unanswered.len(), "asking the new store what the old one did not answer");
+            add(&self.counters.deliveries_sent_again, unanswered.len());
+        }
+        for (id, delivery) in &unanswered {
+            self.send(*id, delivery);
+        }
+        self.unanswered = unanswered;
+    }
+
+    /// Sends a delivery if there is somebody to send it to; otherwise the next `store` gets it.
+    fn send(&mut self, delivery: DeliveryId, content: &Delivery) {
+        let Store::Up(store) = &self.store else { return };
+        let message = IngressToStore::DeliverMessage {
+            delivery,
+            destination: content.destination,
+            message: Opaque(content.message.clone()),
+        };
+        // The lane holds the whole window, so it is full only if more was answered than was read.
+        if let Err(TrySendError::Full(_)) = store.bulk.try_send(message) {
+            self.condemn(RULE_UNREAD);
+        }
+    }
+
+    fn condemn(&mut self, rule: &'static str) {
+        if let Store::Up(store) = std::mem::replace(&mut self.store, Store::Down) {
+            store.drop_link(rule);
+            self.store = Store::Condemned { _until_down: store };
+        }
+    }
+}
