@@ -1,0 +1,227 @@
+//! A client that has proved who it is: its mail out, its packets in, and the proof of receipt.
+//!
+//! *Holds* the key of this one session. *Promises*: a receipt is confirmed only when the client has returned a barrier behind
+//! the mail; a client that proves nothing for the receipt time limit is disconnected; one that does not read holds up nobody
+//! but itself, and holds no more than the credit of its session.
+//!
+//! Everything happens in one loop that owns everything, so reading, writing and waiting never wait for each other.
+
+use std::{convert::Infallible, mem, time::Duration};
+
+use bytes::Bytes;
+use proto::{
+    counter::count,
+    ipc::store_edge::EdgeToStore,
+    wire::client::{control::GatewayResponse, frame, key::CtrHmacKey, refusal::LegacyRefusal},
+};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+
+use crate::{
+    alarm::Alarm,
+    barrier::Barriers,
+    connection::Context,
+    dispatch::Order,
+    forward,
+    line::Line,
+    mail::{Covered, Mail, MailReceiver},
+    refusal,
+    visitor::Admitted,
+    websocket::{Event, Exit, Frame, Websocket},
+};
+
+/// Messages in front of one barrier at the most.
+const BURST: usize = 32;
+/// How long a probed client may take to answer.
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// How long receipts are waited for when the process is to stop.
+pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A connection after authentication.
+pub(crate) struct Attached<'a> {
+    context: &'a Context,
+    websocket: &'a mut Websocket,
+    line: &'a mut Line,
+    key: CtrHmacKey,
+    mail: MailReceiver,
+    barriers: Barriers,
+    probe: Option<Probe>,
+    leaving: Option<Instant>,
+}
+
+/// A barrier that has to come back in time.
+struct Probe {
+    number: u64,
+    due: Instant,
+    /// How often `store` has asked.
+    asked: u32,
+}
+
+impl<'a> Attached<'a> {
+    /// The answer to its request is in the outbox already; no mail and no barrier is.
+    pub(crate) fn new(
+        context: &'a Context,
+        websocket: &'a mut Websocket,
+        line: &'a mut Line,
+        Admitted { key, mail }: Admitted,
+    ) -> Self {
+        Self { context, websocket, line, key, mail, barriers: Barriers::default(), probe: None, leaving: None }
+    }
+
+    /// Serves the client until the connection has to end.
+    pub(crate) async fn serve(mut self) -> Exit {
+        let Err(exit) = self.run().await;
+        exit
+    }
+
+    async fn run(&mut self) -> Result<Infallible, Exit> {
+        let mut alarm = Alarm::new();
+        let mut burst = Vec::new();
+        loop {
+            let due = self.due();
+            tokio::select! {
+                event = self.websocket.event() => if let Event::Read(frame) = event? {
+                    self.receive(frame).await?;
+                },
+                order = self.line.next_order() => self.obey(order?)?,
+                more = self.mail.take(&mut burst, BURST), if self.websocket.is_written() && self.leaving.is_none() => {
+                    if !more {
+                        return Err(Exit::RESTART);
+                    }
+                    self.push(mem::take(&mut burst));
+                }
+                () = alarm.at(due) => self.overdue().await?,
+            }
+            if self.leaving.is_some() && self.barriers.is_empty() {
+                return Err(Exit::AWAY);
+            }
+        }
+    }
+
+    async fn receive(&mut self, frame: Frame) -> Result<(), Exit> {
+        match frame {
+            Frame::Text(_) => self.answer(refusal::of_request(LegacyRefusal::InvalidRequest)),
+            Frame::Binary(bytes) => self.forward(bytes),
+            Frame::Pong(payload) => self.returned(&payload).await?,
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, bytes: Bytes) {
+        let counters = &self.context.counters;
+        let answer = match forward::open(&self.key, bytes) {
+            Ok(packet) => {
+                count(&counters.packets_forwarded);
+                self.context.egress.send(packet);
+                GatewayResponse::Send { status: true }.to_string()
+            }
+            Err(refusal) => {
+                count(&counters.malformed_frames);
+                refusal::of_request(refusal)
+            }
+        };
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, text: String) {
+        self.websocket.push(Message::text(text));
+    }
+
+    /// Queues a burst and the barrier behind it. The time limit for its receipt runs from here.
+    fn push(&mut self, burst: Vec<Mail>) {
+        let Some(up_to) = burst.last().map(|mail| mail.sequence) else { return };
+        let mut covered = Covered { up_to, messages: 0, bytes: 0 };
+        for mail in burst {
+            covered.messages += 1;
+            covered.bytes += mail.message.len() as u64;
+            count(&self.context.counters.messages_pushed);
+            self.websocket.push(Message::Binary(frame::seal(&self.key, &mail.message)));
+        }
+        let number = self.barriers.raise(covered, Instant::now());
+        self.ping(number);
+    }
+
+    fn ping(&mut self, number: u64) {
+        self.websocket.push(Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())));
+    }
+
+    /// A Pong came. Only one that returns a barrier of ours says anything.
+    async fn returned(&mut self, payload: &[u8]) -> Result<(), Exit> {
+        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return Ok(()) };
+        if !self.barriers.was_raised(number) {
+            return Ok(());
+        }
+        if self.probe.as_ref().is_some_and(|probe| probe.number <= number) {
+            self.answer_probe(true).await?;
+        }
+        if let Some(covered) = self.barriers.prove(number) {
+            self.mail.give_back(covered);
+            count(&self.context.counters.receipts);
+            let session = self.line.session();
+            self.line.send(EdgeToStore::ConfirmReceipt { session, up_to: covered.up_to }).await?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order) -> Result<(), Exit> {
+        match order {
+            Order::Probe => self.begin_probe(),
+            Order::End(reason) => return Err(self.context.ended(self.line.session(), reason)),
+            Order::Leave => self.leaving = Some(Instant::now() + LEAVE_LIMIT),
+            Order::ReplyHandshake(_)
+            | Order::RefuseHandshake(_)
+            | Order::RefuseAuthentication(_)
+            | Order::Attach(..) => {
+                return Err(self.context.violated(self.line, "an answer came to no request"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asked again while a probe is under way, `store` gets the same answer again.
+    fn begin_probe(&mut self) {
+        if let Some(probe) = &mut self.probe {
+            probe.asked = probe.asked.saturating_add(1);
+            return;
+        }
+        let number = self.barriers.raise_empty();
+        self.ping(number);
+        self.probe = Some(Probe { number, due: Instant::now() + PROBE_LIMIT, asked: 1 });
+    }
+
+    async fn answer_probe(&mut self, alive: bool) -> Result<(), Exit> {
+        let Some(probe) = self.probe.take() else { return Ok(()) };
+        if !alive {
+            count(&self.context.counters.probes_unanswered);
+        }
+        let session = self.line.session();
+        for _ in 0..probe.asked {
+            self.line.send(EdgeToStore::AnswerProbe { session, alive }).await?;
+        }
+        Ok(())
+    }
+
+    fn receipt_due(&self) -> Option<Instant> {
+        self.barriers.oldest().map(|since| since + self.context.config.receipt_timeout)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let probe = self.probe.as_ref().map(|probe| probe.due);
+        [self.receipt_due(), probe, self.leaving].into_iter().flatten().min()
+    }
+
+    async fn overdue(&mut self) -> Result<(), Exit> {
+        let now = Instant::now();
+        if self.leaving.is_some_and(|due| due <= now) {
+            return Err(Exit::AWAY);
+        }
+        if self.receipt_due().is_some_and(|due| due <= now) {
+            count(&self.context.counters.receipt_timeouts);
+            return Err(Exit::Farewell(CloseCode::Policy, "no receipt was proved in time"));
+        }
+        if self.probe.as_ref().is_some_and(|probe| probe.due <= now) {
+            self.answer_probe(false).await?;
+        }
+        Ok(())
+    }
+}

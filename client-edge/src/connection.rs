@@ -1,0 +1,98 @@
+//! One connection from its first byte to its last: upgrade, visitor, attached, goodbye. One task serves it alone.
+
+use std::sync::Arc;
+
+use proto::{
+    counter::count,
+    ipc::{
+        control::EdgeConfig,
+        egress::SendPacket,
+        store_edge::{EndReason, SessionId},
+    },
+    link::lossy::LossySender,
+};
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::{
+    attached::Attached,
+    counters::Counters,
+    dispatch::Dispatch,
+    line::Line,
+    visitor::Visitor,
+    websocket::{Exit, Websocket},
+};
+
+/// What every connection needs.
+pub(crate) struct Context {
+    /// The limits.
+    pub(crate) config: EdgeConfig,
+    /// What is counted.
+    pub(crate) counters: Arc<Counters>,
+    /// The way to `store`.
+    pub(crate) dispatch: Dispatch,
+    /// The way to `mix-egress`.
+    pub(crate) egress: LossySender<SendPacket>,
+    /// Turns true when the process is to stop.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// `store` has ended the session.
+    pub(crate) fn ended(&self, session: SessionId, reason: EndReason) -> Exit {
+        count(&self.counters.sessions_ended_by_store);
+        tracing::debug!(session = session.0, ?reason, "store has ended a session");
+        let text = match reason {
+            EndReason::Superseded => "another connection of this client took over",
+            EndReason::ReceiptOverdue => "no receipt was proved in time",
+        };
+        Exit::Farewell(CloseCode::Policy, text)
+    }
+
+    /// `store` broke a rule: its link is dropped.
+    pub(crate) fn violated(&self, line: &Line, rule: &'static str) -> Exit {
+        count(&self.counters.store_violations);
+        line.drop_link(rule)
+    }
+}
+
+/// Serves one connection. `store` is told of its end before the client is.
+pub(crate) async fn serve(context: Arc<Context>, session: SessionId, socket: TcpStream) {
+    let mut stop = context.stop.clone();
+    let upgraded = tokio::select! {
+        upgraded = timeout(context.config.websocket_upgrade, Websocket::upgrade(socket)) => upgraded,
+        () = stopped(&mut stop) => return,
+    };
+    let Ok(Ok(mut websocket)) = upgraded else {
+        count(&context.counters.upgrades_failed);
+        return;
+    };
+    let mut line = None;
+    let exit = stay(&context, session, &mut websocket, &mut line).await;
+    if let Some(line) = line {
+        line.close().await;
+    }
+    if matches!(exit, Exit::Fault(_)) {
+        count(&context.counters.websocket_faults);
+    }
+    tracing::debug!(session = session.0, ?exit, "a connection ends");
+    websocket.end(exit).await;
+}
+
+async fn stay(context: &Context, session: SessionId, websocket: &mut Websocket, line: &mut Option<Line>) -> Exit {
+    let admitted = match Visitor::new(context, session, websocket, line).admit().await {
+        Ok(admitted) => admitted,
+        Err(exit) => return exit,
+    };
+    match line {
+        Some(line) => Attached::new(context, websocket, line, admitted).serve().await,
+        // Nobody is admitted but over a line.
+        None => Exit::RESTART,
+    }
+}
+
+/// Waits until the process is to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the process is at its end.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

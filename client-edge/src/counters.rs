@@ -1,0 +1,49 @@
+//! What became of connections, requests and mail, by name.
+
+proto::counters! {
+    /// The counters of the process.
+    pub struct Counters {
+        /// Connections taken from the listener.
+        connections_accepted,
+        /// Connections closed at once because as many as allowed were open.
+        connections_refused_limit,
+        /// Connections closed at once because the process had no descriptor left.
+        connections_refused_descriptors,
+        /// Connections that did not become a websocket in time, or at all.
+        upgrades_failed,
+        /// Connections closed because no request came in time before authentication.
+        first_request_timeouts,
+        /// Connections closed because the second handshake message did not come in time.
+        handshake_timeouts,
+        /// Registrations completed.
+        registrations,
+        /// Authentications completed.
+        authentications,
+        /// Registrations and authentications that `store` refused.
+        refusals,
+        /// Connections closed because they needed `store` and it was not there, or did not answer in time.
+        store_unavailable,
+        /// Connections closed because the client broke the websocket protocol or sent a message over the size limit.
+        websocket_faults,
+        /// Binary frames refused: not sealed with the session's key, or no forward request.
+        malformed_frames,
+        /// Clients' packets handed over to `mix-egress`.
+        packets_forwarded,
+        /// Of those, packets lost on the way to `mix-egress`.
+        packets_lost_to_egress,
+        /// Messages taken up to be written to clients.
+        messages_pushed,
+        /// Receipts that clients have proved and `store` was told of; each covers one message or more.
+        receipts,
+        /// Sessions closed because the client proved no receipt in time.
+        receipt_timeouts,
+        /// Sessions that did not answer a probe in time.
+        probes_unanswered,
+        /// Sessions that `store` ended.
+        sessions_ended_by_store,
+        /// Times the link to `store` was lost.
+        store_link_losses,
+        /// Times `store` broke a rule of the link.
+        store_violations,
+    }
+}

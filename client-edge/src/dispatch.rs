@@ -1,0 +1,209 @@
+//! The owner of the link to `store` in this process: takes what arrives to the session it is for.
+//!
+//! *Trusts* `store` for nothing: whatever breaks a rule of the link has it dropped, and `store` replaced. *Holds*: which
+//! sessions `store` has heard of since the link came up, and no key for longer than it takes to pass it on. *Promises*: never
+//! waits for a session, so a slow one holds up nobody; a session that is not known here belongs to no `store` any more.
+
+use std::{collections::HashMap, sync::Arc};
+
+use proto::{
+    counter::count,
+    ipc::store_edge::{
+        AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId, SessionKey, StoreToEdge,
+    },
+    link::duplex::{LinkEvent, LinkSender},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    counters::Counters,
+    line::Line,
+    mail::{self, Mail, MailReceiver, MailSender},
+};
+
+/// Orders that may wait for one session: the answer to its one request, a probe, an end, leave.
+const ORDERS: usize = 8;
+/// Sessions that may wait for the dispatcher at once.
+const REQUESTS: usize = 256;
+
+/// What a session is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The gateway's handshake message for the client.
+    ReplyHandshake(Vec<u8>),
+    /// The registration failed.
+    RefuseHandshake(HandshakeRefusal),
+    /// The authentication failed.
+    RefuseAuthentication(AuthenticationRefusal),
+    /// The client is who it says.
+    Attach(SessionKey, MailReceiver),
+    /// Find out whether the client still answers.
+    Probe,
+    /// `store` has ended the session.
+    End(EndReason),
+    /// The process is to stop.
+    Leave,
+}
+
+/// What a session asks of the dispatcher.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// A line to `store`.
+    Open(SessionId, oneshot::Sender<Line>),
+    /// Nothing more: the session is over.
+    Close(SessionId),
+    /// Every session is to leave.
+    LeaveAll,
+}
+
+/// Where sessions ask.
+#[derive(Clone, Debug)]
+pub(crate) struct Dispatch(mpsc::Sender<Request>);
+
+/// The task.
+pub(crate) struct Dispatcher {
+    sessions: HashMap<SessionId, Route>,
+    link: Option<LinkSender<EdgeToStore>>,
+    /// A link that is being dropped. Held until it is down: without a sender it could end before the rule is reported.
+    dropped: Option<LinkSender<EdgeToStore>>,
+    requests: mpsc::Receiver<Request>,
+    dispatch: mpsc::WeakSender<Request>,
+    counters: Arc<Counters>,
+}
+
+struct Route {
+    orders: mpsc::Sender<Order>,
+    mail: Option<MailSender>,
+}
+
+/// Makes the task and the place to ask it.
+pub(crate) fn dispatcher(counters: Arc<Counters>) -> (Dispatch, Dispatcher) {
+    let (tx, requests) = mpsc::channel(REQUESTS);
+    let dispatch = tx.downgrade();
+    (Dispatch(tx), Dispatcher { sessions: HashMap::new(), link: None, dropped: None, requests, dispatch, counters })
+}
+
+impl Dispatch {
+    /// A line to `store` for this session, which nobody else may use. `None` if `store` is not there.
+    pub(crate) async fn open(&self, session: SessionId) -> Option<Line> {
+        let (tx, rx) = oneshot::channel();
+        self.0.send(Request::Open(session, tx)).await.ok()?;
+        rx.await.ok()
+    }
+
+    /// Has every session that `store` has heard of leave.
+    pub(crate) async fn leave_all(&self) {
+        // A dispatcher that has ended has no sessions.
+        let _ = self.0.send(Request::LeaveAll).await;
+    }
+}
+
+impl Dispatcher {
+    /// Works until nobody asks any more and the link has ended.
+    pub(crate) async fn run(mut self, mut events: mpsc::Receiver<LinkEvent<StoreToEdge, EdgeToStore>>) {
+        let mut asked = true;
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(LinkEvent::Up(link)) => self.link = asked.then_some(link),
+                    Some(LinkEvent::Batch(messages)) => self.take(messages),
+                    Some(LinkEvent::Down) => {
+                        self.lose_link();
+                        self.dropped = None;
+                    }
+                    None => return,
+                },
+                request = self.requests.recv(), if asked => match request {
+                    Some(request) => self.serve(request),
+                    None => {
+                        asked = false;
+                        // The last sender: the link now writes what it holds, and ends.
+                        self.link = None;
+                        self.sessions.clear();
+                    }
+                },
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request) {
+        match request {
+            Request::Open(session, reply) => {
+                if let (Some(link), Some(requests)) = (&self.link, self.dispatch.upgrade()) {
+                    let (orders, waiting) = mpsc::channel(ORDERS);
+                    if reply.send(Line::new(session, link.clone(), waiting, requests)).is_ok() {
+                        self.sessions.insert(session, Route { orders, mail: None });
+                    }
+                }
+            }
+            Request::Close(session) => {
+                self.sessions.remove(&session);
+            }
+            Request::LeaveAll => {
+                for route in self.sessions.values() {
+                    // A session with so many orders waiting is ended when the time to leave is over.
+                    let _ = route.orders.try_send(Order::Leave);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, messages: Vec<StoreToEdge>) {
+        for message in messages {
+            if let Err(rule) = self.route(message) {
+                self.dropped = self.lose_link();
+                if let Some(link) = &self.dropped {
+                    count(&self.counters.store_violations);
+                    link.drop_link(rule);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Every session of the link ends, because its line does.
+    fn lose_link(&mut self) -> Option<LinkSender<EdgeToStore>> {
+        self.sessions.clear();
+        self.link.take().inspect(|_| count(&self.counters.store_link_losses))
+    }
+
+    fn route(&mut self, message: StoreToEdge) -> Result<(), &'static str> {
+        match message {
+            StoreToEdge::PushMessage { session, sequence, message } => match self.sessions.get_mut(&session) {
+                Some(Route { mail: Some(mail), .. }) => mail.push(Mail { sequence, message: message.0 }),
+                Some(_) => Err("mail came for a session that is not attached"),
+                None => Ok(()),
+            },
+            StoreToEdge::AttachSession { session, key } => {
+                let Some(route) = self.sessions.get_mut(&session) else { return Ok(()) };
+                if route.mail.is_some() {
+                    return Err("a session was attached twice");
+                }
+                let (sender, receiver) = mail::queue();
+                route.mail = Some(sender);
+                route.order(Order::Attach(key, receiver))
+            }
+            StoreToEdge::ReplyHandshake { session, payload } => self.order(session, Order::ReplyHandshake(payload)),
+            StoreToEdge::RefuseHandshake { session, reason } => self.order(session, Order::RefuseHandshake(reason)),
+            StoreToEdge::RefuseAuthentication { session, reason } => {
+                self.order(session, Order::RefuseAuthentication(reason))
+            }
+            StoreToEdge::ProbeSession { session } => self.order(session, Order::Probe),
+            StoreToEdge::EndSession { session, reason } => self.order(session, Order::End(reason)),
+        }
+    }
+
+    fn order(&self, session: SessionId, order: Order) -> Result<(), &'static str> {
+        self.sessions.get(&session).map_or(Ok(()), |route| route.order(order))
+    }
+}
+
+impl Route {
+    fn order(&self, order: Order) -> Result<(), &'static str> {
+        match self.orders.try_send(order) {
+            Err(mpsc::error::TrySendError::Full(_)) => Err("more orders came than a session can have waiting"),
+            // Closed: the session is at its end.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The wiring: which tasks there are, what connects them, and how they end.
+//!
+//! ```text
+//! listener -> acceptor -> connections -- requests, orders, mail --> dispatcher <-> link to store
+//!                              \-- packets -------------------------------------> link to mix-egress
+//! ```
+
+use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use proto::{
+    counter,
+    ipc::{Role, control::EdgeConfig},
+    link::{
+        duplex::{self, LaneCapacity, Violation},
+        lossy,
+        worker::{Birth, Ending},
+    },
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::{accept::Acceptor, connection::Context, counters::Counters, dispatch};
+
+/// Requests and receipts that may wait for the link to `store`; there is no mail in that direction.
+const TO_STORE: LaneCapacity = LaneCapacity { control: 1_024, bulk: 1 };
+/// Frames from `store` that may wait for the dispatcher, which never waits.
+const FROM_STORE: usize = 16;
+/// Violations that may wait to be reported.
+const VIOLATIONS: usize = 4;
+/// Everything but the counters ends by itself within this time once the process is to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// The descriptors the process was given.
+#[derive(Debug)]
+pub struct Given {
+    /// Where clients connect.
+    pub listener: OwnedFd,
+    /// Link to `store`.
+    pub store: OwnedFd,
+    /// Link to `mix-egress`.
+    pub egress: OwnedFd,
+}
+
+/// Where the ends of the links come from, the first and all later ones.
+#[derive(Debug)]
+pub struct LinkEnds {
+    /// Of the link to `store`.
+    pub store: mpsc::Receiver<OwnedFd>,
+    /// Of the link to `mix-egress`.
+    pub egress: mpsc::Receiver<OwnedFd>,
+}
+
+/// Serves clients until the supervisor says otherwise.
+///
+/// # Errors
+/// If the descriptors cannot be used, or a task that should live as long as the process has ended.
+pub async fn run(config: EdgeConfig, given: Given, birth: &Birth) -> io::Result<Ending> {
+    let mut orders = birth.orders()?;
+    let ends = LinkEnds {
+        store: orders.link_ends(Role::Store, given.store),
+        egress: orders.link_ends(Role::MixEgress, given.egress),
+    };
+    let (violations, reports) = mpsc::channel(VIOLATIONS);
+    let mut edge = Edge::start(config, given.listener.into(), ends, violations)?;
+    let ending = tokio::select! {
+        ending = orders.follow(reports) => ending,
+        () = edge.failed() => return Err(io::Error::other("a task that should live as long as the process has ended")),
+    };
+    // An orphan has nobody left to work for.
+    if ending == Ending::Drain {
+        edge.drain().await;
+    }
+    Ok(ending)
+}
+
+/// The tasks at work. Dropping it aborts them.
+#[derive(Debug)]
+pub struct Edge {
+    tasks: JoinSet<()>,
+    // Never ends by itself.
+    log: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    counters: Arc<Counters>,
+}
+
+impl Edge {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// If the listener cannot be used.
+    pub fn start(
+        config: EdgeConfig,
+        listener: TcpListener,
+        ends: LinkEnds,
+        violations: mpsc::Sender<Violation>,
+    ) -> io::Result<Self> {
+        let counters = Arc::new(Counters::default());
+        let (stop, stopped) = watch::channel(false);
+        let (dispatch, dispatcher) = dispatch::dispatcher(Arc::clone(&counters));
+        let (egress, carrier) = lossy::channel(Arc::clone(&counters.packets_lost_to_egress));
+        let context = Context { config, counters: Arc::clone(&counters), dispatch, egress, stop: stopped };
+        let acceptor = Acceptor::new(listener, Arc::new(context))?;
+        let (events, incoming) = mpsc::channel(FROM_STORE);
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, violations));
+        tasks.spawn(dispatcher.run(incoming));
+        tasks.spawn(carrier.run(ends.egress));
+        tasks.spawn(acceptor.run());
+        let mut log = JoinSet::new();
+        log.spawn(counter::log_changes(Arc::clone(&counters)));
+        Ok(Self { tasks, log, stop, counters })
+    }
+
+    /// What has been counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Waits for a task to end that should not.
+    async fn failed(&mut self) {
+        // Some task is always there.
+        let _ = self.tasks.join_next().await;
+    }
+
+    /// Stops accepting, lets every connection end, and waits until everything for `store` and `mix-egress` is written. The link
+    /// ends are to be closed by then: no new ones come.
+    pub async fn drain(mut self) {
+        self.stop.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(DRAIN_LIMIT, all).await.is_err() {
+            tracing::warn!("not everything was finished in time");
+        }
+        self.log.shutdown().await;
+        counter::log(&counter::Counters::snapshot(&*self.counters));
+    }
+}

@@ -1,0 +1,89 @@
+use proto::ipc::{
+    control::EdgeConfig,
+    store_edge::{AuthenticationRefusal, EdgeToStore, StoreToEdge},
+};
+
+use super::{
+    client::authenticate,
+    gateway::{Gateway, SOON, attach, config, push},
+};
+
+#[tokio::test]
+async fn the_answer_comes_before_the_first_mail() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let mut client = gateway.connect().await;
+    client.text(authenticate()).await;
+    let session = store.expect_authentication().await;
+    store.say(&[attach(session), push(session, 0, b"waited")]).await;
+    client.hear_text(r#"{"type":"authenticate","status":true}"#).await;
+    client.hear_mail(b"waited").await;
+}
+
+#[tokio::test]
+async fn each_refusal_has_the_words_of_2021_and_leaves_the_connection_open() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let mut client = gateway.connect().await;
+    for (reason, answer) in [
+        (AuthenticationRefusal::NotProven, r#"{"type":"authenticate","status":false}"#),
+        (
+            AuthenticationRefusal::AlreadyConnected,
+            r#"{"type":"error","message":"Authentication failure - duplicate connection detected"}"#,
+        ),
+    ] {
+        client.text(authenticate()).await;
+        let session = store.expect_authentication().await;
+        store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
+        client.hear_text(answer).await;
+    }
+    store.attach(&mut client).await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_without_asking_store() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let mut client = gateway.connect().await;
+    let good = authenticate();
+    let field = |name: &str, value: &str| {
+        let start = good.find(&format!("\"{name}\":\"")).unwrap() + name.len() + 4;
+        let end = start + good[start..].find('"').unwrap();
+        format!("{}{value}{}", &good[..start], &good[end..])
+    };
+    for (text, error) in [
+        (String::new(), "malformed request"),
+        ("foo".into(), "malformed request"),
+        ("{}".into(), "malformed request"),
+        (good.replace("authenticate", "Authenticate"), "malformed request"),
+        (good.replace("enc_address", "encAddress"), "malformed request"),
+        (r#"{"type":"handshakePayload","data":[256]}"#.into(), "malformed request"),
+        (field("address", "0OIl"), "malformed destination address"),
+        (field("enc_address", "abc"), "malformed encrypted address"),
+        (field("iv", "abc"), "malformed iv"),
+    ] {
+        client.text(&text).await;
+        client.hear_error(error).await;
+    }
+    for bytes in [&b""[..], b"x", &[b'x'; 2453]] {
+        client.binary(bytes).await;
+        client.hear_error("binary request without prior authentication").await;
+    }
+    // The first thing that store hears of is the request that can be read.
+    store.attach(&mut client).await;
+}
+
+#[tokio::test]
+async fn who_asks_nothing_in_time_is_disconnected_and_store_never_hears_of_it() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { first_request: SOON, ..config() }).await;
+    let mut silent = gateway.connect().await;
+    silent.pong(b"a Pong is no request").await;
+    silent.hear_close(1008).await;
+    let mut refused = gateway.connect().await;
+    refused.text("foo").await;
+    refused.hear_error("malformed request").await;
+    refused.hear_close(1008).await;
+    assert_eq!(gateway.edge.counters().first_request_timeouts.load(std::sync::atomic::Ordering::Relaxed), 2);
+
+    let mut client = gateway.connect().await;
+    store.attach(&mut client).await;
+    drop(client);
+    assert!(matches!(store.hear().await, Some(EdgeToStore::CloseSession { .. })));
+}

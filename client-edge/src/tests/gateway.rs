@@ -1,0 +1,164 @@
+//! The process under test, and both ends of its links.
+
+use std::{
+    collections::VecDeque,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    time::Duration,
+};
+
+use proto::{
+    ipc::{
+        Opaque,
+        control::EdgeConfig,
+        egress::SendPacket,
+        store_edge::{EdgeToStore, Sequence, SessionId, SessionKey, StoreToEdge},
+    },
+    link::{
+        LinkError, descriptor,
+        duplex::Violation,
+        stream::{self, LinkReader, LinkWriter},
+    },
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::client::{Client, PATIENCE, authenticate, key, token};
+use crate::edge::{Edge, LinkEnds};
+
+pub(crate) fn config() -> EdgeConfig {
+    EdgeConfig {
+        websocket_upgrade: PATIENCE,
+        first_request: PATIENCE,
+        handshake_message: PATIENCE,
+        receipt_timeout: PATIENCE,
+        max_connections: 64,
+    }
+}
+
+/// Short, but long enough for a loaded machine to do in time what the test wants done in time.
+pub(super) const SOON: Duration = Duration::from_millis(200);
+
+pub(super) struct Gateway {
+    pub(super) edge: Edge,
+    pub(super) address: SocketAddr,
+    pub(super) violations: mpsc::Receiver<Violation>,
+    egress: LinkReader<SendPacket>,
+    store_ends: mpsc::Sender<OwnedFd>,
+    _egress_ends: mpsc::Sender<OwnedFd>,
+}
+
+impl Gateway {
+    pub(super) async fn start(config: EdgeConfig) -> (Self, Store) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (store_ends, store) = mpsc::channel(1);
+        let (egress_ends, egress) = mpsc::channel(1);
+        let (report, violations) = mpsc::channel(4);
+        let edge = Edge::start(config, listener, LinkEnds { store, egress }, report).unwrap();
+
+        let (here, there) = descriptor::link_pair().unwrap();
+        egress_ends.send(there).await.unwrap();
+        let (egress, _) = stream::open::<SendPacket, SendPacket>(here).unwrap();
+        let gateway = Self { edge, address, violations, egress, store_ends, _egress_ends: egress_ends };
+        let store = gateway.new_store().await;
+        (gateway, store)
+    }
+
+    /// What the supervisor does when `store` was started anew.
+    pub(super) async fn new_store(&self) -> Store {
+        let (here, there) = descriptor::link_pair().unwrap();
+        self.store_ends.send(there).await.unwrap();
+        let (reader, writer) = stream::open(here).unwrap();
+        Store { reader, writer, heard: VecDeque::new() }
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// A client that has authenticated.
+    pub(super) async fn attach(&self, store: &mut Store) -> (Client, SessionId) {
+        let mut client = self.connect().await;
+        let session = store.attach(&mut client).await;
+        (client, session)
+    }
+
+    pub(super) async fn forwarded(&mut self) -> Vec<SendPacket> {
+        timeout(PATIENCE, self.egress.read_batch()).await.expect("nothing was forwarded").unwrap()
+    }
+
+    pub(super) async fn violated_rule(&mut self) -> String {
+        timeout(PATIENCE, self.violations.recv()).await.expect("no violation was reported").unwrap().rule
+    }
+
+    /// Drains as after an order of the supervisor: no new link ends come.
+    pub(super) async fn drain(self) {
+        let Self { edge, store_ends, _egress_ends, .. } = self;
+        drop((store_ends, _egress_ends));
+        edge.drain().await;
+    }
+}
+
+/// A `store` that does what the test says.
+pub(super) struct Store {
+    reader: LinkReader<EdgeToStore>,
+    writer: LinkWriter<StoreToEdge>,
+    heard: VecDeque<EdgeToStore>,
+}
+
+impl Store {
+    /// The next message; `None` at the end of the link.
+    pub(super) async fn hear(&mut self) -> Option<EdgeToStore> {
+        while self.heard.is_empty() {
+            match timeout(PATIENCE, self.reader.read_batch()).await.expect("the edge says nothing") {
+                Ok(batch) => self.heard.extend(batch),
+                Err(LinkError::Closed) => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.heard.pop_front()
+    }
+
+    pub(super) async fn expect(&mut self, expected: EdgeToStore) {
+        assert_eq!(self.hear().await, Some(expected));
+    }
+
+    /// One frame, so that it arrives as one batch.
+    pub(super) async fn say(&mut self, messages: &[StoreToEdge]) {
+        self.writer.write_batch(messages).await.unwrap();
+    }
+
+    pub(super) async fn attach(&mut self, client: &mut Client) -> SessionId {
+        client.text(authenticate()).await;
+        let session = self.expect_authentication().await;
+        self.say(&[attach(session)]).await;
+        client.hear_text(r#"{"type":"authenticate","status":true}"#).await;
+        session
+    }
+
+    pub(super) async fn expect_authentication(&mut self) -> SessionId {
+        match self.hear().await {
+            Some(EdgeToStore::AuthenticateClient { session, token: received }) => {
+                assert_eq!(received, token());
+                session
+            }
+            other => panic!("no authentication but {other:?}"),
+        }
+    }
+}
+
+pub(super) fn attach(session: SessionId) -> StoreToEdge {
+    StoreToEdge::AttachSession { session, key: SessionKey::CtrHmac(key()) }
+}
+
+pub(super) fn push(session: SessionId, sequence: u64, message: &[u8]) -> StoreToEdge {
+    StoreToEdge::PushMessage {
+        session,
+        sequence: Sequence(sequence),
+        message: Opaque(bytes::Bytes::copy_from_slice(message)),
+    }
+}
+
+pub(super) fn receipt(session: SessionId, up_to: u64) -> EdgeToStore {
+    EdgeToStore::ConfirmReceipt { session, up_to: Sequence(up_to) }
+}

@@ -1,0 +1,114 @@
+use std::sync::atomic::Ordering::Relaxed;
+
+use proptest::prelude::*;
+use proto::{
+    ipc::store_edge::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge},
+    wire::client::frame,
+};
+
+use super::{
+    client::{Heard, authenticate, key},
+    gateway::{Gateway, Store, attach, config},
+};
+
+#[tokio::test]
+async fn a_message_over_the_limit_ends_the_connection_with_its_code() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    client.binary(&vec![0; 64 * 1024]).await;
+    client.hear_error("provided MAC is invalid").await;
+    client.binary(&vec![0; 64 * 1024 + 1]).await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(client.hear().await, Heard::Close(1009));
+}
+
+#[tokio::test]
+async fn broken_websocket_frames_end_the_connection_with_their_code() {
+    let (gateway, _store) = Gateway::start(config()).await;
+    for (opcode, payload, code) in [(3, &b"?"[..], 1002), (1, b"\xff\xfe", 1007), (9, &[0; 126], 1002)] {
+        let mut client = gateway.connect().await;
+        client.send(opcode, payload).await;
+        assert_eq!(client.hear().await, Heard::Close(code), "{opcode}");
+        assert_eq!(client.hear().await, Heard::End);
+    }
+    assert_eq!(gateway.edge.counters().websocket_faults.load(Relaxed), 3);
+}
+
+#[derive(Clone, Debug)]
+enum Sent {
+    Text(String),
+    Binary(Vec<u8>),
+    Sealed(Vec<u8>),
+    Control(u8, Vec<u8>),
+    Login,
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let bytes = proptest::collection::vec(any::<u8>(), 0..100);
+    let json = prop_oneof![
+        "\\PC{0,60}",
+        r#"\{"type":"(handshakePayload|handshakeError|authenticate)","data":\[[0-9,]{0,20}\]\}"#,
+        r#"\{"type":"handshakeError","message":"[a-z]{0,9}"\}"#,
+    ];
+    prop_oneof![
+        json.prop_map(Sent::Text),
+        bytes.clone().prop_map(Sent::Binary),
+        bytes.clone().prop_map(Sent::Sealed),
+        (8..=10_u8, bytes).prop_map(|(opcode, payload)| Sent::Control(opcode, payload)),
+        Just(Sent::Login),
+    ]
+}
+
+/// Answers every request at random, within the rules.
+async fn answer_everything(mut store: Store) {
+    while let Some(heard) = store.hear().await {
+        let session = heard.session();
+        let answer = match heard {
+            EdgeToStore::BeginHandshake { init, .. } if init.len() % 2 == 0 => {
+                StoreToEdge::ReplyHandshake { session, payload: init }
+            }
+            EdgeToStore::BeginHandshake { .. } => {
+                StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::NoIdentity }
+            }
+            EdgeToStore::FinishHandshake { material, .. } if material.len() % 2 == 0 => {
+                StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::InvalidSignature }
+            }
+            EdgeToStore::AuthenticateClient { .. } if session.0.is_multiple_of(3) => {
+                StoreToEdge::RefuseAuthentication { session, reason: AuthenticationRefusal::NotProven }
+            }
+            EdgeToStore::FinishHandshake { .. } | EdgeToStore::AuthenticateClient { .. } => attach(session),
+            _ => continue,
+        };
+        store.say(&[answer]).await;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_a_client_sends_ends_the_process(dialogues in proptest::collection::vec(proptest::collection::vec(sent(), 0..12), 1..4)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut gateway, store) = Gateway::start(config()).await;
+            let store = tokio::spawn(answer_everything(store));
+            for dialogue in dialogues {
+                let mut client = gateway.connect().await;
+                for sent in dialogue {
+                    match sent {
+                        Sent::Text(text) => client.text(text).await,
+                        Sent::Binary(bytes) => client.binary(&bytes).await,
+                        Sent::Sealed(plaintext) => client.binary(&frame::seal(&key(), &plaintext)).await,
+                        Sent::Control(opcode, payload) => client.send(opcode, &payload).await,
+                        Sent::Login => client.text(authenticate()).await,
+                    }
+                }
+                client.close(1000).await;
+                while client.hear().await != Heard::End {}
+            }
+            assert!(gateway.violations.try_recv().is_err());
+            gateway.drain().await;
+            store.await.unwrap();
+        });
+    }
+}

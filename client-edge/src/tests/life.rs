@@ -1,0 +1,124 @@
+use std::sync::atomic::Ordering::Relaxed;
+
+use futures_util::{SinkExt, StreamExt};
+use proto::ipc::{control::EdgeConfig, store_edge::EdgeToStore};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+use tokio_tungstenite::{client_async, tungstenite::Message};
+
+use super::{
+    client::{Heard, PATIENCE, authenticate},
+    gateway::{Gateway, SOON, attach, config, push, receipt},
+};
+
+#[tokio::test]
+async fn when_store_is_lost_those_who_spoke_to_it_go_and_the_others_get_the_next_one() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut attached, _) = gateway.attach(&mut store).await;
+    let mut deciding = gateway.connect().await;
+    deciding.text(authenticate()).await;
+    store.expect_authentication().await;
+    let mut fresh = gateway.connect().await;
+    drop(store);
+    attached.hear_close(1012).await;
+    deciding.hear_close(1012).await;
+
+    let mut unlucky = gateway.connect().await;
+    unlucky.text(authenticate()).await;
+    unlucky.hear_close(1012).await;
+    assert_eq!(gateway.edge.counters().store_link_losses.load(Relaxed), 1);
+    assert_eq!(gateway.edge.counters().store_unavailable.load(Relaxed), 1);
+
+    let mut store = gateway.new_store().await;
+    // Until the link is taken up, a client is sent away and comes again.
+    loop {
+        let mut client = gateway.connect().await;
+        client.text(authenticate()).await;
+        tokio::select! {
+            session = store.expect_authentication() => {
+                store.say(&[attach(session)]).await;
+                client.hear_text(r#"{"type":"authenticate","status":true}"#).await;
+                drop(client);
+                break store.expect(EdgeToStore::CloseSession { session }).await;
+            }
+            () = client.hear_close(1012) => {}
+        }
+    }
+    store.attach(&mut fresh).await;
+}
+
+#[tokio::test]
+async fn a_client_of_a_real_library_is_served_whole() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let socket = TcpStream::connect(gateway.address).await.unwrap();
+    let (mut client, _) = client_async("ws://gateway/", socket).await.unwrap();
+    client.send(Message::text(authenticate())).await.unwrap();
+    let session = store.expect_authentication().await;
+    store.say(&[attach(session), push(session, 5, b"mail")]).await;
+    let answer = client.next().await.unwrap().unwrap();
+    assert_eq!(answer, Message::text(r#"{"type":"authenticate","status":true}"#));
+    assert!(client.next().await.unwrap().unwrap().is_binary());
+    assert!(client.next().await.unwrap().unwrap().is_ping());
+    client.flush().await.unwrap();
+    store.expect(receipt(session, 5)).await;
+    client.close(None).await.unwrap();
+    while let Some(Ok(_)) = client.next().await {}
+    store.expect(EdgeToStore::CloseSession { session }).await;
+}
+
+#[tokio::test]
+async fn a_close_is_answered_with_a_close() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    client.close(1000).await;
+    assert_eq!(client.hear().await, Heard::Close(1000));
+    assert_eq!(client.hear().await, Heard::End);
+    store.expect(EdgeToStore::CloseSession { session }).await;
+}
+
+#[tokio::test]
+async fn when_told_to_stop_it_waits_for_receipts_and_says_goodbye() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    let mut fresh = gateway.connect().await;
+    store.say(&[push(session, 1, b"in flight")]).await;
+    client.hear_mail(b"in flight").await;
+    let ping = client.hear_ping().await;
+    let drain = tokio::spawn(gateway.drain());
+    fresh.hear_close(1001).await;
+    client.pong(&ping).await;
+    client.hear_close(1001).await;
+    store.expect(receipt(session, 1)).await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(store.hear().await, None, "the link ends behind its last message");
+    timeout(PATIENCE, drain).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_does_not_keep_it_from_stopping() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (client, session) = gateway.attach(&mut store).await;
+    store.say(&[push(session, 1, b"never proved")]).await;
+    let _half_open = TcpStream::connect(gateway.address).await.unwrap();
+    timeout(PATIENCE, gateway.drain()).await.unwrap();
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    drop(client);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_at_once_and_counted() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { max_connections: 1, ..config() }).await;
+    let (client, session) = gateway.attach(&mut store).await;
+    let mut refused = TcpStream::connect(gateway.address).await.unwrap();
+    assert_eq!(timeout(PATIENCE, refused.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(gateway.edge.counters().connections_refused_limit.load(Relaxed), 1);
+    drop(client);
+    store.expect(EdgeToStore::CloseSession { session }).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_does_not_come_is_not_waited_for() {
+    let (gateway, _store) = Gateway::start(EdgeConfig { websocket_upgrade: SOON, ..config() }).await;
+    let mut silent = TcpStream::connect(gateway.address).await.unwrap();
+    assert_eq!(timeout(PATIENCE, silent.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(gateway.edge.counters().upgrades_failed.load(Relaxed), 1);
+}

@@ -1,0 +1,218 @@
+use std::sync::atomic::Ordering::Relaxed;
+
+use proto::ipc::{
+    control::EdgeConfig,
+    store_edge::{EdgeToStore, EndReason, HandshakeRefusal, SESSION_CREDIT, SessionId, StoreToEdge},
+};
+
+use super::{
+    client::{Client, Heard},
+    gateway::{Gateway, SOON, attach, config, push, receipt},
+};
+
+#[tokio::test]
+async fn a_receipt_is_confirmed_when_the_client_returns_the_barrier_and_not_before() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    store.say(&[push(session, 3, b"one"), push(session, 8, b"two")]).await;
+    client.hear_mail(b"one").await;
+    client.hear_mail(b"two").await;
+    let ping = client.hear_ping().await;
+    assert_eq!(ping.len(), 8);
+    for other in [&b""[..], b"1", &[0; 8], &[0xff; 8], &[0; 9], &[7; 125]] {
+        client.pong(other).await;
+    }
+    // Everything the client sent has been read when this is answered, and store has heard of no receipt.
+    client.text("hello").await;
+    client.hear_error("invalid request").await;
+    assert_eq!(gateway.edge.counters().receipts.load(Relaxed), 0);
+    client.pong(&ping).await;
+    store.expect(receipt(session, 8)).await;
+    client.pong(&ping).await;
+    client.close(1000).await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+}
+
+#[tokio::test]
+async fn a_burst_has_one_barrier() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    let burst: Vec<_> = (0..20).map(|n| push(session, n, &[n as u8; 40])).collect();
+    store.say(&burst).await;
+    for n in 0..20 {
+        client.hear_mail(&[n; 40]).await;
+    }
+    let ping = client.hear_ping().await;
+    client.pong(&ping).await;
+    store.expect(receipt(session, 19)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_answers_only_the_newest_ping_proves_everything_before_it() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    let mut newest = Vec::new();
+    for n in 1..=3 {
+        store.say(&[push(session, n, b"mail")]).await;
+        client.hear_mail(b"mail").await;
+        newest = client.hear_ping().await;
+    }
+    client.pong(&newest).await;
+    store.expect(receipt(session, 3)).await;
+}
+
+#[tokio::test]
+async fn a_client_that_proves_nothing_in_time_is_disconnected() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { receipt_timeout: SOON, ..config() }).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    store.say(&[push(session, 1, b"proved")]).await;
+    client.hear_mail(b"proved").await;
+    let ping = client.hear_ping().await;
+    client.pong(&ping).await;
+    store.expect(receipt(session, 1)).await;
+    store.say(&[push(session, 2, b"not proved")]).await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    client.hear_mail(b"not proved").await;
+    client.hear_ping().await;
+    client.hear_close(1008).await;
+    assert_eq!(gateway.edge.counters().receipt_timeouts.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_read_all_the_same_until_its_time_is_over() {
+    let (mut gateway, mut store) = Gateway::start(EdgeConfig { receipt_timeout: SOON * 5, ..config() }).await;
+    let mut client = Client::connect_narrow(gateway.address).await;
+    let session = store.attach(&mut client).await;
+    // More than the buffers of both sockets hold would be nicer, but the credit is all there can be.
+    let large = vec![1; 32 * 1024];
+    let mail: Vec<_> = (0..32).map(|n| push(session, n, &large)).collect();
+    store.say(&mail).await;
+    client.binary(&super::forwarding::sealed_packet()).await;
+    assert_eq!(gateway.forwarded().await.len(), 1);
+    let (mut other, _) = gateway.attach(&mut store).await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    other.text("hello").await;
+    other.hear_error("invalid request").await;
+}
+
+#[tokio::test]
+async fn credit_comes_back_with_receipts_and_more_than_that_is_a_violation() {
+    let (mut gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    let credit = u64::from(SESSION_CREDIT.messages);
+    let mail = |range: std::ops::Range<u64>| range.map(|n| push(session, n, b"m")).collect::<Vec<_>>();
+    store.say(&mail(0..credit)).await;
+    let mut heard = 0;
+    let mut newest = Vec::new();
+    while heard < credit || newest.is_empty() {
+        match client.hear().await {
+            Heard::Binary(_) => {
+                heard += 1;
+                newest.clear();
+            }
+            Heard::Ping(ping) => newest = ping,
+            other => panic!("{other:?}"),
+        }
+    }
+    client.pong(&newest).await;
+    store.expect(receipt(session, credit - 1)).await;
+
+    store.say(&mail(credit..2 * credit)).await;
+    store.say(&mail(2 * credit..2 * credit + 1)).await;
+    assert_eq!(gateway.violated_rule().await, "mail came beyond the credit of its session");
+    let mut close = client.hear().await;
+    while matches!(close, Heard::Binary(_) | Heard::Ping(_)) {
+        close = client.hear().await;
+    }
+    assert_eq!(close, Heard::Close(1012));
+    while let Some(heard) = store.hear().await {
+        assert_eq!(heard, EdgeToStore::CloseSession { session }, "nothing else is said to a store that broke a rule");
+    }
+}
+
+#[tokio::test]
+async fn what_store_may_not_say_in_a_phase_is_a_violation() {
+    for (rule, messages) in [
+        ("mail came for a session that is not attached", (|s| vec![push(s, 0, b"m")]) as fn(SessionId) -> Vec<_>),
+        ("a session was attached twice", |s| vec![attach(s), attach(s)]),
+        ("mail came out of order", |s| vec![attach(s), push(s, 4, b"m"), push(s, 4, b"m")]),
+        ("an authentication got an answer that is none", |session| {
+            vec![StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::NoIdentity }]
+        }),
+        ("an answer came to no request", |session| {
+            vec![attach(session), StoreToEdge::ReplyHandshake { session, payload: Vec::new() }]
+        }),
+        ("more orders came than a session can have waiting", |session| {
+            [vec![attach(session)], vec![StoreToEdge::ProbeSession { session }; 100]].concat()
+        }),
+    ] {
+        let (mut gateway, mut store) = Gateway::start(config()).await;
+        let mut client = gateway.connect().await;
+        client.text(super::client::authenticate()).await;
+        let session = store.expect_authentication().await;
+        store.say(&messages(session)).await;
+        assert_eq!(gateway.violated_rule().await, rule);
+        let mut heard = client.hear().await;
+        while !matches!(heard, Heard::Close(_)) {
+            heard = client.hear().await;
+        }
+        assert_eq!(heard, Heard::Close(1012), "{rule}");
+        assert_eq!(gateway.edge.counters().store_violations.load(Relaxed), 1, "{rule}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_for_a_session_that_has_ended_is_ignored() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (client, session) = gateway.attach(&mut store).await;
+    drop(client);
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.say(&[push(session, 9, b"late"), StoreToEdge::ProbeSession { session }, attach(session)]).await;
+    gateway.attach(&mut store).await;
+    assert_eq!(gateway.edge.counters().store_violations.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_probed_client_that_returns_the_barrier_is_alive() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    store.say(&[StoreToEdge::ProbeSession { session }]).await;
+    let ping = client.hear_ping().await;
+    client.pong(&ping).await;
+    store.expect(EdgeToStore::AnswerProbe { session, alive: true }).await;
+}
+
+#[tokio::test]
+async fn a_later_barrier_answers_a_probe_and_proves_its_mail() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    store.say(&[push(session, 1, b"before")]).await;
+    client.hear_mail(b"before").await;
+    client.hear_ping().await;
+    store.say(&[StoreToEdge::ProbeSession { session }]).await;
+    let probe = client.hear_ping().await;
+    store.say(&[push(session, 2, b"after")]).await;
+    client.hear_mail(b"after").await;
+    let later = client.hear_ping().await;
+    assert!(later > probe);
+    client.pong(&later).await;
+    store.expect(EdgeToStore::AnswerProbe { session, alive: true }).await;
+    store.expect(receipt(session, 2)).await;
+}
+
+#[tokio::test]
+async fn a_probed_client_that_answers_only_an_earlier_barrier_is_dead_and_superseded() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    store.say(&[push(session, 1, b"before")]).await;
+    client.hear_mail(b"before").await;
+    let earlier = client.hear_ping().await;
+    store.say(&[StoreToEdge::ProbeSession { session }]).await;
+    client.hear_ping().await;
+    client.pong(&earlier).await;
+    store.expect(receipt(session, 1)).await;
+    store.expect(EdgeToStore::AnswerProbe { session, alive: false }).await;
+    store.say(&[StoreToEdge::EndSession { session, reason: EndReason::Superseded }]).await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    client.hear_close(1008).await;
+}

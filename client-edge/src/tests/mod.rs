@@ -1,0 +1,12 @@
+//! The whole process but its jail, between clients on loopback and a `store` that does what the test says.
+
+mod authentication;
+mod client;
+mod forwarding;
+mod gateway;
+mod hostile;
+mod life;
+mod mail;
+mod registration;
+
+pub(crate) use gateway::config;

@@ -1,0 +1,265 @@
+//! A client that has not proved who it is: registration and authentication.
+//!
+//! *Trusts* nothing the client says; `store` decides. *Holds* no key: a binary frame cannot be opened here, whatever it is.
+//! *Promises*: the first answer to an admitted client is queued before its mail can be; after a refusal the client may try
+//! again as often as it likes, each time within the time limit for a request.
+//!
+//! Each phase of a session is a function: *fresh* is [`Visitor::admit`], *handshaking* is [`Visitor::handshake_message`], and
+//! *deciding* is [`Visitor::decision`].
+
+use std::time::Duration;
+
+use proto::{
+    counter::count,
+    ipc::store_edge::{EdgeToStore, EndReason, SessionId, SessionKey},
+    wire::client::{
+        control::{ClientRequest, GatewayResponse, HandshakeMessage},
+        handshake::FINISHED,
+        key::CtrHmacKey,
+        refusal::{HandshakeFailure, LegacyRefusal},
+        token::AuthenticationToken,
+    },
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, protocol::frame::coding::CloseCode};
+
+use crate::{
+    connection::{Context, stopped},
+    dispatch::Order,
+    line::Line,
+    mail::MailReceiver,
+    refusal,
+    websocket::{Event, Exit, Frame, Websocket},
+};
+
+/// `store` needs a commit and at most one probe of half a second; if it takes longer than this, nobody waits any more.
+const DECISION_LIMIT: Duration = Duration::from_secs(10);
+/// Versions before 3 speak the protocol of 2021 and expect to read their number again.
+const LAST_LEGACY_VERSION: u8 = 2;
+
+/// A connection before authentication.
+pub(crate) struct Visitor<'a> {
+    context: &'a Context,
+    session: SessionId,
+    websocket: &'a mut Websocket,
+    line: &'a mut Option<Line>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What an admitted client is served with.
+pub(crate) struct Admitted {
+    /// The key of its session.
+    pub(crate) key: CtrHmacKey,
+    /// Its mail.
+    pub(crate) mail: MailReceiver,
+}
+
+impl<'a> Visitor<'a> {
+    /// A connection that has asked nothing yet. `line` is opened with its first request for `store`.
+    pub(crate) fn new(
+        context: &'a Context,
+        session: SessionId,
+        websocket: &'a mut Websocket,
+        line: &'a mut Option<Line>,
+    ) -> Self {
+        Self { context, session, websocket, line, stop: context.stop.clone() }
+    }
+
+    /// Serves requests until one succeeds.
+    ///
+    /// # Errors
+    /// How the connection ends if none does.
+    pub(crate) async fn admit(&mut self) -> Result<Admitted, Exit> {
+        loop {
+            let text = self.request().await?;
+            let admitted = match text.parse() {
+                Ok(ClientRequest::Handshake { protocol_version, data }) => {
+                    self.register(protocol_version, data).await?
+                }
+                Ok(ClientRequest::Authenticate { address, enc_address, iv, .. }) => {
+                    match AuthenticationToken::from_base58(&address, &enc_address, &iv) {
+                        Ok(token) => self.authenticate(token).await?,
+                        Err(error) => self.refuse(error.into()),
+                    }
+                }
+                Err(malformed) => self.refuse(malformed.into()),
+            };
+            if let Some(admitted) = admitted {
+                return Ok(admitted);
+            }
+        }
+    }
+
+    /// The next text. Anything else is no request.
+    async fn request(&mut self) -> Result<Utf8Bytes, Exit> {
+        let limit = self.context.config.first_request;
+        let mut due = Instant::now() + limit;
+        loop {
+            match self.read(due).await? {
+                Some(Frame::Text(text)) => return Ok(text),
+                Some(Frame::Binary(_)) => {
+                    self.refuse(LegacyRefusal::BinaryBeforeAuthentication);
+                    due = Instant::now() + limit;
+                }
+                Some(Frame::Pong(_)) => {}
+                None => {
+                    count(&self.context.counters.first_request_timeouts);
+                    return Err(Exit::Farewell(CloseCode::Policy, "no request came in time"));
+                }
+            }
+        }
+    }
+
+    async fn register(&mut self, version: Option<u8>, init: Vec<u8>) -> Result<Option<Admitted>, Exit> {
+        let version = version.filter(|version| *version <= LAST_LEGACY_VERSION);
+        let payload = |data| HandshakeMessage::HandshakePayload { protocol_version: version, data };
+
+        self.ask(|session| EdgeToStore::BeginHandshake { session, init }).await?;
+        match self.decision().await? {
+            Order::ReplyHandshake(reply) => self.say(payload(reply)),
+            Order::RefuseHandshake(reason) => return Ok(self.refused(refusal::of_handshake(reason))),
+            _ => return Err(self.violated("the first handshake message got an answer that is none")),
+        }
+        let material = match self.handshake_message().await? {
+            HandshakeMessage::HandshakePayload { data, .. } => data,
+            HandshakeMessage::HandshakeError { message } => {
+                self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
+                return Ok(self.refused(refusal::of_failure(&HandshakeFailure::Remote(message))));
+            }
+        };
+        self.ask(|session| EdgeToStore::FinishHandshake { session, material }).await?;
+        match self.decision().await? {
+            Order::Attach(SessionKey::CtrHmac(key), mail) => {
+                count(&self.context.counters.registrations);
+                self.say(payload(FINISHED.to_vec()));
+                self.say(GatewayResponse::Register { status: true });
+                Ok(Some(Admitted { key, mail }))
+            }
+            Order::RefuseHandshake(reason) => Ok(self.refused(refusal::of_handshake(reason))),
+            _ => Err(self.violated("the second handshake message got an answer that is none")),
+        }
+    }
+
+    /// The client's next handshake message. As in 0.10.1, whatever else it sends meanwhile is ignored.
+    async fn handshake_message(&mut self) -> Result<HandshakeMessage, Exit> {
+        let due = Instant::now() + self.context.config.handshake_message;
+        loop {
+            match self.read(due).await? {
+                Some(Frame::Text(text)) => {
+                    if let Ok(message) = text.parse() {
+                        return Ok(message);
+                    }
+                }
+                Some(Frame::Binary(_) | Frame::Pong(_)) => {}
+                None => {
+                    count(&self.context.counters.handshake_timeouts);
+                    self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
+                    return Err(Exit::Farewell(CloseCode::Policy, "no handshake message came in time"));
+                }
+            }
+        }
+    }
+
+    async fn authenticate(&mut self, token: AuthenticationToken) -> Result<Option<Admitted>, Exit> {
+        self.ask(|session| EdgeToStore::AuthenticateClient { session, token }).await?;
+        match self.decision().await? {
+            Order::Attach(SessionKey::CtrHmac(key), mail) => {
+                count(&self.context.counters.authentications);
+                self.say(GatewayResponse::Authenticate { status: true });
+                Ok(Some(Admitted { key, mail }))
+            }
+            Order::RefuseAuthentication(reason) => Ok(self.refused(vec![refusal::of_authentication(reason)])),
+            _ => Err(self.violated("an authentication got an answer that is none")),
+        }
+    }
+
+    /// Asks `store`, over a line opened for the purpose if this is the first time.
+    async fn ask(&mut self, message: impl FnOnce(SessionId) -> EdgeToStore) -> Result<(), Exit> {
+        if self.line.is_none() {
+            *self.line = self.context.dispatch.open(self.session).await;
+        }
+        match self.line {
+            Some(line) => line.send(message(self.session)).await,
+            None => Err(self.unavailable()),
+        }
+    }
+
+    /// What `store` has decided.
+    async fn decision(&mut self) -> Result<Order, Exit> {
+        let due = Instant::now() + DECISION_LIMIT;
+        loop {
+            tokio::select! {
+                order = next_order(self.line) => return match order? {
+                    Order::End(reason) => Err(self.ended(reason)),
+                    Order::Leave => Err(Exit::AWAY),
+                    order => Ok(order),
+                },
+                // An earlier refusal may still be on its way out.
+                written = self.websocket.write() => written?,
+                () = sleep_until(due) => return Err(self.unavailable()),
+            }
+        }
+    }
+
+    /// The client's next frame; `None` if it does not come until `due`.
+    async fn read(&mut self, due: Instant) -> Result<Option<Frame>, Exit> {
+        loop {
+            tokio::select! {
+                event = self.websocket.event() => if let Event::Read(frame) = event? {
+                    return Ok(Some(frame));
+                },
+                order = next_order(self.line) => return Err(match order? {
+                    Order::End(reason) => self.ended(reason),
+                    Order::Leave => Exit::AWAY,
+                    _ => self.violated("an answer came to no request"),
+                }),
+                () = stopped(&mut self.stop) => return Err(Exit::AWAY),
+                () = sleep_until(due) => return Ok(None),
+            }
+        }
+    }
+
+    fn say(&mut self, message: impl ToString) {
+        self.websocket.push(Message::text(message.to_string()));
+    }
+
+    fn refuse(&mut self, refusal: LegacyRefusal) -> Option<Admitted> {
+        self.say(refusal::of_request(refusal));
+        None
+    }
+
+    fn refused(&mut self, texts: Vec<String>) -> Option<Admitted> {
+        count(&self.context.counters.refusals);
+        for text in texts {
+            self.say(text);
+        }
+        None
+    }
+
+    fn ended(&self, reason: EndReason) -> Exit {
+        self.context.ended(self.session, reason)
+    }
+
+    fn unavailable(&self) -> Exit {
+        count(&self.context.counters.store_unavailable);
+        Exit::RESTART
+    }
+
+    fn violated(&self, rule: &'static str) -> Exit {
+        match &*self.line {
+            Some(line) => self.context.violated(line, rule),
+            None => Exit::RESTART,
+        }
+    }
+}
+
+/// The next order of a session that `store` has heard of; nothing orders any other.
+async fn next_order(line: &mut Option<Line>) -> Result<Order, Exit> {
+    match line {
+        Some(line) => line.next_order().await,
+        None => std::future::pending().await,
+    }
+}

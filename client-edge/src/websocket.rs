@@ -1,0 +1,212 @@
+//! One client's websocket: its upgrade, its frames, its outbox, and the ways it can end.
+//!
+//! *Trusts* nothing that is read. *Promises*: reading and writing never wait for each other, except that no request is read
+//! while too many answers wait; a message over [`MESSAGE_LIMIT`] is not taken into memory; a Close is answered with a Close;
+//! every end takes at most [`CLOSE_LIMIT`].
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_async_with_config,
+    tungstenite::{
+        Error, Message, Utf8Bytes,
+        error::ProtocolError,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use crate::outbox::Outbox;
+
+/// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
+pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
+/// How long saying goodbye may take.
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The library allocates the read buffer of every connection at once, so both are small.
+const BUFFER: usize = 4 * 1024;
+const WRITE_LIMIT: usize = 128 * 1024;
+
+/// What a client says.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// A control message.
+    Text(Utf8Bytes),
+    /// Sealed traffic.
+    Binary(Bytes),
+    /// The answer to a Ping.
+    Pong(Bytes),
+}
+
+/// What happens on a websocket.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The client says something.
+    Read(Frame),
+    /// The outbox is written.
+    Written,
+}
+
+/// Why a connection ends, which decides how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The transport failed; nobody is left to talk to.
+    Gone,
+    /// The client closed the websocket; its Close is to be answered.
+    ClosedByClient,
+    /// The client broke the websocket protocol, and what it sends further cannot be understood.
+    Fault(CloseCode),
+    /// The gateway takes leave.
+    Farewell(CloseCode, &'static str),
+}
+
+impl Exit {
+    /// `store` is gone or cannot be asked; the client is to connect again.
+    pub(crate) const RESTART: Self = Self::Farewell(CloseCode::Restart, "the gateway restarts, connect again");
+    /// The gateway stops.
+    pub(crate) const AWAY: Self = Self::Farewell(CloseCode::Away, "the gateway stops");
+}
+
+impl From<Error> for Exit {
+    fn from(error: Error) -> Self {
+        use ProtocolError::{ReceivedAfterClosing, ResetWithoutClosingHandshake, SendAfterClosing};
+        match error {
+            Error::Capacity(_) => Self::Fault(CloseCode::Size),
+            Error::Utf8(_) => Self::Fault(CloseCode::Invalid),
+            Error::Protocol(ResetWithoutClosingHandshake | SendAfterClosing | ReceivedAfterClosing) => Self::Gone,
+            Error::Protocol(_) => Self::Fault(CloseCode::Protocol),
+            _ => Self::Gone,
+        }
+    }
+}
+
+/// A connection that has been upgraded.
+#[derive(Debug)]
+pub(crate) struct Websocket {
+    stream: Box<WebSocketStream<TcpStream>>,
+    outbox: Outbox,
+}
+
+impl Websocket {
+    /// Answers the client's upgrade request, on any path.
+    ///
+    /// # Errors
+    /// If the client asks for anything else.
+    pub(crate) async fn upgrade(socket: TcpStream) -> Result<Self, Box<Error>> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER)
+            .write_buffer_size(BUFFER)
+            .max_write_buffer_size(WRITE_LIMIT)
+            .max_message_size(Some(MESSAGE_LIMIT))
+            .max_frame_size(Some(MESSAGE_LIMIT));
+        let stream = accept_async_with_config(socket, Some(config)).await?;
+        Ok(Self { stream: Box::new(stream), outbox: Outbox::default() })
+    }
+
+    /// Queues a message for the client. It leaves while [`event`](Self::event) or [`write`](Self::write) is awaited.
+    pub(crate) fn push(&mut self, message: Message) {
+        self.outbox.push(message);
+    }
+
+    /// Whether everything queued has reached the socket.
+    pub(crate) const fn is_written(&self) -> bool {
+        self.outbox.is_written()
+    }
+
+    /// Reads and writes until something has happened. Nothing is lost if the wait is given up.
+    ///
+    /// # Errors
+    /// How the connection has to end.
+    pub(crate) async fn event(&mut self) -> Result<Event, Exit> {
+        poll_fn(|cx| {
+            if self.outbox.has_room()
+                && let Poll::Ready(frame) = self.poll_read(cx)
+            {
+                return Poll::Ready(frame.map(Event::Read));
+            }
+            self.poll_write(cx).map_ok(|()| Event::Written)
+        })
+        .await
+    }
+
+    /// Writes until nothing is left to write, and then waits for ever. Nothing is lost if the wait is given up.
+    ///
+    /// # Errors
+    /// How the connection has to end.
+    pub(crate) async fn write(&mut self) -> Result<(), Exit> {
+        poll_fn(|cx| self.poll_write(cx)).await
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Exit>> {
+        loop {
+            let Poll::Ready(message) = self.stream.poll_next_unpin(cx) else { return Poll::Pending };
+            return Poll::Ready(match message {
+                Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
+                Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
+                Some(Ok(Message::Pong(payload))) => Ok(Frame::Pong(payload)),
+                // The library answers a Ping by itself, the next time it is polled.
+                Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Close(_))) => Err(Exit::ClosedByClient),
+                Some(Err(error)) => Err(error.into()),
+                None => Err(Exit::Gone),
+            });
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Exit>> {
+        if self.outbox.is_written() {
+            return Poll::Pending;
+        }
+        self.outbox.poll_write(&mut *self.stream, cx).map_err(Exit::from)
+    }
+
+    /// Takes leave as `exit` asks. What still waits in the outbox is dropped.
+    pub(crate) async fn end(mut self, exit: Exit) {
+        let leave = async {
+            match exit {
+                Exit::Gone => {}
+                Exit::ClosedByClient => self.exhaust().await,
+                Exit::Fault(code) => {
+                    if self.close(code, "").await.is_ok() {
+                        self.discard().await;
+                    }
+                }
+                Exit::Farewell(code, reason) => {
+                    if self.close(code, reason).await.is_ok() {
+                        self.exhaust().await;
+                    }
+                }
+            }
+        };
+        // Whoever has not listened by now will not.
+        let _ = timeout(CLOSE_LIMIT, leave).await;
+    }
+
+    async fn close(&mut self, code: CloseCode, reason: &'static str) -> Result<(), Error> {
+        self.stream.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await
+    }
+
+    /// Reads on until both sides have closed.
+    async fn exhaust(&mut self) {
+        while let Some(Ok(_)) = self.stream.next().await {}
+    }
+
+    /// Reads on without understanding. A socket closed with unread bytes would take the Close frame back from the client.
+    async fn discard(&mut self) {
+        let socket = self.stream.get_mut();
+        let mut bytes = [0; 512];
+        if socket.shutdown().await.is_ok() {
+            while let Ok(1..) = socket.read(&mut bytes).await {}
+        }
+    }
+}
