@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -96,22 +96,35 @@ impl Process {
     }
 }
 
-/// Inode numbers and local ports of the TCP sockets that listen on this machine.
+/// A TCP socket of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpSocket {
+    /// By which a process's descriptors name it.
+    pub inode: u64,
+    /// Its own port.
+    pub port: u16,
+    /// Whether it takes connections, and is none itself.
+    pub listens: bool,
+}
+
+/// All TCP sockets of this machine.
 ///
 /// # Errors
 /// If the kernel does not show them.
-pub fn tcp_listeners() -> Result<Vec<(u64, u16)>> {
+pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
     const LISTENING: &str = "0A";
-    let mut listeners = Vec::new();
+    let mut sockets = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         for line in fs::read_to_string(table)?.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let [_, local, _, state, ..] = fields.as_slice() else { continue };
-            let (Some((_, port)), Some(inode)) = (local.rsplit_once(':'), fields.get(9)) else { continue };
-            if *state == LISTENING {
-                listeners.push((inode.parse()?, u16::from_str_radix(port, 16)?));
-            }
+            // `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`
+            let mut fields = line.split_whitespace();
+            let (Some(local), Some(state), Some(inode)) = (fields.nth(1), fields.nth(1), fields.nth(5)) else {
+                bail!("{table} has an unknown form: {line}");
+            };
+            let (_, port) = local.rsplit_once(':').context("a local address has no port")?;
+            let port = u16::from_str_radix(port, 16)?;
+            sockets.push(TcpSocket { inode: inode.parse()?, port, listens: state == LISTENING });
         }
     }
-    Ok(listeners)
+    Ok(sockets)
 }
