@@ -26,7 +26,12 @@ mod slices;
 mod systemd;
 mod worker;
 
-use std::{io, pin::pin, thread::available_parallelism};
+use std::{
+    io,
+    pin::pin,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -44,6 +49,9 @@ use crate::{
     run::RunPlan,
     validator::{self, AddressTaken},
 };
+
+/// A signal to the process and one to its group are one order to end; a later one means haste.
+const SAME_ORDER: Duration = Duration::from_secs(1);
 
 /// Why a gateway did not come up, or did not end in order.
 #[derive(Debug, thiserror::Error)]
@@ -144,8 +152,14 @@ async fn supervise(mut crew: Crew) -> Result<(), SupervisorError> {
         }
     };
     systemd::stopping();
+    let told_at = Instant::now();
     let hurry = async {
-        signals.next().await;
+        loop {
+            signals.next().await;
+            if told_at.elapsed() >= SAME_ORDER {
+                return;
+            }
+        }
     };
     let drained = {
         let mut drain = pin!(crew.drain(hurry));
