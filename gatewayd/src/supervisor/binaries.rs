@@ -18,7 +18,7 @@ const PLACES: [&str; 2] = ["", "../libexec/gatewayd"];
 pub enum BinaryError {
     /// It is not installed.
     #[error(
-        "the program `{role}` is neither in {} nor in ../libexec/gatewayd from there; install all five programs of \
+        "the program `{role}` is neither in {} nor in ../libexec/gatewayd from there; install all programs of \
          gatewayd together", folder.display()
     )]
     Missing {

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     os::{
         fd::OwnedFd,
-        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -22,9 +22,6 @@ use proto::ipc::{Role, control::Grant};
 
 use super::listeners::{self, ListenError};
 use crate::config::Config;
-
-/// Mode bits that let others than the owner at a key.
-const OTHERS: u32 = 0o077;
 
 /// Everything there is to lend.
 #[derive(Debug)]
@@ -179,13 +176,6 @@ fn open_key(what: &'static str, path: &Path, key: &'static str) -> Result<File, 
     if !metadata.is_file() {
         return Err(OpenError::KeyNotAFile { what, path: path_owned(), key });
     }
-    if metadata.mode() & OTHERS != 0 {
-        tracing::warn!(
-            "the {what} file {} is open to other accounts (mode {:03o}): chmod 600 it",
-            path.display(),
-            metadata.mode() & 0o777
-        );
-    }
     Ok(file)
 }
 
@@ -220,7 +210,10 @@ fn lend_directory(directory: &OwnedFd) -> io::Result<OwnedFd> {
 pub(super) mod tests {
     use super::*;
     use crate::paths::{GatewayId, GatewayPaths, Root};
-    use std::{io::Read, os::unix::fs::PermissionsExt};
+    use std::{
+        io::Read,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+    };
 
     /// A configuration with keys, whose files are all below `home`.
     pub(in super::super) fn config(home: &Path) -> Config {

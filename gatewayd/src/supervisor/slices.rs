@@ -36,3 +36,56 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::{GatewayId, GatewayPaths, Root};
+    use std::{num::NonZeroU32, time::Duration};
+
+    #[test]
+    fn no_value_lands_in_the_place_of_another() {
+        let id: GatewayId = "demo".parse().unwrap();
+        let paths = GatewayPaths::new(&Root::new(Some("/r".into()), None).unwrap(), &id);
+        let ms = Duration::from_millis;
+        let number = |n| NonZeroU32::new(n).unwrap();
+        let mut config = Config::new(&id, &paths);
+        config.debug.packet_forwarding_initial_backoff = ms(1);
+        config.debug.packet_forwarding_maximum_backoff = ms(2);
+        config.debug.initial_connection_timeout = ms(3);
+        config.debug.maximum_connection_buffer_size = number(4);
+        config.delivery.spill_after = ms(5);
+        config.delivery.receipt_timeout = ms(6);
+        config.timeouts.websocket_upgrade = ms(7);
+        config.timeouts.first_request = ms(8);
+        config.timeouts.handshake_message = ms(9);
+        config.timeouts.half_frame = ms(10);
+        config.egress.allow_private = Some(true);
+        config.egress.max_next_hops = number(11);
+        config.limits.inbox_messages = number(12).into();
+        config.limits.inbox_bytes = number(13).into();
+        config.limits.max_mix_connections = number(14);
+        config.limits.max_client_connections = number(15);
+        let slices = Role::ALL.map(|role| slice(&config, role));
+        let expected = [
+            WorkerConfig::Store(StoreConfig { spill_after: ms(5), inbox_messages: 12, inbox_bytes: 13 }),
+            WorkerConfig::MixEgress(EgressConfig {
+                connect_timeout: ms(3),
+                initial_backoff: ms(1),
+                maximum_backoff: ms(2),
+                queue_packets: 4,
+                allow_private: true,
+                max_next_hops: 11,
+            }),
+            WorkerConfig::ClientEdge(EdgeConfig {
+                websocket_upgrade: ms(7),
+                first_request: ms(8),
+                handshake_message: ms(9),
+                receipt_timeout: ms(6),
+                max_connections: 15,
+            }),
+            WorkerConfig::MixIngress(IngressConfig { half_frame: ms(10), max_connections: 14 }),
+        ];
+        assert_eq!(slices, expected);
+    }
+}
