@@ -31,19 +31,22 @@ impl Alarm {
 mod tests {
     use std::time::Duration;
 
+    use futures_util::FutureExt;
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test]
     async fn rings_when_due_whether_set_earlier_or_later_before() {
         let mut alarm = Alarm::new();
-        let start = Instant::now();
-        for (set, due) in [(60_000, 5), (10, 30), (40, 40)] {
-            let set = start + Duration::from_millis(set);
-            assert!(futures_util::FutureExt::now_or_never(alarm.at(Some(set))).is_none());
-            let due = start + Duration::from_millis(due);
-            alarm.at(Some(due)).await;
+        let in_ms = |ms| Instant::now() + Duration::from_millis(ms);
+        assert!(alarm.at(Some(in_ms(60_000))).now_or_never().is_none());
+        for (set, due) in [(60_000, 5), (5, 20), (10, 10)] {
+            // On a loaded machine it may ring already; what counts is what it is set to afterwards.
+            let _ = alarm.at(Some(in_ms(set))).now_or_never();
+            let due = in_ms(due);
+            timeout(Duration::from_secs(30), alarm.at(Some(due))).await.unwrap();
             assert!(Instant::now() >= due);
         }
-        assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

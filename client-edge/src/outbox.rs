@@ -57,3 +57,61 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::Pin, task::Waker};
+
+    use super::*;
+
+    /// Takes so many messages and then no more.
+    struct Narrow {
+        room: usize,
+        taken: Vec<Message>,
+    }
+
+    impl Sink<Message> for Narrow {
+        type Error = Error;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            if self.taken.len() < self.room { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+            self.taken.push(message);
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            self.poll_ready(cx)
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn answers_are_bounded_and_everything_leaves_in_order() {
+        let mut outbox = Outbox::default();
+        let mut queued = Vec::new();
+        for n in 0..ANSWERS {
+            assert!(outbox.has_room(), "{n}");
+            queued.extend([Message::text(n.to_string()), Message::binary(vec![1])]);
+            queued.iter().skip(2 * n).cloned().for_each(|message| outbox.push(message));
+        }
+        assert!(!outbox.has_room());
+
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sink = Narrow { room: 3, taken: Vec::new() };
+        assert!(outbox.poll_write(&mut sink, &mut cx).is_pending());
+        assert!(!outbox.is_written() && outbox.has_room());
+        sink.room = queued.len();
+        assert!(outbox.poll_write(&mut sink, &mut cx).is_pending(), "not flushed");
+        assert!(!outbox.is_written());
+        sink.room += 1;
+        assert!(matches!(outbox.poll_write(&mut sink, &mut cx), Poll::Ready(Ok(()))));
+        assert!(outbox.is_written());
+        assert_eq!(sink.taken, queued);
+    }
+}

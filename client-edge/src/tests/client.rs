@@ -12,6 +12,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::gateway::SOON;
+
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the gateway sent.
@@ -56,22 +58,20 @@ impl Client {
         Self { socket }
     }
 
-    pub(super) async fn send(&mut self, opcode: u8, payload: &[u8]) {
-        let mut frame = vec![0x80 | opcode];
-        match payload.len() {
-            len @ ..126 => frame.push(0x80 | u8::try_from(len).unwrap()),
-            len @ ..65_536 => {
-                frame.push(0x80 | 126);
-                frame.extend(u16::try_from(len).unwrap().to_be_bytes());
-            }
-            len => {
-                frame.push(0x80 | 127);
-                frame.extend((len as u64).to_be_bytes());
-            }
+    /// Sends short texts, without reading, until no more can be sent for a while. How many were sent
+    /// whole; of the next one a part may be.
+    pub(super) async fn flood(&mut self, text: &str) -> usize {
+        let frame = frame_of(1, text.as_bytes());
+        let many = frame.repeat(1_000);
+        let mut sent = 0;
+        while let Ok(written) = timeout(SOON, self.socket.write(&many[sent % frame.len()..])).await {
+            sent += written.unwrap();
         }
-        // A mask of zeros leaves the payload as it is.
-        frame.extend([0; 4]);
-        frame.extend(payload);
+        sent / frame.len()
+    }
+
+    pub(super) async fn send(&mut self, opcode: u8, payload: &[u8]) {
+        let frame = frame_of(opcode, payload);
         // A connection that has ended is noticed by reading.
         let _ = self.socket.write_all(&frame).await;
     }
@@ -140,6 +140,25 @@ impl Client {
             other => panic!("no Ping but {other:?}"),
         }
     }
+}
+
+fn frame_of(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        len @ ..126 => frame.push(0x80 | u8::try_from(len).unwrap()),
+        len @ ..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(len).unwrap().to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    // A mask of zeros leaves the payload as it is.
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
 }
 
 /// The session key of every client in these tests.
