@@ -1,0 +1,100 @@
+//! Connections: order, garbage, half frames, limits.
+
+use std::time::Duration;
+
+use proto::{
+    ipc::control::IngressConfig,
+    wire::{framing::Framing, packet::PacketSize},
+};
+
+use crate::{
+    packets::{Sample, made},
+    rig::{CONFIG, Rig, value},
+};
+
+#[tokio::test]
+async fn packets_of_one_connection_are_delivered_in_the_order_in_which_they_came() {
+    let (rig, mut store, _egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    // The large ones take much longer to unwrap.
+    let sizes = [PacketSize::Extended32, PacketSize::Ack, PacketSize::Regular, PacketSize::Ack, PacketSize::Ack];
+    let samples: Vec<Sample> = (0..500).zip(sizes.into_iter().cycle()).map(|(n, size)| made(n, size)).collect();
+    let stream: Vec<u8> = samples.iter().flat_map(|sample| sample.frame(Framing::V7)).collect();
+    let sending = tokio::spawn(async move {
+        node.write(&stream).await;
+        node
+    });
+    for sample in &samples {
+        store.next().await.assert_is(sample);
+    }
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn garbage_closes_its_own_connection_and_no_other() {
+    let (rig, mut store, _egress) = Rig::start(CONFIG).await;
+    let (mut bad, mut good) = (rig.connect().await, rig.connect().await);
+    good.send(&made(0, PacketSize::Regular)).await;
+    store.next().await;
+    let before = made(1, PacketSize::Regular);
+    bad.write(&[before.frame(Framing::V7), vec![9], made(2, PacketSize::Regular).frame(Framing::V7)].concat()).await;
+    store.next().await.assert_is(&before);
+    bad.closed().await;
+    let after = made(3, PacketSize::Regular);
+    good.send(&after).await;
+    store.next().await.assert_is(&after);
+    assert_eq!(value(&rig.counters.bad_frames), 1);
+}
+
+#[tokio::test]
+async fn a_frame_that_does_not_end_closes_its_connection_and_idle_ones_stay() {
+    let config = IngressConfig { half_frame: Duration::from_millis(200), ..CONFIG };
+    let (rig, mut store, _egress) = Rig::start(config).await;
+    let (mut half, mut idle) = (rig.connect().await, rig.connect().await);
+    let [first, second, third] = [0, 1, 2].map(|number| made(number, PacketSize::Regular));
+    idle.send(&first).await;
+    store.next().await.assert_is(&first);
+    half.write(&[second.frame(Framing::V7), vec![7]].concat()).await;
+    store.next().await.assert_is(&second);
+    half.closed().await;
+    idle.send(&third).await;
+    store.next().await.assert_is(&third);
+    assert_eq!(value(&rig.counters.half_frame_timeouts), 1);
+}
+
+#[tokio::test]
+async fn frames_may_come_in_pieces_and_end_with_the_connection() {
+    let (rig, mut store, _egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let first = made(0, PacketSize::Regular);
+    for piece in first.frame(Framing::V7).chunks(100) {
+        node.write(piece).await;
+    }
+    store.next().await.assert_is(&first);
+    let last = made(1, PacketSize::Regular);
+    node.write(&[last.frame(Framing::V7), vec![7, 1]].concat()).await;
+    drop(node);
+    store.next().await.assert_is(&last);
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_at_once() {
+    let (rig, mut store, _egress) = Rig::start(IngressConfig { max_connections: 2, ..CONFIG }).await;
+    let mut nodes = [rig.connect().await, rig.connect().await];
+    let mut third = rig.connect().await;
+    third.closed().await;
+    assert_eq!(value(&rig.counters.connections_refused_limit), 1);
+    for (number, node) in (0..).zip(&mut nodes) {
+        let sample = made(number, PacketSize::Regular);
+        node.send(&sample).await;
+        store.next().await.assert_is(&sample);
+    }
+    // A place that becomes free is given away: garbage, so that it is known when.
+    let [mut first, _second] = nodes;
+    first.write(&[0]).await;
+    first.closed().await;
+    let sample = made(9, PacketSize::Regular);
+    let mut next = rig.connect().await;
+    next.send(&sample).await;
+    store.next().await.assert_is(&sample);
+}

@@ -1,0 +1,214 @@
+//! Deliveries to `store`, its answers, and the SURB-acks.
+
+use std::sync::Arc;
+
+use proto::{
+    ipc::{
+        Role,
+        ingress_store::{DeliveryId, Refusal, WINDOW},
+    },
+    link::{Credit, worker::Ending},
+    wire::{
+        framing::Framing,
+        packet::{KeyRotation, PacketSize, PacketType},
+    },
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    packets::{Sample, made, recorded, recorded_without_surb_ack},
+    peers::{Delivered, Store, soon},
+    rig::{CONFIG, Rig, value},
+};
+
+fn recorded_regular() -> Sample {
+    recorded().into_iter().find(|sample| sample.size == PacketSize::Regular).unwrap()
+}
+
+#[tokio::test]
+async fn every_recorded_packet_is_delivered_and_its_ack_leaves_as_the_packet_came() {
+    for framing in [
+        Framing::Unversioned(PacketType::Mix),
+        Framing::Unversioned(PacketType::Vpn),
+        Framing::V7,
+        Framing::V8(KeyRotation::Odd),
+        Framing::V8(KeyRotation::Even),
+    ] {
+        let (rig, mut store, mut egress) = Rig::start(CONFIG).await;
+        let mut node = rig.connect().await;
+        for sample in recorded() {
+            node.write(&sample.frame(framing)).await;
+            let delivered = store.next().await;
+            delivered.assert_is(&sample);
+            store.accept(delivered.id).await;
+            if sample.ack.is_some() {
+                assert_eq!(egress.next().await, sample.paid(framing));
+            }
+        }
+        let counters = &rig.counters;
+        let counted = [&counters.packets_received, &counters.accepted_without_ack, &counters.acks_paid];
+        assert_eq!(counted.map(|counter| value(counter)), [9, 1, 8]);
+    }
+}
+
+#[tokio::test]
+async fn an_ack_leaves_only_after_acceptance() {
+    let (rig, mut store, mut egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let samples: Vec<Sample> = (0..3).map(|number| made(number, PacketSize::Regular)).collect();
+    let mut ids = Vec::new();
+    for sample in &samples {
+        node.send(sample).await;
+        ids.push(store.next().await.id);
+    }
+    // Had one left earlier, it would come first.
+    for index in [2, 0, 1] {
+        store.accept(ids[index]).await;
+        assert_eq!(egress.next().await, samples[index].paid(Framing::V7));
+    }
+}
+
+#[tokio::test]
+async fn what_store_refuses_is_not_acked_and_each_reason_is_counted() {
+    let (rig, mut store, mut egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let reasons = [Refusal::UnknownClient, Refusal::InboxFull, Refusal::StorageFailed, Refusal::UnfitForClient];
+    for (number, reason) in (0..).zip(reasons) {
+        node.send(&made(number, PacketSize::Regular)).await;
+        let delivered = store.next().await;
+        store.refuse(delivered.id, reason).await;
+    }
+    let good = made(9, PacketSize::Regular);
+    node.send(&good).await;
+    let delivered = store.next().await;
+    store.accept(delivered.id).await;
+    assert_eq!(egress.next().await, good.paid(Framing::V7));
+    let counters = &rig.counters;
+    for refused in [
+        &counters.refused_unknown_client,
+        &counters.refused_inbox_full,
+        &counters.refused_storage_failed,
+        &counters.refused_unfit_for_client,
+        &counters.acks_paid,
+    ] {
+        assert_eq!(value(refused), 1);
+    }
+}
+
+#[tokio::test]
+async fn packets_that_cannot_be_delivered_are_counted_and_the_connection_goes_on() {
+    let (rig, mut store, _egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let mut altered = recorded_regular();
+    altered.packet[40] ^= 1;
+    node.send(&altered).await;
+    let mut altered = recorded_regular();
+    *altered.packet.last_mut().unwrap() ^= 1;
+    node.send(&altered).await;
+    for sample in recorded_without_surb_ack() {
+        node.send(&sample).await;
+    }
+    let good = recorded_regular();
+    node.send(&good).await;
+    store.next().await.assert_is(&good);
+    let counters = &rig.counters;
+    assert_eq!(value(&counters.unwrap_bad_mac), 1);
+    assert_eq!(value(&counters.unwrap_bad_padding), 1);
+    assert_eq!(value(&counters.split_bad_ack_address), 4);
+    assert_eq!(value(&counters.split_no_surb_ack), 1);
+    assert_eq!(value(&counters.packets_received), 8);
+}
+
+#[tokio::test]
+async fn a_new_store_is_asked_what_the_old_one_did_not_answer() {
+    let (rig, mut store, mut egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let samples: Vec<Sample> = (0..4).map(|number| made(number, PacketSize::Regular)).collect();
+    let mut asked = Vec::new();
+    for sample in &samples[..3] {
+        node.send(sample).await;
+        asked.push(store.next().await);
+    }
+    store.accept(asked[1].id).await;
+    assert_eq!(egress.next().await, samples[1].paid(Framing::V7));
+    drop(store);
+    // This one finds no store, or the dead one.
+    node.send(&samples[3]).await;
+
+    let mut store = rig.new_store().await;
+    for index in [0, 2] {
+        assert_eq!(store.next().await, asked[index]);
+    }
+    let last = store.next().await;
+    last.assert_is(&samples[3]);
+    for (id, sample) in [(asked[0].id, &samples[0]), (asked[2].id, &samples[2]), (last.id, &samples[3])] {
+        store.accept(id).await;
+        assert_eq!(egress.next().await, sample.paid(Framing::V7));
+    }
+    assert_eq!(value(&rig.counters.acks_paid), 4);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_what_it_was_not_asked_is_replaced_and_nothing_it_says_counts() {
+    let (mut rig, mut store, mut egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let sample = made(0, PacketSize::Regular);
+    node.send(&sample).await;
+    let first = store.next().await;
+    store.accept(DeliveryId(first.id.0 + 1)).await;
+    let violation = soon(rig.violations.recv()).await.unwrap();
+    assert_eq!(violation.peer, Role::Store);
+    assert_eq!(store.next_or_end().await, None);
+
+    let mut store = rig.new_store().await;
+    assert_eq!(store.next().await, first);
+    store.accept(first.id).await;
+    assert_eq!(egress.next().await, sample.paid(Framing::V7));
+    // The second answer to one delivery is one too many.
+    store.accept(first.id).await;
+    assert_eq!(soon(rig.violations.recv()).await.unwrap().peer, Role::Store);
+}
+
+/// Reads and keeps account as `store` does: more than the window is a violation.
+async fn fill(store: &mut Store, credit: &mut Credit, count: usize) -> Vec<Delivered> {
+    let mut delivered = Vec::new();
+    for _ in 0..count {
+        let next = store.next().await;
+        assert!(credit.take(next.message.len()), "beyond the window");
+        delivered.push(next);
+    }
+    delivered
+}
+
+#[tokio::test]
+async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
+    let (rig, mut store, _egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let window = usize::try_from(WINDOW.messages).unwrap();
+    let total = window + 2_000;
+    let sending = tokio::spawn(async move {
+        for number in 0..total {
+            let sample = made(number.try_into().unwrap(), PacketSize::Ack);
+            if node.0.write_all(&sample.frame(Framing::V7)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut credit = Credit::new(WINDOW);
+    let delivered = fill(&mut store, &mut credit, window).await;
+    for answered in &delivered[..10] {
+        credit.give_back(answered.message.len());
+        store.accept(answered.id).await;
+    }
+    fill(&mut store, &mut credit, 10).await;
+
+    // The end takes as long as answers may take, and would bring everything that the window did not hold back.
+    let counters = Arc::clone(&rig.counters);
+    let ended = rig.end(Ending::Drain);
+    assert_eq!(store.next_or_end().await, None, "beyond the window");
+    assert_eq!(ended.wait().await, Ending::Drain);
+    sending.abort();
+    let received = value(&counters.packets_received);
+    assert!(received < (window + 1_000) as u64, "{received} packets were read with room for {window}");
+    assert_eq!(value(&counters.packets_cut_off), received - 10);
+}

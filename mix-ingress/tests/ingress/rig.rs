@@ -1,0 +1,126 @@
+//! The worker's tasks in this process, with everything a test wants to see of them.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use mix_ingress::{
+    counters::Counters,
+    run::{Ingress, Links, RunError, run},
+    sphinx::SphinxKey,
+};
+use proto::{
+    ipc::control::IngressConfig,
+    link::{descriptor::link_pair, duplex::Violation, worker::Ending},
+    wire::framing::Framing,
+};
+use sandbox::secret::Locked;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    packets::{Sample, secret},
+    peers::{Egress, Store, soon},
+};
+
+pub(crate) const CONFIG: IngressConfig = IngressConfig { half_frame: Duration::from_secs(30), max_connections: 100 };
+
+pub(crate) struct Rig {
+    pub(crate) address: SocketAddr,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) violations: mpsc::Receiver<Violation>,
+    store_ends: mpsc::Sender<OwnedFd>,
+    order: oneshot::Sender<Ending>,
+    work: JoinHandle<Result<Ending, RunError>>,
+}
+
+impl Rig {
+    pub(crate) async fn start(config: IngressConfig) -> (Self, Store, Egress) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let counters = Arc::new(Counters::default());
+        let key = Locked::new(|| SphinxKey::new(Zeroizing::new(secret()))).unwrap();
+        let (store_ends, store) = mpsc::channel(2);
+        let (egress_ends, egress) = mpsc::channel(2);
+        let (violations_tx, violations) = mpsc::channel(4);
+        let (order, ordered) = oneshot::channel();
+        let (here, there) = link_pair().unwrap();
+        egress_ends.send(here).await.unwrap();
+        let ingress = Ingress { listener, key, config, threads: 2, counters: Arc::clone(&counters) };
+        let links = Links { store, egress, violations: violations_tx };
+        let work = tokio::spawn(async move {
+            let ending = async {
+                // A test that ends gives no order.
+                let ending = ordered.await.unwrap_or(Ending::Orphaned);
+                drop(egress_ends);
+                ending
+            };
+            run(ingress, links, ending).await
+        });
+        let rig = Self { address, counters, violations, store_ends, order, work };
+        let store = rig.new_store().await;
+        (rig, store, Egress::at(there))
+    }
+
+    /// Gives the worker another store.
+    pub(crate) async fn new_store(&self) -> Store {
+        let (here, there) = link_pair().unwrap();
+        self.store_ends.send(here).await.unwrap();
+        Store::at(there)
+    }
+
+    pub(crate) async fn connect(&self) -> MixNode {
+        MixNode(soon(TcpStream::connect(self.address)).await.unwrap())
+    }
+
+    /// Orders the end, and gives what is needed to wait for it.
+    pub(crate) fn end(self, ending: Ending) -> Ended {
+        self.order.send(ending).unwrap();
+        Ended { work: self.work, _store_ends: self.store_ends }
+    }
+}
+
+pub(crate) struct Ended {
+    work: JoinHandle<Result<Ending, RunError>>,
+    _store_ends: mpsc::Sender<OwnedFd>,
+}
+
+impl Ended {
+    pub(crate) async fn wait(self) -> Ending {
+        soon(self.work).await.unwrap().unwrap()
+    }
+}
+
+/// A mix node's connection.
+pub(crate) struct MixNode(pub(crate) TcpStream);
+
+impl MixNode {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        soon(self.0.write_all(bytes)).await.unwrap();
+    }
+
+    pub(crate) async fn send(&mut self, sample: &Sample) {
+        self.write(&sample.frame(Framing::V7)).await;
+    }
+
+    /// Waits until the gateway has closed the connection.
+    pub(crate) async fn closed(&mut self) {
+        match soon(self.0.read(&mut [0; 1])).await {
+            Ok(0) => {}
+            Ok(_) => panic!("the gateway said something"),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+    }
+}
+
+pub(crate) fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
