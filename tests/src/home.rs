@@ -143,13 +143,16 @@ impl Home {
     }
 }
 
-/// A program of the workspace. Tests run from `target/<profile>/deps`, programs are one folder up.
+/// A program of the workspace. They are all in `target/<profile>`; tests run from `deps` below it.
 ///
 /// # Errors
 /// If it has not been built.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("the test is in no folder")?;
+    let this = std::env::current_exe()?;
+    let mut folder = this.parent().context("this program is in no folder")?;
+    if folder.ends_with("deps") {
+        folder = folder.parent().context("this program is in no target folder")?;
+    }
     let path = folder.join(name);
     ensure!(
         path.is_file(),

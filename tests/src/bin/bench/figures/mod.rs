@@ -1,0 +1,67 @@
+//! One file for each figure.
+
+mod fetch;
+mod idle;
+mod latency;
+mod online;
+mod sessions;
+mod stored;
+
+use anyhow::Result;
+
+use crate::{Era, Scale, report::Round};
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// Packets pushed to one client.
+    Online,
+    /// Packets stored for offline clients.
+    Stored,
+    /// A large inbox, fetched.
+    Fetch,
+    /// Memory of clients that do nothing.
+    Idle,
+    /// How long a packet takes at a steady rate.
+    Latency,
+    /// Registrations and logins.
+    Sessions,
+}
+
+impl Figure {
+    /// All of them, in the order of their letters.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Online, Self::Stored, Self::Fetch, Self::Idle, Self::Latency, Self::Sessions];
+
+    /// Its short name.
+    pub(crate) const fn letter(self) -> char {
+        match self {
+            Self::Online => 'a',
+            Self::Stored => 'b',
+            Self::Fetch => 'c',
+            Self::Idle => 'd',
+            Self::Latency => 'e',
+            Self::Sessions => 'f',
+        }
+    }
+
+    /// Measures it once.
+    ///
+    /// # Errors
+    /// If the gateway does not do what is to be measured.
+    pub(crate) async fn measure(self, era: Era, scale: Scale) -> Result<Round> {
+        match self {
+            Self::Online => online::measure(era, scale).await,
+            Self::Stored => stored::measure(era, scale).await,
+            Self::Fetch => fetch::measure(era, scale).await,
+            Self::Idle => idle::measure(era, scale).await,
+            Self::Latency => latency::measure(era, scale).await,
+            Self::Sessions => sessions::measure(era, scale).await,
+        }
+    }
+}
+
+/// How many per second, from the first moment to the last.
+fn rate(count: usize, time: std::time::Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}

@@ -1,0 +1,93 @@
+//! What to measure, and how much of it.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{Era, Figure};
+
+const USAGE: &str = "usage: bench [--quick] [--only a,b,c,d,e,f] [--era 2021] [--rounds N]";
+
+/// What the command line says.
+pub(crate) struct Options {
+    /// The figures, in the order of their letters.
+    pub(crate) figures: Vec<Figure>,
+    /// The eras, oldest first.
+    pub(crate) eras: Vec<Era>,
+    /// How often each figure is measured.
+    pub(crate) rounds: usize,
+    /// How much load.
+    pub(crate) scale: Scale,
+}
+
+/// How much load a figure is measured with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    /// Packets pushed to one online client, and packets stored for offline ones.
+    pub(crate) packets: usize,
+    /// Clients whose mail is stored.
+    pub(crate) offline_clients: usize,
+    /// Messages that one client fetches.
+    pub(crate) waiting: usize,
+    /// Clients that do nothing.
+    pub(crate) idle_clients: usize,
+    /// Seconds of packets at a steady rate.
+    pub(crate) steady_seconds: usize,
+    /// Seconds of registrations.
+    pub(crate) register_seconds: u64,
+    /// Packets that are unwrapped without a gateway.
+    pub(crate) unwraps: usize,
+}
+
+impl Scale {
+    const FULL: Self = Self {
+        packets: 20_000,
+        offline_clients: 50,
+        waiting: 20_000,
+        idle_clients: 2_000,
+        steady_seconds: 10,
+        register_seconds: 3,
+        unwraps: 2_000,
+    };
+
+    /// Enough to see that everything works, not to measure anything.
+    const QUICK: Self = Self {
+        packets: 500,
+        offline_clients: 10,
+        waiting: 500,
+        idle_clients: 100,
+        steady_seconds: 1,
+        register_seconds: 1,
+        unwraps: 200,
+    };
+}
+
+impl Options {
+    /// Reads the command line, without the program's name.
+    ///
+    /// # Errors
+    /// If something in it is unknown; the text shows the usage.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
+        let mut options =
+            Self { figures: Figure::ALL.to_vec(), eras: Era::ALL.to_vec(), rounds: 1, scale: Scale::FULL };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().with_context(|| format!("{argument} needs a value\n{USAGE}"));
+            match argument.as_str() {
+                "--quick" => options.scale = Scale::QUICK,
+                "--only" => options.figures = chosen(&value()?, &Figure::ALL, |figure| figure.letter().to_string())?,
+                "--era" => options.eras = chosen(&value()?, &Era::ALL, |era| era.to_string())?,
+                "--rounds" => options.rounds = value()?.parse().with_context(|| format!("--rounds\n{USAGE}"))?,
+                other => bail!("unknown argument {other}\n{USAGE}"),
+            }
+        }
+        ensure!(options.rounds > 0, "--rounds must be at least 1\n{USAGE}");
+        Ok(options)
+    }
+}
+
+/// Those of `all` whose name is in the list, in the order of `all`.
+fn chosen<T: Copy>(list: &str, all: &[T], name: impl Fn(T) -> String) -> Result<Vec<T>> {
+    for word in list.split(',') {
+        ensure!(all.iter().any(|one| name(*one) == word), "there is no {word:?} to measure\n{USAGE}");
+    }
+    Ok(all.iter().copied().filter(|one| list.split(',').any(|word| name(*one) == word)).collect())
+}

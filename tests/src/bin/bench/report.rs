@@ -1,0 +1,201 @@
+//! The table.
+
+use std::{
+    fs,
+    io::{self, Write},
+    process::ExitCode,
+    thread,
+};
+
+use anyhow::Result;
+
+use crate::{Era, Figure, Options, unwrap::BareUnwrap};
+
+/// One number of a figure.
+#[derive(Debug, Clone)]
+pub(crate) struct Measurement {
+    /// What it is.
+    pub(crate) what: String,
+    /// How much of it.
+    pub(crate) value: f64,
+    /// In what.
+    pub(crate) unit: Unit,
+    /// What it should be.
+    pub(crate) aim: Aim,
+}
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Processor time in microseconds for a packet; comparable with the bare unwrap.
+    MicrosPerPacket,
+    /// Processor time in microseconds for something else.
+    Micros,
+    /// Packets; comparable with the bare unwrap.
+    PacketsPerSecond,
+    /// Anything else.
+    PerSecond,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Millis,
+    /// Memory.
+    Kib,
+}
+
+/// What a number should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Aim {
+    /// Nothing is asked.
+    None,
+    /// Not more.
+    AtMost(f64),
+    /// Not less.
+    AtLeast(f64),
+    /// Not more, in units of the bare unwrap.
+    UnwrapsAtMost(f64),
+}
+
+/// What one round of a figure yields.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// Numbers, the same ones in each round.
+    pub(crate) measurements: Vec<Measurement>,
+    /// What else is worth knowing.
+    pub(crate) notes: Vec<String>,
+    /// What went wrong: lost messages, missing acks.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Round {
+    /// Adds a number.
+    pub(crate) fn add(&mut self, what: impl Into<String>, value: f64, unit: Unit, aim: Aim) {
+        self.measurements.push(Measurement { what: what.into(), value, unit, aim });
+    }
+}
+
+/// Prints as it goes, and remembers what went wrong.
+pub(crate) struct Report {
+    out: io::Stdout,
+    faults: usize,
+    missed: usize,
+}
+
+impl Report {
+    /// Says where and how is measured.
+    ///
+    /// # Errors
+    /// If nobody reads.
+    pub(crate) fn begin(options: &Options) -> Result<Self> {
+        let mut out = io::stdout();
+        let cores = thread::available_parallelism()?;
+        let load = fs::read_to_string("/proc/loadavg")?;
+        let load = load.split(' ').next().unwrap_or_default();
+        writeln!(
+            out,
+            "{cores} processors, shared by the gateway and the load generator; load before the start: {load}"
+        )?;
+        writeln!(
+            out,
+            "Processor time is the gateway's alone, all five processes together. Median of {} rounds.",
+            options.rounds
+        )?;
+        writeln!(out, "\"unwraps\" is the value in units of one bare sphinx-packet unwrap on one core.")?;
+        if cfg!(debug_assertions) {
+            writeln!(out, "THIS IS A DEBUG BUILD: the numbers mean nothing.")?;
+        }
+        Ok(Self { out, faults: 0, missed: 0 })
+    }
+
+    /// Opens the table of an era.
+    ///
+    /// # Errors
+    /// If nobody reads.
+    pub(crate) fn era(&mut self, era: Era, bare: BareUnwrap) -> Result<()> {
+        writeln!(self.out, "\n== {era}: bare unwrap {:.1} us, {:.0}/s on one core", bare.micros, 1e6 / bare.micros)?;
+        writeln!(self.out, "{:<58}{:>16}{:>9}  {:<20}{:<8}range", "figure", "value", "unwraps", "aim", "")?;
+        Ok(())
+    }
+
+    /// Prints one figure.
+    ///
+    /// # Errors
+    /// If nobody reads.
+    pub(crate) fn figure(&mut self, figure: Figure, rounds: &[Round], bare: BareUnwrap) -> Result<()> {
+        for (index, first) in rounds.first().into_iter().flat_map(|round| &round.measurements).enumerate() {
+            let values: Vec<f64> = rounds.iter().filter_map(|r| Some(r.measurements.get(index)?.value)).collect();
+            let value = median(&values);
+            let unwraps = match first.unit {
+                Unit::MicrosPerPacket => Some(value / bare.micros),
+                Unit::PacketsPerSecond => Some(value * bare.micros / 1e6),
+                _ => None,
+            };
+            let (aim, met) = judge(first.aim, value, unwraps, first.unit);
+            let verdict = match met {
+                None => "",
+                Some(true) => "met",
+                Some(false) => "MISSED",
+            };
+            self.missed += usize::from(met == Some(false));
+            let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+            let range = match values.len() {
+                1 => String::new(),
+                _ => format!("{} .. {}", first.unit.show(low), first.unit.show(high)),
+            };
+            let what = format!("({}) {}", figure.letter(), first.what);
+            let value = first.unit.show(value);
+            let unwraps = unwraps.map_or(String::new(), |unwraps| format!("{unwraps:.2}"));
+            writeln!(self.out, "{what:<58}{value:>16}{unwraps:>9}  {aim:<20}{verdict:<8}{range}")?;
+        }
+        for note in rounds.last().into_iter().flat_map(|round| &round.notes) {
+            writeln!(self.out, "      {note}")?;
+        }
+        for fault in rounds.iter().flat_map(|round| &round.faults) {
+            self.faults += 1;
+            writeln!(self.out, "      FAULT: {fault}")?;
+        }
+        Ok(())
+    }
+
+    /// Closes the table.
+    ///
+    /// # Errors
+    /// If nobody reads.
+    pub(crate) fn end(mut self) -> Result<ExitCode> {
+        writeln!(self.out, "\n{} aims missed, {} faults", self.missed, self.faults)?;
+        Ok(if self.faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::MicrosPerPacket | Self::Micros => format!("{value:.1} us"),
+            Self::PacketsPerSecond | Self::PerSecond => format!("{value:.0} /s"),
+            Self::Seconds => format!("{value:.3} s"),
+            Self::Millis => format!("{value:.2} ms"),
+            Self::Kib => format!("{value:.1} KiB"),
+        }
+    }
+}
+
+fn judge(aim: Aim, value: f64, unwraps: Option<f64>, unit: Unit) -> (String, Option<bool>) {
+    match aim {
+        Aim::None => (String::new(), None),
+        Aim::AtMost(limit) => (format!("<= {}", unit.show(limit)), Some(value <= limit)),
+        Aim::AtLeast(limit) => (format!(">= {}", unit.show(limit)), Some(value >= limit)),
+        Aim::UnwrapsAtMost(limit) => (format!("<= {limit} unwraps"), unwraps.map(|unwraps| unwraps <= limit)),
+    }
+}
+
+/// The middle one; of two middle ones their mean. Not a number if there is none.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
+        (Some(low), Some(high)) if sorted.len().is_multiple_of(2) => f64::midpoint(*low, *high),
+        (_, Some(middle)) => *middle,
+        (_, None) => f64::NAN,
+    }
+}

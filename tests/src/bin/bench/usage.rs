@@ -1,0 +1,59 @@
+//! What the gateway's processes use, as the kernel counts it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::{time::ClockId, unistd::Pid};
+use tests::{
+    gateway::{Gateway, WORKERS},
+    process::Process,
+};
+
+/// Processor time of each process since it began, to the nanosecond, all threads together.
+pub(crate) struct Usage(Vec<(&'static str, Duration)>);
+
+fn processes(gateway: &Gateway) -> Result<Vec<(&'static str, Process)>> {
+    let mut processes = vec![("supervisor", gateway.supervisor())];
+    processes.extend(WORKERS.into_iter().zip(gateway.workers()?));
+    Ok(processes)
+}
+
+impl Usage {
+    /// Reads the clocks of all five processes.
+    ///
+    /// # Errors
+    /// If one has ended.
+    pub(crate) fn now(gateway: &Gateway) -> Result<Self> {
+        let mut usage = Vec::new();
+        for (name, process) in processes(gateway)? {
+            let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(i32::try_from(process.0)?))
+                .and_then(ClockId::now)
+                .with_context(|| format!("cannot read the clock of {name}"))?;
+            usage.push((name, Duration::from(clock)));
+        }
+        Ok(Self(usage))
+    }
+
+    /// Microseconds per item since `earlier`: of all processes together, and in words of each.
+    pub(crate) fn per_item(&self, earlier: &Self, items: usize) -> (f64, String) {
+        let micros = |later: Duration, earlier: Duration| (later - earlier).as_secs_f64() * 1e6 / items as f64;
+        let each: Vec<_> =
+            self.0.iter().zip(&earlier.0).map(|((name, now), (_, then))| (*name, micros(*now, *then))).collect();
+        let words: Vec<_> = each.iter().map(|(name, micros)| format!("{name} {micros:.1}")).collect();
+        (each.iter().map(|(_, micros)| micros).sum(), words.join(", "))
+    }
+}
+
+/// Kibibytes of resident memory, all processes together.
+///
+/// # Errors
+/// If one has ended.
+pub(crate) fn resident_kib(gateway: &Gateway) -> Result<u64> {
+    let mut sum = 0;
+    for (name, process) in processes(gateway)? {
+        let line = process.status("VmRSS")?;
+        let kib = line.strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
+        sum += kib.with_context(|| format!("cannot read the resident memory of {name} from {line:?}"))?;
+    }
+    Ok(sum)
+}
