@@ -1,7 +1,7 @@
 //! The Sphinx private key, from the descriptor of its file into locked memory.
 //!
-//! *Trusts* the supervisor to have opened the right file, but not what an operator wrote into it. *Promises*: every other
-//! copy of the key on the way is wiped, the descriptor is closed, and no error repeats a byte of the file.
+//! *Trusts* the supervisor to have opened the right file, but not what an operator wrote into it. *Promises*: the buffers
+//! that the key passes through are wiped, the descriptor is closed, and no error repeats a byte of the file.
 
 use std::{
     fs::File,

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Ok(Ending::Drain) => ExitCode::SUCCESS,
         Ok(Ending::Orphaned) => ExitCode::FAILURE,
         Err(error) => {
+            tracing::error!("{error}");
             birth.report_failure(&error.to_string());
             ExitCode::FAILURE
         }
