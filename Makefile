@@ -1,5 +1,5 @@
-# Two commands: `make run` builds and runs a gateway on loopback, `make test` checks everything.
-.PHONY: setup run test
+# `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
+.PHONY: setup run test bench
 
 setup:
 	@./dev/setup
@@ -10,3 +10,6 @@ run: setup
 test:
 	@./dev/setup test
 	@./dev/test
+
+bench: setup
+	@./dev/bench

@@ -126,12 +126,14 @@ impl Mail {
         let mut mail = Self::default();
         while mail.frames.len() < count {
             match tokio::time::timeout(STALL, connection.next_whenever()).await {
-                Ok(Incoming::Binary(sealed)) => mail.frames.push(sealed),
+                Ok(Incoming::Binary(sealed)) => {
+                    mail.frames.push(sealed);
+                    mail.last = Some(Instant::now());
+                }
                 Ok(Incoming::End) | Err(_) => break,
                 Ok(_) => {}
             }
         }
-        mail.last = (!mail.frames.is_empty()).then(Instant::now);
         mail
     }
 

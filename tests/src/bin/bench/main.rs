@@ -35,7 +35,14 @@ use crate::{
 /// For one round of one figure, building its packets included.
 const ROUND: Duration = Duration::from_secs(600);
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    bench().unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn bench() -> Result<ExitCode> {
     let options = Options::parse(std::env::args().skip(1))?;
     allow_many_descriptors()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the load generator's runtime")?;
