@@ -1,4 +1,5 @@
-//! The registration handshake of clients before protocol version 3: what its bytes are, on both sides.
+//! The registration handshake: what its bytes are, on both sides. This file has that of clients before protocol version 3;
+//! [`ClientInit`] and [`GatewayReply`] are those of every version.
 //!
 //! ```text
 //! client  -> gateway   identity key 32 | ephemeral key g^x 32
@@ -12,6 +13,10 @@
 //!
 //! *Holds* nothing: no randomness and no private key. Callers agree on the secret, sign and verify.
 //! *Promises*: every function says the same on both sides, so a gateway and a client built on it understand each other.
+
+mod transcript;
+
+pub use transcript::{ClientInit, GatewayReply};
 
 use super::{
     kdf,

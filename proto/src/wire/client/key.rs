@@ -1,10 +1,11 @@
-//! The key that a client and the gateway share.
+//! The key that a client and the gateway share: one kind until protocol version 2, another since version 3.
 //!
 //! *Promises*: wiped when dropped, never printed, compared in constant time.
 
 use std::fmt;
 
 use aes::Aes128;
+use aes_gcm_siv::{AeadInOut, Aes256GcmSiv, KeyInit};
 use bincode::{Decode, Encode};
 use ctr::{
     Ctr128BE,
@@ -20,6 +21,15 @@ pub type Iv = [u8; 16];
 
 /// Everything but the authentication token is encrypted from counter zero.
 pub(super) const ZERO_IV: Iv = [0; 16];
+
+/// What every encryption under a [`GcmSivKey`] needs a fresh random one of.
+pub type Nonce = [u8; NONCE_LEN];
+
+/// Bytes of a [`Nonce`].
+pub const NONCE_LEN: usize = 12;
+
+/// Bytes that AES-256-GCM-SIV appends to what it encrypts.
+pub const AEAD_TAG_LEN: usize = 16;
 
 /// The session key of clients before protocol version 3: an AES-128-CTR key and an HMAC-BLAKE3 key, 16 bytes each.
 #[derive(Clone, Encode, Decode, Zeroize, ZeroizeOnDrop)]
@@ -76,9 +86,112 @@ impl fmt::Debug for CtrHmacKey {
     }
 }
 
+/// The session key of clients since protocol version 3: for AES-256-GCM-SIV (RFC 8452), without associated data.
+#[derive(Clone, Encode, Decode, Zeroize, ZeroizeOnDrop)]
+pub struct GcmSivKey([u8; GcmSivKey::LEN]);
+
+/// The bytes were not encrypted under this key with this nonce, or were altered since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("bytes do not decrypt under the session key; the client has to register again if this persists")]
+pub struct NotAuthentic;
+
+impl GcmSivKey {
+    /// Length in bytes, in the ledger and on links.
+    pub const LEN: usize = 32;
+
+    /// Reads the ledger's form. Wipes the copy it was given.
+    pub fn from_bytes(mut bytes: [u8; Self::LEN]) -> Self {
+        let key = Self(bytes);
+        bytes.zeroize();
+        key
+    }
+
+    /// The ledger's form.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; Self::LEN]> {
+        Zeroizing::new(self.0)
+    }
+
+    fn cipher(&self) -> Aes256GcmSiv {
+        Aes256GcmSiv::new((&self.0).into())
+    }
+
+    /// Encrypts in place and returns the tag that goes behind.
+    pub(super) fn seal_in_place(&self, nonce: &Nonce, buffer: &mut [u8]) -> [u8; AEAD_TAG_LEN] {
+        // Nothing but a plaintext of more than 64 GiB fails.
+        self.cipher().encrypt_inout_detached(nonce.into(), &[], buffer.into()).unwrap_or_default().into()
+    }
+
+    /// Checks the tag in constant time and decrypts in place; on an error the buffer is as it was.
+    pub(super) fn open_in_place(
+        &self,
+        nonce: &Nonce,
+        buffer: &mut [u8],
+        tag: &[u8; AEAD_TAG_LEN],
+    ) -> Result<(), NotAuthentic> {
+        self.cipher().decrypt_inout_detached(nonce.into(), &[], buffer.into(), tag.into()).map_err(|_| NotAuthentic)
+    }
+
+    /// Encrypts; the tag comes last. `nonce` must be fresh and random.
+    pub(super) fn seal(&self, nonce: &Nonce, mut plaintext: Vec<u8>) -> Vec<u8> {
+        let tag = self.seal_in_place(nonce, &mut plaintext);
+        plaintext.extend_from_slice(&tag);
+        plaintext
+    }
+
+    /// Decrypts what [`GcmSivKey::seal`] made.
+    pub(super) fn open(&self, nonce: &Nonce, mut sealed: Vec<u8>) -> Result<Vec<u8>, NotAuthentic> {
+        let (ciphertext, tag) = sealed.split_last_chunk_mut().ok_or(NotAuthentic)?;
+        self.open_in_place(nonce, ciphertext, tag)?;
+        sealed.truncate(sealed.len() - AEAD_TAG_LEN);
+        Ok(sealed)
+    }
+}
+
+impl PartialEq for GcmSivKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for GcmSivKey {}
+
+impl fmt::Debug for GcmSivKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GcmSivKey(redacted)")
+    }
+}
+
+/// The two kinds of session key. The kind decides how everything of a session is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// Protocol of 2021, and versions 1 and 2.
+    CtrHmac,
+    /// Version 3 and later.
+    GcmSiv,
+}
+
+/// The key that the gateway shares with one client.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum SessionKey {
+    /// AES-128-CTR and HMAC-BLAKE3.
+    CtrHmac(CtrHmacKey),
+    /// AES-256-GCM-SIV.
+    GcmSiv(GcmSivKey),
+}
+
+impl SessionKey {
+    /// Which kind it is.
+    pub const fn kind(&self) -> KeyKind {
+        match self {
+            Self::CtrHmac(_) => KeyKind::CtrHmac,
+            Self::GcmSiv(_) => KeyKind::GcmSiv,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -86,6 +199,30 @@ mod tests {
     fn debug_shows_no_key_byte() {
         let key = CtrHmacKey::from_bytes([0xab; 32]);
         assert_eq!(format!("{key:?}"), "CtrHmacKey(redacted)");
+        let key = GcmSivKey::from_bytes([0xab; 32]);
+        assert_eq!(format!("{:?}", SessionKey::GcmSiv(key)), "GcmSiv(GcmSivKey(redacted))");
+    }
+
+    #[test]
+    fn session_keys_travel_as_their_kind_and_32_bytes() {
+        let config = bincode::config::standard();
+        for (kind, key) in [
+            (0, SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32]))),
+            (1, SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32]))),
+        ] {
+            let encoded = bincode::encode_to_vec(&key, config).unwrap();
+            assert_eq!(encoded, [&[kind][..], &[7; 32]].concat());
+            assert_eq!(bincode::decode_from_slice(&encoded, config).unwrap(), (key, 33));
+        }
+    }
+
+    #[test]
+    fn less_than_a_tag_is_not_authentic() {
+        let key = GcmSivKey::from_bytes([5; 32]);
+        for len in 0..AEAD_TAG_LEN {
+            assert_eq!(key.open(&[0; 12], vec![0; len]), Err(NotAuthentic));
+        }
+        assert_eq!(key.open(&[0; 12], key.seal(&[0; 12], Vec::new())), Ok(Vec::new()));
     }
 
     #[test]
@@ -103,6 +240,27 @@ mod tests {
         #[test]
         fn ledger_form_round_trips(bytes: [u8; 32]) {
             prop_assert_eq!(*CtrHmacKey::from_bytes(bytes).to_bytes(), bytes);
+            prop_assert_eq!(*GcmSivKey::from_bytes(bytes).to_bytes(), bytes);
+        }
+
+        #[test]
+        fn gcm_siv_opens_only_what_it_sealed_under_the_same_nonce(
+            key: [u8; 32],
+            nonce: [u8; 12],
+            plaintext in vec(any::<u8>(), 0..300),
+            at: prop::sample::Index,
+        ) {
+            let key = GcmSivKey::from_bytes(key);
+            let sealed = key.seal(&nonce, plaintext.clone());
+            prop_assert_eq!(sealed.len(), plaintext.len() + AEAD_TAG_LEN);
+            prop_assert_eq!(key.open(&nonce, sealed.clone()), Ok(plaintext));
+            let bit = at.index(sealed.len() * 8);
+            let mut damaged = sealed.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(key.open(&nonce, damaged), Err(NotAuthentic));
+            let mut other = nonce;
+            other[bit / 8 % 12] ^= 1 << (bit % 8);
+            prop_assert_eq!(key.open(&other, sealed), Err(NotAuthentic));
         }
 
         #[test]
@@ -110,6 +268,7 @@ mod tests {
             let mut other = bytes;
             other[bit / 8] ^= 1 << (bit % 8);
             prop_assert_ne!(CtrHmacKey::from_bytes(bytes), CtrHmacKey::from_bytes(other));
+            prop_assert_ne!(GcmSivKey::from_bytes(bytes), GcmSivKey::from_bytes(other));
         }
     }
 }

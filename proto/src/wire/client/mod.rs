@@ -8,6 +8,7 @@
 //! A session is made by [`handshake`] (registration) or [`token`] (authentication), both carried by [`control`]
 //! messages. From then on its [`key`] seals each [`frame`], and a client's frame holds a forward [`request`].
 
+pub mod aead_frame;
 pub mod control;
 pub mod frame;
 pub mod handshake;

@@ -88,7 +88,8 @@ impl From<FrameError> for LegacyRefusal {
 impl From<RequestError> for LegacyRefusal {
     fn from(error: RequestError) -> Self {
         match error {
-            RequestError::PacketType => Self::PacketMode,
+            // There was no key rotation in requests yet; it is the byte behind the type.
+            RequestError::PacketType | RequestError::KeyRotation => Self::PacketMode,
             RequestError::NextHop => Self::NextHop,
             RequestError::Size(len) => Self::PacketSize(len),
         }

@@ -1,6 +1,22 @@
-//! Test vectors: bytes made by nym-gateway 0.10.1 (and, where salted, by a gateway of today).
+//! Test vectors: bytes made by nym-gateway 0.10.1, and by a gateway and clients of today.
 
 use serde_json::Value;
+
+/// A file of vectors made by today's software.
+pub(super) fn file(name: &str) -> Value {
+    let path = format!("{}/vectors/client/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The bytes of a string of hexadecimal digits.
+pub(super) fn hex_of(value: &Value) -> Vec<u8> {
+    hex::decode(value.as_str().unwrap()).unwrap()
+}
+
+/// Like [`hex_of`], for a known length.
+pub(super) fn bytes_of<const N: usize>(value: &Value) -> [u8; N] {
+    hex_of(value).try_into().unwrap()
+}
 
 /// The value at a JSON pointer of `session_keys.json`, decoded from hex.
 pub(super) fn hex(pointer: &str) -> Vec<u8> {
