@@ -71,7 +71,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
 
     // 5. Threads start: sled's, then ours.
-    let mailbox = SledMailbox::open(grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?)?;
+    let (ledger, inboxes) = (grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?);
+    let mailbox = SledMailbox::open(ledger, inboxes, config.data_bytes)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
         identity: Arc::new(identity),

@@ -184,7 +184,10 @@ impl<M: Mailbox> Desk<M> {
                 Some(event) = ingress.recv() => self.ingress_event(event),
                 Some(event) = edge.recv() => self.edge_event(event),
                 done = self.crew.next_done() => self.crew.report(done, &mut self.office),
-                () = due => self.office.tick(std::time::Instant::now()),
+                () = due => {
+                    self.office.tick(std::time::Instant::now());
+                    Ok(())
+                }
                 still_there = room => {
                     if !still_there {
                         self.to_edge = None;

@@ -118,6 +118,8 @@ pub struct Limits {
     pub inbox_messages: NonZeroU64,
     /// Bytes stored per client.
     pub inbox_bytes: NonZeroU64,
+    /// Bytes of ledger and inboxes together; from there on new mail and new clients are refused.
+    pub data_bytes: NonZeroU64,
     /// Connections on the mixnet port at once.
     pub max_mix_connections: NonZeroU32,
     /// Connections on the clients port at once.
@@ -129,6 +131,7 @@ impl Default for Limits {
         Self {
             inbox_messages: const { NonZeroU64::new(50_000).unwrap() },
             inbox_bytes: const { NonZeroU64::new(128 << 20).unwrap() },
+            data_bytes: const { NonZeroU64::new(10 << 30).unwrap() },
             max_mix_connections: const { NonZeroU32::new(20_000).unwrap() },
             max_client_connections: const { NonZeroU32::new(20_000).unwrap() },
         }

@@ -33,6 +33,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             spill_after: config.delivery.spill_after,
             inbox_messages: config.limits.inbox_messages.get(),
             inbox_bytes: config.limits.inbox_bytes.get(),
+            data_bytes: config.limits.data_bytes.get(),
         }),
     }
 }
@@ -64,11 +65,17 @@ mod tests {
         config.egress.max_next_hops = number(11);
         config.limits.inbox_messages = number(12).into();
         config.limits.inbox_bytes = number(13).into();
+        config.limits.data_bytes = number(14).into();
         config.limits.max_mix_connections = number(14);
         config.limits.max_client_connections = number(15);
         let slices = Role::ALL.map(|role| slice(&config, role));
         let expected = [
-            WorkerConfig::Store(StoreConfig { spill_after: ms(5), inbox_messages: 12, inbox_bytes: 13 }),
+            WorkerConfig::Store(StoreConfig {
+                spill_after: ms(5),
+                inbox_messages: 12,
+                inbox_bytes: 13,
+                data_bytes: 14,
+            }),
             WorkerConfig::MixEgress(EgressConfig {
                 connect_timeout: ms(3),
                 initial_backoff: ms(1),

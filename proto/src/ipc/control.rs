@@ -126,6 +126,8 @@ pub struct StoreConfig {
     pub inbox_messages: u64,
     /// Bytes of messages in one inbox at the most.
     pub inbox_bytes: u64,
+    /// Bytes of both databases at the most, before new mail and new clients are refused.
+    pub data_bytes: u64,
 }
 
 /// From a worker.
@@ -167,9 +169,10 @@ mod tests {
                     spill_after: Duration::from_millis(250),
                     inbox_messages: 5,
                     inbox_bytes: 6,
+                    data_bytes: 7,
                 }),
             }),
-            "000202060104696e666f0207fb00040300fc80b2e60e0506",
+            "000202060104696e666f0207fb00040300fc80b2e60e050607",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

@@ -87,9 +87,11 @@ pub async fn serve<In, Out>(
                     return;
                 }
                 let outcome = tokio::select! {
+                    // First, or a link whose senders are all gone might end in peace with a broken rule unreported.
+                    biased;
+                    Some(rule) = broken.recv() => Err(LinkError::Violation(rule)),
                     outcome = read_into(reader, &events) => outcome,
                     outcome = writer.write_lanes(lanes) => outcome,
-                    Some(rule) = broken.recv() => Err(LinkError::Violation(rule)),
                     Some(end) = ends.recv() => {
                         next = Some(end);
                         Ok(())

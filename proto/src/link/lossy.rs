@@ -81,7 +81,13 @@ impl<Out: Encode> LossyCarrier<Out> {
                 Some(end) => end,
                 None => match self.wait_for_end(&mut ends).await {
                     Some(end) => end,
-                    None => return,
+                    None => {
+                        self.queue.close();
+                        while self.queue.recv().await.is_some() {
+                            self.count(1);
+                        }
+                        return;
+                    }
                 },
             };
             let (mut reader, mut writer) = match stream::open::<Silence, Out>(end) {

@@ -72,6 +72,13 @@ impl Database {
         self.file.sync_data().map_err(|source| MailboxError::File { database: self.name, action: "fdatasync", source })
     }
 
+    /// Bytes of the database's file.
+    pub(super) fn len(&self) -> Result<u64, MailboxError> {
+        let metadata = self.file.metadata();
+        let failed = |source| MailboxError::File { database: self.name, action: "look at the file `db`", source };
+        Ok(metadata.map_err(failed)?.len())
+    }
+
     pub(super) fn error(&self, source: sled::Error) -> MailboxError {
         MailboxError::Database { database: self.name, source }
     }

@@ -50,6 +50,11 @@ impl Ledger {
         Ok(Some(SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes))))
     }
 
+    /// Bytes of the ledger's file.
+    pub(super) fn len(&self) -> Result<u64, MailboxError> {
+        self.database.len()
+    }
+
     pub(super) fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError> {
         self.logins.contains_key(login_key(client, BY_NONCE, nonce)).map_err(|e| self.database.error(e))
     }

@@ -9,6 +9,7 @@ mod ledger;
 mod record;
 #[cfg(test)]
 pub(crate) mod remembered;
+mod reserve;
 mod sled_mailbox;
 
 use std::collections::{BTreeMap, HashMap};
@@ -62,12 +63,24 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Applies a batch and returns when it is on the medium. Use [`commit`], which gives proof.
     ///
     /// # Errors
-    /// If that cannot be promised.
+    /// If that cannot be promised. Then any part of the batch may be on the medium, or none.
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError>;
+
+    /// Whether new mail and new clients may be written: there is a limit, and it is reached before the disk is full.
+    ///
+    /// # Errors
+    /// If the file system does not say.
+    fn has_room(&self) -> Result<bool, MailboxError>;
+
+    /// Closes everything and opens it again, with the space that was held in reserve. After an I/O error nothing can be read or
+    /// written before that.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    fn reopen(&self) -> Result<(), MailboxError>;
 }
 
-/// Storage failed. The store ends and is started anew: after an I/O error sled does neither read nor write until it is
-/// opened again.
+/// Storage failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MailboxError {
     /// A database failed.
@@ -88,6 +101,12 @@ pub enum MailboxError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// There is no room for new mail and new clients.
+    #[error("there is no room left: the disk is nearly full, or `data_bytes` in `[limits]` is reached")]
+    NoRoom,
+    /// Storage has failed before and is not open again yet.
+    #[error("the databases are closed after a failure")]
+    Closed,
     /// A record is not in any known form.
     #[error("a record of the {database} database has an unknown form; was it written by a newer version?")]
     UnknownRecord {
@@ -181,6 +200,11 @@ impl MailBatch {
     pub fn puts(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
         self.changes.iter().filter(|(_, message)| message.is_some()).map(|(place, _)| *place)
     }
+
+    /// The places where the batch leaves nothing.
+    pub fn removals(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
+        self.changes.iter().filter(|(_, message)| message.is_none()).map(|(place, _)| *place)
+    }
 }
 
 /// A batch that is on the medium. Only [`commit`] makes one.
@@ -194,13 +218,29 @@ impl Committed {
     }
 }
 
-/// Commits a batch.
+/// A batch of which nothing can be promised, and why.
+#[derive(Debug)]
+pub struct Uncommitted {
+    /// What should have been committed.
+    pub batch: MailBatch,
+    /// What went wrong.
+    pub error: MailboxError,
+}
+
+/// Commits a batch. One that puts mail is not begun if there is no room.
 ///
 /// # Errors
 /// If it cannot be promised that the batch is on the medium.
-pub fn commit(mailbox: &impl Mailbox, batch: MailBatch) -> Result<Committed, MailboxError> {
-    mailbox.commit_mail(&batch)?;
-    Ok(Committed(batch))
+pub fn commit(mailbox: &impl Mailbox, batch: MailBatch) -> Result<Committed, Box<Uncommitted>> {
+    let outcome = match mailbox.has_room() {
+        Ok(false) if batch.puts().next().is_some() => Err(MailboxError::NoRoom),
+        Ok(_) => mailbox.commit_mail(&batch),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => Ok(Committed(batch)),
+        Err(error) => Err(Box::new(Uncommitted { batch, error })),
+    }
 }
 
 #[cfg(test)]

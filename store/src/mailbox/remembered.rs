@@ -8,7 +8,20 @@ use std::{
 use super::*;
 
 #[derive(Debug, Default)]
-pub(crate) struct Remembered(Mutex<Contents>);
+pub(crate) struct Remembered {
+    contents: Mutex<Contents>,
+    /// How storage is doing.
+    pub(crate) health: Mutex<Health>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Health {
+    #[default]
+    Sound,
+    Full,
+    /// Every access fails, and so does opening again.
+    Broken,
+}
 
 #[derive(Debug, Default)]
 struct Contents {
@@ -22,21 +35,43 @@ impl Remembered {
     /// Everything stored for a client.
     pub(crate) fn stored(&self, client: &ClientAddress) -> Vec<(Sequence, Bytes)> {
         let limit = PageLimit { messages: usize::MAX, bytes: usize::MAX };
-        self.peek(client, (Sequence(0), Sequence(u64::MAX)), limit).unwrap()
+        self.peek_unchecked(client, (Sequence(0), Sequence(u64::MAX)), limit)
+    }
+
+    pub(crate) fn set(&self, health: Health) {
+        *self.health.lock().unwrap() = health;
+    }
+
+    fn check(&self) -> Result<(), MailboxError> {
+        if *self.health.lock().unwrap() == Health::Broken { Err(MailboxError::Closed) } else { Ok(()) }
+    }
+
+    fn peek_unchecked(
+        &self,
+        client: &ClientAddress,
+        (from, to): (Sequence, Sequence),
+        limit: PageLimit,
+    ) -> Vec<(Sequence, Bytes)> {
+        let contents = self.contents.lock().unwrap();
+        let range = contents.mail.range((*client, from)..(*client, to));
+        range.take(limit.messages).map(|((_, sequence), message)| (*sequence, message.clone())).collect()
     }
 }
 
 impl Mailbox for Remembered {
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
-        Ok(self.0.lock().unwrap().keys.get(client).cloned())
+        self.check()?;
+        Ok(self.contents.lock().unwrap().keys.get(client).cloned())
     }
 
     fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError> {
-        Ok(self.0.lock().unwrap().logins.contains(&(*client, *nonce)))
+        self.check()?;
+        Ok(self.contents.lock().unwrap().logins.contains(&(*client, *nonce)))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
-        let mut contents = self.0.lock().unwrap();
+        self.check()?;
+        let mut contents = self.contents.lock().unwrap();
         for entry in entries {
             match entry {
                 LedgerEntry::Register { client, key } => {
@@ -51,22 +86,23 @@ impl Mailbox for Remembered {
     }
 
     fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
-        Ok(self.0.lock().unwrap().summaries.get(client).copied().unwrap_or_default())
+        self.check()?;
+        Ok(self.contents.lock().unwrap().summaries.get(client).copied().unwrap_or_default())
     }
 
     fn peek(
         &self,
         client: &ClientAddress,
-        (from, to): (Sequence, Sequence),
+        range: (Sequence, Sequence),
         limit: PageLimit,
     ) -> Result<Vec<(Sequence, Bytes)>, MailboxError> {
-        let contents = self.0.lock().unwrap();
-        let range = contents.mail.range((*client, from)..(*client, to));
-        Ok(range.take(limit.messages).map(|((_, sequence), message)| (*sequence, message.clone())).collect())
+        self.check()?;
+        Ok(self.peek_unchecked(client, range, limit))
     }
 
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {
-        let mut contents = self.0.lock().unwrap();
+        self.check()?;
+        let mut contents = self.contents.lock().unwrap();
         for (place, change) in &batch.changes {
             match change {
                 Some(message) => contents.mail.insert(*place, message.clone()),
@@ -75,5 +111,14 @@ impl Mailbox for Remembered {
         }
         contents.summaries.extend(batch.summaries.iter().map(|(client, summary)| (*client, *summary)));
         Ok(())
+    }
+
+    fn has_room(&self) -> Result<bool, MailboxError> {
+        self.check()?;
+        Ok(*self.health.lock().unwrap() == Health::Sound)
+    }
+
+    fn reopen(&self) -> Result<(), MailboxError> {
+        self.check()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
+    sync::{PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -17,7 +18,7 @@ use super::{
     databases::{Database, Layout},
     import,
     ledger::Ledger,
-    record,
+    record, reserve,
 };
 
 /// As 0.10.1 made it; the size of an existing database cannot be changed.
@@ -28,46 +29,72 @@ const INBOXES: Layout = Layout { name: "inboxes", segment_size: 4 * 1024 * 1024,
 /// The mailbox on sled.
 #[derive(Debug)]
 pub struct SledMailbox {
+    ledger_directory: OwnedFd,
+    inbox_directory: OwnedFd,
+    /// Bytes of both databases at the most, before new mail and new clients are refused.
+    limit: u64,
+    /// Nothing after a failure. Only [`Mailbox::reopen`] writes; nobody ever waits for it.
+    open: RwLock<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
     ledger: Ledger,
     inboxes: Database,
 }
 
 impl SledMailbox {
-    /// Opens both databases and takes over the inbox files of 0.10.x.
+    /// Opens both databases and takes over the inbox files of 0.10.x. From `limit` bytes on, nothing new is written.
     ///
     /// # Errors
     /// If a database cannot be opened or what was taken over cannot be committed.
-    pub fn open(ledger: OwnedFd, inboxes: OwnedFd) -> Result<Self, MailboxError> {
-        let files = inboxes.try_clone().map_err(|source| MailboxError::File {
-            database: "inboxes",
-            action: "open the directory",
-            source,
-        })?;
-        let ledger = Ledger::new(Database::open(ledger, LEDGER)?)?;
-        let mailbox = Self { ledger, inboxes: Database::open(inboxes, INBOXES)? };
-        import::import_files(&mailbox, &files)?;
+    pub fn open(ledger_directory: OwnedFd, inbox_directory: OwnedFd, limit: u64) -> Result<Self, MailboxError> {
+        let mailbox = Self { ledger_directory, inbox_directory, limit, open: RwLock::new(None) };
+        mailbox.reopen()?;
+        import::import_files(&mailbox, &mailbox.inbox_directory)?;
+        reserve::keep(&mailbox.inbox_directory);
         Ok(mailbox)
+    }
+
+    fn open_databases(&self) -> Result<Open, MailboxError> {
+        let clone = |directory: &OwnedFd, database| {
+            let failed = |source| MailboxError::File { database, action: "open the directory", source };
+            directory.try_clone().map_err(failed)
+        };
+        Ok(Open {
+            ledger: Ledger::new(Database::open(clone(&self.ledger_directory, "ledger")?, LEDGER)?)?,
+            inboxes: Database::open(clone(&self.inbox_directory, "inboxes")?, INBOXES)?,
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&Open) -> Result<T, MailboxError>) -> Result<T, MailboxError> {
+        let open = self.open.try_read().map_err(|_| MailboxError::Closed)?;
+        act(open.as_ref().ok_or(MailboxError::Closed)?)
     }
 }
 
 impl Mailbox for SledMailbox {
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
-        self.ledger.key_of(client)
+        self.with(|open| open.ledger.key_of(client))
     }
 
     fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError> {
-        self.ledger.login_used(client, nonce)
+        self.with(|open| open.ledger.login_used(client, nonce))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
-        self.ledger.commit(entries)
+        if entries.iter().any(|entry| matches!(entry, LedgerEntry::Register { .. })) && !self.has_room()? {
+            return Err(MailboxError::NoRoom);
+        }
+        self.with(|open| open.ledger.commit(entries))
     }
 
     fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
-        match self.inboxes.default_tree().get(client.as_bytes()).map_err(|e| self.inboxes.error(e))? {
-            Some(value) => record::decode_summary(&value),
-            None => Ok(Summary::default()),
-        }
+        self.with(|Open { inboxes, .. }| match inboxes.default_tree().get(client.as_bytes()) {
+            Ok(Some(value)) => record::decode_summary(&value),
+            Ok(None) => Ok(Summary::default()),
+            Err(source) => Err(inboxes.error(source)),
+        })
     }
 
     fn peek(
@@ -76,19 +103,21 @@ impl Mailbox for SledMailbox {
         (from, to): (Sequence, Sequence),
         limit: PageLimit,
     ) -> Result<Vec<(Sequence, Bytes)>, MailboxError> {
-        let mut page = Vec::new();
-        let mut bytes = 0;
-        let range = record::message_key(client, from)..record::message_key(client, to);
-        for entry in self.inboxes.default_tree().range(range) {
-            let (key, value) = entry.map_err(|e| self.inboxes.error(e))?;
-            let message = record::decode_message(&value)?;
-            bytes += message.len();
-            page.push((record::sequence_of(&key)?, message));
-            if page.len() >= limit.messages || bytes >= limit.bytes {
-                break;
+        self.with(|Open { inboxes, .. }| {
+            let mut page = Vec::new();
+            let mut bytes = 0;
+            let range = record::message_key(client, from)..record::message_key(client, to);
+            for entry in inboxes.default_tree().range(range) {
+                let (key, value) = entry.map_err(|e| inboxes.error(e))?;
+                let message = record::decode_message(&value)?;
+                bytes += message.len();
+                page.push((record::sequence_of(&key)?, message));
+                if page.len() >= limit.messages || bytes >= limit.bytes {
+                    break;
+                }
             }
-        }
-        Ok(page)
+            Ok(page)
+        })
     }
 
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {
@@ -105,14 +134,32 @@ impl Mailbox for SledMailbox {
         for (client, summary) in &batch.summaries {
             changes.insert(client.as_bytes(), record::encode_summary(summary));
         }
-        self.inboxes.default_tree().apply_batch(changes).map_err(|e| self.inboxes.error(e))?;
-        self.inboxes.commit()
+        self.with(|Open { inboxes, .. }| {
+            inboxes.default_tree().apply_batch(changes).map_err(|e| inboxes.error(e))?;
+            inboxes.commit()
+        })
+    }
+
+    fn has_room(&self) -> Result<bool, MailboxError> {
+        let used = self.with(|open| Ok(open.ledger.len()? + open.inboxes.len()?))?;
+        Ok(used < self.limit && reserve::is_disk_roomy(&self.inbox_directory)?)
+    }
+
+    fn reopen(&self) -> Result<(), MailboxError> {
+        // Whoever reads or commits is done within the time of a commit.
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.take().is_some() {
+            reserve::release(&self.inbox_directory);
+        }
+        *open = Some(self.open_databases()?);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::commit;
     use std::{fs::File, path::Path};
 
     fn open(home: &Path) -> SledMailbox {
@@ -122,6 +169,7 @@ mod tests {
         SledMailbox::open(
             File::open(home.join("ledger")).unwrap().into(),
             File::open(home.join("inboxes")).unwrap().into(),
+            1 << 30,
         )
         .unwrap()
     }
@@ -157,6 +205,30 @@ mod tests {
         assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(key));
         assert!(mailbox.login_used(&CLIENT, &[7; 16]).unwrap());
         assert!(!mailbox.login_used(&CLIENT, &[8; 16]).unwrap());
+    }
+
+    #[test]
+    fn what_is_open_can_be_opened_again_and_a_full_one_takes_nothing_new() {
+        let home = tempfile::tempdir().unwrap();
+        let mut mailbox = open(home.path());
+        let mut batch = MailBatch::default();
+        batch.put(CLIENT, Sequence(0), Bytes::from_static(b"a"));
+        commit(&mailbox, batch).unwrap();
+        mailbox.reopen().unwrap();
+        assert_eq!(mailbox.peek(&CLIENT, EVERYTHING, PAGE).unwrap().len(), 1);
+        mailbox.limit = 1;
+        let mut batch = MailBatch::default();
+        batch.put(CLIENT, Sequence(1), Bytes::from_static(b"b"));
+        assert!(matches!(commit(&mailbox, batch).unwrap_err().error, MailboxError::NoRoom));
+        let key = SessionKey::CtrHmac(proto::wire::client::key::CtrHmacKey::from_bytes([5; 32]));
+        let register = mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]);
+        assert!(matches!(register, Err(MailboxError::NoRoom)));
+        // What makes room, and what lets a client fetch its mail, goes on.
+        mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, nonce: [7; 16] }]).unwrap();
+        let mut batch = MailBatch::default();
+        batch.remove(CLIENT, Sequence(0));
+        commit(&mailbox, batch).unwrap();
+        assert!(mailbox.peek(&CLIENT, EVERYTHING, PAGE).unwrap().is_empty());
     }
 
     #[test]

@@ -112,10 +112,10 @@ impl Attachment {
         Step::Push(sequence, message)
     }
 
-    /// A page came from disk.
-    pub(super) fn page_arrived(&mut self, page: Vec<(Sequence, Bytes)>) {
+    /// A page came from disk, or could not be read.
+    pub(super) fn page_arrived(&mut self, page: Option<Vec<(Sequence, Bytes)>>) {
         // A stale page is thrown away and read again.
-        if let Some(Read { end, stale: false }) = self.read.take() {
+        if let (Some(Read { end, stale: false }), Some(page)) = (self.read.take(), page) {
             self.scanned = page.last().map_or(end, |(last, _)| Sequence(last.0 + 1));
             self.page = page.into();
         }

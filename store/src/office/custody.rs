@@ -1,6 +1,6 @@
 //! Custody of a message: from its arrival to its acceptance, and its removal.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use bytes::Bytes;
 use proto::{
@@ -12,8 +12,16 @@ use proto::{
     },
 };
 
-use super::{Fault, Office, attachment::Pushed, desk::Session, edge_broke, inbox::Ticket, ingress_broke};
-use crate::mailbox::{Committed, Mailbox};
+use super::{
+    Fault, Office,
+    attachment::Pushed,
+    desk::Session,
+    edge_broke,
+    inbox::{Custody, Ticket},
+    ingress_broke,
+    storage::Storage,
+};
+use crate::mailbox::{Committed, MailBatch, Mailbox};
 
 /// Length of the only message under [`SHORTEST_MESSAGE`] that a client of 2021 survives: an ack's plaintext.
 const ACK_LEN: usize = 21;
@@ -55,9 +63,17 @@ impl<M: Mailbox> Office<M> {
             return Err(ingress_broke("delivered more than its window allows"));
         }
         let ticket = Ticket { ingress: self.ingress, delivery };
-        let Some(inbox) = self.inboxes.open(self.mailbox.as_ref(), &client, &self.batch)? else {
-            self.refuse(ticket, len, Refusal::UnknownClient);
-            return Ok(());
+        let inbox = match self.inboxes.open(self.mailbox.as_ref(), &client, &self.batch) {
+            Ok(Some(inbox)) => inbox,
+            Ok(None) => {
+                self.refuse(ticket, len, Refusal::UnknownClient);
+                return Ok(());
+            }
+            Err(error) => {
+                self.trouble(&error, now);
+                self.refuse(ticket, len, Refusal::StorageFailed);
+                return Ok(());
+            }
         };
         if inbox.is_of_2021 && len < SHORTEST_MESSAGE && len != ACK_LEN {
             self.refuse(ticket, len, Refusal::UnfitForClient);
@@ -68,12 +84,16 @@ impl<M: Mailbox> Office<M> {
             self.refuse(ticket, len, Refusal::InboxFull);
             return Ok(());
         }
-        let sequence = inbox.take(message, ticket);
         let session = inbox.attached;
         let keeps_up = match session.and_then(|session| self.sessions.get(&session)) {
             Some(Session::Attached(attachment)) => attachment.takes_live_mail(inbox, len),
             _ => false,
         };
+        if !keeps_up && self.outlook.storage != Storage::Sound {
+            self.refuse(ticket, len, Refusal::StorageFailed);
+            return Ok(());
+        }
+        let sequence = inbox.take(message, ticket);
         if keeps_up {
             self.spills.push_back((now + self.rules.spill_after, client, sequence));
         } else {
@@ -85,11 +105,14 @@ impl<M: Mailbox> Office<M> {
         Ok(())
     }
 
-    /// Has a live message written; one that is not live any more is left alone.
+    /// Has a live message written, or refuses it if that cannot be; one that is not live any more is left alone.
     pub(super) fn spill(&mut self, client: &ClientAddress, sequence: Sequence) {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
-        let Some(held) = inbox.custody.get_mut(&sequence).filter(|held| !held.spilling) else { return };
-        held.spilling = true;
+        let Some(held) = inbox.custody.get_mut(&sequence).filter(|held| held.state == Custody::Live) else { return };
+        if self.outlook.storage != Storage::Sound {
+            return self.give_up(client, sequence);
+        }
+        held.state = Custody::Spilling;
         let message = held.message.clone();
         inbox.live.sub(message.len());
         inbox.spilling.add(message.len());
@@ -97,12 +120,34 @@ impl<M: Mailbox> Office<M> {
         self.batch.summarize(*client, inbox.summary());
     }
 
+    /// Refuses a message that cannot be written.
+    fn give_up(&mut self, client: &ClientAddress, sequence: Sequence) {
+        let Some(inbox) = self.inboxes.get_mut(client) else { return };
+        let Some(held) = inbox.custody.get_mut(&sequence) else { return };
+        let (ticket, len) = (held.ticket, held.message.len());
+        match mem::replace(&mut held.state, Custody::Refused) {
+            Custody::Live => inbox.live.sub(len),
+            Custody::Spilling => inbox.spilling.sub(len),
+            Custody::Refused => return,
+        }
+        held.message = Bytes::new();
+        let pushed = match inbox.attached.and_then(|session| self.sessions.get(&session)) {
+            Some(Session::Attached(attachment)) => attachment.was_pushed(sequence),
+            _ => false,
+        };
+        if !pushed {
+            inbox.custody.remove(&sequence);
+        }
+        self.refuse(ticket, len, Refusal::StorageFailed);
+    }
+
     /// Nobody is attached any more: has every live message of the client written at once.
     pub(super) fn spill_all(&mut self, client: &ClientAddress) {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
         inbox.attached = None;
-        let live: Vec<Sequence> =
-            inbox.custody.iter().filter(|(_, held)| !held.spilling).map(|(sequence, _)| *sequence).collect();
+        inbox.custody.retain(|_, held| held.state != Custody::Refused);
+        let live = inbox.custody.iter().filter(|(_, held)| held.state == Custody::Live);
+        let live: Vec<Sequence> = live.map(|(sequence, _)| *sequence).collect();
         for sequence in live {
             self.spill(client, sequence);
         }
@@ -128,6 +173,23 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
+    /// Refuses what a failed commit should have made durable, and has everything else in it tried again. What was refused is to
+    /// be removed, too: part of a failed batch may be on disk all the same.
+    pub(super) fn unsettle(&mut self, batch: &MailBatch) {
+        for (client, sequence) in batch.puts() {
+            self.give_up(&client, sequence);
+            self.batch.remove(client, sequence);
+        }
+        for (client, sequence) in batch.removals() {
+            self.batch.remove(client, sequence);
+        }
+        for client in batch.clients() {
+            if let Some(inbox) = self.inboxes.get(client) {
+                self.batch.summarize(*client, inbox.summary());
+            }
+        }
+    }
+
     /// The client has proved everything up to a message: accepts what is not accepted yet, removes what is on disk.
     pub(super) fn receipt(&mut self, session: SessionId, up_to: Sequence) -> Result<(), Fault> {
         let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) else { return Ok(()) };
@@ -141,18 +203,23 @@ impl<M: Mailbox> Office<M> {
         let mut touched = false;
         while let Some(pushed) = attachment.prove_next(up_to) {
             count(&self.counters.delivered);
-            let on_disk = match inbox.custody.remove(&pushed.sequence) {
-                Some(held) => {
-                    let load = if held.spilling { &mut inbox.spilling } else { &mut inbox.live };
-                    load.sub(pushed.len);
-                    accepted.push((held.ticket, pushed));
-                    held.spilling
+            let held = inbox.custody.remove(&pushed.sequence);
+            let on_disk = match held.as_ref().map(|held| held.state) {
+                Some(Custody::Live) => {
+                    inbox.live.sub(pushed.len);
+                    false
                 }
+                Some(Custody::Spilling) => {
+                    inbox.spilling.sub(pushed.len);
+                    true
+                }
+                Some(Custody::Refused) => continue,
                 None => {
                     inbox.stored.sub(pushed.len);
                     true
                 }
             };
+            accepted.extend(held.map(|held| (held.ticket, pushed)));
             if on_disk {
                 self.batch.remove(client, pushed.sequence);
                 touched = true;

@@ -16,9 +16,9 @@ use proto::{
     wire::client::token::AuthenticationToken,
 };
 
-use super::{Fault, Job, Office, attachment::Attachment, edge_broke};
+use super::{Fault, Job, Office, attachment::Attachment, edge_broke, storage::Storage};
 use crate::{
-    mailbox::{LedgerEntry, Mailbox},
+    mailbox::{LedgerEntry, Mailbox, MailboxError},
     registrar::{Begun, Registration},
 };
 
@@ -69,6 +69,24 @@ pub(super) struct Claim {
     by: ClaimedBy,
 }
 
+/// Why a client that has proved who it is was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// It is connected elsewhere, and that connection is alive.
+    AlreadyConnected,
+    /// The ledger cannot be read or written.
+    StorageFailed,
+}
+
+/// Why a login came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum LoginFailure {
+    #[error("the login was refused: {0:?}")]
+    Refused(AuthenticationRefusal),
+    #[error(transparent)]
+    Storage(#[from] MailboxError),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClaimedBy {
     Registration,
@@ -99,20 +117,20 @@ impl<M: Mailbox> Office<M> {
             EdgeToStore::AbandonHandshake { .. } => {
                 self.sessions.insert(session, Session::Fresh);
             }
-            EdgeToStore::AuthenticateClient { token, .. } => self.log_in(session, &token)?,
+            EdgeToStore::AuthenticateClient { token, .. } => self.log_in(session, &token, now),
             EdgeToStore::ConfirmReceipt { up_to, .. } => self.receipt(session, up_to)?,
             EdgeToStore::AnswerProbe { alive, .. } => {
                 if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session)
                     && let Some(newcomer) = attachment.newcomer.take()
                 {
                     if alive {
-                        self.refuse_claim(newcomer);
+                        self.refuse_claim(newcomer, Denial::AlreadyConnected);
                     } else {
-                        self.supersede(session, newcomer, now)?;
+                        self.supersede(session, newcomer, now);
                     }
                 }
             }
-            EdgeToStore::CloseSession { .. } => self.close(session, now)?,
+            EdgeToStore::CloseSession { .. } => self.close(session, now),
         }
         Ok(())
     }
@@ -135,66 +153,70 @@ impl<M: Mailbox> Office<M> {
         session: SessionId,
         outcome: Result<Registration, HandshakeRefusal>,
         now: Instant,
-    ) -> Result<(), Fault> {
+    ) {
         if !matches!(self.sessions.get(&session), Some(Session::Computing)) {
-            return Ok(());
+            return;
         }
         match outcome {
             Ok(Registration { client, key }) => {
-                let claim = Claim { client, key, by: ClaimedBy::Registration };
                 if self.claims.contains_key(&client) {
-                    self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
-                    return Ok(());
+                    return self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
                 }
                 self.claims.insert(client, session);
-                self.sessions.insert(session, Session::Claiming(claim));
-                self.contest(session, now)
+                self.sessions.insert(session, Session::Claiming(Claim { client, key, by: ClaimedBy::Registration }));
+                self.contest(session, now);
             }
-            Err(reason) => {
-                self.refuse_handshake(session, reason);
-                Ok(())
+            Err(reason) => self.refuse_handshake(session, reason),
+        }
+    }
+
+    fn log_in(&mut self, session: SessionId, token: &AuthenticationToken, now: Instant) {
+        match self.check_login(token) {
+            Ok(key) => {
+                let client = token.address;
+                self.claims.insert(client, session);
+                self.sessions.insert(session, Session::Claiming(Claim { client, key, by: ClaimedBy::Login }));
+                self.entries.push((LedgerEntry::Login { client, nonce: token.iv }, session));
+            }
+            Err(LoginFailure::Refused(reason)) => self.refuse_login(session, reason),
+            Err(LoginFailure::Storage(error)) => {
+                self.trouble(&error, now);
+                self.refuse_login(session, AuthenticationRefusal::StorageFailed);
             }
         }
     }
 
-    fn log_in(&mut self, session: SessionId, token: &AuthenticationToken) -> Result<(), Fault> {
-        let client = token.address;
-        self.sessions.insert(session, Session::Fresh);
-        let Some(key) = self.mailbox.key_of(&client)? else {
-            self.refuse_login(session, AuthenticationRefusal::NotProven);
-            return Ok(());
-        };
+    /// The key of a client that has proved to hold it, and about whom nothing else is being decided.
+    fn check_login(&self, token: &AuthenticationToken) -> Result<SessionKey, LoginFailure> {
+        let not_proven = LoginFailure::Refused(AuthenticationRefusal::NotProven);
+        let client = &token.address;
+        let Some(key) = self.mailbox.key_of(client)? else { return Err(not_proven) };
         let SessionKey::CtrHmac(cipher) = &key;
-        if token.verify(cipher).is_err() || self.mailbox.login_used(&client, &token.iv)? {
-            self.refuse_login(session, AuthenticationRefusal::NotProven);
-            return Ok(());
+        if token.verify(cipher).is_err() || self.mailbox.login_used(client, &token.iv)? {
+            return Err(not_proven);
         }
-        if self.claims.contains_key(&client) {
-            self.refuse_login(session, AuthenticationRefusal::AlreadyConnected);
-            return Ok(());
+        if self.claims.contains_key(client) {
+            return Err(LoginFailure::Refused(AuthenticationRefusal::AlreadyConnected));
         }
-        self.claims.insert(client, session);
-        self.sessions.insert(session, Session::Claiming(Claim { client, key, by: ClaimedBy::Login }));
-        self.entries.push((LedgerEntry::Login { client, nonce: token.iv }, session));
-        Ok(())
+        Ok(key)
     }
 
     /// What the claim needed is in the ledger.
-    pub(super) fn claim_written(&mut self, session: SessionId, now: Instant) -> Result<(), Fault> {
-        let Some(Session::Claiming(claim)) = self.sessions.get(&session) else { return Ok(()) };
+    pub(super) fn claim_written(&mut self, session: SessionId, now: Instant) {
+        let Some(Session::Claiming(claim)) = self.sessions.get(&session) else { return };
         match claim.by {
             ClaimedBy::Login => self.contest(session, now),
             ClaimedBy::Registration => {
                 let claim = claim.clone();
                 self.inboxes.registered(&claim.client, &claim.key);
-                self.attach(session, &claim)
+                self.attach(session, &claim, now);
             }
         }
     }
 
     /// Goes on with a claim if nobody else is attached as the client; otherwise has the other one probed first.
-    fn contest(&mut self, session: SessionId, now: Instant) -> Result<(), Fault> {
-        let Some(Session::Claiming(claim)) = self.sessions.get(&session) else { return Ok(()) };
+    fn contest(&mut self, session: SessionId, now: Instant) {
+        let Some(Session::Claiming(claim)) = self.sessions.get(&session) else { return };
         let claim = claim.clone();
         let other = self.inboxes.get(&claim.client).and_then(|inbox| inbox.attached);
         if let Some(other) = other
@@ -203,42 +225,48 @@ impl<M: Mailbox> Office<M> {
             attachment.newcomer = Some(session);
             self.probes.push_back((now + PROBE_LIMIT, other, session));
             self.orders.to_edge.push(StoreToEdge::ProbeSession { session: other });
-            return Ok(());
+            return;
         }
         match claim.by {
-            ClaimedBy::Login => self.attach(session, &claim),
-            ClaimedBy::Registration => {
+            ClaimedBy::Login => self.attach(session, &claim, now),
+            ClaimedBy::Registration if self.outlook.storage == Storage::Sound => {
                 let entry = LedgerEntry::Register { client: claim.client, key: claim.key };
                 self.entries.push((entry, session));
-                Ok(())
             }
+            ClaimedBy::Registration => self.refuse_claim(session, Denial::StorageFailed),
         }
     }
 
     /// A probed session has not answered in time.
-    pub(super) fn probe_over(&mut self, old: SessionId, newcomer: SessionId, now: Instant) -> Result<(), Fault> {
-        match self.sessions.get_mut(&old) {
-            Some(Session::Attached(attachment)) if attachment.newcomer == Some(newcomer) => {
-                attachment.newcomer = None;
-                self.supersede(old, newcomer, now)
-            }
-            _ => Ok(()),
+    pub(super) fn probe_over(&mut self, old: SessionId, newcomer: SessionId, now: Instant) {
+        if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&old)
+            && attachment.newcomer == Some(newcomer)
+        {
+            attachment.newcomer = None;
+            self.supersede(old, newcomer, now);
         }
     }
 
-    fn supersede(&mut self, old: SessionId, newcomer: SessionId, now: Instant) -> Result<(), Fault> {
+    fn supersede(&mut self, old: SessionId, newcomer: SessionId, now: Instant) {
         count(&self.counters.superseded);
         self.orders.to_edge.push(StoreToEdge::EndSession { session: old, reason: EndReason::Superseded });
         if let Some(Session::Attached(attachment)) = self.sessions.insert(old, Session::Detached) {
             self.spill_all(&attachment.client);
         }
-        self.contest(newcomer, now)
+        self.contest(newcomer, now);
     }
 
-    fn attach(&mut self, session: SessionId, claim: &Claim) -> Result<(), Fault> {
+    fn attach(&mut self, session: SessionId, claim: &Claim, now: Instant) {
+        let inbox = match self.inboxes.open(self.mailbox.as_ref(), &claim.client, &self.batch) {
+            Ok(Some(inbox)) => inbox,
+            // It was in the ledger a moment ago: found there, or written just now.
+            Ok(None) => return self.refuse_claim(session, Denial::StorageFailed),
+            Err(error) => {
+                self.trouble(&error, now);
+                return self.refuse_claim(session, Denial::StorageFailed);
+            }
+        };
         self.claims.remove(&claim.client);
-        // It is in the ledger: either it was found there or it was written just now.
-        let Some(inbox) = self.inboxes.open(self.mailbox.as_ref(), &claim.client, &self.batch)? else { return Ok(()) };
         inbox.attached = Some(session);
         let attachment = Attachment::new(claim.client, inbox.proved_end);
         self.sessions.insert(session, Session::Attached(Box::new(attachment)));
@@ -248,15 +276,14 @@ impl<M: Mailbox> Office<M> {
             ClaimedBy::Login => &self.counters.authenticated,
         });
         self.wake(session);
-        Ok(())
     }
 
-    fn close(&mut self, session: SessionId, now: Instant) -> Result<(), Fault> {
+    fn close(&mut self, session: SessionId, now: Instant) {
         match self.sessions.remove(&session) {
             Some(Session::Attached(attachment)) => {
                 self.spill_all(&attachment.client);
                 if let Some(newcomer) = attachment.newcomer {
-                    self.contest(newcomer, now)?;
+                    self.contest(newcomer, now);
                 }
             }
             Some(Session::Claiming(claim)) => {
@@ -270,17 +297,26 @@ impl<M: Mailbox> Office<M> {
             }
             _ => {}
         }
-        Ok(())
     }
 
-    /// The client is connected elsewhere, and that connection is alive.
-    fn refuse_claim(&mut self, session: SessionId) {
+    /// Refuses a client that has proved who it is.
+    pub(super) fn refuse_claim(&mut self, session: SessionId, denial: Denial) {
         let Some(Session::Claiming(claim)) = self.sessions.get(&session) else { return };
         let by = claim.by;
         self.claims.remove(&claim.client);
-        match by {
-            ClaimedBy::Registration => self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected),
-            ClaimedBy::Login => self.refuse_login(session, AuthenticationRefusal::AlreadyConnected),
+        match (by, denial) {
+            (ClaimedBy::Registration, Denial::AlreadyConnected) => {
+                self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
+            }
+            (ClaimedBy::Registration, Denial::StorageFailed) => {
+                self.refuse_handshake(session, HandshakeRefusal::StorageFailed);
+            }
+            (ClaimedBy::Login, Denial::AlreadyConnected) => {
+                self.refuse_login(session, AuthenticationRefusal::AlreadyConnected);
+            }
+            (ClaimedBy::Login, Denial::StorageFailed) => {
+                self.refuse_login(session, AuthenticationRefusal::StorageFailed);
+            }
         }
     }
 

@@ -30,8 +30,19 @@ pub(super) struct Ticket {
 pub(super) struct Held {
     pub(super) message: Bytes,
     pub(super) ticket: Ticket,
-    /// Being written; otherwise live.
-    pub(super) spilling: bool,
+    pub(super) state: Custody,
+}
+
+/// How a message is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Custody {
+    /// In memory only.
+    Live,
+    /// Being written.
+    Spilling,
+    /// Pushed, then refused because it could not be written. Kept, empty, until the session ends or confirms it, so that it is
+    /// not taken for a stored one.
+    Refused,
 }
 
 /// A number of messages and their bytes.
@@ -105,7 +116,7 @@ impl Inbox {
         let sequence = Sequence(self.next);
         self.next += 1;
         self.live.add(message.len());
-        self.custody.insert(sequence, Held { message, ticket, spilling: false });
+        self.custody.insert(sequence, Held { message, ticket, state: Custody::Live });
         sequence
     }
 

@@ -17,6 +17,7 @@ mod custody;
 mod desk;
 mod inbox;
 mod push;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use std::{
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
+    counter::count,
     ipc::{
         Role,
         ingress_store::{IngressToStore, StoreToIngress, WINDOW},
@@ -39,12 +41,13 @@ use proto::{
 
 use crate::{
     counters::StoreCounters,
-    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError},
+    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError, Uncommitted},
     registrar::{Begun, Registration},
 };
-use desk::Session;
+use desk::{Denial, Session};
 use inbox::Inboxes;
 use proto::ipc::store_edge::HandshakeRefusal;
+use storage::{Outlook, Storage};
 
 /// What the office is told by its configuration.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,11 @@ pub enum Job {
     CommitMail(MailBatch),
     /// Commit ledger entries; answered by [`Office::ledger_committed`].
     CommitLedger(Vec<LedgerEntry>),
+    /// Try storage again, opened anew or as it is; answered by [`Office::restored`].
+    Restore {
+        /// Whether to open it anew.
+        reopen: bool,
+    },
     /// Read mail; answered by [`Office::peeked`].
     Peek {
         /// For whom.
@@ -120,9 +128,6 @@ pub enum Fault {
         /// Which rule.
         rule: &'static str,
     },
-    /// Storage failed: nothing can be promised any more.
-    #[error(transparent)]
-    Storage(#[from] MailboxError),
     /// A job ended without an outcome, which is a bug.
     #[error("a job of the store ended without an outcome")]
     JobDied,
@@ -163,6 +168,7 @@ pub struct Office<M> {
     window: Credit,
     /// Which incarnation of `client-edge` is connected.
     edge: u64,
+    outlook: Outlook,
     orders: Orders,
 }
 
@@ -186,6 +192,7 @@ impl<M: Mailbox> Office<M> {
             ingress: 0,
             window: Credit::new(WINDOW),
             edge: 0,
+            outlook: Outlook::default(),
             orders: Orders::default(),
         }
     }
@@ -199,7 +206,7 @@ impl<M: Mailbox> Office<M> {
     /// A delivery.
     ///
     /// # Errors
-    /// If it breaks a rule or storage failed.
+    /// If it breaks a rule.
     pub fn ingress_says(&mut self, message: IngressToStore, now: Instant) -> Result<(), Fault> {
         let IngressToStore::DeliverMessage { delivery, destination, message } = message;
         self.deliver(delivery, destination, message.0, now)
@@ -226,7 +233,7 @@ impl<M: Mailbox> Office<M> {
     /// A request of a session.
     ///
     /// # Errors
-    /// If it breaks a rule or storage failed.
+    /// If it breaks a rule.
     pub fn edge_says(&mut self, request: EdgeToStore, now: Instant) -> Result<(), Fault> {
         self.serve(request, now)
     }
@@ -235,33 +242,31 @@ impl<M: Mailbox> Office<M> {
     pub fn deadline(&self) -> Option<Instant> {
         let spill = self.spills.front().map(|(at, ..)| *at);
         let probe = self.probes.front().map(|(at, ..)| *at);
-        spill.into_iter().chain(probe).min()
+        [spill, probe, self.outlook.retry_at].into_iter().flatten().min()
     }
 
     /// Does what is due.
-    ///
-    /// # Errors
-    /// If storage failed.
-    pub fn tick(&mut self, now: Instant) -> Result<(), Fault> {
+    pub fn tick(&mut self, now: Instant) {
         while let Some((_, client, sequence)) = self.spills.pop_front_if(|(at, ..)| *at <= now) {
             self.spill(&client, sequence);
         }
         while let Some((_, old, newcomer)) = self.probes.pop_front_if(|(at, ..)| *at <= now) {
-            self.probe_over(old, newcomer, now)?;
+            self.probe_over(old, newcomer, now);
         }
-        Ok(())
+        self.retry_storage(now);
     }
 
     /// What is to be done now. Starts a commit whenever there is something to commit and none is under way, so whatever
     /// comes during a commit goes into the next.
     pub fn take_orders(&mut self) -> Orders {
-        if !self.committing_mail && !self.batch.is_empty() {
+        let broken = self.outlook.storage == Storage::Broken;
+        if !self.committing_mail && !self.batch.is_empty() && !broken {
             let batch = std::mem::take(&mut self.batch);
             self.inboxes.commit_begins(&batch);
             self.committing_mail = true;
             self.orders.jobs.push(Job::CommitMail(batch));
         }
-        if self.committing_ledger.is_none() && !self.entries.is_empty() {
+        if self.committing_ledger.is_none() && !self.entries.is_empty() && !broken {
             let (entries, sessions): (Vec<_>, Vec<_>) = self.entries.drain(..).unzip();
             let visits = sessions.into_iter().map(|session| self.visit(session)).collect();
             self.committing_ledger = Some(visits);
@@ -271,44 +276,47 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// The mail commit under way is over.
-    ///
-    /// # Errors
-    /// If storage failed.
-    pub fn mail_committed(&mut self, outcome: Result<Committed, MailboxError>) -> Result<(), Fault> {
+    pub fn mail_committed(&mut self, outcome: Result<Committed, Box<Uncommitted>>, now: Instant) {
         self.committing_mail = false;
-        let committed = outcome?;
-        proto::counter::count(&self.counters.mail_commits);
-        self.settle(&committed);
-        self.inboxes.commit_ends(committed.batch());
-        Ok(())
+        match outcome {
+            Ok(committed) => {
+                count(&self.counters.mail_commits);
+                self.settle(&committed);
+                self.inboxes.commit_ends(committed.batch());
+            }
+            Err(uncommitted) => {
+                self.trouble(&uncommitted.error, now);
+                self.unsettle(&uncommitted.batch);
+                self.inboxes.commit_ends(&uncommitted.batch);
+            }
+        }
     }
 
     /// The ledger commit under way is over.
-    ///
-    /// # Errors
-    /// If storage failed.
-    pub fn ledger_committed(&mut self, outcome: Result<(), MailboxError>, now: Instant) -> Result<(), Fault> {
-        let visits = self.committing_ledger.take().unwrap_or_default();
-        outcome?;
-        proto::counter::count(&self.counters.ledger_commits);
-        for visit in visits {
-            if visit.edge == self.edge {
-                self.claim_written(visit.session, now)?;
+    pub fn ledger_committed(&mut self, outcome: Result<(), MailboxError>, now: Instant) {
+        match &outcome {
+            Ok(()) => count(&self.counters.ledger_commits),
+            Err(error) => self.trouble(error, now),
+        }
+        for visit in self.committing_ledger.take().unwrap_or_default() {
+            if visit.edge != self.edge {
+                continue;
+            }
+            match outcome {
+                Ok(()) => self.claim_written(visit.session, now),
+                Err(_) => self.refuse_claim(visit.session, Denial::StorageFailed),
             }
         }
-        Ok(())
     }
 
     /// A page of mail was read.
-    ///
-    /// # Errors
-    /// If storage failed.
-    pub fn peeked(&mut self, visit: Visit, outcome: Result<Vec<(Sequence, Bytes)>, MailboxError>) -> Result<(), Fault> {
-        let page = outcome?;
-        if visit.edge == self.edge {
-            self.page_arrived(visit.session, page);
+    pub fn peeked(&mut self, visit: Visit, outcome: Result<Vec<(Sequence, Bytes)>, MailboxError>, now: Instant) {
+        if let Err(error) = &outcome {
+            self.trouble(error, now);
         }
-        Ok(())
+        if visit.edge == self.edge {
+            self.page_arrived(visit.session, outcome.ok());
+        }
     }
 
     /// A first handshake message was answered, or refused.
@@ -319,16 +327,10 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// A second handshake message was checked.
-    ///
-    /// # Errors
-    /// If storage failed.
-    pub fn handshake_finished(
-        &mut self,
-        visit: Visit,
-        outcome: Result<Registration, HandshakeRefusal>,
-        now: Instant,
-    ) -> Result<(), Fault> {
-        if visit.edge == self.edge { self.finished(visit.session, outcome, now) } else { Ok(()) }
+    pub fn handshake_finished(&mut self, visit: Visit, outcome: Result<Registration, HandshakeRefusal>, now: Instant) {
+        if visit.edge == self.edge {
+            self.finished(visit.session, outcome, now);
+        }
     }
 
     /// Writes everything that is only in memory, before the end.
@@ -338,9 +340,11 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    /// Whether nothing waits for the disk.
+    /// Whether nothing waits for the disk, or waiting is in vain.
     pub fn is_settled(&self) -> bool {
-        !self.committing_mail && self.batch.is_empty() && self.committing_ledger.is_none() && self.entries.is_empty()
+        let waiting = !self.batch.is_empty() || !self.entries.is_empty();
+        let under_way = self.committing_mail || self.committing_ledger.is_some();
+        !under_way && (!waiting || self.outlook.storage == Storage::Broken)
     }
 
     fn visit(&self, session: SessionId) -> Visit {

@@ -50,10 +50,14 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    pub(super) fn page_arrived(&mut self, session: SessionId, page: Vec<(Sequence, Bytes)>) {
+    pub(super) fn page_arrived(&mut self, session: SessionId, page: Option<Vec<(Sequence, Bytes)>>) {
         if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) {
+            // After a failure the session is woken when storage works again.
+            let read = page.is_some();
             attachment.page_arrived(page);
-            self.wake(session);
+            if read {
+                self.wake(session);
+            }
         }
     }
 }

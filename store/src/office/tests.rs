@@ -1,6 +1,6 @@
 //! The office against a mailbox in memory, with time and the order of events in the hands of the test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proto::{
@@ -16,7 +16,10 @@ use proto::{
 };
 
 use super::*;
-use crate::mailbox::{PageLimit, commit, remembered::Remembered};
+use crate::mailbox::{
+    PageLimit, commit,
+    remembered::{Health, Remembered},
+};
 
 const CLIENT: ClientAddress = ClientAddress([1; 32]);
 const SPILL: Duration = Duration::from_millis(250);
@@ -107,15 +110,19 @@ impl Bench {
         match job {
             Job::CommitMail(batch) => {
                 let done = commit(self.mailbox.as_ref(), batch);
-                self.office.mail_committed(done).unwrap();
+                self.office.mail_committed(done, self.now);
             }
             Job::CommitLedger(entries) => {
                 let done = self.mailbox.commit_ledger(&entries);
-                self.office.ledger_committed(done, self.now).unwrap();
+                self.office.ledger_committed(done, self.now);
+            }
+            Job::Restore { reopen } => {
+                let opened = if reopen { self.mailbox.reopen() } else { Ok(()) };
+                self.office.restored(opened.and_then(|()| self.mailbox.has_room()), self.now);
             }
             Job::Peek { visit, client, range } => {
                 let page = self.mailbox.peek(&client, range, PageLimit { messages: 3, bytes: usize::MAX });
-                self.office.peeked(visit, page).unwrap();
+                self.office.peeked(visit, page, self.now);
             }
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => unreachable!("no test here registers"),
         }
@@ -130,7 +137,7 @@ impl Bench {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.office.tick(self.now).unwrap();
+        self.office.tick(self.now);
         self.collect();
     }
 
@@ -158,6 +165,16 @@ impl Bench {
             .filter_map(|answer| match answer {
                 StoreToIngress::AcceptDelivery { delivery } => Some(delivery.0),
                 StoreToIngress::RefuseDelivery { .. } => None,
+            })
+            .collect()
+    }
+
+    fn refused(&self) -> Vec<u64> {
+        self.to_ingress
+            .iter()
+            .filter_map(|answer| match answer {
+                StoreToIngress::RefuseDelivery { delivery, .. } => Some(delivery.0),
+                StoreToIngress::AcceptDelivery { .. } => None,
             })
             .collect()
     }
@@ -508,6 +525,82 @@ fn nobody_is_answered_for_what_a_dead_ingress_delivered() {
     assert_eq!(bench.stored(), [0]);
 }
 
+#[test]
+fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
+    for health in [Health::Full, Health::Broken] {
+        let mut bench = Bench::new(RULES);
+        bench.deliver(0);
+        bench.finish_all_jobs();
+        bench.deliver(1);
+        bench.mailbox.set(health);
+        bench.finish_job();
+        bench.deliver(2);
+        let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::StorageFailed };
+        assert_eq!(bench.to_ingress[1..], [refused(1), refused(2)], "{health:?}");
+        bench.pass(Duration::from_secs(5));
+        bench.finish_all_jobs();
+        bench.deliver(3);
+        assert_eq!(bench.to_ingress[3..], [refused(3)]);
+        bench.mailbox.set(Health::Sound);
+        bench.pass(Duration::from_secs(5));
+        bench.finish_all_jobs();
+        bench.deliver(4);
+        bench.finish_all_jobs();
+        assert_eq!((bench.accepted(), bench.stored()), (vec![0, 4], vec![0, 4]), "{health:?}");
+        let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+        assert_eq!((summary.messages, summary.bytes), (2, 80));
+    }
+}
+
+#[test]
+fn when_the_disk_is_full_stored_mail_is_fetched_and_removed_and_live_mail_flows() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    bench.mailbox.set(Health::Full);
+    bench.deliver(1);
+    bench.finish_all_jobs();
+    bench.attach(1);
+    assert_eq!(bench.pushed(1), [0]);
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    bench.deliver(2);
+    bench.confirm_all(1);
+    assert_eq!(bench.accepted(), [0, 2]);
+    // Pushed, but neither proved in time nor written: refused, and its receipt changes nothing.
+    bench.deliver(3);
+    bench.pass(SPILL);
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(3), reason: Refusal::StorageFailed };
+    assert_eq!(bench.to_ingress.last(), Some(&refused));
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+    assert_eq!((summary.messages, summary.bytes), (0, 0));
+}
+
+#[test]
+fn when_storage_is_broken_logins_are_refused_and_attached_clients_get_the_rest_later() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..5 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.log_in(1);
+    bench.finish_job();
+    bench.mailbox.set(Health::Broken);
+    bench.finish_all_jobs();
+    assert!(bench.pushed(1).is_empty());
+    bench.log_in(2);
+    let reason = AuthenticationRefusal::StorageFailed;
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    assert_eq!(bench.to_edge.last(), Some(&refused));
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(5));
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [0, 1, 2, 3, 4]);
+}
+
 /// What may happen around the office.
 #[derive(Clone, Debug)]
 enum Event {
@@ -519,6 +612,7 @@ enum Event {
     Confirm(usize),
     AnswerProbe(bool),
     EdgeDies,
+    Storage(Health),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -531,13 +625,15 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => (0usize..6).prop_map(Event::Confirm),
         2 => any::<bool>().prop_map(Event::AnswerProbe),
         1 => Just(Event::EdgeDies),
+        1 => prop_oneof![Just(Health::Sound), Just(Health::Full), Just(Health::Broken)].prop_map(Event::Storage),
     ];
     proptest::collection::vec(event, 0..120)
 }
 
 proptest! {
-    /// Whatever happens in whatever order: each session is pushed an unbroken run of the inbox in order, from the oldest message
-    /// that no client has confirmed; nothing confirmed to the sender is lost; nothing is accepted twice.
+    /// Whatever happens in whatever order, storage failing or not: each session is pushed the inbox in order, from the oldest
+    /// message that no client has confirmed, leaving out only what was refused; nothing accepted is lost; nothing is
+    /// answered twice.
     #[test]
     fn nothing_accepted_is_lost_and_nothing_is_out_of_order(events in events()) {
         let mut bench = Bench::new(RULES);
@@ -547,6 +643,7 @@ proptest! {
         let mut confirmed = 0;
         let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
         let mut attached: Option<u64> = None;
+        let mut confirmed_messages = BTreeSet::new();
         for event in events {
             match event {
                 Event::Deliver => {
@@ -571,6 +668,7 @@ proptest! {
                     {
                         bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(session), up_to });
                         confirmed = confirmed.max(n + 1);
+                        confirmed_messages.extend(bench.pushed(session).into_iter().filter(|pushed| *pushed <= n));
                     }
                 }
                 Event::AnswerProbe(alive) => {
@@ -578,6 +676,7 @@ proptest! {
                         bench.ask(EdgeToStore::AnswerProbe { session: SessionId(session), alive });
                     }
                 }
+                Event::Storage(health) => bench.mailbox.set(health),
                 Event::EdgeDies => {
                     bench.office.edge_down();
                     bench.collect();
@@ -598,34 +697,45 @@ proptest! {
                     _ => {}
                 }
             }
+            let refused = bench.refused();
             for (session, first) in &seen {
                 let pushed = bench.pushed(*session);
-                let expected: Vec<u64> = (*first..).take(pushed.len()).collect();
-                prop_assert_eq!(&pushed, &expected, "session {}", session);
+                prop_assert!(pushed.is_sorted_by(|a, b| a < b), "session {}: {:?}", session, pushed);
+                if let Some(last) = pushed.last() {
+                    for n in (*first..*last).filter(|n| !refused.contains(n)) {
+                        prop_assert!(pushed.contains(&n), "session {} was not pushed {} in {:?}", session, n, pushed);
+                    }
+                    prop_assert!(pushed.iter().all(|n| n >= first));
+                }
             }
-            let mut accepted = bench.accepted();
-            accepted.sort_unstable();
+            let accepted = bench.accepted();
             let stored = bench.stored();
-            for n in accepted.iter().filter(|n| **n >= confirmed) {
+            for n in accepted.iter().filter(|n| !confirmed_messages.contains(n)) {
                 prop_assert!(stored.contains(n), "{} was accepted, not received, and is not on disk", n);
             }
-            accepted.dedup();
-            prop_assert_eq!(accepted.len(), bench.accepted().len());
+            let answered: BTreeSet<u64> = accepted.iter().chain(&refused).copied().collect();
+            prop_assert_eq!(answered.len(), accepted.len() + refused.len());
         }
-        // Let everything settle: all mail is accepted, and a client that comes now gets all of it.
+        // Let everything settle: all mail is answered, and a client that comes now gets all that was not refused.
+        bench.mailbox.set(Health::Sound);
         if let Some(session) = attached {
             bench.ask(EdgeToStore::CloseSession { session: SessionId(session) });
         }
-        bench.pass(Duration::from_secs(2));
-        bench.finish_all_jobs();
+        for _ in 0..3 {
+            bench.pass(Duration::from_secs(2));
+            bench.finish_all_jobs();
+        }
         bench.office.edge_down();
         bench.collect();
         bench.office.edge_up();
         bench.finish_all_jobs();
-        prop_assert_eq!(bench.accepted().len() as u64, delivered);
+        let (accepted, refused) = (bench.accepted(), bench.refused());
+        prop_assert_eq!((accepted.len() + refused.len()) as u64, delivered);
         bench.to_edge.clear();
         bench.attach(9_999);
-        prop_assert_eq!(bench.pushed(9_999), (confirmed..delivered).collect::<Vec<_>>());
+        let expected: Vec<u64> =
+            (confirmed..delivered).filter(|n| accepted.contains(n) && !confirmed_messages.contains(n)).collect();
+        prop_assert_eq!(bench.pushed(9_999), expected);
         bench.confirm_all(9_999);
         bench.finish_all_jobs();
         prop_assert!(bench.stored().is_empty());

@@ -8,23 +8,24 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::{
     identity::Identity,
-    mailbox::{self, Committed, Mailbox, MailboxError, PageLimit},
+    mailbox::{self, Committed, Mailbox, MailboxError, PageLimit, Uncommitted},
     office::{Fault, Job, Office, Visit},
     registrar::{self, Begun, Registration},
 };
 
 /// Reads at a time.
 const READERS: usize = 2;
-/// Commits at a time: one of mail, one of the ledger.
-const COMMITTERS: usize = 2;
+/// At a time: one commit of mail, one of the ledger, one try to restore storage.
+const COMMITTERS: usize = 3;
 /// What one read brings at the most.
 const PAGE: PageLimit = PageLimit { messages: 128, bytes: 256 * 1024 };
 
 /// Something done.
 #[derive(Debug)]
 pub(super) enum Done {
-    Mail(Result<Committed, MailboxError>),
+    Mail(Result<Committed, Box<Uncommitted>>),
     Ledger(Result<(), MailboxError>),
+    Restored(Result<bool, MailboxError>),
     Read(Visit, Result<Vec<(Sequence, Bytes)>, MailboxError>),
     Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
     Finished(Visit, Result<Registration, HandshakeRefusal>),
@@ -75,7 +76,7 @@ impl<M: Mailbox> Crew<M> {
     /// Starts a job, or has it wait for its turn.
     pub(super) fn take(&mut self, job: Job) {
         let queue = match &job {
-            Job::CommitMail(_) | Job::CommitLedger(_) => return self.start(job),
+            Job::CommitMail(_) | Job::CommitLedger(_) | Job::Restore { .. } => return self.start(job),
             Job::Peek { .. } => &mut self.reads,
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => &mut self.signatures,
         };
@@ -92,6 +93,10 @@ impl<M: Mailbox> Crew<M> {
         let identity = Arc::clone(&self.identity);
         self.working.spawn_blocking(move || match job {
             Job::CommitMail(batch) => Done::Mail(mailbox::commit(mailbox.as_ref(), batch)),
+            Job::Restore { reopen } => {
+                let opened = if reopen { mailbox.reopen() } else { Ok(()) };
+                Done::Restored(opened.and_then(|()| mailbox.has_room()))
+            }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
             Job::Peek { visit, client, range } => Done::Read(visit, mailbox.peek(&client, range, PAGE)),
             Job::BeginHandshake { visit, init } => {
@@ -117,7 +122,7 @@ impl<M: Mailbox> Crew<M> {
         let now = Instant::now();
         let done = done.map_err(|_| Fault::JobDied)?;
         let queue = match &done {
-            Done::Mail(_) | Done::Ledger(_) => None,
+            Done::Mail(_) | Done::Ledger(_) | Done::Restored(_) => None,
             Done::Read(..) => Some(&mut self.reads),
             Done::Begun(..) | Done::Finished(..) => Some(&mut self.signatures),
         };
@@ -128,14 +133,13 @@ impl<M: Mailbox> Crew<M> {
             }
         }
         match done {
-            Done::Mail(outcome) => office.mail_committed(outcome),
+            Done::Mail(outcome) => office.mail_committed(outcome, now),
             Done::Ledger(outcome) => office.ledger_committed(outcome, now),
-            Done::Read(visit, outcome) => office.peeked(visit, outcome),
-            Done::Begun(visit, outcome) => {
-                office.handshake_begun(visit, outcome);
-                Ok(())
-            }
+            Done::Restored(outcome) => office.restored(outcome, now),
+            Done::Read(visit, outcome) => office.peeked(visit, outcome, now),
+            Done::Begun(visit, outcome) => office.handshake_begun(visit, outcome),
             Done::Finished(visit, outcome) => office.handshake_finished(visit, outcome, now),
         }
+        Ok(())
     }
 }
