@@ -14,6 +14,8 @@ use tokio::{
 
 use super::gateway::SOON;
 
+/// Small socket buffers, in bytes; with the smallest the kernel allows, TCP spends seconds on probing its window.
+pub(super) const NARROW: u32 = 16 * 1024;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the gateway sent.
@@ -38,10 +40,11 @@ impl Client {
         Self::upgrade(TcpStream::connect(address).await.unwrap()).await
     }
 
-    /// A client whose receive buffer is as small as the kernel allows.
+    /// A client with small socket buffers.
     pub(super) async fn connect_narrow(address: SocketAddr) -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(1024).unwrap();
+        socket.set_recv_buffer_size(NARROW).unwrap();
+        socket.set_send_buffer_size(NARROW).unwrap();
         Self::upgrade(socket.connect(address).await.unwrap()).await
     }
 
@@ -58,14 +61,15 @@ impl Client {
         Self { socket }
     }
 
-    /// Sends short texts, without reading, until no more can be sent for a while. How many were sent
-    /// whole; of the next one a part may be.
+    /// Sends the same text again and again, without reading, until no more can be sent for a while. How many were sent whole;
+    /// of the next one a part may be.
     pub(super) async fn flood(&mut self, text: &str) -> usize {
         let frame = frame_of(1, text.as_bytes());
-        let many = frame.repeat(1_000);
+        let many = frame.repeat(100);
         let mut sent = 0;
         while let Ok(written) = timeout(SOON, self.socket.write(&many[sent % frame.len()..])).await {
             sent += written.unwrap();
+            assert!(sent < 1 << 20, "the gateway does not stop reading");
         }
         sent / frame.len()
     }
@@ -113,6 +117,11 @@ impl Client {
             0x8a => Heard::Pong(payload),
             other => panic!("frame of unknown kind {other:#x}"),
         })
+    }
+
+    /// The gateway has nothing more to say, and has not reset the connection.
+    pub(super) async fn hear_orderly_end(&mut self) {
+        assert_eq!(timeout(PATIENCE, self.socket.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     }
 
     pub(super) async fn hear_text(&mut self, expected: &str) {

@@ -73,10 +73,10 @@ async fn each_error_has_the_words_of_2021_and_leaves_the_connection_open() {
 
 #[tokio::test]
 async fn answers_that_nobody_reads_stop_the_reading_and_nothing_is_lost() {
-    let (gateway, mut store) = Gateway::start(config()).await;
+    let (gateway, mut store) = Gateway::start_narrow(config()).await;
     let mut client = Client::connect_narrow(gateway.address).await;
     store.attach(&mut client).await;
-    // Ends only when the gateway stops reading: the buffers of both sockets are all that can fill.
+    // Ends when the gateway stops reading and the buffers of both sockets are full.
     let asked = client.flood("hello").await;
     for _ in 0..asked {
         client.hear_error("invalid request").await;

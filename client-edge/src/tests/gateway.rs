@@ -20,9 +20,9 @@ use proto::{
         stream::{self, LinkReader, LinkWriter},
     },
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 
-use super::client::{Client, PATIENCE, authenticate, key, token};
+use super::client::{Client, NARROW, PATIENCE, authenticate, key, token};
 use crate::edge::{Edge, LinkEnds};
 
 pub(crate) fn config() -> EdgeConfig {
@@ -49,7 +49,19 @@ pub(super) struct Gateway {
 
 impl Gateway {
     pub(super) async fn start(config: EdgeConfig) -> (Self, Store) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), config).await
+    }
+
+    /// With small socket buffers.
+    pub(super) async fn start_narrow(config: EdgeConfig) -> (Self, Store) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(NARROW).unwrap();
+        socket.set_recv_buffer_size(NARROW).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::start_on(socket.listen(8).unwrap().into_std().unwrap(), config).await
+    }
+
+    async fn start_on(listener: TcpListener, config: EdgeConfig) -> (Self, Store) {
         let address = listener.local_addr().unwrap();
         let (store_ends, store) = mpsc::channel(1);
         let (egress_ends, egress) = mpsc::channel(1);

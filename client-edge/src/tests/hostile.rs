@@ -20,6 +20,8 @@ async fn a_message_over_the_limit_ends_the_connection_with_its_code() {
     client.binary(&vec![0; 64 * 1024 + 1]).await;
     store.expect(EdgeToStore::CloseSession { session }).await;
     assert_eq!(client.hear().await, Heard::Close(1009));
+    // A socket that was closed with the rest of the message unread would have been reset instead.
+    client.hear_orderly_end().await;
 }
 
 #[tokio::test]
