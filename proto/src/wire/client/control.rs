@@ -7,7 +7,12 @@
 //!
 //! Which message may come when is not decided here, but there is one type per phase: before a handshake or
 //! authentication a client sends a [`ClientRequest`]; during a handshake both sides send a [`HandshakeMessage`]; apart
-//! from that the gateway sends a [`GatewayResponse`].
+//! from that the gateway sends a [`GatewayResponse`]. These types know the fields of 2021; those in [`request`] and [`answer`]
+//! know the messages of every protocol version.
+
+pub mod answer;
+pub mod request;
+pub mod sealed;
 
 use std::{fmt, str::FromStr};
 
@@ -124,6 +129,7 @@ macro_rules! text_frame {
 }
 
 text_frame!(ClientRequest, HandshakeMessage, GatewayResponse);
+text_frame!(request::ClientRequest, answer::GatewayResponse);
 
 #[cfg(test)]
 mod tests {

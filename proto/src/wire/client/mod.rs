@@ -15,8 +15,11 @@ pub mod handshake;
 mod hmac_blake3;
 pub mod kdf;
 pub mod key;
+pub mod login;
+pub mod protocol;
 pub mod refusal;
 pub mod request;
+pub mod session;
 pub mod token;
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
-//! The authentication token of clients before protocol version 3: proof that the sender holds the session key.
+//! Proof that the sender of a login holds the session key. This file has the authentication token of clients before
+//! protocol version 3; [`GcmSivToken`] is that of version 3, and [`SignedLogin`] what came after.
 //!
 //! `AES-128-CTR(encryption key, IV drawn by the client, the client's 32-byte address)`, sent in base58. It carries no
 //! freshness: whoever checks one must also remember which IVs the client has used.
 
 use bincode::{Decode, Encode};
 use subtle::ConstantTimeEq;
+
+mod gcm_siv;
+mod signed;
+
+pub use gcm_siv::{GcmSivToken, SealedAddress};
+pub use signed::{LoginClaim, MAX_SKEW, SignedLogin, SignedLoginError};
 
 use super::key::{CtrHmacKey, Iv};
 use crate::address::ClientAddress;
@@ -26,11 +33,13 @@ pub enum TokenTextError {
     /// `address`, 32 bytes.
     #[error("an authentication request has no readable address; it must be the base58 form of 32 bytes")]
     Address,
-    /// `enc_address`, 32 bytes.
-    #[error("an authentication request has no readable encrypted address; it must be the base58 form of 32 bytes")]
+    /// `enc_address`, 32 bytes; 48 in version 3.
+    #[error(
+        "an authentication request has no readable encrypted address; it must be base58 of 32 bytes (version 3: 48)"
+    )]
     EncryptedAddress,
-    /// `iv`, 16 bytes.
-    #[error("an authentication request has no readable IV; it must be the base58 form of 16 bytes")]
+    /// `iv`, 16 bytes; 12 in version 3.
+    #[error("an authentication request has no readable IV; it must be base58 of 16 bytes (version 3: 12)")]
     Iv,
 }
 
@@ -54,6 +63,11 @@ impl AuthenticationToken {
     /// Makes the token a client sends. `iv` must be fresh and random, and not [reserved](is_reserved_iv).
     pub fn create(key: &CtrHmacKey, address: ClientAddress, iv: Iv) -> Self {
         Self { address, enc_address: encrypt(key, &address, &iv), iv }
+    }
+
+    /// Whether the field `iv` is one of this token.
+    pub(super) fn owns_iv(iv: &str) -> bool {
+        from_base58::<{ size_of::<Iv>() }>(iv).is_some()
     }
 
     /// Reads the three base58 fields.

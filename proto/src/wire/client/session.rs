@@ -1,0 +1,189 @@
+//! A session: a protocol and the key that goes with it. One code for every version, on both sides.
+//!
+//! *Holds* the key of one client. *Promises*: what is sealed and how is decided by the kind of key alone; a refusal in a
+//! session never ends it.
+
+use bytes::Bytes;
+
+use super::{
+    aead_frame::{self, PushKind},
+    control::{
+        answer::GatewayResponse,
+        request::ClientRequest,
+        sealed::{SealedMessageError, SensitiveRequest, SensitiveResponse},
+    },
+    frame,
+    key::{KeyKind, Nonce, SessionKey},
+    protocol::{Protocol, refusal::RequestRefusal},
+    request::{ForwardRequest, MarkedRequest, RotationMarks},
+};
+use crate::wire::{
+    framing::{FrameHeader, Framing},
+    packet::PacketType,
+};
+
+/// What a client speaks that has been let in, and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    protocol: Protocol,
+    key: SessionKey,
+}
+
+/// The key is of another kind than the protocol's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a session of a protocol with keys of kind {expected:?} was given one of kind {got:?}")]
+pub struct WrongKeyKind {
+    /// Of the protocol.
+    pub expected: KeyKind,
+    /// Of the key.
+    pub got: KeyKind,
+}
+
+/// What a text in a session comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Nothing but an answer.
+    Answer(GatewayResponse),
+    /// Refused; this is the answer. The connection stays.
+    Refuse(GatewayResponse),
+    /// Remove the client's key and mail, durably, then answer this.
+    Forget {
+        /// The answer when it is done; if it cannot be done, [`RequestRefusal::StorageFailed`] is.
+        done: GatewayResponse,
+    },
+}
+
+impl Session {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongKeyKind`], if whoever let the client in did so with another handshake or login than the client's.
+    pub fn new(protocol: Protocol, key: SessionKey) -> Result<Self, WrongKeyKind> {
+        let (expected, got) = (protocol.key_kind(), key.kind());
+        if expected == got { Ok(Self { protocol, key }) } else { Err(WrongKeyKind { expected, got }) }
+    }
+
+    /// What it speaks.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Seals a message of the client's inbox. `nonce` must be fresh and random; the older kind of key takes none.
+    pub fn seal_push(&self, nonce: Nonce, message: &[u8]) -> Bytes {
+        match &self.key {
+            SessionKey::CtrHmac(key) => frame::seal(key, message),
+            SessionKey::GcmSiv(key) => aead_frame::seal(key, PushKind::Message, &nonce, message),
+        }
+    }
+
+    /// Opens a binary frame of the client.
+    ///
+    /// # Errors
+    ///
+    /// What to [refuse](Session::refuse).
+    pub fn open_request(&self, frame: Bytes) -> Result<MarkedRequest, RequestRefusal> {
+        match &self.key {
+            SessionKey::CtrHmac(key) => {
+                let plaintext = frame::open(key, frame).map_err(RequestRefusal::Frame)?;
+                let request = ForwardRequest::parse(plaintext).map_err(RequestRefusal::Forward)?;
+                Ok(MarkedRequest { request, key_rotation: None })
+            }
+            SessionKey::GcmSiv(key) => {
+                let (kind, plaintext) = aead_frame::open(key, frame).map_err(RequestRefusal::AeadFrame)?;
+                MarkedRequest::parse(kind, plaintext).map_err(RequestRefusal::Forward)
+            }
+        }
+    }
+
+    /// The frame header with which a packet of this client leaves. In 2021 there was one only; since then it has a version,
+    /// which leaves no room for the packet type of 2021.
+    pub fn header(&self, request: &MarkedRequest, marks: RotationMarks) -> FrameHeader {
+        let packet_type = request.request.packet_type;
+        if self.protocol.version().is_none() || packet_type == PacketType::Vpn {
+            return FrameHeader { framing: Framing::Unversioned(packet_type), size: request.request.size };
+        }
+        request.header(marks)
+    }
+
+    /// The answer to a forward request whose packet was taken.
+    pub fn sent(&self) -> GatewayResponse {
+        self.protocol.sent()
+    }
+
+    /// The answer to a request that is not served.
+    pub fn refuse(&self, refusal: RequestRefusal) -> GatewayResponse {
+        self.protocol.refuse_request(refusal)
+    }
+
+    /// Reads a text of the client. `nonce` must be fresh and random; it seals the answer, if that is to be sealed.
+    pub fn read_text(&self, text: &str, nonce: Nonce) -> Command {
+        self.command(text, nonce).unwrap_or_else(|refusal| Command::Refuse(self.refuse(refusal)))
+    }
+
+    fn command(&self, text: &str, nonce: Nonce) -> Result<Command, RequestRefusal> {
+        // In 2021 there was nothing to say in a session.
+        if self.protocol.version().is_none() {
+            return Err(RequestRefusal::MalformedText);
+        }
+        match text.parse().map_err(|_| RequestRefusal::MalformedText)? {
+            ClientRequest::SupportedProtocol {} => Ok(Command::Answer(Protocol::supported())),
+            ClientRequest::ClaimFreeTestnetBandwidth {} => Ok(Command::Answer(self.protocol.claimed())),
+            ClientRequest::EcashCredential { .. }
+            | ClientRequest::BandwidthCredential { .. }
+            | ClientRequest::BandwidthCredentialV2 { .. }
+            | ClientRequest::UpgradeModeJwt { .. } => Err(RequestRefusal::Credential),
+            ClientRequest::Handshake { .. }
+            | ClientRequest::Authenticate { .. }
+            | ClientRequest::AuthenticateV2 { .. } => Err(RequestRefusal::AlreadyAuthenticated),
+            ClientRequest::EncryptedRequest { ciphertext, nonce: theirs } => {
+                let SessionKey::GcmSiv(key) = &self.key else { return Err(RequestRefusal::SealedRequest) };
+                let acknowledge = |response: SensitiveResponse| response.seal(key, nonce);
+                match SensitiveRequest::open(key, ciphertext, &theirs) {
+                    Ok(SensitiveRequest::ForgetMe { client: true, .. }) => {
+                        Ok(Command::Forget { done: acknowledge(SensitiveResponse::ForgetMeAck {}) })
+                    }
+                    // No client is counted by itself, so what was counted is forgotten already.
+                    Ok(SensitiveRequest::ForgetMe { client: false, .. }) => {
+                        Ok(Command::Answer(acknowledge(SensitiveResponse::ForgetMeAck {})))
+                    }
+                    Ok(SensitiveRequest::RememberMe { .. }) => {
+                        Ok(Command::Answer(acknowledge(SensitiveResponse::RememberMeAck {})))
+                    }
+                    Ok(SensitiveRequest::UpgradeKey { .. }) => Err(RequestRefusal::UpgradeKey),
+                    Err(SealedMessageError::NotAuthentic) => Err(RequestRefusal::SealedRequest),
+                    Err(SealedMessageError::Unknown) => Err(RequestRefusal::UnknownSealedRequest),
+                }
+            }
+        }
+    }
+
+    /// As a client: seals a request. `nonce` must be fresh and random; the older kind of key takes none, and no mark.
+    pub fn seal_request(&self, nonce: Nonce, request: &MarkedRequest) -> Bytes {
+        match &self.key {
+            SessionKey::CtrHmac(key) => frame::seal(key, &request.request.encode()),
+            SessionKey::GcmSiv(key) => {
+                let (kind, plaintext) = request.encode();
+                aead_frame::seal(key, kind, &nonce, &plaintext)
+            }
+        }
+    }
+
+    /// As a client: opens a message that the gateway pushed.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not open.
+    pub fn open_push(&self, frame: Bytes) -> Result<Bytes, RequestRefusal> {
+        match &self.key {
+            SessionKey::CtrHmac(key) => frame::open(key, frame).map_err(RequestRefusal::Frame),
+            SessionKey::GcmSiv(key) => {
+                let (PushKind::Message, message) = aead_frame::open(key, frame).map_err(RequestRefusal::AeadFrame)?;
+                Ok(message)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
