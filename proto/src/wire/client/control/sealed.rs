@@ -32,13 +32,18 @@ pub enum SensitiveRequest {
 
 /// What a client uses its session for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the network's own programs")]
 pub enum SessionType {
+    /// A tunnel of NymVPN.
     Vpn,
+    /// Messages through the mixnet, by nothing more particular.
     Mixnet,
+    /// A client in a browser.
     Wasm,
+    /// A client program of its own.
     Native,
+    /// A SOCKS5 proxy.
     Socks5,
+    /// The client does not say.
     Unknown,
 }
 
