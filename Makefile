@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test bench
+.PHONY: setup run test bench conformance
 
 setup:
 	@./dev/setup
@@ -13,3 +13,7 @@ test:
 
 bench: setup
 	@./dev/bench
+
+# Client software that others published, against the gateway. Builds some 600 crates the first time.
+conformance: setup
+	@./dev/conformance

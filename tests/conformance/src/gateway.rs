@@ -1,0 +1,198 @@
+//! A running gateway: the programs of the root workspace, started as an operator starts them.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use nym_crypto::asymmetric::{ed25519, x25519};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+    task::JoinHandle,
+};
+use url::Url;
+
+use crate::deadline;
+
+/// Names the folder of the programs, if they are not where `cargo build` in the root of the project leaves them.
+pub const BINARIES: &str = "GATEWAYD_BINARIES";
+
+const ID: &str = "conformance";
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A gateway that can be stopped, killed and started again. Dropped, it takes all its processes along.
+#[derive(Debug)]
+pub struct Gateway {
+    home: TempDir,
+    /// Where packets come in. It stays the same when the gateway is started again.
+    pub mix: SocketAddr,
+    /// Where clients connect. It stays the same when the gateway is started again.
+    pub clients: SocketAddr,
+    /// Its identity, as the published crate for key files reads it.
+    pub identity: ed25519::PublicKey,
+    /// Its Sphinx key, as the published crate for key files reads it.
+    pub sphinx: x25519::PublicKey,
+    running: Running,
+}
+
+#[derive(Debug)]
+struct Running {
+    supervisor: Child,
+    group: Pid,
+    log: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The supervisor leads a group of its own. If all of it is gone, that is what is wanted.
+        let _ = killpg(self.group, Signal::SIGKILL);
+        self.log.abort();
+    }
+}
+
+impl Gateway {
+    /// A new gateway on free ports of the loopback address.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start() -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("gatewayd-conformance-").tempdir()?;
+        let host = HOST.to_string();
+        let mut init = command(home.path(), "init", &["--mix-host", &host, "--clients-host", &host])?;
+        let outcome = deadline::soon("gatewayd init", init.output()).await??;
+        ensure!(outcome.status.success(), "gatewayd init failed: {outcome:?}");
+        let folder = home.path().join(ID);
+        listen_on_free_ports(&folder.join("config").join("config.toml"))?;
+        let data = folder.join("data");
+        let identity = nym_pemstore::load_key(data.join("public_identity.pem"))?;
+        let sphinx = nym_pemstore::load_key(data.join("public_sphinx.pem"))?;
+        let (running, mix, clients) = run(home.path(), &[]).await?;
+        Ok(Self { home, mix, clients, identity, sphinx, running })
+    }
+
+    /// Starts it again where it was, after it was stopped or killed.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let (mix, clients) = (self.mix.port().to_string(), self.clients.port().to_string());
+        let flags = ["--mix-port", &mix, "--clients-port", &clients];
+        (self.running, self.mix, self.clients) = run(self.home.path(), &flags).await?;
+        Ok(())
+    }
+
+    /// Sends this signal to the supervisor, and waits for its end.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn stop(&mut self, signal: Signal) -> Result<()> {
+        kill(self.running.group, signal)?;
+        deadline::soon("the gateway to end", self.running.supervisor.wait()).await??;
+        Ok(())
+    }
+
+    /// Kills the worker of this name. The supervisor replaces it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn kill_worker(&self, name: &str) -> Result<()> {
+        let supervisor = self.running.group;
+        let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"))?;
+        for child in children.split_whitespace() {
+            // One that ended meanwhile has no name any more.
+            let Ok(comm) = fs::read_to_string(format!("/proc/{child}/comm")) else { continue };
+            if comm.trim_end() == name {
+                return Ok(kill(Pid::from_raw(child.parse()?), Signal::SIGKILL)?);
+            }
+        }
+        anyhow::bail!("the gateway has no worker {name}")
+    }
+
+    /// Where clients connect, as they write it.
+    ///
+    /// # Errors
+    /// None that is to be expected.
+    pub fn url(&self) -> Result<Url> {
+        Ok(Url::parse(&format!("ws://{}", self.clients))?)
+    }
+}
+
+fn programs() -> PathBuf {
+    let built_here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug");
+    std::env::var_os(BINARIES).map_or_else(built_here, PathBuf::from)
+}
+
+fn command(home: &Path, name: &str, arguments: &[&str]) -> Result<Command> {
+    let gatewayd = programs().join("gatewayd");
+    ensure!(
+        gatewayd.is_file(),
+        "{} has not been built: run dev/conformance, which builds it, or name another folder in {BINARIES}",
+        gatewayd.display()
+    );
+    let mut command = Command::new(gatewayd);
+    command.env_clear();
+    command.args([name, "--id", ID]).args(arguments).arg("--home").arg(home);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    Ok(command)
+}
+
+fn listen_on_free_ports(config: &Path) -> Result<()> {
+    let listen_on = |line: &str| match line.starts_with("listening_address") {
+        true => format!("listening_address = '{HOST}:0'\n"),
+        false => format!("{line}\n"),
+    };
+    let text: String = fs::read_to_string(config)?.lines().map(listen_on).collect();
+    Ok(fs::write(config, text)?)
+}
+
+async fn run(home: &Path, flags: &[&str]) -> Result<(Running, SocketAddr, SocketAddr)> {
+    let mut run = command(home, "run", flags)?;
+    if let Some(filter) = std::env::var_os("RUST_LOG") {
+        run.env("RUST_LOG", filter);
+    }
+    run.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    let mut supervisor = run.spawn().context("cannot start gatewayd")?;
+    let group = Pid::from_raw(i32::try_from(supervisor.id().context("gatewayd has no process number")?)?);
+    let mut log = BufReader::new(supervisor.stderr.take().context("gatewayd has no standard error")?).lines();
+    let ports = deadline::soon("the gateway to be ready", ready(&mut log)).await;
+    let log = tokio::spawn(async move { while let Ok(Some(_)) = next(&mut log).await {} });
+    let running = Running { supervisor, group, log };
+    let (mix, clients) = ports??;
+    Ok((running, mix, clients))
+}
+
+/// Reads the log until the gateway says that it is ready, and finds the ports in it.
+async fn ready(log: &mut Lines<BufReader<ChildStderr>>) -> Result<(SocketAddr, SocketAddr)> {
+    let (mut mix, mut clients) = (None, None);
+    while let Some(line) = next(log).await? {
+        mix = mix.or_else(|| address_behind("Starting mixnet listener at ", &line));
+        clients = clients.or_else(|| address_behind("Starting websocket listener at ", &line));
+        if line.contains("Finished nym gateway startup procedure") {
+            return mix.zip(clients).context("the gateway is ready, but did not say where it listens");
+        }
+    }
+    anyhow::bail!("the gateway ended before it was ready")
+}
+
+/// The log's next line, repeated on the test's own standard error.
+async fn next(log: &mut Lines<BufReader<ChildStderr>>) -> Result<Option<String>> {
+    let line = log.next_line().await?;
+    if let Some(line) = &line {
+        eprintln!("{line}");
+    }
+    Ok(line)
+}
+
+fn address_behind(words: &str, line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(words)?;
+    rest.split_whitespace().next()?.parse().ok()
+}
