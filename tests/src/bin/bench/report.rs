@@ -100,7 +100,10 @@ impl Report {
             "Processor time is the gateway's alone, all five processes together. Median of {} rounds.",
             options.rounds
         )?;
-        writeln!(out, "\"unwraps\" is the value in units of one bare sphinx-packet unwrap on one core.")?;
+        writeln!(
+            out,
+            "\"unwraps\" is the value in units of one bare sphinx-packet unwrap on one core, measured right before."
+        )?;
         if cfg!(debug_assertions) {
             writeln!(out, "THIS IS A DEBUG BUILD: the numbers mean nothing.")?;
         }
@@ -111,25 +114,31 @@ impl Report {
     ///
     /// # Errors
     /// If nobody reads.
-    pub(crate) fn era(&mut self, era: Era, bare: BareUnwrap) -> Result<()> {
-        writeln!(self.out, "\n== {era}: bare unwrap {:.1} us, {:.0}/s on one core", bare.micros, 1e6 / bare.micros)?;
+    pub(crate) fn era(&mut self, era: Era, alone: BareUnwrap, everywhere: BareUnwrap) -> Result<()> {
+        let (alone, everywhere) = (alone.micros, everywhere.micros);
+        writeln!(self.out, "\n== {era}: bare unwrap {alone:.1} us, {:.0}/s on one core;", 1e6 / alone)?;
+        writeln!(self.out, "   {everywhere:.1} us each while every core does nothing else")?;
         writeln!(self.out, "{:<58}{:>16}{:>9}  {:<20}{:<8}range", "figure", "value", "unwraps", "aim", "")?;
         Ok(())
     }
 
-    /// Prints one figure.
+    /// Prints one figure: rounds, each with the bare unwrap of its time.
     ///
     /// # Errors
     /// If nobody reads.
-    pub(crate) fn figure(&mut self, figure: Figure, rounds: &[Round], bare: BareUnwrap) -> Result<()> {
-        for (index, first) in rounds.first().into_iter().flat_map(|round| &round.measurements).enumerate() {
-            let values: Vec<f64> = rounds.iter().filter_map(|r| Some(r.measurements.get(index)?.value)).collect();
+    pub(crate) fn figure(&mut self, figure: Figure, rounds: &[(BareUnwrap, Round)]) -> Result<()> {
+        for (index, first) in rounds.first().into_iter().flat_map(|(_, round)| &round.measurements).enumerate() {
+            let measured =
+                || rounds.iter().filter_map(|(bare, round)| Some((bare, round.measurements.get(index)?.value)));
+            let values: Vec<f64> = measured().map(|(_, value)| value).collect();
             let value = median(&values);
-            let unwraps = match first.unit {
+            let in_unwraps = |(bare, value): (&BareUnwrap, f64)| match first.unit {
                 Unit::MicrosPerPacket => Some(value / bare.micros),
                 Unit::PacketsPerSecond => Some(value * bare.micros / 1e6),
                 _ => None,
             };
+            let unwraps: Option<Vec<f64>> = measured().map(in_unwraps).collect();
+            let unwraps = unwraps.map(|unwraps| median(&unwraps));
             let (aim, met) = judge(first.aim, value, unwraps, first.unit);
             let verdict = match met {
                 None => "",
@@ -137,20 +146,23 @@ impl Report {
                 Some(false) => "MISSED",
             };
             self.missed += usize::from(met == Some(false));
-            let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
             let range = match values.len() {
                 1 => String::new(),
-                _ => format!("{} .. {}", first.unit.show(low), first.unit.show(high)),
+                _ => {
+                    let low = values.iter().copied().fold(f64::MAX, f64::min);
+                    let high = values.iter().copied().fold(f64::MIN, f64::max);
+                    format!("{} .. {}", first.unit.show(low), first.unit.show(high))
+                }
             };
             let what = format!("({}) {}", figure.letter(), first.what);
             let value = first.unit.show(value);
             let unwraps = unwraps.map_or(String::new(), |unwraps| format!("{unwraps:.2}"));
             writeln!(self.out, "{what:<58}{value:>16}{unwraps:>9}  {aim:<20}{verdict:<8}{range}")?;
         }
-        for note in rounds.last().into_iter().flat_map(|round| &round.notes) {
+        for note in rounds.last().into_iter().flat_map(|(_, round)| &round.notes) {
             writeln!(self.out, "      {note}")?;
         }
-        for fault in rounds.iter().flat_map(|round| &round.faults) {
+        for fault in rounds.iter().flat_map(|(_, round)| &round.faults) {
             self.faults += 1;
             writeln!(self.out, "      FAULT: {fault}")?;
         }
