@@ -141,7 +141,7 @@ mod tests {
         let (dispatch, _dispatcher) = dispatch::dispatcher(Arc::clone(&counters));
         let (egress, _carrier) = proto::link::lossy::channel(Arc::default());
         let (_stop, stop) = watch::channel(false);
-        let context = Context { config: config(), counters: Arc::clone(&counters), dispatch, egress, stop };
+        let context = Context::new(config(), Arc::clone(&counters), dispatch, egress, stop);
         let mut acceptor = Acceptor::new(listener, Arc::new(context)).unwrap();
 
         let mut client = TcpStream::connect(address).await.unwrap();

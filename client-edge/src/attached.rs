@@ -11,8 +11,16 @@ use std::{convert::Infallible, mem, time::Duration};
 use bytes::Bytes;
 use proto::{
     counter::count,
-    ipc::store_edge::EdgeToStore,
-    wire::client::{control::GatewayResponse, frame, key::CtrHmacKey, refusal::LegacyRefusal},
+    ipc::{
+        Opaque,
+        egress::SendPacket,
+        store_edge::{EdgeToStore, EndReason},
+    },
+    wire::client::{
+        control::answer::GatewayResponse,
+        protocol::refusal::RequestRefusal,
+        session::{Command, Session},
+    },
 };
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
@@ -22,10 +30,8 @@ use crate::{
     barrier::Barriers,
     connection::Context,
     dispatch::Order,
-    forward,
     line::Line,
     mail::{Covered, Mail, MailReceiver},
-    refusal,
     visitor::Admitted,
     websocket::{Event, Exit, Frame, Websocket},
 };
@@ -42,11 +48,20 @@ pub(crate) struct Attached<'a> {
     context: &'a Context,
     websocket: &'a mut Websocket,
     line: &'a mut Line,
-    key: CtrHmacKey,
+    session: Session,
     mail: MailReceiver,
     barriers: Barriers,
     probe: Option<Probe>,
+    forgetting: Forgetting,
     leaving: Option<Instant>,
+}
+
+/// Whether the client wants to be forgotten.
+enum Forgetting {
+    No,
+    /// Asked of `store`; the answer for the client waits.
+    Asked(GatewayResponse),
+    Done,
 }
 
 /// A barrier that has to come back in time.
@@ -63,9 +78,19 @@ impl<'a> Attached<'a> {
         context: &'a Context,
         websocket: &'a mut Websocket,
         line: &'a mut Line,
-        Admitted { key, mail }: Admitted,
+        Admitted { session, mail }: Admitted,
     ) -> Self {
-        Self { context, websocket, line, key, mail, barriers: Barriers::default(), probe: None, leaving: None }
+        Self {
+            context,
+            websocket,
+            line,
+            session,
+            mail,
+            barriers: Barriers::default(),
+            probe: None,
+            forgetting: Forgetting::No,
+            leaving: None,
+        }
     }
 
     /// Serves the client until the connection has to end.
@@ -100,31 +125,56 @@ impl<'a> Attached<'a> {
 
     async fn receive(&mut self, frame: Frame) -> Result<(), Exit> {
         match frame {
-            Frame::Text(_) => self.answer(refusal::of_request(LegacyRefusal::InvalidRequest)),
+            Frame::Text(text) => self.command(&text).await?,
             Frame::Binary(bytes) => self.forward(bytes),
             Frame::Pong(payload) => self.returned(&payload).await?,
         }
         Ok(())
     }
 
+    async fn command(&mut self, text: &str) -> Result<(), Exit> {
+        match self.session.read_text(text, rand::random()) {
+            Command::Answer(answer) => self.answer(&answer),
+            Command::Refuse(answer) => {
+                count(&self.context.counters.refusals);
+                self.answer(&answer);
+            }
+            Command::Forget { done } => match &self.forgetting {
+                Forgetting::Done => self.answer(&done),
+                // One answer serves both.
+                Forgetting::Asked(_) => {}
+                Forgetting::No => {
+                    self.forgetting = Forgetting::Asked(done);
+                    let session = self.line.session();
+                    self.line.send(EdgeToStore::ForgetClient { session }).await?;
+                }
+            },
+        }
+        Ok(())
+    }
+
     fn forward(&mut self, bytes: Bytes) {
         let counters = &self.context.counters;
-        let answer = match forward::open(&self.key, bytes) {
-            Ok(packet) => {
+        let answer = match self.session.open_request(bytes) {
+            Ok(request) => {
                 count(&counters.packets_forwarded);
-                self.context.egress.send(packet);
-                GatewayResponse::Send { status: true }.to_string()
+                self.context.egress.send(SendPacket {
+                    next_hop: request.request.next_hop,
+                    header: self.session.header(&request, self.context.marks),
+                    packet: Opaque(request.request.packet),
+                });
+                self.session.sent()
             }
             Err(refusal) => {
                 count(&counters.malformed_frames);
-                refusal::of_request(refusal)
+                self.session.refuse(refusal)
             }
         };
-        self.answer(answer);
+        self.answer(&answer);
     }
 
-    fn answer(&mut self, text: String) {
-        self.websocket.push(Message::text(text));
+    fn answer(&mut self, answer: &GatewayResponse) {
+        self.websocket.push(Message::text(answer.to_string()));
     }
 
     /// Queues a burst and the barrier behind it. The time limit for its receipt runs from here.
@@ -135,7 +185,7 @@ impl<'a> Attached<'a> {
             covered.messages += 1;
             covered.bytes += mail.message.len() as u64;
             count(&self.context.counters.messages_pushed);
-            self.websocket.push(Message::Binary(frame::seal(&self.key, &mail.message)));
+            self.websocket.push(Message::Binary(self.session.seal_push(rand::random(), &mail.message)));
         }
         let number = self.barriers.raise(covered, Instant::now());
         self.ping(number);
@@ -166,7 +216,18 @@ impl<'a> Attached<'a> {
     fn obey(&mut self, order: Order) -> Result<(), Exit> {
         match order {
             Order::Probe => self.begin_probe(),
-            Order::End(reason) => return Err(self.context.ended(self.line.session(), reason)),
+            Order::Forgotten => match mem::replace(&mut self.forgetting, Forgetting::Done) {
+                Forgetting::Asked(done) => self.answer(&done),
+                Forgetting::No | Forgetting::Done => {
+                    return Err(self.context.violated(self.line, "a client was forgotten that did not ask for it"));
+                }
+            },
+            Order::End(reason) => {
+                if reason == EndReason::StorageFailed {
+                    self.answer(&self.session.refuse(RequestRefusal::StorageFailed));
+                }
+                return Err(self.context.ended(self.line.session(), reason));
+            }
             Order::Leave => self.leaving = Some(Instant::now() + LEAVE_LIMIT),
             Order::ReplyHandshake(_)
             | Order::RefuseHandshake(_)

@@ -10,6 +10,7 @@ use proto::{
         store_edge::{EndReason, SessionId},
     },
     link::lossy::LossySender,
+    wire::client::{protocol::Eras, request::RotationMarks},
 };
 use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -33,18 +34,35 @@ pub(crate) struct Context {
     pub(crate) dispatch: Dispatch,
     /// The way to `mix-egress`.
     pub(crate) egress: LossySender<SendPacket>,
+    /// Whose clients are served.
+    pub(crate) eras: Eras,
+    /// What becomes of a client's key-rotation mark.
+    pub(crate) marks: RotationMarks,
     /// Turns true when the process is to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Context {
+    /// The limits and choices are those of `config`.
+    pub(crate) fn new(
+        config: EdgeConfig,
+        counters: Arc<Counters>,
+        dispatch: Dispatch,
+        egress: LossySender<SendPacket>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let eras = if config.legacy_clients { Eras::All } else { Eras::SinceVersion3 };
+        let marks = if config.rotation_marks { RotationMarks::Kept } else { RotationMarks::Dropped };
+        Self { config, counters, dispatch, egress, eras, marks, stop }
+    }
+
     /// `store` has ended the session.
     pub(crate) fn ended(&self, session: SessionId, reason: EndReason) -> Exit {
         count(&self.counters.sessions_ended_by_store);
         tracing::debug!(session = session.0, ?reason, "store has ended a session");
         let text = match reason {
             EndReason::Superseded => "another connection of this client took over",
-            EndReason::ReceiptOverdue => "no receipt was proved in time",
+            EndReason::StorageFailed => "the gateway could not write to its disk",
         };
         Exit::Farewell(CloseCode::Policy, text)
     }

@@ -39,6 +39,8 @@ pub(crate) enum Order {
     Attach(SessionKey, MailReceiver),
     /// Find out whether the client still answers.
     Probe,
+    /// Registration and mail of the client are gone.
+    Forgotten,
     /// `store` has ended the session.
     End(EndReason),
     /// The process is to stop.
@@ -189,6 +191,7 @@ impl Dispatcher {
                 self.order(session, Order::RefuseAuthentication(reason))
             }
             StoreToEdge::ProbeSession { session } => self.order(session, Order::Probe),
+            StoreToEdge::ConfirmForgotten { session } => self.order(session, Order::Forgotten),
             StoreToEdge::EndSession { session, reason } => self.order(session, Order::End(reason)),
         }
     }

@@ -101,7 +101,7 @@ impl Edge {
         let (stop, stopped) = watch::channel(false);
         let (dispatch, dispatcher) = dispatch::dispatcher(Arc::clone(&counters));
         let (egress, carrier) = lossy::channel(Arc::clone(&counters.packets_lost_to_egress));
-        let context = Context { config, counters: Arc::clone(&counters), dispatch, egress, stop: stopped };
+        let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
         let acceptor = Acceptor::new(listener, Arc::new(context))?;
         let (events, incoming) = mpsc::channel(FROM_STORE);
 

@@ -20,7 +20,6 @@ mod connection;
 pub mod counters;
 mod dispatch;
 pub mod edge;
-mod forward;
 mod line;
 mod mail;
 mod outbox;

@@ -13,18 +13,18 @@ use proto::{
     counter::count,
     ipc::store_edge::{EdgeToStore, EndReason, SessionId, SessionKey},
     wire::client::{
-        control::{ClientRequest, GatewayResponse, HandshakeMessage},
-        handshake::FINISHED,
-        key::CtrHmacKey,
-        refusal::{HandshakeFailure, LegacyRefusal},
-        token::AuthenticationToken,
+        control::HandshakeMessage,
+        login::LoginProof,
+        protocol::{Misfit, Opening, Protocol, refusal::EntryRefusal},
+        refusal::HandshakeFailure,
+        session::Session,
     },
 };
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::{
     connection::{Context, stopped},
@@ -37,8 +37,6 @@ use crate::{
 
 /// `store` needs a commit and at most one probe of half a second; if it takes longer than this, nobody waits any more.
 const DECISION_LIMIT: Duration = Duration::from_secs(10);
-/// Versions before 3 speak the protocol of 2021 and expect to read their number again.
-const LAST_LEGACY_VERSION: u8 = 2;
 
 /// A connection before authentication.
 pub(crate) struct Visitor<'a> {
@@ -46,13 +44,15 @@ pub(crate) struct Visitor<'a> {
     session: SessionId,
     websocket: &'a mut Websocket,
     line: &'a mut Option<Line>,
+    /// What the client speaks, as far as can be told; it decides what a refusal is like.
+    spoken: Protocol,
     stop: watch::Receiver<bool>,
 }
 
 /// What an admitted client is served with.
 pub(crate) struct Admitted {
-    /// The key of its session.
-    pub(crate) key: CtrHmacKey,
+    /// What it speaks, and its key.
+    pub(crate) session: Session,
     /// Its mail.
     pub(crate) mail: MailReceiver,
 }
@@ -65,7 +65,7 @@ impl<'a> Visitor<'a> {
         websocket: &'a mut Websocket,
         line: &'a mut Option<Line>,
     ) -> Self {
-        Self { context, session, websocket, line, stop: context.stop.clone() }
+        Self { context, session, websocket, line, spoken: Protocol::UNKNOWN, stop: context.stop.clone() }
     }
 
     /// Serves requests until one succeeds.
@@ -75,17 +75,22 @@ impl<'a> Visitor<'a> {
     pub(crate) async fn admit(&mut self) -> Result<Admitted, Exit> {
         loop {
             let text = self.request().await?;
-            let admitted = match text.parse() {
-                Ok(ClientRequest::Handshake { protocol_version, data }) => {
-                    self.register(protocol_version, data).await?
-                }
-                Ok(ClientRequest::Authenticate { address, enc_address, iv, .. }) => {
-                    match AuthenticationToken::from_base58(&address, &enc_address, &iv) {
-                        Ok(token) => self.authenticate(token).await?,
-                        Err(error) => self.refuse(error.into()),
+            let admitted = match Opening::read(&text, self.spoken, self.context.eras) {
+                Ok(opening) => {
+                    self.spoken = opening.protocol();
+                    match opening {
+                        Opening::AskVersion => {
+                            self.say(Protocol::supported());
+                            None
+                        }
+                        Opening::Register { init, .. } => self.register(init).await?,
+                        Opening::LogIn { proof, .. } => self.log_in(proof).await?,
                     }
                 }
-                Err(malformed) => self.refuse(malformed.into()),
+                Err(Misfit { protocol, refusal }) => {
+                    self.spoken = protocol;
+                    self.refuse(&refusal)?
+                }
             };
             if let Some(admitted) = admitted {
                 return Ok(admitted);
@@ -101,44 +106,44 @@ impl<'a> Visitor<'a> {
             match self.read(due).await? {
                 Some(Frame::Text(text)) => return Ok(text),
                 Some(Frame::Binary(_)) => {
-                    self.refuse(LegacyRefusal::BinaryBeforeAuthentication);
+                    self.refuse(&EntryRefusal::BinaryFrame)?;
                     due = Instant::now() + limit;
                 }
                 Some(Frame::Pong(_)) => {}
                 None => {
                     count(&self.context.counters.first_request_timeouts);
-                    return Err(Exit::Farewell(CloseCode::Policy, "no request came in time"));
+                    self.refuse(&EntryRefusal::Late)?;
+                    return Err(Exit::REFUSED);
                 }
             }
         }
     }
 
-    async fn register(&mut self, version: Option<u8>, init: Vec<u8>) -> Result<Option<Admitted>, Exit> {
-        let version = version.filter(|version| *version <= LAST_LEGACY_VERSION);
-        let payload = |data| HandshakeMessage::HandshakePayload { protocol_version: version, data };
-
+    async fn register(&mut self, init: Vec<u8>) -> Result<Option<Admitted>, Exit> {
         self.ask(|session| EdgeToStore::BeginHandshake { session, init }).await?;
         match self.decision().await? {
-            Order::ReplyHandshake(reply) => self.say(payload(reply)),
-            Order::RefuseHandshake(reason) => return Ok(self.refused(refusal::of_handshake(reason))),
+            Order::ReplyHandshake(reply) => self.say(self.spoken.handshake_payload(reply)),
+            Order::RefuseHandshake(reason) => return self.refuse(&refusal::of_handshake(reason)),
             _ => return Err(self.violated("the first handshake message got an answer that is none")),
         }
         let material = match self.handshake_message().await? {
             HandshakeMessage::HandshakePayload { data, .. } => data,
             HandshakeMessage::HandshakeError { message } => {
                 self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
-                return Ok(self.refused(refusal::of_failure(&HandshakeFailure::Remote(message))));
+                return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::Remote(message)));
             }
         };
         self.ask(|session| EdgeToStore::FinishHandshake { session, material }).await?;
         match self.decision().await? {
-            Order::Attach(SessionKey::CtrHmac(key), mail) => {
+            Order::Attach(key, mail) => {
+                let admitted = self.admitted(key, mail)?;
                 count(&self.context.counters.registrations);
-                self.say(payload(FINISHED.to_vec()));
-                self.say(GatewayResponse::Register { status: true });
-                Ok(Some(Admitted { key, mail }))
+                let (finished, registered) = self.spoken.registered();
+                self.say(finished);
+                self.say(registered);
+                Ok(Some(admitted))
             }
-            Order::RefuseHandshake(reason) => Ok(self.refused(refusal::of_handshake(reason))),
+            Order::RefuseHandshake(reason) => self.refuse(&refusal::of_handshake(reason)),
             _ => Err(self.violated("the second handshake message got an answer that is none")),
         }
     }
@@ -157,22 +162,31 @@ impl<'a> Visitor<'a> {
                 None => {
                     count(&self.context.counters.handshake_timeouts);
                     self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
-                    return Err(Exit::Farewell(CloseCode::Policy, "no handshake message came in time"));
+                    self.refuse(&EntryRefusal::LateHandshake)?;
+                    return Err(Exit::REFUSED);
                 }
             }
         }
     }
 
-    async fn authenticate(&mut self, token: AuthenticationToken) -> Result<Option<Admitted>, Exit> {
-        self.ask(|session| EdgeToStore::AuthenticateClient { session, token }).await?;
+    async fn log_in(&mut self, proof: LoginProof) -> Result<Option<Admitted>, Exit> {
+        self.ask(|session| EdgeToStore::AuthenticateClient { session, proof }).await?;
         match self.decision().await? {
-            Order::Attach(SessionKey::CtrHmac(key), mail) => {
+            Order::Attach(key, mail) => {
+                let admitted = self.admitted(key, mail)?;
                 count(&self.context.counters.authentications);
-                self.say(GatewayResponse::Authenticate { status: true });
-                Ok(Some(Admitted { key, mail }))
+                self.say(self.spoken.authenticated());
+                Ok(Some(admitted))
             }
-            Order::RefuseAuthentication(reason) => Ok(self.refused(vec![refusal::of_authentication(reason)])),
+            Order::RefuseAuthentication(reason) => self.refuse(&refusal::of_authentication(reason)),
             _ => Err(self.violated("an authentication got an answer that is none")),
+        }
+    }
+
+    fn admitted(&self, key: SessionKey, mail: MailReceiver) -> Result<Admitted, Exit> {
+        match Session::new(self.spoken, key) {
+            Ok(session) => Ok(Admitted { session, mail }),
+            Err(_) => Err(self.violated("a session was attached with another kind of key than its client's")),
         }
     }
 
@@ -226,17 +240,14 @@ impl<'a> Visitor<'a> {
         self.websocket.push(Message::text(message.to_string()));
     }
 
-    fn refuse(&mut self, refusal: LegacyRefusal) -> Option<Admitted> {
-        self.say(refusal::of_request(refusal));
-        None
-    }
-
-    fn refused(&mut self, texts: Vec<String>) -> Option<Admitted> {
+    /// Tells the client why not; whether it may try again is a matter of what it speaks.
+    fn refuse(&mut self, refusal: &EntryRefusal) -> Result<Option<Admitted>, Exit> {
         count(&self.context.counters.refusals);
-        for text in texts {
+        let refused = self.spoken.refuse_entry(refusal);
+        for text in refused.texts {
             self.say(text);
         }
-        None
+        if refused.ends { Err(Exit::REFUSED) } else { Ok(None) }
     }
 
     fn ended(&self, reason: EndReason) -> Exit {

@@ -73,6 +73,8 @@ pub(crate) enum Exit {
 impl Exit {
     /// `store` is gone or cannot be asked; the client is to connect again.
     pub(crate) const RESTART: Self = Self::Farewell(CloseCode::Restart, "the gateway restarts, connect again");
+    /// The client was told why it is not let in.
+    pub(crate) const REFUSED: Self = Self::Farewell(CloseCode::Policy, "not let in");
     /// The gateway stops.
     pub(crate) const AWAY: Self = Self::Farewell(CloseCode::Away, "the gateway stops");
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use proto::ipc::control;
+use proto::{ipc::control, wire::framing::FramingChoice};
 
 /// Limits on how packets leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct EgressConfig {
     /// Next hops known at once, at the most. While one gives its place to another, its socket may still be closing: the
     /// process needs up to twice as many descriptors for a moment.
     pub max_next_hops: usize,
+    /// With which frame header packets leave.
+    pub framing: FramingChoice,
     /// Bytes of packets held for all next hops together, at the most.
     pub max_queued_bytes: usize,
     /// A connection on which nothing was sent for this long is closed.
@@ -40,6 +42,7 @@ impl Default for EgressConfig {
             queue_packets: 128,
             allow_private: false,
             max_next_hops: 1_024,
+            framing: FramingChoice::AsGiven,
             max_queued_bytes: 64 << 20,
             idle_limit: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
@@ -58,6 +61,7 @@ impl From<control::EgressConfig> for EgressConfig {
             queue_packets: size(chosen.queue_packets),
             allow_private: chosen.allow_private,
             max_next_hops: size(chosen.max_next_hops),
+            framing: chosen.framing,
             ..Self::default()
         }
     }

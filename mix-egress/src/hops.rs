@@ -79,7 +79,7 @@ impl Hops {
     /// # Errors
     /// The packet cannot be framed: whoever asked for it broke a rule of its link.
     pub fn send(&mut self, SendPacket { next_hop, header, packet }: SendPacket) -> Result<(), WrongLength> {
-        self.hand_over(next_hop, OutgoingFrame::new(header, packet)?);
+        self.hand_over(next_hop, OutgoingFrame::new(self.config.framing.apply(header), packet)?);
         Ok(())
     }
 

@@ -8,8 +8,7 @@ use proto::{
     address::ClientAddress,
     ipc::store_edge::{HandshakeRefusal, SessionKey},
     wire::client::{
-        handshake::{self, EphemeralKeys, GatewayMaterial, HandshakeInit},
-        key::CtrHmacKey,
+        handshake::{ClientInit, EphemeralKeys, GatewayReply, PublicKey as IdentityKey, Signature},
         refusal::HandshakeFailure,
     },
 };
@@ -22,7 +21,7 @@ use crate::identity::Identity;
 pub struct Begun {
     client: VerifyingKey,
     keys: EphemeralKeys,
-    key: CtrHmacKey,
+    key: SessionKey,
 }
 
 /// A client that has proved its identity, and the key it shares with the gateway.
@@ -34,21 +33,20 @@ pub struct Registration {
     pub key: SessionKey,
 }
 
-/// Answers the client's first message. Costs two X25519 and one Ed25519 operation.
+/// Answers the client's first message, which says by its length what kind of key there will be. Costs two X25519 and one
+/// Ed25519 operation.
 ///
 /// # Errors
 /// If the message is none.
 pub fn begin(identity: &Identity, init: &[u8]) -> Result<(Begun, Vec<u8>), HandshakeRefusal> {
     let (init, client) =
-        HandshakeInit::parse(init, |identity| VerifyingKey::from_bytes(identity).ok()).map_err(refusal)?;
+        ClientInit::parse(init, |identity| VerifyingKey::from_bytes(identity).ok()).map_err(refusal)?;
     let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
-    let keys = EphemeralKeys { client: init.ephemeral, gateway: PublicKey::from(&secret).to_bytes() };
-    let key = handshake::derive_key(secret.diffie_hellman(&PublicKey::from(init.ephemeral)).as_bytes());
-    let material = GatewayMaterial {
-        ephemeral: keys.gateway,
-        sealed_signature: handshake::seal_signature(&key, identity.sign(&keys)),
-    };
-    Ok((Begun { client, keys, key }, material.encode().to_vec()))
+    let keys = init.keys(PublicKey::from(&secret).to_bytes());
+    let key = init.derive_key(secret.diffie_hellman(&PublicKey::from(init.ephemeral)).as_bytes());
+    let sealed_signature = key.seal_signature(identity.sign(&keys), rand::random());
+    let reply = GatewayReply { ephemeral: keys.gateway, sealed_signature };
+    Ok((Begun { client, keys, key }, reply.encode()))
 }
 
 /// Checks the client's second message.
@@ -56,12 +54,18 @@ pub fn begin(identity: &Identity, init: &[u8]) -> Result<(Begun, Vec<u8>), Hands
 /// # Errors
 /// If it is none, or the client did not sign.
 pub fn finish(begun: Begun, material: &[u8]) -> Result<Registration, HandshakeRefusal> {
-    let signature = handshake::open_signature(&begun.key, material).map_err(refusal)?;
+    let signature = begun.key.open_signature(material).map_err(refusal)?;
     begun
         .client
         .verify_strict(&begun.keys.signed_by_client(), &Ed25519Signature::from_bytes(&signature))
         .map_err(|_| HandshakeRefusal::InvalidSignature)?;
-    Ok(Registration { client: ClientAddress(begun.client.to_bytes()), key: SessionKey::CtrHmac(begun.key) })
+    Ok(Registration { client: ClientAddress(begun.client.to_bytes()), key: begun.key })
+}
+
+/// Whether the Ed25519 key has signed the message.
+pub fn is_signed(key: &IdentityKey, message: &[u8], signature: &Signature) -> bool {
+    VerifyingKey::from_bytes(key)
+        .is_ok_and(|key| key.verify_strict(message, &Ed25519Signature::from_bytes(signature)).is_ok())
 }
 
 fn refusal(failure: HandshakeFailure) -> HandshakeRefusal {
@@ -80,39 +84,46 @@ fn refusal(failure: HandshakeFailure) -> HandshakeRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ed25519_dalek::{Signer, SigningKey, Verifier};
+    use ed25519_dalek::{Signer, SigningKey};
+    use proto::wire::client::key::KeyKind;
 
-    fn client_init(client: &SigningKey, secret: &EphemeralSecret) -> HandshakeInit {
-        HandshakeInit { identity: client.verifying_key().to_bytes(), ephemeral: PublicKey::from(secret).to_bytes() }
+    fn client_init(client: &SigningKey, secret: &EphemeralSecret, salt: Option<[u8; 16]>) -> ClientInit {
+        ClientInit { identity: client.verifying_key().to_bytes(), ephemeral: PublicKey::from(secret).to_bytes(), salt }
     }
 
     #[test]
-    fn both_sides_agree_and_sign() {
+    fn both_sides_agree_and_sign_in_every_era() {
         let identity = Identity::from_seed(&[1; 32]).unwrap();
         let client = SigningKey::from_bytes(&[2; 32]);
-        let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
-        let init = client_init(&client, &secret);
-        let (begun, reply) = begin(&identity, &init.encode()).unwrap();
-        let reply = GatewayMaterial::parse(&reply).unwrap();
-        let keys = EphemeralKeys { client: init.ephemeral, gateway: reply.ephemeral };
-        let key = handshake::derive_key(secret.diffie_hellman(&PublicKey::from(reply.ephemeral)).as_bytes());
-        let signature = handshake::open_signature(&key, &reply.sealed_signature).unwrap();
-        let gateway = SigningKey::from_bytes(&[1; 32]).verifying_key();
-        gateway.verify(&keys.signed_by_gateway(), &Ed25519Signature::from_bytes(&signature)).unwrap();
-        let answer = handshake::seal_signature(&key, client.sign(&keys.signed_by_client()).to_bytes());
-        let registration = finish(begun, &answer).unwrap();
-        assert_eq!(registration.client.0, client.verifying_key().to_bytes());
-        assert_eq!(registration.key, SessionKey::CtrHmac(key));
+        for (salt, kind) in [(None, KeyKind::CtrHmac), (Some([5; 16]), KeyKind::GcmSiv)] {
+            let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
+            let init = client_init(&client, &secret, salt);
+            let (begun, reply) = begin(&identity, &init.encode()).unwrap();
+            let reply = GatewayReply::parse(&reply).unwrap();
+            let keys = init.keys(reply.ephemeral);
+            let key = init.derive_key(secret.diffie_hellman(&PublicKey::from(reply.ephemeral)).as_bytes());
+            assert_eq!(key.kind(), kind);
+            let signature = key.open_signature(&reply.sealed_signature).unwrap();
+            let gateway = SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();
+            assert!(is_signed(&gateway, &keys.signed_by_gateway(), &signature));
+            let answer = key.seal_signature(client.sign(&keys.signed_by_client()).to_bytes(), [6; 12]);
+            let registration = finish(begun, &answer).unwrap();
+            assert_eq!(registration.client.0, client.verifying_key().to_bytes());
+            assert_eq!(registration.key, key);
+        }
     }
 
     #[test]
     fn a_client_that_did_not_sign_is_refused() {
         let identity = Identity::from_seed(&[1; 32]).unwrap();
-        let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
-        let init = client_init(&SigningKey::from_bytes(&[2; 32]), &secret);
-        let begun = || begin(&identity, &init.encode()).unwrap().0;
-        assert_eq!(finish(begun(), &[7; 64]).unwrap_err(), HandshakeRefusal::InvalidSignature);
-        assert_eq!(finish(begun(), &[7; 63]).unwrap_err(), HandshakeRefusal::MaterialLength { got: 63, expected: 64 });
+        for (salt, expected) in [(None, 64), (Some([5; 16]), 92)] {
+            let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
+            let init = client_init(&SigningKey::from_bytes(&[2; 32]), &secret, salt);
+            let begun = || begin(&identity, &init.encode()).unwrap().0;
+            assert_eq!(finish(begun(), &vec![7; expected]).unwrap_err(), HandshakeRefusal::InvalidSignature);
+            let expected = u32::try_from(expected).unwrap();
+            assert_eq!(finish(begun(), &[7; 63]).unwrap_err(), HandshakeRefusal::MaterialLength { got: 63, expected });
+        }
     }
 
     #[test]

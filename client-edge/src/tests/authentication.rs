@@ -1,6 +1,9 @@
-use proto::ipc::{
-    control::EdgeConfig,
-    store_edge::{AuthenticationRefusal, EdgeToStore, StoreToEdge},
+use proto::{
+    ipc::{
+        control::EdgeConfig,
+        store_edge::{AuthenticationRefusal, EdgeToStore, StoreToEdge},
+    },
+    wire::client::login::LoginRefusal,
 };
 use tokio::time::timeout;
 
@@ -25,7 +28,7 @@ async fn each_refusal_has_the_words_of_2021_and_leaves_the_connection_open() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let mut client = gateway.connect().await;
     for (reason, answer) in [
-        (AuthenticationRefusal::NotProven, r#"{"type":"authenticate","status":false}"#),
+        (AuthenticationRefusal::Login(LoginRefusal::NotProven), r#"{"type":"authenticate","status":false}"#),
         (
             AuthenticationRefusal::AlreadyConnected,
             r#"{"type":"error","message":"Authentication failure - duplicate connection detected"}"#,

@@ -19,6 +19,7 @@ use proto::{
         duplex::Violation,
         stream::{self, LinkReader, LinkWriter},
     },
+    wire::client::login::LoginProof,
 };
 use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 
@@ -32,6 +33,8 @@ pub(crate) fn config() -> EdgeConfig {
         handshake_message: PATIENCE,
         receipt_timeout: PATIENCE,
         max_connections: 64,
+        legacy_clients: true,
+        rotation_marks: false,
     }
 }
 
@@ -150,8 +153,8 @@ impl Store {
 
     pub(super) async fn expect_authentication(&mut self) -> SessionId {
         match self.hear().await {
-            Some(EdgeToStore::AuthenticateClient { session, token: received }) => {
-                assert_eq!(received, token());
+            Some(EdgeToStore::AuthenticateClient { session, proof }) => {
+                assert_eq!(proof, LoginProof::CtrHmac(token()));
                 session
             }
             other => panic!("no authentication but {other:?}"),

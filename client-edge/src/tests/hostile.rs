@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use proptest::prelude::*;
 use proto::{
     ipc::store_edge::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge},
-    wire::client::frame,
+    wire::client::{frame, login::LoginRefusal},
 };
 
 use super::{
@@ -76,7 +76,10 @@ async fn answer_everything(mut store: Store) {
                 StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::InvalidSignature }
             }
             EdgeToStore::AuthenticateClient { .. } if session.0.is_multiple_of(3) => {
-                StoreToEdge::RefuseAuthentication { session, reason: AuthenticationRefusal::NotProven }
+                StoreToEdge::RefuseAuthentication {
+                    session,
+                    reason: AuthenticationRefusal::Login(LoginRefusal::NotProven),
+                }
             }
             EdgeToStore::FinishHandshake { .. } | EdgeToStore::AuthenticateClient { .. } => attach(session),
             _ => continue,

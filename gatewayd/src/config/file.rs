@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use super::{
     ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, Debug, Delivery, Egress, Limits, MixEndpoint,
-    ParseError, Timeouts, UnknownKey, tuning::DEBUG_KEYS, unspecified, values,
+    ParseError, Protocol, Timeouts, UnknownKey, tuning::DEBUG_KEYS, unspecified, values,
 };
 use crate::{
     endpoint::{ClientsAnnounce, MixAnnounce},
@@ -49,6 +49,7 @@ pub(super) struct File {
     delivery: Delivery,
     timeouts: Timeouts,
     egress: Egress,
+    protocol: Protocol,
     limits: Limits,
 }
 
@@ -188,6 +189,7 @@ impl File {
             delivery: self.delivery,
             timeouts: self.timeouts,
             egress: self.egress,
+            protocol: self.protocol,
             limits: self.limits,
         }
     }

@@ -16,7 +16,7 @@ use std::{
 
 pub use edit::{EditError, fresh, update};
 use semver::Version;
-pub use tuning::{Debug, Delivery, Egress, Limits, Timeouts};
+pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Timeouts};
 
 use crate::{
     endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
@@ -63,6 +63,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[egress]`.
     pub egress: Egress,
+    /// `[protocol]`.
+    pub protocol: Protocol,
     /// `[limits]`.
     pub limits: Limits,
 }

@@ -147,7 +147,9 @@ fn unknown_keys_of_gateway_and_debug_are_ignored_with_their_lines() {
 
 #[test]
 fn unknown_keys_elsewhere_are_errors_with_their_lines() {
-    for section in ["mixnet_endpoint", "clients_endpoint", "logging", "delivery", "timeouts", "egress", "limits"] {
+    for section in
+        ["mixnet_endpoint", "clients_endpoint", "logging", "delivery", "timeouts", "egress", "protocol", "limits"]
+    {
         let found = error(&format!("[gateway]\nid = 'x'\n\n[{section}]\n# comment\nfoo = 1\n"));
         assert_eq!(found.line, 6, "{section}: {found}");
         assert!(found.message.contains("unknown field `foo`"), "{section}: {found}");

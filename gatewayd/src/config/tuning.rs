@@ -102,11 +102,52 @@ pub struct Egress {
     pub allow_private: Option<bool>,
     /// Next hops connected at once.
     pub max_next_hops: NonZeroU32,
+    /// With which frame header packets leave.
+    pub framing: Framing,
+    /// Whether a client's packet leaves with its key-rotation mark, if the client has given one.
+    pub rotation_marks: bool,
+}
+
+/// `framing` in `[egress]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum Framing {
+    /// Each packet with the header of its era.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// All as in 2021.
+    #[serde(rename = "2021")]
+    Of2021,
+    /// All with version 7.
+    #[serde(rename = "7")]
+    V7,
+    /// All with version 8.
+    #[serde(rename = "8")]
+    V8,
 }
 
 impl Default for Egress {
     fn default() -> Self {
-        Self { allow_private: None, max_next_hops: const { NonZeroU32::new(4096).unwrap() } }
+        Self {
+            allow_private: None,
+            max_next_hops: const { NonZeroU32::new(4096).unwrap() },
+            framing: Framing::Auto,
+            rotation_marks: false,
+        }
+    }
+}
+
+/// `[protocol]`: what is spoken with clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protocol {
+    /// Whether clients before protocol version 3 (October 2024) are served.
+    pub legacy_clients: bool,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self { legacy_clients: true }
     }
 }
 

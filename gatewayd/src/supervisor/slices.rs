@@ -1,11 +1,14 @@
 //! Each worker's slice of the configuration: what it needs to know, and nothing about the others.
 
-use proto::ipc::{
-    Role,
-    control::{EdgeConfig, EgressConfig, IngressConfig, StoreConfig, WorkerConfig},
+use proto::{
+    ipc::{
+        Role,
+        control::{EdgeConfig, EgressConfig, IngressConfig, StoreConfig, WorkerConfig},
+    },
+    wire::framing::FramingChoice,
 };
 
-use crate::config::Config;
+use crate::config::{Config, Framing};
 
 /// The slice for `role`.
 pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
@@ -21,6 +24,12 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             queue_packets: config.debug.maximum_connection_buffer_size.get(),
             allow_private: config.allow_private(),
             max_next_hops: config.egress.max_next_hops.get(),
+            framing: match config.egress.framing {
+                Framing::Auto => FramingChoice::AsGiven,
+                Framing::Of2021 => FramingChoice::Unversioned,
+                Framing::V7 => FramingChoice::V7,
+                Framing::V8 => FramingChoice::V8,
+            },
         }),
         Role::ClientEdge => WorkerConfig::ClientEdge(EdgeConfig {
             websocket_upgrade: config.timeouts.websocket_upgrade,
@@ -28,6 +37,9 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             handshake_message: config.timeouts.handshake_message,
             receipt_timeout: config.delivery.receipt_timeout,
             max_connections: config.limits.max_client_connections.get(),
+            legacy_clients: config.protocol.legacy_clients,
+            // Where every frame has room for the mark, none is thrown away.
+            rotation_marks: config.egress.rotation_marks || config.egress.framing == Framing::V8,
         }),
         Role::Store => WorkerConfig::Store(StoreConfig {
             spill_after: config.delivery.spill_after,
@@ -63,6 +75,9 @@ mod tests {
         config.timeouts.half_frame = ms(10);
         config.egress.allow_private = Some(true);
         config.egress.max_next_hops = number(11);
+        config.egress.framing = Framing::V7;
+        config.egress.rotation_marks = true;
+        config.protocol.legacy_clients = false;
         config.limits.inbox_messages = number(12).into();
         config.limits.inbox_bytes = number(13).into();
         config.limits.data_bytes = number(14).into();
@@ -83,6 +98,7 @@ mod tests {
                 queue_packets: 4,
                 allow_private: true,
                 max_next_hops: 11,
+                framing: FramingChoice::V7,
             }),
             WorkerConfig::ClientEdge(EdgeConfig {
                 websocket_upgrade: ms(7),
@@ -90,6 +106,8 @@ mod tests {
                 handshake_message: ms(9),
                 receipt_timeout: ms(6),
                 max_connections: 15,
+                legacy_clients: false,
+                rotation_marks: true,
             }),
             WorkerConfig::MixIngress(IngressConfig { half_frame: ms(10), max_connections: 14 }),
         ];

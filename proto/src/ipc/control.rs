@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
-use crate::ipc::Role;
+use crate::{ipc::Role, wire::framing::FramingChoice};
 
 /// What a descriptor that travels with a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -100,6 +100,8 @@ pub struct EgressConfig {
     pub allow_private: bool,
     /// Next hops known at once, at the most.
     pub max_next_hops: u32,
+    /// With which frame header packets leave.
+    pub framing: FramingChoice,
 }
 
 /// What `client-edge` needs to know.
@@ -113,6 +115,10 @@ pub struct EdgeConfig {
     pub handshake_message: Duration,
     /// A client that has not answered a barrier for this long is disconnected.
     pub receipt_timeout: Duration,
+    /// Whether clients before protocol version 3 are served.
+    pub legacy_clients: bool,
+    /// Whether a client's packet leaves with its key-rotation mark.
+    pub rotation_marks: bool,
     /// Connections at the most; further ones are closed at once and counted.
     pub max_connections: u32,
 }

@@ -11,7 +11,7 @@
 //! | `BeginHandshake` | yes | violation | violation | violation | ignored |
 //! | `FinishHandshake`, `AbandonHandshake` | violation | yes | violation | violation | ignored |
 //! | `AuthenticateClient` | yes | violation | violation | violation | ignored |
-//! | `ConfirmReceipt`, `AnswerProbe` | violation | violation | violation | yes | ignored |
+//! | `ConfirmReceipt`, `AnswerProbe`, `ForgetClient` | violation | violation | violation | yes | ignored |
 //! | `CloseSession` | yes | yes | yes | yes | yes |
 //!
 //! *Ignored* is for what may have crossed `EndSession` on its way. A session is born by its first request and lives, in
@@ -19,10 +19,11 @@
 
 use bincode::{Decode, Encode};
 
+pub use crate::wire::client::key::SessionKey;
 use crate::{
     ipc::Opaque,
     link::Window,
-    wire::client::{key::CtrHmacKey, token::AuthenticationToken},
+    wire::client::login::{LoginProof, LoginRefusal},
 };
 
 /// How much may be pushed to one session and not yet be proved received. What does not fit waits on disk, so one slow
@@ -36,13 +37,6 @@ pub struct SessionId(pub u64);
 /// Position of a message in its inbox. Counts up; never used twice while a message of the inbox exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Sequence(pub u64);
-
-/// The key that the gateway shares with one client, by the kind of its protocol.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum SessionKey {
-    /// Protocol of 2021, and versions 1 and 2: AES-128-CTR and HMAC-BLAKE3.
-    CtrHmac(CtrHmacKey),
-}
 
 /// From `client-edge`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -71,7 +65,7 @@ pub enum EdgeToStore {
         /// Which connection.
         session: SessionId,
         /// The proof.
-        token: AuthenticationToken,
+        proof: LoginProof,
     },
     /// The client has proved that it read everything pushed up to and including this message.
     ConfirmReceipt {
@@ -86,6 +80,11 @@ pub enum EdgeToStore {
         session: SessionId,
         /// Whether the client answered in time.
         alive: bool,
+    },
+    /// The client wants to be forgotten: its registration and its mail. The session is detached from then on.
+    ForgetClient {
+        /// Which connection.
+        session: SessionId,
     },
     /// The connection is gone.
     CloseSession {
@@ -139,6 +138,11 @@ pub enum StoreToEdge {
         /// Which connection.
         session: SessionId,
     },
+    /// Registration and mail of the client are gone; the session is detached.
+    ConfirmForgotten {
+        /// Which connection.
+        session: SessionId,
+    },
     /// Close the connection; the session is detached.
     EndSession {
         /// Which connection.
@@ -173,9 +177,8 @@ pub enum HandshakeRefusal {
 /// Why an authentication was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AuthenticationRefusal {
-    /// Nobody is registered under the address, or the proof was made with another key, or has been used before. Which
-    /// of them is not told to the client.
-    NotProven,
+    /// The proof is none.
+    Login(LoginRefusal),
     /// The client is connected elsewhere, and that connection is alive.
     AlreadyConnected,
     /// The login could not be written down.
@@ -187,8 +190,8 @@ pub enum AuthenticationRefusal {
 pub enum EndReason {
     /// A newer connection of the same client took over.
     Superseded,
-    /// The client proved nothing within the receipt time limit.
-    ReceiptOverdue,
+    /// The ledger could not be written, so the client is not forgotten.
+    StorageFailed,
 }
 
 /// Where a session stands, as `store` sees it.
@@ -225,7 +228,10 @@ impl Phase {
             (Request::CloseSession { .. }, _)
             | (Request::BeginHandshake { .. } | Request::AuthenticateClient { .. }, Self::Fresh)
             | (Request::FinishHandshake { .. } | Request::AbandonHandshake { .. }, Self::Handshaking)
-            | (Request::ConfirmReceipt { .. } | Request::AnswerProbe { .. }, Self::Attached) => Admission::Proceed,
+            | (
+                Request::ConfirmReceipt { .. } | Request::AnswerProbe { .. } | Request::ForgetClient { .. },
+                Self::Attached,
+            ) => Admission::Proceed,
             (_, Self::Detached) => Admission::Ignore,
             _ => Admission::Violation,
         }
@@ -242,6 +248,7 @@ impl EdgeToStore {
             | Self::AuthenticateClient { session, .. }
             | Self::ConfirmReceipt { session, .. }
             | Self::AnswerProbe { session, .. }
+            | Self::ForgetClient { session }
             | Self::CloseSession { session } => *session,
         }
     }
@@ -250,7 +257,14 @@ impl EdgeToStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address::ClientAddress, ipc::codec::golden::pin};
+    use crate::{
+        address::ClientAddress,
+        ipc::codec::golden::pin,
+        wire::client::{
+            key::{CtrHmacKey, GcmSivKey},
+            token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
+        },
+    };
 
     const SESSION: SessionId = SessionId(5);
 
@@ -260,17 +274,18 @@ mod tests {
             EdgeToStore::BeginHandshake { session: SESSION, init: vec![1, 2] },
             EdgeToStore::FinishHandshake { session: SESSION, material: vec![3] },
             EdgeToStore::AbandonHandshake { session: SESSION },
-            EdgeToStore::AuthenticateClient { session: SESSION, token },
+            EdgeToStore::AuthenticateClient { session: SESSION, proof: LoginProof::CtrHmac(token) },
             EdgeToStore::ConfirmReceipt { session: SESSION, up_to: Sequence(9) },
             EdgeToStore::AnswerProbe { session: SESSION, alive: true },
+            EdgeToStore::ForgetClient { session: SESSION },
             EdgeToStore::CloseSession { session: SESSION },
         ]
     }
 
     #[test]
     fn bytes_of_requests_are_pinned() {
-        let token = format!("0305{}{}{}", "01".repeat(32), "02".repeat(32), "03".repeat(16));
-        let golden = ["0005020102", "01050103", "0205", &token, "040509", "050501", "0605"];
+        let token = format!("030500{}{}{}", "01".repeat(32), "02".repeat(32), "03".repeat(16));
+        let golden = ["0005020102", "01050103", "0205", &token, "040509", "050501", "0605", "0705"];
         for (request, golden) in requests().into_iter().zip(golden) {
             assert_eq!(request.session(), SESSION);
             pin(request, golden);
@@ -294,17 +309,39 @@ mod tests {
             pin(StoreToEdge::RefuseHandshake { session, reason }, golden);
         }
         for (reason, golden) in [
-            (AuthenticationRefusal::NotProven, "020500"),
+            (AuthenticationRefusal::Login(LoginRefusal::NotProven), "02050000"),
+            (AuthenticationRefusal::Login(LoginRefusal::Skewed { got: 1, now: 2 }), "020500010102"),
+            (AuthenticationRefusal::Login(LoginRefusal::InvalidSignature), "02050002"),
+            (AuthenticationRefusal::Login(LoginRefusal::NotRegistered), "02050003"),
+            (AuthenticationRefusal::Login(LoginRefusal::WrongKey), "02050004"),
+            (AuthenticationRefusal::Login(LoginRefusal::NotNewer), "02050005"),
             (AuthenticationRefusal::AlreadyConnected, "020501"),
             (AuthenticationRefusal::StorageFailed, "020502"),
         ] {
             pin(StoreToEdge::RefuseAuthentication { session, reason }, golden);
         }
         pin(StoreToEdge::AttachSession { session, key }, &format!("030500{}", "07".repeat(32)));
+        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32]));
+        pin(StoreToEdge::AttachSession { session, key }, &format!("030501{}", "07".repeat(32)));
         pin(StoreToEdge::PushMessage { session, sequence: Sequence(300), message }, "0405fb2c010108");
         pin(StoreToEdge::ProbeSession { session }, "0505");
-        pin(StoreToEdge::EndSession { session, reason: EndReason::Superseded }, "060500");
-        pin(StoreToEdge::EndSession { session, reason: EndReason::ReceiptOverdue }, "060501");
+        pin(StoreToEdge::ConfirmForgotten { session }, "0605");
+        pin(StoreToEdge::EndSession { session, reason: EndReason::Superseded }, "070500");
+        pin(StoreToEdge::EndSession { session, reason: EndReason::StorageFailed }, "070501");
+    }
+
+    #[test]
+    fn bytes_of_newer_logins_are_pinned() {
+        let key = GcmSivKey::from_bytes([7; 32]);
+        let address = ClientAddress([1; 32]);
+        let token = GcmSivToken { address, enc_address: [2; 48], nonce: [3; 12] };
+        let golden = format!("030501{}{}{}", "01".repeat(32), "02".repeat(48), "03".repeat(12));
+        pin(EdgeToStore::AuthenticateClient { session: SESSION, proof: LoginProof::GcmSiv(token) }, &golden);
+        let claim = LoginClaim { address_ciphertext: [2; 48], ..LoginClaim::create(6, &key, address, [3; 12], 9) };
+        let login = SignedLogin { claim, signature: [4; 64] };
+        let (claim, signature) = ("02".repeat(48) + &"03".repeat(12) + "09", "04".repeat(64));
+        let golden = format!("03050206{}{claim}{signature}", "01".repeat(32));
+        pin(EdgeToStore::AuthenticateClient { session: SESSION, proof: LoginProof::Signed(login) }, &golden);
     }
 
     #[test]
@@ -316,6 +353,7 @@ mod tests {
             [V, P, V, V, I],
             [V, P, V, V, I],
             [P, V, V, V, I],
+            [V, V, V, P, I],
             [V, V, V, P, I],
             [V, V, V, P, I],
             [P, P, P, P, P],

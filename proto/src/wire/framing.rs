@@ -42,6 +42,35 @@ pub enum Framing {
     V8(KeyRotation),
 }
 
+/// With which header frames leave a gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub enum FramingChoice {
+    /// With the one that whoever hands a frame over has chosen: a SURB-ack with that of its packet, a client's packet with that
+    /// of its era.
+    #[default]
+    AsGiven,
+    /// Always with two bytes.
+    Unversioned,
+    /// Always with three bytes.
+    V7,
+    /// Always with four bytes; the rotation is unknown where nobody has said.
+    V8,
+}
+
+impl FramingChoice {
+    /// The header with which a frame leaves.
+    pub const fn apply(self, header: FrameHeader) -> FrameHeader {
+        let framing = match (self, header.framing) {
+            (Self::AsGiven, framing) => framing,
+            (Self::Unversioned, _) => Framing::Unversioned(header.packet_type()),
+            (Self::V7, _) => Framing::V7,
+            (Self::V8, Framing::V8(rotation)) => Framing::V8(rotation),
+            (Self::V8, _) => Framing::V8(KeyRotation::Unknown),
+        };
+        FrameHeader { framing, size: header.size }
+    }
+}
+
 /// What the header of a frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct FrameHeader {
@@ -204,6 +233,25 @@ mod tests {
         ];
         let size = proptest::sample::select(PacketSize::ALL.to_vec());
         (framing, size).prop_map(|(framing, size)| FrameHeader { framing, size })
+    }
+
+    #[test]
+    fn a_forced_framing_keeps_what_it_has_room_for() {
+        use FramingChoice as Choice;
+        let header = |framing| FrameHeader { framing, size: PacketSize::Ack };
+        let (vpn, odd) = (Framing::Unversioned(PacketType::Vpn), Framing::V8(KeyRotation::Odd));
+        for (choice, given, leaves) in [
+            (Choice::AsGiven, vpn, vpn),
+            (Choice::AsGiven, odd, odd),
+            (Choice::Unversioned, vpn, vpn),
+            (Choice::Unversioned, odd, Framing::Unversioned(PacketType::Mix)),
+            (Choice::V7, vpn, Framing::V7),
+            (Choice::V7, odd, Framing::V7),
+            (Choice::V8, odd, odd),
+            (Choice::V8, Framing::V7, Framing::V8(KeyRotation::Unknown)),
+        ] {
+            assert_eq!(choice.apply(header(given)), header(leaves), "{choice:?} {given:?}");
+        }
     }
 
     #[test]

@@ -3,21 +3,27 @@
 //! | tree | key | value |
 //! |---|---|---|
 //! | default | address 32 | AES key 16, MAC key 16: as nym-gateway 0.10.1 wrote it, so that an operator can go back |
-//! | `logins` | address 32, 0, nonce 16 | order of the login 8 |
-//! | `logins` | address 32, 1, order 8 | nonce 16 |
+//! | `clients` | address 32 | version 1, kind 1, key 32, time of the last login in Unix seconds 8 |
+//! | `logins` | address 32, 0, IV 16 or nonce 12 | order of the login 8 |
+//! | `logins` | address 32, 1, order 8 | IV 16 or nonce 12 |
 //! | `seen` | address 32 | day last seen, counted from 1970 8 |
+//!
+//! Clients of 2021 are in the default tree, all others in `clients`; nobody is in both. Numbers are big-endian.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use proto::{
     address::ClientAddress,
     ipc::store_edge::SessionKey,
-    wire::client::key::{CtrHmacKey, Iv},
+    wire::client::{
+        key::{CtrHmacKey, GcmSivKey},
+        login::Freshness,
+    },
 };
-use sled::{
-    Transactional, Tree,
-    transaction::{ConflictableTransactionError, TransactionalTree},
-};
+use sled::{Batch, Transactional, Tree, transaction::TransactionError};
 
 use super::{LedgerEntry, MailboxError, databases::Database};
 
@@ -25,29 +31,64 @@ use super::{LedgerEntry, MailboxError, databases::Database};
 const LOGINS_KEPT: u64 = 4_096;
 const BY_NONCE: u8 = 0;
 const BY_ORDER: u8 = 1;
+/// First byte of every value in `clients`.
+const VERSION: u8 = 1;
+/// The only kind of key in `clients`.
+const GCM_SIV: u8 = 1;
+const UNKNOWN: MailboxError = MailboxError::UnknownRecord { database: "ledger" };
 
 /// The ledger's trees.
 #[derive(Debug)]
 pub(super) struct Ledger {
     database: Database,
+    clients: Tree,
     logins: Tree,
     seen: Tree,
 }
 
-impl Ledger {
-    pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
-        let (logins, seen) = (database.tree("logins")?, database.tree("seen")?);
-        Ok(Self { database, logins, seen })
+/// An entry of `clients`.
+#[derive(Clone, Debug)]
+struct Client {
+    key: GcmSivKey,
+    last_login: u64,
+}
+
+impl Client {
+    const LEN: usize = 2 + GcmSivKey::LEN + 8;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(Self::LEN);
+        value.extend_from_slice(&[VERSION, GCM_SIV]);
+        value.extend_from_slice(self.key.to_bytes().as_slice());
+        value.extend_from_slice(&self.last_login.to_be_bytes());
+        value
     }
 
-    pub(super) fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
-        let Some(value) = self.database.default_tree().get(client.as_bytes()).map_err(|e| self.database.error(e))?
-        else {
-            return Ok(None);
-        };
-        let bytes = <[u8; CtrHmacKey::LEN]>::try_from(value.as_ref())
-            .map_err(|_| MailboxError::UnknownRecord { database: "ledger" })?;
-        Ok(Some(SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes))))
+    fn decode(value: &[u8]) -> Result<Self, MailboxError> {
+        let Some(([VERSION, GCM_SIV], rest)) = value.split_first_chunk() else { return Err(UNKNOWN) };
+        let (key, last_login) = rest.split_first_chunk().ok_or(UNKNOWN)?;
+        let last_login = last_login.try_into().map_err(|_| UNKNOWN)?;
+        Ok(Self { key: GcmSivKey::from_bytes(*key), last_login: u64::from_be_bytes(last_login) })
+    }
+}
+
+/// What a commit does to each tree.
+#[derive(Debug, Default)]
+struct Changes {
+    of_2021: Batch,
+    clients: Batch,
+    logins: Batch,
+    seen: Batch,
+    /// What `clients` will hold, where this commit says so.
+    records: HashMap<ClientAddress, Option<Client>>,
+    /// The order of each client's latest login, where this commit adds one.
+    orders: HashMap<ClientAddress, u64>,
+}
+
+impl Ledger {
+    pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
+        let (clients, logins, seen) = (database.tree("clients")?, database.tree("logins")?, database.tree("seen")?);
+        Ok(Self { database, clients, logins, seen })
     }
 
     /// Bytes of the ledger's file.
@@ -55,74 +96,138 @@ impl Ledger {
         self.database.len()
     }
 
-    pub(super) fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError> {
-        self.logins.contains_key(login_key(client, BY_NONCE, nonce)).map_err(|e| self.database.error(e))
+    pub(super) fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
+        if let Some(record) = self.record(client)? {
+            return Ok(Some(SessionKey::GcmSiv(record.key)));
+        }
+        let value = self.database.default_tree().get(client.as_bytes()).map_err(|e| self.database.error(e))?;
+        let Some(value) = value else { return Ok(None) };
+        let bytes = <[u8; CtrHmacKey::LEN]>::try_from(value.as_ref()).map_err(|_| UNKNOWN)?;
+        Ok(Some(SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes))))
     }
 
+    fn record(&self, client: &ClientAddress) -> Result<Option<Client>, MailboxError> {
+        let value = self.clients.get(client.as_bytes()).map_err(|e| self.database.error(e))?;
+        value.map(|value| Client::decode(&value)).transpose()
+    }
+
+    pub(super) fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
+        let nonce: &[u8] = match freshness {
+            Freshness::Iv(iv) => iv,
+            Freshness::Nonce(nonce) => nonce,
+            Freshness::Timestamp(time) => {
+                return Ok(self.record(client)?.is_some_and(|record| record.last_login < *time));
+            }
+        };
+        let used = self.logins.contains_key(login_key(client, BY_NONCE, nonce));
+        Ok(!used.map_err(|e| self.database.error(e))?)
+    }
+
+    /// Writes all entries or none, in order.
     pub(super) fn commit(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
-        let mut newest = Vec::with_capacity(entries.len());
+        let mut changes = Changes::default();
         for entry in entries {
-            newest.push(match entry {
-                LedgerEntry::Login { client, .. } => self.newest_login(client)?,
-                LedgerEntry::Register { .. } => None,
-            });
+            self.plan(entry, &mut changes)?;
         }
-        let today = days_since_1970().to_be_bytes();
-        (self.database.default_tree(), &self.logins, &self.seen)
-            .transaction(|(clients, logins, seen)| {
-                let mut orders = std::collections::HashMap::new();
-                for (entry, newest) in entries.iter().zip(&newest) {
-                    match entry {
-                        LedgerEntry::Register { client, key: SessionKey::CtrHmac(key) } => {
-                            clients.insert(client.as_bytes(), key.to_bytes().as_slice())?;
-                            seen.insert(client.as_bytes(), &today)?;
-                        }
-                        LedgerEntry::Login { client, nonce } => {
-                            let order = orders.entry(*client).or_insert(*newest);
-                            let this = order.map_or(0, |order| order + 1);
-                            *order = Some(this);
-                            spend(logins, client, nonce, this)?;
-                            seen.insert(client.as_bytes(), &today)?;
-                        }
-                    }
-                }
-                Ok::<(), ConflictableTransactionError<sled::Error>>(())
+        (self.database.default_tree(), &self.clients, &self.logins, &self.seen)
+            .transaction(|(of_2021, clients, logins, seen)| {
+                of_2021.apply_batch(&changes.of_2021)?;
+                clients.apply_batch(&changes.clients)?;
+                logins.apply_batch(&changes.logins)?;
+                seen.apply_batch(&changes.seen)?;
+                Ok(())
             })
             .map_err(|error| match error {
-                sled::transaction::TransactionError::Abort(source)
-                | sled::transaction::TransactionError::Storage(source) => self.database.error(source),
+                TransactionError::Abort(source) | TransactionError::Storage(source) => self.database.error(source),
             })?;
         self.database.commit()
     }
 
-    /// The order of the client's latest login.
-    fn newest_login(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
+    fn plan(&self, entry: &LedgerEntry, changes: &mut Changes) -> Result<(), MailboxError> {
+        match entry {
+            LedgerEntry::Register { client, key } => {
+                match key {
+                    SessionKey::CtrHmac(key) => {
+                        changes.of_2021.insert(client.as_bytes(), key.to_bytes().as_slice());
+                        changes.set(client, None);
+                    }
+                    SessionKey::GcmSiv(key) => {
+                        changes.of_2021.remove(client.as_bytes());
+                        changes.set(client, Some(Client { key: key.clone(), last_login: 0 }));
+                    }
+                }
+                changes.saw(client);
+            }
+            LedgerEntry::Login { client, freshness } => {
+                match freshness {
+                    Freshness::Iv(iv) => self.spend(client, iv, changes)?,
+                    Freshness::Nonce(nonce) => self.spend(client, nonce, changes)?,
+                    Freshness::Timestamp(time) => {
+                        let planned = changes.records.get(client).cloned();
+                        // One who is gone is not brought back.
+                        if let Some(record) = planned.map_or_else(|| self.record(client), Ok)? {
+                            changes.set(client, Some(Client { last_login: *time, ..record }));
+                        }
+                    }
+                }
+                changes.saw(client);
+            }
+            LedgerEntry::Forget { client } => {
+                changes.of_2021.remove(client.as_bytes());
+                changes.set(client, None);
+                changes.seen.remove(client.as_bytes());
+                for key in self.logins.scan_prefix(client.as_bytes()).keys() {
+                    changes.logins.remove(key.map_err(|e| self.database.error(e))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers a nonce and forgets the one that is [`LOGINS_KEPT`] older.
+    fn spend(&self, client: &ClientAddress, nonce: &[u8], changes: &mut Changes) -> Result<(), MailboxError> {
+        let last = match changes.orders.get(client) {
+            Some(order) => Some(*order),
+            None => self.latest_order(client)?,
+        };
+        let order = last.map_or(0, |last| last + 1);
+        changes.orders.insert(*client, order);
+        changes.logins.insert(login_key(client, BY_NONCE, nonce), &order.to_be_bytes());
+        changes.logins.insert(login_key(client, BY_ORDER, &order.to_be_bytes()), nonce);
+        if let Some(old) = order.checked_sub(LOGINS_KEPT) {
+            let old = login_key(client, BY_ORDER, &old.to_be_bytes());
+            if let Some(nonce) = self.logins.get(&old).map_err(|e| self.database.error(e))? {
+                changes.logins.remove(login_key(client, BY_NONCE, &nonce));
+            }
+            changes.logins.remove(old);
+        }
+        Ok(())
+    }
+
+    fn latest_order(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
         let prefix = login_key(client, BY_ORDER, &[]);
         match self.logins.scan_prefix(prefix).next_back().transpose().map_err(|e| self.database.error(e))? {
             None => Ok(None),
-            Some((key, _)) => match key.last_chunk::<8>() {
-                Some(order) => Ok(Some(u64::from_be_bytes(*order))),
-                None => Err(MailboxError::UnknownRecord { database: "ledger" }),
-            },
+            Some((key, _)) => Ok(Some(u64::from_be_bytes(*key.last_chunk().ok_or(UNKNOWN)?))),
         }
     }
 }
 
-/// Remembers a nonce and forgets the one that is [`LOGINS_KEPT`] older.
-fn spend(
-    logins: &TransactionalTree,
-    client: &ClientAddress,
-    nonce: &Iv,
-    order: u64,
-) -> Result<(), ConflictableTransactionError<sled::Error>> {
-    logins.insert(login_key(client, BY_NONCE, nonce), &order.to_be_bytes())?;
-    logins.insert(login_key(client, BY_ORDER, &order.to_be_bytes()), nonce.as_slice())?;
-    if let Some(old) = order.checked_sub(LOGINS_KEPT)
-        && let Some(nonce) = logins.remove(login_key(client, BY_ORDER, &old.to_be_bytes()))?
-    {
-        logins.remove(login_key(client, BY_NONCE, &nonce))?;
+impl Changes {
+    fn set(&mut self, client: &ClientAddress, record: Option<Client>) {
+        match &record {
+            Some(record) => self.clients.insert(client.as_bytes(), record.encode()),
+            None => self.clients.remove(client.as_bytes()),
+        }
+        self.records.insert(*client, record);
     }
-    Ok(())
+
+    fn saw(&mut self, client: &ClientAddress) {
+        const SECONDS_A_DAY: u64 = 86_400;
+        // A clock before 1970 is a clock that was never set.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.seen.insert(client.as_bytes(), &(now / SECONDS_A_DAY).to_be_bytes());
+    }
 }
 
 fn login_key(client: &ClientAddress, kind: u8, rest: &[u8]) -> Vec<u8> {
@@ -131,10 +236,4 @@ fn login_key(client: &ClientAddress, kind: u8, rest: &[u8]) -> Vec<u8> {
     key.push(kind);
     key.extend_from_slice(rest);
     key
-}
-
-fn days_since_1970() -> u64 {
-    const SECONDS_A_DAY: u64 = 86_400;
-    // A clock before 1970 is a clock that was never set.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_A_DAY)
 }

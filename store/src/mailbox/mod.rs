@@ -12,13 +12,13 @@ pub(crate) mod remembered;
 mod reserve;
 mod sled_mailbox;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     ipc::store_edge::{Sequence, SessionKey},
-    wire::client::key::Iv,
+    wire::client::login::Freshness,
 };
 
 pub use sled_mailbox::SledMailbox;
@@ -31,11 +31,11 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the ledger cannot be read.
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError>;
 
-    /// Whether the client has logged in with this nonce before.
+    /// Whether this makes a login of the client fresh: an IV or a nonce that it has not used, a time after its last login's.
     ///
     /// # Errors
     /// If the ledger cannot be read.
-    fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError>;
+    fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError>;
 
     /// Writes entries to the ledger and returns when they are on the medium.
     ///
@@ -125,12 +125,17 @@ pub enum LedgerEntry {
         /// The key.
         key: SessionKey,
     },
-    /// The client has logged in with this nonce, which is good for nothing from now on.
+    /// The client has logged in with this, which is good for nothing from now on.
     Login {
         /// Who.
         client: ClientAddress,
-        /// The nonce.
-        nonce: Iv,
+        /// What made the login fresh.
+        freshness: Freshness,
+    },
+    /// The client is not registered any more.
+    Forget {
+        /// Who.
+        client: ClientAddress,
     },
 }
 
@@ -161,6 +166,8 @@ pub struct MailBatch {
     changes: BTreeMap<(ClientAddress, Sequence), Option<Bytes>>,
     /// What is known of each inbox once the batch is applied.
     summaries: HashMap<ClientAddress, Summary>,
+    /// Inboxes of which nothing is to be left, whatever else the batch says.
+    erased: BTreeSet<ClientAddress>,
 }
 
 impl MailBatch {
@@ -181,14 +188,26 @@ impl MailBatch {
         self.summaries.insert(client, summary);
     }
 
+    /// Leaves nothing of an inbox.
+    pub fn erase(&mut self, client: ClientAddress) {
+        self.changes.retain(|(owner, _), _| *owner != client);
+        self.summaries.remove(&client);
+        self.erased.insert(client);
+    }
+
+    /// The inboxes of which nothing is left.
+    pub fn erased(&self) -> impl Iterator<Item = &ClientAddress> {
+        self.erased.iter()
+    }
+
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.summaries.is_empty()
+        self.changes.is_empty() && self.summaries.is_empty() && self.erased.is_empty()
     }
 
     /// Whether the batch changes anything in the client's inbox.
     pub fn touches(&self, client: &ClientAddress) -> bool {
-        self.summaries.contains_key(client)
+        self.summaries.contains_key(client) || self.erased.contains(client)
     }
 
     /// The inboxes that the batch touches.

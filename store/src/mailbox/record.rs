@@ -33,6 +33,11 @@ pub(super) fn sequence_of(key: &[u8]) -> Result<Sequence, MailboxError> {
     Ok(Sequence(u64::from_be_bytes(number)))
 }
 
+/// Reads whose record this is, message or summary.
+pub(super) fn owner_of(key: &[u8]) -> Result<ClientAddress, MailboxError> {
+    key.first_chunk().copied().map(ClientAddress).ok_or(UNKNOWN)
+}
+
 /// The value of a message.
 pub(super) fn encode_message(arrival_ms: u64, message: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(9 + message.len());
@@ -91,6 +96,7 @@ mod tests {
             let _ = decode_summary(&value);
             let _ = decode_message(&value);
             let _ = sequence_of(&value);
+            let _ = owner_of(&value);
         }
 
         #[test]

@@ -26,7 +26,7 @@ pub(crate) enum Health {
 #[derive(Debug, Default)]
 struct Contents {
     keys: HashMap<ClientAddress, SessionKey>,
-    logins: HashSet<(ClientAddress, Iv)>,
+    logins: HashSet<(ClientAddress, Freshness)>,
     summaries: HashMap<ClientAddress, Summary>,
     mail: BTreeMap<(ClientAddress, Sequence), Bytes>,
 }
@@ -64,9 +64,9 @@ impl Mailbox for Remembered {
         Ok(self.contents.lock().unwrap().keys.get(client).cloned())
     }
 
-    fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError> {
+    fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
         self.check()?;
-        Ok(self.contents.lock().unwrap().logins.contains(&(*client, *nonce)))
+        Ok(!self.contents.lock().unwrap().logins.contains(&(*client, *freshness)))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
@@ -77,8 +77,11 @@ impl Mailbox for Remembered {
                 LedgerEntry::Register { client, key } => {
                     contents.keys.insert(*client, key.clone());
                 }
-                LedgerEntry::Login { client, nonce } => {
-                    contents.logins.insert((*client, *nonce));
+                LedgerEntry::Login { client, freshness } => {
+                    contents.logins.insert((*client, *freshness));
+                }
+                LedgerEntry::Forget { client } => {
+                    contents.keys.remove(client);
                 }
             }
         }
@@ -108,6 +111,10 @@ impl Mailbox for Remembered {
                 Some(message) => contents.mail.insert(*place, message.clone()),
                 None => contents.mail.remove(place),
             };
+        }
+        for client in &batch.erased {
+            contents.mail.retain(|(owner, _), _| owner != client);
+            contents.summaries.remove(client);
         }
         contents.summaries.extend(batch.summaries.iter().map(|(client, summary)| (*client, *summary)));
         Ok(())

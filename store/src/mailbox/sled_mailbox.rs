@@ -10,7 +10,7 @@ use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     ipc::store_edge::{Sequence, SessionKey},
-    wire::client::key::Iv,
+    wire::client::login::Freshness,
 };
 
 use super::{
@@ -52,6 +52,7 @@ impl SledMailbox {
         let mailbox = Self { ledger_directory, inbox_directory, limit, open: RwLock::new(None) };
         mailbox.reopen()?;
         import::import_files(&mailbox, &mailbox.inbox_directory)?;
+        mailbox.sweep()?;
         reserve::keep(&mailbox.inbox_directory);
         Ok(mailbox)
     }
@@ -67,6 +68,28 @@ impl SledMailbox {
         })
     }
 
+    /// Removes mail without an owner: its client was forgotten, and the gateway died before the mail was gone.
+    fn sweep(&self) -> Result<(), MailboxError> {
+        let mut orphans = MailBatch::default();
+        let mut cursor = vec![0];
+        while let Some(client) = self.with(|Open { inboxes, .. }| {
+            let next = inboxes.default_tree().range(cursor.as_slice()..).keys().next();
+            next.transpose().map_err(|e| inboxes.error(e))?.map(|key| record::owner_of(&key)).transpose()
+        })? {
+            if self.key_of(&client)?.is_none() {
+                orphans.erase(client);
+            }
+            // Behind everything that begins with the address.
+            cursor = record::message_key(&client, Sequence(u64::MAX)).to_vec();
+            cursor.push(0);
+        }
+        if !orphans.is_empty() {
+            tracing::info!(inboxes = orphans.erased().count(), "removing mail of clients that are not registered");
+            self.commit_mail(&orphans)?;
+        }
+        Ok(())
+    }
+
     fn with<T>(&self, act: impl FnOnce(&Open) -> Result<T, MailboxError>) -> Result<T, MailboxError> {
         let open = self.open.try_read().map_err(|_| MailboxError::Closed)?;
         act(open.as_ref().ok_or(MailboxError::Closed)?)
@@ -78,8 +101,8 @@ impl Mailbox for SledMailbox {
         self.with(|open| open.ledger.key_of(client))
     }
 
-    fn login_used(&self, client: &ClientAddress, nonce: &Iv) -> Result<bool, MailboxError> {
-        self.with(|open| open.ledger.login_used(client, nonce))
+    fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
+        self.with(|open| open.ledger.is_fresh(client, freshness))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
@@ -135,6 +158,11 @@ impl Mailbox for SledMailbox {
             changes.insert(client.as_bytes(), record::encode_summary(summary));
         }
         self.with(|Open { inboxes, .. }| {
+            for client in &batch.erased {
+                for entry in inboxes.default_tree().scan_prefix(client.as_bytes()).keys() {
+                    changes.remove(entry.map_err(|e| inboxes.error(e))?);
+                }
+            }
             inboxes.default_tree().apply_batch(changes).map_err(|e| inboxes.error(e))?;
             inboxes.commit()
         })
@@ -160,6 +188,7 @@ impl Mailbox for SledMailbox {
 mod tests {
     use super::*;
     use crate::mailbox::commit;
+    use proto::wire::client::key::{CtrHmacKey, GcmSivKey};
     use std::{fs::File, path::Path};
 
     fn open(home: &Path) -> SledMailbox {
@@ -181,7 +210,7 @@ mod tests {
     #[test]
     fn mail_and_ledger_survive_a_restart_and_a_leftover_snapshot() {
         let home = tempfile::tempdir().unwrap();
-        let key = SessionKey::CtrHmac(proto::wire::client::key::CtrHmacKey::from_bytes([5; 32]));
+        let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
         {
             let mailbox = open(home.path());
             let mut batch = MailBatch::default();
@@ -193,7 +222,7 @@ mod tests {
             mailbox
                 .commit_ledger(&[
                     LedgerEntry::Register { client: CLIENT, key: key.clone() },
-                    LedgerEntry::Login { client: CLIENT, nonce: [7; 16] },
+                    LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) },
                 ])
                 .unwrap();
         }
@@ -203,8 +232,8 @@ mod tests {
         let page = mailbox.peek(&CLIENT, (Sequence(1), Sequence(4)), PAGE).unwrap();
         assert_eq!(page.iter().map(|(s, m)| (s.0, m[0])).collect::<Vec<_>>(), [(1, 1), (2, 2), (3, 3)]);
         assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(key));
-        assert!(mailbox.login_used(&CLIENT, &[7; 16]).unwrap());
-        assert!(!mailbox.login_used(&CLIENT, &[8; 16]).unwrap());
+        assert!(!mailbox.is_fresh(&CLIENT, &Freshness::Iv([7; 16])).unwrap());
+        assert!(mailbox.is_fresh(&CLIENT, &Freshness::Iv([8; 16])).unwrap());
     }
 
     #[test]
@@ -220,11 +249,11 @@ mod tests {
         let mut batch = MailBatch::default();
         batch.put(CLIENT, Sequence(1), Bytes::from_static(b"b"));
         assert!(matches!(commit(&mailbox, batch).unwrap_err().error, MailboxError::NoRoom));
-        let key = SessionKey::CtrHmac(proto::wire::client::key::CtrHmacKey::from_bytes([5; 32]));
+        let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
         let register = mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]);
         assert!(matches!(register, Err(MailboxError::NoRoom)));
         // What makes room, and what lets a client fetch its mail, goes on.
-        mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, nonce: [7; 16] }]).unwrap();
+        mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) }]).unwrap();
         let mut batch = MailBatch::default();
         batch.remove(CLIENT, Sequence(0));
         commit(&mailbox, batch).unwrap();
@@ -267,15 +296,65 @@ mod tests {
         let nonce = |n: u32| {
             let mut nonce = [0; 16];
             nonce[..4].copy_from_slice(&n.to_be_bytes());
-            nonce
+            Freshness::Iv(nonce)
         };
-        let logins: Vec<_> = (0..4_100).map(|n| LedgerEntry::Login { client: CLIENT, nonce: nonce(n) }).collect();
+        let logins: Vec<_> = (0..4_100).map(|n| LedgerEntry::Login { client: CLIENT, freshness: nonce(n) }).collect();
         for part in logins.chunks(500) {
             mailbox.commit_ledger(part).unwrap();
         }
-        assert!(!mailbox.login_used(&CLIENT, &nonce(3)).unwrap());
-        assert!(mailbox.login_used(&CLIENT, &nonce(4)).unwrap());
-        assert!(mailbox.login_used(&CLIENT, &nonce(4_099)).unwrap());
+        assert!(mailbox.is_fresh(&CLIENT, &nonce(3)).unwrap());
+        assert!(!mailbox.is_fresh(&CLIENT, &nonce(4)).unwrap());
+        assert!(!mailbox.is_fresh(&CLIENT, &nonce(4_099)).unwrap());
+    }
+
+    #[test]
+    fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
+        let home = tempfile::tempdir().unwrap();
+        let old = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+        let new = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+        let register = |key: &SessionKey| LedgerEntry::Register { client: CLIENT, key: key.clone() };
+        let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
+        let fresh = |mailbox: &SledMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+        {
+            let mailbox = open(home.path());
+            for key in [&old, &new, &old, &new] {
+                mailbox.commit_ledger(&[register(key)]).unwrap();
+                assert_eq!(mailbox.key_of(&CLIENT).unwrap().as_ref(), Some(key));
+            }
+            assert!(fresh(&mailbox, 100));
+            mailbox.commit_ledger(&[login(100)]).unwrap();
+        }
+        let mailbox = open(home.path());
+        assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(new));
+        assert_eq!([99, 100, 101].map(|time| fresh(&mailbox, time)), [false, false, true]);
+        // One who is forgotten in the same commit is not brought back by a login.
+        mailbox.commit_ledger(&[LedgerEntry::Forget { client: CLIENT }, login(200)]).unwrap();
+        assert_eq!(mailbox.key_of(&CLIENT).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_erased_is_gone_and_mail_without_an_owner_is_swept_at_the_start() {
+        let home = tempfile::tempdir().unwrap();
+        let other = ClientAddress([4; 32]);
+        {
+            let mailbox = open(home.path());
+            let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+            mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+            let mut batch = MailBatch::default();
+            for client in [CLIENT, other, ClientAddress([0xff; 32])] {
+                batch.put(client, Sequence(0), Bytes::from_static(b"a"));
+                batch.put(client, Sequence(u64::MAX), Bytes::from_static(b"z"));
+                batch.summarize(client, Summary { next: 1, messages: 2, bytes: 2 });
+            }
+            mailbox.commit_mail(&batch).unwrap();
+        }
+        let mailbox = open(home.path());
+        let count = |mailbox: &SledMailbox| mailbox.with(|open| Ok(open.inboxes.default_tree().len())).unwrap();
+        assert_eq!(count(&mailbox), 3, "two messages and a summary of the one who is registered");
+        let mut batch = MailBatch::default();
+        batch.erase(CLIENT);
+        mailbox.commit_mail(&batch).unwrap();
+        assert_eq!(count(&mailbox), 0);
     }
 
     #[test]
@@ -283,7 +362,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         {
             let mailbox = open(home.path());
-            let key = SessionKey::CtrHmac(proto::wire::client::key::CtrHmacKey::from_bytes([5; 32]));
+            let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
             mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
         }
         let plain = sled::open(home.path().join("ledger")).unwrap();

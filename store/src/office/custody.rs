@@ -63,6 +63,10 @@ impl<M: Mailbox> Office<M> {
             return Err(ingress_broke("delivered more than its window allows"));
         }
         let ticket = Ticket { ingress: self.ingress, delivery };
+        if self.forgetting.contains_key(&client) {
+            self.refuse(ticket, len, Refusal::UnknownClient);
+            return Ok(());
+        }
         let inbox = match self.inboxes.open(self.mailbox.as_ref(), &client, &self.batch) {
             Ok(Some(inbox)) => inbox,
             Ok(None) => {
@@ -141,6 +145,14 @@ impl<M: Mailbox> Office<M> {
         self.refuse(ticket, len, Refusal::StorageFailed);
     }
 
+    /// Refuses everything in custody for a client that is to be forgotten, and forgets its inbox.
+    pub(super) fn abandon(&mut self, client: &ClientAddress) {
+        let Some(inbox) = self.inboxes.remove(client) else { return };
+        for held in inbox.custody.into_values().filter(|held| held.state != Custody::Refused) {
+            self.refuse(held.ticket, held.message.len(), Refusal::UnknownClient);
+        }
+    }
+
     /// Nobody is attached any more: has every live message of the client written at once.
     pub(super) fn spill_all(&mut self, client: &ClientAddress) {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
@@ -182,6 +194,9 @@ impl<M: Mailbox> Office<M> {
         }
         for (client, sequence) in batch.removals() {
             self.batch.remove(client, sequence);
+        }
+        for client in batch.erased() {
+            self.batch.erase(*client);
         }
         for client in batch.clients() {
             if let Some(inbox) = self.inboxes.get(client) {

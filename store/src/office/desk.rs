@@ -13,7 +13,7 @@ use proto::{
         Admission, AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, Phase, SessionId, SessionKey,
         StoreToEdge,
     },
-    wire::client::token::AuthenticationToken,
+    wire::client::login::{LoginProof, LoginRefusal},
 };
 
 use super::{Fault, Job, Office, attachment::Attachment, edge_broke, storage::Storage};
@@ -81,8 +81,10 @@ pub(super) enum Denial {
 /// Why a login came to nothing.
 #[derive(Debug, thiserror::Error)]
 enum LoginFailure {
-    #[error("the login was refused: {0:?}")]
-    Refused(AuthenticationRefusal),
+    #[error(transparent)]
+    Refused(#[from] LoginRefusal),
+    #[error("another claim to be the same client is being decided")]
+    Contested,
     #[error(transparent)]
     Storage(#[from] MailboxError),
 }
@@ -117,7 +119,12 @@ impl<M: Mailbox> Office<M> {
             EdgeToStore::AbandonHandshake { .. } => {
                 self.sessions.insert(session, Session::Fresh);
             }
-            EdgeToStore::AuthenticateClient { token, .. } => self.log_in(session, &token, now),
+            EdgeToStore::AuthenticateClient { proof, .. } => {
+                self.sessions.insert(session, Session::Computing);
+                let visit = self.visit(session);
+                self.orders.jobs.push(Job::CheckLogin { visit, proof: Box::new(proof) });
+            }
+            EdgeToStore::ForgetClient { .. } => self.forget(session),
             EdgeToStore::ConfirmReceipt { up_to, .. } => self.receipt(session, up_to)?,
             EdgeToStore::AnswerProbe { alive, .. } => {
                 if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session)
@@ -159,7 +166,7 @@ impl<M: Mailbox> Office<M> {
         }
         match outcome {
             Ok(Registration { client, key }) => {
-                if self.claims.contains_key(&client) {
+                if self.is_contested(&client) {
                     return self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
                 }
                 self.claims.insert(client, session);
@@ -170,15 +177,23 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    fn log_in(&mut self, session: SessionId, token: &AuthenticationToken, now: Instant) {
-        match self.check_login(token) {
-            Ok(key) => {
-                let client = token.address;
+    pub(super) fn log_in(&mut self, session: SessionId, outcome: Result<Box<LoginProof>, LoginRefusal>, now: Instant) {
+        if !matches!(self.sessions.get(&session), Some(Session::Computing)) {
+            return;
+        }
+        let checked = outcome.map_err(LoginFailure::from).and_then(|proof| Ok((self.check_login(&proof)?, proof)));
+        match checked {
+            Ok((key, proof)) => {
+                let client = proof.address();
                 self.claims.insert(client, session);
                 self.sessions.insert(session, Session::Claiming(Claim { client, key, by: ClaimedBy::Login }));
-                self.entries.push((LedgerEntry::Login { client, nonce: token.iv }, session));
+                let entry = LedgerEntry::Login { client, freshness: proof.freshness() };
+                self.entries.push((entry, session));
             }
-            Err(LoginFailure::Refused(reason)) => self.refuse_login(session, reason),
+            Err(LoginFailure::Refused(refusal)) => {
+                self.refuse_login(session, AuthenticationRefusal::Login(refusal));
+            }
+            Err(LoginFailure::Contested) => self.refuse_login(session, AuthenticationRefusal::AlreadyConnected),
             Err(LoginFailure::Storage(error)) => {
                 self.trouble(&error, now);
                 self.refuse_login(session, AuthenticationRefusal::StorageFailed);
@@ -187,18 +202,28 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// The key of a client that has proved to hold it, and about whom nothing else is being decided.
-    fn check_login(&self, token: &AuthenticationToken) -> Result<SessionKey, LoginFailure> {
-        let not_proven = LoginFailure::Refused(AuthenticationRefusal::NotProven);
-        let client = &token.address;
-        let Some(key) = self.mailbox.key_of(client)? else { return Err(not_proven) };
-        let SessionKey::CtrHmac(cipher) = &key;
-        if token.verify(cipher).is_err() || self.mailbox.login_used(client, &token.iv)? {
-            return Err(not_proven);
+    fn check_login(&self, proof: &LoginProof) -> Result<SessionKey, LoginFailure> {
+        let client = &proof.address();
+        let Some(key) = self.mailbox.key_of(client)? else { return Err(proof.not_registered().into()) };
+        proof.check_key(&key)?;
+        if !self.mailbox.is_fresh(client, &proof.freshness())? {
+            return Err(proof.not_fresh().into());
         }
-        if self.claims.contains_key(client) {
-            return Err(LoginFailure::Refused(AuthenticationRefusal::AlreadyConnected));
-        }
-        Ok(key)
+        if self.is_contested(client) { Err(LoginFailure::Contested) } else { Ok(key) }
+    }
+
+    /// Whether something about the client is being decided already.
+    fn is_contested(&self, client: &ClientAddress) -> bool {
+        self.claims.contains_key(client) || self.forgetting.contains_key(client)
+    }
+
+    /// Refuses the client's mail from now on and has its ledger entry removed; the mail goes when that is committed.
+    fn forget(&mut self, session: SessionId) {
+        let Some(Session::Attached(attachment)) = self.sessions.insert(session, Session::Detached) else { return };
+        let client = attachment.client;
+        self.abandon(&client);
+        self.forgetting.insert(client, self.visit(session));
+        self.entries.push((LedgerEntry::Forget { client }, session));
     }
 
     /// What the claim needed is in the ledger.

@@ -168,6 +168,11 @@ impl Inboxes {
         self.0.get_mut(client)
     }
 
+    /// Forgets an inbox.
+    pub(super) fn remove(&mut self, client: &ClientAddress) -> Option<Inbox> {
+        self.0.remove(client)
+    }
+
     /// The client has registered with a key of this kind.
     pub(super) fn registered(&mut self, client: &ClientAddress, key: &SessionKey) {
         if let Some(inbox) = self.0.get_mut(client) {
@@ -202,5 +207,6 @@ impl Inboxes {
 const fn is_of_2021(key: &SessionKey) -> bool {
     match key {
         SessionKey::CtrHmac(_) => true,
+        SessionKey::GcmSiv(_) => false,
     }
 }

@@ -34,7 +34,7 @@ use proto::{
     ipc::{
         Role,
         ingress_store::{IngressToStore, StoreToIngress, WINDOW},
-        store_edge::{EdgeToStore, Sequence, SessionId, StoreToEdge},
+        store_edge::{EdgeToStore, EndReason, Sequence, SessionId, StoreToEdge},
     },
     link::Credit,
 };
@@ -46,7 +46,10 @@ use crate::{
 };
 use desk::{Denial, Session};
 use inbox::Inboxes;
-use proto::ipc::store_edge::HandshakeRefusal;
+use proto::{
+    ipc::store_edge::HandshakeRefusal,
+    wire::client::login::{LoginProof, LoginRefusal},
+};
 use storage::{Outlook, Storage};
 
 /// What the office is told by its configuration.
@@ -87,6 +90,13 @@ pub enum Job {
         visit: Visit,
         /// What the client sent.
         init: Vec<u8>,
+    },
+    /// Check what of a login needs no ledger; answered by [`Office::login_checked`].
+    CheckLogin {
+        /// For whom.
+        visit: Visit,
+        /// What the client sent.
+        proof: Box<LoginProof>,
     },
     /// Check a second handshake message; answered by [`Office::handshake_finished`].
     FinishHandshake {
@@ -161,8 +171,10 @@ pub struct Office<M> {
     committing_mail: bool,
     /// Goes to the ledger with the next commit, and for which session.
     entries: Vec<(LedgerEntry, SessionId)>,
-    /// The sessions that wait for the commit under way.
-    committing_ledger: Option<Vec<Visit>>,
+    /// The sessions that wait for the commit under way, and whom they want forgotten.
+    committing_ledger: Option<Vec<(Visit, Option<ClientAddress>)>>,
+    /// Clients who are to be forgotten and are not yet, and who waits for that. To everybody else they are gone.
+    forgetting: HashMap<ClientAddress, Visit>,
     /// Which incarnation of `mix-ingress` is connected, and what it may still deliver.
     ingress: u64,
     window: Credit,
@@ -189,6 +201,7 @@ impl<M: Mailbox> Office<M> {
             committing_mail: false,
             entries: Vec::new(),
             committing_ledger: None,
+            forgetting: HashMap::new(),
             ingress: 0,
             window: Credit::new(WINDOW),
             edge: 0,
@@ -268,8 +281,11 @@ impl<M: Mailbox> Office<M> {
         }
         if self.committing_ledger.is_none() && !self.entries.is_empty() && !broken {
             let (entries, sessions): (Vec<_>, Vec<_>) = self.entries.drain(..).unzip();
-            let visits = sessions.into_iter().map(|session| self.visit(session)).collect();
-            self.committing_ledger = Some(visits);
+            let waiting = entries.iter().zip(sessions).map(|(entry, session)| match entry {
+                LedgerEntry::Forget { client } => (self.visit(session), Some(*client)),
+                LedgerEntry::Register { .. } | LedgerEntry::Login { .. } => (self.visit(session), None),
+            });
+            self.committing_ledger = Some(waiting.collect());
             self.orders.jobs.push(Job::CommitLedger(entries));
         }
         std::mem::take(&mut self.orders)
@@ -281,6 +297,13 @@ impl<M: Mailbox> Office<M> {
         match outcome {
             Ok(committed) => {
                 count(&self.counters.mail_commits);
+                for client in committed.batch().erased() {
+                    if let Some(visit) = self.forgetting.remove(client)
+                        && visit.edge == self.edge
+                    {
+                        self.orders.to_edge.push(StoreToEdge::ConfirmForgotten { session: visit.session });
+                    }
+                }
                 self.settle(&committed);
                 self.inboxes.commit_ends(committed.batch());
             }
@@ -298,13 +321,20 @@ impl<M: Mailbox> Office<M> {
             Ok(()) => count(&self.counters.ledger_commits),
             Err(error) => self.trouble(error, now),
         }
-        for visit in self.committing_ledger.take().unwrap_or_default() {
-            if visit.edge != self.edge {
-                continue;
-            }
-            match outcome {
-                Ok(()) => self.claim_written(visit.session, now),
-                Err(_) => self.refuse_claim(visit.session, Denial::StorageFailed),
+        for (visit, forgotten) in self.committing_ledger.take().unwrap_or_default() {
+            let is_here = visit.edge == self.edge;
+            match (&outcome, forgotten) {
+                (Ok(()), Some(client)) => self.batch.erase(client),
+                (Ok(()), None) if is_here => self.claim_written(visit.session, now),
+                (Err(_), None) if is_here => self.refuse_claim(visit.session, Denial::StorageFailed),
+                (Err(_), Some(client)) => {
+                    self.forgetting.remove(&client);
+                    if is_here {
+                        let (session, reason) = (visit.session, EndReason::StorageFailed);
+                        self.orders.to_edge.push(StoreToEdge::EndSession { session, reason });
+                    }
+                }
+                (_, _) => {}
             }
         }
     }
@@ -330,6 +360,13 @@ impl<M: Mailbox> Office<M> {
     pub fn handshake_finished(&mut self, visit: Visit, outcome: Result<Registration, HandshakeRefusal>, now: Instant) {
         if visit.edge == self.edge {
             self.finished(visit.session, outcome, now);
+        }
+    }
+
+    /// What of a login needs no ledger was checked.
+    pub fn login_checked(&mut self, visit: Visit, outcome: Result<Box<LoginProof>, LoginRefusal>, now: Instant) {
+        if visit.edge == self.edge {
+            self.log_in(visit.session, outcome, now);
         }
     }
 

@@ -10,8 +10,9 @@ use proto::{
         store_edge::{AuthenticationRefusal, EndReason, SessionKey},
     },
     wire::client::{
-        key::{CtrHmacKey, Iv},
-        token::AuthenticationToken,
+        key::{CtrHmacKey, GcmSivKey, Iv},
+        login::Freshness,
+        token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
     },
 };
 
@@ -23,6 +24,10 @@ use crate::mailbox::{
 
 const CLIENT: ClientAddress = ClientAddress([1; 32]);
 const SPILL: Duration = Duration::from_millis(250);
+/// By the gateway's clock, in seconds since 1970.
+const NOW: u64 = 1_000_000;
+/// The only signature that holds.
+const SIGNATURE: [u8; 64] = [4; 64];
 const RULES: Rules = Rules { spill_after: SPILL, inbox_messages: 1_000, inbox_bytes: 1 << 20 };
 
 /// The office with everything around it that the test plays.
@@ -102,11 +107,20 @@ impl Bench {
     fn ask(&mut self, request: EdgeToStore) {
         self.office.edge_says(request, self.now).unwrap();
         self.collect();
+        // What needs no ledger is checked at once: it is nobody's business here when.
+        if let Some(check) = self.jobs.pop_back_if(|job| matches!(job, Job::CheckLogin { .. })) {
+            self.finish(check);
+        }
     }
 
     /// Finishes the oldest job.
     fn finish_job(&mut self) {
-        let Some(job) = self.jobs.pop_front() else { return };
+        if let Some(job) = self.jobs.pop_front() {
+            self.finish(job);
+        }
+    }
+
+    fn finish(&mut self, job: Job) {
         match job {
             Job::CommitMail(batch) => {
                 let done = commit(self.mailbox.as_ref(), batch);
@@ -123,6 +137,10 @@ impl Bench {
             Job::Peek { visit, client, range } => {
                 let page = self.mailbox.peek(&client, range, PageLimit { messages: 3, bytes: usize::MAX });
                 self.office.peeked(visit, page, self.now);
+            }
+            Job::CheckLogin { visit, proof } => {
+                let outcome = proof.check_claim(NOW, |_, _, signature| *signature == SIGNATURE).map(|()| proof);
+                self.office.login_checked(visit, outcome, self.now);
             }
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => unreachable!("no test here registers"),
         }
@@ -148,7 +166,7 @@ impl Bench {
 
     fn log_in(&mut self, session: u64) {
         let token = AuthenticationToken::create(&key(), CLIENT, self.fresh_nonce());
-        self.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), token });
+        self.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) });
     }
 
     fn attach(&mut self, session: u64) {
@@ -399,7 +417,7 @@ fn requests_out_of_phase_are_violations() {
     }
     bench.attach(5);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
-    let again = EdgeToStore::AuthenticateClient { session, token };
+    let again = EdgeToStore::AuthenticateClient { session, proof: LoginProof::CtrHmac(token) };
     assert!(bench.office.edge_says(again, bench.now).is_err());
 }
 
@@ -419,7 +437,7 @@ fn more_deliveries_than_the_window_are_a_violation() {
 fn a_spent_token_a_reserved_one_and_a_wrong_one_are_refused() {
     let mut bench = Bench::new(RULES);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), token });
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: LoginProof::CtrHmac(token) });
     bench.finish_all_jobs();
     bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
     let mut low = [0; 16];
@@ -430,12 +448,87 @@ fn a_spent_token_a_reserved_one_and_a_wrong_one_are_refused() {
         (4, AuthenticationToken::create(&CtrHmacKey::from_bytes([8; 32]), CLIENT, [78; 16])),
         (5, AuthenticationToken::create(&key(), ClientAddress([2; 32]), [79; 16])),
     ] {
-        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), token });
-        let reason = AuthenticationRefusal::NotProven;
+        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) });
+        let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
         let refused = StoreToEdge::RefuseAuthentication { session: SessionId(session), reason };
         assert_eq!(bench.to_edge.last(), Some(&refused));
         assert!(bench.jobs.is_empty(), "a refusal writes nothing");
     }
+}
+
+fn signed(key: &GcmSivKey, timestamp: u64) -> SignedLogin {
+    SignedLogin { claim: LoginClaim::create(6, key, CLIENT, [3; 12], timestamp), signature: SIGNATURE }
+}
+
+#[test]
+fn a_signed_login_is_checked_in_order_and_good_for_once() {
+    let mut bench = Bench::new(RULES);
+    let key = GcmSivKey::from_bytes([6; 32]);
+    let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()) };
+    bench.mailbox.commit_ledger(&[entry]).unwrap();
+    let present = |bench: &mut Bench, session: u64, login: SignedLogin| {
+        let proof = LoginProof::Signed(login);
+        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof });
+        bench.finish_all_jobs();
+        bench.to_edge.last().cloned().unwrap()
+    };
+    let stranger = LoginClaim { identity: ClientAddress([2; 32]), ..signed(&key, NOW).claim };
+    let wrong_key = GcmSivKey::from_bytes([7; 32]);
+    for (login, refusal) in [
+        (signed(&wrong_key, NOW + 121), LoginRefusal::Skewed { got: NOW + 121, now: NOW }),
+        (signed(&key, NOW - 121), LoginRefusal::Skewed { got: NOW - 121, now: NOW }),
+        (SignedLogin { signature: [5; 64], ..signed(&wrong_key, NOW) }, LoginRefusal::InvalidSignature),
+        (SignedLogin { claim: stranger, signature: SIGNATURE }, LoginRefusal::NotRegistered),
+        (signed(&wrong_key, NOW), LoginRefusal::WrongKey),
+    ] {
+        let reason = AuthenticationRefusal::Login(refusal);
+        let refused = StoreToEdge::RefuseAuthentication { session: SessionId(1), reason };
+        assert_eq!(present(&mut bench, 1, login), refused);
+    }
+    let attached = |key| StoreToEdge::AttachSession { session: SessionId(1), key: SessionKey::GcmSiv(key) };
+    assert_eq!(present(&mut bench, 1, signed(&key, NOW)), attached(key.clone()));
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    let reason = AuthenticationRefusal::Login(LoginRefusal::NotNewer);
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    assert_eq!(present(&mut bench, 2, signed(&key, NOW)), refused);
+    let token = GcmSivToken::create(&key, CLIENT, [8; 12]);
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: LoginProof::GcmSiv(token) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&attached(key)));
+}
+
+#[test]
+fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    bench.attach(1);
+    bench.deliver(1);
+    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::UnknownClient };
+    assert_eq!(bench.to_ingress.last(), Some(&refused(1)), "what is in flight is refused at once");
+    // Until it is done nobody writes to the client, and nobody is the client.
+    bench.deliver(5);
+    assert_eq!(bench.to_ingress.last(), Some(&refused(5)));
+    bench.log_in(4);
+    let reason = AuthenticationRefusal::AlreadyConnected;
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(4), reason }));
+    // Receipts that were under way mean nothing any more.
+    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(1) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ConfirmForgotten { session: SessionId(1) }));
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.mailbox.summary_of(&CLIENT).unwrap(), Default::default());
+    bench.deliver(2);
+    assert_eq!(bench.to_ingress.last(), Some(&refused(2)));
+    bench.log_in(2);
+    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(2), reason }));
+    let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()) };
+    bench.mailbox.commit_ledger(&[entry]).unwrap();
+    bench.attach(3);
+    bench.deliver(3);
+    assert_eq!(bench.pushed(3), [3]);
 }
 
 #[test]
@@ -443,7 +536,7 @@ fn a_newcomer_is_refused_if_the_older_session_lives_and_its_token_is_spent() {
     let mut bench = Bench::new(RULES);
     bench.attach(1);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), token });
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), proof: LoginProof::CtrHmac(token) });
     bench.finish_all_jobs();
     assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
     bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: true });
@@ -452,7 +545,7 @@ fn a_newcomer_is_refused_if_the_older_session_lives_and_its_token_is_spent() {
     assert_eq!(bench.to_edge.last(), Some(&refused));
     bench.deliver(0);
     assert_eq!(bench.pushed(1), [0], "the older session goes on");
-    assert!(bench.mailbox.login_used(&CLIENT, &[77; 16]).unwrap());
+    assert!(!bench.mailbox.is_fresh(&CLIENT, &Freshness::Iv([77; 16])).unwrap());
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! The crew does what takes time: commits at once, reads and signatures a bounded number at a time.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
-use proto::ipc::store_edge::{HandshakeRefusal, Sequence};
+use proto::{
+    ipc::store_edge::{HandshakeRefusal, Sequence},
+    wire::client::login::{LoginProof, LoginRefusal},
+};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{
@@ -27,6 +34,7 @@ pub(super) enum Done {
     Ledger(Result<(), MailboxError>),
     Restored(Result<bool, MailboxError>),
     Read(Visit, Result<Vec<(Sequence, Bytes)>, MailboxError>),
+    LoginChecked(Visit, Result<Box<LoginProof>, LoginRefusal>),
     Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
     Finished(Visit, Result<Registration, HandshakeRefusal>),
 }
@@ -78,7 +86,7 @@ impl<M: Mailbox> Crew<M> {
         let queue = match &job {
             Job::CommitMail(_) | Job::CommitLedger(_) | Job::Restore { .. } => return self.start(job),
             Job::Peek { .. } => &mut self.reads,
-            Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => &mut self.signatures,
+            Job::BeginHandshake { .. } | Job::FinishHandshake { .. } | Job::CheckLogin { .. } => &mut self.signatures,
         };
         if queue.free > 0 {
             queue.free -= 1;
@@ -99,6 +107,11 @@ impl<M: Mailbox> Crew<M> {
             }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
             Job::Peek { visit, client, range } => Done::Read(visit, mailbox.peek(&client, range, PAGE)),
+            Job::CheckLogin { visit, proof } => {
+                // A clock before 1970 is a clock that was never set.
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                Done::LoginChecked(visit, proof.check_claim(now, registrar::is_signed).map(|()| proof))
+            }
             Job::BeginHandshake { visit, init } => {
                 let begun = registrar::begin(&identity, &init);
                 Done::Begun(visit, begun.map(|(begun, reply)| (Box::new(begun), reply)))
@@ -124,7 +137,7 @@ impl<M: Mailbox> Crew<M> {
         let queue = match &done {
             Done::Mail(_) | Done::Ledger(_) | Done::Restored(_) => None,
             Done::Read(..) => Some(&mut self.reads),
-            Done::Begun(..) | Done::Finished(..) => Some(&mut self.signatures),
+            Done::Begun(..) | Done::Finished(..) | Done::LoginChecked(..) => Some(&mut self.signatures),
         };
         if let Some(queue) = queue {
             match queue.waiting.pop_front() {
@@ -137,6 +150,7 @@ impl<M: Mailbox> Crew<M> {
             Done::Ledger(outcome) => office.ledger_committed(outcome, now),
             Done::Restored(outcome) => office.restored(outcome, now),
             Done::Read(visit, outcome) => office.peeked(visit, outcome, now),
+            Done::LoginChecked(visit, outcome) => office.login_checked(visit, outcome, now),
             Done::Begun(visit, outcome) => office.handshake_begun(visit, outcome),
             Done::Finished(visit, outcome) => office.handshake_finished(visit, outcome, now),
         }
