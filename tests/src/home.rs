@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
@@ -44,7 +45,9 @@ impl Home {
         Ok(Self { root })
     }
 
-    /// A gateway as `gatewayd init` makes it, that will listen on `ip` and on whatever ports are free.
+    /// A gateway as `gatewayd init` makes it, but for two things: it will listen on `ip` and on whatever ports are free, and
+    /// it has room for every SURB-ack, although all of them go to the one mix node of the test. (Beyond 128 packets that wait
+    /// for one next hop a gateway drops packets, as it should: their senders send again. Tests do not.)
     ///
     /// # Errors
     /// If `init` fails.
@@ -56,6 +59,8 @@ impl Home {
         let any_port = format!("'{}'", SocketAddr::new(ip, 0));
         home.set_config("mixnet_endpoint", "listening_address", &any_port)?;
         home.set_config("clients_endpoint", "listening_address", &any_port)?;
+        let mut config = fs::OpenOptions::new().append(true).open(home.config_file())?;
+        config.write_all(b"\n[debug]\nmaximum_connection_buffer_size = 10000\n")?;
         Ok(home)
     }
 

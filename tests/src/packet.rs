@@ -141,6 +141,33 @@ pub fn unique(len: usize) -> Vec<u8> {
     message
 }
 
+/// Checks that exactly the messages of these packets came, each once and in order.
+///
+/// # Errors
+/// If not; the text gives the numbers of the packets in the order in which their messages came, as runs.
+pub fn expect_in_order(received: &[Vec<u8>], sent: &[FinalHopPacket]) -> Result<()> {
+    if received.iter().eq(sent.iter().map(|packet| &packet.message)) {
+        return Ok(());
+    }
+    let mut runs: Vec<(Option<usize>, usize)> = Vec::new();
+    for message in received {
+        let number = sent.iter().position(|packet| packet.message == *message);
+        match runs.last_mut() {
+            Some((Some(first), len)) if number == Some(*first + *len) => *len += 1,
+            _ => runs.push((number, 1)),
+        }
+    }
+    let runs: Vec<String> = runs
+        .into_iter()
+        .map(|(first, len)| match first {
+            Some(first) if len > 1 => format!("{first} to {}", first + len - 1),
+            Some(first) => first.to_string(),
+            None => "one that was not sent".to_owned(),
+        })
+        .collect();
+    bail!("of {} packets in order came: {}", sent.len(), runs.join(", "))
+}
+
 fn next_number() -> u64 {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     NUMBER.fetch_add(1, Ordering::Relaxed)
@@ -175,6 +202,19 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn what_is_out_of_order_is_named() {
+        let maker = PacketMaker { gateway: [9; 32], ack_hop: "[::1]:1789".parse().unwrap(), ack_key: [9; 32] };
+        let sent = maker.make_many(ClientAddress([7; 32]), 4).unwrap();
+        let mut received: Vec<Vec<u8>> = sent.iter().map(|packet| packet.message.clone()).collect();
+        expect_in_order(&received, &sent).unwrap();
+        assert!(expect_in_order(&received[1..], &sent).is_err());
+        received.rotate_left(1);
+        received.push(vec![1]);
+        let error = expect_in_order(&received, &sent).unwrap_err().to_string();
+        assert_eq!(error, "of 4 packets in order came: 1 to 3, 0, one that was not sent");
     }
 
     #[test]
