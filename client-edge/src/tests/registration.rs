@@ -47,7 +47,10 @@ async fn the_first_message_goes_by_two_names_and_old_versions_are_echoed() {
             r#"{"type":"handshakePayload","protocol_version":2,"data":[1]}"#,
             r#"{"type":"handshakePayload","protocol_version":2,"data":[9]}"#,
         ),
-        (r#"{"type":"handshakePayload","protocol_version":3,"data":[1]}"#, r#"{"type":"handshakePayload","data":[9]}"#),
+        (
+            r#"{"type":"handshakePayload","protocol_version":3,"data":[1]}"#,
+            r#"{"type":"handshakePayload","protocol_version":3,"data":[9]}"#,
+        ),
     ] {
         let mut client = gateway.connect().await;
         client.text(sent).await;
