@@ -7,19 +7,18 @@ use client_edge::edge::{self, Given};
 use proto::{
     ipc::{
         Role,
-        control::{Grant, Start, WorkerConfig},
+        control::{Grant, WorkerConfig},
     },
-    link::worker::{Birth, BirthError, Ending},
+    link::worker::{self, Birth, BirthError, Ending},
+    log,
 };
-use sandbox::{Closed, JailError, Limits};
+use sandbox::{Closed, JailError, Limits, close, descriptors::close_inherited};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, thiserror::Error)]
 enum EdgeError {
     #[error(transparent)]
     Birth(#[from] BirthError),
-    #[error("gatewayd sent the configuration of another worker; are the worker and gatewayd of one version?")]
-    WrongConfig,
     #[error(transparent)]
     Jail(#[from] JailError),
     #[error("cannot serve clients: {0}")]
@@ -27,41 +26,26 @@ enum EdgeError {
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = sandbox::descriptors::close_inherited() {
-        eprintln!("client-edge: cannot close inherited descriptors: {error}");
-        return ExitCode::FAILURE;
-    }
-    let birth = match Birth::inherited() {
-        Ok(birth) => birth,
-        Err(error) => {
-            eprintln!("client-edge: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match live(&birth) {
-        Ok(Ending::Drain) => ExitCode::SUCCESS,
-        Ok(Ending::Orphaned) => ExitCode::FAILURE,
-        Err(error) => {
-            tracing::error!("{error}");
-            birth.report_failure(&error.to_string());
-            ExitCode::FAILURE
-        }
-    }
+    // 1. Nothing is open but the control link, standard output and the log.
+    worker::run(Role::ClientEdge, close_inherited(), live)
 }
 
 fn live(birth: &Birth) -> Result<Ending, EdgeError> {
-    let (Start { config, log_filter, threads, supervisor, open_files, .. }, mut grants) = birth.receive_start()?;
-    let WorkerConfig::ClientEdge(config) = config else { return Err(EdgeError::WrongConfig) };
-    proto::log::init(Role::ClientEdge.name(), &log_filter);
-    // This role is given no key.
-    let closed = sandbox::close(Limits { open_files, supervisor })?;
-
+    // 2. The start message, and the descriptors of this role. No key: step 3 has nothing to do.
+    let (start, mut grants) = birth.receive_start()?;
+    let WorkerConfig::ClientEdge(config) = start.config else { return Err(BirthError::NoStart.into()) };
+    log::init(Role::ClientEdge.name(), &start.log_filter);
     let given = Given {
         listener: grants.take(Grant::ClientListener)?,
         store: grants.take(Grant::Link(Role::Store))?,
         egress: grants.take(Grant::Link(Role::MixEgress))?,
     };
-    Ok(start_threads(&closed, threads)?.block_on(edge::run(config, given, birth))?)
+
+    // 4. The doors are closed.
+    let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+
+    // 5. Threads start.
+    Ok(start_threads(&closed, start.threads)?.block_on(edge::run(config, given, birth))?)
 }
 
 fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {

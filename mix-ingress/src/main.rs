@@ -13,7 +13,7 @@ use proto::{
         Role,
         control::{Grant, WorkerConfig},
     },
-    link::worker::{Birth, BirthError, Ending},
+    link::worker::{self, Birth, BirthError, Ending},
     log,
 };
 use sandbox::{Closed, JailError, Limits, close, descriptors::close_inherited};
@@ -41,22 +41,7 @@ enum IngressError {
 
 fn main() -> ExitCode {
     // 1. Nothing is open but the control link, standard output and the log.
-    let birth = match close_inherited().map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
-        Ok(birth) => birth,
-        Err(error) => {
-            eprintln!("{}: {error}", Role::MixIngress);
-            return ExitCode::FAILURE;
-        }
-    };
-    match live(&birth) {
-        Ok(Ending::Drain) => ExitCode::SUCCESS,
-        Ok(Ending::Orphaned) => ExitCode::FAILURE,
-        Err(error) => {
-            tracing::error!("{error}");
-            birth.report_failure(&error.to_string());
-            ExitCode::FAILURE
-        }
-    }
+    worker::run(Role::MixIngress, close_inherited(), live)
 }
 
 fn live(birth: &Birth) -> Result<Ending, IngressError> {

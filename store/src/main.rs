@@ -8,7 +8,7 @@ use proto::{
         Role,
         control::{Grant, WorkerConfig},
     },
-    link::worker::{Birth, BirthError, Ending},
+    link::worker::{self, Birth, BirthError, Ending},
     log,
 };
 use sandbox::{JailError, Limits, close, descriptors::close_inherited};
@@ -36,22 +36,7 @@ enum StoreError {
 
 fn main() -> ExitCode {
     // 1. Nothing is open but the control link, standard output and the log.
-    let birth = match close_inherited().map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
-        Ok(birth) => birth,
-        Err(error) => {
-            eprintln!("{}: {error}", Role::Store);
-            return ExitCode::FAILURE;
-        }
-    };
-    match live(&birth) {
-        Ok(Ending::Drain) => ExitCode::SUCCESS,
-        Ok(Ending::Orphaned) => ExitCode::FAILURE,
-        Err(error) => {
-            tracing::error!("{error}");
-            birth.report_failure(&error.to_string());
-            ExitCode::FAILURE
-        }
-    }
+    worker::run(Role::Store, close_inherited(), live)
 }
 
 fn live(birth: &Birth) -> Result<Ending, StoreError> {

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixDatagram as BlockingSocket,
     },
+    process::ExitCode,
 };
 
 use tokio::{io::Interest, net::UnixDatagram, sync::mpsc};
@@ -31,6 +32,32 @@ pub enum BirthError {
     /// A descriptor that the role needs did not come.
     #[error("gatewayd passed no {0:?}; are the worker and gatewayd of one version?")]
     MissingGrant(Grant),
+}
+
+/// A worker from its birth to its exit code. `alone` says whether every descriptor but the three standard ones is closed, which
+/// must come before anything else; `live` takes the remaining steps, and serves.
+pub fn run<E: std::fmt::Display>(
+    role: Role,
+    alone: io::Result<()>,
+    live: impl FnOnce(&Birth) -> Result<Ending, E>,
+) -> ExitCode {
+    let birth = match alone.map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
+        Ok(birth) => birth,
+        Err(error) => {
+            // There is no log yet.
+            eprintln!("{role}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match live(&birth) {
+        Ok(Ending::Drain) => ExitCode::SUCCESS,
+        Ok(Ending::Orphaned) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{error}");
+            birth.report_failure(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The descriptors a worker was given, each to be taken once.
