@@ -1,45 +1,58 @@
-//! A client of the 2021 network: it registers or authenticates, is pushed its mail, and sends packets of its own.
+//! A client of any era with a session: it is pushed its mail, and sends packets of its own. Whoever does not say otherwise
+//! is of 2021.
 
 use std::{collections::VecDeque, net::SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use proto::{
     address::ClientAddress,
     wire::{
         client::{
-            control::{ClientRequest, GatewayResponse, HandshakeMessage},
+            control::{
+                answer::GatewayResponse,
+                sealed::{SensitiveRequest, SensitiveResponse},
+            },
             frame,
-            handshake::{self, EphemeralKeys, GatewayMaterial, HandshakeInit},
-            key::{CtrHmacKey, Iv},
-            request::ForwardRequest,
-            token::AuthenticationToken,
+            key::{CtrHmacKey, GcmSivKey, Iv, SessionKey},
+            request::{ForwardRequest, MarkedRequest},
+            session::Session,
         },
-        packet::{PacketSize, PacketType},
+        packet::{KeyRotation, PacketSize, PacketType},
     },
 };
-use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::connection::{Connection, Incoming};
+use crate::{
+    account::token_text,
+    connection::{Connection, Incoming},
+};
+pub use crate::{
+    account::{Account, Identity, Registration, fresh_iv},
+    era::{Era, handshake_data},
+};
 
-/// Who a client is.
-#[derive(Debug, Clone)]
-pub struct Identity(SigningKey);
+/// Whatever makes up one side of a session.
+pub trait Sealing {
+    /// That side.
+    ///
+    /// # Errors
+    /// If its key does not fit its era.
+    fn session(&self) -> Result<Session>;
+}
 
-impl Identity {
-    /// Somebody new.
-    pub fn random() -> Self {
-        Self(SigningKey::from_bytes(&rand::random()))
-    }
-
-    /// Its address.
-    pub fn address(&self) -> ClientAddress {
-        ClientAddress(self.0.verifying_key().to_bytes())
+impl Sealing for Account {
+    fn session(&self) -> Result<Session> {
+        self.era.session(self.key.clone())
     }
 }
 
-/// Who a client is, and the key it agreed on with the gateway.
+impl Sealing for Credentials {
+    fn session(&self) -> Result<Session> {
+        self.account().session()
+    }
+}
+
+/// An account of 2021.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     /// Who.
@@ -48,10 +61,26 @@ pub struct Credentials {
     pub key: CtrHmacKey,
 }
 
+impl TryFrom<Account> for Credentials {
+    type Error = anyhow::Error;
+
+    fn try_from(account: Account) -> Result<Self> {
+        match (account.era, account.key) {
+            (Era::Of2021, SessionKey::CtrHmac(key)) => Ok(Self { identity: account.identity, key }),
+            (era, _) => bail!("an account of {era} is none of 2021"),
+        }
+    }
+}
+
 impl Credentials {
     /// The client's address.
     pub fn address(&self) -> ClientAddress {
         self.identity.address()
+    }
+
+    /// The same account, as one of any era.
+    pub fn account(&self) -> Account {
+        Account { identity: self.identity.clone(), era: Era::Of2021, key: SessionKey::CtrHmac(self.key.clone()) }
     }
 
     /// The text of a login with a fresh IV.
@@ -61,14 +90,7 @@ impl Credentials {
 
     /// The text of a login with this IV.
     pub fn login_text_with(&self, iv: Iv) -> String {
-        let token = AuthenticationToken::create(&self.key, self.address(), iv);
-        ClientRequest::Authenticate {
-            protocol_version: None,
-            address: token.address.to_string(),
-            enc_address: bs58::encode(token.enc_address).into_string(),
-            iv: bs58::encode(token.iv).into_string(),
-        }
-        .to_string()
+        token_text(&self.key, self.address(), None, iv)
     }
 
     /// Connects and authenticates.
@@ -76,73 +98,16 @@ impl Credentials {
     /// # Errors
     /// If the gateway refuses; the text holds its answer.
     pub async fn authenticate(&self, gateway: SocketAddr) -> Result<Client> {
-        let mut connection = Connection::open(gateway).await?;
-        connection.send_text(self.login_text()).await?;
-        connection.expect_text(&GatewayResponse::Authenticate { status: true }.to_string()).await?;
-        Ok(Client::new(self.clone(), connection))
+        Ok(Client::new(self.clone(), self.account().log_in(gateway).await?))
     }
 }
 
-/// A random IV. (That it is one of those which are refused is as likely as guessing it.)
-pub fn fresh_iv() -> Iv {
-    rand::random()
-}
-
-/// A registration after its first message.
-pub struct Registration {
-    identity: Identity,
-    ephemeral: StaticSecret,
-}
-
-impl Registration {
-    /// Begins one.
-    pub fn new(identity: Identity) -> Self {
-        Self { identity, ephemeral: StaticSecret::from(rand::random::<[u8; 32]>()) }
-    }
-
-    /// The data of the client's first message.
-    pub fn init(&self) -> [u8; 64] {
-        let ephemeral = PublicKey::from(&self.ephemeral).to_bytes();
-        HandshakeInit { identity: *self.identity.address().as_bytes(), ephemeral }.encode()
-    }
-
-    /// Checks the gateway's answer; returns the session key and the data of the client's second message.
-    ///
-    /// # Errors
-    /// If the gateway with this identity key did not sign the answer.
-    pub fn finish(&self, answer: &[u8], gateway_identity: &[u8; 32]) -> Result<(CtrHmacKey, [u8; 64])> {
-        let material = GatewayMaterial::parse(answer).context("the gateway's handshake material has a wrong length")?;
-        let secret = self.ephemeral.diffie_hellman(&PublicKey::from(material.ephemeral)).to_bytes();
-        let key = handshake::derive_key(&secret);
-        let client = PublicKey::from(&self.ephemeral).to_bytes();
-        let keys = EphemeralKeys { client, gateway: material.ephemeral };
-        let signature = Signature::from_bytes(&handshake::open_signature(&key, &material.sealed_signature)?);
-        VerifyingKey::from_bytes(gateway_identity)?
-            .verify_strict(&keys.signed_by_gateway(), &signature)
-            .context("the gateway's signature is not its own")?;
-        let signature = self.identity.0.sign(&keys.signed_by_client()).to_bytes();
-        let sealed = handshake::seal_signature(&key, signature);
-        Ok((key, sealed))
-    }
-}
-
-/// The text of a handshake message.
+/// The text of a handshake message of 2021.
 pub fn handshake_text(data: &[u8]) -> String {
-    HandshakeMessage::HandshakePayload { protocol_version: None, data: data.to_vec() }.to_string()
+    Era::Of2021.handshake_text(data)
 }
 
-/// The data of a handshake message.
-///
-/// # Errors
-/// If the text is something else.
-pub fn handshake_data(text: &str) -> Result<Vec<u8>> {
-    match text.parse() {
-        Ok(HandshakeMessage::HandshakePayload { data, .. }) => Ok(data),
-        _ => bail!("expected a handshake message from the gateway, not {text}"),
-    }
-}
-
-/// Registers up to and including the gateway's last handshake message, `[1]`. What comes next is `register`.
+/// Registers as in 2021, up to and including the gateway's last handshake message, `[1]`. What comes next is `register`.
 ///
 /// # Errors
 /// If the gateway refuses; the text holds its answer.
@@ -151,20 +116,14 @@ pub async fn shake_hands(
     identity: &Identity,
     gateway_identity: &[u8; 32],
 ) -> Result<Credentials> {
-    let registration = Registration::new(identity.clone());
-    connection.send_text(handshake_text(&registration.init())).await?;
-    let answer = handshake_data(&connection.next_text().await?)?;
-    let (key, finish) = registration.finish(&answer, gateway_identity)?;
-    connection.send_text(handshake_text(&finish)).await?;
-    connection.expect_text(&handshake_text(&handshake::FINISHED)).await?;
-    Ok(Credentials { identity: identity.clone(), key })
+    Registration::new(identity.clone()).shake_hands(connection, gateway_identity).await?.try_into()
 }
 
 /// A client with a session.
 #[derive(Debug)]
-pub struct Client {
-    /// Who it is.
-    pub credentials: Credentials,
+pub struct Client<C = Credentials> {
+    /// Who it is: [`Credentials`] of 2021, or an [`Account`] of any era.
+    pub credentials: C,
     /// Its connection.
     pub connection: Connection,
     /// Mail that came while something else was waited for.
@@ -172,11 +131,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client on a connection that has a session.
-    pub fn new(credentials: Credentials, connection: Connection) -> Self {
-        Self { credentials, connection, mail: VecDeque::new() }
-    }
-
     /// Somebody new, registered and connected.
     ///
     /// # Errors
@@ -190,10 +144,42 @@ impl Client {
     /// # Errors
     /// If the gateway refuses; the text holds its answer.
     pub async fn register_as(identity: &Identity, gateway: SocketAddr, gateway_identity: &[u8; 32]) -> Result<Self> {
+        let client = Client::register_in(Era::Of2021, identity, gateway, gateway_identity).await?;
+        Ok(Self::new(client.credentials.try_into()?, client.connection))
+    }
+
+    /// Its address.
+    pub fn address(&self) -> ClientAddress {
+        self.credentials.address()
+    }
+}
+
+impl Client<Account> {
+    /// Registered and connected, speaking as in this era.
+    ///
+    /// # Errors
+    /// If the gateway refuses; the text holds its answer.
+    pub async fn register_in(
+        era: Era,
+        identity: &Identity,
+        gateway: SocketAddr,
+        gateway_identity: &[u8; 32],
+    ) -> Result<Self> {
         let mut connection = Connection::open(gateway).await?;
-        let credentials = shake_hands(&mut connection, identity, gateway_identity).await?;
-        connection.expect_text(&GatewayResponse::Register { status: true }.to_string()).await?;
-        Ok(Self::new(credentials, connection))
+        let registration = Registration::of(era, identity.clone());
+        let account = registration.shake_hands(&mut connection, gateway_identity).await?;
+        let answer = connection.next_text().await?;
+        let yes = matches!(answer.parse(), Ok(GatewayResponse::Register { status: true, .. }));
+        ensure!(yes, "the gateway refused a registration: {answer}");
+        Ok(Self::new(account, connection))
+    }
+
+    /// Connected and logged in.
+    ///
+    /// # Errors
+    /// If the gateway refuses; the text holds its answer.
+    pub async fn log_in(account: &Account, gateway: SocketAddr) -> Result<Self> {
+        Ok(Self::new(account.clone(), account.log_in(gateway).await?))
     }
 
     /// Its address.
@@ -201,18 +187,51 @@ impl Client {
         self.credentials.address()
     }
 
+    fn sealing_key(&self) -> Result<&GcmSivKey> {
+        match &self.credentials.key {
+            SessionKey::GcmSiv(key) => Ok(key),
+            SessionKey::CtrHmac(_) => bail!("a client of {} has no encrypted requests", self.credentials.era),
+        }
+    }
+
+    /// Sends an encrypted request, and takes the answer.
+    ///
+    /// # Errors
+    /// If it is not an encrypted one.
+    pub async fn ask_sealed(&mut self, request: &SensitiveRequest) -> Result<SensitiveResponse> {
+        let request = request.seal(self.sealing_key()?, rand::random());
+        self.connection.send_text(request.to_string()).await?;
+        let answer = self.next_text().await?;
+        match answer.parse() {
+            Ok(GatewayResponse::EncryptedResponse { ciphertext, nonce }) => {
+                Ok(SensitiveResponse::open(self.sealing_key()?, ciphertext, &nonce)?)
+            }
+            _ => bail!("expected an encrypted answer, not {answer}"),
+        }
+    }
+}
+
+impl<C: Sealing> Client<C> {
+    /// A client on a connection that has a session.
+    pub fn new(credentials: C, connection: Connection) -> Self {
+        Self { credentials, connection, mail: VecDeque::new() }
+    }
+
     /// Goes away with a Close, and waits until the gateway has closed the connection.
     ///
     /// # Errors
     /// If the gateway does not.
-    pub async fn leave(mut self) -> Result<Credentials> {
+    pub async fn leave(mut self) -> Result<C> {
         self.connection.send_close().await?;
         while self.connection.next().await? != Incoming::End {}
         Ok(self.credentials)
     }
 
     fn open(&self, sealed: Bytes) -> Result<Vec<u8>> {
-        Ok(frame::open(&self.credentials.key, sealed).context("a pushed frame does not open")?.to_vec())
+        match self.credentials.session()?.open_push(sealed) {
+            Ok(message) => Ok(message.to_vec()),
+            Err(refusal) => bail!("a pushed frame does not open: {refusal:?}"),
+        }
     }
 
     /// The next message, opened.
@@ -296,17 +315,34 @@ impl Client {
     /// Sends a packet to its first mix node, and takes the gateway's answer.
     ///
     /// # Errors
-    /// If it is not `send: true`.
+    /// If it is not that the packet was taken.
     pub async fn forward(&mut self, next_hop: SocketAddr, packet: &[u8]) -> Result<()> {
+        self.forward_marked(next_hop, packet, None).await
+    }
+
+    /// The same, with the rotation of the mix node's key for which the packet was made.
+    ///
+    /// # Errors
+    /// If the answer is not that the packet was taken.
+    pub async fn forward_marked(
+        &mut self,
+        next_hop: SocketAddr,
+        packet: &[u8],
+        key_rotation: Option<KeyRotation>,
+    ) -> Result<()> {
         let size = PacketSize::from_packet_len(packet.len()).context("no packet has this size")?;
         let packet = Bytes::copy_from_slice(packet);
         let request = ForwardRequest { packet_type: PacketType::Mix, next_hop, size, packet };
-        self.send_sealed(&request.encode()).await?;
+        let request = MarkedRequest { request, key_rotation };
+        self.connection.send_binary(self.credentials.session()?.seal_request(rand::random(), &request)).await?;
         let answer = self.next_text().await?;
-        ensure!(answer == GatewayResponse::Send { status: true }.to_string(), "a packet was not taken: {answer}");
+        let taken = matches!(answer.parse(), Ok(GatewayResponse::Send { status: None | Some(true), .. }));
+        ensure!(taken, "a packet was not taken: {answer}");
         Ok(())
     }
+}
 
+impl Client {
     /// Sends sealed bytes.
     ///
     /// # Errors

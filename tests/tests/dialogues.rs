@@ -340,7 +340,7 @@ impl Speaker {
         self.credentials.as_ref().context("the case has no client that is registered")
     }
 
-    fn begin(&mut self) -> [u8; 64] {
+    fn begin(&mut self) -> Vec<u8> {
         let registration = Registration::new(self.identity.clone());
         let init = registration.init();
         self.registration = Some(registration);
@@ -379,8 +379,8 @@ impl Speaker {
                     None => handshake_data(&self.connection.next_text().await?)?,
                 };
                 let registration = self.registration.as_ref().context("no registration has begun")?;
-                let (key, finish) = registration.finish(&answer, &self.gateway_identity)?;
-                self.credentials = Some(Credentials { identity: self.identity.clone(), key });
+                let (account, finish) = registration.finish(&answer, &self.gateway_identity)?;
+                self.credentials = Some(account.try_into()?);
                 self.connection.send_text(handshake_text(&finish)).await?;
                 if unrecorded {
                     self.connection.expect_text(&handshake_text(&[1])).await?;

@@ -275,24 +275,6 @@ async fn a_packet_that_does_not_open_is_dropped_and_the_next_one_read() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "mix-ingress computes the replay tag of each packet, but remembers none yet"]
-async fn a_packet_that_came_once_does_not_come_twice() -> Result<()> {
-    bounded(async {
-        let mut scene = Scene::start().await?;
-        let mut client = scene.client().await?;
-        let good = scene.send(client.address(), PacketSize::Regular).await?;
-        scene.sender.send(&good).await?;
-        let last = scene.send(client.address(), PacketSize::Regular).await?;
-        ensure!(client.next_messages(2).await? == [good.message.clone(), last.message.clone()]);
-        scene.mixnode.wait_for_acks(&[good.clone(), last]).await?;
-        client.connection.expect_quiet_and_open().await?;
-        ensure!(scene.mixnode.times_acked(&good) == 1, "a replayed packet was acknowledged");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_message_over_64_kib_is_refused() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
