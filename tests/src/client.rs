@@ -317,28 +317,29 @@ impl<C: Sealing> Client<C> {
     /// # Errors
     /// If it is not that the packet was taken.
     pub async fn forward(&mut self, next_hop: SocketAddr, packet: &[u8]) -> Result<()> {
-        self.forward_marked(next_hop, packet, None).await
+        let answer = self.forward_for_answer(next_hop, packet, None).await?;
+        let taken = matches!(answer.parse(), Ok(GatewayResponse::Send { status: None | Some(true), .. }));
+        ensure!(taken, "a packet was not taken: {answer}");
+        Ok(())
     }
 
-    /// The same, with the rotation of the mix node's key for which the packet was made.
+    /// Sends a packet to its first mix node, if wanted with the rotation of that node's key for which it was made, and
+    /// returns the gateway's answer.
     ///
     /// # Errors
-    /// If the answer is not that the packet was taken.
-    pub async fn forward_marked(
+    /// If there is none.
+    pub async fn forward_for_answer(
         &mut self,
         next_hop: SocketAddr,
         packet: &[u8],
         key_rotation: Option<KeyRotation>,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let size = PacketSize::from_packet_len(packet.len()).context("no packet has this size")?;
         let packet = Bytes::copy_from_slice(packet);
         let request = ForwardRequest { packet_type: PacketType::Mix, next_hop, size, packet };
         let request = MarkedRequest { request, key_rotation };
         self.connection.send_binary(self.credentials.session()?.seal_request(rand::random(), &request)).await?;
-        let answer = self.next_text().await?;
-        let taken = matches!(answer.parse(), Ok(GatewayResponse::Send { status: None | Some(true), .. }));
-        ensure!(taken, "a packet was not taken: {answer}");
-        Ok(())
+        self.next_text().await
     }
 }
 
