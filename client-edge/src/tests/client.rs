@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use proto::{
     address::ClientAddress,
-    wire::client::{control::ClientRequest, frame, key::CtrHmacKey, token::AuthenticationToken},
+    wire::client::{control::request::ClientRequest, frame, key::CtrHmacKey, token::AuthenticationToken},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},

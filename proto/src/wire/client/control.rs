@@ -5,10 +5,8 @@
 //! bytes are numbers from 0 to 255. Reading a text takes memory proportional to it, and a text longer than
 //! [`MAX_TEXT_LEN`] is not read.
 //!
-//! Which message may come when is not decided here, but there is one type per phase: before a handshake or
-//! authentication a client sends a [`ClientRequest`]; during a handshake both sides send a [`HandshakeMessage`]; apart
-//! from that the gateway sends a [`GatewayResponse`]. These types know the fields of 2021; those in [`request`] and [`answer`]
-//! know the messages of every protocol version.
+//! Which message may come when is not decided here, but there is one type per phase: during a handshake both sides send a
+//! [`HandshakeMessage`]; apart from that a client sends a [`ClientRequest`] and the gateway a [`GatewayResponse`].
 
 pub mod answer;
 pub mod request;
@@ -18,36 +16,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use self::{answer::GatewayResponse, request::ClientRequest};
+
 /// The longest text that is looked at, in bytes. The longest that a real client sends is about a thousand.
 pub const MAX_TEXT_LEN: usize = 64 * 1024;
-
-/// What a client without a session asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
-pub enum ClientRequest {
-    /// The first message of a registration. It goes by two names; clients write this one.
-    #[serde(rename = "handshakePayload", alias = "registerHandshakeInitRequest")]
-    Handshake {
-        /// What the client speaks; absent in 2021.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        protocol_version: Option<u8>,
-        /// An encoded [`HandshakeInit`](super::handshake::HandshakeInit).
-        data: Vec<u8>,
-    },
-    /// A login of a client that has registered before. The fields make up an
-    /// [`AuthenticationToken`](super::token::AuthenticationToken).
-    Authenticate {
-        /// What the client speaks; absent in 2021.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        protocol_version: Option<u8>,
-        /// The client's address, in base58.
-        address: String,
-        /// The address under the session key, in base58.
-        enc_address: String,
-        /// The IV, in base58.
-        iv: String,
-    },
-}
 
 /// What both sides say during a registration, after its first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,32 +35,6 @@ pub enum HandshakeMessage {
     },
     /// The sender gives up.
     HandshakeError {
-        /// Why, for humans.
-        message: String,
-    },
-}
-
-/// What the gateway answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
-pub enum GatewayResponse {
-    /// The end of a registration.
-    Register {
-        /// Whether the client is now registered and connected.
-        status: bool,
-    },
-    /// The answer to a login.
-    Authenticate {
-        /// Whether the client is now connected.
-        status: bool,
-    },
-    /// The answer to a forward request.
-    Send {
-        /// Whether the packet was taken; it may still be dropped.
-        status: bool,
-    },
-    /// The answer to anything that failed.
-    Error {
         /// Why, for humans.
         message: String,
     },
@@ -129,7 +75,6 @@ macro_rules! text_frame {
 }
 
 text_frame!(ClientRequest, HandshakeMessage, GatewayResponse);
-text_frame!(request::ClientRequest, answer::GatewayResponse);
 
 #[cfg(test)]
 mod tests {

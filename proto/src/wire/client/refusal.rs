@@ -4,7 +4,7 @@
 //! Only these clients see these words; logs use the errors of the parsers.
 
 use super::{
-    control::{GatewayResponse, HandshakeMessage, MalformedMessage},
+    control::{HandshakeMessage, MalformedMessage, answer::GatewayResponse},
     frame::FrameError,
     request::RequestError,
     token::TokenTextError,
@@ -144,7 +144,7 @@ impl HandshakeFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::client::{control::ClientRequest, token::AuthenticationToken, vectors::dialogues};
+    use crate::wire::client::{control::request::ClientRequest, token::AuthenticationToken, vectors::dialogues};
 
     /// The text frames with which the real gateway answered in one recorded dialogue.
     fn answers_in(name: &str) -> Vec<String> {
