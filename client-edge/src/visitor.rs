@@ -113,7 +113,7 @@ impl<'a> Visitor<'a> {
                 None => {
                     count(&self.context.counters.first_request_timeouts);
                     self.refuse(&EntryRefusal::Late)?;
-                    return Err(Exit::REFUSED);
+                    return Err(Exit::Refused);
                 }
             }
         }
@@ -163,7 +163,7 @@ impl<'a> Visitor<'a> {
                     count(&self.context.counters.handshake_timeouts);
                     self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
                     self.refuse(&EntryRefusal::LateHandshake)?;
-                    return Err(Exit::REFUSED);
+                    return Err(Exit::Refused);
                 }
             }
         }
@@ -247,7 +247,7 @@ impl<'a> Visitor<'a> {
         for text in refused.texts {
             self.say(text);
         }
-        if refused.ends { Err(Exit::REFUSED) } else { Ok(None) }
+        if refused.ends { Err(Exit::Refused) } else { Ok(None) }
     }
 
     fn ended(&self, reason: EndReason) -> Exit {

@@ -66,6 +66,8 @@ pub(crate) enum Exit {
     ClosedByClient,
     /// The client broke the websocket protocol, and what it sends further cannot be understood.
     Fault(CloseCode),
+    /// The client is not let in. Why it is not waits in the outbox, and is said before the goodbye.
+    Refused,
     /// The gateway takes leave.
     Farewell(CloseCode, &'static str),
 }
@@ -73,8 +75,6 @@ pub(crate) enum Exit {
 impl Exit {
     /// `store` is gone or cannot be asked; the client is to connect again.
     pub(crate) const RESTART: Self = Self::Farewell(CloseCode::Restart, "the gateway restarts, connect again");
-    /// The client was told why it is not let in.
-    pub(crate) const REFUSED: Self = Self::Farewell(CloseCode::Policy, "not let in");
     /// The gateway stops.
     pub(crate) const AWAY: Self = Self::Farewell(CloseCode::Away, "the gateway stops");
 }
@@ -172,7 +172,7 @@ impl Websocket {
         self.outbox.poll_write(&mut *self.stream, cx).map_err(Exit::from)
     }
 
-    /// Takes leave as `exit` asks. What still waits in the outbox is dropped.
+    /// Takes leave as `exit` asks. What still waits in the outbox is dropped, unless it is a refusal.
     pub(crate) async fn end(mut self, exit: Exit) {
         let leave = async {
             match exit {
@@ -181,6 +181,12 @@ impl Websocket {
                 Exit::Fault(code) => {
                     if self.close(code, "").await.is_ok() {
                         self.discard().await;
+                    }
+                }
+                Exit::Refused => {
+                    let told = poll_fn(|cx| self.outbox.poll_write(&mut *self.stream, cx)).await;
+                    if told.is_ok() && self.close(CloseCode::Policy, "not let in").await.is_ok() {
+                        self.exhaust().await;
                     }
                 }
                 Exit::Farewell(code, reason) => {
