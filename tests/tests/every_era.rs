@@ -50,7 +50,7 @@ fn words(era: Era) -> Words {
             authenticate: r#"{"type":"authenticate","status":true}"#,
             send: r#"{"type":"send","status":true}"#,
             duplicate_login: r#"{"type":"error","message":"Authentication failure - duplicate connection detected"}"#,
-            duplicate_registration: r#"{"type":"error","message":"Authentication failure - duplicate connection detected"}"#,
+            duplicate_registration: r#"{"type":"error","message":"Registration failure - duplicate connection detected"}"#,
         },
         Era::Version(2) => Words {
             register: r#"{"type":"register","protocol_version":2,"status":true}"#,
