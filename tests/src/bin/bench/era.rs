@@ -1,48 +1,61 @@
-//! What differs between the networks whose clients the gateway serves.
+//! The eras that are measured: the oldest and the newest that the gateway serves. Senders and clients are those of the tests.
 
 use std::fmt;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
-    wire::{
-        client::{control::GatewayResponse, frame},
-        framing::Framing,
-        packet::PacketSize,
-    },
+    wire::{framing::Framing, packet::PacketSize},
 };
 use tests::{
-    client::{Client, Credentials},
+    account::{Account, Identity, now},
+    client::{Client, Sealing},
     connection::Connection,
+    era,
     gateway::Gateway,
     mixnode::FRAMING_2021,
     packet::{FinalHopPacket, PacketMaker},
+    packet_today::PacketMakerToday,
 };
+
+/// The wire version of Sphinx that today's network speaks.
+const SPHINX_TODAY: u16 = 259;
 
 /// A network: its clients, and the nodes that carry their packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Era {
     /// The network of 2021.
     Of2021,
+    /// Today's.
+    Today,
 }
 
 impl fmt::Display for Era {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Of2021 => "2021",
+            Self::Today => "today",
         })
     }
 }
 
 impl Era {
     /// Oldest first.
-    pub(crate) const ALL: [Self; 1] = [Self::Of2021];
+    pub(crate) const ALL: [Self; 2] = [Self::Of2021, Self::Today];
+
+    const fn of_clients(self) -> era::Era {
+        match self {
+            Self::Of2021 => era::Era::Of2021,
+            Self::Today => era::Era::TODAY,
+        }
+    }
 
     /// How its nodes frame packets.
     pub(crate) const fn framing(self) -> Framing {
         match self {
             Self::Of2021 => FRAMING_2021,
+            Self::Today => Framing::V7,
         }
     }
 
@@ -50,9 +63,10 @@ impl Era {
     ///
     /// # Errors
     /// If the Sphinx library refuses.
-    pub(crate) fn packet(self, maker: &PacketMaker, to: ClientAddress) -> Result<FinalHopPacket> {
+    pub(crate) fn packet(self, maker: PacketMaker, to: ClientAddress) -> Result<FinalHopPacket> {
         match self {
             Self::Of2021 => maker.make(to, PacketSize::Regular),
+            Self::Today => PacketMakerToday::like(maker, SPHINX_TODAY).make(to, PacketSize::Regular),
         }
     }
 
@@ -61,69 +75,39 @@ impl Era {
     /// # Errors
     /// If the gateway refuses.
     pub(crate) async fn register(self, gateway: &Gateway) -> Result<(Account, Connection)> {
-        match self {
-            Self::Of2021 => {
-                let client = Client::register(gateway.clients, &gateway.identity).await?;
-                Ok((Account::Of2021(client.credentials), client.connection))
-            }
-        }
-    }
-}
-
-/// A client that the gateway knows.
-#[derive(Debug, Clone)]
-pub(crate) enum Account {
-    /// Its key is AES and HMAC.
-    Of2021(Credentials),
-}
-
-impl Account {
-    /// Where its mail goes.
-    pub(crate) fn address(&self) -> ClientAddress {
-        match self {
-            Self::Of2021(credentials) => credentials.address(),
-        }
+        let client =
+            Client::register_in(self.of_clients(), &Identity::random(), gateway.clients, &gateway.identity).await?;
+        Ok((client.credentials, client.connection))
     }
 
-    /// A login that has not been used before.
-    pub(crate) fn login_text(&self) -> String {
-        match self {
-            Self::Of2021(credentials) => credentials.login_text(),
-        }
-    }
-
-    /// Checks the answer to a login.
+    /// A login. Today's carry the time in seconds, and no account of the bench logs in twice in one.
     ///
     /// # Errors
-    /// If it is no.
-    pub(crate) fn expect_yes(&self, answer: &str) -> Result<()> {
-        let yes = match self {
-            Self::Of2021(_) => answer == GatewayResponse::Authenticate { status: true }.to_string(),
-        };
-        ensure!(yes, "the gateway refused a login: {answer}");
-        Ok(())
+    /// If the account is of another era.
+    pub(crate) fn login_text(self, account: &Account) -> Result<String> {
+        match self {
+            Self::Of2021 => Ok(account.login_text()),
+            Self::Today => Ok(account.signed_login(now())?.to_request().to_string()),
+        }
     }
 
     /// Connects and logs in.
     ///
     /// # Errors
     /// If the gateway refuses.
-    pub(crate) async fn log_in(&self, gateway: &Gateway) -> Result<Connection> {
+    pub(crate) async fn log_in(self, account: &Account, gateway: &Gateway) -> Result<Connection> {
         let mut connection = Connection::open(gateway.clients).await?;
-        connection.send_text(self.login_text()).await?;
-        self.expect_yes(&connection.next_text().await?)?;
+        connection.send_text(self.login_text(account)?).await?;
+        account.expect_yes(&connection.next_text().await?)?;
         Ok(connection)
     }
+}
 
-    /// The message in a pushed frame.
-    ///
-    /// # Errors
-    /// If it was not sealed for this client.
-    pub(crate) fn open(&self, sealed: Bytes) -> Result<Vec<u8>> {
-        match self {
-            Self::Of2021(credentials) => {
-                Ok(frame::open(&credentials.key, sealed).context("a pushed frame does not open")?.to_vec())
-            }
-        }
-    }
+/// Messages in pushed frames.
+///
+/// # Errors
+/// If the account's key does not fit its era. A frame that does not open is no message.
+pub(crate) fn open_all(account: &Account, frames: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+    let session = account.session()?;
+    Ok(frames.iter().map(|frame| session.open_push(frame.clone()).ok()).collect())
 }

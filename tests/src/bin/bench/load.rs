@@ -15,13 +15,14 @@ use proto::{
     wire::{framing::FrameHeader, packet::PacketSize},
 };
 use tests::{
+    account::Account,
     connection::{Connection, Incoming},
     mixnode::MixSender,
     packet::{FinalHopPacket, PacketMaker},
 };
 use tokio::task::JoinSet;
 
-use crate::{Era, era::Account};
+use crate::{Era, era::open_all};
 
 /// Mail that has not come this long after the message before it never will.
 const STALL: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ impl Load {
         let recipients: Vec<ClientAddress> = to.iter().copied().cycle().take(count).collect();
         let mut packets = Vec::with_capacity(count);
         thread::scope(|scope| -> Result<()> {
-            let build = |part: &[ClientAddress]| part.iter().map(|to| era.packet(&maker, *to)).collect();
+            let build = |part: &[ClientAddress]| part.iter().map(|to| era.packet(maker, *to)).collect();
             let parts: Vec<_> = recipients.chunks(share).map(|part| scope.spawn(move || build(part))).collect();
             for part in parts {
                 let part: Result<Vec<_>> = part.join().map_err(|_| anyhow!("a thread that built packets panicked"))?;
@@ -146,29 +147,31 @@ impl Mail {
     }
 
     /// What is wrong with this mail, if these packets were for the client.
+    ///
+    /// # Errors
+    /// If the account's key does not fit its era.
     pub(crate) fn faults<'a>(
         &self,
         account: &Account,
         packets: impl IntoIterator<Item = &'a FinalHopPacket>,
-    ) -> Vec<String> {
+    ) -> Result<Vec<String>> {
         let mut due: HashMap<&[u8], bool> =
             packets.into_iter().map(|packet| (packet.message.as_slice(), false)).collect();
         let (mut foreign, mut repeated) = (0_usize, 0_usize);
-        for frame in &self.frames {
-            let message = account.open(frame.clone()).ok();
-            match message.and_then(|message| due.get_mut(message.as_slice())) {
+        for message in open_all(account, &self.frames)? {
+            match message.and_then(|message| due.get_mut(&*message)) {
                 None => foreign += 1,
                 Some(true) => repeated += 1,
                 Some(came) => *came = true,
             }
         }
         let missing = due.values().filter(|came| !**came).count();
-        match (missing, foreign, repeated) {
+        Ok(match (missing, foreign, repeated) {
             (0, 0, 0) => Vec::new(),
             _ => vec![format!(
                 "of {} messages {missing} did not arrive; {repeated} came again, {foreign} were nobody's",
                 due.len()
             )],
-        }
+        })
     }
 }

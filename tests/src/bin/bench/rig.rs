@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use tests::{connection::Connection, gateway::Gateway, packet::PacketMaker};
+use tests::{account::Account, connection::Connection, gateway::Gateway, packet::PacketMaker};
 use tokio::task::JoinSet;
 
 use crate::{
     Era,
     acks::AckCollector,
-    era::Account,
     load::{self, Load},
 };
 
@@ -67,7 +66,7 @@ impl Rig {
         load::finish(writers).await?;
         let mail = load::Mail::take(&mut connection, WARM_UP).await;
         self.acks.wait_for(WARM_UP).await;
-        let mut faults = mail.faults(&account, &load.packets);
+        let mut faults = mail.faults(&account, &load.packets)?;
         faults.append(&mut self.acks.faults(&load.packets));
         ensure!(faults.is_empty(), "the gateway does not work: {faults:?}");
         self.acks.clear();

@@ -1,6 +1,6 @@
 //! What the gateway's processes use, as the kernel counts it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::{time::ClockId, unistd::Pid};
@@ -44,16 +44,33 @@ impl Usage {
     }
 }
 
-/// Kibibytes of resident memory, all processes together.
-///
-/// # Errors
-/// If one has ended.
-pub(crate) fn resident_kib(gateway: &Gateway) -> Result<u64> {
-    let mut sum = 0;
-    for (name, process) in processes(gateway)? {
-        let line = process.status("VmRSS")?;
-        let kib = line.strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
-        sum += kib.with_context(|| format!("cannot read the resident memory of {name} from {line:?}"))?;
+/// Kibibytes of resident memory of each process.
+pub(crate) struct Resident(Vec<(&'static str, u64)>);
+
+impl Resident {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// If a process has ended.
+    pub(crate) fn now(gateway: &Gateway) -> Result<Self> {
+        let mut resident = Vec::new();
+        for (name, process) in processes(gateway)? {
+            let line = process.status("VmRSS")?;
+            let kib = line.strip_suffix(" kB").and_then(|number| number.parse().ok());
+            resident.push((name, kib.with_context(|| format!("cannot read the memory of {name} from {line:?}"))?));
+        }
+        Ok(Self(resident))
     }
-    Ok(sum)
+
+    /// All processes together.
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().map(|(_, kib)| kib).sum()
+    }
+}
+
+impl fmt::Display for Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.0.iter().map(|(name, kib)| format!("{name} {kib}")).collect();
+        write!(f, "{} KiB: {}", self.sum(), words.join(", "))
+    }
 }

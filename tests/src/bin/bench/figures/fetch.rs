@@ -28,7 +28,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     rig.settle().await;
 
     let mut connection = Connection::open(rig.gateway.clients).await?;
-    let login = account.login_text();
+    let login = era.login_text(&account)?;
     let start = Instant::now();
     connection.send_text(login).await?;
     let answer = connection.next_text().await?;
@@ -42,7 +42,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     round.add(what, fetched.as_secs_f64(), Seconds, Aim::AtMost(1.0));
     let what = "login to its answer while they wait";
     round.add(what, answered.as_secs_f64() * 1e3, Millis, Aim::AtMost(20.0));
-    faults.extend(mail.faults(&account, &load.packets));
+    faults.extend(mail.faults(&account, &load.packets)?);
     round.faults = faults;
     Ok(round)
 }

@@ -38,7 +38,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
         let acked = rate(scale.packets, last_ack - start);
         round.add(format!("{over} packets, to the last ack"), acked, PacketsPerSecond, Aim::None);
         round.notes.push(format!("{over} {each}"));
-        round.faults.extend(mail.faults(&account, &load.packets));
+        round.faults.extend(mail.faults(&account, &load.packets)?);
         round.faults.extend(rig.acks.faults(&load.packets));
     }
     Ok(round)

@@ -6,12 +6,12 @@ use std::{
 };
 
 use anyhow::Result;
+use tests::account::Account;
 use tokio::task::JoinSet;
 
 use super::rate;
 use crate::{
     Era, Scale,
-    era::Account,
     report::{
         Aim, Round,
         Unit::{Micros, PerSecond},
@@ -72,11 +72,11 @@ async fn log_in(rig: &Rig, accounts: Vec<Account>) -> Result<Duration> {
     let start = Instant::now();
     let mut workers = JoinSet::new();
     for _ in 0..PARALLEL {
-        let (waiting, gateway) = (waiting.clone(), rig.gateway.clone());
+        let (era, waiting, gateway) = (rig.era, waiting.clone(), rig.gateway.clone());
         workers.spawn(async move {
             let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
             while let Some(account) = next() {
-                rig::leave(account.log_in(&gateway).await?).await?;
+                rig::leave(era.log_in(&account, &gateway).await?).await?;
             }
             anyhow::Ok(())
         });

@@ -40,8 +40,8 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     round.faults.extend(rig.acks.faults(&load.packets));
     for account in &accounts {
         let due: Vec<_> = load.packets.iter().filter(|packet| packet.to == account.address()).collect();
-        let mail = Mail::take(&mut account.log_in(&rig.gateway).await?, due.len()).await;
-        round.faults.extend(mail.faults(account, due));
+        let mail = Mail::take(&mut era.log_in(account, &rig.gateway).await?, due.len()).await;
+        round.faults.extend(mail.faults(account, due)?);
     }
     Ok(round)
 }
