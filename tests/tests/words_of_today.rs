@@ -3,13 +3,12 @@
 //!
 //! nym-node says some things twice before it hangs up; this gateway says everything once.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail, ensure};
 use ed25519_dalek::VerifyingKey;
 use proto::wire::client::{
     aead_frame::{self, RequestKind},
     control::{
+        answer::GatewayResponse,
         request::ClientRequest,
         sealed::{SensitiveRequest, SensitiveResponse, SessionType},
     },
@@ -109,10 +108,10 @@ async fn expect(connection: &mut Connection, answer: &Answer, key: &GcmSivKey) -
             ensure!(heard.starts_with(&prefix), "heard {heard} instead of an error: {words}");
         }
         Sealed(expected) => {
-            let heard: serde_json::Value = serde_json::from_str(&heard)?;
-            ensure!(heard["type"] == "encryptedResponse", "heard {heard} instead of {expected:?}");
-            let bytes = |field: &str| serde_json::from_value::<Vec<u8>>(heard[field].clone());
-            let opened = SensitiveResponse::open(key, bytes("ciphertext")?, &bytes("nonce")?)?;
+            let Ok(GatewayResponse::EncryptedResponse { ciphertext, nonce }) = heard.parse() else {
+                bail!("heard {heard} instead of {expected:?}");
+            };
+            let opened = SensitiveResponse::open(key, ciphertext, &nonce)?;
             ensure!(opened == *expected, "heard {opened:?} instead of {expected:?}");
         }
     }

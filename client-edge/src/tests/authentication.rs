@@ -87,10 +87,13 @@ async fn who_asks_nothing_in_time_is_disconnected_and_store_never_hears_of_it() 
             break;
         }
     }
-    assert_eq!(heard, Some(Heard::Close(1008)));
+    let late = r#"{"type":"error","message":"timed out while waiting for initial data"}"#;
+    assert_eq!(heard, Some(Heard::Text(late.to_owned())));
+    silent.hear_close(1008).await;
     let mut refused = gateway.connect().await;
     refused.text("foo").await;
     refused.hear_error("malformed request").await;
+    refused.hear_text(late).await;
     refused.hear_close(1008).await;
     assert_eq!(gateway.edge.counters().first_request_timeouts.load(std::sync::atomic::Ordering::Relaxed), 2);
 

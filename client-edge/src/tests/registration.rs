@@ -133,6 +133,7 @@ async fn a_handshake_that_takes_too_long_is_abandoned_whatever_else_is_sent() {
     client.text("no handshake message").await;
     store.expect(EdgeToStore::AbandonHandshake { session }).await;
     store.expect(EdgeToStore::CloseSession { session }).await;
+    client.hear_error("Failed to perform registration handshake: timed out waiting for a handshake message").await;
     client.hear_close(1008).await;
 }
 
