@@ -97,11 +97,10 @@ mod tests {
         let secret = StaticSecret::from([7; 32]);
         let public = PublicKey::from(&secret).to_bytes();
         let ack_hop = "[::1]:1789".parse().unwrap();
-        let open = |packet: &[u8]| match SphinxPacket::from_bytes(packet).unwrap().process(&secret).unwrap() {
-            packet => match packet.data {
-                ProcessedPacketData::FinalHop { payload, .. } => payload.recover_plaintext().unwrap(),
-                ProcessedPacketData::ForwardHop { .. } => panic!("a packet wants to go further"),
-            },
+        let open = |packet: &[u8]| {
+            let processed = SphinxPacket::from_bytes(packet).unwrap().process(&secret).unwrap();
+            let ProcessedPacketData::FinalHop { payload, .. } = processed.data else { panic!("not the final hop") };
+            payload.recover_plaintext().unwrap()
         };
         for version in SPHINX_VERSIONS {
             let maker = PacketMakerToday { gateway: public, ack_hop, ack_key: public, version };
