@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
-    client::Credentials,
+    client::{Client, Credentials},
     connection::Incoming,
     deadline::{self, bounded},
     gateway::WORKERS,
@@ -45,6 +45,7 @@ struct Faithful {
     credentials: Credentials,
     received: Received,
     connections: watch::Receiver<usize>,
+    leave: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -52,8 +53,9 @@ impl Faithful {
     fn start(credentials: Credentials, place: watch::Receiver<Place>) -> Self {
         let received = Received::default();
         let (tell, connections) = watch::channel(0);
-        let task = tokio::spawn(stay_connected(credentials.clone(), place, received.clone(), tell));
-        Self { credentials, received, connections, task }
+        let (leave, leaves) = watch::channel(false);
+        let task = tokio::spawn(stay_connected(credentials.clone(), place, received.clone(), tell, leaves));
+        Self { credentials, received, connections, leave, task }
     }
 
     /// How often it has connected.
@@ -67,12 +69,11 @@ impl Faithful {
         Ok(())
     }
 
-    /// Hangs up.
-    async fn stop(self) -> (Credentials, Received) {
-        self.task.abort();
-        // It was cancelled, which is an error to whoever waits.
-        let _ = self.task.await;
-        (self.credentials, self.received)
+    /// Says goodbye. Whatever it has proved to have received has been kept then.
+    async fn stop(self) -> Result<(Credentials, Received)> {
+        self.leave.send_replace(true);
+        deadline::soon("a client to leave", self.task).await??;
+        Ok((self.credentials, self.received))
     }
 }
 
@@ -81,18 +82,39 @@ async fn stay_connected(
     place: watch::Receiver<Place>,
     received: Received,
     tell: watch::Sender<usize>,
+    mut leaves: watch::Receiver<bool>,
 ) {
-    loop {
+    while !*leaves.borrow() {
         let clients = place.borrow().clients;
-        if let Ok(mut client) = credentials.authenticate(clients).await {
+        if let Ok(client) = credentials.authenticate(clients).await {
             tell.send_modify(|count| *count += 1);
-            while let Ok(message) = client.next_message_or_end().await {
-                let Some(message) = message else { break };
-                keep(&received, message);
-            }
+            listen(client, &received, &mut leaves).await;
         }
         tokio::time::sleep(BEFORE_RETRY).await;
     }
+}
+
+/// Keeps every message until the connection ends, and has it end when it is time to leave.
+async fn listen(mut client: Client, received: &Received, leaves: &mut watch::Receiver<bool>) {
+    let mut left = false;
+    loop {
+        tokio::select! {
+            message = client.next_message_or_end() => match message {
+                Ok(Some(message)) => keep(received, message),
+                Ok(None) | Err(_) => return,
+            },
+            () = told_to(leaves), if !left => {
+                left = true;
+                // If the connection is gone, its end comes next.
+                let _ = client.connection.send_close().await;
+            }
+        }
+    }
+}
+
+async fn told_to(leaves: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left to say it.
+    let _ = leaves.wait_for(|leaves| *leaves).await;
 }
 
 /// A mix node that sends steadily and connects again whenever it must.
@@ -213,7 +235,7 @@ impl Play {
 
         let mut clients = Vec::new();
         for client in online {
-            clients.push(client.stop().await);
+            clients.push(client.stop().await?);
         }
         clients.extend(offline.into_iter().map(|credentials| (credentials, Received::default())));
         for (number, (credentials, received)) in clients.into_iter().enumerate() {
@@ -249,7 +271,7 @@ impl Play {
 }
 
 /// A client that hung up a moment ago may still count as connected for as long as it takes to notice.
-async fn authenticate(credentials: &Credentials, clients: SocketAddr) -> Result<tests::client::Client> {
+async fn authenticate(credentials: &Credentials, clients: SocketAddr) -> Result<Client> {
     let retry = async {
         loop {
             match credentials.authenticate(clients).await {
