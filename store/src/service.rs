@@ -244,16 +244,8 @@ impl<M: Mailbox> Desk<M> {
     /// Does everything that can be done without waiting.
     fn carry_out(&mut self) {
         loop {
-            // A push may end in an order to read.
-            if let Some(link) = &self.to_edge {
-                while let Ok(room) = link.bulk.try_reserve()
-                    && let Some(push) = self.office.next_push()
-                {
-                    room.send(push);
-                }
-            }
+            // Orders before pushes: a session is attached before its mail comes.
             let orders = self.office.take_orders();
-            let more = !orders.jobs.is_empty() || !orders.to_edge.is_empty();
             for answer in orders.to_ingress {
                 send(self.to_ingress.as_ref(), answer);
             }
@@ -263,7 +255,15 @@ impl<M: Mailbox> Desk<M> {
             for job in orders.jobs {
                 self.crew.take(job);
             }
-            if !more {
+            if let Some(link) = &self.to_edge {
+                while let Ok(room) = link.bulk.try_reserve()
+                    && let Some(push) = self.office.next_push()
+                {
+                    room.send(push);
+                }
+            }
+            // Looking for something to push may have ended in an order to read.
+            if !self.office.has_orders() {
                 return;
             }
         }

@@ -21,7 +21,7 @@ use super::LinkError;
 use crate::ipc::codec::{self, FRAME_HEADER_LEN, FRAME_TARGET};
 
 const READ_BUFFER: usize = 64 * 1024;
-/// Messages taken from a lane at once; bounds how long the other lane waits.
+/// Mail taken at once; bounds how long an answer waits.
 const LANE_BATCH: usize = 128;
 
 /// One of the two owners of a link's socket. A shared socket needs no lock: the kernel keeps the directions apart.
@@ -133,29 +133,34 @@ impl<Out: Encode> LinkWriter<Out> {
     /// # Errors
     /// If the link is gone, or a message cannot be encoded.
     pub async fn write_lanes(mut self, mut lanes: Lanes<Out>) -> Result<(), LinkError> {
-        let mut batch = Vec::with_capacity(LANE_BATCH);
+        let (mut control, mut bulk) = (Vec::new(), Vec::with_capacity(LANE_BATCH));
         let mut open = (true, true);
         while open != (false, false) {
-            // Control first: answers never wait behind mail.
-            let (first, lane) = tokio::select! {
+            tokio::select! {
                 biased;
                 first = lanes.control.recv(), if open.0 => {
                     open.0 = first.is_some();
-                    (first, &mut lanes.control)
+                    control.extend(first);
                 }
                 first = lanes.bulk.recv(), if open.1 => {
                     open.1 = first.is_some();
-                    (first, &mut lanes.bulk)
+                    bulk.extend(first);
+                    while bulk.len() < LANE_BATCH
+                        && let Ok(message) = lanes.bulk.try_recv()
+                    {
+                        bulk.push(message);
+                    }
                 }
-            };
-            batch.extend(first);
-            while batch.len() < LANE_BATCH
-                && let Ok(message) = lane.try_recv()
-            {
-                batch.push(message);
             }
-            self.write_batch(&batch).await?;
-            batch.clear();
+            // Control goes first: answers never wait behind mail, and what was said before a piece of mail, such as that its client is
+            // let in, is in its lane by now and must come before it. The lane's capacity bounds how much this is.
+            for _ in 0..lanes.control.len() {
+                control.extend(lanes.control.try_recv().ok());
+            }
+            self.write_batch(&control).await?;
+            self.write_batch(&bulk).await?;
+            control.clear();
+            bulk.clear();
         }
         Ok(())
     }

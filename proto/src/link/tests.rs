@@ -83,6 +83,38 @@ async fn answers_overtake_mail_and_each_lane_keeps_its_order() {
     assert_eq!(received, expected);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_never_overtakes_what_was_said_before_it() {
+    let (here, there) = descriptor::link_pair().unwrap();
+    let (_, writer) = stream::open::<StoreToIngress, StoreToIngress>(here).unwrap();
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
+    let (control, control_rx) = mpsc::channel(64);
+    let (bulk, bulk_rx) = mpsc::channel(64);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { writer.write_lanes(stream::Lanes { control: control_rx, bulk: bulk_rx }).await.unwrap() });
+    const ROUNDS: u64 = 20_000;
+    tasks.spawn(async move {
+        for n in 0..ROUNDS {
+            control.send(answer(2 * n)).await.unwrap();
+            bulk.send(answer(2 * n + 1)).await.unwrap();
+        }
+    });
+    let mut said = 0;
+    let mut received = 0;
+    while received < 2 * ROUNDS {
+        for message in timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap() {
+            let StoreToIngress::AcceptDelivery { delivery: DeliveryId(n) } = message else { panic!("{message:?}") };
+            received += 1;
+            if n % 2 == 0 {
+                assert_eq!(n, said, "what is said keeps its order");
+                said += 2;
+            } else {
+                assert!(n < said, "mail {n} came before what was said before it");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_replaced_peer_gets_nothing_that_was_meant_for_the_old_one() {
     let mut served = serve();

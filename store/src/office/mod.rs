@@ -291,6 +291,11 @@ impl<M: Mailbox> Office<M> {
         std::mem::take(&mut self.orders)
     }
 
+    /// Whether there is anything to do that [`take_orders`](Self::take_orders) has not handed out.
+    pub fn has_orders(&self) -> bool {
+        !self.orders.jobs.is_empty() || !self.orders.to_edge.is_empty() || !self.orders.to_ingress.is_empty()
+    }
+
     /// The mail commit under way is over.
     pub fn mail_committed(&mut self, outcome: Result<Committed, Box<Uncommitted>>, now: Instant) {
         self.committing_mail = false;
