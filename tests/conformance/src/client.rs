@@ -36,8 +36,8 @@ use crate::{
 /// Between two attempts of the client to come back. Its default is five seconds; nothing else is changed.
 const BACKOFF: Duration = Duration::from_millis(200);
 
-/// With [`BACKOFF`], as long as the client's default of ten attempts.
-const ATTEMPTS: usize = 250;
+/// In place of the default of ten, so that the client gives up later than a gateway needs to start, and before the test does.
+const ATTEMPTS: usize = 50;
 
 /// What a client keeps on its disk.
 struct Account {

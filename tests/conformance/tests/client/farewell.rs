@@ -7,7 +7,7 @@ use nym_gateway_requests::{ClientRequest, SensitiveServerResponse, ServerRespons
 use nym_sphinx::params::PacketSize;
 use nym_statistics_common::types::SessionType;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_asks_for_it_is_forgotten_with_its_mail() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -38,7 +38,7 @@ async fn a_client_that_asks_for_it_is_forgotten_with_its_mail() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_whose_statistics_are_to_be_forgotten_stays() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -54,7 +54,7 @@ async fn a_client_whose_statistics_are_to_be_forgotten_stays() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_wants_to_be_remembered_is_told_so() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;

@@ -12,7 +12,7 @@ use nym_gateway_requests::{CURRENT_PROTOCOL_VERSION, registration::handshake::er
 /// What a gateway says to the second of two clients with one identity.
 const TAKEN: &str = "There is already an open connection to this client";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_asks_for_the_protocol_and_registers_with_the_newest() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -30,7 +30,7 @@ async fn a_client_asks_for_the_protocol_and_registers_with_the_newest() -> Resul
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_logs_in_with_the_key_of_its_registration() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -50,7 +50,7 @@ async fn a_client_logs_in_with_the_key_of_its_registration() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_comes_back_on_its_own_object() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -62,7 +62,7 @@ async fn a_client_that_hangs_up_comes_back_on_its_own_object() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_registration_replaces_the_key() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -82,7 +82,7 @@ async fn a_second_registration_replaces_the_key() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_login_is_refused_while_the_first_session_lives() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -99,7 +99,7 @@ async fn a_second_login_is_refused_while_the_first_session_lives() -> Result<()>
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_registration_is_refused_while_the_first_session_lives() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -123,7 +123,7 @@ async fn a_second_registration_is_refused_while_the_first_session_lives() -> Res
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_shows_no_life_makes_way() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -137,7 +137,7 @@ async fn a_session_that_shows_no_life_makes_way() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_not_registered_is_told_so() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;

@@ -17,7 +17,7 @@ use nym_sphinx::{
     params::PacketSize,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn packets_of_every_size_come_back_and_are_acknowledged() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -38,7 +38,7 @@ async fn packets_of_every_size_come_back_and_are_acknowledged() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn packets_of_every_size_wait_for_a_client_that_is_not_there() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -67,7 +67,7 @@ async fn packets_of_every_size_wait_for_a_client_that_is_not_there() -> Result<(
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_of_many_packets_arrive_whole() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -85,7 +85,7 @@ async fn messages_of_many_packets_arrive_whole() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_rotation_the_network_is_in_packets_come_back() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -104,7 +104,7 @@ async fn whatever_rotation_the_network_is_in_packets_come_back() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn both_kinds_of_forward_requests_are_answered_with_what_bandwidth_remains() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -134,7 +134,7 @@ async fn both_kinds_of_forward_requests_are_answered_with_what_bandwidth_remains
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn somebody_without_an_address_is_answered() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;

@@ -5,7 +5,7 @@ use conformance::{client::Client, deadline::bounded, gateway::Gateway};
 use nym_bandwidth_controller::mock::MockBandwidthController;
 use nym_gateway_client::error::GatewayClientError;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn bandwidth_is_free_and_does_not_run_out() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -28,7 +28,7 @@ async fn bandwidth_is_free_and_does_not_run_out() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_is_refused_in_words_and_nothing_else_happens() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
@@ -43,7 +43,7 @@ async fn a_ticket_is_refused_in_words_and_nothing_else_happens() -> Result<()> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_token_is_refused_in_words_and_nothing_else_happens() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
