@@ -70,6 +70,8 @@ pub(crate) struct Dispatcher {
     dropped: Option<LinkSender<EdgeToStore>>,
     requests: mpsc::Receiver<Request>,
     dispatch: mpsc::WeakSender<Request>,
+    /// Told when the link is up for the first time.
+    first_up: Option<oneshot::Sender<()>>,
     counters: Arc<Counters>,
 }
 
@@ -78,11 +80,22 @@ struct Route {
     mail: Option<MailSender>,
 }
 
-/// Makes the task and the place to ask it.
-pub(crate) fn dispatcher(counters: Arc<Counters>) -> (Dispatch, Dispatcher) {
+/// Makes the task and the place to ask it. `first_up` is told when `store` is there for the first time.
+pub(crate) fn dispatcher(counters: Arc<Counters>, first_up: oneshot::Sender<()>) -> (Dispatch, Dispatcher) {
     let (tx, requests) = mpsc::channel(REQUESTS);
     let dispatch = tx.downgrade();
-    (Dispatch(tx), Dispatcher { sessions: HashMap::new(), link: None, dropped: None, requests, dispatch, counters })
+    (
+        Dispatch(tx),
+        Dispatcher {
+            sessions: HashMap::new(),
+            link: None,
+            dropped: None,
+            requests,
+            dispatch,
+            first_up: Some(first_up),
+            counters,
+        },
+    )
 }
 
 impl Dispatch {
@@ -107,7 +120,13 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(LinkEvent::Up(link)) => self.link = asked.then_some(link),
+                    Some(LinkEvent::Up(link)) => {
+                        self.link = asked.then_some(link);
+                        if let Some(first_up) = self.first_up.take() {
+                            // Nobody waits any more if the process is to stop already.
+                            let _ = first_up.send(());
+                        }
+                    }
                     Some(LinkEvent::Batch(messages)) => self.take(messages),
                     Some(LinkEvent::Down) => {
                         self.lose_link();

@@ -17,7 +17,7 @@ use proto::{
     },
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -99,7 +99,8 @@ impl Edge {
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
         let (stop, stopped) = watch::channel(false);
-        let (dispatch, dispatcher) = dispatch::dispatcher(Arc::clone(&counters));
+        let (first_up, store_is_there) = oneshot::channel();
+        let (dispatch, dispatcher) = dispatch::dispatcher(Arc::clone(&counters), first_up);
         let (egress, carrier) = lossy::channel(Arc::clone(&counters.packets_lost_to_egress));
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
         let acceptor = Acceptor::new(listener, Arc::new(context))?;
@@ -109,7 +110,12 @@ impl Edge {
         tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, violations));
         tasks.spawn(dispatcher.run(incoming));
         tasks.spawn(carrier.run(ends.egress));
-        tasks.spawn(acceptor.run());
+        // Until there is a store to ask, clients wait in the listener's queue instead of being sent away.
+        tasks.spawn(async move {
+            if store_is_there.await.is_ok() {
+                acceptor.run().await;
+            }
+        });
         let mut log = JoinSet::new();
         log.spawn(counter::log_changes(Arc::clone(&counters)));
         Ok(Self { tasks, log, stop, counters })
