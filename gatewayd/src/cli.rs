@@ -138,7 +138,11 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
-            let surroundings = Surroundings { runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"), log_filter };
+            let surroundings = Surroundings {
+                runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
+                credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+                log_filter,
+            };
             let RunFlags { id, config, overrides } = flags;
             run::execute(&id, &root, config, &overrides, surroundings, console)?;
         }

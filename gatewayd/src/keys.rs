@@ -98,6 +98,19 @@ impl KeyPaths {
         [&self.private_identity, &self.public_identity, &self.private_sphinx, &self.public_sphinx]
     }
 
+    /// Takes a private key from systemd's `$CREDENTIALS_DIRECTORY` (`LoadCredential=`) where one of its file name is there.
+    pub fn prefer_credentials(&mut self, directory: &Path) {
+        for (key, name) in
+            [(&mut self.private_identity, "private_identity.pem"), (&mut self.private_sphinx, "private_sphinx.pem")]
+        {
+            let credential = directory.join(name);
+            if fs::symlink_metadata(&credential).is_ok() {
+                tracing::info!(path = %credential.display(), "the private key is a credential");
+                *key = credential;
+            }
+        }
+    }
+
     /// Which of the files are there.
     pub fn presence(&self) -> Presence {
         let missing: Vec<_> = self
@@ -267,6 +280,21 @@ mod tests {
             panic!("three of four are missing");
         };
         assert_eq!(missing.len(), 3);
+    }
+
+    #[test]
+    fn a_credential_takes_the_place_of_its_file_only() {
+        let (folder, credentials) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut keys = paths(folder.path());
+        create(&keys).unwrap();
+        keys.prefer_credentials(credentials.path());
+        assert_eq!(keys, paths(folder.path()));
+        let credential = credentials.path().join("private_sphinx.pem");
+        fs::rename(&keys.private_sphinx, &credential).unwrap();
+        assert!(matches!(check_private(&keys), Err(KeyError::Read { .. })));
+        keys.prefer_credentials(credentials.path());
+        assert_eq!(keys, KeyPaths { private_sphinx: credential, ..paths(folder.path()) });
+        check_private(&keys).unwrap();
     }
 
     #[test]

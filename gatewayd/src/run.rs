@@ -22,6 +22,8 @@ use crate::{
 pub struct Surroundings {
     /// systemd's `RUNTIME_DIRECTORY`.
     pub runtime_directory: Option<OsString>,
+    /// systemd's `CREDENTIALS_DIRECTORY`, where private keys may be.
+    pub credentials_directory: Option<PathBuf>,
     /// What to log, in the syntax of `RUST_LOG`.
     pub log_filter: String,
 }
@@ -131,6 +133,9 @@ pub fn prepare(
              set it with `gatewayd init ... --clients-announce-host`",
             config.clients_announce()
         );
+    }
+    if let Some(directory) = &surroundings.credentials_directory {
+        config.keys.prefer_credentials(directory);
     }
     let public_keys = keys::load_public(&config.keys)?;
     keys::check_private(&config.keys)?;

@@ -17,7 +17,11 @@ fn flags(text: &str) -> Overrides {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings { runtime_directory: None, log_filter: proto::log::DEFAULT_FILTER.to_owned() }
+    Surroundings {
+        runtime_directory: None,
+        credentials_directory: None,
+        log_filter: proto::log::DEFAULT_FILTER.to_owned(),
+    }
 }
 
 struct Home(tempfile::TempDir);
@@ -118,7 +122,14 @@ fn flags_hold_for_one_run_only() {
 #[test]
 fn the_plan_has_what_the_console_says() {
     let home = Home::new(LOCAL);
-    let surroundings = Surroundings { runtime_directory: Some("/run/gatewayd".into()), log_filter: "debug".into() };
+    let credentials = tempfile::tempdir().unwrap();
+    let credential = credentials.path().join("private_identity.pem");
+    fs::rename(home.0.path().join("gateways/demo/data/private_identity.pem"), &credential).unwrap();
+    let surroundings = Surroundings {
+        runtime_directory: Some("/run/gatewayd".into()),
+        credentials_directory: Some(credentials.path().to_owned()),
+        log_filter: "debug".into(),
+    };
     let mut out = Vec::new();
     let plan = prepare(
         &"demo".parse().unwrap(),
@@ -135,7 +146,8 @@ fn the_plan_has_what_the_console_says() {
     assert_eq!((plan.mix_listen.port(), plan.clients_listen.port()), (21789, 29000));
     assert!(plan.allow_private);
     assert_eq!(plan.contract, crate::config::DEFAULT_CONTRACT);
-    assert!(plan.keys.private_identity.is_file());
+    assert_eq!((&plan.keys.private_identity, &plan.config.keys.private_identity), (&credential, &credential));
+    assert!(plan.keys.private_sphinx.starts_with(&plan.home));
 }
 
 #[test]
