@@ -10,7 +10,10 @@ use proto::{
         store_edge::{EndReason, SessionId},
     },
     link::lossy::LossySender,
-    wire::client::{protocol::Eras, request::RotationMarks},
+    wire::client::{
+        protocol::{Eras, Protocol},
+        request::RotationMarks,
+    },
 };
 use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -85,8 +88,8 @@ pub(crate) async fn serve(context: Arc<Context>, session: SessionId, socket: Tcp
         count(&context.counters.upgrades_failed);
         return;
     };
-    let mut line = None;
-    let exit = stay(&context, session, &mut websocket, &mut line).await;
+    let (mut line, mut spoken) = (None, Protocol::UNKNOWN);
+    let exit = stay(&context, session, &mut websocket, &mut line, &mut spoken).await;
     if let Some(line) = line {
         line.close().await;
     }
@@ -94,11 +97,17 @@ pub(crate) async fn serve(context: Arc<Context>, session: SessionId, socket: Tcp
         count(&context.counters.websocket_faults);
     }
     tracing::debug!(session = session.0, ?exit, "a connection ends");
-    websocket.end(exit).await;
+    websocket.end(exit, spoken).await;
 }
 
-async fn stay(context: &Context, session: SessionId, websocket: &mut Websocket, line: &mut Option<Line>) -> Exit {
-    let admitted = match Visitor::new(context, session, websocket, line).admit().await {
+async fn stay(
+    context: &Context,
+    session: SessionId,
+    websocket: &mut Websocket,
+    line: &mut Option<Line>,
+    spoken: &mut Protocol,
+) -> Exit {
+    let admitted = match Visitor::new(context, session, websocket, line, spoken).admit().await {
         Ok(admitted) => admitted,
         Err(exit) => return exit,
     };

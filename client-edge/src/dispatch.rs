@@ -4,7 +4,7 @@
 //! sessions `store` has heard of since the link came up, and no key for longer than it takes to pass it on. *Promises*: never
 //! waits for a session, so a slow one holds up nobody; a session that is not known here belongs to no `store` any more.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use proto::{
     counter::count,
@@ -13,7 +13,10 @@ use proto::{
     },
     link::duplex::{LinkEvent, LinkSender},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{
     counters::Counters,
@@ -25,6 +28,8 @@ use crate::{
 const ORDERS: usize = 8;
 /// Sessions that may wait for the dispatcher at once.
 const REQUESTS: usize = 256;
+/// Sessions that may wait for `store` to come back; later ones are sent away.
+const WAITING: usize = 4_096;
 
 /// What a session is told.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ pub(crate) struct Dispatcher {
     link: Option<LinkSender<EdgeToStore>>,
     /// A link that is being dropped. Held until it is down: without a sender it could end before the rule is reported.
     dropped: Option<LinkSender<EdgeToStore>>,
+    /// Sessions that want a line, while there is no link.
+    waiting: Vec<(SessionId, oneshot::Sender<Line>)>,
     requests: mpsc::Receiver<Request>,
     dispatch: mpsc::WeakSender<Request>,
     /// Told when the link is up for the first time.
@@ -90,6 +97,7 @@ pub(crate) fn dispatcher(counters: Arc<Counters>, first_up: oneshot::Sender<()>)
             sessions: HashMap::new(),
             link: None,
             dropped: None,
+            waiting: Vec::new(),
             requests,
             dispatch,
             first_up: Some(first_up),
@@ -99,11 +107,19 @@ pub(crate) fn dispatcher(counters: Arc<Counters>, first_up: oneshot::Sender<()>)
 }
 
 impl Dispatch {
-    /// A line to `store` for this session, which nobody else may use. `None` if `store` is not there.
-    pub(crate) async fn open(&self, session: SessionId) -> Option<Line> {
-        let (tx, rx) = oneshot::channel();
+    /// A line to `store` for this session, which nobody else may use. Waits up to `limit` while `store` is not
+    /// there; `None` if it does not come, or if too many wait already.
+    pub(crate) async fn open(&self, session: SessionId, limit: Duration) -> Option<Line> {
+        let (tx, mut rx) = oneshot::channel();
         self.0.send(Request::Open(session, tx)).await.ok()?;
-        rx.await.ok()
+        match timeout(limit, &mut rx).await {
+            Ok(opened) => opened.ok(),
+            Err(_) => {
+                // It may have come this moment, and would be forgotten with the receiver.
+                rx.close();
+                rx.try_recv().ok()
+            }
+        }
     }
 
     /// Has every session that `store` has heard of leave.
@@ -122,6 +138,9 @@ impl Dispatcher {
                 event = events.recv() => match event {
                     Some(LinkEvent::Up(link)) => {
                         self.link = asked.then_some(link);
+                        for (session, reply) in mem::take(&mut self.waiting) {
+                            self.open(session, reply);
+                        }
                         if let Some(first_up) = self.first_up.take() {
                             // Nobody waits any more if the process is to stop already.
                             let _ = first_up.send(());
@@ -140,6 +159,7 @@ impl Dispatcher {
                         asked = false;
                         // The last sender: the link now writes what it holds, and ends.
                         self.link = None;
+                        self.waiting.clear();
                         self.sessions.clear();
                     }
                 },
@@ -149,14 +169,7 @@ impl Dispatcher {
 
     fn serve(&mut self, request: Request) {
         match request {
-            Request::Open(session, reply) => {
-                if let (Some(link), Some(requests)) = (&self.link, self.dispatch.upgrade()) {
-                    let (orders, waiting) = mpsc::channel(ORDERS);
-                    if reply.send(Line::new(session, link.clone(), waiting, requests)).is_ok() {
-                        self.sessions.insert(session, Route { orders, mail: None });
-                    }
-                }
-            }
+            Request::Open(session, reply) => self.open(session, reply),
             Request::Close(session) => {
                 self.sessions.remove(&session);
             }
@@ -166,6 +179,23 @@ impl Dispatcher {
                     let _ = route.orders.try_send(Order::Leave);
                 }
             }
+        }
+    }
+
+    fn open(&mut self, session: SessionId, reply: oneshot::Sender<Line>) {
+        let Some(link) = &self.link else {
+            if self.waiting.len() >= WAITING {
+                self.waiting.retain(|(_, reply)| !reply.is_closed());
+            }
+            if self.waiting.len() < WAITING {
+                self.waiting.push((session, reply));
+            }
+            return;
+        };
+        let Some(requests) = self.dispatch.upgrade() else { return };
+        let (orders, waiting) = mpsc::channel(ORDERS);
+        if reply.send(Line::new(session, link.clone(), waiting, requests)).is_ok() {
+            self.sessions.insert(session, Route { orders, mail: None });
         }
     }
 

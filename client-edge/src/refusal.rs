@@ -15,7 +15,7 @@ pub(crate) fn of_handshake(reason: HandshakeRefusal) -> EntryRefusal {
         }
         HandshakeRefusal::InvalidSignature => HandshakeFailure::InvalidSignature,
         HandshakeRefusal::AlreadyConnected => return EntryRefusal::DuplicateRegistration,
-        HandshakeRefusal::StorageFailed => return EntryRefusal::StorageFailed,
+        HandshakeRefusal::StorageFailed => return EntryRefusal::UnwrittenRegistration,
     })
 }
 
@@ -24,7 +24,7 @@ pub(crate) fn of_authentication(reason: AuthenticationRefusal) -> EntryRefusal {
     match reason {
         AuthenticationRefusal::Login(refusal) => EntryRefusal::Login(refusal),
         AuthenticationRefusal::AlreadyConnected => EntryRefusal::DuplicateLogin,
-        AuthenticationRefusal::StorageFailed => EntryRefusal::StorageFailed,
+        AuthenticationRefusal::StorageFailed => EntryRefusal::UnwrittenLogin,
     }
 }
 

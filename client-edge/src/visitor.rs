@@ -38,6 +38,10 @@ use crate::{
 /// `store` needs a commit and at most one probe of half a second; if it takes longer than this, nobody waits any more.
 const DECISION_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a client waits for a `store` that is being started. It is not sent away meanwhile: the published client of today
+/// tries again only on the connection that it has.
+const STORE_LIMIT: Duration = Duration::from_secs(5);
+
 /// A connection before authentication.
 pub(crate) struct Visitor<'a> {
     context: &'a Context,
@@ -45,7 +49,7 @@ pub(crate) struct Visitor<'a> {
     websocket: &'a mut Websocket,
     line: &'a mut Option<Line>,
     /// What the client speaks, as far as can be told; it decides what a refusal is like.
-    spoken: Protocol,
+    spoken: &'a mut Protocol,
     stop: watch::Receiver<bool>,
 }
 
@@ -58,14 +62,15 @@ pub(crate) struct Admitted {
 }
 
 impl<'a> Visitor<'a> {
-    /// A connection that has asked nothing yet. `line` is opened with its first request for `store`.
+    /// A connection that has asked nothing yet. `line` is opened with its first request for `store`; `spoken` is kept up to date.
     pub(crate) fn new(
         context: &'a Context,
         session: SessionId,
         websocket: &'a mut Websocket,
         line: &'a mut Option<Line>,
+        spoken: &'a mut Protocol,
     ) -> Self {
-        Self { context, session, websocket, line, spoken: Protocol::UNKNOWN, stop: context.stop.clone() }
+        Self { context, session, websocket, line, spoken, stop: context.stop.clone() }
     }
 
     /// Serves requests until one succeeds.
@@ -75,9 +80,9 @@ impl<'a> Visitor<'a> {
     pub(crate) async fn admit(&mut self) -> Result<Admitted, Exit> {
         loop {
             let text = self.request().await?;
-            let admitted = match Opening::read(&text, self.spoken, self.context.eras) {
+            let admitted = match Opening::read(&text, *self.spoken, self.context.eras) {
                 Ok(opening) => {
-                    self.spoken = opening.protocol();
+                    *self.spoken = opening.protocol();
                     match opening {
                         Opening::AskVersion => {
                             self.say(Protocol::supported());
@@ -88,7 +93,7 @@ impl<'a> Visitor<'a> {
                     }
                 }
                 Err(Misfit { protocol, refusal }) => {
-                    self.spoken = protocol;
+                    *self.spoken = protocol;
                     self.refuse(&refusal)?
                 }
             };
@@ -184,7 +189,7 @@ impl<'a> Visitor<'a> {
     }
 
     fn admitted(&self, key: SessionKey, mail: MailReceiver) -> Result<Admitted, Exit> {
-        match Session::new(self.spoken, key) {
+        match Session::new(*self.spoken, key) {
             Ok(session) => Ok(Admitted { session, mail }),
             Err(_) => Err(self.violated("a session was attached with another kind of key than its client's")),
         }
@@ -193,7 +198,10 @@ impl<'a> Visitor<'a> {
     /// Asks `store`, over a line opened for the purpose if this is the first time.
     async fn ask(&mut self, message: impl FnOnce(SessionId) -> EdgeToStore) -> Result<(), Exit> {
         if self.line.is_none() {
-            *self.line = self.context.dispatch.open(self.session).await;
+            *self.line = tokio::select! {
+                opened = self.context.dispatch.open(self.session, STORE_LIMIT) => opened,
+                () = stopped(&mut self.stop) => return Err(Exit::AWAY),
+            };
         }
         match self.line {
             Some(line) => line.send(message(self.session)).await,

@@ -26,6 +26,8 @@ use tokio_tungstenite::{
     },
 };
 
+use proto::wire::client::protocol::Protocol;
+
 use crate::outbox::Outbox;
 
 /// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
@@ -66,7 +68,7 @@ pub(crate) enum Exit {
     ClosedByClient,
     /// The client broke the websocket protocol, and what it sends further cannot be understood.
     Fault(CloseCode),
-    /// The client is not let in. Why it is not waits in the outbox, and is said before the goodbye.
+    /// The client is not let in. Why it is not waits in the outbox.
     Refused,
     /// The gateway takes leave.
     Farewell(CloseCode, &'static str),
@@ -172,8 +174,8 @@ impl Websocket {
         self.outbox.poll_write(&mut *self.stream, cx).map_err(Exit::from)
     }
 
-    /// Takes leave as `exit` asks. What still waits in the outbox is dropped, unless it is a refusal.
-    pub(crate) async fn end(mut self, exit: Exit) {
+    /// Takes leave as `exit` asks, in the manner of what the client speaks.
+    pub(crate) async fn end(mut self, exit: Exit, spoken: Protocol) {
         let leave = async {
             match exit {
                 Exit::Gone => {}
@@ -183,21 +185,24 @@ impl Websocket {
                         self.discard().await;
                     }
                 }
-                Exit::Refused => {
-                    let told = poll_fn(|cx| self.outbox.poll_write(&mut *self.stream, cx)).await;
-                    if told.is_ok() && self.close(CloseCode::Policy, "not let in").await.is_ok() {
-                        self.exhaust().await;
-                    }
-                }
-                Exit::Farewell(code, reason) => {
-                    if self.close(code, reason).await.is_ok() {
-                        self.exhaust().await;
-                    }
-                }
+                Exit::Refused => self.leave(CloseCode::Policy, "not let in", spoken).await,
+                Exit::Farewell(code, reason) => self.leave(code, reason, spoken).await,
             }
         };
         // Whoever has not listened by now will not.
         let _ = timeout(CLOSE_LIMIT, leave).await;
+    }
+
+    /// Says what is still to be said, then goodbye.
+    async fn leave(&mut self, code: CloseCode, reason: &'static str, spoken: Protocol) {
+        if poll_fn(|cx| self.outbox.poll_write(&mut *self.stream, cx)).await.is_err() {
+            return;
+        }
+        if !spoken.ends_with_close() {
+            self.discard().await;
+        } else if self.close(code, reason).await.is_ok() {
+            self.exhaust().await;
+        }
     }
 
     async fn close(&mut self, code: CloseCode, reason: &'static str) -> Result<(), Error> {

@@ -82,7 +82,7 @@ fn words(era: Era) -> Words {
                 authenticate,
                 send: r#"{"type":"send","remaining_bandwidth":68719476736,"upgrade_mode":false}"#,
                 duplicate_login: ERROR_DUPLICATE,
-                duplicate_registration: ERROR_DUPLICATE,
+                duplicate_registration: r#"{"type":"handshakeError","message":"There is already an open connection to this client"}"#,
             }
         }
     }

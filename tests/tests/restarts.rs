@@ -12,9 +12,11 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
+    account::Identity,
     client::{Client, Credentials},
     connection::Incoming,
     deadline::{self, bounded},
+    era::Era,
     gateway::WORKERS,
     mixnode::{MixNode, MixSender},
     packet::{FinalHopPacket, PacketMaker},
@@ -325,9 +327,14 @@ async fn client_edge_dies() -> Result<()> {
 async fn store_dies() -> Result<()> {
     bounded(async {
         let mut play = Play::start().await?;
-        let mut watcher = play.scene.client().await?;
+        let gateway = &play.scene.gateway;
+        let mut of_2021 = play.scene.client().await?;
+        let mut of_today =
+            Client::register_in(Era::TODAY, &Identity::random(), gateway.clients, &gateway.identity).await?;
         play.replace("store").await?;
-        ensure!(watcher.connection.wait_for_end().await? == [Some(1012)], "a client was not told to come back");
+        ensure!(of_2021.connection.wait_for_end().await? == [Some(1012)], "a client was not told to come back");
+        // A client of today that reads a Close frame while it sends would go on with the dead connection.
+        ensure!(of_today.connection.wait_for_end().await?.is_empty(), "a client of today was sent a Close frame");
         for client in &mut play.online {
             client.wait_for_connection(2).await?;
         }

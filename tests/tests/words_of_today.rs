@@ -209,7 +209,7 @@ async fn whoever_is_not_let_in_is_told_why_once_and_the_connection_ends() -> Res
             send(&connection, frame).await?;
             expect(&mut connection, &answer, &member.key).await.context(name)?;
             // Nothing comes between the answer and the end.
-            connection.wait_for_end().await.context(name)?;
+            ensure!(connection.wait_for_end().await.context(name)?.is_empty(), "a Close frame came: {name}");
         }
         Ok(())
     })

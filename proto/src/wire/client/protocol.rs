@@ -93,6 +93,12 @@ impl Protocol {
         self.version
     }
 
+    /// Whether a Close frame comes before the end of a connection. The published client of today that reads one while it
+    /// sends goes on with the dead connection for good, and its own gateways hang up without.
+    pub const fn ends_with_close(self) -> bool {
+        matches!(self.key, KeyKind::CtrHmac)
+    }
+
     fn echo(self) -> Option<u8> {
         self.version.map(ProtocolVersion::number)
     }

@@ -7,11 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use conformance::{
-    client::Client,
-    deadline::{self, bounded},
-    gateway::Gateway,
-};
+use conformance::{client::Client, deadline::bounded, gateway::Gateway};
 use nix::sys::signal::Signal;
 use nym_sphinx::params::PacketSize;
 
@@ -112,29 +108,6 @@ async fn a_client_comes_back_after_the_death_of_any_worker() -> Result<()> {
             comes_back(&mut client).await.with_context(|| format!("{worker} was killed"))?;
         }
         Ok(())
-    })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_comes_back_too_soon_comes_back_a_little_later() -> Result<()> {
-    bounded(async {
-        let gateway = Gateway::start().await?;
-        let registered = Client::registered(&gateway).await?;
-        let mut client = registered.again(&gateway)?;
-        drop(registered);
-        client.log_in().await?;
-        client.inner().disconnect().await?;
-        // Most likely within the second of the login, so that the gateway has to refuse. The client tries again, as often as it
-        // is configured to, but always on the connection on which it was refused.
-        let mut attempts = 0;
-        while let Err(error) = deadline::soon("an attempt", client.inner().try_reconnect()).await? {
-            eprintln!("the client could not log in: {error}");
-            attempts += 1;
-            ensure!(attempts < PATIENCE, "the client did not come back: {error}");
-            tokio::time::sleep(COVER_TRAFFIC).await;
-        }
-        client.prove_working().await
     })
     .await
 }

@@ -46,8 +46,10 @@ pub enum EntryRefusal {
     LateHandshake,
     /// A registration, complete but for its last word, of a client that is connected.
     DuplicateRegistration,
-    /// The gateway could not write down the registration or login.
-    StorageFailed,
+    /// The gateway could not write down the registration.
+    UnwrittenRegistration,
+    /// The gateway could not write down the login.
+    UnwrittenLogin,
 }
 
 /// Why a request in a session is not served. The connection stays.
@@ -117,18 +119,33 @@ impl Protocol {
                 let (end, answer) = failure.answers();
                 return end.map(|end| end.to_string()).into_iter().chain([answer.to_string()]).collect();
             }
+            EntryRefusal::Login(LoginRefusal::NotProven) => return vec![self.not_authenticated().to_string()],
             EntryRefusal::Login(_)
             | EntryRefusal::Late
             | EntryRefusal::LegacyClient
             | EntryRefusal::Version(_)
             | EntryRefusal::LateHandshake
-            | EntryRefusal::StorageFailed => return vec![self.entry_text_of_today(refusal)],
+            | EntryRefusal::UnwrittenRegistration
+            | EntryRefusal::UnwrittenLogin => return vec![error(Self::entry_words_of_today(refusal)).to_string()],
         };
         vec![error(legacy.to_string()).to_string()]
     }
 
     fn entry_text_of_today(self, refusal: &EntryRefusal) -> String {
-        let words = match refusal {
+        let message = Self::entry_words_of_today(refusal);
+        match refusal {
+            EntryRefusal::Login(LoginRefusal::NotProven) => self.not_authenticated().to_string(),
+            // In the middle of a handshake the client waits for a handshake message and reads nothing else.
+            EntryRefusal::Handshake(HandshakeFailure::MaterialLength { .. } | HandshakeFailure::InvalidSignature)
+            | EntryRefusal::LateHandshake
+            | EntryRefusal::DuplicateRegistration
+            | EntryRefusal::UnwrittenRegistration => HandshakeMessage::HandshakeError { message }.to_string(),
+            _ => error(message).to_string(),
+        }
+    }
+
+    fn entry_words_of_today(refusal: &EntryRefusal) -> String {
+        match refusal {
             EntryRefusal::NoRequest => "Only 'Register' or 'Authenticate' requests are allowed".to_owned(),
             EntryRefusal::BinaryFrame => {
                 "possibly received a sphinx packet without prior authentication. Request is going to be ignored"
@@ -153,24 +170,19 @@ impl Protocol {
             EntryRefusal::TokenText(TokenTextError::Iv) => {
                 "Provided authentication IV is malformed: expected the base58 form of 12 bytes".to_owned()
             }
-            EntryRefusal::Login(LoginRefusal::NotProven) => return self.not_authenticated().to_string(),
             EntryRefusal::Login(refusal) => login_words(refusal),
             EntryRefusal::DuplicateLogin | EntryRefusal::DuplicateRegistration => {
                 "There is already an open connection to this client".to_owned()
             }
             EntryRefusal::Handshake(failure) => match failure {
-                // The client waits for a handshake message and reads nothing else.
-                HandshakeFailure::MaterialLength { .. } | HandshakeFailure::InvalidSignature => {
-                    return HandshakeMessage::HandshakeError { message: failure.to_string() }.to_string();
-                }
+                HandshakeFailure::MaterialLength { .. } | HandshakeFailure::InvalidSignature => failure.to_string(),
                 // To the client this is the same: the beginning was not what it should be.
                 HandshakeFailure::NoIdentity => handshake_words(&HandshakeFailure::MalformedInit),
                 HandshakeFailure::MalformedInit | HandshakeFailure::Remote(_) => handshake_words(failure),
             },
             EntryRefusal::LateHandshake => handshake_words(&"timed out waiting for a handshake message"),
-            EntryRefusal::StorageFailed => STORAGE_FAILED.to_owned(),
-        };
-        error(words).to_string()
+            EntryRefusal::UnwrittenRegistration | EntryRefusal::UnwrittenLogin => STORAGE_FAILED.to_owned(),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ fn refuse(protocol: Protocol, refusal: EntryRefusal) -> (Vec<String>, bool) {
 fn today_each_refusal_before_authentication_is_one_answer_and_the_end() {
     let handshake = |failure| EntryRefusal::Handshake(failure);
     let registration = |why: &str| said(&format!("Failed to perform registration handshake: {why}"));
+    let half_way = |why: &str| format!(r#"{{"type":"handshakeError","message":"{why}"}}"#);
     for (refusal, text) in [
         (EntryRefusal::NoRequest, said("Only 'Register' or 'Authenticate' requests are allowed")),
         (
@@ -45,16 +46,17 @@ fn today_each_refusal_before_authentication_is_one_answer_and_the_end() {
         (EntryRefusal::Login(LoginRefusal::InvalidSignature), said("failed to verify request signature")),
         (EntryRefusal::Login(LoginRefusal::NotRegistered), said("the client is not registered")),
         (EntryRefusal::DuplicateLogin, said("There is already an open connection to this client")),
-        (EntryRefusal::DuplicateRegistration, said("There is already an open connection to this client")),
+        (EntryRefusal::DuplicateRegistration, half_way("There is already an open connection to this client")),
         (handshake(HandshakeFailure::MalformedInit), registration("sent request was malformed")),
         (handshake(HandshakeFailure::NoIdentity), registration("sent request was malformed")),
         (handshake(HandshakeFailure::Remote("nope".into())), registration("error on the remote: nope")),
-        (EntryRefusal::LateHandshake, registration("timed out waiting for a handshake message")),
         (
-            handshake(HandshakeFailure::InvalidSignature),
-            r#"{"type":"handshakeError","message":"received invalid signature"}"#.to_owned(),
+            EntryRefusal::LateHandshake,
+            half_way("Failed to perform registration handshake: timed out waiting for a handshake message"),
         ),
-        (EntryRefusal::StorageFailed, said(STORAGE_FAILED)),
+        (handshake(HandshakeFailure::InvalidSignature), half_way("received invalid signature")),
+        (EntryRefusal::UnwrittenLogin, said(STORAGE_FAILED)),
+        (EntryRefusal::UnwrittenRegistration, half_way(STORAGE_FAILED)),
     ] {
         assert_eq!(refuse(Protocol::CURRENT, refusal.clone()), (vec![text], true), "{refusal:?}");
     }
