@@ -16,6 +16,7 @@
 //! Accounts, namespaces, Landlock and seccomp are not part of this version.
 
 pub mod descriptors;
+pub mod probe;
 pub mod secret;
 mod steps;
 

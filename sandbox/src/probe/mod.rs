@@ -1,0 +1,62 @@
+//! What a process can do, found by trying. Each attempt is made of bare system calls, so that nothing but the kernel decides.
+//!
+//! *Trusts*: the supervisor, which says what to try. *Promises*: an attempt leaves nothing behind but its own process: files it
+//! makes have no name, signals it sends are none, a process it makes ends at once.
+
+mod files;
+mod identity;
+mod memory;
+mod network;
+mod processes;
+
+use std::io;
+
+use proto::ipc::probe::{Attempt, Finding};
+
+/// Tries it. `say` is told what comes of it, more than once if the process may not live to say the rest; the last word counts.
+/// [`Attempt::Wait`] has nothing to say.
+pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
+    let done = match what {
+        Attempt::Wait => return,
+        Attempt::OpenFile { path } => files::open(path),
+        Attempt::CreateFile { directory } => files::create(directory),
+        Attempt::OpenBeneath { path } => files::open_beneath(path, say),
+        Attempt::ReadDatabase { directory } => files::read_database(*directory, say),
+        Attempt::WriteDatabase { directory } => files::write_database(*directory, say),
+        Attempt::FindByPosition { begin } => files::find_by_position(begin),
+        Attempt::FindByRewinding { begin } => files::find_by_rewinding(begin),
+        Attempt::Connect { to } => network::connect(*to),
+        Attempt::SendDatagram { to } => network::send_datagram(*to),
+        Attempt::BindPort { at } => network::bind(*at),
+        Attempt::ListenUnbound => network::listen_unbound(),
+        Attempt::ConnectUnix { path } => network::connect_unix(path, say),
+        Attempt::Fork => processes::fork(),
+        Attempt::ForkByClone3 => processes::fork_by_clone3(),
+        Attempt::Execute { path } => processes::execute(path),
+        Attempt::ExecuteAt { path } => processes::execute_at(path),
+        Attempt::Trace { pid } => processes::trace(*pid),
+        Attempt::Signal { pid } => processes::signal(*pid),
+        Attempt::SignalThread { pid } => processes::signal_thread(*pid),
+        Attempt::QueueSignal { pid } => processes::queue_signal(*pid),
+        Attempt::ReadMemory { pid } => processes::read_memory(*pid),
+        Attempt::LookAt { pid } => processes::look_at(*pid),
+        Attempt::HoldProcess { pid } => processes::hold(*pid),
+        Attempt::MapExecutable => memory::map_executable(),
+        Attempt::ProtectExecutable => memory::protect_executable(),
+        Attempt::ProtectExecutableByKey => memory::protect_executable_by_key(),
+        Attempt::BecomeUser { uid } => identity::become_user(*uid),
+        Attempt::NewUserNamespace => identity::new_user_namespace(),
+    };
+    say(match done {
+        Ok(()) => Finding::Allowed,
+        Err(error) => Finding::Denied { errno: error.raw_os_error().unwrap_or_default() },
+    });
+}
+
+/// What a system call that answers -1 for an error has answered.
+fn answer(returned: libc::c_long) -> io::Result<libc::c_long> {
+    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
+}
+
+#[cfg(test)]
+mod tests;
