@@ -19,6 +19,8 @@ proto::counters! {
         pushed,
         /// Messages removed because their client proved receipt.
         delivered,
+        /// Records found in an inbox that are no messages.
+        set_aside,
         /// Registrations completed.
         registered,
         /// Registrations refused.

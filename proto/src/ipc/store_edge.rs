@@ -183,6 +183,8 @@ pub enum AuthenticationRefusal {
     AlreadyConnected,
     /// The login could not be written down.
     StorageFailed,
+    /// The client's ledger entry is there and cannot be read.
+    UnreadableEntry,
 }
 
 /// Why `store` ends a session.
@@ -317,6 +319,7 @@ mod tests {
             (AuthenticationRefusal::Login(LoginRefusal::NotNewer), "02050005"),
             (AuthenticationRefusal::AlreadyConnected, "020501"),
             (AuthenticationRefusal::StorageFailed, "020502"),
+            (AuthenticationRefusal::UnreadableEntry, "020503"),
         ] {
             pin(StoreToEdge::RefuseAuthentication { session, reason }, golden);
         }

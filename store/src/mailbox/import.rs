@@ -30,9 +30,17 @@ const MAX_MESSAGE: u64 = 64 * 1024;
 pub(super) fn import_files(mailbox: &impl Mailbox, inboxes: &OwnedFd) -> Result<(), MailboxError> {
     for (name, kind) in list(inboxes)? {
         let Some(client) = name.parse::<ClientAddress>().ok().filter(|_| kind == Type::Directory) else { continue };
-        if mailbox.key_of(&client)?.is_none() {
-            tracing::warn!(folder = %client, "an inbox folder of a client that is not in the ledger stays as it is");
-            continue;
+        match mailbox.key_of(&client) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                tracing::warn!(folder = %client, "an inbox folder of a client that is not in the ledger stays as it is");
+                continue;
+            }
+            Err(error @ MailboxError::UnknownRecord { .. }) => {
+                tracing::error!(%error, "its inbox folder stays as it is");
+                continue;
+            }
+            Err(error) => return Err(error),
         }
         let folder = open(inboxes, &name, OFlag::O_DIRECTORY)?;
         let imported = import_folder(mailbox, &client, &folder)?;

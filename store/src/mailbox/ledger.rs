@@ -35,7 +35,6 @@ const BY_ORDER: u8 = 1;
 const VERSION: u8 = 1;
 /// The only kind of key in `clients`.
 const GCM_SIV: u8 = 1;
-const UNKNOWN: MailboxError = MailboxError::UnknownRecord { database: "ledger" };
 
 /// The ledger's trees.
 #[derive(Debug)]
@@ -64,11 +63,11 @@ impl Client {
         value
     }
 
-    fn decode(value: &[u8]) -> Result<Self, MailboxError> {
-        let Some(([VERSION, GCM_SIV], rest)) = value.split_first_chunk() else { return Err(UNKNOWN) };
-        let (key, last_login) = rest.split_first_chunk().ok_or(UNKNOWN)?;
-        let last_login = last_login.try_into().map_err(|_| UNKNOWN)?;
-        Ok(Self { key: GcmSivKey::from_bytes(*key), last_login: u64::from_be_bytes(last_login) })
+    fn decode(value: &[u8]) -> Option<Self> {
+        let ([VERSION, GCM_SIV], rest) = value.split_first_chunk()? else { return None };
+        let (key, last_login) = rest.split_first_chunk()?;
+        let last_login = last_login.try_into().ok()?;
+        Some(Self { key: GcmSivKey::from_bytes(*key), last_login: u64::from_be_bytes(last_login) })
     }
 }
 
@@ -102,13 +101,13 @@ impl Ledger {
         }
         let value = self.database.default_tree().get(client.as_bytes()).map_err(|e| self.database.error(e))?;
         let Some(value) = value else { return Ok(None) };
-        let bytes = <[u8; CtrHmacKey::LEN]>::try_from(value.as_ref()).map_err(|_| UNKNOWN)?;
+        let bytes = <[u8; CtrHmacKey::LEN]>::try_from(value.as_ref()).map_err(|_| unknown(client))?;
         Ok(Some(SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes))))
     }
 
     fn record(&self, client: &ClientAddress) -> Result<Option<Client>, MailboxError> {
         let value = self.clients.get(client.as_bytes()).map_err(|e| self.database.error(e))?;
-        value.map(|value| Client::decode(&value)).transpose()
+        value.map(|value| Client::decode(&value).ok_or_else(|| unknown(client))).transpose()
     }
 
     pub(super) fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
@@ -190,7 +189,7 @@ impl Ledger {
             Some(order) => Some(*order),
             None => self.latest_order(client)?,
         };
-        let order = last.map_or(0, |last| last + 1);
+        let order = last.map_or(0, |last| last.saturating_add(1));
         changes.orders.insert(*client, order);
         changes.logins.insert(login_key(client, BY_NONCE, nonce), &order.to_be_bytes());
         changes.logins.insert(login_key(client, BY_ORDER, &order.to_be_bytes()), nonce);
@@ -208,7 +207,7 @@ impl Ledger {
         let prefix = login_key(client, BY_ORDER, &[]);
         match self.logins.scan_prefix(prefix).next_back().transpose().map_err(|e| self.database.error(e))? {
             None => Ok(None),
-            Some((key, _)) => Ok(Some(u64::from_be_bytes(*key.last_chunk().ok_or(UNKNOWN)?))),
+            Some((key, _)) => Ok(Some(u64::from_be_bytes(*key.last_chunk().ok_or_else(|| unknown(client))?))),
         }
     }
 }
@@ -228,6 +227,10 @@ impl Changes {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.seen.insert(client.as_bytes(), &(now / SECONDS_A_DAY).to_be_bytes());
     }
+}
+
+const fn unknown(client: &ClientAddress) -> MailboxError {
+    MailboxError::UnknownRecord { database: "ledger", client: *client }
 }
 
 fn login_key(client: &ClientAddress, kind: u8, rest: &[u8]) -> Vec<u8> {

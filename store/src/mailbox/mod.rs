@@ -5,12 +5,14 @@
 
 mod databases;
 mod import;
+mod inboxes;
 mod ledger;
 mod record;
 #[cfg(test)]
 pub(crate) mod remembered;
 mod reserve;
 mod sled_mailbox;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -49,16 +51,13 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the inbox cannot be read.
     fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError>;
 
-    /// Messages of an inbox at `range.0` and later, before `range.1`, oldest first; as many as fit `limit`, at least one.
+    /// Messages of an inbox at `range.0` and later, before `range.1`, oldest first; as many as fit `limit`, at least one. A
+    /// record that is no message is named and skipped.
     ///
     /// # Errors
     /// If the inbox cannot be read.
-    fn peek(
-        &self,
-        client: &ClientAddress,
-        range: (Sequence, Sequence),
-        limit: PageLimit,
-    ) -> Result<Vec<(Sequence, Bytes)>, MailboxError>;
+    fn peek(&self, client: &ClientAddress, range: (Sequence, Sequence), limit: PageLimit)
+    -> Result<Page, MailboxError>;
 
     /// Applies a batch and returns when it is on the medium. Use [`commit`], which gives proof.
     ///
@@ -107,11 +106,16 @@ pub enum MailboxError {
     /// Storage has failed before and is not open again yet.
     #[error("the databases are closed after a failure")]
     Closed,
-    /// A record is not in any known form.
-    #[error("a record of the {database} database has an unknown form; was it written by a newer version?")]
+    /// What is written about a client is not in any known form.
+    #[error(
+        "what the {database} database says about client {client} has an unknown form; if it was written by a newer version of \
+         the gateway, go back to that; if the disk is damaged, the client can register again"
+    )]
     UnknownRecord {
         /// Which: `ledger` or `inboxes`.
         database: &'static str,
+        /// About whom.
+        client: ClientAddress,
     },
 }
 
@@ -159,11 +163,32 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
+/// What one [`Mailbox::peek`] brings.
+#[derive(Debug)]
+pub struct Page {
+    /// Messages, oldest first.
+    pub messages: Vec<(Sequence, Bytes)>,
+    /// Records that are no message, and how many bytes of a message each may have been.
+    pub unreadable: Vec<(Sequence, usize)>,
+    /// Everything before this has been looked at.
+    pub end: Sequence,
+}
+
+/// What becomes of one place in an inbox.
+#[derive(Debug)]
+enum Change {
+    /// A message is put there.
+    Put(Bytes),
+    /// Nothing is left there.
+    Remove,
+    /// Nothing is left there; what was there, and is no message, is kept apart for the operator.
+    SetAside,
+}
+
 /// Changes to inboxes that are committed together.
 #[derive(Debug, Default)]
 pub struct MailBatch {
-    /// By place: a message to put there, or nothing to be left there.
-    changes: BTreeMap<(ClientAddress, Sequence), Option<Bytes>>,
+    changes: BTreeMap<(ClientAddress, Sequence), Change>,
     /// What is known of each inbox once the batch is applied.
     summaries: HashMap<ClientAddress, Summary>,
     /// Inboxes of which nothing is to be left, whatever else the batch says.
@@ -173,14 +198,19 @@ pub struct MailBatch {
 impl MailBatch {
     /// Puts a message.
     pub fn put(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes) {
-        self.changes.insert((client, sequence), Some(message));
+        self.changes.insert((client, sequence), Change::Put(message));
     }
 
     /// Removes a message. One that this very batch was to put is not written at all.
     pub fn remove(&mut self, client: ClientAddress, sequence: Sequence) {
-        if self.changes.remove(&(client, sequence)).is_none() {
-            self.changes.insert((client, sequence), None);
+        if !matches!(self.changes.remove(&(client, sequence)), Some(Change::Put(_))) {
+            self.changes.insert((client, sequence), Change::Remove);
         }
+    }
+
+    /// Takes a record that is no message out of its inbox.
+    pub fn set_aside(&mut self, client: ClientAddress, sequence: Sequence) {
+        self.changes.insert((client, sequence), Change::SetAside);
     }
 
     /// Says what is known of an inbox after this batch.
@@ -217,12 +247,21 @@ impl MailBatch {
 
     /// The places where the batch puts messages.
     pub fn puts(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
-        self.changes.iter().filter(|(_, message)| message.is_some()).map(|(place, _)| *place)
+        self.places(|change| matches!(change, Change::Put(_)))
     }
 
     /// The places where the batch leaves nothing.
     pub fn removals(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
-        self.changes.iter().filter(|(_, message)| message.is_none()).map(|(place, _)| *place)
+        self.places(|change| matches!(change, Change::Remove))
+    }
+
+    /// The places of records that are no messages.
+    pub fn set_asides(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
+        self.places(|change| matches!(change, Change::SetAside))
+    }
+
+    fn places(&self, which: impl Fn(&Change) -> bool) -> impl Iterator<Item = (ClientAddress, Sequence)> {
+        self.changes.iter().filter(move |(_, change)| which(change)).map(|(place, _)| *place)
     }
 }
 

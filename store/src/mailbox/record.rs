@@ -5,16 +5,17 @@
 //! | address, 32 bytes | version 1, next sequence 8, messages 8, bytes 8 |
 //! | address, 32 bytes; sequence, 8 | version 1, time of arrival in Unix milliseconds 8, message |
 //!
-//! Numbers are big-endian, so that an inbox is one run of keys in order of arrival, behind its summary.
+//! Numbers are big-endian, so that an inbox is one run of keys in order of arrival, behind its summary. What is found there in
+//! another form is moved, as it is and under the same key, to the tree `set_aside`.
 
-use bytes::Bytes;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence};
 
-use super::{MailboxError, Summary};
+use super::Summary;
 
 /// First byte of every value.
 const VERSION: u8 = 1;
-const UNKNOWN: MailboxError = MailboxError::UnknownRecord { database: "inboxes" };
+/// Bytes of a message's value before the message.
+const HEAD: usize = 9;
 
 pub(super) type MessageKey = [u8; ClientAddress::LEN + 8];
 
@@ -27,32 +28,37 @@ pub(super) fn message_key(client: &ClientAddress, sequence: Sequence) -> Message
     key
 }
 
-/// Reads the place of a message.
-pub(super) fn sequence_of(key: &[u8]) -> Result<Sequence, MailboxError> {
-    let number = key.get(ClientAddress::LEN..).and_then(|number| number.try_into().ok()).ok_or(UNKNOWN)?;
-    Ok(Sequence(u64::from_be_bytes(number)))
+/// The place that a key names, if it is one.
+pub(super) fn sequence_of(key: &[u8]) -> Option<Sequence> {
+    let number = key.get(ClientAddress::LEN..)?;
+    Some(Sequence(u64::from_be_bytes(number.try_into().ok()?)))
 }
 
-/// Reads whose record this is, message or summary.
-pub(super) fn owner_of(key: &[u8]) -> Result<ClientAddress, MailboxError> {
-    key.first_chunk().copied().map(ClientAddress).ok_or(UNKNOWN)
+/// Whose record this is, message or summary.
+pub(super) fn owner_of(key: &[u8]) -> Option<ClientAddress> {
+    key.first_chunk().copied().map(ClientAddress)
 }
 
 /// The value of a message.
 pub(super) fn encode_message(arrival_ms: u64, message: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(9 + message.len());
+    let mut value = Vec::with_capacity(HEAD + message.len());
     value.push(VERSION);
     value.extend_from_slice(&arrival_ms.to_be_bytes());
     value.extend_from_slice(message);
     value
 }
 
-/// Reads the value of a message.
-pub(super) fn decode_message(value: &[u8]) -> Result<Bytes, MailboxError> {
-    match value.split_first_chunk::<9>() {
-        Some(([VERSION, ..], message)) => Ok(Bytes::copy_from_slice(message)),
-        _ => Err(UNKNOWN),
+/// The message in a value, if it is one.
+pub(super) fn decode_message(value: &[u8]) -> Option<&[u8]> {
+    match value.split_first_chunk::<HEAD>() {
+        Some(([VERSION, ..], message)) => Some(message),
+        _ => None,
     }
+}
+
+/// How many bytes of a message a value of any form accounts for.
+pub(super) const fn message_len(value: &[u8]) -> usize {
+    value.len().saturating_sub(HEAD)
 }
 
 /// The value of a summary.
@@ -64,17 +70,17 @@ pub(super) fn encode_summary(summary: &Summary) -> Vec<u8> {
     value
 }
 
-/// Reads the value of a summary.
-pub(super) fn decode_summary(value: &[u8]) -> Result<Summary, MailboxError> {
-    let (&[VERSION], numbers) = value.split_first_chunk::<1>().ok_or(UNKNOWN)? else { return Err(UNKNOWN) };
+/// The summary in a value, if it is one.
+pub(super) fn decode_summary(value: &[u8]) -> Option<Summary> {
+    let (&[VERSION], numbers) = value.split_first_chunk::<1>()? else { return None };
     let (chunks, rest) = numbers.as_chunks::<8>();
     match (chunks, rest) {
-        ([next, messages, bytes], []) => Ok(Summary {
+        ([next, messages, bytes], []) => Some(Summary {
             next: u64::from_be_bytes(*next),
             messages: u64::from_be_bytes(*messages),
             bytes: u64::from_be_bytes(*bytes),
         }),
-        _ => Err(UNKNOWN),
+        _ => None,
     }
 }
 
@@ -88,7 +94,9 @@ mod tests {
         fn records_round_trip(next: u64, messages: u64, bytes: u64, body: Vec<u8>, arrival: u64) {
             let summary = Summary { next, messages, bytes };
             prop_assert_eq!(decode_summary(&encode_summary(&summary)).unwrap(), summary);
-            prop_assert_eq!(decode_message(&encode_message(arrival, &body)).unwrap(), body);
+            let value = encode_message(arrival, &body);
+            prop_assert_eq!(message_len(&value), body.len());
+            prop_assert_eq!(decode_message(&value).unwrap(), body);
         }
 
         #[test]

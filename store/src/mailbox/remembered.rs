@@ -29,13 +29,20 @@ struct Contents {
     logins: HashSet<(ClientAddress, Freshness)>,
     summaries: HashMap<ClientAddress, Summary>,
     mail: BTreeMap<(ClientAddress, Sequence), Bytes>,
+    /// Places where something is that is no message.
+    unreadable: HashSet<(ClientAddress, Sequence)>,
 }
 
 impl Remembered {
     /// Everything stored for a client.
     pub(crate) fn stored(&self, client: &ClientAddress) -> Vec<(Sequence, Bytes)> {
         let limit = PageLimit { messages: usize::MAX, bytes: usize::MAX };
-        self.peek_unchecked(client, (Sequence(0), Sequence(u64::MAX)), limit)
+        self.peek_unchecked(client, (Sequence(0), Sequence(u64::MAX)), limit).messages
+    }
+
+    /// Has what is stored there be no message.
+    pub(crate) fn spoil(&self, client: ClientAddress, sequence: Sequence) {
+        self.contents.lock().unwrap().unreadable.insert((client, sequence));
     }
 
     pub(crate) fn set(&self, health: Health) {
@@ -46,15 +53,18 @@ impl Remembered {
         if *self.health.lock().unwrap() == Health::Broken { Err(MailboxError::Closed) } else { Ok(()) }
     }
 
-    fn peek_unchecked(
-        &self,
-        client: &ClientAddress,
-        (from, to): (Sequence, Sequence),
-        limit: PageLimit,
-    ) -> Vec<(Sequence, Bytes)> {
+    fn peek_unchecked(&self, client: &ClientAddress, (from, to): (Sequence, Sequence), limit: PageLimit) -> Page {
         let contents = self.contents.lock().unwrap();
-        let range = contents.mail.range((*client, from)..(*client, to));
-        range.take(limit.messages).map(|((_, sequence), message)| (*sequence, message.clone())).collect()
+        let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), end: to };
+        for ((_, sequence), message) in contents.mail.range((*client, from)..(*client, to)).take(limit.messages) {
+            if contents.unreadable.contains(&(*client, *sequence)) {
+                page.unreadable.push((*sequence, message.len()));
+            } else {
+                page.messages.push((*sequence, message.clone()));
+            }
+            page.end = Sequence(sequence.0 + 1);
+        }
+        page
     }
 }
 
@@ -98,7 +108,7 @@ impl Mailbox for Remembered {
         client: &ClientAddress,
         range: (Sequence, Sequence),
         limit: PageLimit,
-    ) -> Result<Vec<(Sequence, Bytes)>, MailboxError> {
+    ) -> Result<Page, MailboxError> {
         self.check()?;
         Ok(self.peek_unchecked(client, range, limit))
     }
@@ -108,8 +118,8 @@ impl Mailbox for Remembered {
         let mut contents = self.contents.lock().unwrap();
         for (place, change) in &batch.changes {
             match change {
-                Some(message) => contents.mail.insert(*place, message.clone()),
-                None => contents.mail.remove(place),
+                Change::Put(message) => contents.mail.insert(*place, message.clone()),
+                Change::Remove | Change::SetAside => contents.mail.remove(place),
             };
         }
         for client in &batch.erased {

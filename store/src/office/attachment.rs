@@ -10,6 +10,7 @@ use proto::{
 };
 
 use super::inbox::Inbox;
+use crate::mailbox::Page;
 
 /// A message that was pushed.
 #[derive(Clone, Copy, Debug)]
@@ -112,13 +113,18 @@ impl Attachment {
         Step::Push(sequence, message)
     }
 
-    /// A page came from disk, or could not be read.
-    pub(super) fn page_arrived(&mut self, page: Option<Vec<(Sequence, Bytes)>>) {
+    /// A page came from disk.
+    pub(super) fn page_arrived(&mut self, page: Page) {
         // A stale page is thrown away and read again.
-        if let (Some(Read { end, stale: false }), Some(page)) = (self.read.take(), page) {
-            self.scanned = page.last().map_or(end, |(last, _)| Sequence(last.0 + 1));
-            self.page = page.into();
+        if let Some(Read { stale: false, .. }) = self.read.take() {
+            self.scanned = page.end;
+            self.page = page.messages.into();
         }
+    }
+
+    /// A page could not be read.
+    pub(super) const fn page_failed(&mut self) {
+        self.read = None;
     }
 
     /// A message has gone from custody to disk. If the session has read past its place without having pushed it, it reads again.

@@ -1,6 +1,6 @@
 //! Custody of a message: from its arrival to its acceptance, and its removal.
 
-use std::{mem, time::Instant};
+use std::{collections::BTreeMap, mem, time::Instant};
 
 use bytes::Bytes;
 use proto::{
@@ -165,8 +165,16 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    /// Accepts what a commit has made durable.
+    /// Accepts what a commit has made durable, and says what it has set aside.
     pub(super) fn settle(&mut self, committed: &Committed) {
+        let mut set_aside: BTreeMap<ClientAddress, u64> = BTreeMap::new();
+        for (client, _) in committed.batch().set_asides() {
+            count(&self.counters.set_aside);
+            *set_aside.entry(client).or_default() += 1;
+        }
+        for (inbox, records) in set_aside {
+            tracing::error!(%inbox, records, "what should be messages has an unknown form and is set aside; is the disk damaged?");
+        }
         for (client, sequence) in committed.batch().puts() {
             let Some(inbox) = self.inboxes.get_mut(&client) else { continue };
             // Not in custody any more: received while it was being written, and its removal is under way.
@@ -194,6 +202,9 @@ impl<M: Mailbox> Office<M> {
         }
         for (client, sequence) in batch.removals() {
             self.batch.remove(client, sequence);
+        }
+        for (client, sequence) in batch.set_asides() {
+            self.batch.set_aside(client, sequence);
         }
         for client in batch.erased() {
             self.batch.erase(*client);

@@ -196,7 +196,13 @@ impl<M: Mailbox> Office<M> {
             Err(LoginFailure::Contested) => self.refuse_login(session, AuthenticationRefusal::AlreadyConnected),
             Err(LoginFailure::Storage(error)) => {
                 self.trouble(&error, now);
-                self.refuse_login(session, AuthenticationRefusal::StorageFailed);
+                self.refuse_login(
+                    session,
+                    match error {
+                        MailboxError::UnknownRecord { .. } => AuthenticationRefusal::UnreadableEntry,
+                        _ => AuthenticationRefusal::StorageFailed,
+                    },
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is known of the inboxes in use: numbers, never the stored mail itself, and the mail in custody.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use proto::{
@@ -60,7 +60,8 @@ impl Load {
 
     pub(super) const fn sub(&mut self, len: usize) {
         self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(len as u64);
+        // No messages have no bytes, whatever a damaged one was counted for.
+        self.bytes = if self.messages == 0 { 0 } else { self.bytes.saturating_sub(len as u64) };
     }
 }
 
@@ -82,6 +83,8 @@ pub(super) struct Inbox {
     /// In custody, live.
     pub(super) live: Load,
     pub(super) custody: BTreeMap<Sequence, Held>,
+    /// Records that are no messages, and leave or have left the inbox.
+    pub(super) set_aside: BTreeSet<Sequence>,
     pub(super) attached: Option<SessionId>,
     /// Commits under way that hold a summary of this inbox.
     committing: u32,
@@ -98,6 +101,7 @@ impl Inbox {
             spilling: Load::default(),
             live: Load::default(),
             custody: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
             attached: None,
             committing: 0,
         }

@@ -27,7 +27,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     counter::count,
@@ -41,7 +40,7 @@ use proto::{
 
 use crate::{
     counters::StoreCounters,
-    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError, Uncommitted},
+    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError, Page, Uncommitted},
     registrar::{Begun, Registration},
 };
 use desk::{Denial, Session};
@@ -345,7 +344,7 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// A page of mail was read.
-    pub fn peeked(&mut self, visit: Visit, outcome: Result<Vec<(Sequence, Bytes)>, MailboxError>, now: Instant) {
+    pub fn peeked(&mut self, visit: Visit, outcome: Result<Page, MailboxError>, now: Instant) {
         if let Err(error) = &outcome {
             self.trouble(error, now);
         }

@@ -1,16 +1,15 @@
 //! Pushing mail: one message at a time for each session in turn, so that one full inbox delays nobody.
 
-use bytes::Bytes;
 use proto::{
     counter::count,
     ipc::{
         Opaque,
-        store_edge::{Sequence, SessionId, StoreToEdge},
+        store_edge::{SessionId, StoreToEdge},
     },
 };
 
 use super::{Job, Office, attachment::Step, desk::Session};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Page};
 
 impl<M: Mailbox> Office<M> {
     /// Whether a session may have something to push.
@@ -50,14 +49,21 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    pub(super) fn page_arrived(&mut self, session: SessionId, page: Option<Vec<(Sequence, Bytes)>>) {
-        if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) {
-            // After a failure the session is woken when storage works again.
-            let read = page.is_some();
-            attachment.page_arrived(page);
-            if read {
-                self.wake(session);
+    pub(super) fn page_arrived(&mut self, session: SessionId, page: Option<Page>) {
+        let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) else { return };
+        let client = attachment.client;
+        // After a failure the session is woken when storage works again.
+        let Some(page) = page else { return attachment.page_failed() };
+        if let Some(inbox) = self.inboxes.get_mut(&client) {
+            for (sequence, len) in &page.unreadable {
+                if inbox.set_aside.insert(*sequence) {
+                    inbox.stored.sub(*len);
+                    self.batch.set_aside(client, *sequence);
+                    self.batch.summarize(client, inbox.summary());
+                }
             }
         }
+        attachment.page_arrived(page);
+        self.wake(session);
     }
 }

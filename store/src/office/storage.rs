@@ -6,13 +6,20 @@
 //! | full | refused | yes | refused | yes |
 //! | broken | refused | yes, for clients that are attached | refused | refused |
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use proto::address::ClientAddress;
 
 use super::{Job, Office, desk::Session};
 use crate::mailbox::{Mailbox, MailboxError};
 
 /// How long to wait before trying again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Clients remembered so that the log says only once that they cannot be served.
+const UNREADABLE_KEPT: usize = 1_024;
 
 /// How storage is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +38,20 @@ pub(super) struct Outlook {
     pub(super) storage: Storage,
     /// When to try again; nothing while a try is under way, or while all is well.
     pub(super) retry_at: Option<Instant>,
+    /// Clients of whom it has been said that what is written about them cannot be read.
+    unreadable: HashSet<ClientAddress>,
 }
 
 impl Default for Outlook {
     fn default() -> Self {
-        Self { storage: Storage::Sound, retry_at: None }
+        Self { storage: Storage::Sound, retry_at: None, unreadable: HashSet::new() }
+    }
+}
+
+impl Outlook {
+    const fn turn(&mut self, storage: Storage, retry_at: Option<Instant>) {
+        self.storage = storage;
+        self.retry_at = retry_at;
     }
 }
 
@@ -43,9 +59,14 @@ impl<M: Mailbox> Office<M> {
     /// Takes note of a failure.
     pub(super) fn trouble(&mut self, error: &MailboxError, now: Instant) {
         let storage = match error {
-            // One record is bad; the rest is as good as before.
-            MailboxError::UnknownRecord { .. } => {
-                tracing::error!(%error, "a record is left alone");
+            // One client is out of luck; the others are served as before.
+            MailboxError::UnknownRecord { client, .. } => {
+                if self.outlook.unreadable.len() >= UNREADABLE_KEPT {
+                    self.outlook.unreadable.clear();
+                }
+                if self.outlook.unreadable.insert(*client) {
+                    tracing::error!(%error, "a client cannot be served");
+                }
                 return;
             }
             MailboxError::NoRoom => Storage::Full,
@@ -59,7 +80,7 @@ impl<M: Mailbox> Office<M> {
         } else {
             tracing::error!(%error, "new mail and new clients are refused");
         }
-        self.outlook = Outlook { storage, retry_at: Some(now) };
+        self.outlook.turn(storage, Some(now));
     }
 
     /// Tries again if it is time.
@@ -76,17 +97,17 @@ impl<M: Mailbox> Office<M> {
         match outcome {
             Ok(true) => {
                 tracing::info!("storage works again");
-                self.outlook = Outlook::default();
+                self.outlook.turn(Storage::Sound, None);
             }
             Ok(false) => {
                 if was == Storage::Broken {
                     tracing::warn!("storage is open again, but there is no room for new mail and new clients");
                 }
-                self.outlook = Outlook { storage: Storage::Full, retry_at: Some(now + RETRY) };
+                self.outlook.turn(Storage::Full, Some(now + RETRY));
             }
             Err(error) => {
                 tracing::debug!(%error, "storage cannot be opened again yet");
-                self.outlook = Outlook { storage: Storage::Broken, retry_at: Some(now + RETRY) };
+                self.outlook.turn(Storage::Broken, Some(now + RETRY));
             }
         }
         if was == Storage::Broken && self.outlook.storage != Storage::Broken {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use proto::{
     ipc::{
@@ -233,6 +234,57 @@ fn offline_mail_is_accepted_when_it_is_committed_and_not_before() {
     bench.finish_job();
     assert_eq!(bench.accepted(), [7]);
     assert_eq!(bench.stored(), [7]);
+}
+
+#[test]
+fn a_record_that_is_no_message_is_set_aside_and_the_rest_is_pushed() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..8 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    for n in [0, 4, 5, 6] {
+        bench.mailbox.spoil(CLIENT, Sequence(n));
+    }
+    bench.attach(1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [1, 2, 3, 7]);
+    assert_eq!(bench.stored(), [1, 2, 3, 7]);
+    assert_eq!(bench.office.counters.set_aside.load(std::sync::atomic::Ordering::Relaxed), 4);
+    // What comes later is not held up, and a receipt leaves nothing behind.
+    bench.deliver(8);
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [1, 2, 3, 7, 8]);
+    assert!(bench.stored().is_empty());
+    let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+    assert_eq!((summary.messages, summary.bytes), (0, 0));
+}
+
+#[test]
+fn a_record_that_two_sessions_find_is_counted_once_even_if_setting_it_aside_fails_at_first() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..2 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.mailbox.spoil(CLIENT, Sequence(0));
+    bench.log_in(1);
+    bench.finish_job();
+    bench.finish_job();
+    assert!(matches!(bench.jobs.front(), Some(Job::CommitMail(_))), "{:?}", bench.jobs);
+    bench.mailbox.set(Health::Broken);
+    bench.finish_job();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(2));
+    bench.finish_all_jobs();
+    bench.attach(2);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(2), [1]);
+    assert_eq!(bench.stored(), [1]);
+    assert_eq!(bench.mailbox.summary_of(&CLIENT).unwrap().messages, 1);
+    assert_eq!(bench.office.counters.set_aside.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -6,16 +6,15 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
 use proto::{
-    ipc::store_edge::{HandshakeRefusal, Sequence},
+    ipc::store_edge::HandshakeRefusal,
     wire::client::login::{LoginProof, LoginRefusal},
 };
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{
     identity::Identity,
-    mailbox::{self, Committed, Mailbox, MailboxError, PageLimit, Uncommitted},
+    mailbox::{self, Committed, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
     office::{Fault, Job, Office, Visit},
     registrar::{self, Begun, Registration},
 };
@@ -33,7 +32,7 @@ pub(super) enum Done {
     Mail(Result<Committed, Box<Uncommitted>>),
     Ledger(Result<(), MailboxError>),
     Restored(Result<bool, MailboxError>),
-    Read(Visit, Result<Vec<(Sequence, Bytes)>, MailboxError>),
+    Read(Visit, Result<Page, MailboxError>),
     LoginChecked(Visit, Result<Box<LoginProof>, LoginRefusal>),
     Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
     Finished(Visit, Result<Registration, HandshakeRefusal>),

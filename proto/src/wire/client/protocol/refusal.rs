@@ -50,6 +50,8 @@ pub enum EntryRefusal {
     UnwrittenRegistration,
     /// The gateway could not write down the login.
     UnwrittenLogin,
+    /// The gateway cannot read what it has written down about the client.
+    UnreadableEntry,
 }
 
 /// Why a request in a session is not served. The connection stays.
@@ -87,6 +89,8 @@ pub struct Refused {
 }
 
 const STORAGE_FAILED: &str = "the gateway could not write this down and has changed nothing; try again later";
+const UNREADABLE_ENTRY: &str =
+    "the gateway's record of this client is damaged; register again to replace it, your mail is kept";
 const TAKES_NO_CREDENTIALS: &str = "this gateway takes no credentials and meters nothing; connect without credentials \
                                     (disabled credentials mode) and claim free bandwidth with claimFreeTestnetBandwidth";
 
@@ -126,7 +130,8 @@ impl Protocol {
             | EntryRefusal::Version(_)
             | EntryRefusal::LateHandshake
             | EntryRefusal::UnwrittenRegistration
-            | EntryRefusal::UnwrittenLogin => return vec![error(Self::entry_words_of_today(refusal)).to_string()],
+            | EntryRefusal::UnwrittenLogin
+            | EntryRefusal::UnreadableEntry => return vec![error(Self::entry_words_of_today(refusal)).to_string()],
         };
         vec![error(legacy.to_string()).to_string()]
     }
@@ -182,6 +187,7 @@ impl Protocol {
             },
             EntryRefusal::LateHandshake => handshake_words(&"timed out waiting for a handshake message"),
             EntryRefusal::UnwrittenRegistration | EntryRefusal::UnwrittenLogin => STORAGE_FAILED.to_owned(),
+            EntryRefusal::UnreadableEntry => UNREADABLE_ENTRY.to_owned(),
         }
     }
 }

@@ -56,6 +56,7 @@ fn today_each_refusal_before_authentication_is_one_answer_and_the_end() {
         ),
         (handshake(HandshakeFailure::InvalidSignature), half_way("received invalid signature")),
         (EntryRefusal::UnwrittenLogin, said(STORAGE_FAILED)),
+        (EntryRefusal::UnreadableEntry, said(UNREADABLE_ENTRY)),
         (EntryRefusal::UnwrittenRegistration, half_way(STORAGE_FAILED)),
     ] {
         assert_eq!(refuse(Protocol::CURRENT, refusal.clone()), (vec![text], true), "{refusal:?}");

@@ -1,0 +1,160 @@
+//! The inboxes on sled: summaries and messages in the default tree, and beside it, in `set_aside`, what was found among
+//! them and is neither.
+//!
+//! *Promises*: one record in an unknown form costs nobody more than that record.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use sled::{Transactional, Tree, transaction::TransactionError};
+
+use super::{Change, MailBatch, MailboxError, Page, PageLimit, Summary, databases::Database, record};
+
+/// Records kept in `set_aside`; what comes after them is removed.
+const SET_ASIDE_KEPT: usize = 1_024;
+
+/// The trees of the inboxes database.
+#[derive(Debug)]
+pub(super) struct Inboxes {
+    database: Database,
+    set_aside: Tree,
+}
+
+impl Inboxes {
+    pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
+        let set_aside = database.tree("set_aside")?;
+        Ok(Self { database, set_aside })
+    }
+
+    /// Bytes of the database's file.
+    pub(super) fn len(&self) -> Result<u64, MailboxError> {
+        self.database.len()
+    }
+
+    pub(super) fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
+        let unknown = || MailboxError::UnknownRecord { database: "inboxes", client: *client };
+        match self.database.default_tree().get(client.as_bytes()).map_err(|e| self.database.error(e))? {
+            Some(value) => record::decode_summary(&value).ok_or_else(unknown),
+            None => Ok(Summary::default()),
+        }
+    }
+
+    pub(super) fn peek(
+        &self,
+        client: &ClientAddress,
+        (from, to): (Sequence, Sequence),
+        limit: PageLimit,
+    ) -> Result<Page, MailboxError> {
+        let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), end: to };
+        let mut bytes = 0;
+        let range = record::message_key(client, from)..record::message_key(client, to);
+        for entry in self.database.default_tree().range(range) {
+            let (key, value) = entry.map_err(|e| self.database.error(e))?;
+            // A key of another length is no place in an inbox.
+            let Some(sequence) = record::sequence_of(&key) else { continue };
+            bytes += record::message_len(&value);
+            match record::decode_message(&value) {
+                Some(message) => page.messages.push((sequence, Bytes::copy_from_slice(message))),
+                None => page.unreadable.push((sequence, record::message_len(&value))),
+            }
+            if page.messages.len() + page.unreadable.len() >= limit.messages || bytes >= limit.bytes {
+                page.end = Sequence(sequence.0.saturating_add(1));
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    /// Applies a batch and returns when it is on the medium.
+    pub(super) fn commit(&self, batch: &MailBatch) -> Result<(), MailboxError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let failed = |error| self.database.error(error);
+        let (mut mail, mut aside) = (sled::Batch::default(), sled::Batch::default());
+        let mut room = None;
+        for ((client, sequence), change) in &batch.changes {
+            let key = record::message_key(client, *sequence);
+            match change {
+                Change::Put(message) => mail.insert(key.as_slice(), record::encode_message(now, message)),
+                Change::Remove => mail.remove(key.as_slice()),
+                Change::SetAside => {
+                    let room = room.get_or_insert_with(|| SET_ASIDE_KEPT.saturating_sub(self.set_aside.len()));
+                    if *room > 0
+                        && let Some(value) = self.database.default_tree().get(key).map_err(failed)?
+                    {
+                        aside.insert(key.as_slice(), value);
+                        *room -= 1;
+                    }
+                    mail.remove(key.as_slice());
+                }
+            }
+        }
+        for (client, summary) in &batch.summaries {
+            mail.insert(client.as_bytes(), record::encode_summary(summary));
+        }
+        for client in &batch.erased {
+            for (tree, changes) in [(self.database.default_tree(), &mut mail), (&self.set_aside, &mut aside)] {
+                for key in tree.scan_prefix(client.as_bytes()).keys() {
+                    changes.remove(key.map_err(failed)?);
+                }
+            }
+        }
+        if room.is_none() && batch.erased.is_empty() {
+            self.database.default_tree().apply_batch(mail).map_err(failed)?;
+        } else {
+            (self.database.default_tree(), &self.set_aside)
+                .transaction(|(inboxes, set_aside)| {
+                    inboxes.apply_batch(&mail)?;
+                    set_aside.apply_batch(&aside)?;
+                    Ok(())
+                })
+                .map_err(|error| match error {
+                    TransactionError::Abort(source) | TransactionError::Storage(source) => failed(source),
+                })?;
+        }
+        self.database.commit()
+    }
+
+    /// The first inbox whose records lie behind `cursor`, in order of address.
+    pub(super) fn next_owner(&self, cursor: &[u8]) -> Result<Option<ClientAddress>, MailboxError> {
+        for key in self.database.default_tree().range(cursor..).keys() {
+            // A key without an address is nobody's.
+            if let Some(client) = record::owner_of(&key.map_err(|e| self.database.error(e))?) {
+                return Ok(Some(client));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a whole inbox to find out what its summary should say, and has what is no message set aside.
+    pub(super) fn recount(&self, client: &ClientAddress) -> Result<MailBatch, MailboxError> {
+        let mut batch = MailBatch::default();
+        let mut summary = Summary::default();
+        for entry in self.database.default_tree().scan_prefix(client.as_bytes()) {
+            let (key, value) = entry.map_err(|e| self.database.error(e))?;
+            let Some(sequence) = record::sequence_of(&key) else { continue };
+            summary.next = sequence.0.saturating_add(1);
+            match record::decode_message(&value) {
+                Some(message) => {
+                    summary.messages += 1;
+                    summary.bytes += message.len() as u64;
+                }
+                None => batch.set_aside(*client, sequence),
+            }
+        }
+        batch.summarize(*client, summary);
+        Ok(batch)
+    }
+
+    /// Whether an inbox that has messages has a summary that can be read.
+    pub(super) fn has_summary(&self, client: &ClientAddress) -> Result<bool, MailboxError> {
+        let value = self.database.default_tree().get(client.as_bytes()).map_err(|e| self.database.error(e))?;
+        Ok(value.is_some_and(|value| record::decode_summary(&value).is_some()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn trees(&self) -> (&Tree, &Tree) {
+        (self.database.default_tree(), &self.set_aside)
+    }
+}

@@ -1,0 +1,315 @@
+//! The mailbox on real files.
+
+use super::*;
+use crate::mailbox::{commit, record};
+use bytes::Bytes;
+use proto::wire::client::key::{CtrHmacKey, GcmSivKey};
+use std::{fs::File, path::Path};
+
+fn open(home: &Path) -> SledMailbox {
+    for name in ["ledger", "inboxes"] {
+        std::fs::create_dir_all(home.join(name)).unwrap();
+    }
+    SledMailbox::open(
+        File::open(home.join("ledger")).unwrap().into(),
+        File::open(home.join("inboxes")).unwrap().into(),
+        1 << 30,
+    )
+    .unwrap()
+}
+
+const CLIENT: ClientAddress = ClientAddress([3; 32]);
+const EVERYTHING: (Sequence, Sequence) = (Sequence(0), Sequence(u64::MAX));
+const PAGE: PageLimit = PageLimit { messages: 1_000, bytes: usize::MAX };
+
+#[test]
+fn mail_and_ledger_survive_a_restart_and_a_leftover_snapshot() {
+    let home = tempfile::tempdir().unwrap();
+    let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+    {
+        let mailbox = open(home.path());
+        let mut batch = MailBatch::default();
+        for n in 0..5 {
+            batch.put(CLIENT, Sequence(n), Bytes::from(vec![n as u8; 40]));
+        }
+        batch.summarize(CLIENT, Summary { next: 5, messages: 5, bytes: 200 });
+        mailbox.commit_mail(&batch).unwrap();
+        mailbox
+            .commit_ledger(&[
+                LedgerEntry::Register { client: CLIENT, key: key.clone() },
+                LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) },
+            ])
+            .unwrap();
+    }
+    std::fs::write(home.path().join("inboxes/snap.00000000000000FF.generating"), b"half").unwrap();
+    let mailbox = open(home.path());
+    assert_eq!(mailbox.summary_of(&CLIENT).unwrap(), Summary { next: 5, messages: 5, bytes: 200 });
+    let page = mailbox.peek(&CLIENT, (Sequence(1), Sequence(4)), PAGE).unwrap().messages;
+    assert_eq!(page.iter().map(|(s, m)| (s.0, m[0])).collect::<Vec<_>>(), [(1, 1), (2, 2), (3, 3)]);
+    assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(key));
+    assert!(!mailbox.is_fresh(&CLIENT, &Freshness::Iv([7; 16])).unwrap());
+    assert!(mailbox.is_fresh(&CLIENT, &Freshness::Iv([8; 16])).unwrap());
+}
+
+#[test]
+fn what_is_open_can_be_opened_again_and_a_full_one_takes_nothing_new() {
+    let home = tempfile::tempdir().unwrap();
+    let mut mailbox = open(home.path());
+    let mut batch = MailBatch::default();
+    batch.put(CLIENT, Sequence(0), Bytes::from_static(b"a"));
+    commit(&mailbox, batch).unwrap();
+    mailbox.reopen().unwrap();
+    assert_eq!(mailbox.peek(&CLIENT, EVERYTHING, PAGE).unwrap().messages.len(), 1);
+    mailbox.limit = 1;
+    let mut batch = MailBatch::default();
+    batch.put(CLIENT, Sequence(1), Bytes::from_static(b"b"));
+    assert!(matches!(commit(&mailbox, batch).unwrap_err().error, MailboxError::NoRoom));
+    let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+    let register = mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]);
+    assert!(matches!(register, Err(MailboxError::NoRoom)));
+    // What makes room, and what lets a client fetch its mail, goes on.
+    mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) }]).unwrap();
+    let mut batch = MailBatch::default();
+    batch.remove(CLIENT, Sequence(0));
+    commit(&mailbox, batch).unwrap();
+    assert!(mailbox.peek(&CLIENT, EVERYTHING, PAGE).unwrap().messages.is_empty());
+}
+
+#[test]
+fn a_page_ends_at_its_limit_but_brings_at_least_one() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    let mut batch = MailBatch::default();
+    for n in 0..4 {
+        batch.put(CLIENT, Sequence(n), Bytes::from(vec![0; 100]));
+        batch.put(ClientAddress([4; 32]), Sequence(n), Bytes::from(vec![0; 100]));
+    }
+    mailbox.commit_mail(&batch).unwrap();
+    let len =
+        |messages, bytes| mailbox.peek(&CLIENT, EVERYTHING, PageLimit { messages, bytes }).unwrap().messages.len();
+    assert_eq!((len(2, 9_999), len(9, 150), len(9, 1), len(9, 9_999)), (2, 2, 1, 4));
+}
+
+#[test]
+fn the_largest_messages_never_turn_into_blob_files() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    for round in 0..8 {
+        let mut batch = MailBatch::default();
+        for n in 0..32 {
+            batch.put(CLIENT, Sequence(round * 32 + n), Bytes::from(vec![n as u8; 32_768]));
+        }
+        mailbox.commit_mail(&batch).unwrap();
+    }
+    let blobs = home.path().join("inboxes/blobs");
+    assert_eq!(std::fs::read_dir(blobs).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn only_the_newest_logins_are_remembered() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    let nonce = |n: u32| {
+        let mut nonce = [0; 16];
+        nonce[..4].copy_from_slice(&n.to_be_bytes());
+        Freshness::Iv(nonce)
+    };
+    let logins: Vec<_> = (0..4_100).map(|n| LedgerEntry::Login { client: CLIENT, freshness: nonce(n) }).collect();
+    for part in logins.chunks(500) {
+        mailbox.commit_ledger(part).unwrap();
+    }
+    assert!(mailbox.is_fresh(&CLIENT, &nonce(3)).unwrap());
+    assert!(!mailbox.is_fresh(&CLIENT, &nonce(4)).unwrap());
+    assert!(!mailbox.is_fresh(&CLIENT, &nonce(4_099)).unwrap());
+}
+
+#[test]
+fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
+    let home = tempfile::tempdir().unwrap();
+    let old = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+    let new = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+    let register = |key: &SessionKey| LedgerEntry::Register { client: CLIENT, key: key.clone() };
+    let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
+    let fresh = |mailbox: &SledMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+    {
+        let mailbox = open(home.path());
+        for key in [&old, &new, &old, &new] {
+            mailbox.commit_ledger(&[register(key)]).unwrap();
+            assert_eq!(mailbox.key_of(&CLIENT).unwrap().as_ref(), Some(key));
+        }
+        assert!(fresh(&mailbox, 100));
+        mailbox.commit_ledger(&[login(100)]).unwrap();
+    }
+    let mailbox = open(home.path());
+    assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(new));
+    assert_eq!([99, 100, 101].map(|time| fresh(&mailbox, time)), [false, false, true]);
+    // One who is forgotten in the same commit is not brought back by a login.
+    mailbox.commit_ledger(&[LedgerEntry::Forget { client: CLIENT }, login(200)]).unwrap();
+    assert_eq!(mailbox.key_of(&CLIENT).unwrap(), None);
+}
+
+#[test]
+fn what_is_erased_is_gone_and_mail_without_an_owner_is_swept_at_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    let other = ClientAddress([4; 32]);
+    {
+        let mailbox = open(home.path());
+        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        let mut batch = MailBatch::default();
+        for client in [CLIENT, other, ClientAddress([0xff; 32])] {
+            batch.put(client, Sequence(0), Bytes::from_static(b"a"));
+            batch.put(client, Sequence(u64::MAX), Bytes::from_static(b"z"));
+            batch.summarize(client, Summary { next: 1, messages: 2, bytes: 2 });
+        }
+        mailbox.commit_mail(&batch).unwrap();
+    }
+    let mailbox = open(home.path());
+    let count = |mailbox: &SledMailbox| mailbox.with(|open| Ok(open.inboxes.trees().0.len())).unwrap();
+    assert_eq!(count(&mailbox), 3, "two messages and a summary of the one who is registered");
+    let mut batch = MailBatch::default();
+    batch.erase(CLIENT);
+    mailbox.commit_mail(&batch).unwrap();
+    assert_eq!(count(&mailbox), 0);
+}
+
+fn raw<T>(home: &Path, database: &str, act: impl FnOnce(&sled::Db) -> T) -> T {
+    let segment_size = if database == "ledger" { LEDGER.segment_size } else { INBOXES.segment_size };
+    let db = sled::Config::new().path(home.join(database)).segment_size(segment_size).open().unwrap();
+    let outcome = act(&db);
+    db.flush().unwrap();
+    outcome
+}
+
+#[test]
+fn a_record_that_is_no_message_is_named_set_aside_and_in_nobodys_way() {
+    let home = tempfile::tempdir().unwrap();
+    {
+        let mailbox = open(home.path());
+        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        let mut batch = MailBatch::default();
+        for n in 0..5 {
+            batch.put(CLIENT, Sequence(n), Bytes::from(vec![n as u8; 40]));
+        }
+        batch.summarize(CLIENT, Summary { next: 5, messages: 5, bytes: 200 });
+        mailbox.commit_mail(&batch).unwrap();
+    }
+    let key = |n| record::message_key(&CLIENT, Sequence(n));
+    raw(home.path(), "inboxes", |db| {
+        db.insert(key(1), vec![9; 49]).unwrap();
+        db.insert(key(3), b"".as_slice()).unwrap();
+        db.insert([CLIENT.as_bytes().as_slice(), &[0; 3]].concat(), b"stray".as_slice()).unwrap();
+    });
+    let mailbox = open(home.path());
+    let page = mailbox.peek(&CLIENT, EVERYTHING, PAGE).unwrap();
+    assert_eq!(page.messages.iter().map(|(s, m)| (s.0, m[0])).collect::<Vec<_>>(), [(0, 0), (2, 2), (4, 4)]);
+    assert_eq!(page.unreadable, [(Sequence(1), 40), (Sequence(3), 0)]);
+    let one = mailbox.peek(&CLIENT, (Sequence(1), Sequence(5)), PageLimit { messages: 1, ..PAGE }).unwrap();
+    assert_eq!((one.messages.len(), one.unreadable.len(), one.end), (0, 1, Sequence(2)));
+    let mut batch = MailBatch::default();
+    batch.set_aside(CLIENT, Sequence(1));
+    batch.set_aside(CLIENT, Sequence(3));
+    mailbox.commit_mail(&batch).unwrap();
+    let set_aside = |mailbox: &SledMailbox, n| {
+        mailbox
+            .with(|open| Ok((open.inboxes.trees().0.get(key(n)).unwrap(), open.inboxes.trees().1.get(key(n)).unwrap())))
+    };
+    assert_eq!(set_aside(&mailbox, 1).unwrap(), (None, Some(sled::IVec::from(vec![9; 49]))));
+    assert_eq!(mailbox.peek(&CLIENT, EVERYTHING, PAGE).unwrap().unreadable, []);
+    let mut batch = MailBatch::default();
+    batch.erase(CLIENT);
+    mailbox.commit_mail(&batch).unwrap();
+    assert_eq!(set_aside(&mailbox, 1).unwrap(), (None, None));
+}
+
+#[test]
+fn what_is_kept_of_records_that_are_no_messages_is_bounded() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    for round in 0..3 {
+        let mut batch = MailBatch::default();
+        for n in 0..600 {
+            let sequence = Sequence(round * 600 + n);
+            mailbox
+                .with(|open| Ok(open.inboxes.trees().0.insert(record::message_key(&CLIENT, sequence), b"?").unwrap()))
+                .unwrap();
+            batch.set_aside(CLIENT, sequence);
+        }
+        mailbox.commit_mail(&batch).unwrap();
+    }
+    let left = mailbox.with(|open| Ok((open.inboxes.trees().0.len(), open.inboxes.trees().1.len()))).unwrap();
+    assert_eq!(left, (0, 1_024));
+}
+
+#[test]
+fn an_inbox_that_has_lost_its_summary_is_counted_anew_at_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    {
+        let mailbox = open(home.path());
+        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        let mut batch = MailBatch::default();
+        for n in 10..15 {
+            batch.put(CLIENT, Sequence(n), Bytes::from(vec![n as u8; 40]));
+        }
+        batch.summarize(CLIENT, Summary { next: 15, messages: 5, bytes: 200 });
+        mailbox.commit_mail(&batch).unwrap();
+    }
+    for summary in [None, Some(vec![1; 7])] {
+        raw(home.path(), "inboxes", |db| match &summary {
+            Some(summary) => db.insert(CLIENT.as_bytes(), summary.as_slice()).unwrap(),
+            None => db.remove(CLIENT.as_bytes()).unwrap(),
+        });
+        let mailbox = open(home.path());
+        let expected = Summary { next: 15, messages: 5, bytes: 200 };
+        assert_eq!(mailbox.summary_of(&CLIENT).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_torn_ledger_entry_stops_its_client_and_nobody_else_until_it_registers_again() {
+    let home = tempfile::tempdir().unwrap();
+    let other = ClientAddress([4; 32]);
+    let third = ClientAddress([5; 32]);
+    let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+    {
+        let mailbox = open(home.path());
+        let mut batch = MailBatch::default();
+        for client in [CLIENT, other, third] {
+            mailbox.commit_ledger(&[LedgerEntry::Register { client, key: key.clone() }]).unwrap();
+            batch.put(client, Sequence(0), Bytes::from_static(b"a"));
+            batch.summarize(client, Summary { next: 1, messages: 1, bytes: 1 });
+        }
+        mailbox.commit_mail(&batch).unwrap();
+    }
+    raw(home.path(), "ledger", |db| {
+        let clients = db.open_tree("clients").unwrap();
+        clients.insert(CLIENT.as_bytes(), clients.get(CLIENT.as_bytes()).unwrap().unwrap()[..20].to_vec()).unwrap();
+        clients.remove(other.as_bytes()).unwrap();
+        db.insert(other.as_bytes(), vec![7; 31]).unwrap();
+    });
+    let mailbox = open(home.path());
+    for client in [CLIENT, other] {
+        let refused = mailbox.key_of(&client);
+        assert!(matches!(&refused, Err(MailboxError::UnknownRecord { client: c, .. }) if *c == client), "{refused:?}");
+        let page = mailbox.peek(&client, EVERYTHING, PAGE).unwrap();
+        assert_eq!(page.messages.len(), 1, "its mail waits for it");
+        mailbox.commit_ledger(&[LedgerEntry::Register { client, key: key.clone() }]).unwrap();
+        assert_eq!(mailbox.key_of(&client).unwrap(), Some(key.clone()));
+    }
+    assert_eq!(mailbox.key_of(&third).unwrap(), Some(key));
+}
+
+#[test]
+fn a_ledger_entry_is_written_as_0_10_1_did() {
+    let home = tempfile::tempdir().unwrap();
+    {
+        let mailbox = open(home.path());
+        let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+    }
+    let plain = sled::open(home.path().join("ledger")).unwrap();
+    assert_eq!(plain.get([3; 32]).unwrap().unwrap(), &[5; 32]);
+    assert_eq!(plain.len(), 1);
+}
