@@ -79,6 +79,23 @@ impl Home {
         self.path().join("data")
     }
 
+    /// The ledger of a gateway that does not run.
+    ///
+    /// # Errors
+    /// If it is in use, or damaged.
+    pub fn ledger(&self) -> Result<sled::Db> {
+        Ok(sled::open(self.data().join("client_ledger.sled"))?)
+    }
+
+    /// The inboxes of a gateway that does not run.
+    ///
+    /// # Errors
+    /// If they are in use, or damaged.
+    pub fn inboxes(&self) -> Result<sled::Db> {
+        let layout = sled::Config::new().segment_size(4 * 1024 * 1024);
+        Ok(layout.path(self.data().join("inboxes")).open()?)
+    }
+
     /// The configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.path().join("config").join("config.toml")
