@@ -12,6 +12,9 @@
 //! Inside: [`mailbox`] is what is on disk; [`office`] decides, without I/O and on one thread; [`service`] carries out what
 //! the office decides; [`registrar`] does the arithmetic of registration.
 
+#[cfg(all(feature = "ack-before-commit", not(debug_assertions)))]
+compile_error!("the feature `ack-before-commit` loses mail; it is for the tests alone, never for a release");
+
 pub mod counters;
 pub mod identity;
 pub mod mailbox;

@@ -140,6 +140,15 @@ impl Connection {
             .context("the connection to the gateway is gone")
     }
 
+    /// Has the TCP connection closed without a word, once everything ordered before has been sent. What came until then can
+    /// still be taken.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub async fn hang_up(&self) -> Result<()> {
+        self.order(Order::Shut).await
+    }
+
     /// Closes the TCP connection without a word, once everything ordered before has been sent.
     ///
     /// # Errors

@@ -52,7 +52,15 @@ impl Home {
     /// # Errors
     /// If `init` fails.
     pub async fn init(ip: IpAddr) -> Result<Self> {
-        let home = Self::empty()?;
+        Self::empty()?.initialised(ip).await
+    }
+
+    /// The same in a folder that is there already.
+    ///
+    /// # Errors
+    /// If `init` fails.
+    pub async fn initialised(self, ip: IpAddr) -> Result<Self> {
+        let home = self;
         let ip_text = ip.to_string();
         let outcome = home.gatewayd("init", &["--mix-host", &ip_text, "--clients-host", &ip_text]).await?;
         ensure!(outcome.code == Some(0), "gatewayd init failed: {outcome:?}");

@@ -77,6 +77,21 @@ impl Process {
         Ok(targets)
     }
 
+    /// Numbers of the descriptors that are sockets, and the sockets' inode numbers.
+    ///
+    /// # Errors
+    /// If the kernel does not show its descriptors.
+    pub fn numbered_sockets(self) -> io::Result<Vec<(i32, u64)>> {
+        let mut sockets = Vec::new();
+        for entry in fs::read_dir(self.file("fd"))? {
+            let entry = entry?;
+            let Ok(target) = fs::read_link(entry.path()) else { continue };
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            sockets.extend(number.zip(socket_inode(&target.to_string_lossy())));
+        }
+        Ok(sockets)
+    }
+
     /// Paths of the files it has mapped into memory.
     ///
     /// # Errors
@@ -91,9 +106,12 @@ impl Process {
     /// # Errors
     /// If the kernel does not show its descriptors.
     pub fn sockets(self) -> io::Result<BTreeSet<u64>> {
-        let inode = |target: &String| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-        Ok(self.descriptors()?.iter().filter_map(inode).collect())
+        Ok(self.descriptors()?.iter().filter_map(|target| socket_inode(target)).collect())
     }
+}
+
+fn socket_inode(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// A TCP socket of this machine.

@@ -122,6 +122,19 @@ impl<M: Mailbox> Office<M> {
         inbox.spilling.add(message.len());
         self.batch.put(*client, sequence, message);
         self.batch.summarize(*client, inbox.summary());
+        #[cfg(feature = "ack-before-commit")]
+        self.accept_too_early(client, sequence);
+    }
+
+    /// Breaks the promise: accepts what is not written yet, and never again.
+    #[cfg(feature = "ack-before-commit")]
+    fn accept_too_early(&mut self, client: &ClientAddress, sequence: Sequence) {
+        let Some(held) = self.inboxes.get_mut(client).and_then(|inbox| inbox.custody.get_mut(&sequence)) else {
+            return;
+        };
+        let (ticket, len) = (held.ticket, held.message.len());
+        held.ticket.ingress = u64::MAX;
+        self.accept(ticket, len, &Proof(Ground::Commit));
     }
 
     /// Refuses a message that cannot be written.

@@ -1,0 +1,152 @@
+//! The books: every message that was sent, whether it was acknowledged, and whether its client received it.
+//!
+//! A message is entered before its packet is sent, an ack when a mix node has read it, a delivery when the client's websocket
+//! has handed it over. Nothing is ever taken out.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tests::packet::FinalHopPacket;
+
+/// How a SURB-ack is recognised: it begins with a public key that nobody else has.
+type AckMark = [u8; 48];
+
+/// Which client.
+pub(crate) type Inbox = usize;
+
+/// A mix node's connection, within which packets stay in order.
+pub(crate) type Stream = u64;
+
+#[derive(Debug)]
+struct Letter {
+    inbox: Inbox,
+    stream: Stream,
+    digest: u64,
+    acked: u32,
+    delivered: u32,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    /// By the number with which each message begins.
+    letters: HashMap<u64, Letter>,
+    acks: HashMap<AckMark, u64>,
+    /// The highest number delivered so far.
+    newest: HashMap<(Inbox, Stream), u64>,
+    out_of_order: usize,
+    strange: Vec<String>,
+}
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pages: Mutex<Pages>,
+    hasher: RandomState,
+}
+
+/// The sums.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Messages handed to the gateway, or lost on the way.
+    pub(crate) sent: usize,
+    /// Of those, acknowledged.
+    pub(crate) acked: usize,
+    /// Acknowledged more than once.
+    pub(crate) acked_again: usize,
+    /// Delivered at least once.
+    pub(crate) delivered: usize,
+    /// Deliveries beyond the first.
+    pub(crate) duplicates: usize,
+    /// First deliveries that came after one of a later message of the same stream.
+    pub(crate) out_of_order: usize,
+    /// Acknowledged, and never delivered: number of the message, and whose it is.
+    pub(crate) lost: Vec<(u64, Inbox)>,
+    /// What should never happen at all.
+    pub(crate) strange: Vec<String>,
+}
+
+impl Books {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A packet is about to be sent.
+    pub(crate) fn sending(&self, inbox: Inbox, stream: Stream, packet: &FinalHopPacket) {
+        let Some(number) = number_of(&packet.message) else { return };
+        let mark = packet.surb_ack.as_ref().and_then(|ack| ack.packet.first_chunk().copied());
+        let digest = self.hasher.hash_one(&packet.message);
+        let mut pages = self.pages();
+        pages.letters.insert(number, Letter { inbox, stream, digest, acked: 0, delivered: 0 });
+        pages.acks.extend(mark.map(|mark| (mark, number)));
+    }
+
+    /// A mix node has received a packet.
+    pub(crate) fn acked(&self, packet: &[u8]) {
+        let mut pages = self.pages();
+        let number = packet.first_chunk::<48>().and_then(|mark| pages.acks.get(mark)).copied();
+        match number.and_then(|number| pages.letters.get_mut(&number)) {
+            Some(letter) => letter.acked += 1,
+            None => pages.strange.push(format!("a mix node was sent {} bytes that are no ack of ours", packet.len())),
+        }
+    }
+
+    /// A client has received a message.
+    pub(crate) fn delivered(&self, inbox: Inbox, message: &[u8]) {
+        let digest = self.hasher.hash_one(message);
+        let mut pages = self.pages();
+        let Pages { letters, newest, out_of_order, strange, .. } = &mut *pages;
+        let number = number_of(message).unwrap_or_default();
+        match letters.get_mut(&number) {
+            Some(letter) if letter.inbox == inbox && letter.digest == digest => {
+                letter.delivered += 1;
+                if letter.delivered == 1 {
+                    let newest = newest.entry((inbox, letter.stream)).or_default();
+                    *out_of_order += usize::from(number < *newest);
+                    *newest = number.max(*newest);
+                }
+            }
+            Some(letter) if letter.inbox == inbox => strange.push(format!("message {number} was changed on its way")),
+            Some(letter) => {
+                strange.push(format!("message {number} for client {} came to client {inbox}", letter.inbox))
+            }
+            None => strange.push(format!("client {inbox} received a message that nobody sent")),
+        }
+    }
+
+    /// Whether the message of this packet has been received.
+    pub(crate) fn has_delivered(&self, packet: &FinalHopPacket) -> bool {
+        let pages = self.pages();
+        number_of(&packet.message)
+            .and_then(|number| pages.letters.get(&number))
+            .is_some_and(|letter| letter.delivered > 0)
+    }
+
+    /// The sums.
+    pub(crate) fn tally(&self) -> Tally {
+        let pages = self.pages();
+        let mut tally = Tally {
+            sent: pages.letters.len(),
+            out_of_order: pages.out_of_order,
+            strange: pages.strange.clone(),
+            ..Tally::default()
+        };
+        for (number, letter) in &pages.letters {
+            tally.acked += usize::from(letter.acked > 0);
+            tally.acked_again += usize::from(letter.acked > 1);
+            tally.delivered += usize::from(letter.delivered > 0);
+            tally.duplicates += letter.delivered.saturating_sub(1) as usize;
+            if letter.acked > 0 && letter.delivered == 0 {
+                tally.lost.push((*number, letter.inbox));
+            }
+        }
+        tally.lost.sort_unstable();
+        tally
+    }
+}
+
+fn number_of(message: &[u8]) -> Option<u64> {
+    message.first_chunk().map(|number| u64::from_be_bytes(*number))
+}

@@ -1,0 +1,45 @@
+//! Garbage on a link: bytes written into a worker's own end of it, as if the worker had sent them.
+//!
+//! The descriptor is copied out of the worker (`pidfd_getfd`), which takes the right to trace it.
+
+use std::os::fd::RawFd;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use tests::process::Process;
+
+/// No frame of a link is as long as this says.
+const BYTE: u8 = 0xff;
+
+/// Writes `len` bytes of garbage into one of the links from `process` to `others`.
+///
+/// # Errors
+/// If this program may not, or there is no link.
+pub(crate) fn feed(process: Process, others: &[Process], link: usize, len: usize) -> Result<()> {
+    let links = links(process, others)?;
+    let Some(number) = link.checked_rem(links.len()).and_then(|turn| links.get(turn)) else {
+        bail!("process {} has no link", process.0)
+    };
+    let pid = Pid::from_raw(i32::try_from(process.0)?).context("no process has this number")?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).context("the process is gone")?;
+    let end = pidfd_getfd(process, *number, PidfdGetfdFlags::empty()).context("cannot copy the end of a link")?;
+    nix::unistd::write(end, &vec![BYTE; len]).context("cannot write into a link")?;
+    Ok(())
+}
+
+/// Descriptors of `process` whose other end is in one of `others`: the two ends of a link are made together, so that their
+/// numbers follow each other.
+fn links(process: Process, others: &[Process]) -> Result<Vec<RawFd>> {
+    let mut ends = Vec::new();
+    for other in others.iter().filter(|other| **other != process) {
+        ends.extend(other.sockets()?);
+    }
+    let mut links: Vec<RawFd> = Vec::new();
+    for (number, socket) in process.numbered_sockets()? {
+        if ends.iter().any(|end| end.abs_diff(socket) == 1) {
+            links.push(number);
+        }
+    }
+    links.sort_unstable();
+    Ok(links)
+}

@@ -1,0 +1,167 @@
+//! Breaks a gateway in every way it must survive, while clients and mix nodes use it, and then asks whether every message that
+//! was acknowledged has reached its client.
+//!
+//! The schedule of faults is drawn from a seed and printed before anything starts. The books are the judge: they are
+//! written by clients and mix nodes alone, and know nothing of the gateway. Nothing here trusts the gateway, and nothing
+//! outside its folder is touched.
+
+mod arena;
+mod books;
+mod disk;
+mod garbage;
+mod mixnodes;
+mod options;
+mod patron;
+mod place;
+mod pretender;
+mod report;
+mod schedule;
+mod usage;
+mod witness;
+
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use tests::{deadline, era::Era};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    arena::Arena,
+    books::Books,
+    mixnodes::{AckPort, MixNode},
+    options::Options,
+    patron::{Manner, Patron},
+    report::{Outcome, say},
+    usage::Peaks,
+};
+
+/// Acks are all in when none has come for so long.
+const QUIET: Duration = Duration::from_millis(1_500);
+/// For one client to fetch its mail, and how often that is tried.
+const FETCH: Duration = Duration::from_secs(20);
+const FETCHES: usize = 3;
+
+fn main() -> ExitCode {
+    torture().unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn torture() -> Result<ExitCode> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    let may_mount = disk::may_mount();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the tool's runtime")?;
+    let outcome = runtime.block_on(run(&options, may_mount))?;
+    outcome.print()?;
+    Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
+    let schedule = schedule::draw(options.seed, options.duration, &options.kinds);
+    say(format_args!("seed {}, {:?}, {} packets per second", options.seed, options.duration, options.rate))?;
+    for planned in &schedule {
+        say(planned)?;
+    }
+    say("")?;
+
+    let mut arena = Arena::open(may_mount).await?;
+    let peaks = Peaks::watch(arena.supervisor.subscribe());
+    let books = Arc::new(Books::default());
+    let (halt, stop) = watch::channel(false);
+    let patrons = gather(&arena, &books).await?;
+    let addresses: Vec<_> = patrons.iter().map(|patron| (patron.inbox, patron.address())).collect();
+    arena.accounts = patrons.iter().map(|patron| patron.account().clone()).collect();
+    let (_register, to) = watch::channel(addresses);
+    let mut clients = JoinSet::new();
+    for patron in patrons {
+        clients.spawn(patron.live(arena.place.subscribe(), stop.clone()));
+    }
+    let acks = AckPort::start(books.clone()).await?;
+    let maker = acks.packet_maker(arena.gateway.sphinx);
+    let mut mixnodes = JoinSet::new();
+    for kind in [mixnodes::Kind::Of2021, mixnodes::Kind::OfToday] {
+        let node = MixNode::new(kind, maker, books.clone());
+        mixnodes.spawn(node.send_steadily(options.rate / 2, to.clone(), arena.place.subscribe(), stop.clone()));
+    }
+
+    let begin = Instant::now();
+    for planned in schedule {
+        tokio::time::sleep_until((begin + planned.at).into()).await;
+        let at = begin.elapsed();
+        let outcome = arena.suffer(planned.fault).await.with_context(|| planned.fault.to_string())?;
+        let took = begin.elapsed() - at;
+        say(format_args!("{:7.2} s  {}: {outcome} ({:.2} s)", at.as_secs_f64(), planned.fault, took.as_secs_f64()))?;
+    }
+    tokio::time::sleep_until((begin + options.duration).into()).await;
+
+    halt.send_replace(true);
+    while let Some(node) = deadline::soon("a mix node to stop", mixnodes.join_next()).await? {
+        node??;
+    }
+    let mut patrons = Vec::new();
+    while let Some(patron) = deadline::soon("a client to stop", clients.join_next()).await? {
+        patrons.push(patron??);
+    }
+    arena.settle().await?;
+    wait_for_quiet(&books).await;
+    let mut fetching = JoinSet::new();
+    for patron in patrons {
+        let place = *arena.place.borrow();
+        fetching.spawn(fetch_all(patron, maker, books.clone(), place));
+    }
+    let mut strange = Vec::new();
+    while let Some(fetched) = fetching.join_next().await {
+        if let Err(error) = fetched? {
+            strange.push(format!("{error:#}"));
+        }
+    }
+    let peaks = peaks.seen();
+    arena.end().await?;
+    strange.extend_from_slice(arena.witness.strange());
+    Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), peaks, strange })
+}
+
+/// One client of 2021 and one of today of every manner.
+async fn gather(arena: &Arena, books: &Arc<Books>) -> Result<Vec<Patron>> {
+    let later = Era::ALL.into_iter().skip(1).cycle();
+    let mut patrons = Vec::new();
+    for (manner, era) in Manner::ALL.into_iter().zip(later) {
+        for era in [Era::Of2021, era] {
+            let who = (patrons.len(), era, manner);
+            let place = *arena.place.borrow();
+            patrons.push(Patron::register(who, place, &arena.gateway.identity, books.clone()).await?);
+        }
+    }
+    Ok(patrons)
+}
+
+async fn wait_for_quiet(books: &Books) {
+    let mut acked = None;
+    while acked != Some(books.tally().acked) {
+        acked = Some(books.tally().acked);
+        tokio::time::sleep(QUIET).await;
+    }
+}
+
+/// Has a client fetch everything: mail is in order, so whatever is not there before one last message is gone.
+async fn fetch_all(
+    mut patron: Patron,
+    maker: tests::packet::PacketMaker,
+    books: Arc<Books>,
+    place: place::Place,
+) -> Result<()> {
+    let mut outcome = Ok(());
+    for _ in 0..FETCHES {
+        let last = mixnodes::send_one(maker, &books, (patron.inbox, patron.address()), place.mix).await?;
+        outcome = patron.fetch(place, FETCH, |books| books.has_delivered(&last)).await;
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}

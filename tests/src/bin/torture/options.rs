@@ -1,0 +1,54 @@
+//! How long, how hard, and with which faults.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::schedule::Kind;
+
+const USAGE: &str = "usage: torture [--seconds N] [--seed N] [--rate PACKETS_PER_SECOND] [--only fault,fault,...]";
+
+/// What the command line says.
+pub(crate) struct Options {
+    /// How long faults go on. Fetching the mail comes after that.
+    pub(crate) duration: Duration,
+    /// What the schedule is drawn from.
+    pub(crate) seed: u64,
+    /// Packets per second, of all mix nodes together.
+    pub(crate) rate: u32,
+    /// The faults to pick from.
+    pub(crate) kinds: Vec<Kind>,
+}
+
+impl Options {
+    /// Reads the command line, without the program's name.
+    ///
+    /// # Errors
+    /// If something in it is unknown; the text shows the usage.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
+        let mut options =
+            Self { duration: Duration::from_secs(60), seed: rand::random(), rate: 400, kinds: Kind::ALL.to_vec() };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let value = arguments.next().with_context(|| format!("{argument} needs a value\n{USAGE}"))?;
+            let number = || value.parse::<u64>().with_context(|| format!("{argument} {value}\n{USAGE}"));
+            match argument.as_str() {
+                "--seconds" => options.duration = Duration::from_secs(number()?),
+                "--seed" => options.seed = number()?,
+                "--rate" => options.rate = u32::try_from(number()?).context(USAGE)?,
+                "--only" => options.kinds = chosen(&value)?,
+                _ => bail!("unknown argument {argument}\n{USAGE}"),
+            }
+        }
+        ensure!((1..=100_000).contains(&options.rate), "--rate must be from 1 to 100000\n{USAGE}");
+        Ok(options)
+    }
+}
+
+fn chosen(list: &str) -> Result<Vec<Kind>> {
+    let known = || Kind::ALL.map(Kind::name).join(", ");
+    let kind = |name| Kind::ALL.into_iter().find(|kind| kind.name() == name);
+    list.split(',')
+        .map(|name| kind(name).with_context(|| format!("no fault is called {name:?}; there are {}", known())))
+        .collect()
+}

@@ -1,0 +1,304 @@
+//! The clients, well-behaved and not. Whatever a client's websocket has read is in the books before its next frame is asked
+//! for, however its connection ends: the Pong that lets the gateway forget a message proves no more than that.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use proto::address::ClientAddress;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tests::{
+    account::{Account, Identity, now},
+    client::Client,
+    connection::Connection,
+    deadline,
+    era::Era,
+};
+use tokio::sync::watch;
+
+use crate::{
+    books::{Books, Inbox},
+    place::Place,
+};
+
+/// Before another connection is tried.
+const BEFORE_RETRY: Duration = Duration::from_millis(100);
+/// Seconds by which the time in a login may be ahead; the gateway takes two minutes.
+const AHEAD: u64 = 60;
+/// A gateway that is stopped does not answer a Close.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What a client is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// There all the time.
+    Online,
+    /// Comes at the very end.
+    Offline,
+    /// Comes and goes, with a word and without.
+    Flapping,
+    /// Reads a little now and then.
+    Slow,
+    /// Stops reading, and keeps its connection open.
+    BlackHoled,
+}
+
+impl Manner {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::Online, Self::Offline, Self::Flapping, Self::Slow, Self::BlackHoled];
+}
+
+/// A client.
+pub(crate) struct Patron {
+    /// Its number in the books.
+    pub(crate) inbox: Inbox,
+    manner: Manner,
+    account: Account,
+    /// The time in its last login. Each must be later than the last.
+    last_login: u64,
+    random: StdRng,
+    books: Arc<Books>,
+}
+
+impl fmt::Display for Patron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client {} ({}, {:?})", self.inbox, self.account.era, self.manner)
+    }
+}
+
+impl Patron {
+    /// Registers somebody new, and leaves again.
+    ///
+    /// # Errors
+    /// If the gateway refuses.
+    pub(crate) async fn register(
+        (inbox, era, manner): (Inbox, Era, Manner),
+        place: Place,
+        gateway_identity: &[u8; 32],
+        books: Arc<Books>,
+    ) -> Result<Self> {
+        let client = Client::register_in(era, &Identity::random(), place.clients, gateway_identity).await?;
+        let account = client.credentials.clone();
+        let mut patron =
+            Self { inbox, manner, account, last_login: 0, random: StdRng::seed_from_u64(inbox as u64), books };
+        patron.leave(client).await;
+        Ok(patron)
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> ClientAddress {
+        self.account.address()
+    }
+
+    /// The account of a client, for those who pretend to be it.
+    pub(crate) const fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Lives as its manner is, until told to stop.
+    ///
+    /// # Errors
+    /// Never; but whoever waits for tasks wants to hear of errors.
+    pub(crate) async fn live(mut self, place: watch::Receiver<Place>, mut stop: watch::Receiver<bool>) -> Result<Self> {
+        if self.manner == Manner::Offline {
+            // An error means that nobody is left to say it.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+        while !*stop.borrow() {
+            let clients = *place.borrow();
+            match self.log_in(clients).await {
+                Ok(client) => self.sit(client, &mut stop).await,
+                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+            }
+            if self.manner == Manner::Flapping {
+                let pause = self.millis(0, 1_500);
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(self)
+    }
+
+    fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(self.random.random_range(from..to))
+    }
+
+    async fn log_in(&mut self, place: Place) -> Result<Client<Account>> {
+        let mut connection = Connection::open(place.clients).await?;
+        let text = match self.account.era {
+            Era::Version(4..) => {
+                let next = now().max(self.last_login + 1);
+                ensure!(next < now() + AHEAD, "{self} has logged in too often to do it again now");
+                self.last_login = next;
+                self.account.signed_login(self.last_login)?.to_request().to_string()
+            }
+            _ => self.account.login_text(),
+        };
+        connection.send_text(text).await?;
+        let answer = connection.next_text().await?;
+        if let Err(refused) = self.account.expect_yes(&answer) {
+            // The time may be good next time.
+            tokio::time::sleep(BEFORE_RETRY).await;
+            return Err(refused);
+        }
+        Ok(Client::new(self.account.clone(), connection))
+    }
+
+    /// One session, from its beginning to its end.
+    async fn sit(&mut self, client: Client<Account>, stop: &mut watch::Receiver<bool>) {
+        match self.manner {
+            Manner::Online | Manner::Offline => {
+                if let Some(client) = self.read_until(client, None, stop).await {
+                    self.leave(client).await;
+                }
+            }
+            Manner::Flapping => {
+                let stay = self.millis(100, 4_000);
+                if let Some(client) = self.read_until(client, Some(stay), stop).await {
+                    if self.random.random_bool(0.5) {
+                        self.leave(client).await;
+                    } else {
+                        self.vanish(client).await;
+                    }
+                }
+            }
+            Manner::Slow => self.sit_slowly(client, stop).await,
+            Manner::BlackHoled => self.sit_in_the_dark(client, stop).await,
+        }
+    }
+
+    async fn sit_slowly(&mut self, mut client: Client<Account>, stop: &mut watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            client.connection.read_socket(true);
+            let glance = self.millis(1, 30);
+            match self.read_until(client, Some(glance), stop).await {
+                Some(still) => client = still,
+                None => return,
+            }
+            client.connection.read_socket(false);
+            let pause = self.millis(50, 1_000);
+            sleep_or(pause, stop).await;
+        }
+        client.connection.read_socket(true);
+        self.leave(client).await;
+    }
+
+    async fn sit_in_the_dark(&mut self, client: Client<Account>, stop: &mut watch::Receiver<bool>) {
+        let glance = self.millis(50, 1_000);
+        let Some(client) = self.read_until(client, Some(glance), stop).await else { return };
+        client.connection.read_socket(false);
+        let dark = self.millis(3_000, 20_000);
+        sleep_or(dark, stop).await;
+        if self.random.random_bool(0.5) {
+            client.connection.read_socket(true);
+            self.leave(client).await;
+        } else {
+            self.vanish(client).await;
+        }
+    }
+
+    /// Takes mail until the connection ends, the time is over, or it is time to stop. Returns it if it has not ended.
+    async fn read_until(
+        &mut self,
+        mut client: Client<Account>,
+        limit: Option<Duration>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<Client<Account>> {
+        // No limit for somebody who only listens: the end of the connection or of everything ends it.
+        let over = async {
+            match limit {
+                Some(limit) => sleep_or(limit, stop).await,
+                None => told_to(stop).await,
+            }
+        };
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                biased;
+                message = client.next_message_or_end() => match message {
+                    Ok(Some(message)) => self.books.delivered(self.inbox, &message),
+                    Ok(None) => return None,
+                    // Words: a gateway that refuses something says why. What it has sent before stays valid.
+                    Err(_) => {}
+                },
+                () = &mut over => return Some(client),
+            }
+        }
+    }
+
+    /// Says goodbye.
+    async fn leave(&mut self, mut client: Client<Account>) {
+        // If the connection is gone, its end comes next.
+        let _ = client.connection.send_close().await;
+        if tokio::time::timeout(FAREWELL, self.drain(&mut client)).await.is_err() {
+            self.vanish(client).await;
+        }
+    }
+
+    /// Hangs up without a word.
+    async fn vanish(&mut self, mut client: Client<Account>) {
+        // If the connection is gone, its end comes next.
+        let _ = client.connection.hang_up().await;
+        self.drain(&mut client).await;
+    }
+
+    async fn drain(&mut self, client: &mut Client<Account>) {
+        loop {
+            match client.next_message_or_end().await {
+                Ok(Some(message)) => self.books.delivered(self.inbox, &message),
+                Ok(None) => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Fetches everything until `is_last` says so.
+    ///
+    /// # Errors
+    /// If it takes longer than `limit`.
+    pub(crate) async fn fetch(
+        &mut self,
+        place: Place,
+        limit: Duration,
+        is_last: impl Fn(&Books) -> bool,
+    ) -> Result<()> {
+        let end = Instant::now() + limit;
+        let mut refusal = None;
+        while Instant::now() < end && !is_last(&self.books) {
+            match self.log_in(place).await {
+                Ok(mut client) => {
+                    while Instant::now() < end && !is_last(&self.books) {
+                        let next = client.next_message_or_end();
+                        match tokio::time::timeout(deadline::SOON, next).await {
+                            Ok(Ok(Some(message))) => self.books.delivered(self.inbox, &message),
+                            Ok(Err(_)) => {}
+                            Ok(Ok(None)) | Err(_) => break,
+                        }
+                    }
+                    self.leave(client).await;
+                }
+                Err(error) => refusal = Some(error),
+            }
+            if !is_last(&self.books) {
+                tokio::time::sleep(BEFORE_RETRY).await;
+            }
+        }
+        ensure!(
+            is_last(&self.books),
+            "{self} could not fetch its mail within {limit:?}; its last refusal: {refusal:?}"
+        );
+        Ok(())
+    }
+}
+
+async fn sleep_or(limit: Duration, stop: &mut watch::Receiver<bool>) {
+    // Over or told to stop: the same.
+    let _ = tokio::time::timeout(limit, told_to(stop)).await;
+}
+
+async fn told_to(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left to say it.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,74 @@
+//! What is said about a run, on standard output.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, Write},
+};
+
+use anyhow::Result;
+
+use crate::books::Tally;
+
+/// Writes one line.
+///
+/// # Errors
+/// If standard output is closed.
+pub(crate) fn say(line: impl fmt::Display) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+/// Everything there is to say at the end.
+pub(crate) struct Outcome {
+    /// The books.
+    pub(crate) tally: Tally,
+    /// What the gateway counted.
+    pub(crate) counters: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Peak memory in KiB.
+    pub(crate) peaks: BTreeMap<String, u64>,
+    /// Whatever else should not be.
+    pub(crate) strange: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether every promise was kept.
+    pub(crate) fn is_good(&self) -> bool {
+        self.tally.lost.is_empty() && self.tally.strange.is_empty() && self.strange.is_empty()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// If standard output is closed.
+    pub(crate) fn print(&self) -> Result<()> {
+        let tally = &self.tally;
+        say("")?;
+        say(format_args!("sent                 {:>9}", tally.sent))?;
+        say(format_args!("acked                {:>9}", tally.acked))?;
+        say(format_args!("acked more than once {:>9}", tally.acked_again))?;
+        say(format_args!("delivered            {:>9}", tally.delivered))?;
+        say(format_args!("duplicates           {:>9}", tally.duplicates))?;
+        say(format_args!("out of order         {:>9}", tally.out_of_order))?;
+        for (role, counters) in &self.counters {
+            for (name, value) in counters.iter().filter(|(name, _)| is_refusal(name)) {
+                say(format_args!("{value:>30} {name} ({role}, as far as its processes lived to tell)"))?;
+            }
+        }
+        for (name, kib) in &self.peaks {
+            say(format_args!("peak memory          {:>9} KiB {name}", kib))?;
+        }
+        for what in self.strange.iter().chain(&tally.strange) {
+            say(format_args!("must not be: {what}"))?;
+        }
+        for (number, inbox) in tally.lost.iter().take(20) {
+            say(format_args!("lost: message {number} for client {inbox}"))?;
+        }
+        say(format_args!("acked but lost: {}", tally.lost.len()))
+    }
+}
+
+fn is_refusal(counter: &str) -> bool {
+    ["refused", "dropped", "replayed", "malformed"].iter().any(|word| counter.contains(word))
+}

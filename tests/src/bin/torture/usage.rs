@@ -1,0 +1,70 @@
+//! What each process of the gateway uses.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tests::process::Process;
+use tokio::{sync::watch, task::JoinHandle};
+
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The supervisor and its children, by name.
+pub(crate) fn processes(supervisor: Process) -> Vec<(String, Process)> {
+    let pid = supervisor.0;
+    let mut processes = vec![("supervisor".to_owned(), supervisor)];
+    // A gateway that has just died has no processes.
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    for child in children.split_whitespace().filter_map(|child| child.parse().ok()).map(Process) {
+        let name = fs::read_to_string(format!("/proc/{}/comm", child.0)).unwrap_or_default();
+        processes.push((name.trim_end().to_owned(), child));
+    }
+    processes
+}
+
+/// The most memory that each process has had resident, in KiB.
+#[derive(Debug)]
+pub(crate) struct Peaks {
+    peaks: Arc<Mutex<BTreeMap<String, u64>>>,
+    looking: JoinHandle<()>,
+}
+
+impl Peaks {
+    /// Looks at the gateway with this supervisor again and again.
+    pub(crate) fn watch(supervisor: watch::Receiver<Process>) -> Self {
+        let peaks = Arc::new(Mutex::new(BTreeMap::new()));
+        let keep = peaks.clone();
+        let looking = tokio::spawn(async move {
+            loop {
+                let now = *supervisor.borrow();
+                for (name, process) in processes(now) {
+                    let Some(kib) = kib(process, "VmHWM") else { continue };
+                    let mut peaks = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                    let peak = peaks.entry(name).or_default();
+                    *peak = kib.max(*peak);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        Self { peaks, looking }
+    }
+
+    /// What has been seen.
+    pub(crate) fn seen(&self) -> BTreeMap<String, u64> {
+        self.peaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Peaks {
+    fn drop(&mut self) {
+        self.looking.abort();
+    }
+}
+
+/// A line of `/proc/<pid>/status` that is an amount of memory.
+pub(crate) fn kib(process: Process, line: &str) -> Option<u64> {
+    process.status(line).ok()?.strip_suffix(" kB")?.parse().ok()
+}

@@ -1,0 +1,104 @@
+//! Reads the gateway's log: what it counted, and whatever it should never have to say. A death that no fault explains is a bug,
+//! be it a panic, a broken rule of a link, or the kernel's verdict on a forbidden system call.
+
+use std::collections::{BTreeMap, HashSet};
+
+use tests::{
+    log::{Log, field},
+    process::Process,
+};
+
+type Counters = BTreeMap<String, u64>;
+
+/// What the log has said so far, over all starts of the gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    /// Lines of the present log that have been read.
+    read: usize,
+    killed: HashSet<u32>,
+    /// Of the present process of each role; what it counted is in the log now and then, and at an orderly end.
+    counting: BTreeMap<String, Counters>,
+    counted: BTreeMap<String, Counters>,
+    strange: Vec<String>,
+}
+
+/// What has just been done to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// Nothing that would have one worker accuse another.
+    None,
+    /// A link was fed with garbage: somebody will be accused of it.
+    Garbage,
+}
+
+impl Witness {
+    /// This process is about to be killed by a fault.
+    pub(crate) fn expect_death(&mut self, process: Process) {
+        self.killed.insert(process.0);
+    }
+
+    /// Reads what is new.
+    pub(crate) fn look(&mut self, log: &Log, suspicion: Suspicion) {
+        let lines = log.lines();
+        for line in lines.get(self.read..).unwrap_or_default() {
+            self.read_line(line, suspicion);
+        }
+        self.read = lines.len();
+    }
+
+    /// Reads what is new; the next log will be another one.
+    pub(crate) fn close(&mut self, log: &Log) {
+        self.look(log, Suspicion::None);
+        self.read = 0;
+    }
+
+    fn read_line(&mut self, line: &str, suspicion: Suspicion) {
+        let pid = field(line, "pid").and_then(|pid| pid.parse().ok());
+        if let Some((head, counters)) = line.split_once(" > counters: ") {
+            let role = head.rsplit(' ').next().unwrap_or_default().to_owned();
+            let pairs = counters.split_whitespace().filter_map(|pair| pair.split_once('='));
+            let counters = pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect();
+            self.counting.insert(role, counters);
+        } else if line.contains("worker started") {
+            self.fold(field(line, "worker").unwrap_or_default());
+        } else if line.contains("worker is killed") {
+            self.killed.extend(pid);
+            if suspicion == Suspicion::None {
+                self.strange.push(line.to_owned());
+            }
+        } else if line.contains("worker died") {
+            if pid.is_none_or(|pid| !self.killed.contains(&pid)) {
+                self.strange.push(line.to_owned());
+            }
+        } else if line.contains("panicked") || line.contains("cannot start") {
+            self.strange.push(line.to_owned());
+        }
+    }
+
+    fn fold(&mut self, role: &str) {
+        let Some(counters) = self.counting.remove(role) else { return };
+        let sums = self.counted.entry(role.to_owned()).or_default();
+        for (name, value) in counters {
+            *sums.entry(name).or_default() += value;
+        }
+    }
+
+    /// Something else that should not be.
+    pub(crate) fn note(&mut self, what: String) {
+        self.strange.push(what);
+    }
+
+    /// What should not be.
+    pub(crate) fn strange(&self) -> &[String] {
+        &self.strange
+    }
+
+    /// Counters of all roles, as far as their processes lived to tell.
+    pub(crate) fn counters(mut self) -> BTreeMap<String, Counters> {
+        let roles: Vec<String> = self.counting.keys().cloned().collect();
+        for role in roles {
+            self.fold(&role);
+        }
+        self.counted
+    }
+}

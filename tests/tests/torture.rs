@@ -1,0 +1,87 @@
+//! Half a minute of the fault tool: a gateway that keeps its promises loses nothing, and the tool notices one that does not.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context, Result, ensure};
+use tests::{deadline::bounded, gateway::WORKERS, home::program};
+use tokio::task::spawn_blocking;
+
+/// Where the gateway's folder goes: on a disk, since in memory durable costs nothing.
+const ROOM: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// Runs the tool. Its standard error, which is the gateway's log, becomes the test's.
+async fn torture(tool: PathBuf, arguments: &'static [&'static str]) -> Result<(Output, String)> {
+    let run =
+        move || Command::new(tool).args(arguments).env("TMPDIR", ROOM).stderr(std::process::Stdio::inherit()).output();
+    let output = spawn_blocking(run).await??;
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    eprintln!("{report}");
+    Ok((output, report))
+}
+
+/// The last number of the line that begins with these words.
+fn figure(report: &str, words: &str) -> Result<usize> {
+    let line = report.lines().find(|line| line.starts_with(words));
+    let number = line.and_then(|line| line.split_whitespace().last());
+    number.with_context(|| format!("the report says nothing of {words}"))?.parse().context("no number")
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_whatever_happens() -> Result<()> {
+    bounded(async {
+        let (output, report) = torture(program("torture")?, &["--seconds", "20", "--rate", "300"]).await?;
+        ensure!(output.status.success(), "the tool was not content");
+        ensure!(figure(&report, "acked but lost:")? == 0);
+        ensure!(figure(&report, "acked ")? > 500, "next to nothing was acknowledged");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_store_that_accepts_before_the_commit_is_caught() -> Result<()> {
+    bounded(async {
+        let tool = spawn_blocking(a_gateway_that_lies).await??;
+        let (output, report) = torture(tool, &["--seconds", "15", "--rate", "600", "--only", "kill-store"]).await?;
+        ensure!(output.status.code() == Some(1), "the tool did not complain");
+        ensure!(figure(&report, "acked but lost:")? > 0, "the tool did not notice that mail was lost");
+        Ok(())
+    })
+    .await
+}
+
+/// Builds a store that accepts too early, and lays the other programs beside it. Returns the tool among them.
+fn a_gateway_that_lies() -> Result<PathBuf> {
+    let built = program("gatewayd")?;
+    let built = built.parent().context("a program is in no folder")?;
+    let target = built.parent().context("a program is in no target folder")?.join("loses-mail");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--workspace", "--bin", "store", "--features", "store/ack-before-commit"])
+        .arg("--target-dir")
+        .arg(&target)
+        // What has been built for the other programs need not be built again.
+        .env("CARGO_BUILD_BUILD_DIR", target.with_file_name(""))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "cargo cannot build the store: {status}");
+    let folder = target.join("programs");
+    fs::create_dir_all(&folder)?;
+    for name in ["torture", "gatewayd"].into_iter().chain(WORKERS) {
+        let from = if name == "store" { target.join("debug") } else { built.to_owned() };
+        link(&from.join(name), &folder.join(name))?;
+    }
+    Ok(folder.join("torture"))
+}
+
+fn link(program: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_file(to)?;
+    }
+    fs::hard_link(program, to).with_context(|| format!("cannot link {}", program.display()))
+}
