@@ -43,6 +43,9 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
 
     // 4. The doors are closed.
     let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    if let Some(what) = &start.probe {
+        return Ok(birth.probe(what, sandbox::probe::attempt));
+    }
 
     // 5. Threads start.
     Ok(start_threads(&closed, start.threads)?.block_on(edge::run(config, given, birth))?)

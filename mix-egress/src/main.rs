@@ -47,6 +47,9 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
 
     // 4. The doors are closed.
     let _closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    if let Some(what) = &start.probe {
+        return Ok(birth.probe(what, sandbox::probe::attempt));
+    }
 
     // 5. Threads start.
     let runtime = Builder::new_multi_thread().worker_threads(usize::from(start.threads.max(1))).enable_all().build()?;

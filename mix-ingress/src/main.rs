@@ -58,6 +58,9 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
 
     // 4. The doors are closed.
     let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    if let Some(what) = &start.probe {
+        return Ok(birth.probe(what, sandbox::probe::attempt));
+    }
 
     // 5. Threads start.
     let threads = usize::from(start.threads.max(1));

@@ -54,6 +54,9 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
 
     // 4. The doors are closed.
     let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    if let Some(what) = &start.probe {
+        return Ok(birth.probe(what, sandbox::probe::attempt));
+    }
 
     // 5. Threads start: sled's, then ours.
     let (ledger, inboxes) = (grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?);

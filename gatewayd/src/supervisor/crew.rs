@@ -16,6 +16,7 @@ use std::{
 use proto::ipc::{
     Role,
     control::{Grant, Start, WorkerConfig, WorkerOrder},
+    probe::Attempt,
 };
 use tokio::sync::mpsc;
 
@@ -57,6 +58,21 @@ pub(super) struct Equipment {
     pub(super) threads: u16,
     /// Open descriptors per worker.
     pub(super) open_files: u64,
+}
+
+impl Equipment {
+    /// The order to start `role`, or a probe of it.
+    pub(super) fn start(&self, role: Role, grants: Vec<Grant>, probe: Option<Attempt>) -> Start {
+        Start {
+            grants,
+            log_filter: self.log_filter.clone(),
+            threads: self.threads,
+            supervisor: std::process::id(),
+            open_files: self.open_files,
+            config: self.configs.get(role).clone(),
+            probe,
+        }
+    }
 }
 
 /// Why the gateway does not come up.
@@ -215,14 +231,7 @@ impl Crew {
         let mut lent = self.equipment.holdings.for_role(role)?;
         lent.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
         let (grants, descriptors): (Vec<_>, Vec<_>) = lent.into_iter().unzip();
-        let start = Start {
-            grants,
-            log_filter: self.equipment.log_filter.clone(),
-            threads: self.equipment.threads,
-            supervisor: std::process::id(),
-            open_files: self.equipment.open_files,
-            config: self.equipment.configs.get(role).clone(),
-        };
+        let start = self.equipment.start(role, grants, None);
         let binary = self.equipment.binaries.get(role);
         let worker = Worker::spawn(role, binary, start, &descriptors, self.reporter.clone())?;
         Ok((worker, ends.of_peers))

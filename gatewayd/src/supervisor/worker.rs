@@ -236,6 +236,7 @@ fn clean(report: WorkerReport) -> WorkerReport {
         WorkerReport::WorkerReady => WorkerReport::WorkerReady,
         WorkerReport::StartFailed { what } => WorkerReport::StartFailed { what: clean_text(&what) },
         WorkerReport::LinkViolated { peer, rule } => WorkerReport::LinkViolated { peer, rule: clean_text(&rule) },
+        WorkerReport::ReportFinding(finding) => WorkerReport::ReportFinding(finding),
     }
 }
 

@@ -68,6 +68,7 @@ fn start(key_file: &str, open_files: u64) -> Worker {
         supervisor: std::process::id(),
         open_files,
         config: WorkerConfig::MixIngress(CONFIG),
+        probe: None,
     });
     let key = file_with(key_file);
     send(

@@ -6,12 +6,19 @@
 //!
 //! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same
 //! order as `DrainWorker`, at once. A worker reports `WorkerReady` once, `LinkViolated` whenever a peer broke a rule.
+//! A probe reports findings in place of all that.
 
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
-use crate::{ipc::Role, wire::framing::FramingChoice};
+use crate::{
+    ipc::{
+        Role,
+        probe::{Attempt, Finding},
+    },
+    wire::framing::FramingChoice,
+};
 
 /// What a descriptor that travels with a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -61,6 +68,8 @@ pub struct Start {
     pub open_files: u64,
     /// The worker's own slice of the configuration.
     pub config: WorkerConfig,
+    /// In an audit: what to try once the jail is closed, in place of serving.
+    pub probe: Option<Attempt>,
 }
 
 /// A worker's slice of the configuration.
@@ -153,6 +162,8 @@ pub enum WorkerReport {
         /// Which rule.
         rule: String,
     },
+    /// A probe's finding; the last one counts.
+    ReportFinding(Finding),
 }
 
 #[cfg(test)]
@@ -177,11 +188,13 @@ mod tests {
                     inbox_bytes: 6,
                     data_bytes: 7,
                 }),
+                probe: Some(Attempt::Wait),
             }),
-            "000202060104696e666f0207fb00040300fc80b2e60e050607",
+            "000202060104696e666f0207fb00040300fc80b2e60e0506070100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");
         pin(WorkerReport::LinkViolated { peer: Role::ClientEdge, rule: "r".into() }, "02020172");
+        pin(WorkerReport::ReportFinding(Finding::Opened), "0301");
     }
 }

@@ -16,6 +16,7 @@ use super::{descriptor, duplex::Violation};
 use crate::ipc::{
     Role, codec,
     control::{Grant, Start, WorkerOrder, WorkerReport},
+    probe::{Attempt, Finding},
 };
 
 /// Why a worker could not be born.
@@ -109,6 +110,22 @@ impl Birth {
             // If the supervisor is gone there is nobody left to tell.
             let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
         }
+    }
+
+    /// In an audit: makes the one attempt in place of a worker's work, from where the worker would begin with it. `attempt` tells
+    /// what it finds. Nothing to try means to be looked at, until the supervisor ends the link.
+    pub fn probe(&self, what: &Attempt, attempt: impl FnOnce(&Attempt, &mut dyn FnMut(Finding))) -> Ending {
+        attempt(what, &mut |finding| {
+            if let Ok(bytes) = codec::encode_one(&WorkerReport::ReportFinding(finding)) {
+                // If the supervisor is gone there is nobody left to tell.
+                let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
+            }
+        });
+        if *what == Attempt::Wait {
+            // A word would end the wait as well as the end of the link.
+            let _ = descriptor::receive(self.0.as_fd());
+        }
+        Ending::Drain
     }
 
     /// Goes on as a task of the runtime this is called in.

@@ -19,6 +19,9 @@ impl Crew {
             What::Report(WorkerReport::WorkerReady) => self.on_ready(role),
             What::Report(WorkerReport::StartFailed { what }) => return self.on_start_failed(role, what),
             What::Report(WorkerReport::LinkViolated { peer, rule }) => self.on_violation(role, peer, &rule),
+            What::Report(WorkerReport::ReportFinding(_)) => {
+                self.condemn(role, "it reported as a probe, which it is not")
+            }
             What::Garbled => self.condemn(role, "it sent bytes that are no report"),
             What::Silent => {
                 // At its orderly end a worker lets go of the link first.

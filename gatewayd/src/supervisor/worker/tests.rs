@@ -32,6 +32,7 @@ fn start() -> Start {
         supervisor: std::process::id(),
         open_files: 64,
         config: slices::slice(&config(home.path()), Role::Store),
+        probe: None,
     }
 }
 
