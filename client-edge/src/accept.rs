@@ -1,6 +1,6 @@
 //! Takes connections from the listener, and owns the tasks that serve them.
 //!
-//! *Promises*: never more connections than allowed; at the limit of descriptors, clients are turned away instead of left
+//! *Promises*: never more connections than allowed, in all and of one address prefix; at the limit of descriptors, clients are turned away instead of left
 //! waiting, and the processor is not kept busy with it; when told to stop, it ends when the last connection has.
 
 use std::{
@@ -10,8 +10,15 @@ use std::{
     time::Duration,
 };
 
-use nix::errno::Errno;
-use proto::{counter::count, ipc::store_edge::SessionId};
+use nix::{
+    errno::Errno,
+    sys::socket::{setsockopt, sockopt},
+};
+use proto::{
+    counter::count,
+    ipc::store_edge::SessionId,
+    peer::{AddressPrefix, Crowded, Seats},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinError, JoinSet},
@@ -20,7 +27,8 @@ use tokio::{
 
 use crate::{
     attached::LEAVE_LIMIT,
-    connection::{self, Context, stopped},
+    connection::{self, Arrival, Context, stopped},
+    lobby::Lobby,
     websocket::CLOSE_LIMIT,
 };
 
@@ -36,6 +44,8 @@ pub(crate) struct Acceptor {
     spare: Option<OwnedFd>,
     exhausted: bool,
     next: u64,
+    seats: Seats,
+    lobby: Lobby,
     connections: JoinSet<()>,
     context: Arc<Context>,
 }
@@ -49,7 +59,10 @@ impl Acceptor {
         listener.set_nonblocking(true)?;
         let spare = Some(listener.as_fd().try_clone_to_owned()?);
         let listener = TcpListener::from_std(listener)?;
-        Ok(Self { listener, spare, exhausted: false, next: 0, connections: JoinSet::new(), context })
+        let config = &context.config;
+        let seats = Seats::new(config.max_connections, config.max_connections_per_prefix);
+        let lobby = Lobby::new(config.max_unauthenticated);
+        Ok(Self { listener, spare, exhausted: false, next: 0, seats, lobby, connections: JoinSet::new(), context })
     }
 
     /// Accepts until the process is to stop, then waits for the connections to end.
@@ -58,7 +71,7 @@ impl Acceptor {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((socket, _)) => self.admit(socket),
+                    Ok((socket, peer)) => self.admit(socket, peer.ip().into()),
                     Err(error) => self.failed(error).await,
                 },
                 Some(ended) = self.connections.join_next() => report(ended),
@@ -78,23 +91,30 @@ impl Acceptor {
         }
     }
 
-    fn admit(&mut self, socket: TcpStream) {
+    fn admit(&mut self, socket: TcpStream, prefix: AddressPrefix) {
         self.exhausted = false;
         while let Some(ended) = self.connections.try_join_next() {
             report(ended);
         }
         let counters = &self.context.counters;
-        if self.connections.len() >= self.context.config.max_connections as usize {
-            count(&counters.connections_refused_limit);
-            return;
-        }
-        // Without it latency jumps by tens of milliseconds under light load. A socket that refuses is dead already.
-        if socket.set_nodelay(true).is_err() {
+        let seat = match self.seats.take(prefix) {
+            Ok(seat) => seat,
+            Err(Crowded::InAll) => return count(&counters.connections_refused_limit),
+            Err(Crowded::ForPrefix) => return count(&counters.connections_refused_prefix),
+        };
+        // A socket that refuses is dead already.
+        if prepare(&socket).is_err() {
             return;
         }
         count(&counters.connections_accepted);
         self.next += 1;
-        self.connections.spawn(connection::serve(Arc::clone(&self.context), SessionId(self.next), socket));
+        let session = SessionId(self.next);
+        let (guest, displaced) = self.lobby.enter(session, prefix);
+        if displaced {
+            count(&counters.unauthenticated_displaced);
+        }
+        let arrival = Arrival { session, socket, seat, guest };
+        self.connections.spawn(connection::serve(Arc::clone(&self.context), arrival));
     }
 
     async fn failed(&mut self, error: io::Error) {
@@ -118,6 +138,13 @@ impl Acceptor {
         }
         self.spare = self.listener.as_fd().try_clone_to_owned().ok();
     }
+}
+
+/// Without the first, latency jumps by tens of milliseconds under light load. Without the second, a client that vanished
+/// keeps its place for ever if it has no mail.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    Ok(setsockopt(socket, sockopt::KeepAlive, &true)?)
 }
 
 fn report(ended: Result<(), JoinError>) {

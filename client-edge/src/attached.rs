@@ -32,6 +32,7 @@ use crate::{
     dispatch::Order,
     line::Line,
     mail::{Covered, Mail, MailReceiver},
+    patience::Patience,
     visitor::Admitted,
     websocket::{Event, Exit, Frame, Websocket},
 };
@@ -51,6 +52,7 @@ pub(crate) struct Attached<'a> {
     session: Session,
     mail: MailReceiver,
     barriers: Barriers,
+    patience: Patience,
     probe: Option<Probe>,
     forgetting: Forgetting,
     leaving: Option<Instant>,
@@ -87,6 +89,7 @@ impl<'a> Attached<'a> {
             session,
             mail,
             barriers: Barriers::default(),
+            patience: Patience::new(context.config.malformed_frames),
             probe: None,
             forgetting: Forgetting::No,
             leaving: None,
@@ -126,7 +129,7 @@ impl<'a> Attached<'a> {
     async fn receive(&mut self, frame: Frame) -> Result<(), Exit> {
         match frame {
             Frame::Text(text) => self.command(&text).await?,
-            Frame::Binary(bytes) => self.forward(bytes),
+            Frame::Binary(bytes) => self.forward(bytes)?,
             Frame::Pong(payload) => self.returned(&payload).await?,
         }
         Ok(())
@@ -138,6 +141,7 @@ impl<'a> Attached<'a> {
             Command::Refuse(answer) => {
                 count(&self.context.counters.refusals);
                 self.answer(&answer);
+                return self.patience.lose(&self.context.counters);
             }
             Command::Forget { done } => match &self.forgetting {
                 Forgetting::Done => self.answer(&done),
@@ -150,11 +154,13 @@ impl<'a> Attached<'a> {
                 }
             },
         }
+        self.patience.restore();
         Ok(())
     }
 
-    fn forward(&mut self, bytes: Bytes) {
+    fn forward(&mut self, bytes: Bytes) -> Result<(), Exit> {
         let counters = &self.context.counters;
+        let mut patience = Ok(());
         let answer = match self.session.open_request(bytes) {
             Ok(request) => {
                 count(&counters.packets_forwarded);
@@ -163,14 +169,17 @@ impl<'a> Attached<'a> {
                     header: self.session.header(&request, self.context.marks),
                     packet: Opaque(request.request.packet),
                 });
+                self.patience.restore();
                 self.session.sent()
             }
             Err(refusal) => {
                 count(&counters.malformed_frames);
+                patience = self.patience.lose(counters);
                 self.session.refuse(refusal)
             }
         };
         self.answer(&answer);
+        patience
     }
 
     fn answer(&mut self, answer: &GatewayResponse) {

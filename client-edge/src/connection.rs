@@ -10,6 +10,7 @@ use proto::{
         store_edge::{EndReason, SessionId},
     },
     link::lossy::LossySender,
+    peer::{RateLimit, Seat},
     wire::client::{
         protocol::{Eras, Protocol},
         request::RotationMarks,
@@ -23,6 +24,7 @@ use crate::{
     counters::Counters,
     dispatch::Dispatch,
     line::Line,
+    lobby::Guest,
     visitor::Visitor,
     websocket::{Exit, Websocket},
 };
@@ -41,8 +43,22 @@ pub(crate) struct Context {
     pub(crate) eras: Eras,
     /// What becomes of a client's key-rotation mark.
     pub(crate) marks: RotationMarks,
+    /// Who may begin a registration.
+    pub(crate) registrations: RateLimit,
     /// Turns true when the process is to stop.
     pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// A connection that was accepted, and its places among the others.
+pub(crate) struct Arrival {
+    /// Its number.
+    pub(crate) session: SessionId,
+    /// The connection.
+    pub(crate) socket: TcpStream,
+    /// Its place, to the end.
+    pub(crate) seat: Seat,
+    /// Its place until it has authenticated.
+    pub(crate) guest: Guest,
 }
 
 impl Context {
@@ -56,7 +72,8 @@ impl Context {
     ) -> Self {
         let eras = if config.legacy_clients { Eras::All } else { Eras::SinceVersion3 };
         let marks = if config.rotation_marks { RotationMarks::Kept } else { RotationMarks::Dropped };
-        Self { config, counters, dispatch, egress, eras, marks, stop }
+        let registrations = RateLimit::per_minute(config.registrations_per_minute);
+        Self { config, counters, dispatch, egress, eras, marks, registrations, stop }
     }
 
     /// `store` has ended the session.
@@ -78,18 +95,20 @@ impl Context {
 }
 
 /// Serves one connection. `store` is told of its end before the client is.
-pub(crate) async fn serve(context: Arc<Context>, session: SessionId, socket: TcpStream) {
+pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
+    let Arrival { session, socket, seat: _seat, guest } = arrival;
     let mut stop = context.stop.clone();
     let upgraded = tokio::select! {
         upgraded = timeout(context.config.websocket_upgrade, Websocket::upgrade(socket)) => upgraded,
         () = stopped(&mut stop) => return,
+        () = guest.shown_out() => return,
     };
     let Ok(Ok(mut websocket)) = upgraded else {
         count(&context.counters.upgrades_failed);
         return;
     };
     let (mut line, mut spoken) = (None, Protocol::UNKNOWN);
-    let exit = stay(&context, session, &mut websocket, &mut line, &mut spoken).await;
+    let exit = stay(&context, session, &mut websocket, &mut line, &mut spoken, guest).await;
     if let Some(line) = line {
         line.close().await;
     }
@@ -106,11 +125,13 @@ async fn stay(
     websocket: &mut Websocket,
     line: &mut Option<Line>,
     spoken: &mut Protocol,
+    guest: Guest,
 ) -> Exit {
-    let admitted = match Visitor::new(context, session, websocket, line, spoken).admit().await {
+    let admitted = match Visitor::new(context, session, websocket, line, spoken, &guest).admit().await {
         Ok(admitted) => admitted,
         Err(exit) => return exit,
     };
+    drop(guest);
     match line {
         Some(line) => Attached::new(context, websocket, line, admitted).serve().await,
         // Nobody is admitted but over a line.

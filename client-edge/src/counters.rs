@@ -7,6 +7,10 @@ proto::counters! {
         connections_accepted,
         /// Connections closed at once because as many as allowed were open.
         connections_refused_limit,
+        /// Connections closed at once because as many as allowed were open from the same address prefix.
+        connections_refused_prefix,
+        /// Connections closed before authentication, as the oldest of them, because one too many came.
+        unauthenticated_displaced,
         /// Connections closed at once because the process had no descriptor left.
         connections_refused_descriptors,
         /// Connections that did not become a websocket in time, or at all.
@@ -19,7 +23,9 @@ proto::counters! {
         registrations,
         /// Authentications completed.
         authentications,
-        /// Registrations and authentications that `store` refused.
+        /// Registrations not begun because as many as allowed had been from the same address prefix.
+        registrations_refused_rate,
+        /// Registrations and authentications that were refused.
         refusals,
         /// Connections closed because they needed `store` and it was not there, or did not answer in time.
         store_unavailable,
@@ -27,6 +33,8 @@ proto::counters! {
         websocket_faults,
         /// Binary frames refused: not sealed with the session's key, or no forward request.
         malformed_frames,
+        /// Connections closed because so many frames in a row were refused as are allowed.
+        malformed_limit_closures,
         /// Clients' packets handed over to `mix-egress`.
         packets_forwarded,
         /// Of those, packets lost on the way to `mix-egress`.
@@ -37,6 +45,8 @@ proto::counters! {
         receipts,
         /// Sessions closed because the client proved no receipt in time.
         receipt_timeouts,
+        /// Connections closed because the client went on asking and did not read the answers in time.
+        answers_unread_timeouts,
         /// Sessions that did not answer a probe in time.
         probes_unanswered,
         /// Sessions that `store` ended.

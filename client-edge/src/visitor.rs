@@ -30,7 +30,9 @@ use crate::{
     connection::{Context, stopped},
     dispatch::Order,
     line::Line,
+    lobby::Guest,
     mail::MailReceiver,
+    patience::Patience,
     refusal,
     websocket::{Event, Exit, Frame, Websocket},
 };
@@ -51,6 +53,8 @@ pub(crate) struct Visitor<'a> {
     /// What the client speaks, as far as can be told; it decides what a refusal is like.
     spoken: &'a mut Protocol,
     stop: watch::Receiver<bool>,
+    guest: &'a Guest,
+    patience: Patience,
 }
 
 /// What an admitted client is served with.
@@ -69,8 +73,11 @@ impl<'a> Visitor<'a> {
         websocket: &'a mut Websocket,
         line: &'a mut Option<Line>,
         spoken: &'a mut Protocol,
+        guest: &'a Guest,
     ) -> Self {
-        Self { context, session, websocket, line, spoken, stop: context.stop.clone() }
+        let patience = Patience::new(context.config.malformed_frames);
+        let stop = context.stop.clone();
+        Self { context, session, websocket, line, spoken, stop, guest, patience }
     }
 
     /// Serves requests until one succeeds.
@@ -125,6 +132,11 @@ impl<'a> Visitor<'a> {
     }
 
     async fn register(&mut self, init: Vec<u8>) -> Result<Option<Admitted>, Exit> {
+        // Before `store` hears of it, which would have to sign and to write.
+        if !self.context.registrations.allows(self.guest.prefix(), std::time::Instant::now()) {
+            count(&self.context.counters.registrations_refused_rate);
+            return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::TooMany));
+        }
         self.ask(|session| EdgeToStore::BeginHandshake { session, init }).await?;
         match self.decision().await? {
             Order::ReplyHandshake(reply) => self.say(self.spoken.handshake_payload(reply)),
@@ -162,8 +174,10 @@ impl<'a> Visitor<'a> {
                     if let Ok(message) = text.parse() {
                         return Ok(message);
                     }
+                    self.patience.lose(&self.context.counters)?;
                 }
-                Some(Frame::Binary(_) | Frame::Pong(_)) => {}
+                Some(Frame::Binary(_)) => self.patience.lose(&self.context.counters)?,
+                Some(Frame::Pong(_)) => {}
                 None => {
                     count(&self.context.counters.handshake_timeouts);
                     self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
@@ -221,6 +235,7 @@ impl<'a> Visitor<'a> {
                 },
                 // An earlier refusal may still be on its way out.
                 written = self.websocket.write() => written?,
+                () = self.guest.shown_out() => return Err(Exit::CROWDED),
                 () = sleep_until(due) => return Err(self.unavailable()),
             }
         }
@@ -239,6 +254,7 @@ impl<'a> Visitor<'a> {
                     _ => self.violated("an answer came to no request"),
                 }),
                 () = stopped(&mut self.stop) => return Err(Exit::AWAY),
+                () = self.guest.shown_out() => return Err(Exit::CROWDED),
                 () = sleep_until(due) => return Ok(None),
             }
         }
@@ -255,7 +271,11 @@ impl<'a> Visitor<'a> {
         for text in refused.texts {
             self.say(text);
         }
-        if refused.ends { Err(Exit::Refused) } else { Ok(None) }
+        if refused.ends {
+            return Err(Exit::Refused);
+        }
+        self.patience.lose(&self.context.counters)?;
+        Ok(None)
     }
 
     fn ended(&self, reason: EndReason) -> Exit {

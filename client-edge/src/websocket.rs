@@ -77,6 +77,8 @@ pub(crate) enum Exit {
 impl Exit {
     /// `store` is gone or cannot be asked; the client is to connect again.
     pub(crate) const RESTART: Self = Self::Farewell(CloseCode::Restart, "the gateway restarts, connect again");
+    /// Too many others wait to be let in.
+    pub(crate) const CROWDED: Self = Self::Farewell(CloseCode::Again, "too many clients wait to be let in, try again");
     /// The gateway stops.
     pub(crate) const AWAY: Self = Self::Farewell(CloseCode::Away, "the gateway stops");
 }

@@ -1,7 +1,7 @@
 //! The mixnet port.
 //!
 //! *Trusts* nobody who connects. *Holds* the listener, the task of every connection, and a spare descriptor. *Promises*:
-//! never more connections than allowed; when descriptors run out, newcomers are turned away one by one and the worker
+//! never more connections than allowed, in all and of one address prefix; when descriptors run out, newcomers are turned away one by one and the worker
 //! goes on.
 
 use std::{
@@ -15,7 +15,10 @@ use nix::{
     errno::Errno,
     sys::socket::{setsockopt, sockopt},
 };
-use proto::counter::count;
+use proto::{
+    counter::count,
+    peer::{Crowded, Seats},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
@@ -34,16 +37,16 @@ pub(crate) struct Acceptor {
     /// Given up for a moment to turn somebody away when there is no other descriptor.
     spare: Option<OwnedFd>,
     exhausted: bool,
-    max_connections: usize,
+    seats: Seats,
     connections: JoinSet<()>,
     path: PacketPath,
 }
 
 impl Acceptor {
-    /// Accepts on `listener`, at most `max_connections` at a time.
-    pub(crate) fn new(listener: TcpListener, max_connections: usize, path: PacketPath) -> Self {
+    /// Accepts on `listener`, as many at a time as there are `seats`.
+    pub(crate) fn new(listener: TcpListener, seats: Seats, path: PacketPath) -> Self {
         let spare = spare(&listener);
-        Self { listener, spare, exhausted: false, max_connections, connections: JoinSet::new(), path }
+        Self { listener, spare, exhausted: false, seats, connections: JoinSet::new(), path }
     }
 
     /// Accepts until the worker is to end; then until every connection has handed on what it read.
@@ -78,10 +81,11 @@ impl Acceptor {
         while let Some(ended) = self.connections.try_join_next() {
             note_panic(ended);
         }
-        if self.connections.len() >= self.max_connections {
-            count(&self.path.counters.connections_refused_limit);
-            return;
-        }
+        let seat = match self.seats.take(peer.ip().into()) {
+            Ok(seat) => seat,
+            Err(Crowded::InAll) => return count(&self.path.counters.connections_refused_limit),
+            Err(Crowded::ForPrefix) => return count(&self.path.counters.connections_refused_prefix),
+        };
         // A mix node that vanished would otherwise keep its place for ever: nothing is ever written to it.
         let prepared = stream
             .set_nodelay(true)
@@ -92,7 +96,7 @@ impl Acceptor {
         }
         count(&self.path.counters.connections_accepted);
         tracing::trace!(%peer, "connection accepted");
-        self.connections.spawn(connection::serve(stream, peer, self.path.clone()));
+        self.connections.spawn(connection::serve(stream, peer, seat, self.path.clone()));
     }
 
     /// Nothing can be accepted: with the spare descriptor one newcomer is told so, and then there is a pause.

@@ -8,13 +8,14 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use proto::{
     counter::count,
+    peer::Seat,
     wire::framing::{FrameBuffer, FramingError},
 };
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
     select,
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, timeout_at},
 };
 
@@ -34,6 +35,9 @@ pub(crate) struct PacketPath {
     pub(crate) deliveries: mpsc::Sender<Vec<Delivery>>,
     /// A frame that has begun must end within this time.
     pub(crate) half_frame: Duration,
+    /// Packets of one connection in a row that do not unwrap, before it is closed. Any client can have a mix node pass such
+    /// packets on, among those of others; only whoever brings nothing else is cut off.
+    pub(crate) malformed_packets: u32,
     /// Says when to stop reading.
     pub(crate) drain: Drain,
     /// Counts.
@@ -49,35 +53,47 @@ enum Broken {
     HalfFrame,
     #[error("the connection ended in the middle of a mix frame")]
     CutShort,
+    #[error("too many packets in a row did not unwrap")]
+    Malformed,
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
 /// Serves a connection to its end, and the packets it brought until they are handed on.
-pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, path: PacketPath) {
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, _seat: Seat, path: PacketPath) {
+    let enough = Notify::new();
     let (begun, in_order) = mpsc::channel(path.unwrapper.batches());
     let reading = async {
-        let reader = Reader { stream, frames: FrameBuffer::new(), partial_until: None, begun, path: &path };
+        let reader =
+            Reader { stream, frames: FrameBuffer::new(), partial_until: None, begun, enough: &enough, path: &path };
         let Err(broken) = reader.read().await else { return };
         match broken {
             Broken::BadFrame(_) => count(&path.counters.bad_frames),
             Broken::HalfFrame => count(&path.counters.half_frame_timeouts),
             Broken::CutShort => count(&path.counters.frames_cut_short),
+            Broken::Malformed => count(&path.counters.malformed_limit_closures),
             Broken::Io(_) => {}
         }
         tracing::debug!(reason = %broken, "connection closed");
         tracing::trace!(%peer, reason = %broken, "connection closed");
     };
-    tokio::join!(reading, hand_on(in_order, &path));
+    tokio::join!(reading, hand_on(in_order, &enough, &path));
 }
 
-/// Hands batches on in the order in which they were begun, whichever is done first.
+/// Hands batches on in the order in which they were begun, whichever is done first. Says when it is `enough`: when too many
+/// packets in a row came to nothing.
 ///
 /// No time limit: `store` sets the pace, and at the end of the worker nothing is taken any more and all is counted.
-async fn hand_on(mut in_order: mpsc::Receiver<Unwrapping>, path: &PacketPath) {
+async fn hand_on(mut in_order: mpsc::Receiver<Unwrapping>, enough: &Notify, path: &PacketPath) {
+    let mut malformed = 0_usize;
     while let Some(unwrapping) = in_order.recv().await {
+        let received = unwrapping.packets();
         let (deliveries, permit) = unwrapping.done(&path.counters).await;
         let packets = deliveries.len();
+        malformed = if packets > 0 { 0 } else { malformed.saturating_add(received) };
+        if malformed >= path.malformed_packets as usize {
+            enough.notify_one();
+        }
         if packets > 0 && path.deliveries.send(deliveries).await.is_err() {
             add(&path.counters.packets_cut_off, packets);
         }
@@ -91,17 +107,20 @@ struct Reader<'a> {
     /// By when the frame that has begun must end.
     partial_until: Option<Instant>,
     begun: mpsc::Sender<Unwrapping>,
+    enough: &'a Notify,
     path: &'a PacketPath,
 }
 
 impl Reader<'_> {
     async fn read(mut self) -> Result<(), Broken> {
         let mut stop = pin!(self.path.drain.begun());
+        let enough = self.enough;
         while !self.path.drain.has_begun() {
             let len = select! {
                 biased;
                 len = self.read_bytes() => len?,
                 () = &mut stop => return Ok(()),
+                () = enough.notified() => return Err(Broken::Malformed),
             };
             if len == 0 {
                 return if self.frames.holds_partial_frame() { Err(Broken::CutShort) } else { Ok(()) };

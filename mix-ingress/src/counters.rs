@@ -12,10 +12,14 @@ proto::counters! {
         connections_accepted,
         /// Connections closed at once because as many as allowed were open.
         connections_refused_limit,
+        /// Connections closed at once because as many as allowed were open from the same address prefix.
+        connections_refused_prefix,
         /// Connections closed at once because the process had no descriptor left for them.
         connections_refused_descriptors,
         /// Connections closed because their bytes were no frame.
         bad_frames,
+        /// Connections closed because so many of their packets in a row did not unwrap as are allowed.
+        malformed_limit_closures,
         /// Connections closed because a frame that had begun did not end in time.
         half_frame_timeouts,
         /// Connections that ended in the middle of a frame.

@@ -18,6 +18,7 @@ use proto::{
         lossy,
         worker::Ending,
     },
+    peer::Seats,
 };
 use sandbox::secret::Locked;
 use tokio::{
@@ -100,14 +101,15 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
         unwrapper: Unwrapper::new(Arc::new(key), threads, Arc::clone(&counters)),
         deliveries,
         half_frame: config.half_frame,
+        malformed_packets: config.malformed_packets,
         drain: drain.clone(),
         counters: Arc::clone(&counters),
     };
-    let max_connections = usize::try_from(config.max_connections).unwrap_or(usize::MAX);
+    let seats = Seats::new(config.max_connections, config.max_connections_per_prefix);
 
     // These end one after the other once the first does: connections, then deliveries, then SURB-acks.
     let mut packet_path = JoinSet::new();
-    packet_path.spawn(Acceptor::new(listener, max_connections, path).run());
+    packet_path.spawn(Acceptor::new(listener, seats, path).run());
     packet_path.spawn(Deliveries::new(acks, Arc::clone(&counters)).run(batches, store_events, drain));
     packet_path.spawn(carrier.run(links.egress));
     // These never end by themselves.

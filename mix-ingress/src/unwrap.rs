@@ -80,6 +80,11 @@ impl Unwrapper {
 }
 
 impl Unwrapping {
+    /// How many packets went in.
+    pub(crate) const fn packets(&self) -> usize {
+        self.packets
+    }
+
     /// What came out, in the order in which it went in. To be handed on before the permit is dropped.
     pub(crate) async fn done(self, counters: &Counters) -> (Vec<Delivery>, OwnedSemaphorePermit) {
         let deliveries = self.work.await.unwrap_or_else(|error| {

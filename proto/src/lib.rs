@@ -1,4 +1,5 @@
-//! What the processes of the gateway say to each other ([`ipc`], carried by [`link`]) and what the network says ([`wire`]).
+//! What the processes of the gateway say to each other ([`ipc`], carried by [`link`]) and what the network says ([`wire`]);
+//! who may say how much, where a limit is about addresses ([`peer`]).
 //!
 //! *Trusts* nothing: every decoder here takes bytes from a stranger or from a process that may have been taken over.
 //! *Promises*: decoders never panic and never allocate more than the size limit of their format.
@@ -8,5 +9,6 @@ pub mod counter;
 pub mod ipc;
 pub mod link;
 pub mod log;
+pub mod peer;
 pub mod pem;
 pub mod wire;

@@ -72,8 +72,10 @@ fn refusal(failure: HandshakeFailure) -> HandshakeRefusal {
     let bytes = |len| u32::try_from(len).unwrap_or(u32::MAX);
     match failure {
         HandshakeFailure::NoIdentity => HandshakeRefusal::NoIdentity,
-        // The client's own complaint never reaches this process.
-        HandshakeFailure::MalformedInit | HandshakeFailure::Remote(_) => HandshakeRefusal::MalformedInit,
+        // The client's own complaint never reaches this process, nor does a registration too many.
+        HandshakeFailure::MalformedInit | HandshakeFailure::Remote(_) | HandshakeFailure::TooMany => {
+            HandshakeRefusal::MalformedInit
+        }
         HandshakeFailure::MaterialLength { got, expected } => {
             HandshakeRefusal::MaterialLength { got: bytes(got), expected: bytes(expected) }
         }

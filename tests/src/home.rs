@@ -18,6 +18,10 @@ use crate::deadline;
 /// The gateway's id in every test.
 pub const ID: &str = "test";
 
+/// The limits on what comes from one address.
+const PER_ADDRESS: [&str; 3] =
+    ["max_mix_connections_per_prefix", "max_client_connections_per_prefix", "registrations_per_minute"];
+
 /// The folder above one gateway. Removed with its value.
 #[derive(Debug)]
 pub struct Home {
@@ -45,9 +49,10 @@ impl Home {
         Ok(Self { root })
     }
 
-    /// A gateway as `gatewayd init` makes it, but for two things: it will listen on `ip` and on whatever ports are free, and
-    /// it has room for every SURB-ack, although all of them go to the one mix node of the test. (Beyond 128 packets that wait
-    /// for one next hop a gateway drops packets, as it should: their senders send again. Tests do not.)
+    /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
+    /// it has room for every SURB-ack, although all of them go to the one mix node of the test (beyond 128 packets that wait
+    /// for one next hop a gateway drops packets, as it should: their senders send again; tests do not); and it does not mind
+    /// that all of the world has one address.
     ///
     /// # Errors
     /// If `init` fails.
@@ -67,6 +72,9 @@ impl Home {
         let any_port = format!("'{}'", SocketAddr::new(ip, 0));
         home.set_config("mixnet_endpoint", "listening_address", &any_port)?;
         home.set_config("clients_endpoint", "listening_address", &any_port)?;
+        for limit in PER_ADDRESS {
+            home.set_config("limits", limit, "1000000")?;
+        }
         let mut config = fs::OpenOptions::new().append(true).open(home.config_file())?;
         config.write_all(b"\n[debug]\nmaximum_connection_buffer_size = 10000\n")?;
         Ok(home)

@@ -48,7 +48,7 @@ impl Client {
         Self::upgrade(socket.connect(address).await.unwrap()).await
     }
 
-    async fn upgrade(socket: TcpStream) -> Self {
+    pub(super) async fn upgrade(socket: TcpStream) -> Self {
         let mut socket = BufReader::new(socket);
         let request = "GET /any/path HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

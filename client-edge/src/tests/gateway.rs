@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::fd::OwnedFd,
     time::Duration,
 };
@@ -33,6 +33,10 @@ pub(crate) fn config() -> EdgeConfig {
         handshake_message: PATIENCE,
         receipt_timeout: PATIENCE,
         max_connections: 64,
+        max_connections_per_prefix: 64,
+        max_unauthenticated: 64,
+        registrations_per_minute: 1_000,
+        malformed_frames: 100_000,
         legacy_clients: true,
         rotation_marks: false,
     }
@@ -85,6 +89,13 @@ impl Gateway {
         self.store_ends.send(there).await.unwrap();
         let (reader, writer) = stream::open(here).unwrap();
         Store { reader, writer, heard: VecDeque::new() }
+    }
+
+    /// A client at another address.
+    pub(super) async fn connect_from(&self, source: Ipv4Addr) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        Client::upgrade(socket.connect(self.address).await.unwrap()).await
     }
 
     pub(super) async fn connect(&self) -> Client {

@@ -6,6 +6,7 @@ mod forwarding;
 mod gateway;
 mod hostile;
 mod life;
+mod limits;
 mod mail;
 mod registration;
 

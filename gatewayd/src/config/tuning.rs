@@ -165,6 +165,18 @@ pub struct Limits {
     pub max_mix_connections: NonZeroU32,
     /// Connections on the clients port at once.
     pub max_client_connections: NonZeroU32,
+    /// Of those on the mixnet port, from one address prefix.
+    pub max_mix_connections_per_prefix: NonZeroU32,
+    /// Of those on the clients port, from one address prefix.
+    pub max_client_connections_per_prefix: NonZeroU32,
+    /// Of those on the clients port, before authentication.
+    pub max_unauthenticated_clients: NonZeroU32,
+    /// Registrations begun in a minute from one address prefix.
+    pub registrations_per_minute: NonZeroU32,
+    /// Packets of one mixnet connection in a row that do not unwrap, before it is closed.
+    pub malformed_mix_packets: NonZeroU32,
+    /// Frames of one client in a row that are refused, before its connection is closed.
+    pub malformed_client_frames: NonZeroU32,
 }
 
 impl Default for Limits {
@@ -175,6 +187,12 @@ impl Default for Limits {
             data_bytes: const { NonZeroU64::new(10 << 30).unwrap() },
             max_mix_connections: const { NonZeroU32::new(20_000).unwrap() },
             max_client_connections: const { NonZeroU32::new(20_000).unwrap() },
+            max_mix_connections_per_prefix: const { NonZeroU32::new(512).unwrap() },
+            max_client_connections_per_prefix: const { NonZeroU32::new(512).unwrap() },
+            max_unauthenticated_clients: const { NonZeroU32::new(2_000).unwrap() },
+            registrations_per_minute: const { NonZeroU32::new(30).unwrap() },
+            malformed_mix_packets: const { NonZeroU32::new(1_000).unwrap() },
+            malformed_client_frames: const { NonZeroU32::new(100).unwrap() },
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
         Role::MixIngress => WorkerConfig::MixIngress(IngressConfig {
             half_frame: config.timeouts.half_frame,
             max_connections: config.limits.max_mix_connections.get(),
+            max_connections_per_prefix: config.limits.max_mix_connections_per_prefix.get(),
+            malformed_packets: config.limits.malformed_mix_packets.get(),
         }),
         Role::MixEgress => WorkerConfig::MixEgress(EgressConfig {
             connect_timeout: config.debug.initial_connection_timeout,
@@ -37,6 +39,10 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             handshake_message: config.timeouts.handshake_message,
             receipt_timeout: config.delivery.receipt_timeout,
             max_connections: config.limits.max_client_connections.get(),
+            max_connections_per_prefix: config.limits.max_client_connections_per_prefix.get(),
+            max_unauthenticated: config.limits.max_unauthenticated_clients.get(),
+            registrations_per_minute: config.limits.registrations_per_minute.get(),
+            malformed_frames: config.limits.malformed_client_frames.get(),
             legacy_clients: config.protocol.legacy_clients,
             // Where every frame has room for the mark, none is thrown away.
             rotation_marks: config.egress.rotation_marks || config.egress.framing == Framing::V8,
@@ -83,6 +89,12 @@ mod tests {
         config.limits.data_bytes = number(14).into();
         config.limits.max_mix_connections = number(14);
         config.limits.max_client_connections = number(15);
+        config.limits.max_mix_connections_per_prefix = number(16);
+        config.limits.max_client_connections_per_prefix = number(17);
+        config.limits.max_unauthenticated_clients = number(18);
+        config.limits.registrations_per_minute = number(19);
+        config.limits.malformed_mix_packets = number(20);
+        config.limits.malformed_client_frames = number(21);
         let slices = Role::ALL.map(|role| slice(&config, role));
         let expected = [
             WorkerConfig::Store(StoreConfig {
@@ -106,10 +118,19 @@ mod tests {
                 handshake_message: ms(9),
                 receipt_timeout: ms(6),
                 max_connections: 15,
+                max_connections_per_prefix: 17,
+                max_unauthenticated: 18,
+                registrations_per_minute: 19,
+                malformed_frames: 21,
                 legacy_clients: false,
                 rotation_marks: true,
             }),
-            WorkerConfig::MixIngress(IngressConfig { half_frame: ms(10), max_connections: 14 }),
+            WorkerConfig::MixIngress(IngressConfig {
+                half_frame: ms(10),
+                max_connections: 14,
+                max_connections_per_prefix: 16,
+                malformed_packets: 20,
+            }),
         ];
         assert_eq!(slices, expected);
     }

@@ -1,6 +1,6 @@
 //! Connections: order, garbage, half frames, limits.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use proto::{
     ipc::control::IngressConfig,
@@ -9,7 +9,7 @@ use proto::{
 
 use crate::{
     packets::{Sample, made},
-    rig::{CONFIG, Rig, value},
+    rig::{CONFIG, Rig, reaches, value},
 };
 
 #[tokio::test]
@@ -97,4 +97,45 @@ async fn a_connection_too_many_is_closed_at_once() {
     let mut next = rig.connect().await;
     next.send(&sample).await;
     store.next().await.assert_is(&sample);
+}
+
+#[tokio::test]
+async fn one_address_takes_its_share_of_the_connections_and_no_more() {
+    let (rig, mut store, _egress) = Rig::start(IngressConfig { max_connections_per_prefix: 2, ..CONFIG }).await;
+    let _crowd = [rig.connect().await, rig.connect().await];
+    rig.connect().await.closed().await;
+    assert_eq!(value(&rig.counters.connections_refused_prefix), 1);
+    let sample = made(0, PacketSize::Regular);
+    rig.connect_from(Ipv4Addr::new(127, 0, 0, 2)).await.send(&sample).await;
+    store.next().await.assert_is(&sample);
+}
+
+#[tokio::test]
+async fn a_connection_that_brings_nothing_but_malformed_packets_is_closed() {
+    let (rig, mut store, _egress) = Rig::start(IngressConfig { malformed_packets: 4, ..CONFIG }).await;
+    let mut node = rig.connect().await;
+    let malformed = |number| {
+        let mut frame = made(number, PacketSize::Regular).frame(Framing::V7);
+        frame[100] ^= 1;
+        frame
+    };
+    let mut dropped = 0;
+    for number in [0, 1, 2, 10, 3, 4, 5] {
+        // One at a time: what comes together is judged together.
+        if number == 10 {
+            let good = made(number, PacketSize::Regular);
+            node.send(&good).await;
+            store.next().await.assert_is(&good);
+        } else {
+            node.write(&malformed(number)).await;
+            dropped += 1;
+            reaches(&rig.counters.unwrap_bad_mac, dropped).await;
+        }
+    }
+    node.write(&malformed(6)).await;
+    node.closed().await;
+    assert_eq!(value(&rig.counters.malformed_limit_closures), 1);
+    let after = made(11, PacketSize::Regular);
+    rig.connect().await.send(&after).await;
+    store.next().await.assert_is(&after);
 }

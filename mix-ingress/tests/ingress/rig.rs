@@ -20,7 +20,7 @@ use proto::{
 use sandbox::secret::Locked;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
@@ -31,7 +31,12 @@ use crate::{
     peers::{Egress, Store, soon},
 };
 
-pub(crate) const CONFIG: IngressConfig = IngressConfig { half_frame: Duration::from_secs(30), max_connections: 100 };
+pub(crate) const CONFIG: IngressConfig = IngressConfig {
+    half_frame: Duration::from_secs(30),
+    max_connections: 100,
+    max_connections_per_prefix: 100,
+    malformed_packets: 1_000,
+};
 
 pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
@@ -81,6 +86,13 @@ impl Rig {
         MixNode(soon(TcpStream::connect(self.address)).await.unwrap())
     }
 
+    /// A mix node at another address.
+    pub(crate) async fn connect_from(&self, source: Ipv4Addr) -> MixNode {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        MixNode(soon(socket.connect(self.address)).await.unwrap())
+    }
+
     /// Orders the end, and gives what is needed to wait for it.
     pub(crate) fn end(self, ending: Ending) -> Ended {
         self.order.send(ending).unwrap();
@@ -119,6 +131,16 @@ impl MixNode {
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         }
     }
+}
+
+/// Waits until a counter has come so far.
+pub(crate) async fn reaches(counter: &AtomicU64, count: u64) {
+    let there = async {
+        while value(counter) < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(there).await;
 }
 
 pub(crate) fn value(counter: &AtomicU64) -> u64 {

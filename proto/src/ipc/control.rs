@@ -92,6 +92,10 @@ pub struct IngressConfig {
     pub half_frame: Duration,
     /// Connections at the most; further ones are closed at once and counted.
     pub max_connections: u32,
+    /// Connections of one address prefix at the most; likewise.
+    pub max_connections_per_prefix: u32,
+    /// Packets of one connection in a row that do not unwrap, before it is closed.
+    pub malformed_packets: u32,
 }
 
 /// What `mix-egress` needs to know.
@@ -130,6 +134,14 @@ pub struct EdgeConfig {
     pub rotation_marks: bool,
     /// Connections at the most; further ones are closed at once and counted.
     pub max_connections: u32,
+    /// Connections of one address prefix at the most; likewise.
+    pub max_connections_per_prefix: u32,
+    /// Connections before authentication at the most; with a further one the oldest of them is closed and counted.
+    pub max_unauthenticated: u32,
+    /// Registrations begun in a minute from one address prefix at the most; further ones are refused and counted.
+    pub registrations_per_minute: u32,
+    /// Frames of one client in a row that are refused, before its connection is closed.
+    pub malformed_frames: u32,
 }
 
 /// What `store` needs to know.

@@ -122,6 +122,9 @@ pub enum HandshakeFailure {
     /// The client did not sign the handshake.
     #[error("received invalid signature")]
     InvalidSignature,
+    /// As many registrations as allowed have been begun from the client's address. 0.10.1 had no such limit.
+    #[error("too many registrations from this address, try again in a minute")]
+    TooMany,
     /// The client gave up and said why.
     #[error("error on the remote: {0}")]
     Remote(String),
@@ -136,7 +139,9 @@ impl HandshakeFailure {
         match self {
             Self::NoIdentity => (None, LegacyRefusal::MalformedRequest.into()),
             Self::Remote(_) => (None, failed),
-            Self::MalformedInit | Self::MaterialLength { .. } | Self::InvalidSignature => (Some(end), failed),
+            Self::MalformedInit | Self::MaterialLength { .. } | Self::InvalidSignature | Self::TooMany => {
+                (Some(end), failed)
+            }
         }
     }
 }

@@ -141,7 +141,11 @@ impl Protocol {
         match refusal {
             EntryRefusal::Login(LoginRefusal::NotProven) => self.not_authenticated().to_string(),
             // In the middle of a handshake the client waits for a handshake message and reads nothing else.
-            EntryRefusal::Handshake(HandshakeFailure::MaterialLength { .. } | HandshakeFailure::InvalidSignature)
+            EntryRefusal::Handshake(
+                HandshakeFailure::MaterialLength { .. }
+                | HandshakeFailure::InvalidSignature
+                | HandshakeFailure::TooMany,
+            )
             | EntryRefusal::LateHandshake
             | EntryRefusal::DuplicateRegistration
             | EntryRefusal::UnwrittenRegistration => HandshakeMessage::HandshakeError { message }.to_string(),
@@ -180,7 +184,9 @@ impl Protocol {
                 "There is already an open connection to this client".to_owned()
             }
             EntryRefusal::Handshake(failure) => match failure {
-                HandshakeFailure::MaterialLength { .. } | HandshakeFailure::InvalidSignature => failure.to_string(),
+                HandshakeFailure::MaterialLength { .. }
+                | HandshakeFailure::InvalidSignature
+                | HandshakeFailure::TooMany => failure.to_string(),
                 // To the client this is the same: the beginning was not what it should be.
                 HandshakeFailure::NoIdentity => handshake_words(&HandshakeFailure::MalformedInit),
                 HandshakeFailure::MalformedInit | HandshakeFailure::Remote(_) => handshake_words(failure),

@@ -55,6 +55,10 @@ fn today_each_refusal_before_authentication_is_one_answer_and_the_end() {
             half_way("Failed to perform registration handshake: timed out waiting for a handshake message"),
         ),
         (handshake(HandshakeFailure::InvalidSignature), half_way("received invalid signature")),
+        (
+            handshake(HandshakeFailure::TooMany),
+            half_way("too many registrations from this address, try again in a minute"),
+        ),
         (EntryRefusal::UnwrittenLogin, said(STORAGE_FAILED)),
         (EntryRefusal::UnreadableEntry, said(UNREADABLE_ENTRY)),
         (EntryRefusal::UnwrittenRegistration, half_way(STORAGE_FAILED)),

@@ -1,0 +1,109 @@
+//! What reaching each limit does, and that it does it to nobody else.
+
+use std::{net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
+
+use proto::ipc::{
+    control::EdgeConfig,
+    store_edge::{EdgeToStore, HandshakeRefusal, StoreToEdge},
+};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+
+use super::{
+    client::{PATIENCE, authenticate},
+    gateway::{Gateway, config, push, receipt},
+};
+
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const INIT: &str = r#"{"type":"handshakePayload","data":[1,2,3]}"#;
+
+#[tokio::test]
+async fn one_address_takes_its_share_of_the_connections_and_no_more() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { max_connections_per_prefix: 2, ..config() }).await;
+    let _first = gateway.attach(&mut store).await;
+    let _second = gateway.connect().await;
+    let mut refused = TcpStream::connect(gateway.address).await.unwrap();
+    assert_eq!(timeout(PATIENCE, refused.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(gateway.edge.counters().connections_refused_prefix.load(Relaxed), 1);
+    let mut elsewhere = gateway.connect_from(ELSEWHERE).await;
+    store.attach(&mut elsewhere).await;
+}
+
+#[tokio::test]
+async fn with_one_too_many_the_oldest_that_has_not_logged_in_is_closed() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { max_unauthenticated: 2, ..config() }).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    let mut silent = gateway.connect().await;
+    let mut deciding = gateway.connect().await;
+    deciding.text(authenticate()).await;
+    let decided = store.expect_authentication().await;
+    let counters = gateway.edge.counters();
+    assert_eq!(counters.unauthenticated_displaced.load(Relaxed), 0);
+
+    let mut upgrading = TcpStream::connect(gateway.address).await.unwrap();
+    silent.hear_close(1013).await;
+    let mut latest = gateway.connect().await;
+    deciding.hear_close(1013).await;
+    store.expect(EdgeToStore::CloseSession { session: decided }).await;
+    let _one_more = gateway.connect().await;
+    assert_eq!(timeout(PATIENCE, upgrading.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(counters.unauthenticated_displaced.load(Relaxed), 3);
+
+    // Neither the one who came last nor the one who is let in has noticed anything.
+    store.attach(&mut latest).await;
+    store.say(&[push(session, 1, b"mail")]).await;
+    client.hear_mail(b"mail").await;
+    let ping = client.hear_ping().await;
+    client.pong(&ping).await;
+    store.expect(receipt(session, 1)).await;
+}
+
+#[tokio::test]
+async fn registrations_beyond_the_rate_are_refused_before_store_hears_of_them() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { registrations_per_minute: 2, ..config() }).await;
+    let mut client = gateway.connect().await;
+    for _ in 0..2 {
+        client.text(INIT).await;
+        let session = store.hear().await.unwrap().session();
+        store.say(&[StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::NoIdentity }]).await;
+        client.hear_error("malformed request").await;
+    }
+    let why = "too many registrations from this address, try again in a minute";
+    for mut refused in [client, gateway.connect().await] {
+        refused.text(INIT).await;
+        refused.hear_text(&format!(r#"{{"type":"handshakeError","message":"{why}"}}"#)).await;
+        refused.hear_error(&format!("failed to perform the handshake - {why}")).await;
+    }
+    assert_eq!(gateway.edge.counters().registrations_refused_rate.load(Relaxed), 2);
+    gateway.connect_from(ELSEWHERE).await.text(INIT).await;
+    assert!(matches!(store.hear().await, Some(EdgeToStore::CloseSession { .. })), "of the first client");
+    assert!(matches!(store.hear().await, Some(EdgeToStore::BeginHandshake { .. })));
+}
+
+#[tokio::test]
+async fn so_many_refused_frames_in_a_row_end_the_connection() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { malformed_frames: 3, ..config() }).await;
+    let mut stranger = gateway.connect().await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    for _ in 0..2 {
+        stranger.text("?").await;
+        stranger.hear_error("malformed request").await;
+        for _ in 0..2 {
+            client.binary(b"?").await;
+            client.hear_error("the request is too short").await;
+        }
+        client.binary(&super::forwarding::sealed_packet()).await;
+        client.hear_text(r#"{"type":"send","status":true}"#).await;
+    }
+    stranger.binary(b"?").await;
+    stranger.hear_error("binary request without prior authentication").await;
+    stranger.hear_close(1008).await;
+    for _ in 0..2 {
+        client.text("?").await;
+        client.hear_error("invalid request").await;
+    }
+    client.text("?").await;
+    client.hear_error("invalid request").await;
+    client.hear_close(1008).await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(gateway.edge.counters().malformed_limit_closures.load(Relaxed), 2);
+}
