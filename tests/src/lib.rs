@@ -20,4 +20,5 @@ pub mod packet;
 pub mod packet_today;
 pub mod process;
 pub mod scene;
+pub mod trace;
 pub mod validator;

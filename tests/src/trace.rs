@@ -1,0 +1,281 @@
+//! The system calls of a worker, as strace sees them: when each began, when it returned, and what went through it.
+//!
+//! strace lets no thread go on from a call before it has written the call's return down. So where one call waits for the return
+//! of another, the trace has them in that order.
+
+use std::{fs, path::PathBuf, process::Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use bincode::Decode;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use proto::ipc::codec::{self, FRAME_HEADER_LEN};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+};
+
+use crate::{deadline, process::Process};
+
+/// Calls that are written down.
+const CALLS: &str = "trace=fdatasync,fsync,sync_file_range,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,\
+                     sendmmsg,read,readv,recvfrom,recvmsg,openat,rename";
+
+/// A system call that returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Its name.
+    pub name: String,
+    /// What its first argument, a descriptor, is: a path, or words like `UNIX-STREAM:[1->2]`.
+    pub target: String,
+    /// The first buffer, as far as it was used.
+    pub bytes: Vec<u8>,
+    /// When it began: a line of the trace.
+    pub began: usize,
+    /// When it returned: a line of the trace.
+    pub returned: usize,
+    /// What it returned.
+    pub result: i64,
+}
+
+/// A process that is being traced.
+#[derive(Debug)]
+pub struct Tracer {
+    strace: Child,
+    file: PathBuf,
+    _folder: TempDir,
+    /// strace ends if what it says meets a closed door.
+    _said: Lines<BufReader<ChildStderr>>,
+}
+
+impl Tracer {
+    /// Traces all threads of a process from now on.
+    ///
+    /// # Errors
+    /// If strace is not there, or may not.
+    pub async fn attach(process: Process) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("gatewayd-trace-").tempdir()?;
+        let file = folder.path().join("trace");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-yy", "-xx", "-s", "8000000", "-e", CALLS, "-e", "signal=none", "-p"]);
+        command.arg(process.0.to_string()).arg("-o").arg(&file);
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut strace = command.spawn().context("cannot start strace; `dev/setup test` installs it")?;
+        let mut said = BufReader::new(strace.stderr.take().context("strace has no standard error")?).lines();
+        let line = deadline::soon("strace to attach", said.next_line()).await??.unwrap_or_default();
+        ensure!(line.contains("attached"), "strace cannot trace the store: {line}; run the tests as root");
+        Ok(Self { strace, file, _folder: folder, _said: said })
+    }
+
+    /// Ends the trace; the process goes on.
+    ///
+    /// # Errors
+    /// If strace has failed.
+    pub async fn stop(mut self) -> Result<Trace> {
+        ensure!(self.strace.try_wait()?.is_none(), "strace has ended early");
+        let pid = self.strace.id().context("strace has ended early")?;
+        kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGINT)?;
+        deadline::soon("strace to end", self.strace.wait()).await??;
+        Trace::parse(&fs::read_to_string(&self.file)?)
+    }
+}
+
+/// The calls of a process, in the order of their beginning.
+#[derive(Debug)]
+pub struct Trace(Vec<Call>);
+
+impl Trace {
+    /// Reads what `strace -f -yy -xx` has written.
+    ///
+    /// # Errors
+    /// If a line has an unknown form.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut calls: Vec<Call> = Vec::new();
+        let mut unfinished: Vec<(&str, usize, &str)> = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let (thread, rest) = line.trim_start().split_once(' ').context("a line without a thread")?;
+            let rest = rest.trim_start();
+            // A thread's end, a signal, or the end of the trace within a call.
+            if rest.starts_with("+++") || rest.starts_with("---") || rest.ends_with(" <detached ...>") {
+                continue;
+            }
+            if let Some(beginning) = rest.strip_suffix(" <unfinished ...>") {
+                unfinished.push((thread, number, beginning));
+            } else if let Some(resumed) = rest.strip_prefix("<... ") {
+                let (_, end) = resumed.split_once(" resumed>").context("a call that resumes without a name")?;
+                let began = unfinished.iter().rposition(|(owner, ..)| *owner == thread);
+                // A call that had begun before the trace shows its end only, and has no descriptor.
+                let Some(began) = began else { continue };
+                let (_, began, beginning) = unfinished.remove(began);
+                calls.extend(call(&format!("{beginning}{end}"), began, number)?);
+            } else {
+                calls.extend(call(rest, number, number)?);
+            }
+        }
+        calls.sort_by_key(|call| call.began);
+        Ok(Self(calls))
+    }
+
+    /// The calls on what has this in its name.
+    pub fn on<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a Call> {
+        self.0.iter().filter(move |call| call.target.contains(target))
+    }
+
+    /// The name of the socket whose other end one of these is.
+    pub fn socket_to(&self, peers: impl Fn(u64) -> bool) -> Option<String> {
+        let peer = |call: &&Call| {
+            let (_, rest) = call.target.strip_prefix("UNIX-STREAM:[")?.split_once("->")?;
+            rest.strip_suffix(']')?.parse().ok()
+        };
+        self.0.iter().find(|call| peer(call).is_some_and(&peers)).map(|call| call.target.clone())
+    }
+
+    /// The messages that were read from a link, and when the last byte of each had come.
+    ///
+    /// # Errors
+    /// If that is no link, or the trace did not begin between two messages.
+    pub fn received<M: Decode<()>>(&self, link: &str) -> Result<Vec<(usize, M)>> {
+        self.messages(link, &["read", "readv", "recvfrom", "recvmsg"])
+    }
+
+    /// The messages that were written to a link, and when the call that wrote the last byte of each began.
+    ///
+    /// # Errors
+    /// If that is no link, or the trace did not begin between two messages.
+    pub fn sent<M: Decode<()>>(&self, link: &str) -> Result<Vec<(usize, M)>> {
+        self.messages(link, &["write", "writev", "sendto", "sendmsg"])
+    }
+
+    fn messages<M: Decode<()>>(&self, link: &str, names: &[&str]) -> Result<Vec<(usize, M)>> {
+        let mut messages = Vec::new();
+        let mut bytes: Vec<u8> = Vec::new();
+        for call in self.on(link).filter(|call| names.contains(&call.name.as_str())) {
+            bytes.extend(&call.bytes);
+            let when = if names.contains(&"read") { call.returned } else { call.began };
+            while let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_LEN>() {
+                let Some((body, rest)) = rest.split_at_checked(codec::body_len(*header)?) else { break };
+                messages.extend(codec::decode_body(body)?.into_iter().map(|message| (when, message)));
+                bytes = rest.to_vec();
+            }
+        }
+        ensure!(bytes.is_empty(), "{link} ended within a message");
+        Ok(messages)
+    }
+
+    /// Checks that what was asked at one time was on the medium before it was answered at another: something was written to the
+    /// database, then a sync of it began, and returned.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn check_durable(&self, database: &str, asked: usize, answered: usize) -> Result<()> {
+        let written = self.on(database).filter(|call| call.name.starts_with("pwrite") && call.began > asked);
+        let Some(written) = written.map(|call| call.returned).min().filter(|written| *written < answered) else {
+            bail!("nothing was written to {database} between lines {asked} and {answered}");
+        };
+        let is_sync = |call: &&Call| matches!(call.name.as_str(), "fdatasync" | "fsync") && call.result == 0;
+        let synced = self.on(database).filter(is_sync).any(|call| call.began > written && call.returned < answered);
+        ensure!(synced, "no sync of {database} began and returned between lines {written} and {answered}");
+        Ok(())
+    }
+}
+
+/// Reads a whole call: `name(descriptor<target>, "bytes", ...) = result`.
+fn call(text: &str, began: usize, returned: usize) -> Result<Option<Call>> {
+    let (name, arguments) = text.split_once('(').with_context(|| format!("no call: {text:.100}"))?;
+    let (arguments, result) = arguments.rsplit_once(" = ").with_context(|| format!("no result: {text}"))?;
+    let arguments = arguments.trim_end().strip_suffix(')').with_context(|| format!("no end: {text}"))?;
+    let result = result.split_whitespace().next().unwrap_or("?");
+    // `?` is what a call returns that the end of its process cut short.
+    let Ok(result) = result.split('<').next().unwrap_or(result).parse::<i64>() else { return Ok(None) };
+    // `recvmsg` and `sendmsg` name more than one buffer; ours use one.
+    let target = match arguments.split_once('<') {
+        Some((number, rest)) if number.chars().all(|digit| digit.is_ascii_digit()) => {
+            let closing = rest.find(">,").or_else(|| rest.ends_with('>').then_some(rest.len() - 1));
+            rest.get(..closing.unwrap_or(0)).unwrap_or_default()
+        }
+        _ => "",
+    };
+    let target = if target.starts_with("\\x") {
+        String::from_utf8_lossy(&unescape(target)?).into_owned()
+    } else {
+        target.to_owned()
+    };
+    let buffer = arguments.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map_or("", |(buffer, _)| buffer);
+    let mut bytes = unescape(buffer)?;
+    bytes.truncate(usize::try_from(result).unwrap_or(0));
+    Ok(Some(Call { name: name.to_owned(), target, bytes, began, returned, result }))
+}
+
+fn unescape(text: &str) -> Result<Vec<u8>> {
+    let byte = |code: &str| u8::from_str_radix(code, 16).with_context(|| format!("not a byte: {code:.20}"));
+    text.split("\\x").skip(1).map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(lines: &[&str]) -> Trace {
+        Trace::parse(&lines.join("\n")).unwrap()
+    }
+
+    const WRITE: &str = r#"11 pwrite64(9<\x2f\x64\x62>, "\x00\x01", 2, 4096) = 2"#;
+    const SYNC: &str = r"12 fdatasync(10<\x2f\x64\x62>) = 0";
+    const SYNC_BEGINS: &str = r"12 fdatasync(10<\x2f\x64\x62> <unfinished ...>";
+    const SYNC_RETURNS: &str = r"12 <... fdatasync resumed>) = 0";
+    const SYNC_FAILS: &str = r"12 fdatasync(10<\x2f\x64\x62>) = -1 EIO (Input/output error)";
+    const FLUSH: &str = r"12 sync_file_range(10<\x2f\x64\x62>, 0, 2, SYNC_FILE_RANGE_WRITE) = 0";
+    const OTHER: &str = r"12 fdatasync(11<\x2f\x6c\x6f\x67>) = 0";
+    const ANSWER: &str = r#"10 sendto(7<UNIX-STREAM:[1->2]>, "\x00\x00\x00\x01\x05", 5, MSG_NOSIGNAL, NULL, 0) = 5"#;
+    const ASK: &str = r#"10 recvfrom(7<UNIX-STREAM:[1->2]>, "\x00\x00\x00\x02\x05\x06", 65536, 0, NULL, NULL) = 6"#;
+
+    #[test]
+    fn an_answer_after_the_sync_is_found_good_and_any_other_order_is_not() {
+        let check = |lines: &[&str]| {
+            let trace = trace(lines);
+            let (answered, _): (usize, u8) = trace.sent("UNIX-STREAM:[1->2]").unwrap()[0];
+            let (asked, _): (usize, u8) = trace.received("UNIX-STREAM:[1->2]").unwrap()[0];
+            trace.check_durable("/db", asked, answered)
+        };
+        check(&[ASK, WRITE, SYNC, ANSWER]).unwrap();
+        check(&[ASK, WRITE, SYNC_BEGINS, SYNC_RETURNS, ANSWER]).unwrap();
+        check(&[ASK, WRITE, FLUSH, SYNC_BEGINS, WRITE, SYNC_RETURNS, OTHER, ANSWER]).unwrap();
+        for bad in [
+            &[ASK, WRITE, ANSWER, SYNC][..],
+            &[ASK, WRITE, SYNC_BEGINS, ANSWER, SYNC_RETURNS],
+            &[ASK, SYNC, WRITE, ANSWER],
+            &[ASK, SYNC_BEGINS, WRITE, SYNC_RETURNS, ANSWER],
+            &[WRITE, ASK, SYNC, ANSWER],
+            &[ASK, WRITE, SYNC_FAILS, ANSWER],
+            &[ASK, WRITE, FLUSH, ANSWER],
+            &[ASK, WRITE, OTHER, ANSWER],
+            &[ASK, SYNC, ANSWER],
+        ] {
+            assert!(check(bad).is_err(), "{bad:#?}");
+        }
+    }
+
+    #[test]
+    fn messages_are_put_together_from_calls_and_taken_apart() {
+        let first = r#"10 recvfrom(7<UNIX-STREAM:[1->2]>, "\x00\x00", 65536, 0, NULL, NULL) = 2"#;
+        let again = r"10 recvfrom(7<UNIX-STREAM:[1->2]>, 0x7f00, 65536, 0, NULL, NULL) = -1 EAGAIN (Resource temporarily unavailable)";
+        let begun = r#"10 recvfrom(7<UNIX-STREAM:[1->2]>,  <unfinished ...>"#;
+        let rest = r#"10 <... recvfrom resumed>"\x00\x02\x05\x06\x00\x00\x00\x01\x07", 65536, 0, NULL, NULL) = 9"#;
+        let trace = trace(&[
+            r"12 <... read resumed>, 0x7f00, 9) = 0",
+            first,
+            again,
+            begun,
+            WRITE,
+            rest,
+            "10 +++ exited with 0 +++",
+        ]);
+        assert_eq!(trace.received::<u8>("UNIX-STREAM:[1->2]").unwrap(), [(5, 5), (5, 6), (5, 7)]);
+        assert_eq!(trace.socket_to(|peer| peer == 2).unwrap(), "UNIX-STREAM:[1->2]");
+        assert_eq!(trace.socket_to(|peer| peer == 3), None);
+        assert_eq!(trace.on("/db").count(), 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! Nothing is promised before it is on the medium: the store's system calls, in order.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use proto::{
+    ipc::{
+        ingress_store::{IngressToStore, StoreToIngress},
+        store_edge::{EdgeToStore, StoreToEdge},
+    },
+    wire::packet::PacketSize,
+};
+use tests::{
+    client::{Client, Era, Identity},
+    deadline::bounded,
+    packet::FinalHopPacket,
+    scene::Scene,
+    trace::Tracer,
+};
+
+/// Every packet that was sent while the store was traced was synced before it was accepted.
+async fn check(scene: &Scene, tracer: Tracer, sent: &[FinalHopPacket]) -> Result<()> {
+    let trace = tracer.stop().await?;
+    let ingress = scene.gateway.worker("mix-ingress")?.sockets()?;
+    let link = trace.socket_to(|peer| ingress.contains(&peer)).context("no link to mix-ingress in the trace")?;
+    let asked: Vec<(usize, IngressToStore)> = trace.received(&link)?;
+    let mut accepted = 0;
+    for (answered, message) in trace.sent::<StoreToIngress>(&link)? {
+        let StoreToIngress::AcceptDelivery { delivery } = message else { continue };
+        let asks = |message: &IngressToStore| matches!(message, IngressToStore::DeliverMessage { delivery: asked, .. } if *asked == delivery);
+        let (asked, _) = asked.iter().find(|(_, message)| asks(message)).context("an answer to no question")?;
+        trace.check_durable("/inboxes/db", *asked, answered)?;
+        accepted += 1;
+    }
+    ensure!(accepted == sent.len(), "{accepted} of {} packets were accepted", sent.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_packet_of_any_size_is_accepted_before_the_sync_of_its_database() -> Result<()> {
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
+        let client = Client::register_in(Era::TODAY, &Identity::random(), clients, &gateway).await?.leave().await?;
+        let mut all = Vec::new();
+        for size in PacketSize::ALL {
+            let tracer = Tracer::attach(scene.gateway.worker("store")?).await?;
+            // One by one, then many at once, of which some come while others are being written.
+            let mut sent = Vec::new();
+            for count in [1, 1, 1, 40] {
+                let packets: Vec<_> =
+                    (0..count).map(|_| scene.packets().make(client.address(), size)).collect::<Result<_>>()?;
+                scene.sender.send_all(&packets).await?;
+                sent.extend(packets);
+                // An acknowledgement carries none itself, so the packet behind it is waited for.
+                if size == PacketSize::Ack {
+                    sent.push(scene.send(client.address(), PacketSize::Regular).await?);
+                }
+                scene.mixnode.wait_for_acks(sent.last_chunk::<1>().context("nothing was sent")?).await?;
+            }
+            check(&scene, tracer, &sent).await.with_context(|| format!("packets of size {size:?}"))?;
+            all.extend(sent);
+        }
+        let blobs = scene.gateway.home.data().join("inboxes/blobs");
+        ensure!(fs::read_dir(blobs).map_or(0, Iterator::count) == 0, "a message is in a file that is never synced");
+        // What was promised to be on the medium is there.
+        scene.gateway.kill_supervisor().await?;
+        scene.start_again().await?;
+        let mut client = Client::log_in(&client, scene.gateway.clients).await?;
+        for packet in &all {
+            ensure!(client.next_message().await? == packet.message);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_registration_or_login_is_answered_before_the_sync_of_the_ledger() -> Result<()> {
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
+        let tracer = Tracer::attach(scene.gateway.worker("store")?).await?;
+        for era in Era::ALL {
+            let account = Client::register_in(era, &Identity::random(), clients, &gateway).await?.leave().await?;
+            Client::log_in(&account, clients).await?.leave().await?;
+        }
+        let trace = tracer.stop().await?;
+        let edge = scene.gateway.worker("client-edge")?.sockets()?;
+        let link = trace.socket_to(|peer| edge.contains(&peer)).context("no link to client-edge in the trace")?;
+        let asked: Vec<(usize, EdgeToStore)> = trace.received(&link)?;
+        let mut attached = 0;
+        for (answered, message) in trace.sent::<StoreToEdge>(&link)? {
+            let StoreToEdge::AttachSession { session, .. } = message else { continue };
+            let last_request = asked.iter().rfind(|(asked, request)| *asked < answered && request.session() == session);
+            let (asked, _) = last_request.context("an answer to no question")?;
+            trace.check_durable("/client_ledger.sled/db", *asked, answered)?;
+            attached += 1;
+        }
+        ensure!(attached == 2 * Era::ALL.len(), "{attached} sessions were attached");
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        Ok(())
+    })
+    .await
+}
