@@ -98,8 +98,10 @@ impl Context {
 pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
     let Arrival { session, socket, seat: _seat, guest } = arrival;
     let mut stop = context.stop.clone();
+    // Boxed: otherwise it would set the size of every connection for good.
+    let upgrade = Box::pin(timeout(context.config.websocket_upgrade, Websocket::upgrade(socket)));
     let upgraded = tokio::select! {
-        upgraded = timeout(context.config.websocket_upgrade, Websocket::upgrade(socket)) => upgraded,
+        upgraded = upgrade => upgraded,
         () = stopped(&mut stop) => return,
         () = guest.shown_out() => return,
     };

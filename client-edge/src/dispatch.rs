@@ -83,7 +83,8 @@ pub(crate) struct Dispatcher {
 }
 
 struct Route {
-    orders: mpsc::Sender<Order>,
+    // Boxed: the channel takes memory for 32 of them at once, in every session.
+    orders: mpsc::Sender<Box<Order>>,
     mail: Option<MailSender>,
 }
 
@@ -176,7 +177,7 @@ impl Dispatcher {
             Request::LeaveAll => {
                 for route in self.sessions.values() {
                     // A session with so many orders waiting is ended when the time to leave is over.
-                    let _ = route.orders.try_send(Order::Leave);
+                    let _ = route.orders.try_send(Box::new(Order::Leave));
                 }
             }
         }
@@ -252,7 +253,7 @@ impl Dispatcher {
 
 impl Route {
     fn order(&self, order: Order) -> Result<(), &'static str> {
-        match self.orders.try_send(order) {
+        match self.orders.try_send(Box::new(order)) {
             Err(mpsc::error::TrySendError::Full(_)) => Err("more orders came than a session can have waiting"),
             // Closed: the session is at its end.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Line {
     session: SessionId,
     link: LinkSender<EdgeToStore>,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Box<Order>>,
     requests: mpsc::Sender<Request>,
 }
 
@@ -32,7 +32,7 @@ impl Line {
     pub(crate) const fn new(
         session: SessionId,
         link: LinkSender<EdgeToStore>,
-        orders: mpsc::Receiver<Order>,
+        orders: mpsc::Receiver<Box<Order>>,
         requests: mpsc::Sender<Request>,
     ) -> Self {
         Self { session, link, orders, requests }
@@ -48,7 +48,10 @@ impl Line {
     /// # Errors
     /// [`Exit::RESTART`] if the link is gone.
     pub(crate) async fn send(&self, message: EdgeToStore) -> Result<(), Exit> {
-        self.link.control.send(message).await.map_err(|_| Exit::RESTART)
+        // Unlike `send`, it keeps one copy of the message while it waits; every connection has room for that.
+        let room = self.link.control.reserve().await.map_err(|_| Exit::RESTART)?;
+        room.send(message);
+        Ok(())
     }
 
     /// The next order. Nothing is lost if the wait is given up.
@@ -56,7 +59,7 @@ impl Line {
     /// # Errors
     /// [`Exit::RESTART`] if the link is gone.
     pub(crate) async fn next_order(&mut self) -> Result<Order, Exit> {
-        self.orders.recv().await.ok_or(Exit::RESTART)
+        self.orders.recv().await.map(|order| *order).ok_or(Exit::RESTART)
     }
 
     /// Drops the link because `store` broke `rule`. All sessions end with it.

@@ -35,8 +35,10 @@ pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
 /// How long saying goodbye may take.
 pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The library allocates the read buffer of every connection at once, so both are small.
-const BUFFER: usize = 4 * 1024;
+/// The library allocates the read buffer of every connection at once, so it is just enough for everything but packets; the
+/// rest of a packet is read in one more step, into room made for it.
+const READ_BUFFER: usize = 1024;
+const WRITE_BUFFER: usize = 4 * 1024;
 const WRITE_LIMIT: usize = 128 * 1024;
 
 /// What a client says.
@@ -110,8 +112,8 @@ impl Websocket {
     /// If the client asks for anything else.
     pub(crate) async fn upgrade(socket: TcpStream) -> Result<Self, Box<Error>> {
         let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_LIMIT)
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
