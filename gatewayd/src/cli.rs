@@ -11,6 +11,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use semver::Version;
 
 use crate::{
+    audit::{self, AuditError},
     banner::{self, PROGRAM_VERSION},
     console::Console,
     init::{self, InitError},
@@ -40,6 +41,8 @@ enum Command {
     Run(RunFlags),
     /// Try to upgrade the gateway
     Upgrade(UpgradeFlags),
+    /// Show what each process of the gateway can do, measured from inside its jail
+    Audit(AuditFlags),
 }
 
 #[derive(Args)]
@@ -78,6 +81,25 @@ struct UpgradeFlags {
     current_version: Option<Version>,
 }
 
+#[derive(Args)]
+struct AuditFlags {
+    /// Id of the gateway we want to audit
+    #[arg(long, value_name = "id")]
+    id: GatewayId,
+
+    /// Custom path to the nym gateway configuration file
+    #[arg(long, value_name = "config")]
+    config: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Start a crew of probes in place of asking the running gateway
+    #[arg(long)]
+    self_test: bool,
+}
+
 /// Why a command ended with exit code 1.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
@@ -89,6 +111,8 @@ enum CommandError {
     Run(#[from] RunError),
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 /// Does what the command line says.
@@ -135,19 +159,24 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
         .unwrap_or_else(|| proto::log::DEFAULT_FILTER.to_owned());
     proto::log::init("gatewayd", &log_filter);
     let root = Root::new(cli.home, std::env::var_os("HOME"))?;
+    let surroundings = |log_filter| Surroundings {
+        runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
+        credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        log_filter,
+    };
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
-            let surroundings = Surroundings {
-                runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
-                credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-                log_filter,
-            };
             let RunFlags { id, config, overrides } = flags;
-            run::execute(&id, &root, config, &overrides, surroundings, console)?;
+            run::execute(&id, &root, config, &overrides, surroundings(log_filter), console)?;
         }
         Command::Upgrade(flags) => {
             upgrade::execute(&flags.id, &root, flags.current_version, console)?;
+        }
+        Command::Audit(flags) => {
+            let AuditFlags { id, config, json, self_test } = flags;
+            let request = audit::Request { json, self_test, config };
+            audit::execute(&id, &root, request, surroundings(log_filter), console)?;
         }
     }
     Ok(())

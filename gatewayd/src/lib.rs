@@ -15,6 +15,7 @@
 //! The worst case: it can open the key files and start programs. That is why it reads nothing from the network.
 
 pub mod atomic;
+pub mod audit;
 pub mod banner;
 pub mod cli;
 pub mod config;

@@ -10,6 +10,7 @@ mod events;
 use std::{
     io,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -61,6 +62,11 @@ pub(super) struct Equipment {
 }
 
 impl Equipment {
+    /// Whether each worker has an account of its own.
+    pub(super) const fn separates_accounts(&self) -> bool {
+        false
+    }
+
     /// The order to start `role`, or a probe of it.
     pub(super) fn start(&self, role: Role, grants: Vec<Grant>, probe: Option<Attempt>) -> Start {
         Start {
@@ -139,7 +145,7 @@ enum Phase {
 /// The workers.
 #[derive(Debug)]
 pub(super) struct Crew {
-    equipment: Equipment,
+    equipment: Arc<Equipment>,
     posts: Each<Post>,
     waiting: WaitingEnds,
     phase: Phase,
@@ -149,7 +155,7 @@ pub(super) struct Crew {
 
 impl Crew {
     /// Nobody is started yet; the first [`step`](Self::step) does.
-    pub(super) fn new(equipment: Equipment) -> Self {
+    pub(super) fn new(equipment: Arc<Equipment>) -> Self {
         let (reporter, events) = mpsc::channel(EVENTS);
         let now = Instant::now();
         let post = |_| Post { state: State::Dead { retry_at: now }, delay: RestartDelay::new(), deaths: 0 };
@@ -174,6 +180,15 @@ impl Crew {
             Some(event) = self.events.recv() => self.on_event(event),
             () = tokio::time::sleep_until(next.into()) => Ok(()),
         }
+    }
+
+    /// Workers that are at work, with their process numbers.
+    pub(super) fn roster(&self) -> Vec<(Role, u32)> {
+        let ready = |role| match &self.posts.get(role).state {
+            State::Ready { worker } => Some((role, worker.pid())),
+            _ => None,
+        };
+        Role::ALL.into_iter().filter_map(ready).collect()
     }
 
     fn next_due(&self) -> Instant {

@@ -5,10 +5,10 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{self, Seek},
+    io,
     net::SocketAddr,
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd, OwnedFd},
         unix::fs::{DirBuilderExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
@@ -179,10 +179,9 @@ fn open_key(what: &'static str, path: &Path, key: &'static str) -> Result<File, 
     Ok(file)
 }
 
-/// The borrower reads from the beginning: the position is shared, and its predecessor left it at the end.
-fn lend_key(mut key: &File) -> io::Result<OwnedFd> {
-    key.rewind()?;
-    Ok(key.try_clone()?.into())
+/// Opened anew, even where no path leads to it any more: borrowers share no position.
+fn lend_key(key: &File) -> io::Result<OwnedFd> {
+    Ok(File::open(format!("/proc/self/fd/{}", key.as_raw_fd()))?.into())
 }
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);

@@ -11,16 +11,22 @@
 //! | [`holdings`] | what each role is lent |
 //! | [`worker`] | one process |
 //! | [`crew`] | the four together; `drain`: their orderly end |
+//! | [`prober`] | one process that shows what its role can do |
+//! | [`admin`] | where an audit asks |
 //! | [`restart`] | how long a dead worker stays dead |
 
+mod admin;
 mod binaries;
 mod crew;
 mod each;
+mod examiner;
 mod holdings;
 mod links;
 mod listeners;
 mod lock;
+mod prober;
 mod restart;
+mod self_test;
 mod signals;
 mod slices;
 mod systemd;
@@ -28,22 +34,27 @@ mod worker;
 
 use std::{
     io,
+    path::Path,
     pin::pin,
+    sync::Arc,
     thread::available_parallelism,
     time::{Duration, Instant},
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-pub use self::{binaries::BinaryError, crew::CrewError, holdings::OpenError, listeners::ListenError, lock::LockError};
 use self::{
+    admin::Admin,
     crew::{Crew, Drained, Equipment},
     each::Each,
     holdings::Holdings,
     lock::RunLock,
+    prober::{Places, Prober},
     signals::Signals,
     systemd::Watchdog,
 };
+pub(crate) use self::{admin::SOCKET, self_test::SelfTest};
+pub use self::{binaries::BinaryError, crew::CrewError, holdings::OpenError, listeners::ListenError, lock::LockError};
 use crate::{
     console::Console,
     run::RunPlan,
@@ -95,14 +106,7 @@ fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
 pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
     tracing::info!("Starting nym gateway!");
     let _lock = RunLock::take(&plan.run_dir, plan.id.as_str())?;
-    let equipment = Equipment {
-        binaries: binaries::find()?,
-        holdings: Holdings::open(&plan.config)?,
-        configs: Each::new(|role| slices::slice(&plan.config, role)),
-        log_filter: plan.log_filter.clone(),
-        threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
-        open_files: raise_open_files().map_err(system("raise the limit on open files"))?,
-    };
+    let equipment = Arc::new(equip(&plan)?);
     validator::refuse_if_taken(&plan)?;
     announce(&equipment.holdings).map_err(system("read the address of a listener"))?;
     // One thread only: the workers die with the thread that started them.
@@ -110,7 +114,29 @@ pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
         .enable_all()
         .build()
         .map_err(system("start the supervisor's loop"))?
-        .block_on(supervise(Crew::new(equipment)))
+        .block_on(async {
+            let prober = Prober::new(Arc::clone(&equipment), Places::of(&plan));
+            supervise(Crew::new(equipment), audience(&plan.run_dir, prober)).await
+        })
+}
+
+/// The admin socket, if it can be had. A gateway that cannot be audited runs all the same.
+fn audience(run_dir: &Path, prober: Prober) -> Option<Admin> {
+    Admin::listen(run_dir, prober)
+        .inspect_err(|error| tracing::warn!(%error, "there is no admin socket: `gatewayd audit` has nobody to ask"))
+        .ok()
+}
+
+/// All that workers are started from.
+fn equip(plan: &RunPlan) -> Result<Equipment, SupervisorError> {
+    Ok(Equipment {
+        binaries: binaries::find()?,
+        holdings: Holdings::open(&plan.config)?,
+        configs: Each::new(|role| slices::slice(&plan.config, role)),
+        log_filter: plan.log_filter.clone(),
+        threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
+        open_files: raise_open_files().map_err(system("raise the limit on open files"))?,
+    })
 }
 
 /// Every descriptor the hard limit allows; returns how many.
@@ -133,10 +159,13 @@ fn announce(holdings: &Holdings) -> io::Result<()> {
     Ok(())
 }
 
-async fn supervise(mut crew: Crew) -> Result<(), SupervisorError> {
+async fn supervise(mut crew: Crew, admin: Option<Admin>) -> Result<(), SupervisorError> {
     let mut signals = Signals::catch().map_err(system("catch signals"))?;
     let mut watchdog = Watchdog::from_env();
     let outcome = loop {
+        if let Some(admin) = &admin {
+            admin.publish(crew.roster());
+        }
         tokio::select! {
             signal = signals.next() => {
                 let mut out = io::stdout();
@@ -151,6 +180,7 @@ async fn supervise(mut crew: Crew) -> Result<(), SupervisorError> {
             () = watchdog.prove() => {}
         }
     };
+    drop(admin);
     systemd::stopping();
     let told_at = Instant::now();
     let hurry = async {

@@ -3,7 +3,7 @@
 //! A probe is a worker that was started as any other, with the same descriptors, and has closed the same jail; in place of
 //! serving it makes one [`Attempt`] and reports a [`Finding`]. One process makes one attempt, because the jail may kill it.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use bincode::{Decode, Encode};
 
@@ -140,6 +140,44 @@ pub enum Attempt {
         /// Which.
         pid: u32,
     },
+}
+
+impl fmt::Display for Attempt {
+    /// In words, with the call that is made where there are several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match self {
+            Self::Wait => f.write_str("wait"),
+            Self::OpenFile { path } => write!(f, "open {}", text(path)),
+            Self::CreateFile { directory } => write!(f, "create a file in {}", text(directory)),
+            Self::OpenBeneath { path } => write!(f, "open {} from any descriptor", text(path)),
+            Self::ReadDatabase { .. } => f.write_str("read the database by descriptor"),
+            Self::WriteDatabase { .. } => f.write_str("write a database by descriptor"),
+            Self::FindByPosition { .. } => f.write_str("pread64 every descriptor"),
+            Self::FindByRewinding { .. } => f.write_str("lseek and read every descriptor"),
+            Self::Connect { to } => write!(f, "connect to {to}"),
+            Self::SendDatagram { to } => write!(f, "send a datagram to {to}"),
+            Self::BindPort { at } => write!(f, "bind {at}"),
+            Self::ListenUnbound => f.write_str("listen without bind"),
+            Self::ConnectUnix { path } => write!(f, "connect to {}", text(path)),
+            Self::Fork => f.write_str("clone a process"),
+            Self::ForkByClone3 => f.write_str("clone3 a process"),
+            Self::Execute { path } => write!(f, "execve {}", text(path)),
+            Self::ExecuteAt { path } => write!(f, "execveat {}", text(path)),
+            Self::Trace { pid } => write!(f, "ptrace process {pid}"),
+            Self::Signal { pid } => write!(f, "kill process {pid}"),
+            Self::SignalThread { pid } => write!(f, "tgkill process {pid}"),
+            Self::QueueSignal { pid } => write!(f, "rt_sigqueueinfo to process {pid}"),
+            Self::ReadMemory { pid } => write!(f, "process_vm_readv of process {pid}"),
+            Self::MapExecutable => f.write_str("mmap writable and executable"),
+            Self::ProtectExecutable => f.write_str("mprotect executable"),
+            Self::ProtectExecutableByKey => f.write_str("pkey_mprotect executable"),
+            Self::BecomeUser { uid } => write!(f, "setresuid {uid}"),
+            Self::NewUserNamespace => f.write_str("unshare a user namespace"),
+            Self::LookAt { pid } => write!(f, "getpgid of process {pid}"),
+            Self::HoldProcess { pid } => write!(f, "pidfd_open process {pid}"),
+        }
+    }
 }
 
 /// What came of it. What a killed process found is seen from outside.

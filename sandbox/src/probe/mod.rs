@@ -14,10 +14,9 @@ use std::io;
 use proto::ipc::probe::{Attempt, Finding};
 
 /// Tries it. `say` is told what comes of it, more than once if the process may not live to say the rest; the last word counts.
-/// [`Attempt::Wait`] has nothing to say.
 pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
     let done = match what {
-        Attempt::Wait => return,
+        Attempt::Wait => Ok(()),
         Attempt::OpenFile { path } => files::open(path),
         Attempt::CreateFile { directory } => files::create(directory),
         Attempt::OpenBeneath { path } => files::open_beneath(path, say),

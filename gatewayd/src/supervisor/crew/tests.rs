@@ -37,14 +37,14 @@ impl Stage {
             );
             program(home.path(), role.name(), &format!("{prelude}\n{script}"))
         });
-        let crew = Crew::new(Equipment {
+        let crew = Crew::new(Arc::new(Equipment {
             binaries,
             holdings: Holdings::open(&config).unwrap(),
             configs: Each::new(|role| slices::slice(&config, role)),
             log_filter: "info".into(),
             threads: 1,
             open_files: 256,
-        });
+        }));
         Self { home, crew }
     }
 

@@ -1,0 +1,261 @@
+//! `audit`: shows what each process of the gateway can do, by having it tried from inside each jail.
+//!
+//! *Trusts*: the kernel's answers to probes, and what `/proc` shows of live workers; no policy and no configuration says anything
+//! here. *Promises*: every cell is measured; a cell that cannot be measured is a surprise; any surprise is exit code 1.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`ability`] | the lines of the table, and what is expected |
+//! | [`trial`] | by which ways each is tried |
+//! | [`look`] | a process seen from outside |
+//! | [`wire`] | questions and answers |
+//! | [`report`] | the table |
+
+pub mod ability;
+pub mod look;
+pub mod report;
+pub mod trial;
+pub mod wire;
+
+use std::{
+    io::{self, IsTerminal},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use proto::{
+    ipc::Role,
+    link::stream::{LinkReader, LinkWriter, open},
+};
+use tokio::time::timeout;
+
+use self::{
+    ability::{Ability, Verdict},
+    look::{Known, look},
+    report::{Cell, Process, Report, TrialReport},
+    trial::verdict,
+    wire::{Answer, Crew, Question},
+};
+use crate::{
+    console::Console,
+    overrides::Overrides,
+    paths::{GatewayId, Root},
+    run::{self, RunError, RunPlan, Surroundings},
+    supervisor::{SOCKET, SelfTest, SupervisorError},
+};
+
+/// Time for one answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+/// Where the units of systemd have their runtime directories.
+const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Print for programs.
+    pub json: bool,
+    /// Start a crew of probes of its own in place of asking a running gateway.
+    pub self_test: bool,
+    /// Another configuration file.
+    pub config: Option<PathBuf>,
+}
+
+/// Why there is no clean audit.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The gateway cannot be prepared.
+    #[error(transparent)]
+    Prepare(#[from] RunError),
+    /// The self-test cannot begin.
+    #[error(transparent)]
+    SelfTest(#[from] SupervisorError),
+    /// Nobody answers.
+    #[error(
+        "cannot ask the running gateway at {}: {source}; start it, or run the audit as root or as the account that runs it, or \
+         measure without one: `gatewayd audit --id {id} --self-test`", path.display()
+    )]
+    Ask {
+        /// The admin socket.
+        path: PathBuf,
+        /// The gateway.
+        id: GatewayId,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The conversation broke off.
+    #[error("the gateway broke off the audit: {0}; is it of the same version, and does nobody else audit it?")]
+    Conversation(String),
+    /// A process cannot be looked at.
+    #[error("cannot look at process {pid} of {role}: {source}; if it died, run the audit again")]
+    Look {
+        /// Whose.
+        role: Role,
+        /// Its number.
+        pid: u32,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The result could not be written for programs.
+    #[error("cannot write the result: {0}")]
+    Json(#[from] serde_json::Error),
+    /// There is a surprise. The report says which.
+    #[error("{0} surprises: the gateway's processes are not what they should be; the lines above say which and how")]
+    Surprises(usize),
+}
+
+/// Audits gateway `id` below `root`. To be called on the main thread, before there is any other.
+///
+/// # Errors
+/// If it could not be done, or there is a surprise.
+pub fn execute(
+    id: &GatewayId,
+    root: &Root,
+    request: Request,
+    surroundings: Surroundings,
+    console: &mut Console<'_>,
+) -> Result<(), AuditError> {
+    let Request { json, self_test, config } = request;
+    let mut nobody = io::sink();
+    let plan = run::prepare(id, root, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
+    let known = Known { ledger: plan.ledger_path.clone(), inboxes: plan.inboxes_dir.clone() };
+    // One thread only: probes die with the thread that started them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| AuditError::Conversation(error.to_string()))?;
+    let report = runtime.block_on(async {
+        let mut witness = if self_test {
+            Witness::SelfTest(Box::new(SelfTest::begin(&plan).await?))
+        } else {
+            Witness::Running(Connection::open(&plan)?)
+        };
+        examine(&mut witness, &plan, &known).await
+    })?;
+    if json {
+        console.line(report.json()?);
+    } else {
+        console.line(report.text(io::stdout().is_terminal()));
+    }
+    match report.surprises().len() {
+        0 => Ok(()),
+        surprises => Err(AuditError::Surprises(surprises)),
+    }
+}
+
+/// Who answers.
+enum Witness {
+    Running(Connection),
+    SelfTest(Box<SelfTest>),
+}
+
+impl Witness {
+    async fn ask(&mut self, question: Question) -> Result<Answer, AuditError> {
+        match self {
+            Self::Running(connection) => connection.ask(question).await,
+            Self::SelfTest(test) => Ok(test.answer(question).await),
+        }
+    }
+
+    async fn crew(&mut self) -> Result<Crew, AuditError> {
+        match self.ask(Question::ShowCrew).await? {
+            Answer::Crew(crew) => Ok(crew),
+            other => Err(no_answer(&other)),
+        }
+    }
+}
+
+fn no_answer(answer: &Answer) -> AuditError {
+    match answer {
+        Answer::Failed(why) => AuditError::Conversation(why.clone()),
+        _ => AuditError::Conversation("it answered another question".to_owned()),
+    }
+}
+
+async fn examine(witness: &mut Witness, plan: &RunPlan, known: &Known) -> Result<Report, AuditError> {
+    let running = matches!(witness, Witness::Running(_));
+    let mut report = Report { id: plan.id.to_string(), running, cells: Vec::new(), processes: Vec::new() };
+    for role in Role::ALL {
+        let seen = compare(witness, role, known).await?;
+        report.processes.push(seen);
+        for ability in Ability::ALL {
+            report.cells.push(measure(witness, role, ability).await?);
+        }
+    }
+    Ok(report)
+}
+
+async fn compare(witness: &mut Witness, role: Role, known: &Known) -> Result<Process, AuditError> {
+    let crew = witness.crew().await?;
+    let looked = |pid| look(pid, crew.supervisor, known).map_err(|source| AuditError::Look { role, pid, source });
+    let probe = match witness.ask(Question::WaitInJail { role }).await? {
+        Answer::Waiting(pid) => looked(pid)?,
+        other => return Err(no_answer(&other)),
+    };
+    let mut surprises = probe.holes();
+    let mut live = None;
+    if let Witness::Running(_) = witness {
+        match crew.live.iter().find(|(other, _)| *other == role) {
+            Some(&(_, pid)) => {
+                let worker = looked(pid)?;
+                surprises.extend(worker.differences(&probe));
+                live = Some(worker);
+            }
+            None => surprises.push("no worker is alive; run the audit again when it is".to_owned()),
+        }
+    }
+    Ok(Process { role, probe, live, surprises })
+}
+
+async fn measure(witness: &mut Witness, role: Role, ability: Ability) -> Result<Cell, AuditError> {
+    let expected = ability.expected(role);
+    Ok(match witness.ask(Question::Measure { role, ability }).await? {
+        Answer::Measured(tried) if !tried.is_empty() => Cell {
+            role,
+            ability,
+            expected,
+            measured: verdict(tried.iter().map(|tried| (tried.own, &tried.outcome))),
+            trials: tried.iter().map(TrialReport::new).collect(),
+        },
+        Answer::Failed(why) => {
+            let trials = vec![TrialReport::failed(format!("not measured: {why}"))];
+            Cell { role, ability, expected, measured: Verdict::Unknown, trials }
+        }
+        other => return Err(no_answer(&other)),
+    })
+}
+
+/// The admin socket of a running gateway.
+struct Connection {
+    answers: LinkReader<Answer>,
+    questions: LinkWriter<Question>,
+}
+
+impl Connection {
+    /// In the runtime directory of the gateway's folder, or of its unit.
+    fn open(plan: &RunPlan) -> Result<Self, AuditError> {
+        let of_unit = Path::new(RUN_DIR_OF_UNITS).join(plan.id.as_str());
+        let places = [plan.run_dir.join(SOCKET), of_unit.join(SOCKET)];
+        let connected = places.iter().find_map(|path| UnixStream::connect(path).ok());
+        let socket = connected.map_or_else(|| UnixStream::connect(plan.run_dir.join(SOCKET)), Ok);
+        let opened = socket.and_then(|socket| open(OwnedFd::from(socket)));
+        let (answers, questions) = opened.map_err(|source| AuditError::Ask {
+            path: plan.run_dir.join(SOCKET),
+            id: plan.id.clone(),
+            source,
+        })?;
+        Ok(Self { answers, questions })
+    }
+
+    async fn ask(&mut self, question: Question) -> Result<Answer, AuditError> {
+        let asked = async {
+            self.questions.write_batch(&[question]).await?;
+            self.answers.read_batch().await
+        };
+        match timeout(ANSWER_LIMIT, asked).await {
+            Ok(Ok(mut answers)) => answers.pop().ok_or_else(|| AuditError::Conversation("it said nothing".to_owned())),
+            Ok(Err(error)) => Err(AuditError::Conversation(error.to_string())),
+            Err(_) => Err(AuditError::Conversation("it did not answer in time".to_owned())),
+        }
+    }
+}

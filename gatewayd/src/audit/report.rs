@@ -1,0 +1,219 @@
+//! The result of an audit, for people and for programs.
+
+use std::fmt::{self, Write as _};
+
+use proto::ipc::Role;
+use serde::{Serialize, Serializer};
+
+use super::{
+    ability::{Ability, Verdict},
+    look::Look,
+    trial::Outcome,
+    wire::Tried,
+};
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The gateway.
+    pub id: String,
+    /// Whether it was running.
+    pub running: bool,
+    /// One for each role and ability.
+    pub cells: Vec<Cell>,
+    /// One for each role.
+    pub processes: Vec<Process>,
+}
+
+/// One cell of the table.
+#[derive(Debug, Serialize)]
+pub struct Cell {
+    /// The column.
+    #[serde(serialize_with = "role_name")]
+    pub role: Role,
+    /// The line.
+    pub ability: Ability,
+    /// What should be.
+    pub expected: Verdict,
+    /// What is.
+    pub measured: Verdict,
+    /// How it was found.
+    pub trials: Vec<TrialReport>,
+}
+
+/// One trial, in words.
+#[derive(Debug, Serialize)]
+pub struct TrialReport {
+    attempt: String,
+    outcome: String,
+}
+
+/// What was seen from outside.
+#[derive(Debug, Serialize)]
+pub struct Process {
+    /// Whose.
+    #[serde(serialize_with = "role_name")]
+    pub role: Role,
+    /// Of the probe.
+    pub probe: Look,
+    /// Of the worker, if there is one.
+    pub live: Option<Look>,
+    /// What is wrong with either.
+    pub surprises: Vec<String>,
+}
+
+fn role_name<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(role.name())
+}
+
+impl TrialReport {
+    /// Of a trial that was made.
+    pub fn new(tried: &Tried) -> Self {
+        Self { attempt: tried.attempt.to_string(), outcome: describe(&tried.outcome) }
+    }
+
+    /// Of a trial that could not be made.
+    pub fn failed(why: String) -> Self {
+        Self { attempt: "none".to_owned(), outcome: why }
+    }
+}
+
+fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Allowed => "allowed".to_owned(),
+        Outcome::Denied(errno) => format!("denied: {}", std::io::Error::from_raw_os_error(*errno)),
+        Outcome::Refused(number) => format!("killed at system call {number}"),
+        Outcome::Killed => "killed".to_owned(),
+        Outcome::Broken(why) => format!("not measured: {why}"),
+    }
+}
+
+impl Cell {
+    const fn is_surprise(&self) -> bool {
+        !matches!(
+            (self.expected, self.measured),
+            (Verdict::No, Verdict::No) | (Verdict::Own, Verdict::Own) | (Verdict::Yes, Verdict::Yes)
+        )
+    }
+}
+
+impl Report {
+    /// What is not as it should be, one line each.
+    pub fn surprises(&self) -> Vec<String> {
+        let cells = self.cells.iter().filter(|cell| cell.is_surprise()).map(|cell| {
+            let Cell { role, ability, expected, measured, trials } = cell;
+            let decisive = trials.iter().filter(|trial| match measured {
+                Verdict::Unknown => trial.outcome.starts_with("not measured"),
+                Verdict::No => true,
+                Verdict::Own | Verdict::Yes => trial.outcome == "allowed",
+            });
+            let ways: Vec<_> = decisive.map(|trial| format!("{}: {}", trial.attempt, trial.outcome)).collect();
+            let (expected, measured) = (expected.name(), measured.name());
+            format!("{role}: {}: {measured}, expected {expected} ({})", ability.name(), ways.join("; "))
+        });
+        let processes =
+            self.processes.iter().flat_map(|seen| seen.surprises.iter().map(|what| format!("{}: {what}", seen.role)));
+        cells.chain(processes).collect()
+    }
+
+    /// For programs.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn json(&self) -> serde_json::Result<String> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            report: &'a Report,
+            surprises: Vec<String>,
+        }
+        serde_json::to_string_pretty(&Whole { report: self, surprises: self.surprises() })
+    }
+
+    /// For people; `red` marks a surprise in colour too.
+    pub fn text(&self, red: bool) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write(&mut text, red);
+        text
+    }
+
+    fn write(&self, text: &mut String, red: bool) -> fmt::Result {
+        const FIRST: usize = 28;
+        const OTHER: usize = 21;
+        let source =
+            if self.running { "beside its running workers" } else { "in a self-test, beside no running worker" };
+        writeln!(text, "Audit of gateway {}: measured by probes in the jail of each role, {source}.", self.id)?;
+        writeln!(text, "Each cell: expected / measured. A surprise has a !\n")?;
+        write!(text, "{:FIRST$}", "")?;
+        for role in COLUMNS {
+            write!(text, "{:OTHER$}", role.name())?;
+        }
+        for ability in Ability::ALL {
+            write!(text, "\n{:FIRST$}", ability.name())?;
+            for role in COLUMNS {
+                let Some(cell) = self.cells.iter().find(|cell| cell.role == role && cell.ability == ability) else {
+                    continue;
+                };
+                let mark = if cell.is_surprise() { " !" } else { "" };
+                let words = format!("{} / {}{mark}", cell.expected.name(), cell.measured.name());
+                match cell.is_surprise() && red {
+                    true => write!(text, "\x1b[31m{words:OTHER$}\x1b[0m")?,
+                    false => write!(text, "{words:OTHER$}")?,
+                }
+            }
+            text.truncate(text.trim_end_matches(' ').len());
+        }
+        writeln!(text, "\n")?;
+        for Process { role, probe, live, surprises } in &self.processes {
+            let likeness = match live {
+                None => "no live worker to compare".to_owned(),
+                Some(live) => {
+                    let like = if surprises.is_empty() { "like" } else { "NOT like" };
+                    let hidden = if live.descriptors.is_none() {
+                        "; its descriptors and namespaces are hidden from this account, ask as root"
+                    } else {
+                        ""
+                    };
+                    format!("the live worker {} is {like} the probe{hidden}", live.pid)
+                }
+            };
+            writeln!(text, "{:12} {}; {likeness}", role.name(), line_of(probe))?;
+        }
+        let surprises = self.surprises();
+        if surprises.is_empty() {
+            return writeln!(text, "\nNo surprise.");
+        }
+        writeln!(text, "\n{} surprises:", surprises.len())?;
+        surprises.iter().try_for_each(|surprise| writeln!(text, "  {surprise}"))
+    }
+}
+
+/// In the order of a packet's way.
+const COLUMNS: [Role; 4] = [Role::MixIngress, Role::MixEgress, Role::ClientEdge, Role::Store];
+
+fn line_of(look: &Look) -> String {
+    let of = |name| {
+        let values: std::collections::BTreeSet<_> = look.threads.iter().filter_map(|lines| lines.get(name)).collect();
+        values.into_iter().map(String::as_str).collect::<Vec<_>>().join("/")
+    };
+    let uid = of("Uid").split(' ').next().unwrap_or_default().to_owned();
+    let namespaces = match &look.own_namespaces {
+        None => "hidden".to_owned(),
+        Some(own) if own.is_empty() => "none".to_owned(),
+        Some(own) => own.iter().copied().collect::<Vec<_>>().join(" "),
+    };
+    let (privileges, seccomp, effective, bounding) = (of("NoNewPrivs"), of("Seccomp"), of("CapEff"), of("CapBnd"));
+    format!(
+        "uid {uid}, seccomp {seccomp}, no-new-privs {privileges}, capabilities {} (bounding {}), own namespaces: {namespaces}",
+        brief(&effective),
+        brief(&bounding)
+    )
+}
+
+fn brief(set: &str) -> &str {
+    match set.trim_start_matches('0') {
+        "" => "none",
+        rest => rest,
+    }
+}

@@ -1,0 +1,174 @@
+//! By which ways each ability is tried, and what is made of the outcomes.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use bincode::{Decode, Encode};
+use proto::ipc::probe::{Attempt, Inode};
+
+use super::ability::{Ability, Verdict};
+
+/// What there is to try on. Everything in it is there, as the one who started the probe can see.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// The key files: identity, Sphinx.
+    pub identity_key: PathBuf,
+    /// As above.
+    pub sphinx_key: PathBuf,
+    /// The ledger's directory.
+    pub ledger: (PathBuf, Inode),
+    /// The inboxes' directory.
+    pub inboxes: (PathBuf, Inode),
+    /// The gateway's folder.
+    pub home: PathBuf,
+    /// Directories that others write to.
+    pub directories: Vec<PathBuf>,
+    /// Somebody who accepts TCP connections.
+    pub tcp: Vec<SocketAddr>,
+    /// Somebody who receives datagrams.
+    pub udp: SocketAddr,
+    /// A Unix socket.
+    pub socket: PathBuf,
+    /// A process of another role.
+    pub other: u32,
+    /// The supervisor.
+    pub supervisor: u32,
+    /// Users that nobody in a jail may become.
+    pub users: Vec<u32>,
+}
+
+/// One way, and whether it leads only to the data of the role's own job.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// What to try.
+    pub attempt: Attempt,
+    /// Whether success is success with own data only.
+    pub own: bool,
+}
+
+/// What came of a trial.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    /// It worked.
+    Allowed,
+    /// The kernel answered with an error number.
+    Denied(i32),
+    /// The policy does not list the call: the process was killed.
+    Refused(u32),
+    /// The process was killed without a word.
+    Killed,
+    /// The trial itself went wrong.
+    Broken(String),
+}
+
+/// Every way there is to do `ability`.
+pub fn trials(ability: Ability, on: &Targets) -> Vec<Trial> {
+    let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+    let open = |file: &Path| Attempt::OpenFile { path: path(file) };
+    let beneath = |file: &str| Attempt::OpenBeneath { path: file.into() };
+    let pid = on.other;
+    let attempts = match ability {
+        Ability::ReadIdentityKey => key(&on.identity_key, KEY_OF_IDENTITY, on),
+        Ability::ReadSphinxKey => key(&on.sphinx_key, KEY_OF_SPHINX, on),
+        Ability::ReadLedger => vec![Attempt::ReadDatabase { directory: on.ledger.1 }, open(&on.ledger.0)],
+        Ability::ReadInbox => vec![Attempt::ReadDatabase { directory: on.inboxes.1 }, open(&on.inboxes.0)],
+        Ability::OpenHome => vec![open(&on.home), beneath(".."), beneath("../..")],
+        Ability::Write => {
+            let own = [on.ledger.1, on.inboxes.1].map(|directory| Attempt::WriteDatabase { directory });
+            let own = own.into_iter().map(|attempt| Trial { attempt, own: true });
+            let anywhere = on.directories.iter().map(|directory| Attempt::CreateFile { directory: path(directory) });
+            return own.chain(anywhere.map(|attempt| Trial { attempt, own: false })).collect();
+        }
+        Ability::Connect => on.tcp.iter().map(|&to| Attempt::Connect { to }).collect(),
+        Ability::SendDatagram => vec![Attempt::SendDatagram { to: on.udp }],
+        Ability::BindPort => vec![Attempt::BindPort { at: ([127, 0, 0, 1], 0).into() }, Attempt::ListenUnbound],
+        Ability::OpenUnixSocket => vec![Attempt::ConnectUnix { path: path(&on.socket) }],
+        Ability::StartProgram => {
+            let shell = || b"/bin/sh".to_vec();
+            vec![
+                Attempt::Fork,
+                Attempt::ForkByClone3,
+                Attempt::Execute { path: shell() },
+                Attempt::ExecuteAt { path: shell() },
+            ]
+        }
+        Ability::Trace => vec![Attempt::Trace { pid }],
+        Ability::Signal => vec![
+            Attempt::Signal { pid },
+            Attempt::SignalThread { pid },
+            Attempt::QueueSignal { pid },
+            Attempt::Signal { pid: on.supervisor },
+        ],
+        Ability::ReadMemory => {
+            vec![Attempt::ReadMemory { pid }, Attempt::OpenFile { path: format!("/proc/{pid}/mem").into() }]
+        }
+        Ability::MakeExecutable => {
+            vec![Attempt::MapExecutable, Attempt::ProtectExecutable, Attempt::ProtectExecutableByKey]
+        }
+        Ability::RegainUser => {
+            let become_user = on.users.iter().map(|&uid| Attempt::BecomeUser { uid });
+            become_user.chain([Attempt::NewUserNamespace]).collect()
+        }
+        Ability::SeeProcesses => vec![
+            Attempt::LookAt { pid },
+            Attempt::HoldProcess { pid },
+            Attempt::OpenFile { path: format!("/proc/{pid}/status").into() },
+        ],
+    };
+    attempts.into_iter().map(|attempt| Trial { attempt, own: false }).collect()
+}
+
+const KEY_OF_IDENTITY: &str = "-----BEGIN ED25519 PRIVATE KEY";
+const KEY_OF_SPHINX: &str = "-----BEGIN X25519 PRIVATE KEY";
+
+fn key(file: &Path, begin: &str, on: &Targets) -> Vec<Attempt> {
+    let mut attempts = vec![
+        Attempt::OpenFile { path: file.as_os_str().as_encoded_bytes().to_vec() },
+        Attempt::FindByPosition { begin: begin.into() },
+        Attempt::FindByRewinding { begin: begin.into() },
+    ];
+    // From one of the directories that `store` was given, one step up.
+    if let Some(name) = file.file_name().filter(|_| file.parent() == on.ledger.0.parent()) {
+        let path = [b"../".as_slice(), name.as_encoded_bytes()].concat();
+        attempts.push(Attempt::OpenBeneath { path });
+    }
+    attempts
+}
+
+/// What the outcomes of all its trials say of an ability; each comes with whether it is about own data only.
+pub fn verdict<'a>(outcomes: impl IntoIterator<Item = (bool, &'a Outcome)>) -> Verdict {
+    let (mut own_data, mut unknown) = (false, false);
+    for (own, outcome) in outcomes {
+        match outcome {
+            Outcome::Allowed if !own => return Verdict::Yes,
+            Outcome::Allowed => own_data = true,
+            Outcome::Broken(_) => unknown = true,
+            Outcome::Denied(_) | Outcome::Refused(_) | Outcome::Killed => {}
+        }
+    }
+    match (unknown, own_data) {
+        (true, _) => Verdict::Unknown,
+        (false, true) => Verdict::Own,
+        (false, false) => Verdict::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_open_way_is_enough_and_doubt_is_never_no() {
+        let broken = || Outcome::Broken("x".into());
+        let of = |outcomes: &[(bool, Outcome)]| verdict(outcomes.iter().map(|(own, outcome)| (*own, outcome)));
+        assert_eq!(
+            of(&[(false, Outcome::Denied(1)), (false, Outcome::Refused(2)), (true, Outcome::Killed)]),
+            Verdict::No
+        );
+        assert_eq!(of(&[(true, Outcome::Allowed), (false, Outcome::Denied(1))]), Verdict::Own);
+        assert_eq!(of(&[(true, Outcome::Allowed), (false, Outcome::Allowed), (false, broken())]), Verdict::Yes);
+        assert_eq!(of(&[(false, broken()), (false, Outcome::Denied(1))]), Verdict::Unknown);
+    }
+}

@@ -1,0 +1,68 @@
+//! What `gatewayd audit` asks a running supervisor, and what it is answered: on the admin socket, in the frames of the links.
+//!
+//! *The supervisor trusts* root and its own account, whose processes alone may connect, with questions and nothing else. *The audit
+//! trusts* the supervisor that holds the gateway's lock. One question at a time; each has one answer.
+
+use bincode::{Decode, Encode};
+use proto::ipc::{Role, probe::Attempt};
+
+use super::{ability::Ability, trial::Outcome};
+
+/// A question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Question {
+    /// Who is alive?
+    ShowCrew,
+    /// Start a probe of this role that waits to be looked at; the next question ends it.
+    WaitInJail {
+        /// Of which role.
+        role: Role,
+    },
+    /// Try every way in which the role might have the ability.
+    Measure {
+        /// Which role.
+        role: Role,
+        /// Which ability.
+        ability: Ability,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Answer {
+    /// To [`Question::ShowCrew`].
+    Crew(Crew),
+    /// To [`Question::WaitInJail`]: its process number.
+    Waiting(u32),
+    /// To [`Question::Measure`].
+    Measured(Vec<Tried>),
+    /// It could not be done.
+    Failed(String),
+}
+
+/// The processes of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Crew {
+    /// The supervisor.
+    pub supervisor: u32,
+    /// Workers that are alive, with their process numbers.
+    pub live: Vec<(Role, u32)>,
+}
+
+impl Crew {
+    /// A worker of another role than this one.
+    pub fn other_than(&self, role: Role) -> Option<u32> {
+        self.live.iter().find(|(other, _)| *other != role).map(|(_, pid)| *pid)
+    }
+}
+
+/// An attempt and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Tried {
+    /// What was tried.
+    pub attempt: Attempt,
+    /// Whether it leads only to the data of the role's own job.
+    pub own: bool,
+    /// What came of it.
+    pub outcome: Outcome,
+}

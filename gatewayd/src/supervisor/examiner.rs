@@ -1,0 +1,40 @@
+//! Answers the questions of an audit: the same for a running gateway and for a self-test.
+
+use proto::ipc::Role;
+
+use super::prober::{Prober, Waiting};
+use crate::audit::wire::{Answer, Crew, Question};
+
+/// Asked one question after the other.
+#[derive(Debug)]
+pub(crate) struct Examiner {
+    prober: Prober,
+    waiting: Option<Waiting>,
+}
+
+impl Examiner {
+    pub(crate) const fn new(prober: Prober) -> Self {
+        Self { prober, waiting: None }
+    }
+
+    /// Answers one, with these workers alive.
+    pub(crate) async fn answer(&mut self, question: Question, live: Vec<(Role, u32)>) -> Answer {
+        self.waiting = None;
+        let crew = Crew { supervisor: std::process::id(), live };
+        match question {
+            Question::ShowCrew => Answer::Crew(crew),
+            Question::WaitInJail { role } => match self.prober.wait_in_jail(role).await {
+                Ok(waiting) => Answer::Waiting(self.waiting.insert(waiting).pid()),
+                Err(error) => Answer::Failed(error.to_string()),
+            },
+            Question::Measure { role, ability } => match crew.other_than(role) {
+                Some(other) => self
+                    .prober
+                    .measure(role, ability, other)
+                    .await
+                    .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Measured),
+                None => Answer::Failed(format!("no worker but {role} is alive to try it on")),
+            },
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Measures what a role can do: starts its program as a probe, with what the role is lent, once per attempt.
+//!
+//! *Trusts*: no word but that of a probe about its own attempt; how a process died is seen from here. *Promises*: a probe gets what
+//! the role gets (the links lead nowhere) and lives for seconds; one at a time, beside those that only wait.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt, process::ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::{libc::SIGSYS, unistd::geteuid};
+use proto::{
+    ipc::{
+        Role,
+        control::{Grant, WorkerReport},
+        probe::{Attempt, Finding, Inode},
+    },
+    link::descriptor::link_pair,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    crew::Equipment,
+    links,
+    worker::{Death, Event, What, Worker},
+};
+use crate::{
+    audit::{
+        ability::Ability,
+        trial::{Outcome, Targets, trials},
+        wire::Tried,
+    },
+    run::RunPlan,
+};
+
+/// Time for one probe, from its birth to its end.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// Reports of one probe that wait.
+const EVENTS: usize = 8;
+
+/// Where the things are that a probe tries to reach.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    identity_key: PathBuf,
+    sphinx_key: PathBuf,
+    ledger: PathBuf,
+    inboxes: PathBuf,
+    home: PathBuf,
+    run_dir: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn of(plan: &RunPlan) -> Self {
+        Self {
+            identity_key: plan.keys.private_identity.clone(),
+            sphinx_key: plan.keys.private_sphinx.clone(),
+            ledger: plan.ledger_path.clone(),
+            inboxes: plan.inboxes_dir.clone(),
+            home: plan.home.clone(),
+            run_dir: plan.run_dir.clone(),
+        }
+    }
+}
+
+/// Starts probes.
+#[derive(Debug)]
+pub(crate) struct Prober {
+    equipment: Arc<Equipment>,
+    places: Places,
+}
+
+/// A probe that waits to be looked at. Gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    worker: Worker,
+    _events: mpsc::Receiver<Event>,
+    _links: Vec<OwnedFd>,
+}
+
+impl Waiting {
+    /// Its process number.
+    pub(crate) const fn pid(&self) -> u32 {
+        self.worker.pid()
+    }
+}
+
+impl Prober {
+    pub(crate) const fn new(equipment: Arc<Equipment>, places: Places) -> Self {
+        Self { equipment, places }
+    }
+
+    /// Tries every way in which `role` might have `ability`. `other` is a process of another role.
+    ///
+    /// # Errors
+    /// If there is nothing to try on.
+    pub(crate) async fn measure(&self, role: Role, ability: Ability, other: u32) -> io::Result<Vec<Tried>> {
+        // Whoever answers there, and a directory that everybody may write to.
+        let (tcp, udp) = (listeners()?, UdpSocket::bind(("127.0.0.1", 0))?);
+        let targets = self.targets(&tcp, udp.local_addr()?, other)?;
+        let mut tried = Vec::new();
+        for trial in trials(ability, &targets) {
+            let mut outcome = self.probe(role, &trial.attempt).await;
+            if !Path::new("/proc").join(other.to_string()).exists() {
+                outcome = Outcome::Broken(format!("process {other}, which it was tried on, is gone"));
+            }
+            tried.push(Tried { attempt: trial.attempt, own: trial.own, outcome });
+        }
+        Ok(tried)
+    }
+
+    fn targets(&self, tcp: &[TcpListener], udp: SocketAddr, other: u32) -> io::Result<Targets> {
+        let Places { identity_key, sphinx_key, ledger, inboxes, home, run_dir } = &self.places;
+        for path in [identity_key, sphinx_key, home] {
+            path.metadata()?;
+        }
+        let directories = ["/tmp", "/dev/shm", "/var/tmp"].map(PathBuf::from).into_iter();
+        let directories = directories.chain([home.clone(), run_dir.clone()]).filter(|path| path.is_dir()).collect();
+        // Somebody in a jail may not become root, nor who started it; where all have one account, it is that already.
+        let us = geteuid().as_raw();
+        let users = if us == 0 || !self.equipment.separates_accounts() { vec![0] } else { vec![0, us] };
+        Ok(Targets {
+            identity_key: identity_key.clone(),
+            sphinx_key: sphinx_key.clone(),
+            ledger: (ledger.clone(), inode(ledger)?),
+            inboxes: (inboxes.clone(), inode(inboxes)?),
+            home: home.clone(),
+            directories,
+            tcp: tcp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+            udp,
+            socket: run_dir.join(super::admin::SOCKET),
+            other,
+            supervisor: std::process::id(),
+            users,
+        })
+    }
+
+    /// A probe that has closed its jail and waits.
+    ///
+    /// # Errors
+    /// If it does not come so far.
+    pub(crate) async fn wait_in_jail(&self, role: Role) -> io::Result<Waiting> {
+        let (worker, mut events, links) = self.start(role, Attempt::Wait)?;
+        let heard = timeout(PROBE_LIMIT, async {
+            loop {
+                match events.recv().await.map(|event| event.what) {
+                    Some(What::Report(WorkerReport::ReportFinding(_))) => return Ok(()),
+                    Some(What::Report(WorkerReport::StartFailed { what })) => return Err(io::Error::other(what)),
+                    Some(What::Report(_)) => {}
+                    other => return Err(io::Error::other(format!("a probe of {role} did not wait: {other:?}"))),
+                }
+            }
+        });
+        heard.await??;
+        Ok(Waiting { worker, _events: events, _links: links })
+    }
+
+    fn start(&self, role: Role, attempt: Attempt) -> io::Result<(Worker, mpsc::Receiver<Event>, Vec<OwnedFd>)> {
+        let mut lent = self.equipment.holdings.for_role(role)?;
+        let mut far_ends = Vec::new();
+        for peer in links::peers(role) {
+            let (near, far) = link_pair()?;
+            lent.push((Grant::Link(peer), near));
+            far_ends.push(far);
+        }
+        let (grants, descriptors): (Vec<_>, Vec<_>) = lent.into_iter().unzip();
+        let start = self.equipment.start(role, grants, Some(attempt));
+        let (reporter, events) = mpsc::channel(EVENTS);
+        let worker = Worker::spawn(role, self.equipment.binaries.get(role), start, &descriptors, reporter)?;
+        Ok((worker, events, far_ends))
+    }
+
+    async fn probe(&self, role: Role, attempt: &Attempt) -> Outcome {
+        let (_worker, mut events, _links) = match self.start(role, attempt.clone()) {
+            Ok(started) => started,
+            Err(error) => return Outcome::Broken(format!("a probe of {role} cannot be started: {error}")),
+        };
+        match timeout(PROBE_LIMIT, follow(&mut events, attempt)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::Broken("the probe did not end in time".to_owned()),
+        }
+    }
+}
+
+async fn follow(events: &mut mpsc::Receiver<Event>, attempt: &Attempt) -> Outcome {
+    let (mut found, mut failure) = (None, None);
+    loop {
+        match events.recv().await.map(|event| event.what) {
+            Some(What::Report(WorkerReport::ReportFinding(finding))) => found = Some(finding),
+            Some(What::Report(WorkerReport::StartFailed { what })) => failure = Some(what),
+            Some(What::Report(_) | What::Silent) => {}
+            Some(What::Garbled) => return Outcome::Broken("the probe said what no probe says".to_owned()),
+            Some(What::Ended(death)) => return judge(found, failure, &death, attempt),
+            None => return Outcome::Broken("the probe was lost sight of".to_owned()),
+        }
+    }
+}
+
+fn judge(found: Option<Finding>, failure: Option<String>, death: &Death, attempt: &Attempt) -> Outcome {
+    let became_another = matches!(attempt, Attempt::Execute { .. } | Attempt::ExecuteAt { .. });
+    match (found, failure, death) {
+        (Some(Finding::Allowed | Finding::Opened), ..) => Outcome::Allowed,
+        (Some(Finding::Denied { errno }), ..) => Outcome::Denied(errno),
+        (None, Some(what), _) => Outcome::Broken(what),
+        (None, None, Death::Exit(status)) if status.signal() == Some(SIGSYS) => Outcome::Killed,
+        // Another program knows nothing of findings.
+        (None, None, Death::Exit(status)) if became_another && status.success() => Outcome::Allowed,
+        (None, None, death) => Outcome::Broken(format!("the probe died with {death}")),
+    }
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    let metadata = path.metadata()?;
+    Ok(Inode { device: metadata.dev(), number: metadata.ino() })
+}
+
+/// One of each family that this machine has.
+fn listeners() -> io::Result<Vec<TcpListener>> {
+    let mut listeners = vec![TcpListener::bind(("127.0.0.1", 0))?];
+    listeners.extend(TcpListener::bind(("::1", 0)));
+    Ok(listeners)
+}
