@@ -94,19 +94,19 @@ fn descriptors(process: &Path, known: &Known) -> io::Result<BTreeSet<String>> {
 
 fn kind(target: &Path, known: &Known) -> String {
     let text = target.to_string_lossy();
-    match text.split_once(":[") {
-        Some((kind, _)) => kind.to_owned(),
-        _ if target.starts_with(&known.ledger) => "ledger".to_owned(),
-        _ if target.starts_with(&known.inboxes) => "inboxes".to_owned(),
-        None => match text.strip_prefix("anon_inode:") {
-            Some(inode) => inode.to_owned(),
-            None => text.into_owned(),
-        },
+    if target.starts_with(&known.ledger) {
+        "ledger".to_owned()
+    } else if target.starts_with(&known.inboxes) {
+        "inboxes".to_owned()
+    } else if let Some(inode) = text.strip_prefix("anon_inode:") {
+        inode.to_owned()
+    } else {
+        text.split_once(":[").map_or(&*text, |(kind, _)| kind).to_owned()
     }
 }
 
 /// What a runtime's threads make for themselves, before and after the jail alike.
-const OF_THE_RUNTIME: [&str; 3] = ["[eventpoll]", "[eventfd]", "anon_inode"];
+const OF_THE_RUNTIME: [&str; 2] = ["[eventpoll]", "[eventfd]"];
 
 impl Look {
     /// In what a live worker differs from a probe of its role.
