@@ -165,6 +165,11 @@ impl GatewayPaths {
         self.data_dir().join("client_ledger.sled")
     }
 
+    /// The folder of the marks of packets seen.
+    pub fn replay_dir(&self) -> PathBuf {
+        self.data_dir().join("replay")
+    }
+
     /// The folder of the pid lock and the admin socket: the first of systemd's `$RUNTIME_DIRECTORY`, else `run`.
     pub fn run_dir(&self, runtime_directory: Option<OsString>) -> PathBuf {
         runtime_directory

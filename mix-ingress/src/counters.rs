@@ -30,6 +30,8 @@ proto::counters! {
         unwrap_wrong_length,
         /// Packets whose header was not made for our key, or was altered.
         unwrap_bad_mac,
+        /// Packets that were seen before; a few are new and were taken for such.
+        replayed,
         /// Packets with an unknown routing flag.
         unwrap_unknown_flag,
         /// Packets that wanted to be forwarded to a mix node.
@@ -60,6 +62,10 @@ proto::counters! {
         acks_lost_to_egress,
         /// Messages sent to a new `store` because the old one had not answered.
         deliveries_sent_again,
+        /// Times that new marks of packets seen were saved.
+        replay_snapshots_saved,
+        /// Times that they could not be saved.
+        replay_snapshots_failed,
     }
 }
 

@@ -17,7 +17,7 @@ use proto::{
     ipc::{
         Opaque,
         egress::SendPacket,
-        ingress_store::{DeliveryId, IngressToStore, StoreToIngress, WINDOW},
+        ingress_store::{DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress, WINDOW},
     },
     link::{
         Credit,
@@ -33,6 +33,7 @@ use tokio::{
 use crate::{
     counters::{Counters, add},
     drain::Drain,
+    replay::archive::Line,
 };
 
 /// What happens on the link to `store`.
@@ -40,6 +41,7 @@ pub(crate) type StoreEvent = LinkEvent<StoreToIngress, IngressToStore>;
 
 const RULE_UNKNOWN: &str = "an answer to a delivery that is not outstanding";
 const RULE_UNREAD: &str = "answers to deliveries that were not read";
+const RULE_UNASKED: &str = "an answer about marks that nobody asked for";
 
 /// A message to deliver.
 #[derive(Debug)]
@@ -73,12 +75,16 @@ pub(crate) struct Deliveries {
     credit: Credit,
     next: u64,
     acks: LossySender<SendPacket>,
+    /// Where the keeper of the replay filter gets its line to each new `store`.
+    lines: mpsc::Sender<Line>,
+    /// Where answers about marks go: the line to the present `store`.
+    about_marks: Option<mpsc::Sender<ReplayAnswer>>,
     counters: Arc<Counters>,
 }
 
 impl Deliveries {
     /// Nothing delivered yet, and no link.
-    pub(crate) const fn new(acks: LossySender<SendPacket>, counters: Arc<Counters>) -> Self {
+    pub(crate) const fn new(acks: LossySender<SendPacket>, lines: mpsc::Sender<Line>, counters: Arc<Counters>) -> Self {
         Self {
             store: Store::Down,
             waiting: VecDeque::new(),
@@ -86,11 +92,14 @@ impl Deliveries {
             credit: Credit::new(WINDOW),
             next: 0,
             acks,
+            lines,
+            about_marks: None,
             counters,
         }
     }
 
-    /// Delivers until no connection is left and everything is answered, or the time for draining is over.
+    /// Delivers until no connection is left, everything is answered and the replay filter is kept no more, or the time for
+    /// draining is over.
     pub(crate) async fn run(
         mut self,
         mut batches: mpsc::Receiver<Vec<Delivery>>,
@@ -111,31 +120,37 @@ impl Deliveries {
 
     /// No time limit on an answer: `store` may be started anew any number of times, and the window bounds what waits.
     async fn deliver(&mut self, batches: &mut mpsc::Receiver<Vec<Delivery>>, events: &mut mpsc::Receiver<StoreEvent>) {
+        let lines = self.lines.clone();
         let mut more = true;
-        while more || !self.waiting.is_empty() || !self.unanswered.is_empty() {
+        while more || !self.waiting.is_empty() || !self.unanswered.is_empty() || !lines.is_closed() {
             select! {
                 // Answers first: they make room.
                 biased;
                 event = events.recv() => match event {
-                    Some(event) => self.follow(event),
+                    Some(event) => self.follow(event).await,
                     None => return,
                 },
                 batch = batches.recv(), if more && self.waiting.is_empty() => match batch {
                     Some(batch) => self.waiting.extend(batch),
                     None => more = false,
                 },
+                () = lines.closed(), if !lines.is_closed() => {}
             }
             self.deliver_waiting();
         }
     }
 
-    fn follow(&mut self, event: StoreEvent) {
+    async fn follow(&mut self, event: StoreEvent) {
         match event {
             LinkEvent::Up(sender) => {
+                self.open_line(sender.clone()).await;
                 self.store = Store::Up(sender);
                 self.send_again();
             }
-            LinkEvent::Down => self.store = Store::Down,
+            LinkEvent::Down => {
+                self.store = Store::Down;
+                self.about_marks = None;
+            }
             LinkEvent::Batch(answers) => {
                 for answer in answers {
                     self.take_answer(answer);
@@ -144,25 +159,51 @@ impl Deliveries {
         }
     }
 
+    /// The keeper asks one thing at a time, and takes a new line whenever it waits for no answer.
+    async fn open_line(&mut self, store: LinkSender<IngressToStore>) {
+        let (about_marks, answers) = mpsc::channel(1);
+        self.about_marks = Some(about_marks);
+        // At the end of the worker nobody keeps the filter any more.
+        let _ = self.lines.send(Line { store, answers }).await;
+    }
+
     fn take_answer(&mut self, answer: StoreToIngress) {
         if !matches!(self.store, Store::Up(_)) {
             return;
         }
-        let (StoreToIngress::AcceptDelivery { delivery: id } | StoreToIngress::RefuseDelivery { delivery: id, .. }) =
-            answer;
-        let Some(delivery) = self.unanswered.remove(&id) else {
-            self.condemn(RULE_UNKNOWN);
-            return;
-        };
-        self.credit.give_back(delivery.message.len());
-        match (answer, delivery.ack) {
-            (StoreToIngress::RefuseDelivery { reason, .. }, _) => self.counters.refused(reason),
-            (StoreToIngress::AcceptDelivery { .. }, None) => count(&self.counters.accepted_without_ack),
-            (StoreToIngress::AcceptDelivery { .. }, Some(ack)) => {
-                self.acks.send(ack);
-                count(&self.counters.acks_paid);
+        match answer {
+            StoreToIngress::AcceptDelivery { delivery } => {
+                let Some(delivery) = self.take_answered(delivery) else { return };
+                match delivery.ack {
+                    None => count(&self.counters.accepted_without_ack),
+                    Some(ack) => {
+                        self.acks.send(ack);
+                        count(&self.counters.acks_paid);
+                    }
+                }
+            }
+            StoreToIngress::RefuseDelivery { delivery, reason } => {
+                if self.take_answered(delivery).is_some() {
+                    self.counters.refused(reason);
+                }
+            }
+            StoreToIngress::AnswerReplay(answer) => {
+                let handed_on = self.about_marks.as_ref().map(|about_marks| about_marks.try_send(answer));
+                if let Some(Err(TrySendError::Full(_))) = handed_on {
+                    self.condemn(RULE_UNASKED);
+                }
             }
         }
+    }
+
+    /// The delivery that is answered now.
+    fn take_answered(&mut self, id: DeliveryId) -> Option<Delivery> {
+        let delivery = self.unanswered.remove(&id);
+        match &delivery {
+            Some(delivery) => self.credit.give_back(delivery.message.len()),
+            None => self.condemn(RULE_UNKNOWN),
+        }
+        delivery
     }
 
     fn deliver_waiting(&mut self) {

@@ -5,7 +5,7 @@
 //!
 //! *Holds*: the Sphinx private key, read from a descriptor into locked memory. Packets on their way to `store`, within
 //! bounds: frames of one read per connection, batches per thread, and the window of the link. Whatever `store` has not
-//! answered, with its SURB-ack, until it has.
+//! answered, with its SURB-ack, until it has. Marks of the packets seen, from which no packet can be told.
 //!
 //! *May do*: accept TCP connections on the listener it was given, and read from them. It writes to no connection and
 //! opens none. Every packet that ends here ends in a named counter ([`counters`]).
@@ -19,6 +19,7 @@ pub mod counters;
 mod deliver;
 mod drain;
 pub mod key;
+mod replay;
 pub mod run;
 pub mod sphinx;
 mod unwrap;

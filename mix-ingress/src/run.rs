@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! accept ─> connection (one each) ─> unwrap (all cores) ─> deliver <─> link to store
-//!                                                             └──────> link to mix-egress
+//!                                        │                    │└─────> link to mix-egress
+//!                                        └── replay filter <─ keeper
 //! ```
 //!
 //! *Holds* every task. *Promises*: none outlives [`run`], and one that ends before its time ends the worker, so that the
@@ -23,13 +24,19 @@ use proto::{
 use sandbox::secret::Locked;
 use tokio::{
     select,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    accept::Acceptor, connection::PacketPath, counters::Counters, deliver::Deliveries, drain, sphinx::SphinxKey,
+    accept::Acceptor,
+    connection::PacketPath,
+    counters::Counters,
+    deliver::{Deliveries, Delivery},
+    drain::{self, Drain},
+    replay::{Marker, Shape, TooLarge, keeper::Keeper},
+    sphinx::SphinxKey,
     unwrap::Unwrapper,
 };
 
@@ -82,6 +89,9 @@ pub enum RunError {
     /// A task ended that never ends by itself.
     #[error("a task of mix-ingress ended before its time; this is a fault of the program")]
     TaskEnded,
+    /// The replay filter would be too large.
+    #[error(transparent)]
+    Filter(#[from] TooLarge),
 }
 
 /// Works until `ending` says how to end, and ends that way.
@@ -90,6 +100,7 @@ pub enum RunError {
 /// If the listener is of no use, or a task ended before its time.
 pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = Ending>) -> Result<Ending, RunError> {
     let Ingress { listener, key, config, threads, counters } = ingress;
+    let shape = Shape::of(&config.replay)?;
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
 
@@ -97,20 +108,18 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let (deliveries, batches) = mpsc::channel(DELIVERY_QUEUE);
     let (events, store_events) = mpsc::channel(EVENT_QUEUE);
     let (acks, carrier) = lossy::channel(Arc::clone(&counters.acks_lost_to_egress));
-    let path = PacketPath {
-        unwrapper: Unwrapper::new(Arc::new(key), threads, Arc::clone(&counters)),
-        deliveries,
-        half_frame: config.half_frame,
-        malformed_packets: config.malformed_packets,
-        drain: drain.clone(),
-        counters: Arc::clone(&counters),
-    };
-    let seats = Seats::new(config.max_connections, config.max_connections_per_prefix);
+    let (lines, new_lines) = mpsc::channel(1);
+    let (open, opened) = oneshot::channel();
+    let replay = config.replay;
+    let entrance = Entrance { listener, key, config, threads, deliveries, drain: drain.clone(), counters };
+    let counters = Arc::clone(&entrance.counters);
 
-    // These end one after the other once the first does: connections, then deliveries, then SURB-acks.
+    // These end one after the other once the first does: connections, then the keeper of the replay filter, then
+    // deliveries, then SURB-acks.
     let mut packet_path = JoinSet::new();
-    packet_path.spawn(Acceptor::new(listener, seats, path).run());
-    packet_path.spawn(Deliveries::new(acks, Arc::clone(&counters)).run(batches, store_events, drain));
+    packet_path.spawn(entrance.accept(opened));
+    packet_path.spawn(Keeper::new(replay, shape, new_lines, Arc::clone(&counters)).run(open, drain.clone()));
+    packet_path.spawn(Deliveries::new(acks, lines, Arc::clone(&counters)).run(batches, store_events, drain));
     packet_path.spawn(carrier.run(links.egress));
     // These never end by themselves.
     let mut services = JoinSet::new();
@@ -132,4 +141,37 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
         counter::log(&counter::Counters::snapshot(&*counters));
     }
     Ok(ending)
+}
+
+/// What waits for the replay filter.
+struct Entrance {
+    listener: tokio::net::TcpListener,
+    key: Locked<SphinxKey>,
+    config: IngressConfig,
+    threads: usize,
+    deliveries: mpsc::Sender<Vec<Delivery>>,
+    drain: Drain,
+    counters: Arc<Counters>,
+}
+
+impl Entrance {
+    /// Accepts connections once the replay filter is there; until then they wait in the kernel.
+    async fn accept(self, opened: oneshot::Receiver<Marker>) {
+        let marker = select! {
+            marker = opened => marker,
+            () = self.drain.begun() => return,
+        };
+        // Without a keeper there is no filter, and the worker ends.
+        let Ok(marker) = marker else { return };
+        let path = PacketPath {
+            unwrapper: Unwrapper::new(Arc::new(self.key), marker, self.threads, Arc::clone(&self.counters)),
+            deliveries: self.deliveries,
+            half_frame: self.config.half_frame,
+            malformed_packets: self.config.malformed_packets,
+            drain: self.drain,
+            counters: self.counters,
+        };
+        let seats = Seats::new(self.config.max_connections, self.config.max_connections_per_prefix);
+        Acceptor::new(self.listener, seats, path).run().await;
+    }
 }

@@ -1,13 +1,15 @@
 //! The unwrapping of packets, on all cores.
 //!
-//! *Trusts* nothing about a packet. *Holds* the key, and one permit for each batch that is under way. *Promises*: the batches
-//! under way, of all connections together, are bounded; a batch counts until it is handed on, so that a store that
-//! takes no more stops the reading of bytes and not the growth of memory.
+//! *Trusts* nothing about a packet. *Holds* the key, the replay filter, and one permit for each batch that is under way.
+//! *Promises*: a packet that was seen before goes no further than its header; the batches under way, of all connections
+//! together, are bounded; a batch counts until it is handed on, so that a store that takes no more stops the reading of
+//! bytes and not the growth of memory.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{
+    counter::count,
     ipc::{Opaque, egress::SendPacket},
     wire::{
         framing::FrameHeader,
@@ -24,7 +26,8 @@ use tokio::{
 use crate::{
     counters::{Counters, add},
     deliver::Delivery,
-    sphinx::{self, FinalHop, SphinxKey},
+    replay::{Marker, Seen},
+    sphinx::{self, FinalHop, SphinxKey, UnwrapError},
 };
 
 /// Packets that are unwrapped in one go: about a millisecond of one core. More would keep the first of them waiting and
@@ -41,6 +44,7 @@ pub(crate) type Frame = (FrameHeader, Bytes);
 #[derive(Clone)]
 pub(crate) struct Unwrapper {
     key: Arc<Locked<SphinxKey>>,
+    marker: Marker,
     permits: Arc<Semaphore>,
     batches: usize,
     counters: Arc<Counters>,
@@ -55,9 +59,9 @@ pub(crate) struct Unwrapping {
 
 impl Unwrapper {
     /// Unwraps with `key` on as many of the runtime's blocking threads as it has; that are `threads`.
-    pub(crate) fn new(key: Arc<Locked<SphinxKey>>, threads: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(key: Arc<Locked<SphinxKey>>, marker: Marker, threads: usize, counters: Arc<Counters>) -> Self {
         let batches = threads.max(1).saturating_mul(BATCHES_PER_THREAD);
-        Self { key, permits: Arc::new(Semaphore::new(batches)), batches, counters }
+        Self { key, marker, permits: Arc::new(Semaphore::new(batches)), batches, counters }
     }
 
     /// The most batches that can be under way.
@@ -72,9 +76,10 @@ impl Unwrapper {
     pub(crate) async fn begin(&self, frames: Vec<Frame>) -> Option<Unwrapping> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
         let packets = frames.len();
-        let (key, counters) = (Arc::clone(&self.key), Arc::clone(&self.counters));
-        let work =
-            spawn_blocking(move || frames.into_iter().filter_map(|frame| unwrap(&key, frame, &counters)).collect());
+        let (key, marker, counters) = (Arc::clone(&self.key), self.marker.clone(), Arc::clone(&self.counters));
+        let work = spawn_blocking(move || {
+            frames.into_iter().filter_map(|frame| unwrap(&key, &marker, frame, &counters)).collect()
+        });
         Some(Unwrapping { packets, work, permit })
     }
 }
@@ -97,9 +102,16 @@ impl Unwrapping {
 }
 
 /// One packet: what is to be delivered, or nothing and a count.
-fn unwrap(key: &SphinxKey, (header, packet): Frame, counters: &Counters) -> Option<Delivery> {
-    let unwrapped = sphinx::open_header(key, packet).and_then(sphinx::CheckedHeader::unwrap_payload);
-    let FinalHop { destination, plaintext } = unwrapped.inspect_err(|error| counters.unwrap_failed(*error)).ok()?;
+///
+/// It is marked as seen before anybody has accepted it: whoever sends again sends a new packet.
+fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &Counters) -> Option<Delivery> {
+    let failed = |error: &UnwrapError| counters.unwrap_failed(*error);
+    let checked = sphinx::open_header(key, packet).inspect_err(failed).ok()?;
+    if marker.mark(&checked.replay_tag()) == Seen::Before {
+        count(&counters.replayed);
+        return None;
+    }
+    let FinalHop { destination, plaintext } = checked.unwrap_payload().inspect_err(failed).ok()?;
     let content = split(header.size, sized_to_fit(header.size, plaintext));
     let FinalHopContent { surb_ack, message } = content.inspect_err(|error| counters.split_failed(*error)).ok()?;
     let ack = surb_ack.map(|ack| SendPacket {

@@ -2,15 +2,15 @@
 //!
 //! *Trusts*: `mix-ingress` and `client-edge` with what their links' doc blocks say, and no more; its disk.
 //!
-//! *Holds*: the Ed25519 identity key, the client ledger with every session key, the inboxes. The single authority on
-//! what is in an inbox and who is attached.
+//! *Holds*: the Ed25519 identity key, the client ledger with every session key, the inboxes; for `mix-ingress`, the marks
+//! of packets seen, which say nothing to it. The single authority on what is in an inbox and who is attached.
 //!
-//! *May do*: read and write the ledger and inbox directories; speak to its two peers. No network at all.
+//! *May do*: read and write its three directories (ledger, inboxes, marks); speak to its two peers. No network at all.
 //!
 //! *On compromise*: mail at rest (end-to-end encrypted by the clients) and the ledger. Can talk to nobody but its peers.
 //!
 //! Inside: [`mailbox`] is what is on disk; [`office`] decides, without I/O and on one thread; [`service`] carries out what
-//! the office decides; [`registrar`] does the arithmetic of registration.
+//! the office decides; [`registrar`] does the arithmetic of registration; [`replay`] keeps marks.
 
 #[cfg(all(feature = "ack-before-commit", not(debug_assertions)))]
 compile_error!("the feature `ack-before-commit` loses mail; it is for the tests alone, never for a release");
@@ -20,4 +20,5 @@ pub mod identity;
 pub mod mailbox;
 pub mod office;
 pub mod registrar;
+pub mod replay;
 pub mod service;

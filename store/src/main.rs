@@ -17,6 +17,7 @@ use store::{
     identity::{Identity, IdentityError},
     mailbox::{MailboxError, SledMailbox},
     office::Rules,
+    replay::ReplayArchive,
     service::{Links, Service, ServiceError},
 };
 
@@ -30,6 +31,8 @@ enum StoreError {
     Jail(#[from] JailError),
     #[error(transparent)]
     Mailbox(#[from] MailboxError),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
     #[error(transparent)]
     Service(#[from] ServiceError),
 }
@@ -61,8 +64,10 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     // 5. Threads start: sled's, then ours.
     let (ledger, inboxes) = (grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?);
     let mailbox = SledMailbox::open(ledger, inboxes, config.data_bytes)?;
+    let replay = ReplayArchive::open(&closed, grants.take(Grant::ReplayDirectory)?)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
+        replay,
         identity: Arc::new(identity),
         rules: Rules {
             spill_after: config.spill_after,

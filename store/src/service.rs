@@ -33,13 +33,14 @@ use crate::{
     identity::Identity,
     mailbox::Mailbox,
     office::{Fault, Office, Rules},
+    replay::ReplayArchive,
 };
 use crew::Crew;
 
 /// Batches of a link that may wait for the office.
 const EVENTS: usize = 8;
-/// Every delivery of a window may be answered at once.
-const TO_INGRESS: LaneCapacity = LaneCapacity { control: WINDOW.messages as usize + 1, bulk: 1 };
+/// Every delivery of a window may be answered at once, and a question about marks.
+const TO_INGRESS: LaneCapacity = LaneCapacity { control: WINDOW.messages as usize + 2, bulk: 1 };
 /// A session has at most a few answers under way.
 const TO_EDGE: LaneCapacity = LaneCapacity { control: 65_536, bulk: 1_024 };
 /// How long the last commits may take.
@@ -58,6 +59,8 @@ pub struct Links {
 pub struct Service<M> {
     /// Ledger and inboxes.
     pub mailbox: Arc<M>,
+    /// Marks of packets seen.
+    pub replay: ReplayArchive,
     /// Signs registrations.
     pub identity: Arc<Identity>,
     /// The configuration.
@@ -139,6 +142,7 @@ impl<M: Mailbox> Service<M> {
         let desk = Desk {
             office: Office::new(self.mailbox, self.rules, self.counters),
             crew,
+            replay: self.replay,
             to_ingress: None,
             to_edge: None,
         };
@@ -150,6 +154,7 @@ impl<M: Mailbox> Service<M> {
 struct Desk<M> {
     office: Office<M>,
     crew: Crew<M>,
+    replay: ReplayArchive,
     to_ingress: Option<LinkSender<StoreToIngress>>,
     to_edge: Option<LinkSender<StoreToEdge>>,
 }
@@ -216,7 +221,14 @@ impl<M: Mailbox> Desk<M> {
                 self.office.ingress_up();
                 Ok(())
             }
-            LinkEvent::Batch(batch) => batch.into_iter().try_for_each(|message| self.office.ingress_says(message, now)),
+            LinkEvent::Batch(batch) => batch.into_iter().try_for_each(|message| match (message, &self.to_ingress) {
+                (IngressToStore::DeliverMessage { delivery, destination, message }, _) => {
+                    self.office.ingress_delivers(delivery, destination, message.0, now)
+                }
+                (IngressToStore::AskReplay(request), Some(link)) => self.replay.ask(request, link.clone()),
+                // A peer that is gone needs no answer.
+                (IngressToStore::AskReplay(_), None) => Ok(()),
+            }),
             LinkEvent::Down => {
                 self.to_ingress = None;
                 Ok(())

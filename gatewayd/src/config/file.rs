@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use super::{
     ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, Debug, Delivery, Egress, Limits, MixEndpoint,
-    ParseError, Protocol, Timeouts, UnknownKey, tuning::DEBUG_KEYS, unspecified, values,
+    ParseError, Protocol, Replay, Timeouts, UnknownKey, tuning::DEBUG_KEYS, unspecified, values,
 };
 use crate::{
     endpoint::{ClientsAnnounce, MixAnnounce},
@@ -50,6 +50,7 @@ pub(super) struct File {
     timeouts: Timeouts,
     egress: Egress,
     protocol: Protocol,
+    replay: Replay,
     limits: Limits,
 }
 
@@ -190,6 +191,8 @@ impl File {
             timeouts: self.timeouts,
             egress: self.egress,
             protocol: self.protocol,
+            replay: self.replay,
+            replay_directory: paths.replay_dir(),
             limits: self.limits,
         }
     }

@@ -16,7 +16,7 @@ use std::{
 
 pub use edit::{EditError, fresh, update};
 use semver::Version;
-pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Timeouts};
+pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, Timeouts};
 
 use crate::{
     endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
@@ -65,6 +65,10 @@ pub struct Config {
     pub egress: Egress,
     /// `[protocol]`.
     pub protocol: Protocol,
+    /// `[replay]`.
+    pub replay: Replay,
+    /// The folder of the marks of packets seen; no setting names it.
+    pub replay_directory: PathBuf,
     /// `[limits]`.
     pub limits: Limits,
 }

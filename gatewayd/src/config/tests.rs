@@ -106,6 +106,7 @@ fn every_tuning_key_is_read() {
          [delivery]\nspill_after = 0\nreceipt_timeout = '1m'\n\
          [timeouts]\nwebsocket_upgrade = 1\nfirst_request = 2\nhandshake_message = 3\nhalf_frame = 4\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\n\
+         [replay]\npackets_per_generation = 10\nperiod = '11s'\nfalse_positive_rate = 0.012\nsnapshot_interval = 13\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n",
     );
     assert_eq!(config.debug.packet_forwarding_initial_backoff, Duration::from_secs(5));
@@ -124,6 +125,10 @@ fn every_tuning_key_is_read() {
         }
     );
     assert_eq!((config.allow_private(), config.egress.max_next_hops.get()), (true, 5));
+    let replay = config.replay;
+    assert_eq!((replay.packets_per_generation.get(), replay.period), (10, Duration::from_secs(11)));
+    assert_eq!(replay.false_positive_rate.in_a_billion(), 12_000_000);
+    assert_eq!(replay.snapshot_interval, Duration::from_millis(13));
     let limits = config.limits;
     assert_eq!((limits.inbox_messages.get(), limits.inbox_bytes.get()), (6, 5_000_000_000));
     assert_eq!((limits.max_mix_connections.get(), limits.max_client_connections.get()), (8, 9));
@@ -147,9 +152,17 @@ fn unknown_keys_of_gateway_and_debug_are_ignored_with_their_lines() {
 
 #[test]
 fn unknown_keys_elsewhere_are_errors_with_their_lines() {
-    for section in
-        ["mixnet_endpoint", "clients_endpoint", "logging", "delivery", "timeouts", "egress", "protocol", "limits"]
-    {
+    for section in [
+        "mixnet_endpoint",
+        "clients_endpoint",
+        "logging",
+        "delivery",
+        "timeouts",
+        "egress",
+        "protocol",
+        "replay",
+        "limits",
+    ] {
         let found = error(&format!("[gateway]\nid = 'x'\n\n[{section}]\n# comment\nfoo = 1\n"));
         assert_eq!(found.line, 6, "{section}: {found}");
         assert!(found.message.contains("unknown field `foo`"), "{section}: {found}");
@@ -165,6 +178,11 @@ fn bad_values_are_errors_with_their_lines() {
         ("[timeouts]\nfirst_request = -1", "a duration like"),
         ("[timeouts]\nfirst_request = 0", "longer than zero"),
         ("[limits]\ninbox_bytes = 0", "nonzero"),
+        ("[replay]\npackets_per_generation = 0", "nonzero"),
+        ("[replay]\nfalse_positive_rate = 0.0", "from 0.000000001 to 0.1"),
+        ("[replay]\nfalse_positive_rate = nan", "from 0.000000001 to 0.1"),
+        ("[replay]\nfalse_positive_rate = 0.5", "from 0.000000001 to 0.1"),
+        ("[replay]\nsnapshot_interval = 0", "longer than zero"),
         ("[limits]\nmax_mix_connections = 5000000000", "u32"),
         ("[egress]\nallow_private = 'yes'", "boolean"),
         ("[mixnet_endpoint]\nlistening_address = 'foo.example:1'", "invalid socket address"),

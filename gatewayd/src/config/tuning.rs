@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 
 use serde::Deserialize;
 
-use super::values::{duration, positive_duration};
+use super::values::{Probability, duration, positive_duration};
 
 /// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
 pub(super) const DEBUG_KEYS: [&str; 8] = [
@@ -148,6 +148,33 @@ pub struct Protocol {
 impl Default for Protocol {
     fn default() -> Self {
         Self { legacy_clients: true }
+    }
+}
+
+/// `[replay]`: what is remembered of packets seen.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replay {
+    /// Packets in one generation of marks. A packet is remembered for one generation at least, and for two at most.
+    pub packets_per_generation: NonZeroU32,
+    /// After this long a new generation begins, even if the present one is not full.
+    #[serde(deserialize_with = "positive_duration")]
+    pub period: Duration,
+    /// How often a new packet may be taken for a replay by one full generation.
+    pub false_positive_rate: Probability,
+    /// How often what is new is saved.
+    #[serde(deserialize_with = "positive_duration")]
+    pub snapshot_interval: Duration,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self {
+            packets_per_generation: const { NonZeroU32::new(10_000_000).unwrap() },
+            period: Duration::from_hours(24),
+            false_positive_rate: Probability::per_billion(10_000),
+            snapshot_interval: Duration::from_mins(1),
+        }
     }
 }
 

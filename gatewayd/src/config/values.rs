@@ -11,6 +11,37 @@ use serde::{
 /// What 0.10.1 wrote where it had no value.
 const MISSING: &str = "MISSING VALUE";
 
+/// How likely something is that should be rare: in the file a number like 0.00001.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probability {
+    per_billion: u32,
+}
+
+impl Probability {
+    const BILLION: f64 = 1e9;
+
+    /// So many of a thousand million.
+    pub(super) const fn per_billion(per_billion: u32) -> Self {
+        Self { per_billion }
+    }
+
+    /// How many of a thousand million.
+    pub fn in_a_billion(self) -> u32 {
+        self.per_billion
+    }
+}
+
+impl<'de> Deserialize<'de> for Probability {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if !(1.0 / Self::BILLION..=0.1).contains(&value) {
+            return Err(Error::custom("this must be a number from 0.000000001 to 0.1"));
+        }
+        // Within the range above this is from 1 to 100 million.
+        Ok(Self { per_billion: (value * Self::BILLION).round() as u32 })
+    }
+}
+
 /// A humantime string (`'1m 30s'`) or a whole number of milliseconds.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     struct Either;

@@ -1,4 +1,4 @@
-//! What the supervisor owns and lends to workers: listening sockets, key files it never reads, and two directories.
+//! What the supervisor owns and lends to workers: listening sockets, key files it never reads, and three directories.
 //!
 //! *Holds*: open descriptors for its whole life, so that a worker started anew serves the same ports with the same keys,
 //! whatever has happened to the files meanwhile. *Promises*: a worker gets exactly what [`Holdings::for_role`] says.
@@ -32,6 +32,7 @@ pub(super) struct Holdings {
     identity_key: File,
     ledger: OwnedFd,
     inboxes: OwnedFd,
+    replay: OwnedFd,
 }
 
 /// Why something cannot be lent.
@@ -80,18 +81,16 @@ pub enum OpenError {
     },
     /// A directory cannot be made or opened.
     #[error(
-        "cannot use {} as the directory of the {what} ({flag}, or {key} in config.toml): {source}; it must be a \
-         directory that the account that runs gatewayd may write", path.display()
+        "cannot use {} as the directory of the {what} ({setting}): {source}; it must be a directory that the account \
+         that runs gatewayd may write", path.display()
     )]
     Directory {
         /// Of what.
         what: &'static str,
         /// Where.
         path: PathBuf,
-        /// The flag that changes it.
-        flag: &'static str,
-        /// The setting that says so.
-        key: &'static str,
+        /// What changes it.
+        setting: &'static str,
         /// What the operating system said.
         source: io::Error,
     },
@@ -113,15 +112,14 @@ impl Holdings {
             ledger: open_directory(
                 "client ledger",
                 &config.clients.ledger,
-                "--clients-ledger",
-                "clients_endpoint.ledger_path",
+                "--clients-ledger, or clients_endpoint.ledger_path in config.toml",
             )?,
             inboxes: open_directory(
                 "inboxes",
                 &config.clients.inboxes,
-                "--inboxes",
-                "clients_endpoint.inboxes_directory",
+                "--inboxes, or clients_endpoint.inboxes_directory in config.toml",
             )?,
+            replay: open_directory("marks of packets seen", &config.replay_directory, "--home")?,
             mix_listener: listeners::bind(config.mix.listen, listeners::MIX)?,
             client_listener: listeners::bind(config.clients.listen, listeners::CLIENTS)?,
         })
@@ -159,6 +157,7 @@ impl Holdings {
                 (Grant::IdentityKey, lend_key(&self.identity_key)?),
                 (Grant::LedgerDirectory, lend_directory(&self.ledger)?),
                 (Grant::InboxDirectory, lend_directory(&self.inboxes)?),
+                (Grant::ReplayDirectory, lend_directory(&self.replay)?),
             ],
         })
     }
@@ -186,18 +185,13 @@ fn lend_key(key: &File) -> io::Result<OwnedFd> {
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
 
-fn open_directory(
-    what: &'static str,
-    path: &Path,
-    flag: &'static str,
-    key: &'static str,
-) -> Result<OwnedFd, OpenError> {
+fn open_directory(what: &'static str, path: &Path, setting: &'static str) -> Result<OwnedFd, OpenError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
         .and_then(|()| Ok(nix::fcntl::open(path, DIRECTORY, Mode::empty())?))
-        .map_err(|source| OpenError::Directory { what, path: path.to_owned(), flag, key, source })
+        .map_err(|source| OpenError::Directory { what, path: path.to_owned(), setting, source })
 }
 
 /// Opened anew, so that borrowers share no position.
@@ -239,7 +233,10 @@ pub(super) mod tests {
         assert_eq!(lent(Role::MixIngress), [Grant::MixListener, Grant::SphinxKey]);
         assert_eq!(lent(Role::MixEgress), []);
         assert_eq!(lent(Role::ClientEdge), [Grant::ClientListener]);
-        assert_eq!(lent(Role::Store), [Grant::IdentityKey, Grant::LedgerDirectory, Grant::InboxDirectory]);
+        assert_eq!(
+            lent(Role::Store),
+            [Grant::IdentityKey, Grant::LedgerDirectory, Grant::InboxDirectory, Grant::ReplayDirectory]
+        );
     }
 
     #[test]
@@ -254,7 +251,8 @@ pub(super) mod tests {
             File::from(key).read_to_string(&mut text).unwrap();
             assert_eq!(text, "sphinx");
         }
-        for (grant, path) in [(1, &config.clients.ledger), (2, &config.clients.inboxes)] {
+        for (grant, path) in [(1, &config.clients.ledger), (2, &config.clients.inboxes), (3, &config.replay_directory)]
+        {
             let (_, directory) = holdings.for_role(Role::Store).unwrap().remove(grant);
             assert_eq!(File::from(directory).metadata().unwrap().ino(), std::fs::metadata(path).unwrap().ino());
             assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o7777, 0o700);

@@ -3,7 +3,7 @@
 use proto::{
     ipc::{
         Role,
-        control::{EdgeConfig, EgressConfig, IngressConfig, StoreConfig, WorkerConfig},
+        control::{EdgeConfig, EgressConfig, IngressConfig, ReplayConfig, StoreConfig, WorkerConfig},
     },
     wire::framing::FramingChoice,
 };
@@ -18,6 +18,12 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             max_connections: config.limits.max_mix_connections.get(),
             max_connections_per_prefix: config.limits.max_mix_connections_per_prefix.get(),
             malformed_packets: config.limits.malformed_mix_packets.get(),
+            replay: ReplayConfig {
+                packets_per_generation: config.replay.packets_per_generation.get(),
+                period: config.replay.period,
+                false_positives_per_billion: config.replay.false_positive_rate.in_a_billion(),
+                snapshot_interval: config.replay.snapshot_interval,
+            },
         }),
         Role::MixEgress => WorkerConfig::MixEgress(EgressConfig {
             connect_timeout: config.debug.initial_connection_timeout,
@@ -84,6 +90,12 @@ mod tests {
         config.egress.framing = Framing::V7;
         config.egress.rotation_marks = true;
         config.protocol.legacy_clients = false;
+        config.replay = crate::config::Replay {
+            packets_per_generation: number(16),
+            period: ms(17),
+            snapshot_interval: ms(19),
+            ..config.replay
+        };
         config.limits.inbox_messages = number(12).into();
         config.limits.inbox_bytes = number(13).into();
         config.limits.data_bytes = number(14).into();
@@ -130,6 +142,12 @@ mod tests {
                 max_connections: 14,
                 max_connections_per_prefix: 16,
                 malformed_packets: 20,
+                replay: ReplayConfig {
+                    packets_per_generation: 16,
+                    period: ms(17),
+                    false_positives_per_billion: 10_000,
+                    snapshot_interval: ms(19),
+                },
             }),
         ];
         assert_eq!(slices, expected);

@@ -25,9 +25,11 @@ async fn a_drain_waits_for_answers_and_pays_the_acks() {
     let ended = rig.end(Ending::Drain);
     node.closed().await;
     store.accept(delivered.id).await;
+    let store = tokio::spawn(store.until_end());
     assert_eq!(egress.next().await, sample.paid(Framing::V7));
     assert_eq!(egress.next_or_end().await, None);
     assert_eq!(ended.wait().await, Ending::Drain);
+    assert_eq!(store.await.unwrap().kept.len(), 1, "what was seen is saved");
     assert!(soon(TcpStream::connect(address)).await.is_err());
     assert_eq!(value(&counters.packets_cut_off), 0);
 }

@@ -13,4 +13,6 @@ mod peers;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod replays;
+#[cfg(test)]
 mod rig;

@@ -6,8 +6,12 @@ use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     ipc::{
+        Opaque,
         egress::SendPacket,
-        ingress_store::{DeliveryId, IngressToStore, Refusal, StoreToIngress},
+        ingress_store::{
+            DeliveryId, IngressToStore, MARKS_LEN, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest,
+            StoreToIngress,
+        },
     },
     link::{
         LinkError,
@@ -42,30 +46,106 @@ impl Delivered {
     }
 }
 
-/// The far end of the link to `store`.
+/// Marks as `store` keeps them.
+#[derive(Clone, Default)]
+pub(crate) struct Marks {
+    pub(crate) kept: Vec<(ReplayGeneration, Vec<u8>)>,
+    draft: Option<(ReplayGeneration, Vec<u8>)>,
+}
+
+impl Marks {
+    fn answer(&mut self, request: ReplayRequest) -> ReplayAnswer {
+        match request {
+            ReplayRequest::ListGenerations => {
+                ReplayAnswer::OfferGenerations { generations: self.kept.iter().map(|(kept, _)| *kept).collect() }
+            }
+            ReplayRequest::ReadMarks { generation, offset } => {
+                let (_, marks) = self.kept.iter().find(|(kept, _)| kept.number == generation).expect("was offered");
+                let rest = &marks[usize::try_from(offset).unwrap()..];
+                ReplayAnswer::GiveMarks { marks: Opaque(rest[..rest.len().min(MARKS_LEN)].to_vec().into()) }
+            }
+            ReplayRequest::BeginSave { generation } => {
+                self.draft = Some((generation, Vec::new()));
+                ReplayAnswer::Proceed
+            }
+            ReplayRequest::WriteMarks { marks } => {
+                assert!(marks.0.len() <= MARKS_LEN);
+                self.draft.as_mut().expect("was begun").1.extend_from_slice(&marks.0);
+                ReplayAnswer::Proceed
+            }
+            ReplayRequest::CommitSave => {
+                let draft = self.draft.take().expect("was begun");
+                assert_eq!(draft.0.len, draft.1.len() as u64);
+                self.kept.retain(|(kept, _)| kept.number % 2 != draft.0.number % 2);
+                self.kept.push(draft);
+                ReplayAnswer::Proceed
+            }
+        }
+    }
+}
+
+/// The far end of the link to `store`. Whenever it reads, it answers what it is asked about marks.
 pub(crate) struct Store {
+    pub(crate) marks: Marks,
     reader: LinkReader<IngressToStore>,
     writer: LinkWriter<StoreToIngress>,
-    read: VecDeque<IngressToStore>,
+    read: VecDeque<Delivered>,
 }
 
 impl Store {
     pub(crate) fn at(end: OwnedFd) -> Self {
+        Self::with_marks(end, Marks::default())
+    }
+
+    pub(crate) fn with_marks(end: OwnedFd, marks: Marks) -> Self {
         let (reader, writer) = stream::open(end).unwrap();
-        Self { reader, writer, read: VecDeque::new() }
+        Self { marks, reader, writer, read: VecDeque::new() }
+    }
+
+    /// Answers the first question, without which nothing begins; then whatever else is asked for as long as marks are read.
+    pub(crate) async fn give_marks(&mut self) {
+        let total: u64 = self.marks.kept.iter().map(|(kept, _)| kept.len.div_ceil(MARKS_LEN as u64)).sum();
+        for _ in 0..=total {
+            assert!(self.read_more().await);
+        }
+    }
+
+    /// Reads and answers until the link ends.
+    pub(crate) async fn until_end(mut self) -> Marks {
+        while self.read_more().await {}
+        self.marks
+    }
+
+    /// Whether there was something to read.
+    async fn read_more(&mut self) -> bool {
+        let batch = match soon(self.reader.read_batch()).await {
+            Ok(batch) => batch,
+            Err(LinkError::Closed) => return false,
+            Err(error) => panic!("{error}"),
+        };
+        for message in batch {
+            match message {
+                IngressToStore::DeliverMessage { delivery: id, destination, message } => {
+                    self.read.push_back(Delivered { id, destination, message: message.0 });
+                }
+                IngressToStore::AskReplay(request) => {
+                    let answer = StoreToIngress::AnswerReplay(self.marks.answer(request));
+                    // If nobody reads it any more, the next read tells.
+                    let _ = soon(self.writer.write_batch(&[answer])).await;
+                }
+            }
+        }
+        true
     }
 
     /// The next message, or none at the end of the link.
     pub(crate) async fn next_or_end(&mut self) -> Option<Delivered> {
         while self.read.is_empty() {
-            match soon(self.reader.read_batch()).await {
-                Ok(batch) => self.read.extend(batch),
-                Err(LinkError::Closed) => return None,
-                Err(error) => panic!("{error}"),
+            if !self.read_more().await {
+                return None;
             }
         }
-        let IngressToStore::DeliverMessage { delivery: id, destination, message } = self.read.pop_front().unwrap();
-        Some(Delivered { id, destination, message: message.0 })
+        self.read.pop_front()
     }
 
     pub(crate) async fn next(&mut self) -> Delivered {

@@ -106,6 +106,8 @@ async fn the_worker_is_born_works_and_ends() {
     worker.store.accept(delivered.id).await;
     assert_eq!(worker.egress.next().await, sample.paid(Framing::V7));
     send(worker.control.as_fd(), &codec::encode_one(&WorkerOrder::DrainWorker).unwrap(), &[]).unwrap();
+    // What was seen is saved, and the link ends.
+    assert_eq!(worker.store.next_or_end().await, None);
     assert_eq!(worker.exit_code(), Some(0));
 }
 

@@ -13,7 +13,7 @@ use mix_ingress::{
     sphinx::SphinxKey,
 };
 use proto::{
-    ipc::control::IngressConfig,
+    ipc::control::{IngressConfig, ReplayConfig},
     link::{descriptor::link_pair, duplex::Violation, worker::Ending},
     wire::framing::Framing,
 };
@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     packets::{Sample, secret},
-    peers::{Egress, Store, soon},
+    peers::{Egress, Marks, Store, soon},
 };
 
 pub(crate) const CONFIG: IngressConfig = IngressConfig {
@@ -36,6 +36,12 @@ pub(crate) const CONFIG: IngressConfig = IngressConfig {
     max_connections: 100,
     max_connections_per_prefix: 100,
     malformed_packets: 1_000,
+    replay: ReplayConfig {
+        packets_per_generation: 100_000,
+        period: Duration::from_hours(24),
+        false_positives_per_billion: 10_000,
+        snapshot_interval: Duration::from_hours(1),
+    },
 };
 
 pub(crate) struct Rig {
@@ -49,6 +55,19 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start(config: IngressConfig) -> (Self, Store, Egress) {
+        Self::start_with(config, Marks::default()).await
+    }
+
+    /// A worker whose store has kept these marks.
+    pub(crate) async fn start_with(config: IngressConfig, marks: Marks) -> (Self, Store, Egress) {
+        let (rig, mut store, egress) = Self::start_unasked(config).await;
+        store.marks = marks;
+        store.give_marks().await;
+        (rig, store, egress)
+    }
+
+    /// A worker whose store has not read its first question yet.
+    pub(crate) async fn start_unasked(config: IngressConfig) -> (Self, Store, Egress) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let counters = Arc::new(Counters::default());

@@ -35,6 +35,8 @@ pub enum Grant {
     LedgerDirectory,
     /// The directory of the inboxes.
     InboxDirectory,
+    /// The directory of the marks of packets seen.
+    ReplayDirectory,
     /// One end of the link to that worker.
     Link(Role),
 }
@@ -96,6 +98,21 @@ pub struct IngressConfig {
     pub max_connections_per_prefix: u32,
     /// Packets of one connection in a row that do not unwrap, before it is closed.
     pub malformed_packets: u32,
+    /// What is remembered of packets seen.
+    pub replay: ReplayConfig,
+}
+
+/// How packets seen are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ReplayConfig {
+    /// Packets after which a new generation of marks begins; a packet is remembered for one generation at least.
+    pub packets_per_generation: u32,
+    /// Time after which a new generation begins, if it is not full before.
+    pub period: Duration,
+    /// Of so many new packets, how many are taken for replays by one generation that is full: times a thousand million.
+    pub false_positives_per_billion: u32,
+    /// How often what is new is saved.
+    pub snapshot_interval: Duration,
 }
 
 /// What `mix-egress` needs to know.
@@ -202,7 +219,7 @@ mod tests {
                 }),
                 probe: Some(Attempt::Wait),
             }),
-            "000202060104696e666f0207fb00040300fc80b2e60e0506070100",
+            "000202070104696e666f0207fb00040300fc80b2e60e0506070100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

@@ -1,4 +1,4 @@
-//! Link `mix-ingress` ↔ `store`: deliveries one way, their fate the other.
+//! Link `mix-ingress` ↔ `store`: deliveries one way, their fate the other; and the marks of packets seen, to be kept.
 //!
 //! *mix-ingress trusts store* to answer [`StoreToIngress::AcceptDelivery`] only when the message is durable or the
 //! client has proved receipt: the SURB-ack leaves on that word. *store trusts mix-ingress* with nothing but
@@ -6,6 +6,12 @@
 //!
 //! There are no phases: a delivery may be sent at any time within the [`WINDOW`], and is answered exactly once. An answer
 //! to a delivery that is not outstanding, or a delivery beyond the window, is a violation.
+//!
+//! Marks are the bits of a Bloom filter over replay tags. To *store* they are bytes: which packets they stand for cannot
+//! be told from them. *store trusts mix-ingress* with their meaning and with nothing else: it bounds their size, and writes
+//! them where it writes nothing else. At most one [`ReplayRequest`] is outstanding, and each is answered exactly once, so
+//! that tens of megabytes travel in pieces of [`MARKS_LEN`] between which deliveries pass. A further request, an answer
+//! to nothing, and marks beyond what was announced are violations.
 
 use bincode::{Decode, Encode};
 
@@ -31,6 +37,77 @@ pub enum IngressToStore {
         /// What the client is to get: the plaintext of the final hop behind the SURB-ack.
         message: Opaque,
     },
+    /// About the marks of packets seen.
+    AskReplay(ReplayRequest),
+}
+
+/// Bytes of marks that travel in one message.
+pub const MARKS_LEN: usize = 64 * 1024;
+
+/// The most bytes of marks that one generation may have.
+pub const GENERATION_LIMIT: u64 = 1 << 30;
+
+/// One generation of marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ReplayGeneration {
+    /// Counts up; of two generations the one with the higher number is the newer.
+    pub number: u64,
+    /// The key of the hash that says which bits a packet marks.
+    pub seed: [u8; 16],
+    /// Bits that each packet marks.
+    pub hashes: u32,
+    /// Packets marked, about.
+    pub marked: u64,
+    /// When the first could be marked, in seconds since 1970.
+    pub begun: u64,
+    /// Bytes of marks.
+    pub len: u64,
+}
+
+/// What `mix-ingress` asks about marks.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ReplayRequest {
+    /// Which generations are kept? Answered by [`ReplayAnswer::OfferGenerations`].
+    ListGenerations,
+    /// Read the next marks of a generation that was offered; answered by [`ReplayAnswer::GiveMarks`].
+    ReadMarks {
+        /// Its number.
+        generation: u64,
+        /// From this byte on.
+        offset: u64,
+    },
+    /// What follows is to take the place of the generation before the previous one, or of an older state of this one.
+    /// Answered by [`ReplayAnswer::Proceed`], as is each of the following.
+    BeginSave {
+        /// What follows.
+        generation: ReplayGeneration,
+    },
+    /// The next marks of the generation that is being saved.
+    WriteMarks {
+        /// At most [`MARKS_LEN`] bytes.
+        marks: Opaque,
+    },
+    /// That was all: make it durable.
+    CommitSave,
+}
+
+/// What `store` answers about marks.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ReplayAnswer {
+    /// These are kept, and intact.
+    OfferGenerations {
+        /// At most two.
+        generations: Vec<ReplayGeneration>,
+    },
+    /// As asked.
+    GiveMarks {
+        /// As many as there are, at most [`MARKS_LEN`] bytes. Empty if they cannot be read any more.
+        marks: Opaque,
+    },
+    /// Done; after [`ReplayRequest::CommitSave`] this means that it is durable.
+    Proceed,
+    /// The generation cannot be written; its older state, if there is one, is still kept.
+    GiveUp,
 }
 
 /// From `store`.
@@ -48,6 +125,8 @@ pub enum StoreToIngress {
         /// Why; each reason has a counter of its own.
         reason: Refusal,
     },
+    /// About the marks of packets seen.
+    AnswerReplay(ReplayAnswer),
 }
 
 /// Why a message was not taken.
@@ -66,7 +145,7 @@ pub enum Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::codec::golden::pin;
+    use crate::ipc::codec::{decode_one, encode_one, golden::pin};
 
     #[test]
     fn bytes_are_pinned() {
@@ -87,5 +166,31 @@ mod tests {
         ] {
             pin(StoreToIngress::RefuseDelivery { delivery: DeliveryId(2), reason }, &format!("0102{byte}"));
         }
+    }
+
+    #[test]
+    fn bytes_about_marks_are_pinned() {
+        let ask = IngressToStore::AskReplay;
+        let answer = StoreToIngress::AnswerReplay;
+        let generation =
+            ReplayGeneration { number: 300, seed: [7; 16], hashes: 17, marked: 9, begun: 1_700_000_000, len: 1 << 20 };
+        let bytes = format!("fb2c01{}1109fc00f15365fc00001000", "07".repeat(16));
+        let marks = || Opaque(vec![1, 2, 3].into());
+        pin(ask(ReplayRequest::ListGenerations), "0100");
+        pin(ask(ReplayRequest::ReadMarks { generation: 300, offset: 5 }), "0101fb2c0105");
+        pin(ask(ReplayRequest::BeginSave { generation }), &format!("0102{bytes}"));
+        pin(ask(ReplayRequest::WriteMarks { marks: marks() }), "010303010203");
+        pin(ask(ReplayRequest::CommitSave), "0104");
+        pin(answer(ReplayAnswer::OfferGenerations { generations: vec![generation] }), &format!("020001{bytes}"));
+        pin(answer(ReplayAnswer::GiveMarks { marks: marks() }), "020103010203");
+        pin(answer(ReplayAnswer::Proceed), "0202");
+        pin(answer(ReplayAnswer::GiveUp), "0203");
+    }
+
+    #[test]
+    fn marks_fit_into_a_message() {
+        let marks = Opaque(vec![255; MARKS_LEN].into());
+        let bytes = encode_one(&StoreToIngress::AnswerReplay(ReplayAnswer::GiveMarks { marks })).unwrap();
+        assert!(decode_one::<StoreToIngress>(&bytes).is_ok());
     }
 }

@@ -32,7 +32,7 @@ use proto::{
     counter::count,
     ipc::{
         Role,
-        ingress_store::{IngressToStore, StoreToIngress, WINDOW},
+        ingress_store::{DeliveryId, StoreToIngress, WINDOW},
         store_edge::{EdgeToStore, EndReason, Sequence, SessionId, StoreToEdge},
     },
     link::Credit,
@@ -219,9 +219,14 @@ impl<M: Mailbox> Office<M> {
     ///
     /// # Errors
     /// If it breaks a rule.
-    pub fn ingress_says(&mut self, message: IngressToStore, now: Instant) -> Result<(), Fault> {
-        let IngressToStore::DeliverMessage { delivery, destination, message } = message;
-        self.deliver(delivery, destination, message.0, now)
+    pub fn ingress_delivers(
+        &mut self,
+        delivery: DeliveryId,
+        destination: ClientAddress,
+        message: Bytes,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        self.deliver(delivery, destination, message, now)
     }
 
     /// A new `client-edge` is connected; its predecessor's sessions are gone.

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proto::{
     ipc::{
-        Opaque,
         ingress_store::{DeliveryId, Refusal},
         store_edge::{AuthenticationRefusal, EndReason, SessionKey},
     },
@@ -100,8 +99,7 @@ impl Bench {
 
     fn deliver_to(&mut self, destination: ClientAddress, n: u64, message: Bytes) {
         let delivery = DeliveryId(n);
-        let message = IngressToStore::DeliverMessage { delivery, destination, message: Opaque(message) };
-        self.office.ingress_says(message, self.now).unwrap();
+        self.office.ingress_delivers(delivery, destination, message, self.now).unwrap();
         self.collect();
     }
 
@@ -183,7 +181,7 @@ impl Bench {
             .iter()
             .filter_map(|answer| match answer {
                 StoreToIngress::AcceptDelivery { delivery } => Some(delivery.0),
-                StoreToIngress::RefuseDelivery { .. } => None,
+                StoreToIngress::RefuseDelivery { .. } | StoreToIngress::AnswerReplay(_) => None,
             })
             .collect()
     }
@@ -193,7 +191,7 @@ impl Bench {
             .iter()
             .filter_map(|answer| match answer {
                 StoreToIngress::RefuseDelivery { delivery, .. } => Some(delivery.0),
-                StoreToIngress::AcceptDelivery { .. } => None,
+                StoreToIngress::AcceptDelivery { .. } | StoreToIngress::AnswerReplay(_) => None,
             })
             .collect()
     }
@@ -476,12 +474,12 @@ fn requests_out_of_phase_are_violations() {
 #[test]
 fn more_deliveries_than_the_window_are_a_violation() {
     let mut bench = Bench::new(Rules { inbox_messages: u64::MAX, inbox_bytes: u64::MAX, ..RULES });
-    let deliver =
-        |n| IngressToStore::DeliverMessage { delivery: DeliveryId(n), destination: CLIENT, message: Opaque(body(n)) };
+    let now = bench.now;
+    let mut deliver = |n| bench.office.ingress_delivers(DeliveryId(n), CLIENT, body(n), now);
     for n in 0..u64::from(WINDOW.messages) {
-        bench.office.ingress_says(deliver(n), bench.now).unwrap();
+        deliver(n).unwrap();
     }
-    let one_more = bench.office.ingress_says(deliver(u64::MAX), bench.now);
+    let one_more = deliver(u64::MAX);
     assert!(matches!(one_more, Err(Fault::Violation { peer: Role::MixIngress, .. })));
 }
 

@@ -1,0 +1,211 @@
+//! One generation of marks: a Bloom filter that any number of threads fill at once.
+//!
+//! *Promises*: which bits a tag marks depends on nothing but seed, tag and shape, so that marks saved by one process
+//! mean the same to the next.
+
+use std::{
+    hash::{BuildHasher, Hasher},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use fastbloom::{AtomicBloomFilter, DefaultHasher};
+use proto::ipc::{
+    control::ReplayConfig,
+    ingress_store::{GENERATION_LIMIT, ReplayGeneration},
+};
+
+use crate::sphinx::ReplayTag;
+
+const WORD_BITS: usize = u64::BITS as usize;
+const WORD_LEN: usize = size_of::<u64>();
+
+/// A filter as large as the configuration wants it is larger than any may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the replay filter of {packets} packets would need {len} bytes for each generation, and {GENERATION_LIMIT} are \
+     allowed; lower `packets_per_generation` or raise `false_positive_rate` in [replay] of config.toml"
+)]
+pub struct TooLarge {
+    packets: u32,
+    len: u64,
+}
+
+/// The size of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    words: usize,
+    hashes: u32,
+}
+
+impl Shape {
+    /// The smallest that keeps what the configuration promises.
+    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, TooLarge> {
+        let packets = config.packets_per_generation.max(1) as usize;
+        let rate = f64::from(config.false_positives_per_billion.max(1)) / 1e9;
+        let words = fastbloom::optimal_size(packets, rate).div_ceil(WORD_BITS);
+        let shape = Self { words, hashes: fastbloom::optimal_hashes(words.saturating_mul(WORD_BITS), packets) };
+        if shape.len() > GENERATION_LIMIT {
+            return Err(TooLarge { packets: config.packets_per_generation, len: shape.len() });
+        }
+        Ok(shape)
+    }
+
+    /// Bytes of marks.
+    pub(crate) const fn len(self) -> u64 {
+        (self.words as u64).saturating_mul(WORD_LEN as u64)
+    }
+
+    /// Whether marks that were saved have this shape.
+    pub(crate) const fn fits(self, saved: &ReplayGeneration) -> bool {
+        saved.len == self.len() && saved.hashes == self.hashes
+    }
+}
+
+/// Makes of each tag the number from which all its bits follow.
+pub(crate) struct TagHasher {
+    seed: [u8; 16],
+    keyed: DefaultHasher,
+}
+
+impl TagHasher {
+    /// Keyed with `seed`.
+    pub(crate) fn new(seed: [u8; 16]) -> Self {
+        Self { seed, keyed: DefaultHasher::seeded(&seed) }
+    }
+
+    /// The number.
+    pub(crate) fn hash(&self, tag: &ReplayTag) -> u64 {
+        let mut hasher = self.keyed.build_hasher();
+        hasher.write(&tag.0);
+        hasher.finish()
+    }
+
+    /// The key.
+    pub(crate) const fn seed(&self) -> [u8; 16] {
+        self.seed
+    }
+}
+
+/// One generation.
+pub(crate) struct Generation {
+    marks: AtomicBloomFilter,
+    number: AtomicU64,
+    begun: AtomicU64,
+    marked: AtomicU64,
+}
+
+impl Generation {
+    /// No marks.
+    pub(crate) fn new(shape: Shape) -> Self {
+        let marks = AtomicBloomFilter::with_num_bits(shape.words.saturating_mul(WORD_BITS)).hashes(shape.hashes);
+        Self { marks, number: AtomicU64::new(0), begun: AtomicU64::new(0), marked: AtomicU64::new(0) }
+    }
+
+    /// Removes all marks and begins anew, as the generation of this number.
+    pub(crate) fn begin(&self, number: u64, now: u64) {
+        self.marks.clear();
+        self.marked.store(0, Relaxed);
+        self.begun.store(now, Relaxed);
+        self.number.store(number, Release);
+    }
+
+    /// Whether a packet is marked.
+    pub(crate) fn holds(&self, hash: u64) -> bool {
+        self.marks.contains_hash(hash)
+    }
+
+    /// Marks a packet and says whether it was marked before.
+    pub(crate) fn insert(&self, hash: u64) -> bool {
+        let before = self.marks.insert_hash(hash);
+        if !before {
+            self.marked.fetch_add(1, Relaxed);
+        }
+        before
+    }
+
+    /// Counts up from generation to generation.
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Acquire)
+    }
+
+    /// Packets marked.
+    pub(crate) fn marked(&self) -> u64 {
+        self.marked.load(Relaxed)
+    }
+
+    /// When it began, in seconds since 1970.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Relaxed)
+    }
+
+    /// What is to be saved beside the marks.
+    pub(crate) fn describe(&self, hasher: &TagHasher) -> ReplayGeneration {
+        ReplayGeneration {
+            number: self.number(),
+            seed: hasher.seed(),
+            hashes: self.marks.num_hashes(),
+            marked: self.marked(),
+            begun: self.begun(),
+            len: (self.marks.as_slice().len() * WORD_LEN) as u64,
+        }
+    }
+
+    /// All marks, in pieces of at most `len` bytes.
+    pub(crate) fn pieces(&self, len: usize) -> impl Iterator<Item = Vec<u8>> {
+        let words = self.marks.as_slice().chunks((len / WORD_LEN).max(1));
+        words.map(|piece| piece.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect())
+    }
+
+    /// Begins as what was saved, whose marks are still to be taken.
+    pub(crate) fn restore(&self, saved: &ReplayGeneration) -> Restoring<'_> {
+        self.begin(saved.number, saved.begun);
+        Restoring { generation: self, marked: saved.marked, word: 0 }
+    }
+}
+
+/// A generation that is being filled with what was saved of it.
+pub(crate) struct Restoring<'a> {
+    generation: &'a Generation,
+    marked: u64,
+    word: usize,
+}
+
+impl Restoring<'_> {
+    /// Bytes that were taken.
+    pub(crate) const fn offset(&self) -> u64 {
+        (self.word as u64).saturating_mul(WORD_LEN as u64)
+    }
+
+    /// Takes the next bytes, whole words of them; says whether there was room.
+    pub(crate) fn take(&mut self, marks: &[u8]) -> bool {
+        let (words, rest) = marks.as_chunks::<WORD_LEN>();
+        let room = self.generation.marks.as_slice().get(self.word..).unwrap_or_default();
+        if !rest.is_empty() || words.is_empty() || words.len() > room.len() {
+            return false;
+        }
+        for (to, from) in room.iter().zip(words) {
+            to.store(u64::from_le_bytes(*from), Relaxed);
+        }
+        self.word = self.word.saturating_add(words.len());
+        true
+    }
+
+    /// Whether all was taken.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.word == self.generation.marks.as_slice().len()
+    }
+}
+
+impl Drop for Restoring<'_> {
+    /// Half a generation is none: it would be saved as if it were whole.
+    fn drop(&mut self) {
+        if self.is_whole() {
+            self.generation.marked.store(self.marked, Relaxed);
+        } else {
+            self.generation.begin(self.generation.number(), self.generation.begun());
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Packets that come a second time.
+
+use std::time::Duration;
+
+use proto::{
+    ipc::control::{IngressConfig, ReplayConfig},
+    link::worker::Ending,
+    wire::{
+        framing::Framing,
+        packet::{KeyRotation, PacketSize},
+    },
+};
+
+use crate::{
+    packets::{Sample, made, recorded},
+    peers::{Egress, Marks, Store},
+    rig::{CONFIG, MixNode, Rig, value},
+};
+
+const OFTEN: IngressConfig =
+    IngressConfig { replay: ReplayConfig { snapshot_interval: Duration::from_millis(20), ..CONFIG.replay }, ..CONFIG };
+
+/// Sends a new packet and waits until it is delivered; nothing else may come before it.
+async fn is_next(node: &mut MixNode, store: &mut Store, number: u32) -> Sample {
+    let sample = made(number, PacketSize::Ack);
+    node.send(&sample).await;
+    let delivered = store.next().await;
+    delivered.assert_is(&sample);
+    store.accept(delivered.id).await;
+    sample
+}
+
+#[tokio::test]
+async fn a_packet_is_delivered_and_acknowledged_once_however_it_comes() {
+    let (rig, mut store, mut egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let mut other = rig.connect().await;
+    let samples = recorded();
+    for sample in &samples {
+        node.send(sample).await;
+        let delivered = store.next().await;
+        delivered.assert_is(sample);
+        // Again at once, before anybody has accepted it.
+        node.send(sample).await;
+        store.accept(delivered.id).await;
+        if sample.ack.is_some() {
+            assert_eq!(egress.next().await, sample.paid(Framing::V7));
+        }
+        // And over another connection, with another payload and in a frame of another era.
+        let mut altered = sample.clone();
+        *altered.packet.last_mut().unwrap() ^= 1;
+        other.write(&altered.frame(Framing::V8(KeyRotation::Unknown))).await;
+    }
+    is_next(&mut node, &mut store, 1).await;
+    is_next(&mut other, &mut store, 2).await;
+    assert_eq!(value(&rig.counters.replayed), 2 * samples.len() as u64);
+    assert_eq!(value(&rig.counters.unwrap_bad_padding), 0, "no payload of a replay is decrypted");
+}
+
+#[tokio::test]
+async fn of_many_copies_at_once_one_passes() {
+    let (rig, mut store, _egress) = Rig::start(CONFIG).await;
+    let mut nodes = Vec::new();
+    for _ in 0..8 {
+        nodes.push(rig.connect().await);
+    }
+    for number in 0..50 {
+        let sample = made(number, PacketSize::Ack);
+        let frame = sample.frame(Framing::V7).repeat(4);
+        for node in &mut nodes {
+            node.write(&frame).await;
+        }
+        let delivered = store.next().await;
+        delivered.assert_is(&sample);
+        store.accept(delivered.id).await;
+    }
+    for (number, node) in (1_000..).zip(&mut nodes) {
+        is_next(node, &mut store, number).await;
+    }
+    assert_eq!(value(&rig.counters.replayed), 50 * (8 * 4 - 1));
+}
+
+#[tokio::test]
+async fn a_successor_knows_what_its_predecessor_saw_before_the_last_save() {
+    let (rig, mut store, _egress) = Rig::start(OFTEN).await;
+    let mut node = rig.connect().await;
+    let first = is_next(&mut node, &mut store, 1).await;
+    let second = is_next(&mut node, &mut store, 2).await;
+    // Whenever `store` reads it is asked to save what is new.
+    let mut next = 3;
+    while store.marks.kept.iter().all(|(kept, _)| kept.marked < 2) {
+        is_next(&mut node, &mut store, next).await;
+        next += 1;
+    }
+    let marks = store.marks.clone();
+    // Killed, as far as it can tell.
+    assert_eq!(rig.end(Ending::Orphaned).wait().await, Ending::Orphaned);
+    let (rig, mut store, _egress) = Rig::start_with(OFTEN, marks).await;
+    let mut node = rig.connect().await;
+    node.send(&first).await;
+    node.send(&second).await;
+    is_next(&mut node, &mut store, next).await;
+    assert_eq!(value(&rig.counters.replayed), 2);
+}
+
+async fn drained(rig: Rig, store: Store, egress: Egress) -> Marks {
+    let store = tokio::spawn(store.until_end());
+    assert_eq!(rig.end(Ending::Drain).wait().await, Ending::Drain);
+    drop(egress);
+    store.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_orderly_end_saves_everything_and_an_idle_worker_saves_nothing() {
+    let (rig, mut store, egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let mut samples = Vec::new();
+    for number in 0..20 {
+        samples.push(is_next(&mut node, &mut store, number).await);
+    }
+    let marks = drained(rig, store, egress).await;
+    assert_eq!(marks.kept[0].0.marked, 20);
+
+    let (rig, store, egress) = Rig::start_with(OFTEN, marks).await;
+    let counters = std::sync::Arc::clone(&rig.counters);
+    let marks = drained(rig, store, egress).await;
+    assert_eq!(value(&counters.replay_snapshots_saved), 0);
+
+    let (rig, mut store, egress) = Rig::start_with(CONFIG, marks).await;
+    let mut node = rig.connect().await;
+    for sample in &samples {
+        node.send(sample).await;
+    }
+    is_next(&mut node, &mut store, 20).await;
+    assert_eq!(value(&rig.counters.replayed), 20);
+    assert_eq!(drained(rig, store, egress).await.kept[0].0.marked, 21);
+}
+
+#[tokio::test]
+async fn marks_that_do_not_fit_or_cannot_be_read_are_given_up_and_the_worker_works() {
+    let (rig, mut store, egress) = Rig::start(CONFIG).await;
+    let mut node = rig.connect().await;
+    let sample = is_next(&mut node, &mut store, 1).await;
+    let marks = drained(rig, store, egress).await;
+
+    let other_size = ReplayConfig { packets_per_generation: 1_000, ..CONFIG.replay };
+    let mut unreadable = marks.clone();
+    unreadable.kept[0].1.clear();
+    for (config, marks) in [(IngressConfig { replay: other_size, ..CONFIG }, marks), (CONFIG, unreadable)] {
+        let (rig, mut store, egress) = Rig::start_unasked(config).await;
+        store.marks = marks;
+        let mut node = rig.connect().await;
+        node.send(&sample).await;
+        let delivered = store.next().await;
+        delivered.assert_is(&sample);
+        store.accept(delivered.id).await;
+        assert_eq!(drained(rig, store, egress).await.kept.last().unwrap().0.marked, 1);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_before_store_has_given_back_its_marks() {
+    let (rig, store, _egress) = Rig::start_unasked(CONFIG).await;
+    let mut node = rig.connect().await;
+    let sample = made(1, PacketSize::Ack);
+    node.send(&sample).await;
+    // The store goes before it has answered, and another one comes.
+    drop(store);
+    let mut store = rig.new_store().await;
+    assert_eq!(value(&rig.counters.connections_accepted), 0);
+    store.next().await.assert_is(&sample);
+}
+
+#[tokio::test]
+async fn the_end_may_come_before_the_beginning() {
+    let (rig, store, egress) = Rig::start_unasked(CONFIG).await;
+    assert_eq!(rig.end(Ending::Drain).wait().await, Ending::Drain);
+    drop((store, egress));
+}
+
+#[tokio::test]
+async fn what_is_older_than_two_generations_is_forgotten() {
+    const PER_GENERATION: u32 = 10;
+    let replay =
+        ReplayConfig { packets_per_generation: PER_GENERATION, false_positives_per_billion: 1, ..CONFIG.replay };
+    let (rig, mut store, _egress) = Rig::start(IngressConfig { replay, ..CONFIG }).await;
+    let mut node = rig.connect().await;
+    let first = is_next(&mut node, &mut store, 0).await;
+    // A new generation begins a moment after one is full, so it takes two full ones and a few packets more.
+    let mut next = 1;
+    let forgotten = loop {
+        assert!(next < 10 * PER_GENERATION, "it is never forgotten");
+        node.send(&first).await;
+        let sample = made(next, PacketSize::Ack);
+        node.send(&sample).await;
+        let delivered = store.next().await;
+        store.accept(delivered.id).await;
+        if delivered.destination == first.destination {
+            break next;
+        }
+        delivered.assert_is(&sample);
+        next += 1;
+    };
+    assert!(forgotten > PER_GENERATION, "forgotten after {forgotten} packets");
+}
