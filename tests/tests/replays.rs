@@ -132,8 +132,8 @@ async fn a_damaged_file_is_put_aside_and_the_gateway_works() -> Result<()> {
                 Ok(())
             })
             .await?;
-        ensure!(play.files()?.is_empty(), "the damaged file is still in its place");
         ensure!(play.replay_passes().await?, "a replay was noticed without a memory");
+        ensure!(play.files()?.is_empty(), "the damaged file is still in its place");
         ensure!(!play.replay_passes().await?);
         let said = play.scene.gateway.log().lines().iter().any(|line| line.contains("the file is put aside"));
         ensure!(said, "the log does not say that a file was put aside");
