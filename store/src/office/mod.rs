@@ -27,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     counter::count,
