@@ -1,8 +1,7 @@
 //! The gateway under torture, and how each fault is brought about.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write,
+    fs,
     path::PathBuf,
     process::Stdio,
     sync::Arc,
@@ -14,6 +13,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use rand::{SeedableRng, rngs::StdRng};
 use tests::{
     account::Account,
     deadline,
@@ -30,6 +30,7 @@ use crate::{
     place::Place,
     pretender,
     schedule::{Database, Fault},
+    tear::{self, Trace},
     witness::{Suspicion, Witness},
 };
 
@@ -50,6 +51,8 @@ pub(crate) struct Arena {
     pub(crate) supervisor: watch::Sender<Process>,
     /// What its log says.
     pub(crate) witness: Witness,
+    /// For what a fault leaves to chance.
+    random: StdRng,
     /// Clients in whose names others come.
     pub(crate) accounts: Arc<[Account]>,
 }
@@ -59,7 +62,7 @@ impl Arena {
     ///
     /// # Errors
     /// If it does not start.
-    pub(crate) async fn open(may_mount: bool) -> Result<Self> {
+    pub(crate) async fn open(may_mount: bool, seed: u64) -> Result<Self> {
         let home = Home::empty()?;
         let disk = may_mount.then(|| Disk::mount(&home.data())).transpose()?;
         let home = home.initialised(IPV4).await?;
@@ -68,14 +71,15 @@ impl Arena {
         let gateway = Gateway::start_in(home, &[]).await?;
         let (place, _) = watch::channel(Place::from(&gateway));
         let (supervisor, _) = watch::channel(gateway.supervisor());
-        Ok(Self { disk, gateway, place, supervisor, witness: Witness::default(), accounts: Arc::new([]) })
+        let (witness, random) = (Witness::default(), StdRng::seed_from_u64(seed));
+        Ok(Self { disk, gateway, place, supervisor, witness, random, accounts: Arc::new([]) })
     }
 
     /// Brings a fault about, and says what came of it.
     ///
     /// # Errors
     /// If the gateway does not come back from it.
-    pub(crate) async fn suffer(&mut self, fault: Fault) -> Result<&'static str> {
+    pub(crate) async fn suffer(&mut self, fault: Fault) -> Result<String> {
         self.witness.look(self.gateway.log(), Suspicion::None);
         match fault {
             Fault::Kill { worker } => self.kill(worker).await?,
@@ -112,18 +116,20 @@ impl Arena {
                 self.start_again().await?;
             }
             Fault::FullDisk { lasts } => {
-                let Some(disk) = &self.disk else { return Ok("not done: takes the right to mount a disk") };
+                let Some(disk) = &self.disk else {
+                    return Ok("not done: takes the right to mount a disk".into());
+                };
                 disk.fill()?;
                 tokio::time::sleep(lasts).await;
                 disk.free()?;
             }
-            Fault::TornDatabase { database } => self.tear(database).await?,
+            Fault::TornDatabase { database } => return self.tear(database).await,
             Fault::LeftoverSnapshot { database } => {
                 fs::write(self.folder(database).join("snap.00000000000FFFFF.generating"), b"half")?;
                 self.kill("store").await?;
             }
         }
-        Ok("done")
+        Ok("done".into())
     }
 
     /// Ends the gateway in good order.
@@ -207,39 +213,48 @@ impl Arena {
         Ok(())
     }
 
-    async fn feed_garbage(&mut self, worker: &str, link: usize, len: usize) -> Result<&'static str> {
+    async fn feed_garbage(&mut self, worker: &str, link: usize, len: usize) -> Result<String> {
         let process = self.process(worker).await?;
         let mut others = vec![self.gateway.supervisor()];
         others.extend(tests::gateway::WORKERS.iter().filter_map(|other| self.latest(other)));
         let before = self.gateway.log().lines().len();
         if let Err(error) = garbage::feed(process, &others, link, len) {
-            eprintln!("no garbage: {error:#}");
-            return Ok("not done: takes the right to trace, and a process that lives");
+            return Ok(format!("not done: {error:#}"));
         }
         let noticed = || self.gateway.log().lines().iter().skip(before).any(|line| line.contains("worker is killed"));
         let outcome = deadline::until(REACTION, "somebody to be accused", noticed).await;
         self.witness.look(self.gateway.log(), Suspicion::Garbage);
-        Ok(if outcome.is_ok() { "done, and noticed" } else { "done, and nobody accused" })
+        Ok(if outcome.is_ok() { "done, and noticed" } else { "done, and nobody accused" }.into())
     }
 
     fn folder(&self, database: Database) -> PathBuf {
         self.gateway.home.data().join(database.folder())
     }
 
-    /// Kills the store, and writes behind the end of a database before the next one is started: what a file system may leave of a
-    /// file that was growing.
-    async fn tear(&mut self, database: Database) -> Result<()> {
+    /// Kills the store in the middle of its writing, and changes what was not synced before the next one is started.
+    async fn tear(&mut self, database: Database) -> Result<String> {
         let store = self.process("store").await?;
+        let name = format!("{}/db", database.folder());
+        let file = self.gateway.home.data().join(&name);
+        let trace = Trace::watch(store, &name, self.gateway.home.root().join("trace"), &mut self.random).await;
         let supervisor = self.gateway.supervisor();
         supervisor.signal(Signal::SIGSTOP)?;
         let torn = async {
             self.kill_process(store).await?;
-            let file = self.folder(database).join("db");
-            let mut file = OpenOptions::new().append(true).open(file).context("there is no database")?;
-            file.write_all(&rand::random::<[u8; 4096]>())?;
-            anyhow::Ok(())
+            Ok(match trace {
+                Ok(trace) => {
+                    let parts = trace.unsynced(&name).await?;
+                    let unsynced: u64 = parts.iter().map(|part| part.end - part.start).sum();
+                    let torn = tear::tear(&file, &parts, &mut self.random)?;
+                    format!("done; {torn} of {unsynced} bytes not synced were changed")
+                }
+                Err(error) => {
+                    let torn = tear::tear_behind_the_end(&file, &mut self.random)?;
+                    format!("done, but only {torn} bytes behind the end of the file, because {error:#}")
+                }
+            })
         };
-        let outcome = torn.await;
+        let outcome: Result<String> = torn.await;
         supervisor.signal(Signal::SIGCONT)?;
         outcome
     }

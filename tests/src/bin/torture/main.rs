@@ -16,6 +16,7 @@ mod place;
 mod pretender;
 mod report;
 mod schedule;
+mod tear;
 mod usage;
 mod witness;
 
@@ -69,7 +70,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     say("")?;
 
-    let mut arena = Arena::open(may_mount).await?;
+    let mut arena = Arena::open(may_mount, options.seed).await?;
     let peaks = Peaks::watch(arena.supervisor.subscribe());
     let books = Arc::new(Books::default());
     let (halt, stop) = watch::channel(false);
@@ -93,6 +94,10 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     for planned in schedule {
         tokio::time::sleep_until((begin + planned.at).into()).await;
         let at = begin.elapsed();
+        if at > options.duration {
+            say(format_args!("{:7.2} s  {}: not done, the time is over", at.as_secs_f64(), planned.fault))?;
+            continue;
+        }
         let outcome = arena.suffer(planned.fault).await.with_context(|| planned.fault.to_string())?;
         let took = begin.elapsed() - at;
         say(format_args!("{:7.2} s  {}: {outcome} ({:.2} s)", at.as_secs_f64(), planned.fault, took.as_secs_f64()))?;

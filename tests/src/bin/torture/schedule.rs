@@ -209,7 +209,7 @@ impl Fault {
             Self::KillSupervisor | Self::KillInStart { .. } | Self::Restart | Self::KillAgain { .. } => {
                 Duration::from_millis(1_500)
             }
-            Self::Garbage { .. } => Duration::from_millis(1_000),
+            Self::Garbage { .. } | Self::TornDatabase { .. } => Duration::from_millis(1_000),
             _ => Duration::from_millis(300),
         }
     }

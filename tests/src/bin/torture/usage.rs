@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tests::process::Process;
+use tests::{gateway::WORKERS, process::Process};
 use tokio::{sync::watch, task::JoinHandle};
 
 const LOOK: Duration = Duration::from_millis(250);
@@ -20,7 +20,10 @@ pub(crate) fn processes(supervisor: Process) -> Vec<(String, Process)> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     for child in children.split_whitespace().filter_map(|child| child.parse().ok()).map(Process) {
         let name = fs::read_to_string(format!("/proc/{}/comm", child.0)).unwrap_or_default();
-        processes.push((name.trim_end().to_owned(), child));
+        // One that is called otherwise is still being made.
+        if WORKERS.contains(&name.trim_end()) {
+            processes.push((name.trim_end().to_owned(), child));
+        }
     }
     processes
 }
