@@ -8,18 +8,23 @@
 //! process may not enter.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::{
     dir::Dir,
+    errno::Errno,
     fcntl::{OFlag, openat},
     sys::stat::Mode,
     unistd::{UnlinkatFlags, unlinkat},
 };
 
 use super::MailboxError;
+
+/// A process that was killed lets go of its files when its last write has returned.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// An open database.
 #[derive(Debug)]
@@ -48,6 +53,7 @@ impl Database {
         let name = layout.name;
         let file_error =
             |action| move |error: nix::Error| MailboxError::File { database: name, action, source: error.into() };
+        wait_for_predecessor(&directory).map_err(file_error("open the file `db`"))?;
         remove_unfinished_snapshots(&directory).map_err(file_error("remove an unfinished snapshot"))?;
         let db = sled::Config::new()
             .path(format!("/proc/self/fd/{}", directory.as_raw_fd()))
@@ -90,6 +96,22 @@ impl Database {
     pub(super) fn tree(&self, name: &str) -> Result<sled::Tree, MailboxError> {
         self.db.open_tree(name).map_err(|source| self.error(source))
     }
+}
+
+/// sled locks its file, and gives up at once if somebody else has: a killed gateway's store, which is not quite dead. One that
+/// lives on is left to sled, which says so.
+fn wait_for_predecessor(directory: &OwnedFd) -> nix::Result<()> {
+    const LOOK: Duration = Duration::from_millis(10);
+    let file = match openat(directory, "db", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let end = Instant::now() + LAST_BREATH;
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// sled takes what a crash left of a snapshot for corruption.

@@ -23,6 +23,23 @@ const EVERYTHING: (Sequence, Sequence) = (Sequence(0), Sequence(u64::MAX));
 const PAGE: PageLimit = PageLimit { messages: 1_000, bytes: usize::MAX };
 
 #[test]
+fn a_predecessor_that_is_not_quite_dead_is_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    drop(open(home.path()));
+    let held = File::options().write(true).open(home.path().join("inboxes/db")).unwrap();
+    held.lock().unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(300);
+    let dying = std::thread::spawn(move || {
+        std::thread::sleep(until - std::time::Instant::now());
+        drop(held);
+    });
+    let mailbox = open(home.path());
+    assert!(std::time::Instant::now() >= until, "the file was opened while somebody else held it");
+    dying.join().unwrap();
+    assert_eq!(mailbox.summary_of(&CLIENT).unwrap(), Summary::default());
+}
+
+#[test]
 fn mail_and_ledger_survive_a_restart_and_a_leftover_snapshot() {
     let home = tempfile::tempdir().unwrap();
     let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
