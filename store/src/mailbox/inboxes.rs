@@ -2,8 +2,14 @@
 //! them and is neither.
 //!
 //! *Promises*: one record in an unknown form costs nobody more than that record.
+//!
+//! sled never gives space back to the disk: it writes where records were removed before. So beside the length of the file it
+//! is known how much of it holds mail.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence};
@@ -11,6 +17,10 @@ use sled::{Transactional, Tree, transaction::TransactionError};
 
 use super::{Change, MailBatch, MailboxError, Page, PageLimit, Summary, databases::Database, record};
 
+/// Bytes of the file that one live byte may take, as a fraction: sled writes a segment anew when less than 40 % of it is live.
+const BYTES_TAKEN: (u64, u64) = (5, 2);
+/// Bytes that a message takes beside its own: its key, its arrival, its place in a page.
+const BESIDE_MESSAGE: u64 = 64;
 /// Records kept in `set_aside`; what comes after them is removed.
 const SET_ASIDE_KEPT: usize = 1_024;
 
@@ -19,12 +29,37 @@ const SET_ASIDE_KEPT: usize = 1_024;
 pub(super) struct Inboxes {
     database: Database,
     set_aside: Tree,
+    /// Bytes that records in the inboxes take, about.
+    live: AtomicU64,
 }
 
 impl Inboxes {
     pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
         let set_aside = database.tree("set_aside")?;
-        Ok(Self { database, set_aside })
+        let inboxes = Self { database, set_aside, live: AtomicU64::new(0) };
+        let mut live = 0;
+        let mut cursor = Vec::new();
+        while let Some(client) = inboxes.next_owner(&cursor)? {
+            live += inboxes.weight_of(&client)?;
+            cursor = record::end_of_inbox(&client);
+        }
+        inboxes.live.store(live, Ordering::Relaxed);
+        Ok(inboxes)
+    }
+
+    /// Bytes of the file that hold nothing any more, at least, and are written anew before the file grows.
+    pub(super) fn spare(&self) -> Result<u64, MailboxError> {
+        let live = self.live.load(Ordering::Relaxed);
+        Ok(self.len()?.saturating_sub(live.saturating_mul(BYTES_TAKEN.0) / BYTES_TAKEN.1))
+    }
+
+    /// Bytes that the records of an inbox take, about; of one whose summary cannot be read that is not known.
+    fn weight_of(&self, client: &ClientAddress) -> Result<u64, MailboxError> {
+        match self.summary_of(client) {
+            Ok(summary) => Ok(weight(&summary)),
+            Err(MailboxError::UnknownRecord { .. }) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Bytes of the database's file.
@@ -90,10 +125,14 @@ impl Inboxes {
                 }
             }
         }
+        let (mut more, mut less) = (0, 0);
         for (client, summary) in &batch.summaries {
+            less += self.weight_of(client)?;
+            more += weight(summary);
             mail.insert(client.as_bytes(), record::encode_summary(summary));
         }
         for client in &batch.erased {
+            less += self.weight_of(client)?;
             for (tree, changes) in [(self.database.default_tree(), &mut mail), (&self.set_aside, &mut aside)] {
                 for key in tree.scan_prefix(client.as_bytes()).keys() {
                     changes.remove(key.map_err(failed)?);
@@ -113,6 +152,8 @@ impl Inboxes {
                     TransactionError::Abort(source) | TransactionError::Storage(source) => failed(source),
                 })?;
         }
+        let live = self.live.load(Ordering::Relaxed);
+        self.live.store((live + more).saturating_sub(less), Ordering::Relaxed);
         self.database.commit()
     }
 
@@ -157,4 +198,8 @@ impl Inboxes {
     pub(super) fn trees(&self) -> (&Tree, &Tree) {
         (self.database.default_tree(), &self.set_aside)
     }
+}
+
+const fn weight(summary: &Summary) -> u64 {
+    summary.bytes.saturating_add(summary.messages.saturating_mul(BESIDE_MESSAGE))
 }

@@ -28,6 +28,13 @@ pub(super) fn message_key(client: &ClientAddress, sequence: Sequence) -> Message
     key
 }
 
+/// What lies behind everything in an inbox, and before the next.
+pub(super) fn end_of_inbox(client: &ClientAddress) -> Vec<u8> {
+    let mut key = message_key(client, Sequence(u64::MAX)).to_vec();
+    key.push(0);
+    key
+}
+
 /// The place that a key names, if it is one.
 pub(super) fn sequence_of(key: &[u8]) -> Option<Sequence> {
     let number = key.get(ClientAddress::LEN..)?;

@@ -17,6 +17,10 @@ const NAME: &str = "reserve";
 const RESERVE: i64 = 16 * 1024 * 1024;
 /// Free bytes below which nothing new is written: more than the largest commit, which holds a whole window of deliveries.
 const FLOOR: u64 = 48 * 1024 * 1024;
+/// Bytes in the files that hold nothing, from which on these files will not grow: more than the largest commit, by far.
+const ENOUGH: u64 = 64 * 1024 * 1024;
+/// Free bytes below which nothing new is written, even if the files will not grow: a few segments, should they grow after all.
+const LAST: u64 = 8 * 1024 * 1024;
 
 /// Makes the reserve, unless the disk is short already.
 pub(super) fn keep(directory: &OwnedFd) {
@@ -34,12 +38,49 @@ pub(super) fn release(directory: &OwnedFd) {
     let _ = unlinkat(directory.as_fd(), NAME, UnlinkatFlags::NoRemoveDir);
 }
 
-/// Whether the disk has room for the largest commit.
-pub(super) fn is_disk_roomy(directory: &OwnedFd) -> Result<bool, MailboxError> {
-    let disk = fstatvfs(directory).map_err(|error| MailboxError::File {
-        database: "inboxes",
-        action: "ask for free space",
-        source: error.into(),
-    })?;
-    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()) >= FLOOR)
+/// What decides whether there is room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Space {
+    /// Bytes of the databases' files.
+    pub(super) used: u64,
+    /// What they may have.
+    pub(super) limit: u64,
+    /// Bytes of these files that will be written anew before the files grow.
+    pub(super) spare: u64,
+    /// Bytes free on the disk.
+    pub(super) free: u64,
+}
+
+/// Whether something new may be written: the files may grow and can, or they will not grow.
+pub(super) const fn is_room(space: Space) -> bool {
+    (space.used < space.limit && space.free >= FLOOR) || (space.spare >= ENOUGH && space.free >= LAST)
+}
+
+/// Bytes free on the disk of a directory.
+pub(super) fn free(directory: &OwnedFd, database: &'static str) -> Result<u64, MailboxError> {
+    let failed =
+        |error: nix::Error| MailboxError::File { database, action: "ask for free space", source: error.into() };
+    let disk = fstatvfs(directory).map_err(failed)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_may_grow_where_there_is_room_and_what_holds_nothing_is_used_again() {
+        const MIB: u64 = 1 << 20;
+        let is_room = |used, spare, free| {
+            let [used, spare, free] = [used, spare, free].map(|mib| mib * MIB);
+            is_room(Space { used, limit: 100 * MIB, spare, free })
+        };
+        assert!(is_room(99, 0, 48));
+        assert!(!is_room(100, 0, 1_000), "the limit is reached");
+        assert!(!is_room(10, 0, 47), "the disk is nearly full");
+        assert!(is_room(100, 64, 1_000), "most of the files holds nothing");
+        assert!(is_room(100, 64, 8));
+        assert!(!is_room(100, 63, 1_000));
+        assert!(!is_room(100, 100, 7), "the disk is full");
+    }
 }

@@ -17,7 +17,7 @@ use super::{
     import,
     inboxes::Inboxes,
     ledger::Ledger,
-    reserve,
+    reserve::{self, Space},
 };
 
 /// As 0.10.1 made it; the size of an existing database cannot be changed.
@@ -108,8 +108,10 @@ impl Mailbox for SledMailbox {
     }
 
     fn has_room(&self) -> Result<bool, MailboxError> {
-        let used = self.with(|open| Ok(open.ledger.len()? + open.inboxes.len()?))?;
-        Ok(used < self.limit && reserve::is_disk_roomy(&self.inbox_directory)?)
+        let (used, spare) = self.with(|open| Ok((open.ledger.len()? + open.inboxes.len()?, open.inboxes.spare()?)))?;
+        let free =
+            reserve::free(&self.inbox_directory, "inboxes")?.min(reserve::free(&self.ledger_directory, "ledger")?);
+        Ok(reserve::is_room(Space { used, limit: self.limit, spare, free }))
     }
 
     fn reopen(&self) -> Result<(), MailboxError> {

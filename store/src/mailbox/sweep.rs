@@ -1,8 +1,6 @@
 //! What is put in order at every start, before anybody is served: mail without an owner is removed, and an inbox that has
 //! lost its summary is counted anew.
 
-use proto::ipc::store_edge::Sequence;
-
 use super::{MailBatch, Mailbox, MailboxError, SledMailbox, record};
 
 /// Inboxes erased in one commit.
@@ -30,9 +28,7 @@ impl SledMailbox {
             if orphans.erased().count() >= ERASED_AT_ONCE {
                 self.erase(std::mem::take(&mut orphans))?;
             }
-            // Behind everything that begins with the address.
-            cursor = record::message_key(&client, Sequence(u64::MAX)).to_vec();
-            cursor.push(0);
+            cursor = record::end_of_inbox(&client);
         }
         self.erase(orphans)
     }

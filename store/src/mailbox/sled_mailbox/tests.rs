@@ -330,3 +330,48 @@ fn a_ledger_entry_is_written_as_0_10_1_did() {
     assert_eq!(plain.get([3; 32]).unwrap().unwrap(), &[5; 32]);
     assert_eq!(plain.len(), 1);
 }
+
+#[test]
+fn a_cap_that_was_reached_lets_mail_in_again_once_clients_have_fetched_theirs() {
+    const LEN: usize = 32_000;
+    let home = tempfile::tempdir().unwrap();
+    let mut mailbox = open(home.path());
+    mailbox.limit = 90 << 20;
+    let fill = |mailbox: &SledMailbox| {
+        let mut taken = 0;
+        while mailbox.has_room().unwrap() {
+            let mut batch = MailBatch::default();
+            for n in 0..32 {
+                batch.put(CLIENT, Sequence(taken + n), Bytes::from(vec![n as u8; LEN]));
+            }
+            taken += 32;
+            batch.summarize(CLIENT, Summary { next: taken, messages: taken, bytes: taken * LEN as u64 });
+            commit(mailbox, batch).unwrap();
+        }
+        taken
+    };
+    let empty = |mailbox: &SledMailbox, taken: u64| {
+        for first in (0..taken).step_by(32) {
+            let mut batch = MailBatch::default();
+            for n in first..first + 32 {
+                batch.remove(CLIENT, Sequence(n));
+            }
+            let left = taken - first - 32;
+            batch.summarize(CLIENT, Summary { next: taken, messages: left, bytes: left * LEN as u64 });
+            commit(mailbox, batch).unwrap();
+        }
+    };
+    let len = |mailbox: &SledMailbox| mailbox.with(|open| open.inboxes.len()).unwrap();
+    for round in 0..4 {
+        let taken = fill(&mailbox);
+        assert!(taken > 300, "only {taken} messages fit in round {round}");
+        assert!(!mailbox.has_room().unwrap());
+        if round == 1 {
+            mailbox.reopen().unwrap();
+            assert!(!mailbox.has_room().unwrap());
+        }
+        empty(&mailbox, taken);
+        assert!(mailbox.has_room().unwrap(), "the inbox is empty");
+        assert!(len(&mailbox) < mailbox.limit * 5 / 4, "{} bytes on disk", len(&mailbox));
+    }
+}
