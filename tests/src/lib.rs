@@ -11,6 +11,7 @@ pub mod carrier;
 pub mod client;
 pub mod connection;
 pub mod deadline;
+pub mod disk;
 pub mod era;
 pub mod gateway;
 pub mod home;

@@ -77,6 +77,9 @@ pub trait Mailbox: Send + Sync + 'static {
     /// # Errors
     /// If it cannot be opened.
     fn reopen(&self) -> Result<(), MailboxError>;
+
+    /// Holds space in reserve again, if that was given away and there is room for it.
+    fn keep_reserve(&self);
 }
 
 /// Storage failed.

@@ -138,4 +138,6 @@ impl Mailbox for Remembered {
     fn reopen(&self) -> Result<(), MailboxError> {
         self.check()
     }
+
+    fn keep_reserve(&self) {}
 }

@@ -17,7 +17,7 @@ use super::{
     import,
     inboxes::Inboxes,
     ledger::Ledger,
-    reserve::{self, Space},
+    reserve::{self, Reserve, Space},
 };
 
 /// As 0.10.1 made it; the size of an existing database cannot be changed.
@@ -32,6 +32,7 @@ pub struct SledMailbox {
     inbox_directory: OwnedFd,
     /// Bytes of both databases at the most, before new mail and new clients are refused.
     limit: u64,
+    reserve: Reserve,
     /// Nothing after a failure. Only [`Mailbox::reopen`] writes; nobody ever waits for it.
     open: RwLock<Option<Open>>,
 }
@@ -49,11 +50,12 @@ impl SledMailbox {
     /// # Errors
     /// If a database cannot be opened or what was taken over cannot be committed.
     pub fn open(ledger_directory: OwnedFd, inbox_directory: OwnedFd, limit: u64) -> Result<Self, MailboxError> {
-        let mailbox = Self { ledger_directory, inbox_directory, limit, open: RwLock::new(None) };
+        let mailbox =
+            Self { ledger_directory, inbox_directory, limit, reserve: Reserve::default(), open: RwLock::new(None) };
         mailbox.reopen()?;
         import::import_files(&mailbox, &mailbox.inbox_directory)?;
         mailbox.sweep()?;
-        reserve::keep(&mailbox.inbox_directory);
+        mailbox.keep_reserve();
         Ok(mailbox)
     }
 
@@ -111,17 +113,21 @@ impl Mailbox for SledMailbox {
         let (used, spare) = self.with(|open| Ok((open.ledger.len()? + open.inboxes.len()?, open.inboxes.spare()?)))?;
         let free =
             reserve::free(&self.inbox_directory, "inboxes")?.min(reserve::free(&self.ledger_directory, "ledger")?);
-        Ok(reserve::is_room(Space { used, limit: self.limit, spare, free }))
+        Ok(reserve::is_room(Space { used, limit: self.limit, spare, free, floor: self.reserve.floor() }))
     }
 
     fn reopen(&self) -> Result<(), MailboxError> {
         // Whoever reads or commits is done within the time of a commit.
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.take().is_some() {
-            reserve::release(&self.inbox_directory);
+            self.reserve.release(&self.inbox_directory);
         }
         *open = Some(self.open_databases()?);
         Ok(())
+    }
+
+    fn keep_reserve(&self) {
+        self.reserve.keep(&self.inbox_directory);
     }
 }
 

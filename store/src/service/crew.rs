@@ -102,7 +102,11 @@ impl<M: Mailbox> Crew<M> {
             Job::CommitMail(batch) => Done::Mail(mailbox::commit(mailbox.as_ref(), batch)),
             Job::Restore { reopen } => {
                 let opened = if reopen { mailbox.reopen() } else { Ok(()) };
-                Done::Restored(opened.and_then(|()| mailbox.has_room()))
+                let room = opened.and_then(|()| mailbox.has_room());
+                if matches!(room, Ok(true)) {
+                    mailbox.keep_reserve();
+                }
+                Done::Restored(room)
             }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
             Job::Peek { visit, client, range } => Done::Read(visit, mailbox.peek(&client, range, PAGE)),

@@ -17,6 +17,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tests::{
     account::Account,
     deadline,
+    disk::Disk,
     gateway::{Gateway, IPV4},
     home::Home,
     log::field,
@@ -25,7 +26,6 @@ use tests::{
 use tokio::sync::watch;
 
 use crate::{
-    disk::Disk,
     garbage,
     place::Place,
     pretender,
@@ -38,6 +38,8 @@ use crate::{
 const CLEAN_STOP: Duration = Duration::from_secs(10);
 /// Whoever is accused of garbage has been replaced by then.
 const REACTION: Duration = Duration::from_secs(3);
+/// The disk: large enough for all mail of a run, small enough to be filled at once.
+const DISK_MIB: u32 = 768;
 
 /// The gateway, and all that faults need.
 pub(crate) struct Arena {
@@ -64,7 +66,7 @@ impl Arena {
     /// If it does not start.
     pub(crate) async fn open(may_mount: bool, seed: u64) -> Result<Self> {
         let home = Home::empty()?;
-        let disk = may_mount.then(|| Disk::mount(&home.data())).transpose()?;
+        let disk = may_mount.then(|| Disk::mount(&home.data(), DISK_MIB)).transpose()?;
         let home = home.initialised(IPV4).await?;
         // So that clients that stop reading are found out within the run.
         home.set_config("delivery", "receipt_timeout", "'6s'")?;

@@ -7,7 +7,6 @@
 
 mod arena;
 mod books;
-mod disk;
 mod garbage;
 mod mixnodes;
 mod options;
@@ -55,7 +54,7 @@ fn main() -> ExitCode {
 
 fn torture() -> Result<ExitCode> {
     let options = Options::parse(std::env::args().skip(1))?;
-    let may_mount = disk::may_mount();
+    let may_mount = tests::disk::may_mount();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the tool's runtime")?;
     let outcome = runtime.block_on(run(&options, may_mount))?;
     outcome.print()?;

@@ -1,11 +1,12 @@
-//! The disk under the gateway's data: a small one of its own, if this program may mount one, so that it can be filled.
+//! The disk under the gateway's data: a small one of its own, if this program may mount one, so that it can be filled, and
+//! turned read-only.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, fallocate},
@@ -13,8 +14,8 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-/// Large enough for all mail of a run, small enough to be filled at once.
-const SIZE: &str = "size=768m";
+use crate::deadline::bounded;
+
 /// Bytes by which the ballast grows, as long as there is room for so many.
 const PIECE: i64 = 1 << 20;
 const PAGE: i64 = 1 << 12;
@@ -22,27 +23,37 @@ const BALLAST: &str = "ballast";
 
 /// Sees to it that what is mounted from now on is seen by this program and those that it starts only, and gone when they are.
 /// Says whether it may mount anything at all. Call before any thread starts.
-pub(crate) fn may_mount() -> bool {
+pub fn may_mount() -> bool {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>))
         .is_ok()
 }
 
+/// Runs a whole test that mounts disks: whatever it mounts is seen by nobody else, and goes with it.
+///
+/// # Errors
+/// The test's, or that it may not mount anything.
+pub fn with_disks(test: impl Future<Output = Result<()>>) -> Result<()> {
+    ensure!(may_mount(), "this test mounts a small disk: run it as root");
+    tokio::runtime::Runtime::new()?.block_on(bounded(test))
+}
+
 /// A disk of its own at a folder.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
     folder: PathBuf,
 }
 
 impl Disk {
-    /// Mounts an empty one at `folder`.
+    /// Mounts an empty one with this many MiB at `folder`.
     ///
     /// # Errors
     /// If it cannot.
-    pub(crate) fn mount(folder: &Path) -> Result<Self> {
+    pub fn mount(folder: &Path, mib: u32) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(SIZE))
+        let size = format!("size={mib}m");
+        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
             .with_context(|| format!("cannot mount a disk at {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned() })
     }
@@ -51,7 +62,7 @@ impl Disk {
     ///
     /// # Errors
     /// If something else happens than that the disk is full.
-    pub(crate) fn fill(&self) -> Result<()> {
+    pub fn fill(&self) -> Result<()> {
         let ballast = File::create(self.folder.join(BALLAST))?;
         let mut len = 0;
         for piece in [PIECE, PAGE] {
@@ -66,11 +77,21 @@ impl Disk {
         Ok(())
     }
 
+    /// Lets nobody write to it, or everybody again. Fails while a file is open for writing.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_read_only(&self, read_only: bool) -> Result<()> {
+        let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+        let change = mount(None::<&str>, &self.folder, None::<&str>, flags | MsFlags::MS_REMOUNT, None::<&str>);
+        change.with_context(|| format!("cannot remount {}", self.folder.display()))
+    }
+
     /// Gives the space back.
     ///
     /// # Errors
     /// If there is no ballast.
-    pub(crate) fn free(&self) -> Result<()> {
+    pub fn free(&self) -> Result<()> {
         fs::remove_file(self.folder.join(BALLAST)).context("cannot remove the ballast")
     }
 }

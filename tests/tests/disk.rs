@@ -1,0 +1,216 @@
+//! A disk that is full, that is the gateway's share of it and no more, and that cannot be written to: what is new is refused in so
+//! many words, what is there is served, nothing that was acknowledged is lost, and service resumes by itself.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use proto::wire::packet::PacketSize;
+use tests::{
+    client::{Account, Client, Era, Identity, Registration},
+    connection::Connection,
+    deadline,
+    disk::{Disk, with_disks},
+    gateway::{Gateway, IPV4},
+    home::Home,
+    packet::{FinalHopPacket, expect_in_order},
+    scene::Scene,
+};
+
+const BEFORE_RETRY: Duration = Duration::from_millis(100);
+
+/// A gateway whose data is on a disk of this size.
+async fn on_small_disk(mib: u32) -> Result<(Disk, Scene)> {
+    let home = Home::empty()?;
+    let disk = Disk::mount(&home.data(), mib)?;
+    let gateway = Gateway::start_in(home.initialised(IPV4).await?, &[]).await?;
+    Ok((disk, Scene::around(gateway, IPV4).await?))
+}
+
+async fn register(scene: &Scene, era: Era) -> Result<Client<Account>> {
+    Client::register_in(era, &Identity::random(), scene.gateway.clients, &scene.gateway.identity).await
+}
+
+/// Logs in, however often it takes: the first attempt may be the one that finds out that the disk is full.
+async fn log_in(scene: &Scene, account: &Account) -> Result<Client<Account>> {
+    let attempts = async {
+        loop {
+            match Client::log_in(account, scene.gateway.clients).await {
+                Ok(client) => return client,
+                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+            }
+        }
+    };
+    deadline::soon("a client to be let in", attempts).await
+}
+
+/// Sends until a packet is acknowledged.
+async fn until_acked(scene: &mut Scene, account: &Account, sent: &mut Vec<FinalHopPacket>) -> Result<()> {
+    for _ in 0..100 {
+        let packet = scene.send(account.address(), PacketSize::Regular).await?;
+        sent.push(packet.clone());
+        let acked = deadline::until(BEFORE_RETRY, "an ack", || scene.mixnode.has_ack(&packet)).await;
+        if acked.is_ok() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("nothing is acknowledged any more")
+}
+
+/// Everything that was acknowledged comes, in order; what was not may come, too.
+async fn expect_acked(scene: &Scene, client: &mut Client<Account>, sent: &[FinalHopPacket]) -> Result<()> {
+    let acked: Vec<_> = sent.iter().filter(|packet| scene.mixnode.has_ack(packet)).cloned().collect();
+    let last = acked.last().context("nothing was acknowledged")?;
+    let mut received = client.messages_until(&last.message).await?;
+    received.retain(|message| acked.iter().any(|packet| packet.message == *message));
+    expect_in_order(&received, &acked)
+}
+
+fn count(scene: &Scene, words: &str) -> usize {
+    scene.gateway.log().lines().iter().filter(|line| line.contains(words)).count()
+}
+
+/// Somebody new is told why it cannot be.
+async fn expect_refused_registration(scene: &Scene, era: Era) -> Result<()> {
+    let mut connection = Connection::open(scene.gateway.clients).await?;
+    let registration = Registration::of(era, Identity::random());
+    let refused = match registration.shake_hands(&mut connection, &scene.gateway.identity).await {
+        Ok(_) => connection.next_text().await?,
+        Err(error) => format!("{error:#}"),
+    };
+    ensure!(refused.contains("could not write"), "a client of {era} was told: {refused}");
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_stops_what_is_new_and_nothing_else_until_there_is_space() -> Result<()> {
+    with_disks(async {
+        let (disk, mut scene) = on_small_disk(192).await?;
+        let away = register(&scene, Era::TODAY).await?.leave().await?;
+        let mut reader = register(&scene, Era::Of2021).await?.leave().await?;
+        let (mut to_away, mut to_reader) = (Vec::new(), Vec::new());
+        for round in 1..=3 {
+            let stored = scene.send_many(reader.address(), 300).await?;
+            scene.mixnode.wait_for_acks(&stored).await?;
+            to_reader.extend(stored);
+            disk.fill()?;
+
+            let refused = scene.send_many(away.address(), 200).await?;
+            let noticed =
+                || count(&scene, "new mail and new clients are refused") + count(&scene, "new mail is refused") > 0;
+            deadline::until(deadline::SOON, "the full disk to be noticed", noticed).await?;
+            for era in [Era::Of2021, Era::Version(2), Era::TODAY] {
+                expect_refused_registration(&scene, era).await?;
+            }
+            // What is stored is fetched, and live mail flows.
+            let mut client = log_in(&scene, &reader).await?;
+            expect_acked(&scene, &mut client, &to_reader).await?;
+            let live = scene.send_many(reader.address(), 5).await?;
+            expect_in_order(&client.next_messages(5).await?, &live)?;
+            scene.mixnode.wait_for_acks(&live).await?;
+            ensure!(scene.mixnode.count_acked(&refused) == 0, "mail was acknowledged that could not be written");
+            reader = client.leave().await?;
+            to_reader.clear();
+
+            disk.free()?;
+            to_away.extend(refused);
+            until_acked(&mut scene, &away, &mut to_away).await?;
+            register(&scene, Era::TODAY).await?.leave().await?;
+            ensure!(count(&scene, "storage works again") == round, "not once for each time that it did");
+        }
+        let told =
+            count(&scene, "refused until") + count(&scene, "are refused") + count(&scene, "storage is open again");
+        ensure!(told <= 3 * 3, "the log was told {told} times of three full disks");
+
+        scene.gateway.kill_supervisor().await?;
+        scene.start_again().await?;
+        let mut client = log_in(&scene, &away).await?;
+        expect_acked(&scene, &mut client, &to_away).await?;
+        // What was fetched and removed while the disk was full does not come again.
+        let last = scene.send(reader.address(), PacketSize::Regular).await?;
+        let mut client = log_in(&scene, &reader).await?;
+        let again = client.messages_until(&last.message).await?.len();
+        ensure!(again <= 6, "{again} messages came that had been received");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_cap_on_the_data_acts_before_the_disk_is_full_and_lets_go_when_mail_is_fetched() -> Result<()> {
+    with_disks(async {
+        const CAP: u64 = 90 << 20;
+        let (_disk, mut scene) = on_small_disk(512).await?;
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        scene.gateway.home.set_config("limits", "data_bytes", &CAP.to_string())?;
+        scene.start_again().await?;
+        let mut account = register(&scene, Era::TODAY).await?.leave().await?;
+        let data = scene.gateway.home.data();
+        let files = [data.join("inboxes/db"), data.join("client_ledger.sled/db")];
+        for _ in 0..2 {
+            let mut sent = Vec::new();
+            while count(&scene, "new mail and new clients are refused") == count(&scene, "storage works again") {
+                for _ in 0..20 {
+                    sent.push(scene.send(account.address(), PacketSize::Extended32).await?);
+                }
+                ensure!(sent.len() < 6_000, "the cap does not act");
+                let last = sent.last().context("nothing was sent")?.clone();
+                // Refused, if the cap acts now; then the log says so soon.
+                let _ = deadline::until(Duration::from_secs(1), "an ack", || scene.mixnode.has_ack(&last)).await;
+            }
+            expect_refused_registration(&scene, Era::TODAY).await?;
+            let mut used = 0;
+            for file in &files {
+                used += fs::metadata(file)?.len();
+            }
+            // One commit may have been under way.
+            ensure!(used < CAP + (40 << 20), "{used} bytes are used");
+            let mut client = log_in(&scene, &account).await?;
+            expect_acked(&scene, &mut client, &sent).await?;
+            let mut later = Vec::new();
+            account = client.leave().await?;
+            until_acked(&mut scene, &account, &mut later).await?;
+            let mut client = log_in(&scene, &account).await?;
+            expect_acked(&scene, &mut client, &later).await?;
+            account = client.leave().await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_disk_that_turned_read_only_is_waited_for() -> Result<()> {
+    with_disks(async {
+        let (disk, mut scene) = on_small_disk(256).await?;
+        let account = register(&scene, Era::TODAY).await?.leave().await?;
+        let mut sent = scene.send_many(account.address(), 100).await?;
+        scene.mixnode.wait_for_acks(&sent).await?;
+
+        // As long as a file is open for writing, only the kernel itself may do this to a disk.
+        let (supervisor, store) = (scene.gateway.supervisor(), scene.gateway.worker("store")?);
+        supervisor.signal(Signal::SIGSTOP)?;
+        store.signal(Signal::SIGKILL)?;
+        let turned = || disk.set_read_only(true).is_ok();
+        deadline::until(deadline::SOON, "the disk to be read-only", turned).await?;
+        supervisor.signal(Signal::SIGCONT)?;
+        let refused = scene.send_many(account.address(), 100).await?;
+        let complains = |line: &str| (line.contains("cannot start") && line.contains("ead-only")).then_some(());
+        scene.gateway.log().wait_for("a store that cannot start", complains).await?;
+        ensure!(scene.mixnode.count_acked(&refused) == 0, "mail was acknowledged that cannot be written");
+        ensure!(supervisor.runs(), "the gateway has given up");
+
+        disk.set_read_only(false)?;
+        scene.gateway.wait_for_successor("store", store).await?;
+        sent.extend(refused);
+        until_acked(&mut scene, &account, &mut sent).await?;
+        let mut client = log_in(&scene, &account).await?;
+        expect_acked(&scene, &mut client, &sent).await?;
+
+        // Nor does a gateway start there: it says why.
+        client.leave().await?;
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        disk.set_read_only(true)?;
+        let outcome = scene.gateway.home.gatewayd("run", &[]).await?;
+        ensure!(outcome.code != Some(0) && outcome.stderr.contains("ead-only"), "{outcome:?}");
+        Ok(())
+    })
+}
