@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test bench torture conformance
+.PHONY: setup run test bench torture soak conformance
 
 setup:
 	@./dev/setup
@@ -17,6 +17,10 @@ bench: setup
 # Kills, stops, fills and garbles a gateway under load, then looks for lost mail. SEED=n repeats a schedule.
 torture: setup
 	@./dev/torture $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE)) $(if $(ONLY),--only $(ONLY))
+
+# Ten minutes of traffic with clients and inboxes that come and go: is everything level in the end?
+soak: setup
+	@./dev/torture --soak --seconds $(or $(SECONDS),600) --rate $(or $(RATE),1500)
 
 # Client software that others published, against the gateway. Builds some 600 crates the first time.
 conformance: setup

@@ -70,6 +70,8 @@ impl Arena {
         let home = home.initialised(IPV4).await?;
         // So that clients that stop reading are found out within the run.
         home.set_config("delivery", "receipt_timeout", "'6s'")?;
+        // All clients have one address.
+        home.set_config("limits", "registrations_per_minute", "10000")?;
         let gateway = Gateway::start_in(home, &[]).await?;
         let (place, _) = watch::channel(Place::from(&gateway));
         let (supervisor, _) = watch::channel(gateway.supervisor());

@@ -4,7 +4,7 @@
 //! has handed it over. Nothing is ever taken out.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -37,6 +37,8 @@ struct Pages {
     /// The highest number delivered so far.
     newest: HashMap<(Inbox, Stream), u64>,
     out_of_order: usize,
+    /// Clients whose mail is gone because they wanted it.
+    forgotten: HashSet<Inbox>,
     strange: Vec<String>,
 }
 
@@ -116,6 +118,11 @@ impl Books {
         }
     }
 
+    /// A client asks to be forgotten: nobody owes it anything any more.
+    pub(crate) fn forgotten(&self, inbox: Inbox) {
+        self.pages().forgotten.insert(inbox);
+    }
+
     /// Whether the message of this packet has been received.
     pub(crate) fn has_delivered(&self, packet: &FinalHopPacket) -> bool {
         let pages = self.pages();
@@ -138,7 +145,7 @@ impl Books {
             tally.acked_again += usize::from(letter.acked > 1);
             tally.delivered += usize::from(letter.delivered > 0);
             tally.duplicates += letter.delivered.saturating_sub(1) as usize;
-            if letter.acked > 0 && letter.delivered == 0 {
+            if letter.acked > 0 && letter.delivered == 0 && !pages.forgotten.contains(&letter.inbox) {
                 tally.lost.push((*number, letter.inbox));
             }
         }

@@ -8,7 +8,9 @@
 mod arena;
 mod books;
 mod garbage;
+mod level;
 mod mixnodes;
+mod newcomers;
 mod options;
 mod patron;
 mod place;
@@ -32,7 +34,9 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     arena::Arena,
     books::Books,
+    level::Levels,
     mixnodes::{AckPort, MixNode},
+    newcomers::{Door, Pace},
     options::Options,
     patron::{Manner, Patron},
     report::{Outcome, say},
@@ -44,6 +48,16 @@ const QUIET: Duration = Duration::from_millis(1_500);
 /// For one client to fetch its mail, and how often that is tried.
 const FETCH: Duration = Duration::from_secs(20);
 const FETCHES: usize = 3;
+
+/// How often a soak looks at the gateway.
+const LOOKS: u32 = 40;
+const NEWCOMERS: Pace = Pace { every: Duration::from_secs(3), stay: None, eras: &Era::ALL };
+const NEWCOMERS_OF_A_SOAK: Pace = Pace {
+    every: Duration::from_millis(500),
+    stay: Some(Duration::from_secs(20)),
+    // Those who can ask to be forgotten.
+    eras: &[Era::Version(3), Era::Version(4), Era::Version(5), Era::Version(6)],
+};
 
 fn main() -> ExitCode {
     torture().unwrap_or_else(|error| {
@@ -69,14 +83,27 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     say("")?;
 
-    let mut arena = Arena::open(may_mount, options.seed).await?;
+    // A soak is to see a real disk.
+    let mut arena = Arena::open(may_mount && !options.soak, options.seed).await?;
+    let levels = options
+        .soak
+        .then(|| Levels::watch(arena.supervisor.subscribe(), arena.gateway.home.data(), options.duration / LOOKS));
     let peaks = Peaks::watch(arena.supervisor.subscribe());
     let books = Arc::new(Books::default());
     let (halt, stop) = watch::channel(false);
-    let patrons = gather(&arena, &books).await?;
+    let patrons = gather(&arena, &books, options.soak).await?;
     let addresses: Vec<_> = patrons.iter().map(|patron| (patron.inbox, patron.address())).collect();
     arena.accounts = patrons.iter().map(|patron| patron.account().clone()).collect();
-    let (_register, to) = watch::channel(addresses);
+    let door = Door {
+        pace: if options.soak { NEWCOMERS_OF_A_SOAK } else { NEWCOMERS },
+        first: patrons.len(),
+        addresses: Arc::new(watch::Sender::new(addresses)),
+        place: arena.place.subscribe(),
+        gateway_identity: arena.gateway.identity,
+        books: books.clone(),
+    };
+    let to = door.addresses.subscribe();
+    let newcomers = tokio::spawn(door.keep_open(stop.clone()));
     let mut clients = JoinSet::new();
     for patron in patrons {
         clients.spawn(patron.live(arena.place.subscribe(), stop.clone()));
@@ -103,11 +130,12 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     tokio::time::sleep_until((begin + options.duration).into()).await;
 
+    let mut strange = levels.map(|levels| levels.judge()).unwrap_or_default();
     halt.send_replace(true);
     while let Some(node) = deadline::soon("a mix node to stop", mixnodes.join_next()).await? {
         node??;
     }
-    let mut patrons = Vec::new();
+    let mut patrons = deadline::soon("the newcomers to stop", newcomers).await???;
     while let Some(patron) = deadline::soon("a client to stop", clients.join_next()).await? {
         patrons.push(patron??);
     }
@@ -118,7 +146,6 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
         let place = *arena.place.borrow();
         fetching.spawn(fetch_all(patron, maker, books.clone(), place));
     }
-    let mut strange = Vec::new();
     while let Some(fetched) = fetching.join_next().await {
         if let Err(error) = fetched? {
             strange.push(format!("{error:#}"));
@@ -130,11 +157,13 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), peaks, strange })
 }
 
-/// One client of 2021 and one of today of every manner.
-async fn gather(arena: &Arena, books: &Arc<Books>) -> Result<Vec<Patron>> {
+/// One client of 2021 and one of today of every manner; in a soak, of every manner that fetches its mail.
+async fn gather(arena: &Arena, books: &Arc<Books>, soak: bool) -> Result<Vec<Patron>> {
     let later = Era::ALL.into_iter().skip(1).cycle();
     let mut patrons = Vec::new();
-    for (manner, era) in Manner::ALL.into_iter().zip(later) {
+    // Mail of those who never come would pile up, which is not what a soak is to find.
+    let manners = Manner::ALL.into_iter().filter(|manner| !soak || *manner != Manner::Offline);
+    for (manner, era) in manners.zip(later) {
         for era in [Era::Of2021, era] {
             let who = (patrons.len(), era, manner);
             let place = *arena.place.borrow();

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -41,6 +41,7 @@ const BEAT: Duration = Duration::from_millis(20);
 const BEFORE_RETRY: Duration = Duration::from_millis(50);
 /// Every so many packets one is of the largest size.
 const LARGE_EVERY: u64 = 40;
+const MADE_UP: Duration = Duration::from_secs(1);
 const NEWEST_SPHINX: u16 = 260;
 
 /// Who may be sent something: grows as clients register.
@@ -131,9 +132,12 @@ impl MixNode {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut owed = 0.0;
+        let mut last = Instant::now();
         while !*stop.borrow_and_update() {
             beat.tick().await;
-            owed += f64::from(per_second) * BEAT.as_secs_f64();
+            // What could not be sent for longer than this is not made up for.
+            owed += f64::from(per_second) * last.elapsed().min(MADE_UP).as_secs_f64();
+            last = Instant::now();
             while owed >= 1.0 && !*stop.borrow() {
                 owed -= 1.0;
                 let to = {

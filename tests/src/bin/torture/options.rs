@@ -6,7 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::schedule::Kind;
 
-const USAGE: &str = "usage: torture [--seconds N] [--seed N] [--rate PACKETS_PER_SECOND] [--only fault,fault,...]";
+const USAGE: &str =
+    "usage: torture [--seconds N] [--seed N] [--rate PACKETS_PER_SECOND] [--only fault,fault,... | --soak]";
+
+/// A soak is no longer than this.
+const LONGEST_SOAK: Duration = Duration::from_secs(600);
 
 /// What the command line says.
 pub(crate) struct Options {
@@ -18,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) rate: u32,
     /// The faults to pick from.
     pub(crate) kinds: Vec<Kind>,
+    /// No faults at all, but clients that come and go: is everything level?
+    pub(crate) soak: bool,
 }
 
 impl Options {
@@ -26,10 +32,19 @@ impl Options {
     /// # Errors
     /// If something in it is unknown; the text shows the usage.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
-        let mut options =
-            Self { duration: Duration::from_secs(60), seed: rand::random(), rate: 400, kinds: Kind::ALL.to_vec() };
+        let mut options = Self {
+            duration: Duration::from_secs(60),
+            seed: rand::random(),
+            rate: 400,
+            kinds: Kind::ALL.to_vec(),
+            soak: false,
+        };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
+            if argument == "--soak" {
+                (options.soak, options.kinds) = (true, Vec::new());
+                continue;
+            }
             let value = arguments.next().with_context(|| format!("{argument} needs a value\n{USAGE}"))?;
             let number = || value.parse::<u64>().with_context(|| format!("{argument} {value}\n{USAGE}"));
             match argument.as_str() {
@@ -41,6 +56,9 @@ impl Options {
             }
         }
         ensure!((1..=100_000).contains(&options.rate), "--rate must be from 1 to 100000\n{USAGE}");
+        if options.soak {
+            options.duration = options.duration.min(LONGEST_SOAK);
+        }
         Ok(options)
     }
 }

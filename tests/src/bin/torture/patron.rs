@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use proto::address::ClientAddress;
+use proto::{
+    address::ClientAddress,
+    wire::client::control::sealed::{SensitiveRequest, SensitiveResponse},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tests::{
     account::{Account, Identity, now},
@@ -250,6 +253,30 @@ impl Patron {
                 Ok(Some(message)) => self.books.delivered(self.inbox, &message),
                 Ok(None) => return,
                 Err(_) => {}
+            }
+        }
+    }
+
+    /// Asks the gateway to forget this client, and all its mail with it.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(crate) async fn be_forgotten(mut self, place: Place) -> Result<()> {
+        let forget = SensitiveRequest::ForgetMe { client: true, stats: false };
+        let mut client = deadline::soon("a client to be let in", self.log_in_sometime(place)).await?;
+        // What is acknowledged from now on is lost because its owner wants it.
+        self.books.forgotten(self.inbox);
+        let answer = client.ask_sealed(&forget).await?;
+        self.leave(client).await;
+        ensure!(answer == SensitiveResponse::ForgetMeAck {}, "{self} was not forgotten: {answer:?}");
+        Ok(())
+    }
+
+    async fn log_in_sometime(&mut self, place: Place) -> Client<Account> {
+        loop {
+            match self.log_in(place).await {
+                Ok(client) => return client,
+                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
             }
         }
     }

@@ -1,0 +1,111 @@
+//! Clients that register while everything is going on. A registration that was answered is a promise: the client can log in from
+//! then on, whatever happens. In a soak they are also forgotten again, so that inboxes come and go.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use proto::address::ClientAddress;
+use tests::era::Era;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    books::{Books, Inbox},
+    patron::{Manner, Patron},
+    place::Place,
+};
+
+/// How newcomers come, and whether they stay.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// From one to the next.
+    pub(crate) every: Duration,
+    /// After so long they want to be forgotten; never, if there is no such time.
+    pub(crate) stay: Option<Duration>,
+    /// The eras they speak, in turn.
+    pub(crate) eras: &'static [Era],
+}
+
+/// Whom mix nodes send to.
+pub(crate) type Addresses = watch::Sender<Vec<(Inbox, ClientAddress)>>;
+
+/// Lets newcomers in.
+pub(crate) struct Door {
+    /// How they come.
+    pub(crate) pace: Pace,
+    /// The first newcomer's number in the books.
+    pub(crate) first: Inbox,
+    /// To be told of newcomers.
+    pub(crate) addresses: Arc<Addresses>,
+    /// Where the gateway is.
+    pub(crate) place: watch::Receiver<Place>,
+    /// Who it is.
+    pub(crate) gateway_identity: [u8; 32],
+    /// The books.
+    pub(crate) books: Arc<Books>,
+}
+
+impl Door {
+    /// Lets them in until told to stop. Returns those who are still there.
+    ///
+    /// # Errors
+    /// If a client that wants to be forgotten is not.
+    pub(crate) async fn keep_open(self, mut stop: watch::Receiver<bool>) -> Result<Vec<Patron>> {
+        const MANNERS: [Manner; 3] = [Manner::Flapping, Manner::Online, Manner::Offline];
+        let mut inside = JoinSet::new();
+        let mut inbox = self.first;
+        let mut patrons = Vec::new();
+        while !*stop.borrow() {
+            // Over or told to stop: the same.
+            let _ = tokio::time::timeout(self.pace.every, stop.wait_for(|stop| *stop)).await;
+            let era =
+                self.pace.eras.iter().cycle().nth(inbox % self.pace.eras.len().max(1)).copied().unwrap_or(Era::TODAY);
+            let manner = match self.pace.stay {
+                // They leave with nothing left to fetch, so they must be there.
+                Some(_) => Manner::Flapping,
+                None => MANNERS.into_iter().cycle().nth(inbox % MANNERS.len()).unwrap_or(Manner::Flapping),
+            };
+            let place = *self.place.borrow();
+            let registered =
+                Patron::register((inbox, era, manner), place, &self.gateway_identity, self.books.clone()).await;
+            // A gateway in trouble may refuse.
+            let Ok(patron) = registered else { continue };
+            inbox += 1;
+            self.addresses.send_modify(|all| all.push((patron.inbox, patron.address())));
+            inside.spawn(visit(patron, self.pace.stay, self.addresses.clone(), self.place.clone(), stop.clone()));
+            while let Some(patron) = inside.try_join_next() {
+                patrons.extend(patron??);
+            }
+        }
+        while let Some(patron) = inside.join_next().await {
+            patrons.extend(patron??);
+        }
+        Ok(patrons)
+    }
+}
+
+/// Lives until told to stop, or until it is time to be forgotten.
+async fn visit(
+    patron: Patron,
+    stay: Option<Duration>,
+    addresses: Arc<Addresses>,
+    place: watch::Receiver<Place>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Option<Patron>> {
+    let (leave, leaves) = watch::channel(false);
+    let own = tokio::spawn(patron.live(place.clone(), leaves));
+    let told = stop.wait_for(|stop| *stop);
+    let is_over = match stay {
+        // An error means that nobody is left to say it.
+        Some(stay) => tokio::time::timeout(stay, told).await.is_ok(),
+        None => told.await.is_ok(),
+    };
+    leave.send_replace(true);
+    let patron = own.await??;
+    if is_over {
+        return Ok(Some(patron));
+    }
+    addresses.send_modify(|all| all.retain(|(inbox, _)| *inbox != patron.inbox));
+    let here = *place.borrow();
+    patron.be_forgotten(here).await?;
+    Ok(None)
+}
