@@ -4,12 +4,12 @@
 //! has handed it over. Nothing is ever taken out.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tests::packet::FinalHopPacket;
+use ::tests::packet::FinalHopPacket;
 
 /// How a SURB-ack is recognised: it begins with a public key that nobody else has.
 type AckMark = [u8; 48];
@@ -36,7 +36,7 @@ struct Pages {
     acks: HashMap<AckMark, u64>,
     /// The highest number delivered so far.
     newest: HashMap<(Inbox, Stream), u64>,
-    out_of_order: usize,
+    out_of_order: BTreeMap<Inbox, usize>,
     /// Clients whose mail is gone because they wanted it.
     forgotten: HashSet<Inbox>,
     strange: Vec<String>,
@@ -62,8 +62,8 @@ pub(crate) struct Tally {
     pub(crate) delivered: usize,
     /// Deliveries beyond the first.
     pub(crate) duplicates: usize,
-    /// First deliveries that came after one of a later message of the same stream.
-    pub(crate) out_of_order: usize,
+    /// First deliveries that came after one of a later message of the same stream, for each client that had any.
+    pub(crate) out_of_order: BTreeMap<Inbox, usize>,
     /// Acknowledged, and never delivered: number of the message, and whose it is.
     pub(crate) lost: Vec<(u64, Inbox)>,
     /// What should never happen at all.
@@ -106,7 +106,9 @@ impl Books {
                 letter.delivered += 1;
                 if letter.delivered == 1 {
                     let newest = newest.entry((inbox, letter.stream)).or_default();
-                    *out_of_order += usize::from(number < *newest);
+                    if number < *newest {
+                        *out_of_order.entry(inbox).or_default() += 1;
+                    }
                     *newest = number.max(*newest);
                 }
             }
@@ -136,7 +138,7 @@ impl Books {
         let pages = self.pages();
         let mut tally = Tally {
             sent: pages.letters.len(),
-            out_of_order: pages.out_of_order,
+            out_of_order: pages.out_of_order.clone(),
             strange: pages.strange.clone(),
             ..Tally::default()
         };
@@ -156,4 +158,43 @@ impl Books {
 
 fn number_of(message: &[u8]) -> Option<u64> {
     message.first_chunk().map(|number| u64::from_be_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use ::tests::{account::Identity, packet::PacketMaker};
+
+    use super::*;
+
+    #[test]
+    fn what_is_lost_repeated_changed_or_out_of_order_is_seen() {
+        let ack_hop = "127.0.0.1:1".parse().unwrap();
+        let maker = PacketMaker { gateway: [9; 32], ack_hop, ack_key: [9; 32] };
+        let packets = maker.make_many(Identity::random().address(), 4).unwrap();
+        let books = Books::default();
+        for packet in &packets {
+            books.sending(7, 0, packet);
+        }
+        for packet in &packets[..3] {
+            books.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        }
+        for packet in [&packets[1], &packets[0], &packets[0]] {
+            books.delivered(7, &packet.message);
+        }
+        let tally = books.tally();
+        assert_eq!((tally.sent, tally.acked, tally.delivered, tally.duplicates), (4, 3, 2, 1));
+        assert_eq!(tally.out_of_order, BTreeMap::from([(7, 1)]));
+        assert_eq!(tally.lost.iter().map(|(_, inbox)| *inbox).collect::<Vec<_>>(), [7]);
+        assert_eq!(tally.strange, [""; 0]);
+
+        books.forgotten(7);
+        assert_eq!(books.tally().lost, []);
+        let mut changed = packets[3].message.clone();
+        changed[100] ^= 1;
+        books.delivered(7, &changed);
+        books.delivered(8, &packets[3].message);
+        books.delivered(7, b"12345678 and nobody sent it");
+        books.acked(&[0; 386]);
+        assert_eq!(books.tally().strange.len(), 4);
+    }
 }

@@ -5,26 +5,35 @@
 use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use tests::process::Process;
 
 /// No frame of a link is as long as this says.
 const BYTE: u8 = 0xff;
 
-/// Writes `len` bytes of garbage into one of the links from `process` to `others`.
+/// Writes `len` bytes of garbage into one of the links from `process` to `others`, or the next that stands.
 ///
 /// # Errors
 /// If this program may not, or there is no link.
 pub(crate) fn feed(process: Process, others: &[Process], link: usize, len: usize) -> Result<()> {
-    let links = links(process, others)?;
-    let Some(number) = link.checked_rem(links.len()).and_then(|turn| links.get(turn)) else {
+    let mut links = links(process, others)?;
+    if links.is_empty() {
         bail!("process {} has no link", process.0)
-    };
+    }
+    let first = link % links.len();
+    links.rotate_left(first);
     let pid = Pid::from_raw(i32::try_from(process.0)?).context("no process has this number")?;
     let process = pidfd_open(pid, PidfdFlags::empty()).context("the process is gone")?;
-    let end = pidfd_getfd(process, *number, PidfdGetfdFlags::empty()).context("cannot copy the end of a link")?;
-    nix::unistd::write(end, &vec![BYTE; len]).context("cannot write into a link")?;
-    Ok(())
+    for number in links {
+        let end = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).context("cannot copy the end of a link")?;
+        match nix::unistd::write(end, &vec![BYTE; len]) {
+            // The other end has just been replaced.
+            Err(Errno::EPIPE) => {}
+            outcome => return outcome.map(|_| ()).context("cannot write into a link"),
+        }
+    }
+    bail!("nobody is at the other end of any link")
 }
 
 /// Descriptors of `process` whose other end is in one of `others`: the two ends of a link are made together, so that their

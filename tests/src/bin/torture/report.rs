@@ -50,7 +50,10 @@ impl Outcome {
         say(format_args!("acked more than once {:>9}", tally.acked_again))?;
         say(format_args!("delivered            {:>9}", tally.delivered))?;
         say(format_args!("duplicates           {:>9}", tally.duplicates))?;
-        say(format_args!("out of order         {:>9}", tally.out_of_order))?;
+        say(format_args!("out of order         {:>9}", tally.out_of_order.values().sum::<usize>()))?;
+        for (inbox, count) in &tally.out_of_order {
+            say(format_args!("  for client {inbox:<7} {count:>9}"))?;
+        }
         for (role, counters) in &self.counters {
             for (name, value) in counters.iter().filter(|(name, _)| is_refusal(name)) {
                 say(format_args!("{value:>30} {name} ({role}, as far as its processes lived to tell)"))?;

@@ -2,12 +2,12 @@
 
 use std::{fmt, iter, time::Duration};
 
+use ::tests::gateway::WORKERS;
 use rand::{
     RngExt, SeedableRng,
     rngs::StdRng,
     seq::{IteratorRandom, SliceRandom},
 };
-use tests::gateway::WORKERS;
 
 /// A kind of fault. Every kind comes up once before any comes up again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,4 +222,25 @@ fn pick<T: Copy>(random: &mut StdRng, first: T, others: impl IntoIterator<Item =
 
 fn millis(random: &mut StdRng, from: u64, to: u64) -> Duration {
     Duration::from_millis(random.random_range(from..to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(seed: u64) -> Vec<String> {
+        draw(seed, Duration::from_secs(600), &Kind::ALL).iter().map(Planned::to_string).collect()
+    }
+
+    #[test]
+    fn a_seed_is_a_schedule_and_every_kind_comes_up() {
+        assert_eq!(printed(7), printed(7));
+        assert_ne!(printed(7), printed(8));
+        let all = printed(7).join("\n");
+        for words in
+            ["SIGKILL store\n", "times in a row", "again", "SIGSTOP", "reset", "garbage", "SIGTERM", "full", "torn"]
+        {
+            assert!(all.contains(words), "{words}");
+        }
+    }
 }

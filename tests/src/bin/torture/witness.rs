@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use tests::{
+use ::tests::{
     log::{Log, field},
     process::Process,
 };
@@ -100,5 +100,49 @@ impl Witness {
             self.fold(&role);
         }
         self.counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIED: &str = " 2026 ERROR gatewayd > worker died worker=store pid=7 status=signal: 31 (SIGSYS) (core dumped)";
+
+    #[test]
+    fn a_death_that_nobody_caused_is_strange() {
+        let mut witness = Witness::default();
+        witness.read_line(DIED, Suspicion::None);
+        assert_eq!(witness.strange(), [DIED]);
+        let mut witness = Witness::default();
+        witness.expect_death(Process(7));
+        witness.read_line(DIED, Suspicion::None);
+        assert_eq!(witness.strange(), [""; 0]);
+    }
+
+    #[test]
+    fn an_accusation_needs_garbage_and_explains_a_death() {
+        let accused = " 2026 ERROR gatewayd > worker is killed: it broke a rule of its link worker=store pid=7";
+        for (suspicion, strange) in [(Suspicion::None, 1), (Suspicion::Garbage, 0)] {
+            let mut witness = Witness::default();
+            witness.read_line(accused, suspicion);
+            witness.read_line(DIED, Suspicion::None);
+            assert_eq!(witness.strange().len(), strange);
+        }
+    }
+
+    #[test]
+    fn counters_of_all_processes_of_a_role_are_added_up() {
+        let mut witness = Witness::default();
+        for line in [
+            " 2026 INFO  store > counters: refused_inbox_full=1",
+            " 2026 INFO  store > counters: refused_inbox_full=3 pushed=2",
+            " 2026 INFO  gatewayd > worker started worker=store pid=8",
+            " 2026 INFO  store > counters: refused_inbox_full=4",
+        ] {
+            witness.read_line(line, Suspicion::None);
+        }
+        let counters = witness.counters();
+        assert_eq!(counters["store"], Counters::from([("refused_inbox_full".into(), 7), ("pushed".into(), 2)]));
     }
 }
