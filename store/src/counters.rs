@@ -21,6 +21,10 @@ proto::counters! {
         delivered,
         /// Records found in an inbox that are no messages.
         set_aside,
+        /// Messages removed because they were too old.
+        messages_expired,
+        /// Clients forgotten because they were not seen for too long.
+        clients_expired,
         /// Registrations completed.
         registered,
         /// Registrations refused.

@@ -73,6 +73,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
             spill_after: config.spill_after,
             inbox_messages: config.inbox_messages,
             inbox_bytes: config.inbox_bytes,
+            message_age: config.message_age,
+            client_idle: config.client_idle,
         },
         threads: usize::from(start.threads),
         counters: Arc::new(StoreCounters::default()),

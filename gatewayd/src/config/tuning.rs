@@ -188,6 +188,12 @@ pub struct Limits {
     pub inbox_bytes: NonZeroU64,
     /// Bytes of ledger and inboxes together; from there on new mail and new clients are refused.
     pub data_bytes: NonZeroU64,
+    /// Messages older than this are removed.
+    #[serde(deserialize_with = "positive_duration")]
+    pub message_age: Duration,
+    /// Clients not seen for this long are removed, and their mail with them.
+    #[serde(deserialize_with = "positive_duration")]
+    pub client_idle: Duration,
     /// Connections on the mixnet port at once.
     pub max_mix_connections: NonZeroU32,
     /// Connections on the clients port at once.
@@ -212,6 +218,8 @@ impl Default for Limits {
             inbox_messages: const { NonZeroU64::new(50_000).unwrap() },
             inbox_bytes: const { NonZeroU64::new(128 << 20).unwrap() },
             data_bytes: const { NonZeroU64::new(10 << 30).unwrap() },
+            message_age: Duration::from_secs(30 * 86_400),
+            client_idle: Duration::from_secs(180 * 86_400),
             max_mix_connections: const { NonZeroU32::new(20_000).unwrap() },
             max_client_connections: const { NonZeroU32::new(20_000).unwrap() },
             max_mix_connections_per_prefix: const { NonZeroU32::new(512).unwrap() },

@@ -58,6 +58,8 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             inbox_messages: config.limits.inbox_messages.get(),
             inbox_bytes: config.limits.inbox_bytes.get(),
             data_bytes: config.limits.data_bytes.get(),
+            message_age: config.limits.message_age,
+            client_idle: config.limits.client_idle,
         }),
     }
 }
@@ -99,6 +101,8 @@ mod tests {
         config.limits.inbox_messages = number(12).into();
         config.limits.inbox_bytes = number(13).into();
         config.limits.data_bytes = number(14).into();
+        config.limits.message_age = ms(23);
+        config.limits.client_idle = ms(24);
         config.limits.max_mix_connections = number(14);
         config.limits.max_client_connections = number(15);
         config.limits.max_mix_connections_per_prefix = number(16);
@@ -114,6 +118,8 @@ mod tests {
                 inbox_messages: 12,
                 inbox_bytes: 13,
                 data_bytes: 14,
+                message_age: ms(23),
+                client_idle: ms(24),
             }),
             WorkerConfig::MixEgress(EgressConfig {
                 connect_timeout: ms(3),

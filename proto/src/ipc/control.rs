@@ -172,6 +172,10 @@ pub struct StoreConfig {
     pub inbox_bytes: u64,
     /// Bytes of both databases at the most, before new mail and new clients are refused.
     pub data_bytes: u64,
+    /// Messages older than this are removed.
+    pub message_age: Duration,
+    /// Clients not seen for this long are forgotten.
+    pub client_idle: Duration,
 }
 
 /// From a worker.
@@ -216,10 +220,12 @@ mod tests {
                     inbox_messages: 5,
                     inbox_bytes: 6,
                     data_bytes: 7,
+                    message_age: Duration::from_secs(8),
+                    client_idle: Duration::from_secs(9),
                 }),
                 probe: Some(Attempt::Wait),
             }),
-            "000202070104696e666f0207fb00040300fc80b2e60e0506070100",
+            "000202070104696e666f0207fb00040300fc80b2e60e050607080009000100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

@@ -15,12 +15,17 @@ use bytes::Bytes;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence};
 use sled::{Transactional, Tree, transaction::TransactionError};
 
-use super::{Change, MailBatch, MailboxError, Page, PageLimit, Summary, databases::Database, record};
+use super::{
+    Change, MailBatch, MailboxError, OldMail, Page, PageLimit, Position, Summary, databases::Database, record,
+};
 
 /// Bytes of the file that one live byte may take, as a fraction: sled writes a segment anew when less than 40 % of it is live.
 const BYTES_TAKEN: (u64, u64) = (5, 2);
 /// Bytes that a message takes beside its own: its key, its arrival, its place in a page.
 const BESIDE_MESSAGE: u64 = 64;
+/// Inboxes looked at, and old messages found, at a time.
+const SWEPT_INBOXES: usize = 256;
+const SWEPT_MESSAGES: usize = 512;
 /// Records kept in `set_aside`; what comes after them is removed.
 const SET_ASIDE_KEPT: usize = 1_024;
 
@@ -166,6 +171,35 @@ impl Inboxes {
             }
         }
         Ok(None)
+    }
+
+    /// Looks for messages that arrived before `time`, one page at a time. The first message of an inbox that is newer ends the
+    /// look at it.
+    pub(super) fn mail_before(&self, time: u64, from: &Position) -> Result<OldMail, MailboxError> {
+        let mut found = OldMail { messages: Vec::new(), next: None };
+        let Position(mut cursor) = from.clone();
+        for _ in 0..SWEPT_INBOXES {
+            let Some(client) = self.next_owner(&cursor)? else { return Ok(found) };
+            let end = record::end_of_inbox(&client);
+            let first = record::message_key(&client, Sequence(0)).to_vec();
+            for entry in self.database.default_tree().range(cursor.max(first)..end.clone()) {
+                let (key, value) = entry.map_err(|e| self.database.error(e))?;
+                let (Some(sequence), Some(arrival)) = (record::sequence_of(&key), record::arrival(&value)) else {
+                    continue;
+                };
+                if arrival >= time {
+                    break;
+                }
+                if found.messages.len() >= SWEPT_MESSAGES {
+                    found.next = Some(Position(key.to_vec()));
+                    return Ok(found);
+                }
+                found.messages.push((client, sequence, record::message_len(&value)));
+            }
+            cursor = end;
+        }
+        found.next = Some(Position(cursor));
+        Ok(found)
     }
 
     /// Reads a whole inbox to find out what its summary should say, and has what is no message set aside.

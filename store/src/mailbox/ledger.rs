@@ -6,12 +6,13 @@
 //! | `clients` | address 32 | version 1, kind 1, key 32, time of the last login in Unix seconds 8 |
 //! | `logins` | address 32, 0, IV 16 or nonce 12 | order of the login 8 |
 //! | `logins` | address 32, 1, order 8 | IV 16 or nonce 12 |
-//! | `seen` | address 32 | day last seen, counted from 1970 8 |
+//! | `seen` | address 32 | time last seen in Unix seconds 8 |
 //!
 //! Clients of 2021 are in the default tree, all others in `clients`; nobody is in both. Numbers are big-endian.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -25,8 +26,10 @@ use proto::{
 };
 use sled::{Batch, Transactional, Tree, transaction::TransactionError};
 
-use super::{LedgerEntry, MailboxError, databases::Database};
+use super::{LedgerEntry, MailboxError, SeenClients, databases::Database};
 
+/// Clients looked at at a time.
+const SWEPT_CLIENTS: usize = 512;
 /// Spent nonces remembered for each client; real clients draw a fresh random one each time.
 const LOGINS_KEPT: u64 = 4_096;
 const BY_NONCE: u8 = 0;
@@ -110,6 +113,30 @@ impl Ledger {
         value.map(|value| Client::decode(&value).ok_or_else(|| unknown(client))).transpose()
     }
 
+    pub(super) fn last_seen(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
+        let value = self.seen.get(client.as_bytes()).map_err(|e| self.database.error(e))?;
+        // What cannot be read was never written down.
+        Ok(value.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?))))
+    }
+
+    pub(super) fn clients_after(&self, client: Option<ClientAddress>) -> Result<SeenClients, MailboxError> {
+        let after = client.map_or(Bound::Unbounded, |client| Bound::Excluded(client.0));
+        let mut found = BTreeSet::new();
+        for tree in [self.database.default_tree(), &self.clients] {
+            let keys = tree.range::<[u8; ClientAddress::LEN], _>((after, Bound::Unbounded)).keys();
+            for key in keys.take(SWEPT_CLIENTS) {
+                let key = key.map_err(|e| self.database.error(e))?;
+                // A key of another length is nobody's.
+                found.extend(key.as_ref().try_into().ok().map(ClientAddress));
+            }
+        }
+        let next = (found.len() >= SWEPT_CLIENTS).then(|| found.iter().nth(SWEPT_CLIENTS - 1).copied()).flatten();
+        let clients = found.into_iter().take(SWEPT_CLIENTS);
+        let clients =
+            clients.map(|client| Ok((client, self.last_seen(&client)?))).collect::<Result<_, MailboxError>>()?;
+        Ok(SeenClients { clients, next })
+    }
+
     pub(super) fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
         let nonce: &[u8] = match freshness {
             Freshness::Iv(iv) => iv,
@@ -155,7 +182,7 @@ impl Ledger {
                         changes.set(client, Some(Client { key: key.clone(), last_login: 0 }));
                     }
                 }
-                changes.saw(client);
+                changes.saw(client, now());
             }
             LedgerEntry::Login { client, freshness } => {
                 match freshness {
@@ -169,8 +196,9 @@ impl Ledger {
                         }
                     }
                 }
-                changes.saw(client);
+                changes.saw(client, now());
             }
+            LedgerEntry::Seen { client, at } => changes.saw(client, *at),
             LedgerEntry::Forget { client } => {
                 changes.of_2021.remove(client.as_bytes());
                 changes.set(client, None);
@@ -221,12 +249,14 @@ impl Changes {
         self.records.insert(*client, record);
     }
 
-    fn saw(&mut self, client: &ClientAddress) {
-        const SECONDS_A_DAY: u64 = 86_400;
-        // A clock before 1970 is a clock that was never set.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.seen.insert(client.as_bytes(), &(now / SECONDS_A_DAY).to_be_bytes());
+    fn saw(&mut self, client: &ClientAddress, at: u64) {
+        self.seen.insert(client.as_bytes(), &at.to_be_bytes());
     }
+}
+
+fn now() -> u64 {
+    // A clock before 1970 is a clock that was never set.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 const fn unknown(client: &ClientAddress) -> MailboxError {

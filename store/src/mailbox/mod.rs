@@ -59,6 +59,25 @@ pub trait Mailbox: Send + Sync + 'static {
     fn peek(&self, client: &ClientAddress, range: (Sequence, Sequence), limit: PageLimit)
     -> Result<Page, MailboxError>;
 
+    /// When a registered client was last seen, in seconds since 1970; nothing if that was never written down.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    fn last_seen(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError>;
+
+    /// Some registered clients behind this one, in order of address, and when each was last seen.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    fn clients_after(&self, client: Option<ClientAddress>) -> Result<SeenClients, MailboxError>;
+
+    /// Some messages that arrived before this time (in milliseconds since 1970), from a position on, the oldest of each inbox
+    /// first.
+    ///
+    /// # Errors
+    /// If the inboxes cannot be read.
+    fn mail_before(&self, time: u64, from: &Position) -> Result<OldMail, MailboxError>;
+
     /// Applies a batch and returns when it is on the medium. Use [`commit`], which gives proof.
     ///
     /// # Errors
@@ -139,6 +158,13 @@ pub enum LedgerEntry {
         /// What made the login fresh.
         freshness: Freshness,
     },
+    /// The client was there at this time.
+    Seen {
+        /// Who.
+        client: ClientAddress,
+        /// When, in seconds since 1970.
+        at: u64,
+    },
     /// The client is not registered any more.
     Forget {
         /// Who.
@@ -175,6 +201,28 @@ pub struct Page {
     pub unreadable: Vec<(Sequence, usize)>,
     /// Everything before this has been looked at.
     pub end: Sequence,
+}
+
+/// Some registered clients.
+#[derive(Debug)]
+pub struct SeenClients {
+    /// Each, and when it was last seen, in seconds since 1970, if that was ever written down.
+    pub clients: Vec<(ClientAddress, Option<u64>)>,
+    /// The last one that was looked at, if there may be others behind it.
+    pub next: Option<ClientAddress>,
+}
+
+/// A place among all inboxes; the default is before all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Position(Vec<u8>);
+
+/// Some messages that are too old.
+#[derive(Debug)]
+pub struct OldMail {
+    /// Whose, where, and how many bytes.
+    pub messages: Vec<(ClientAddress, Sequence, usize)>,
+    /// Where to look on, if there may be more.
+    pub next: Option<Position>,
 }
 
 /// What becomes of one place in an inbox.
@@ -236,6 +284,11 @@ impl MailBatch {
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.summaries.is_empty() && self.erased.is_empty()
+    }
+
+    /// Messages that the batch puts, removes or sets aside.
+    pub fn len(&self) -> usize {
+        self.changes.len()
     }
 
     /// Whether the batch changes anything in the client's inbox.

@@ -63,6 +63,14 @@ pub(super) fn decode_message(value: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// When the message in a value arrived, in milliseconds since 1970, if it is one.
+pub(super) fn arrival(value: &[u8]) -> Option<u64> {
+    match value.split_first_chunk::<HEAD>() {
+        Some(([VERSION, arrival @ ..], _)) => Some(u64::from_be_bytes(*arrival)),
+        _ => None,
+    }
+}
+
 /// How many bytes of a message a value of any form accounts for.
 pub(super) const fn message_len(value: &[u8]) -> usize {
     value.len().saturating_sub(HEAD)

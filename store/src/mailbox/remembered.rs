@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::*;
@@ -12,6 +15,8 @@ pub(crate) struct Remembered {
     contents: Mutex<Contents>,
     /// How storage is doing.
     pub(crate) health: Mutex<Health>,
+    /// Seconds since 1970.
+    pub(crate) clock: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +36,9 @@ struct Contents {
     mail: BTreeMap<(ClientAddress, Sequence), Bytes>,
     /// Places where something is that is no message.
     unreadable: HashSet<(ClientAddress, Sequence)>,
+    seen: BTreeMap<ClientAddress, u64>,
+    /// When each message was written, in milliseconds since 1970.
+    arrivals: HashMap<(ClientAddress, Sequence), u64>,
 }
 
 impl Remembered {
@@ -38,6 +46,11 @@ impl Remembered {
     pub(crate) fn stored(&self, client: &ClientAddress) -> Vec<(Sequence, Bytes)> {
         let limit = PageLimit { messages: usize::MAX, bytes: usize::MAX };
         self.peek_unchecked(client, (Sequence(0), Sequence(u64::MAX)), limit).messages
+    }
+
+    /// Has the client's entry be one of before it was written down when anybody was seen.
+    pub(crate) fn forget_when_seen(&self, client: &ClientAddress) {
+        self.contents.lock().unwrap().seen.remove(client);
     }
 
     /// Has what is stored there be no message.
@@ -82,15 +95,22 @@ impl Mailbox for Remembered {
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
         self.check()?;
         let mut contents = self.contents.lock().unwrap();
+        let now = self.clock.load(Ordering::Relaxed);
         for entry in entries {
             match entry {
+                LedgerEntry::Seen { client, at } => {
+                    contents.seen.insert(*client, *at);
+                }
                 LedgerEntry::Register { client, key } => {
+                    contents.seen.insert(*client, now);
                     contents.keys.insert(*client, key.clone());
                 }
                 LedgerEntry::Login { client, freshness } => {
+                    contents.seen.insert(*client, now);
                     contents.logins.insert((*client, *freshness));
                 }
                 LedgerEntry::Forget { client } => {
+                    contents.seen.remove(client);
                     contents.keys.remove(client);
                 }
             }
@@ -113,10 +133,33 @@ impl Mailbox for Remembered {
         Ok(self.peek_unchecked(client, range, limit))
     }
 
+    fn last_seen(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
+        self.check()?;
+        Ok(self.contents.lock().unwrap().seen.get(client).copied())
+    }
+
+    fn clients_after(&self, after: Option<ClientAddress>) -> Result<SeenClients, MailboxError> {
+        self.check()?;
+        let contents = self.contents.lock().unwrap();
+        let client = contents.keys.keys().filter(|client| after.is_none_or(|after| **client > after)).min().copied();
+        let clients = client.map(|client| (client, contents.seen.get(&client).copied()));
+        Ok(SeenClients { clients: clients.into_iter().collect(), next: client })
+    }
+
+    fn mail_before(&self, time: u64, _: &Position) -> Result<OldMail, MailboxError> {
+        self.check()?;
+        let contents = self.contents.lock().unwrap();
+        let old = contents.mail.iter().filter(|(place, _)| contents.arrivals[place] < time);
+        let messages = old.map(|((client, sequence), message)| (*client, *sequence, message.len())).collect();
+        Ok(OldMail { messages, next: None })
+    }
+
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {
         self.check()?;
         let mut contents = self.contents.lock().unwrap();
+        let now = self.clock.load(Ordering::Relaxed) * 1_000;
         for (place, change) in &batch.changes {
+            contents.arrivals.insert(*place, now);
             match change {
                 Change::Put(message) => contents.mail.insert(*place, message.clone()),
                 Change::Remove | Change::SetAside => contents.mail.remove(place),

@@ -12,7 +12,7 @@ use proto::{
 };
 
 use super::{
-    LedgerEntry, MailBatch, Mailbox, MailboxError, Page, PageLimit, Summary,
+    LedgerEntry, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit, Position, SeenClients, Summary,
     databases::{Database, Layout},
     import,
     inboxes::Inboxes,
@@ -103,6 +103,18 @@ impl Mailbox for SledMailbox {
         limit: PageLimit,
     ) -> Result<Page, MailboxError> {
         self.with(|open| open.inboxes.peek(client, range, limit))
+    }
+
+    fn last_seen(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
+        self.with(|open| open.ledger.last_seen(client))
+    }
+
+    fn clients_after(&self, client: Option<ClientAddress>) -> Result<SeenClients, MailboxError> {
+        self.with(|open| open.ledger.clients_after(client))
+    }
+
+    fn mail_before(&self, time: u64, from: &Position) -> Result<OldMail, MailboxError> {
+        self.with(|open| open.inboxes.mail_before(time, from))
     }
 
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {

@@ -237,7 +237,7 @@ impl<M: Mailbox> Office<M> {
         }
         let client = attachment.client;
         let Some(inbox) = self.inboxes.get_mut(&client) else { return Ok(()) };
-        inbox.proved_end = inbox.proved_end.max(Sequence(up_to.0 + 1));
+        inbox.gone_end = inbox.gone_end.max(Sequence(up_to.0 + 1));
         let mut accepted = Vec::new();
         let mut touched = false;
         while let Some(pushed) = attachment.prove_next(up_to) {

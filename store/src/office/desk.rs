@@ -188,7 +188,7 @@ impl<M: Mailbox> Office<M> {
                 self.claims.insert(client, session);
                 self.sessions.insert(session, Session::Claiming(Claim { client, key, by: ClaimedBy::Login }));
                 let entry = LedgerEntry::Login { client, freshness: proof.freshness() };
-                self.entries.push((entry, session));
+                self.entries.push((entry, Some(session)));
             }
             Err(LoginFailure::Refused(refusal)) => {
                 self.refuse_login(session, AuthenticationRefusal::Login(refusal));
@@ -219,7 +219,7 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// Whether something about the client is being decided already.
-    fn is_contested(&self, client: &ClientAddress) -> bool {
+    pub(super) fn is_contested(&self, client: &ClientAddress) -> bool {
         self.claims.contains_key(client) || self.forgetting.contains_key(client)
     }
 
@@ -228,8 +228,8 @@ impl<M: Mailbox> Office<M> {
         let Some(Session::Attached(attachment)) = self.sessions.insert(session, Session::Detached) else { return };
         let client = attachment.client;
         self.abandon(&client);
-        self.forgetting.insert(client, self.visit(session));
-        self.entries.push((LedgerEntry::Forget { client }, session));
+        self.forgetting.insert(client, Some(self.visit(session)));
+        self.entries.push((LedgerEntry::Forget { client }, Some(session)));
     }
 
     /// What the claim needed is in the ledger.
@@ -262,7 +262,7 @@ impl<M: Mailbox> Office<M> {
             ClaimedBy::Login => self.attach(session, &claim, now),
             ClaimedBy::Registration if self.outlook.storage == Storage::Sound => {
                 let entry = LedgerEntry::Register { client: claim.client, key: claim.key };
-                self.entries.push((entry, session));
+                self.entries.push((entry, Some(session)));
             }
             ClaimedBy::Registration => self.refuse_claim(session, Denial::StorageFailed),
         }
@@ -299,7 +299,7 @@ impl<M: Mailbox> Office<M> {
         };
         self.claims.remove(&claim.client);
         inbox.attached = Some(session);
-        let attachment = Attachment::new(claim.client, inbox.proved_end);
+        let attachment = Attachment::new(claim.client, inbox.gone_end);
         self.sessions.insert(session, Session::Attached(Box::new(attachment)));
         self.orders.to_edge.push(StoreToEdge::AttachSession { session, key: claim.key.clone() });
         count(match claim.by {

@@ -72,8 +72,8 @@ pub(super) struct Inbox {
     pub(super) is_of_2021: bool,
     /// Where the next message goes.
     next: u64,
-    /// Everything before this has been proved received, though its removal may not be committed yet.
-    pub(super) proved_end: Sequence,
+    /// Everything before this has been proved received or was too old, though its removal may not be committed yet.
+    pub(super) gone_end: Sequence,
     /// Everything stored is before this.
     pub(super) stored_end: Sequence,
     /// On disk, and not in custody.
@@ -95,7 +95,7 @@ impl Inbox {
         Self {
             is_of_2021,
             next: summary.next,
-            proved_end: Sequence(0),
+            gone_end: Sequence(0),
             stored_end: Sequence(summary.next),
             stored: Load { messages: summary.messages, bytes: summary.bytes },
             spilling: Load::default(),

@@ -17,6 +17,7 @@ mod custody;
 mod desk;
 mod inbox;
 mod push;
+mod retention;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,8 @@ use proto::{
     ipc::store_edge::HandshakeRefusal,
     wire::client::login::{LoginProof, LoginRefusal},
 };
+use retention::Retention;
+pub use retention::{SweepPage, Swept};
 use storage::{Outlook, Storage};
 
 /// What the office is told by its configuration.
@@ -61,6 +64,10 @@ pub struct Rules {
     pub inbox_messages: u64,
     /// Bytes of messages in one inbox at the most.
     pub inbox_bytes: u64,
+    /// Messages older than this are removed.
+    pub message_age: Duration,
+    /// Clients not seen for this long are forgotten.
+    pub client_idle: Duration,
 }
 
 /// Something that takes time. At most one commit of each kind is under way.
@@ -84,6 +91,8 @@ pub enum Job {
         /// From here, and before there.
         range: (Sequence, Sequence),
     },
+    /// Look for what is kept for too long; answered by [`Office::swept`].
+    Sweep(SweepPage),
     /// Answer a first handshake message; answered by [`Office::handshake_begun`].
     BeginHandshake {
         /// For whom.
@@ -169,18 +178,19 @@ pub struct Office<M> {
     /// Goes to disk with the next commit.
     batch: MailBatch,
     committing_mail: bool,
-    /// Goes to the ledger with the next commit, and for which session.
-    entries: Vec<(LedgerEntry, SessionId)>,
+    /// Goes to the ledger with the next commit, and for which session, if for any.
+    entries: Vec<(LedgerEntry, Option<SessionId>)>,
     /// The sessions that wait for the commit under way, and whom they want forgotten.
-    committing_ledger: Option<Vec<(Visit, Option<ClientAddress>)>>,
-    /// Clients who are to be forgotten and are not yet, and who waits for that. To everybody else they are gone.
-    forgetting: HashMap<ClientAddress, Visit>,
+    committing_ledger: Option<Vec<(Option<Visit>, Option<ClientAddress>)>>,
+    /// Clients who are to be forgotten and are not yet, and who waits for that, if anybody. To everybody else they are gone.
+    forgetting: HashMap<ClientAddress, Option<Visit>>,
     /// Which incarnation of `mix-ingress` is connected, and what it may still deliver.
     ingress: u64,
     window: Credit,
     /// Which incarnation of `client-edge` is connected.
     edge: u64,
     outlook: Outlook,
+    retention: Retention,
     orders: Orders,
 }
 
@@ -189,6 +199,7 @@ impl<M: Mailbox> Office<M> {
     pub fn new(mailbox: Arc<M>, rules: Rules, counters: Arc<StoreCounters>) -> Self {
         Self {
             mailbox,
+            retention: Retention::new(&rules, Instant::now()),
             rules,
             counters,
             inboxes: Inboxes::default(),
@@ -260,7 +271,7 @@ impl<M: Mailbox> Office<M> {
     pub fn deadline(&self) -> Option<Instant> {
         let spill = self.spills.front().map(|(at, ..)| *at);
         let probe = self.probes.front().map(|(at, ..)| *at);
-        [spill, probe, self.outlook.retry_at].into_iter().flatten().min()
+        [spill, probe, self.outlook.retry_at, self.retention.due].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -272,6 +283,7 @@ impl<M: Mailbox> Office<M> {
             self.probe_over(old, newcomer, now);
         }
         self.retry_storage(now);
+        self.sweep(now);
     }
 
     /// What is to be done now. Starts a commit whenever there is something to commit and none is under way, so whatever
@@ -286,9 +298,12 @@ impl<M: Mailbox> Office<M> {
         }
         if self.committing_ledger.is_none() && !self.entries.is_empty() && !broken {
             let (entries, sessions): (Vec<_>, Vec<_>) = self.entries.drain(..).unzip();
-            let waiting = entries.iter().zip(sessions).map(|(entry, session)| match entry {
-                LedgerEntry::Forget { client } => (self.visit(session), Some(*client)),
-                LedgerEntry::Register { .. } | LedgerEntry::Login { .. } => (self.visit(session), None),
+            let waiting = entries.iter().zip(sessions).map(|(entry, session)| {
+                let forgotten = match entry {
+                    LedgerEntry::Forget { client } => Some(*client),
+                    LedgerEntry::Register { .. } | LedgerEntry::Login { .. } | LedgerEntry::Seen { .. } => None,
+                };
+                (session.map(|session| self.visit(session)), forgotten)
             });
             self.committing_ledger = Some(waiting.collect());
             self.orders.jobs.push(Job::CommitLedger(entries));
@@ -308,7 +323,7 @@ impl<M: Mailbox> Office<M> {
             Ok(committed) => {
                 count(&self.counters.mail_commits);
                 for client in committed.batch().erased() {
-                    if let Some(visit) = self.forgetting.remove(client)
+                    if let Some(Some(visit)) = self.forgetting.remove(client)
                         && visit.edge == self.edge
                     {
                         self.orders.to_edge.push(StoreToEdge::ConfirmForgotten { session: visit.session });
@@ -332,19 +347,19 @@ impl<M: Mailbox> Office<M> {
             Err(error) => self.trouble(error, now),
         }
         for (visit, forgotten) in self.committing_ledger.take().unwrap_or_default() {
-            let is_here = visit.edge == self.edge;
-            match (&outcome, forgotten) {
-                (Ok(()), Some(client)) => self.batch.erase(client),
-                (Ok(()), None) if is_here => self.claim_written(visit.session, now),
-                (Err(_), None) if is_here => self.refuse_claim(visit.session, Denial::StorageFailed),
-                (Err(_), Some(client)) => {
+            let here = visit.filter(|visit| visit.edge == self.edge).map(|visit| visit.session);
+            match (&outcome, forgotten, here) {
+                (Ok(()), Some(client), _) => self.batch.erase(client),
+                (Ok(()), None, Some(session)) => self.claim_written(session, now),
+                (Err(_), None, Some(session)) => self.refuse_claim(session, Denial::StorageFailed),
+                (Err(_), Some(client), here) => {
                     self.forgetting.remove(&client);
-                    if is_here {
-                        let (session, reason) = (visit.session, EndReason::StorageFailed);
+                    if let Some(session) = here {
+                        let reason = EndReason::StorageFailed;
                         self.orders.to_edge.push(StoreToEdge::EndSession { session, reason });
                     }
                 }
-                (_, _) => {}
+                (_, None, None) => {}
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The office against a mailbox in memory, with time and the order of events in the hands of the test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -28,7 +31,14 @@ const SPILL: Duration = Duration::from_millis(250);
 const NOW: u64 = 1_000_000;
 /// The only signature that holds.
 const SIGNATURE: [u8; 64] = [4; 64];
-const RULES: Rules = Rules { spill_after: SPILL, inbox_messages: 1_000, inbox_bytes: 1 << 20 };
+const DAY: Duration = Duration::from_secs(86_400);
+const RULES: Rules = Rules {
+    spill_after: SPILL,
+    inbox_messages: 1_000,
+    inbox_bytes: 1 << 20,
+    message_age: DAY.saturating_mul(30),
+    client_idle: DAY.saturating_mul(180),
+};
 
 /// The office with everything around it that the test plays.
 struct Bench {
@@ -60,6 +70,7 @@ fn number(message: &[u8]) -> u64 {
 impl Bench {
     fn new(rules: Rules) -> Self {
         let mailbox = Arc::new(Remembered::default());
+        mailbox.clock.store(NOW, Relaxed);
         let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()) };
         mailbox.commit_ledger(&[entry]).unwrap();
         let office = Office::new(Arc::clone(&mailbox), rules, Arc::default());
@@ -133,6 +144,16 @@ impl Bench {
                 let opened = if reopen { self.mailbox.reopen() } else { Ok(()) };
                 self.office.restored(opened.and_then(|()| self.mailbox.has_room()), self.now);
             }
+            Job::Sweep(SweepPage::Clients(after)) => {
+                let clock = self.mailbox.clock.load(Relaxed);
+                let page = self.mailbox.clients_after(after).map(|page| Swept::Clients(page, clock));
+                self.office.swept(page, self.now);
+            }
+            Job::Sweep(SweepPage::Mail(from, age)) => {
+                let oldest = self.mailbox.clock.load(Relaxed).saturating_sub(age.as_secs()) * 1_000;
+                let page = self.mailbox.mail_before(oldest, &from).map(Swept::Mail);
+                self.office.swept(page, self.now);
+            }
             Job::Peek { visit, client, range } => {
                 let page = self.mailbox.peek(&client, range, PageLimit { messages: 3, bytes: usize::MAX });
                 self.office.peeked(visit, page, self.now);
@@ -156,6 +177,17 @@ impl Bench {
         self.now += time;
         self.office.tick(self.now);
         self.collect();
+    }
+
+    /// Lets days pass, and everything be gone through in the end, and more than once.
+    fn live_on(&mut self, days: u32) {
+        let time = DAY * days;
+        self.mailbox.clock.fetch_add(time.as_secs(), Relaxed);
+        self.pass(time);
+        for _ in 0..20 {
+            self.finish_all_jobs();
+            self.pass(Duration::from_secs(600));
+        }
     }
 
     fn fresh_nonce(&mut self) -> Iv {
@@ -248,7 +280,7 @@ fn a_record_that_is_no_message_is_set_aside_and_the_rest_is_pushed() {
     bench.finish_all_jobs();
     assert_eq!(bench.pushed(1), [1, 2, 3, 7]);
     assert_eq!(bench.stored(), [1, 2, 3, 7]);
-    assert_eq!(bench.office.counters.set_aside.load(std::sync::atomic::Ordering::Relaxed), 4);
+    assert_eq!(bench.office.counters.set_aside.load(Relaxed), 4);
     // What comes later is not held up, and a receipt leaves nothing behind.
     bench.deliver(8);
     bench.confirm_all(1);
@@ -282,7 +314,7 @@ fn a_record_that_two_sessions_find_is_counted_once_even_if_setting_it_aside_fail
     assert_eq!(bench.pushed(2), [1]);
     assert_eq!(bench.stored(), [1]);
     assert_eq!(bench.mailbox.summary_of(&CLIENT).unwrap().messages, 1);
-    assert_eq!(bench.office.counters.set_aside.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(bench.office.counters.set_aside.load(Relaxed), 1);
 }
 
 #[test]
@@ -885,4 +917,105 @@ proptest! {
         let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
         prop_assert_eq!((summary.messages, summary.bytes), (0, 0));
     }
+}
+
+#[test]
+fn messages_that_are_too_old_go_and_the_others_stay() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..5 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.live_on(20);
+    for n in 5..8 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    assert_eq!(bench.stored().len(), 8);
+    bench.live_on(11);
+    assert_eq!(bench.stored(), [5, 6, 7]);
+    assert_eq!(bench.office.counters.messages_expired.load(Relaxed), 5);
+    let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+    assert_eq!((summary.next, summary.messages, summary.bytes), (8, 3, 120));
+    bench.attach(1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [5, 6, 7]);
+}
+
+#[test]
+fn mail_on_its_way_to_an_attached_client_is_left_alone_and_a_failed_removal_is_made_up_for() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..3 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.attach(1);
+    bench.live_on(31);
+    assert_eq!(bench.stored().len(), 3);
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    for n in 3..6 {
+        bench.deliver(n);
+        bench.pass(SPILL);
+    }
+    bench.finish_all_jobs();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.stored().len(), 3);
+    // The removal fails at first, and whoever comes meanwhile sees nothing of what is to go.
+    bench.mailbox.clock.fetch_add(DAY.as_secs() * 31, Relaxed);
+    bench.pass(DAY * 31);
+    while !matches!(bench.jobs.front(), Some(Job::CommitMail(_))) {
+        bench.finish_job();
+        bench.pass(Duration::from_millis(10));
+    }
+    bench.mailbox.set(Health::Broken);
+    bench.finish_job();
+    bench.mailbox.set(Health::Sound);
+    for _ in 0..3 {
+        bench.pass(Duration::from_secs(1));
+        bench.finish_all_jobs();
+    }
+    bench.deliver(6);
+    bench.attach(2);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(2), [6]);
+    bench.confirm_all(2);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.mailbox.summary_of(&CLIENT).unwrap().messages, 0);
+}
+
+#[test]
+fn a_client_that_is_not_seen_for_long_is_forgotten_and_one_that_is_attached_is_being_seen() {
+    let mut bench = Bench::new(Rules { message_age: DAY * 1_000, ..RULES });
+    let (away, imported) = (ClientAddress([2; 32]), ClientAddress([3; 32]));
+    for client in [away, imported] {
+        let entry = LedgerEntry::Register { client, key: SessionKey::CtrHmac(key()) };
+        bench.mailbox.commit_ledger(&[entry]).unwrap();
+        bench.deliver_to(client, 1, body(1));
+    }
+    bench.mailbox.forget_when_seen(&imported);
+    bench.attach(1);
+    bench.live_on(90);
+    bench.live_on(90);
+    assert_eq!(bench.mailbox.key_of(&away).unwrap(), None);
+    assert!(bench.mailbox.stored(&away).is_empty());
+    assert_eq!(bench.office.counters.clients_expired.load(Relaxed), 1);
+    bench.deliver_to(away, 2, body(2));
+    assert_eq!(bench.refused(), [2]);
+    // One whose entry is of before there were such times counts as seen when that was noticed.
+    assert!(bench.mailbox.key_of(&imported).unwrap().is_some());
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.live_on(91);
+    assert_eq!(bench.mailbox.key_of(&imported).unwrap(), None);
+    // Whoever was attached all the time was last seen when it left.
+    bench.live_on(80);
+    assert!(bench.mailbox.key_of(&CLIENT).unwrap().is_some());
+    bench.live_on(10);
+    assert_eq!(bench.mailbox.key_of(&CLIENT).unwrap(), None);
+    bench.log_in(7);
+    bench.finish_all_jobs();
+    assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::RefuseAuthentication { .. })), "{:?}", bench.to_edge);
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use proto::{
@@ -15,14 +15,14 @@ use tokio::task::{JoinError, JoinSet};
 use crate::{
     identity::Identity,
     mailbox::{self, Committed, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
-    office::{Fault, Job, Office, Visit},
+    office::{Fault, Job, Office, SweepPage, Swept, Visit},
     registrar::{self, Begun, Registration},
 };
 
 /// Reads at a time.
 const READERS: usize = 2;
-/// At a time: one commit of mail, one of the ledger, one try to restore storage.
-const COMMITTERS: usize = 3;
+/// At a time: one commit of mail, one of the ledger, one try to restore storage, one page of a sweep.
+const COMMITTERS: usize = 4;
 /// What one read brings at the most.
 const PAGE: PageLimit = PageLimit { messages: 128, bytes: 256 * 1024 };
 
@@ -32,6 +32,7 @@ pub(super) enum Done {
     Mail(Result<Committed, Box<Uncommitted>>),
     Ledger(Result<(), MailboxError>),
     Restored(Result<bool, MailboxError>),
+    Swept(Result<Swept, MailboxError>),
     Read(Visit, Result<Page, MailboxError>),
     LoginChecked(Visit, Result<Box<LoginProof>, LoginRefusal>),
     Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
@@ -83,7 +84,7 @@ impl<M: Mailbox> Crew<M> {
     /// Starts a job, or has it wait for its turn.
     pub(super) fn take(&mut self, job: Job) {
         let queue = match &job {
-            Job::CommitMail(_) | Job::CommitLedger(_) | Job::Restore { .. } => return self.start(job),
+            Job::CommitMail(_) | Job::CommitLedger(_) | Job::Restore { .. } | Job::Sweep(_) => return self.start(job),
             Job::Peek { .. } => &mut self.reads,
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } | Job::CheckLogin { .. } => &mut self.signatures,
         };
@@ -109,12 +110,12 @@ impl<M: Mailbox> Crew<M> {
                 Done::Restored(room)
             }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
+            Job::Sweep(page) => Done::Swept(sweep(mailbox.as_ref(), &page)),
             Job::Peek { visit, client, range } => Done::Read(visit, mailbox.peek(&client, range, PAGE)),
-            Job::CheckLogin { visit, proof } => {
-                // A clock before 1970 is a clock that was never set.
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                Done::LoginChecked(visit, proof.check_claim(now, registrar::is_signed).map(|()| proof))
-            }
+            Job::CheckLogin { visit, proof } => Done::LoginChecked(
+                visit,
+                proof.check_claim(wall_clock().as_secs(), registrar::is_signed).map(|()| proof),
+            ),
             Job::BeginHandshake { visit, init } => {
                 let begun = registrar::begin(&identity, &init);
                 Done::Begun(visit, begun.map(|(begun, reply)| (Box::new(begun), reply)))
@@ -138,7 +139,7 @@ impl<M: Mailbox> Crew<M> {
         let now = Instant::now();
         let done = done.map_err(|_| Fault::JobDied)?;
         let queue = match &done {
-            Done::Mail(_) | Done::Ledger(_) | Done::Restored(_) => None,
+            Done::Mail(_) | Done::Ledger(_) | Done::Restored(_) | Done::Swept(_) => None,
             Done::Read(..) => Some(&mut self.reads),
             Done::Begun(..) | Done::Finished(..) | Done::LoginChecked(..) => Some(&mut self.signatures),
         };
@@ -152,6 +153,7 @@ impl<M: Mailbox> Crew<M> {
             Done::Mail(outcome) => office.mail_committed(outcome, now),
             Done::Ledger(outcome) => office.ledger_committed(outcome, now),
             Done::Restored(outcome) => office.restored(outcome, now),
+            Done::Swept(outcome) => office.swept(outcome, now),
             Done::Read(visit, outcome) => office.peeked(visit, outcome, now),
             Done::LoginChecked(visit, outcome) => office.login_checked(visit, outcome, now),
             Done::Begun(visit, outcome) => office.handshake_begun(visit, outcome),
@@ -159,4 +161,19 @@ impl<M: Mailbox> Crew<M> {
         }
         Ok(())
     }
+}
+
+fn sweep(mailbox: &impl Mailbox, page: &SweepPage) -> Result<Swept, MailboxError> {
+    match page {
+        SweepPage::Clients(after) => Ok(Swept::Clients(mailbox.clients_after(*after)?, wall_clock().as_secs())),
+        SweepPage::Mail(from, age) => {
+            let oldest = wall_clock().saturating_sub(*age).as_millis();
+            Ok(Swept::Mail(mailbox.mail_before(u64::try_from(oldest).unwrap_or(u64::MAX), from)?))
+        }
+    }
+}
+
+/// Since 1970. A clock before that is a clock that was never set.
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
