@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test bench torture soak conformance
+.PHONY: setup run test bench torture soak fuzz conformance
 
 setup:
 	@./dev/setup
@@ -21,6 +21,10 @@ torture: setup
 # Ten minutes of traffic with clients and inboxes that come and go: is everything level in the end?
 soak: setup
 	@./dev/torture --soak --seconds $(or $(SECONDS),600) --rate $(or $(RATE),1500)
+
+# Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of ten targets.
+fuzz: setup
+	@SECONDS_EACH=$(or $(SECONDS_EACH),60) ./dev/fuzz $(ONLY)
 
 # Client software that others published, against the gateway. Builds some 600 crates the first time.
 conformance: setup

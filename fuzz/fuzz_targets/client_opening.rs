@@ -1,0 +1,27 @@
+//! Texts of clients that have not been let in. Input: what they spoke before, text.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use proto::wire::client::{
+    control::request::ClientRequest,
+    protocol::{Eras, Opening, Protocol},
+};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((spoken, text)) = data.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let spoken = if spoken % 2 == 0 { Protocol::UNKNOWN } else { Protocol::CURRENT };
+    for served in [Eras::All, Eras::SinceVersion3] {
+        match Opening::read(text, spoken, served) {
+            Ok(opening) => {
+                let _ = opening.protocol();
+                // What was understood is understood the same when it is written as we write it.
+                let request: ClientRequest = text.parse().unwrap();
+                assert_eq!(Opening::read(&request.to_string(), spoken, served), Ok(opening));
+            }
+            Err(misfit) => {
+                let _ = misfit.protocol.refuse_entry(&misfit.refusal);
+            }
+        }
+    }
+});

@@ -1,0 +1,53 @@
+//! What one process may send another. Whatever decodes is encoded and decoded to the same again. Input: link, frame.
+#![no_main]
+
+use std::fmt::Debug;
+
+use libfuzzer_sys::fuzz_target;
+use proto::ipc::{
+    codec::{append, decode_body, decode_one, encode_one},
+    control::{WorkerOrder, WorkerReport},
+    egress::SendPacket,
+    ingress_store::{IngressToStore, StoreToIngress},
+    store_edge::{EdgeToStore, StoreToEdge},
+};
+use proto::link::lossy::Silence;
+
+macro_rules! check_body {
+    ($message:ty, $body:expr) => {
+        if let Ok(messages) = decode_body::<$message>($body) {
+            let mut again = Vec::new();
+            for message in &messages {
+                append(&mut again, message).unwrap();
+            }
+            assert_eq!(decode_body::<$message>(&again).unwrap(), messages);
+        }
+    };
+}
+
+macro_rules! check_one {
+    ($message:ty, $bytes:expr) => {
+        if let Ok(message) = decode_one::<$message>($bytes) {
+            assert_eq!(decode_one::<$message>(&encode_one(&message).unwrap()).unwrap(), message);
+        }
+    };
+}
+
+fn refused<T: Debug>(result: Result<T, impl Debug>) {
+    result.unwrap_err();
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((link, bytes)) = data.split_first() else { return };
+    match link % 8 {
+        0 => check_body!(IngressToStore, bytes),
+        1 => check_body!(StoreToIngress, bytes),
+        2 => check_body!(EdgeToStore, bytes),
+        3 => check_body!(StoreToEdge, bytes),
+        4 => check_body!(SendPacket, bytes),
+        5 => check_one!(WorkerOrder, bytes),
+        6 => check_one!(WorkerReport, bytes),
+        _ if bytes.is_empty() => {}
+        _ => refused(decode_body::<Silence>(bytes)),
+    }
+});

@@ -1,0 +1,252 @@
+//! Writes a corpus to begin with for every target, from what was recorded of real software, into the folder given.
+
+use std::{env, fs, path::PathBuf};
+
+use fuzz::{final_hop_routing, record};
+use libfuzzer_sys as _;
+use proto::{
+    address::ClientAddress,
+    ipc::{
+        Opaque, Role,
+        codec::encode_one,
+        control::{WorkerOrder, WorkerReport},
+        egress::SendPacket,
+        ingress_store::{
+            DeliveryId, IngressToStore, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
+        },
+        store_edge::{EdgeToStore, Sequence, SessionId},
+    },
+    pem::{self, KeyTag},
+    wire::{
+        framing::{FrameHeader, Framing},
+        packet::PacketSize,
+    },
+};
+use serde_json::Value;
+
+const VECTORS: [(&str, &str); 12] = [
+    ("framing", include_str!("../../proto/vectors/mix/framing.json")),
+    ("final_hop", include_str!("../../proto/vectors/mix/final_hop.json")),
+    ("final_hop_versions", include_str!("../../proto/vectors/mix/final_hop_sphinx_versions.json")),
+    ("mix_2021", include_str!("../../proto/vectors/mix/crypto_and_packets_2021.json")),
+    ("control_frames", include_str!("../../proto/vectors/client/control_frames.json")),
+    ("control_messages", include_str!("../../proto/vectors/client/control_messages.json")),
+    ("authenticate_v2", include_str!("../../proto/vectors/client/authenticate_v2.json")),
+    ("handshakes", include_str!("../../proto/vectors/client/handshake_v3_v6.json")),
+    ("binary_frames", include_str!("../../proto/vectors/client/binary_frames.json")),
+    ("mix_packets", include_str!("../../proto/vectors/client/mix_packet.json")),
+    ("session_keys", include_str!("../../proto/vectors/client/session_keys.json")),
+    ("routing_addresses", include_str!("../../proto/vectors/mix/routing_addresses.json")),
+];
+
+/// The folder of one target's seeds.
+struct Corpus {
+    folder: PathBuf,
+    number: usize,
+}
+
+impl Corpus {
+    fn of(target: &str) -> Self {
+        let folder = PathBuf::from(env::args().nth(1).expect("give a folder")).join(target);
+        fs::create_dir_all(&folder).expect("the folder cannot be made");
+        Self { folder, number: 0 }
+    }
+
+    fn add(&mut self, parts: &[&[u8]]) {
+        fs::write(self.folder.join(format!("seed-{:03}", self.number)), parts.concat()).expect("cannot write a seed");
+        self.number += 1;
+    }
+}
+
+/// Every string in the vectors of that name whose field's name passes.
+fn strings(name: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    fn walk(value: &Value, field: &str, wanted: &dyn Fn(&str) -> bool, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) if wanted(field) => found.push(text.clone()),
+            Value::Array(values) => values.iter().for_each(|value| walk(value, field, wanted, found)),
+            Value::Object(fields) => fields.iter().for_each(|(field, value)| walk(value, field, wanted, found)),
+            _ => {}
+        }
+    }
+    let (_, text) = VECTORS.iter().find(|(vector, _)| *vector == name).expect("no such vectors");
+    let mut found = Vec::new();
+    walk(&serde_json::from_str(text).expect("vectors are JSON"), "", &wanted, &mut found);
+    found
+}
+
+/// As [`strings`], decoded from hexadecimal digits.
+fn bytes(name: &str, field: &str) -> Vec<Vec<u8>> {
+    strings(name, |found| found == field).iter().filter_map(|text| hex::decode(text).ok()).collect()
+}
+
+/// Every recorded text that is JSON.
+fn texts() -> Vec<String> {
+    let everywhere = ["control_frames", "control_messages", "authenticate_v2", "handshakes"];
+    everywhere.iter().flat_map(|name| strings(name, |_| true)).filter(|text| text.starts_with('{')).collect()
+}
+
+fn main() {
+    mix();
+    clients();
+    ipc();
+    files();
+}
+
+fn mix() {
+    let mut corpus = Corpus::of("mix_framing");
+    for frame in bytes("framing", "frame") {
+        corpus.add(&[&[100, 3], &frame]);
+    }
+    let packets = bytes("mix_2021", "packet");
+    for size in [PacketSize::Ack, PacketSize::Regular] {
+        let header = FrameHeader { framing: Framing::V7, size }.encode();
+        corpus.add(&[
+            &[0, 1],
+            &header[..],
+            packets.iter().find(|packet| packet.len() == size.packet_len()).expect("one"),
+        ]);
+    }
+    let mut corpus = Corpus::of("sphinx_final_hop");
+    let plaintexts =
+        [bytes("final_hop_versions", "expected_plaintext"), bytes("final_hop", "plaintext_payload")].concat();
+    for plaintext in &plaintexts {
+        for version in [[0, 1, 0], [0, 1, 3], [0, 0, 1], [0, 2, 0]] {
+            for kind in 0..4 {
+                let size = u8::from(plaintext.len() > 100) + u8::from(plaintext.len() > 2_000) * 3;
+                corpus.add(&[&[size, kind], &final_hop_routing(version), plaintext]);
+            }
+        }
+    }
+    corpus.add(&[&[0, 3, 1], &[0; 51]]);
+}
+
+fn clients() {
+    let mut corpus = Corpus::of("client_opening");
+    for text in texts() {
+        corpus.add(&[&[0], text.as_bytes()]);
+        corpus.add(&[&[1], text.as_bytes()]);
+    }
+    let mut corpus = Corpus::of("client_handshake");
+    let messages = bytes("handshakes", "data");
+    for init in &messages {
+        for material in &messages {
+            corpus.add(&[&[u8::try_from(init.len()).unwrap_or(64)], init, material]);
+        }
+    }
+    let mut corpus = Corpus::of("client_session_2021");
+    for plaintext in bytes("mix_packets", "v1") {
+        corpus.add(&[&[1], &plaintext]);
+        corpus.add(&[&[0x81], &plaintext]);
+    }
+    for frame in bytes("control_frames", "binary_hex") {
+        corpus.add(&[&[0], &frame]);
+    }
+    for text in texts() {
+        corpus.add(&[&[2], text.as_bytes()]);
+        corpus.add(&[&[0x82], text.as_bytes()]);
+    }
+    let mut corpus = Corpus::of("client_session_today");
+    for frame in bytes("binary_frames", "ws_binary") {
+        corpus.add(&[&[0], &frame]);
+    }
+    for (kind, field) in [(1, "v1"), (2, "v2")] {
+        for plaintext in bytes("mix_packets", field) {
+            corpus.add(&[&[kind], &plaintext]);
+        }
+    }
+    for text in texts() {
+        corpus.add(&[&[3], text.as_bytes()]);
+    }
+    for plaintext in strings("control_messages", |field| field == "plaintext") {
+        corpus.add(&[&[4], plaintext.as_bytes()]);
+    }
+}
+
+fn ipc() {
+    let mut corpus = Corpus::of("ipc");
+    let mut add = |link: u8, message: Result<Vec<u8>, _>| {
+        let bytes = message.unwrap_or_else(|error: proto::ipc::codec::CodecError| panic!("{error}"));
+        corpus.add(&[&[link], &bytes]);
+        corpus.add(&[&[link], &bytes, &bytes]);
+    };
+    let opaque = || Opaque(vec![1; 50].into());
+    let delivery = DeliveryId(300);
+    let generation = ReplayGeneration { number: 4, seed: [1; 16], hashes: 17, marked: 3, begun: 1, len: 24 };
+    let client = ClientAddress([7; 32]);
+    add(0, encode_one(&IngressToStore::DeliverMessage { delivery, destination: client, message: opaque() }));
+    for request in [
+        ReplayRequest::ListGenerations,
+        ReplayRequest::ReadMarks { generation: 4, offset: 70_000 },
+        ReplayRequest::BeginSave { generation },
+        ReplayRequest::WriteMarks { marks: opaque() },
+        ReplayRequest::CommitSave,
+    ] {
+        add(0, encode_one(&IngressToStore::AskReplay(request)));
+    }
+    add(1, encode_one(&StoreToIngress::AcceptDelivery { delivery }));
+    add(1, encode_one(&StoreToIngress::RefuseDelivery { delivery, reason: Refusal::InboxFull }));
+    for answer in [
+        ReplayAnswer::OfferGenerations { generations: vec![generation, generation] },
+        ReplayAnswer::GiveMarks { marks: opaque() },
+        ReplayAnswer::Proceed,
+        ReplayAnswer::GiveUp,
+    ] {
+        add(1, encode_one(&StoreToIngress::AnswerReplay(answer)));
+    }
+    let session = SessionId(5);
+    add(2, encode_one(&EdgeToStore::BeginHandshake { session, init: vec![2; 80] }));
+    add(2, encode_one(&EdgeToStore::ConfirmReceipt { session, up_to: Sequence(9) }));
+    // Every tag with enough behind it to be some message.
+    for tag in 0..12 {
+        add(2, Ok([&[tag][..], &[1; 300]].concat()));
+        add(3, Ok([&[tag][..], &[1; 300]].concat()));
+        add(5, Ok([&[tag][..], &[1; 100]].concat()));
+    }
+    let header = FrameHeader { framing: Framing::V7, size: PacketSize::Ack };
+    for next_hop in ["1.2.3.4:1789", "[::1]:1"] {
+        let next_hop = next_hop.parse().expect("an address");
+        add(4, encode_one(&SendPacket { next_hop, header, packet: opaque() }));
+    }
+    add(5, encode_one(&WorkerOrder::DrainWorker));
+    add(5, encode_one(&WorkerOrder::ReplaceLink { peer: Role::Store }));
+    add(6, encode_one(&WorkerReport::WorkerReady));
+    add(6, encode_one(&WorkerReport::LinkViolated { peer: Role::ClientEdge, rule: "rule".into() }));
+}
+
+fn files() {
+    let mut corpus = Corpus::of("pem");
+    for tag in [KeyTag::Ed25519Private, KeyTag::Ed25519Public, KeyTag::X25519Private, KeyTag::X25519Public] {
+        let file = pem::encode(tag, &[5; 32]);
+        corpus.add(&[file.as_bytes()]);
+        corpus.add(&[file.replace('\n', "\r\n").as_bytes()]);
+    }
+    let mut corpus = Corpus::of("config");
+    for text in [
+        include_str!("../../gatewayd/src/config/template.toml"),
+        include_str!("../../gatewayd/tests/fixtures/config-0.10.1.toml"),
+        include_str!("../../tests/vectors/2021/config.toml"),
+    ] {
+        corpus.add(&[text.as_bytes()]);
+        // Without the comments, so that small changes hit something.
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        corpus.add(&[lines.join("\n").as_bytes()]);
+    }
+    let mut corpus = Corpus::of("stored_records");
+    let counted = [&[1][..], &1_u64.to_be_bytes(), &1_u64.to_be_bytes(), &5_u64.to_be_bytes()].concat();
+    let message = [&[1][..], &9_u64.to_be_bytes(), b"hello"].concat();
+    let client = [&[1, 1][..], &[3; 32], &[0; 8]].concat();
+    let records = [
+        record(0, 0, 0, &[7; 32]),
+        record(1, 1, 0, &client),
+        record(2, 1, 0, &[1; 29]),
+        record(3, 1, 0, &[0, 0, 0x4e, 0x20]),
+        record(4, 0, 0, &counted),
+        record(5, 0, 0, &message),
+        record(6, 0, 0, &[9; 20]),
+        record(7, 0, 0, &[9; 20]),
+    ];
+    for record in &records {
+        corpus.add(&[record]);
+    }
+    corpus.add(&records.each_ref().map(Vec::as_slice));
+}

@@ -1,0 +1,43 @@
+//! What targets and seeds agree on: fixed keys, and the forms in which a target reads its input.
+
+use proto::wire::client::{
+    aead_frame,
+    aead_frame::RequestKind,
+    key::{CtrHmacKey, GcmSivKey},
+};
+use serde_json::json;
+
+/// The Sphinx private key of all packets.
+pub const SPHINX_SECRET: [u8; 32] = [7; 32];
+
+/// Of sessions of 2021.
+pub fn ctr_hmac_key() -> CtrHmacKey {
+    CtrHmacKey::from_bytes([1; 32])
+}
+
+/// Of sessions of today.
+pub fn gcm_siv_key() -> GcmSivKey {
+    GcmSivKey::from_bytes([2; 32])
+}
+
+/// A text of a session of today whose sealed part is `plaintext`, whatever that is.
+pub fn sealed_text(plaintext: &[u8]) -> String {
+    const NONCE_BEGINS: usize = 2;
+    const NONCE_ENDS: usize = 14;
+    // The frame is two bytes, nonce, ciphertext; the text has the latter two as fields.
+    let frame = aead_frame::seal(&gcm_siv_key(), RequestKind::Forward, &[3; 12], plaintext);
+    let (nonce, ciphertext) = (&frame[NONCE_BEGINS..NONCE_ENDS], &frame[NONCE_ENDS..]);
+    json!({ "type": "encryptedRequest", "ciphertext": ciphertext, "nonce": nonce }).to_string()
+}
+
+/// The plaintext routing information of a final hop, as a target of the Sphinx packet takes it: flag, version, destination,
+/// identifier.
+pub fn final_hop_routing(version: [u8; 3]) -> Vec<u8> {
+    [&[2][..], &version, &[9; 32], &[8; 16]].concat()
+}
+
+/// One record on disk, as the target of stored records takes it: kind, client, sequence, length, value.
+pub fn record(kind: u8, client: u8, sequence: u8, value: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(value.len()).unwrap_or(u8::MAX);
+    [&[kind, client, sequence, len][..], &value[..len.into()]].concat()
+}
