@@ -3,41 +3,53 @@
 #![no_main]
 
 use std::{
+    fmt::Display,
     fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::LazyLock,
+    thread::sleep,
+    time::Duration,
 };
 
 use libfuzzer_sys::fuzz_target;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence, wire::client::login::Freshness};
 use store::mailbox::{LedgerEntry, Mailbox, MailboxError, PageLimit, SledMailbox};
-use tempfile::TempDir;
 
 const CLIENTS: u8 = 3;
 const LIMIT: u64 = 1 << 30;
 
 struct Home {
-    _home: TempDir,
     ledger: PathBuf,
     inboxes: PathBuf,
 }
 
-/// In memory, if there is a file system for that: what is durable is not the question here.
+/// The folder goes with that of all temporary files: a static is never dropped.
 static HOME: LazyLock<Home> = LazyLock::new(|| {
-    let memory = Path::new("/dev/shm");
-    let home = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-    let (ledger, inboxes) = (home.path().join("ledger"), home.path().join("inboxes"));
+    let home = tempfile::tempdir().unwrap().keep();
+    let (ledger, inboxes) = (home.join("ledger"), home.join("inboxes"));
     fs::create_dir(&ledger).unwrap();
     fs::create_dir(&inboxes).unwrap();
     // With the layout of the gateway, which cannot be changed later.
-    drop(open(&ledger, &inboxes).unwrap());
-    Home { _home: home, ledger, inboxes }
+    drop(open(&ledger, &inboxes));
+    Home { ledger, inboxes }
 });
 
-fn open(ledger: &Path, inboxes: &Path) -> Result<SledMailbox, MailboxError> {
+/// Whoever had the database before may need a moment to let go of it.
+fn patiently<T, E: Display>(open: impl Fn() -> Result<T, E>) -> T {
+    for _ in 0..1_000 {
+        match open() {
+            Ok(opened) => return opened,
+            Err(error) if error.to_string().contains("could not acquire lock") => sleep(Duration::from_millis(2)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the database is never let go")
+}
+
+fn open(ledger: &Path, inboxes: &Path) -> SledMailbox {
     let directory = |path| -> OwnedFd { fs::File::open(path).unwrap().into() };
-    SledMailbox::open(directory(ledger), directory(inboxes), LIMIT)
+    patiently(|| SledMailbox::open(directory(ledger), directory(inboxes), LIMIT))
 }
 
 fn address(client: u8) -> ClientAddress {
@@ -45,13 +57,8 @@ fn address(client: u8) -> ClientAddress {
 }
 
 fn database(path: &Path, segment_size: usize) -> sled::Db {
-    sled::Config::new()
-        .path(path)
-        .segment_size(segment_size)
-        .cache_capacity(1 << 20)
-        .flush_every_ms(None)
-        .open()
-        .unwrap()
+    let config = sled::Config::new().path(path).segment_size(segment_size).cache_capacity(1 << 20).flush_every_ms(None);
+    patiently(|| config.open())
 }
 
 fn write(mut records: &[u8]) {
@@ -93,7 +100,7 @@ fn may_not_know(result: Result<impl Sized, MailboxError>) {
 
 fuzz_target!(|records: &[u8]| {
     write(records);
-    let mailbox = open(&HOME.ledger, &HOME.inboxes).unwrap();
+    let mailbox = open(&HOME.ledger, &HOME.inboxes);
     for client in (0..CLIENTS).map(address) {
         may_not_know(mailbox.key_of(&client));
         for freshness in [Freshness::Iv([0; 16]), Freshness::Nonce([0; 12]), Freshness::Timestamp(u64::MAX)] {
