@@ -27,9 +27,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tests::{deadline, era::Era};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
 
 use crate::{
     arena::Arena,
@@ -70,7 +74,15 @@ fn torture() -> Result<ExitCode> {
     let options = Options::parse(std::env::args().skip(1))?;
     let may_mount = tests::disk::may_mount();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the tool's runtime")?;
-    let outcome = runtime.block_on(run(&options, may_mount))?;
+    let outcome = runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        // Whoever interrupts it wants neither the gateway nor its folder to stay.
+        tokio::select! {
+            outcome = run(&options, may_mount) => outcome,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminated.recv() => bail!("terminated"),
+        }
+    })?;
     outcome.print()?;
     Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -157,12 +169,12 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), peaks, strange })
 }
 
-/// One client of 2021 and one of today of every manner; in a soak, of every manner that fetches its mail.
+/// One client of 2021 and one of today of every manner; in a soak, of every manner that keeps up with its mail.
 async fn gather(arena: &Arena, books: &Arc<Books>, soak: bool) -> Result<Vec<Patron>> {
     let later = Era::ALL.into_iter().skip(1).cycle();
     let mut patrons = Vec::new();
-    // Mail of those who never come would pile up, which is not what a soak is to find.
-    let manners = Manner::ALL.into_iter().filter(|manner| !soak || *manner != Manner::Offline);
+    // Mail of those who fetch less than they are sent piles up, which is not what a soak is to find.
+    let manners = Manner::ALL.into_iter().filter(|manner| !soak || manner.keeps_up());
     for (manner, era) in manners.zip(later) {
         for era in [Era::Of2021, era] {
             let who = (patrons.len(), era, manner);

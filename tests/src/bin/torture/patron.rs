@@ -52,6 +52,11 @@ pub(crate) enum Manner {
 impl Manner {
     /// All of them.
     pub(crate) const ALL: [Self; 5] = [Self::Online, Self::Offline, Self::Flapping, Self::Slow, Self::BlackHoled];
+
+    /// Whether such a client fetches all its mail sooner or later, without being told.
+    pub(crate) const fn keeps_up(self) -> bool {
+        matches!(self, Self::Online | Self::Flapping)
+    }
 }
 
 /// A client.
