@@ -46,7 +46,8 @@ async fn nothing_acknowledged_is_lost_whatever_happens() -> Result<()> {
 async fn a_store_that_accepts_before_the_commit_is_caught() -> Result<()> {
     bounded(async {
         let tool = spawn_blocking(a_gateway_that_lies).await??;
-        let (output, report) = torture(tool, &["--seconds", "15", "--rate", "600", "--only", "kill-store"]).await?;
+        let (output, report) =
+            torture(tool, &["--seconds", "15", "--rate", "600", "--only", "kill-store,torn-database"]).await?;
         ensure!(output.status.code() == Some(1), "the tool did not complain");
         ensure!(figure(&report, "acked but lost:")? > 0, "the tool did not notice that mail was lost");
         Ok(())

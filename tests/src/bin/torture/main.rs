@@ -95,8 +95,9 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     say("")?;
 
-    // A soak is to see a real disk.
-    let mut arena = Arena::open(may_mount && !options.soak, options.seed).await?;
+    // Where durable takes its time, unless the disk is to be filled.
+    let small_disk = may_mount && options.kinds.contains(&schedule::Kind::FullDisk);
+    let mut arena = Arena::open(small_disk, options.seed).await?;
     let levels = options
         .soak
         .then(|| Levels::watch(arena.supervisor.subscribe(), arena.gateway.home.data(), options.duration / LOOKS));
