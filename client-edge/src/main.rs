@@ -12,7 +12,7 @@ use proto::{
     link::worker::{self, Birth, BirthError, Ending},
     log,
 };
-use sandbox::{Closed, JailError, Limits, close, descriptors::close_inherited};
+use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +42,11 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     };
 
     // 4. The doors are closed.
-    let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    let closed = close(Jail { policy: Policy::of(Role::ClientEdge), order: &start.jail, directories: &[] })?;
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
+    birth.report_jail(closed.held());
 
     // 5. Threads start.
     Ok(start_threads(&closed, start.threads)?.block_on(edge::run(config, given, birth))?)

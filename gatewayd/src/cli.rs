@@ -65,6 +65,10 @@ struct RunFlags {
     #[arg(long, value_name = "config")]
     config: Option<PathBuf>,
 
+    /// Run the workers without their jail, for debugging
+    #[arg(long, hide = true)]
+    insecure_no_sandbox: bool,
+
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -163,12 +167,14 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
         runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
         credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         log_filter,
+        insecure: false,
     };
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
-            let RunFlags { id, config, overrides } = flags;
-            run::execute(&id, &root, config, &overrides, surroundings(log_filter), console)?;
+            let RunFlags { id, config, overrides, insecure_no_sandbox } = flags;
+            let surroundings = Surroundings { insecure: insecure_no_sandbox, ..surroundings(log_filter) };
+            run::execute(&id, &root, config, &overrides, surroundings, console)?;
         }
         Command::Upgrade(flags) => {
             upgrade::execute(&flags.id, &root, flags.current_version, console)?;

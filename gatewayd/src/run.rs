@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub credentials_directory: Option<PathBuf>,
     /// What to log, in the syntax of `RUST_LOG`.
     pub log_filter: String,
+    /// Whether the workers are to run without their jail.
+    pub insecure: bool,
 }
 
 /// All a supervisor needs to know. Paths are absolute; no key is inside.
@@ -63,6 +65,8 @@ pub struct RunPlan {
     pub config: Config,
     /// What to log, in the syntax of `RUST_LOG`.
     pub log_filter: String,
+    /// Whether the workers are to run without their jail.
+    pub insecure: bool,
 }
 
 /// Why a gateway did not run, or stopped.
@@ -157,6 +161,7 @@ pub fn prepare(
         allow_private: config.allow_private(),
         config,
         log_filter: surroundings.log_filter,
+        insecure: surroundings.insecure,
     };
     print(&plan, console);
     Ok(plan)

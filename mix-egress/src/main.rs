@@ -17,7 +17,7 @@ use proto::{
     link::worker::{self, Birth, BirthError, Ending},
     log,
 };
-use sandbox::{JailError, Limits, close, descriptors::close_inherited};
+use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::runtime::Builder;
 
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +46,11 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     };
 
     // 4. The doors are closed.
-    let _closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    let closed = close(Jail { policy: Policy::of(Role::MixEgress), order: &start.jail, directories: &[] })?;
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
+    birth.report_jail(closed.held());
 
     // 5. Threads start.
     let runtime = Builder::new_multi_thread().worker_threads(usize::from(start.threads.max(1))).enable_all().build()?;

@@ -16,7 +16,7 @@ use proto::{
     link::worker::{self, Birth, BirthError, Ending},
     log,
 };
-use sandbox::{Closed, JailError, Limits, close, descriptors::close_inherited};
+use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc,
@@ -57,10 +57,11 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     let key = key::read(grants.take(Grant::SphinxKey)?)?;
 
     // 4. The doors are closed.
-    let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    let closed = close(Jail { policy: Policy::of(Role::MixIngress), order: &start.jail, directories: &[] })?;
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
+    birth.report_jail(closed.held());
 
     // 5. Threads start.
     let threads = usize::from(start.threads.max(1));

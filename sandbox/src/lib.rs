@@ -1,7 +1,7 @@
 //! The jail: what a worker does to itself before it reads its first hostile byte.
 //!
 //! *Trusts*: the kernel, and the supervisor that started the process. *Promises*: the steps are taken in one order and in one
-//! place ([`close`]), before any other thread exists; a worker starts its threads only with [`Closed`] in hand, which can
+//! place ([`close()`]), before any other thread exists; a worker starts its threads only with [`Closed`] in hand, which can
 //! be had in no other way; a step that fails ends the worker. What is not listed here is not done.
 //!
 //! The order, as every worker's `main` shows it:
@@ -9,15 +9,32 @@
 //! 1. [`descriptors::close_inherited`]: nothing but control link, standard output and log is open.
 //! 2. The start message comes, with the descriptors the role needs.
 //! 3. The key is read from its descriptor into [`secret::Locked`] memory, and the descriptor closed.
-//! 4. [`close`]: resource limits; signals meant for the supervisor ignored; death with the supervisor; not dumpable; no
-//!    new privileges.
+//! 4. [`close()`], whose order is the text of that function.
 //! 5. Threads start; the worker reports ready.
 //!
-//! Accounts, namespaces, Landlock and seccomp are not part of this version.
+//! | file | idea |
+//! |---|---|
+//! | [`mod@close`] | the order of the steps |
+//! | `limits` | what the process may use, and with whom it dies |
+//! | `account` | who it is; the way back |
+//! | `capabilities` | what root leaves behind |
+//! | `namespaces` | which network it sees |
+//! | `landlock` | which files, ports and processes it can name |
+//! | [`policy`] | which system calls it may make: one file per role, and a common one |
+//! | `seccomp` | how a policy becomes a filter |
+//! | `refusal` | what is left to say after a call that no policy lists |
 
+mod account;
+mod capabilities;
+pub mod close;
 pub mod descriptors;
+mod landlock;
+mod limits;
+mod namespaces;
+pub mod policy;
 pub mod probe;
+mod refusal;
+mod seccomp;
 pub mod secret;
-mod steps;
 
-pub use steps::{Closed, JailError, Limits, close};
+pub use close::{Closed, Jail, JailError, close};

@@ -1,7 +1,7 @@
 //! The process `store`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
 //! jail, in the order in which the crate `sandbox` describes them.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{os::fd::AsFd, process::ExitCode, sync::Arc};
 
 use proto::{
     ipc::{
@@ -11,7 +11,7 @@ use proto::{
     link::worker::{self, Birth, BirthError, Ending},
     log,
 };
-use sandbox::{JailError, Limits, close, descriptors::close_inherited};
+use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use store::{
     counters::StoreCounters,
     identity::{Identity, IdentityError},
@@ -55,16 +55,19 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     // 3. The key, into locked memory.
     let identity = Identity::read(grants.take(Grant::IdentityKey)?)?;
 
-    // 4. The doors are closed.
-    let closed = close(Limits { open_files: start.open_files, supervisor: start.supervisor })?;
+    // 4. The doors are closed, but for three directories.
+    let (ledger, inboxes) = (grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?);
+    let replay = grants.take(Grant::ReplayDirectory)?;
+    let directories = [ledger.as_fd(), inboxes.as_fd(), replay.as_fd()];
+    let closed = close(Jail { policy: Policy::of(Role::Store), order: &start.jail, directories: &directories })?;
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
+    birth.report_jail(closed.held());
 
     // 5. Threads start: sled's, then ours.
-    let (ledger, inboxes) = (grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?);
     let mailbox = SledMailbox::open(ledger, inboxes, config.data_bytes)?;
-    let replay = ReplayArchive::open(&closed, grants.take(Grant::ReplayDirectory)?)?;
+    let replay = ReplayArchive::open(&closed, replay)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
         replay,

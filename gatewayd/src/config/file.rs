@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use super::{
     ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, Debug, Delivery, Egress, Limits, MixEndpoint,
-    ParseError, Protocol, Replay, Timeouts, UnknownKey, tuning::DEBUG_KEYS, unspecified, values,
+    ParseError, Protocol, Replay, Sandbox, Timeouts, UnknownKey, tuning::DEBUG_KEYS, unspecified, values,
 };
 use crate::{
     endpoint::{ClientsAnnounce, MixAnnounce},
@@ -52,6 +52,7 @@ pub(super) struct File {
     protocol: Protocol,
     replay: Replay,
     limits: Limits,
+    sandbox: Sandbox,
 }
 
 #[derive(Default, Deserialize)]
@@ -194,6 +195,7 @@ impl File {
             replay: self.replay,
             replay_directory: paths.replay_dir(),
             limits: self.limits,
+            sandbox: self.sandbox,
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 pub use edit::{EditError, fresh, update};
 use semver::Version;
-pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, Timeouts};
+pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, Sandbox, Timeouts};
 
 use crate::{
     endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
@@ -71,6 +71,8 @@ pub struct Config {
     pub replay_directory: PathBuf,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[sandbox]`.
+    pub sandbox: Sandbox,
 }
 
 /// `[mixnet_endpoint]`.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{overrides::Overrides, paths::Root};
+use proto::ipc::jail::Layer;
 
 const OF_0_10_1: &str = include_str!("../../tests/fixtures/config-0.10.1.toml");
 
@@ -107,7 +108,8 @@ fn every_tuning_key_is_read() {
          [timeouts]\nwebsocket_upgrade = 1\nfirst_request = 2\nhandshake_message = 3\nhalf_frame = 4\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\n\
          [replay]\npackets_per_generation = 10\nperiod = '11s'\nfalse_positive_rate = 0.012\nsnapshot_interval = 13\n\
-         [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n",
+         [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n\
+         [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
     );
     assert_eq!(config.debug.packet_forwarding_initial_backoff, Duration::from_secs(5));
     assert_eq!(config.debug.packet_forwarding_maximum_backoff, Duration::from_secs(7));
@@ -132,6 +134,8 @@ fn every_tuning_key_is_read() {
     let limits = config.limits;
     assert_eq!((limits.inbox_messages.get(), limits.inbox_bytes.get()), (6, 5_000_000_000));
     assert_eq!((limits.max_mix_connections.get(), limits.max_client_connections.get()), (8, 9));
+    assert_eq!(config.sandbox.require, [Layer::Seccomp, Layer::LandlockFiles]);
+    assert_eq!(config.sandbox.first_account.get(), 10);
 }
 
 #[test]
@@ -162,6 +166,7 @@ fn unknown_keys_elsewhere_are_errors_with_their_lines() {
         "protocol",
         "replay",
         "limits",
+        "sandbox",
     ] {
         let found = error(&format!("[gateway]\nid = 'x'\n\n[{section}]\n# comment\nfoo = 1\n"));
         assert_eq!(found.line, 6, "{section}: {found}");
@@ -185,6 +190,8 @@ fn bad_values_are_errors_with_their_lines() {
         ("[replay]\nsnapshot_interval = 0", "longer than zero"),
         ("[limits]\nmax_mix_connections = 5000000000", "u32"),
         ("[egress]\nallow_private = 'yes'", "boolean"),
+        ("[sandbox]\nrequire = ['sekkomp']", "not a layer of the jail"),
+        ("[sandbox]\nfirst_account = 0", "nonzero"),
         ("[mixnet_endpoint]\nlistening_address = 'foo.example:1'", "invalid socket address"),
         ("[mixnet_endpoint]\nannounce_address = 'a b'", "give an IP address or a DNS name"),
         ("[clients_endpoint]\nannounce_address = 'http://a'", "ws://"),

@@ -2,9 +2,10 @@
 
 use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 
+use proto::ipc::jail::Layer;
 use serde::Deserialize;
 
-use super::values::{Probability, duration, positive_duration};
+use super::values::{Probability, duration, layers, positive_duration};
 
 /// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
 pub(super) const DEBUG_KEYS: [&str; 8] = [
@@ -229,5 +230,22 @@ impl Default for Limits {
             malformed_mix_packets: const { NonZeroU32::new(1_000).unwrap() },
             malformed_client_frames: const { NonZeroU32::new(100).unwrap() },
         }
+    }
+}
+
+/// `[sandbox]`: the workers' jail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sandbox {
+    /// Layers without which the gateway does not start.
+    #[serde(deserialize_with = "layers")]
+    pub require: Vec<Layer>,
+    /// The first of five numbers for accounts of roles that have no entry of their own.
+    pub first_account: NonZeroU32,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self { require: vec![Layer::Seccomp], first_account: const { NonZeroU32::new(1_879_048_192).unwrap() } }
     }
 }

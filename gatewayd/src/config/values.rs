@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use proto::ipc::jail::Layer;
 use semver::Version;
 use serde::{
     Deserialize, Deserializer,
@@ -102,6 +103,12 @@ where
     T: std::str::FromStr<Err: fmt::Display>,
 {
     text(deserializer)?.map(|text| text.parse()).transpose().map_err(Error::custom)
+}
+
+/// An array of names of the jail's layers.
+pub(super) fn layers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Layer>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    names.iter().map(|name| name.parse()).collect::<Result<_, _>>().map_err(Error::custom)
 }
 
 /// One string or an array of strings; what says that it is missing is left out.

@@ -21,6 +21,7 @@ fn surroundings() -> Surroundings {
         runtime_directory: None,
         credentials_directory: None,
         log_filter: proto::log::DEFAULT_FILTER.to_owned(),
+        insecure: false,
     }
 }
 
@@ -129,6 +130,7 @@ fn the_plan_has_what_the_console_says() {
         runtime_directory: Some("/run/gatewayd".into()),
         credentials_directory: Some(credentials.path().to_owned()),
         log_filter: "debug".into(),
+        insecure: false,
     };
     let mut out = Vec::new();
     let plan = prepare(

@@ -6,6 +6,7 @@
 
 mod drain;
 mod events;
+mod jail;
 
 use std::{
     io,
@@ -17,6 +18,7 @@ use std::{
 use proto::ipc::{
     Role,
     control::{Grant, Start, WorkerConfig, WorkerOrder},
+    jail::{Held, JailOrder},
     probe::Attempt,
 };
 use tokio::sync::mpsc;
@@ -57,14 +59,15 @@ pub(super) struct Equipment {
     pub(super) log_filter: String,
     /// Threads per worker.
     pub(super) threads: u16,
-    /// Open descriptors per worker.
-    pub(super) open_files: u64,
+    /// Jails to close.
+    pub(super) jails: Each<JailOrder>,
 }
 
 impl Equipment {
     /// Whether each worker has an account of its own.
-    pub(super) const fn separates_accounts(&self) -> bool {
-        false
+    pub(super) fn separates_accounts(&self) -> bool {
+        let has_its_own = |role| self.jails.get(role).walls.as_ref().is_some_and(|walls| walls.account.is_some());
+        Role::ALL.into_iter().all(has_its_own)
     }
 
     /// The order to start `role`, or a probe of it.
@@ -73,8 +76,7 @@ impl Equipment {
             grants,
             log_filter: self.log_filter.clone(),
             threads: self.threads,
-            supervisor: std::process::id(),
-            open_files: self.open_files,
+            jail: self.jails.get(role).clone(),
             config: self.configs.get(role).clone(),
             probe,
         }
@@ -129,6 +131,10 @@ struct Post {
     state: State,
     delay: RestartDelay,
     deaths: u32,
+    /// What the living worker has said of its jail.
+    held: Held,
+    /// The system call that it says it dies of.
+    refused: Option<u32>,
 }
 
 /// Where the gateway is in its life.
@@ -158,7 +164,13 @@ impl Crew {
     pub(super) fn new(equipment: Arc<Equipment>) -> Self {
         let (reporter, events) = mpsc::channel(EVENTS);
         let now = Instant::now();
-        let post = |_| Post { state: State::Dead { retry_at: now }, delay: RestartDelay::new(), deaths: 0 };
+        let post = |_| Post {
+            state: State::Dead { retry_at: now },
+            delay: RestartDelay::new(),
+            deaths: 0,
+            held: Held::default(),
+            refused: None,
+        };
         Self {
             equipment,
             posts: Each::new(post),
@@ -234,7 +246,9 @@ impl Crew {
         tracing::info!(worker = %role, pid = worker.pid(), "worker started");
         let now = Instant::now();
         let limit = if role == Role::Store { STORE_START_LIMIT } else { START_LIMIT };
-        self.posts.get_mut(role).state = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
+        let post = self.posts.get_mut(role);
+        (post.held, post.refused) = (Held::default(), None);
+        post.state = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
         for end in ends_of_peers {
             self.hand_over(end);
         }

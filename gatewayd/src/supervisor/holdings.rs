@@ -18,9 +18,12 @@ use nix::{
     fcntl::{OFlag, openat},
     sys::stat::Mode,
 };
-use proto::ipc::{Role, control::Grant};
+use proto::ipc::{Role, control::Grant, jail::Account};
 
-use super::listeners::{self, ListenError};
+use super::{
+    listeners::{self, ListenError},
+    ownership,
+};
 use crate::config::Config;
 
 /// Everything there is to lend.
@@ -94,6 +97,21 @@ pub enum OpenError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A directory cannot be given to the account that is to work there.
+    #[error(
+        "cannot give {} ({key}) and what is in it to the account {uid}, which the store changes to: \
+         {source}; it must be on a file system where root may do that", path.display()
+    )]
+    NotGiven {
+        /// Which.
+        path: PathBuf,
+        /// The setting that says so.
+        key: &'static str,
+        /// The account.
+        uid: u32,
+        /// What the operating system said.
+        source: io::Error,
+    },
 }
 
 impl Holdings {
@@ -123,6 +141,22 @@ impl Holdings {
             mix_listener: listeners::bind(config.mix.listen, listeners::MIX)?,
             client_listener: listeners::bind(config.clients.listen, listeners::CLIENTS)?,
         })
+    }
+
+    /// Gives the directories to the account that the store changes to.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(super) fn give_to_store(&self, config: &Config, account: Account) -> Result<(), OpenError> {
+        for (directory, path, key) in [
+            (&self.ledger, &config.clients.ledger, "clients_endpoint.ledger_path in config.toml"),
+            (&self.inboxes, &config.clients.inboxes, "clients_endpoint.inboxes_directory in config.toml"),
+            (&self.replay, &config.replay_directory, "of the marks of packets seen, which no setting names"),
+        ] {
+            let refused = |source| OpenError::NotGiven { path: path.clone(), key, uid: account.uid, source };
+            ownership::give(directory, account).map_err(refused)?;
+        }
+        Ok(())
     }
 
     /// Where mix nodes connect, with the real port.

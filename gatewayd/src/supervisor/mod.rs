@@ -8,6 +8,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`links`] | the trust graph |
+//! | [`accounts`], [`ownership`] | who runs as whom, and whose the data is |
 //! | [`holdings`] | what each role is lent |
 //! | [`worker`] | one process |
 //! | [`crew`] | the four together; `drain`: their orderly end |
@@ -15,6 +16,7 @@
 //! | [`admin`] | where an audit asks |
 //! | [`restart`] | how long a dead worker stays dead |
 
+mod accounts;
 mod admin;
 mod binaries;
 mod crew;
@@ -24,6 +26,7 @@ mod holdings;
 mod links;
 mod listeners;
 mod lock;
+mod ownership;
 mod prober;
 mod restart;
 mod self_test;
@@ -42,8 +45,13 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use proto::ipc::{
+    Role,
+    jail::{JailOrder, Walls},
+};
 
 use self::{
+    accounts::Accounts,
     admin::Admin,
     crew::{Crew, Drained, Equipment},
     each::Each,
@@ -129,14 +137,36 @@ fn audience(run_dir: &Path, prober: Prober) -> Option<Admin> {
 
 /// All that workers are started from.
 fn equip(plan: &RunPlan) -> Result<Equipment, SupervisorError> {
-    Ok(Equipment {
+    let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(system("look for accounts"))?;
+    let equipment = Equipment {
         binaries: binaries::find()?,
         holdings: Holdings::open(&plan.config)?,
         configs: Each::new(|role| slices::slice(&plan.config, role)),
         log_filter: plan.log_filter.clone(),
         threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
-        open_files: raise_open_files().map_err(system("raise the limit on open files"))?,
-    })
+        jails: jails(plan, accounts)?,
+    };
+    if plan.insecure {
+        tracing::warn!(
+            "--insecure-no-sandbox: the workers run WITHOUT their jail; whoever takes one over can do what gatewayd's \
+             account can. For debugging only"
+        );
+    } else if let Some(account) = accounts.of_workers().get(Role::Store) {
+        equipment.holdings.give_to_store(&plan.config, *account)?;
+    }
+    Ok(equipment)
+}
+
+/// The jail that each worker is to close.
+fn jails(plan: &RunPlan, accounts: Accounts) -> Result<Each<JailOrder>, SupervisorError> {
+    let open_files = raise_open_files().map_err(system("raise the limit on open files"))?;
+    let accounts = accounts.of_workers();
+    Ok(Each::new(|role| JailOrder {
+        supervisor: std::process::id(),
+        open_files,
+        walls: (!plan.insecure)
+            .then(|| Walls { account: *accounts.get(role), required: plan.config.sandbox.require.clone() }),
+    }))
 }
 
 /// Every descriptor the hard limit allows; returns how many.

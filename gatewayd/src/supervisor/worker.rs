@@ -9,7 +9,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixDatagram as BlockingSocket,
+        unix::{net::UnixDatagram as BlockingSocket, process::ExitStatusExt},
     },
     path::Path,
     process::{ExitStatus, Stdio},
@@ -17,10 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use proto::{
     ipc::{
         Role, codec,
         control::{Start, WorkerOrder, WorkerReport},
+        jail::{Held, Missing},
     },
     link::descriptor,
 };
@@ -70,6 +72,11 @@ pub(super) enum Death {
 }
 
 impl Death {
+    /// Whether a filter of system calls killed it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Exit(status) if status.signal() == Some(Signal::SIGSYS as i32))
+    }
+
     /// Whether the worker said itself that all was well.
     pub(super) fn is_orderly(&self) -> bool {
         matches!(self, Self::Exit(status) if status.success())
@@ -113,7 +120,7 @@ impl Worker {
         let ours = BlockingSocket::from(ours);
         ours.set_nonblocking(true)?;
         // Sent before there is anybody to read it, so that a worker never exists without its order.
-        send(ours.as_fd(), &WorkerOrder::StartWorker(start), descriptors)?;
+        send(ours.as_fd(), &WorkerOrder::StartWorker(Box::new(start)), descriptors)?;
         let control = Arc::new(UnixDatagram::from_std(ours)?);
         let child = Command::new(binary)
             .env_clear()
@@ -237,6 +244,11 @@ fn clean(report: WorkerReport) -> WorkerReport {
         WorkerReport::StartFailed { what } => WorkerReport::StartFailed { what: clean_text(&what) },
         WorkerReport::LinkViolated { peer, rule } => WorkerReport::LinkViolated { peer, rule: clean_text(&rule) },
         WorkerReport::ReportFinding(finding) => WorkerReport::ReportFinding(finding),
+        WorkerReport::JailClosed(Held { layers, missing }) => {
+            let clean = |Missing { layer, why }| Missing { layer, why: clean_text(&why) };
+            WorkerReport::JailClosed(Held { layers, missing: missing.into_iter().map(clean).collect() })
+        }
+        refused @ WorkerReport::RefuseSyscall { .. } => refused,
     }
 }
 

@@ -13,6 +13,7 @@ use proto::{
     ipc::{
         Role, codec,
         control::{Grant, Start, WorkerConfig, WorkerOrder, WorkerReport},
+        jail::{JailOrder, Layer, Walls},
     },
     link::descriptor::{control_pair, link_pair, receive, send},
     pem::{self, KeyTag},
@@ -61,15 +62,18 @@ fn start(key_file: &str, open_files: u64) -> Worker {
     let (egress, far_egress) = link_pair().unwrap();
     let (control, far_control) = control_pair().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_mix-ingress")).stdin(Stdio::from(far_control)).spawn().unwrap();
-    let order = WorkerOrder::StartWorker(Start {
+    let order = WorkerOrder::StartWorker(Box::new(Start {
         grants: vec![Grant::MixListener, Grant::SphinxKey, Grant::Link(Role::Store), Grant::Link(Role::MixEgress)],
         log_filter: "debug".into(),
         threads: 2,
-        supervisor: std::process::id(),
-        open_files,
+        jail: JailOrder {
+            supervisor: std::process::id(),
+            open_files,
+            walls: Some(Walls { account: None, required: vec![Layer::Seccomp] }),
+        },
         config: WorkerConfig::MixIngress(CONFIG),
         probe: None,
-    });
+    }));
     let key = file_with(key_file);
     send(
         control.as_fd(),
@@ -89,6 +93,10 @@ impl Worker {
         codec::decode_one(&receive(self.control.as_fd()).unwrap().0).unwrap()
     }
 
+    fn closed_its_jail(&self) -> bool {
+        matches!(self.report(), WorkerReport::JailClosed(held) if held.layers.contains(&Layer::Seccomp))
+    }
+
     fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
@@ -97,6 +105,7 @@ impl Worker {
 #[tokio::test]
 async fn the_worker_is_born_works_and_ends() {
     let mut worker = start(&good_key(), 1_024);
+    assert!(worker.closed_its_jail());
     assert_eq!(worker.report(), WorkerReport::WorkerReady);
     let mut node = soon(TcpStream::connect(worker.address)).await.unwrap();
     let sample = made(0, PacketSize::Regular);
@@ -142,6 +151,7 @@ async fn is_served(worker: &mut Worker, node: &mut TcpStream, number: u32) -> bo
 #[tokio::test]
 async fn without_descriptors_newcomers_are_turned_away_and_the_others_served() {
     let mut worker = start(&good_key(), 24);
+    assert!(worker.closed_its_jail());
     assert_eq!(worker.report(), WorkerReport::WorkerReady);
     let mut served = Vec::new();
     for number in 0.. {

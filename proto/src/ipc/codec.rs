@@ -70,6 +70,14 @@ pub fn encode_one<M: Encode>(message: &M) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
+/// Encodes one message into `bytes`, without taking memory; returns its length.
+///
+/// # Errors
+/// [`CodecError::Malformed`] if it does not fit.
+pub fn encode_into<M: Encode>(bytes: &mut [u8], message: &M) -> Result<usize, CodecError> {
+    bincode::encode_into_slice(message, bytes, bincode_config()).map_err(|_| CodecError::Malformed)
+}
+
 /// Decodes exactly one message.
 ///
 /// # Errors

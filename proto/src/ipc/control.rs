@@ -5,8 +5,8 @@
 //! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
 //!
 //! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same
-//! order as `DrainWorker`, at once. A worker reports `WorkerReady` once, `LinkViolated` whenever a peer broke a rule.
-//! A probe reports findings in place of all that.
+//! order as `DrainWorker`, at once. A worker reports `JailClosed` once, then `WorkerReady` once, `LinkViolated` whenever a
+//! peer broke a rule, and `RefuseSyscall` as its last words. A probe reports findings in place of all that, but for last words.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use bincode::{Decode, Encode};
 use crate::{
     ipc::{
         Role,
+        codec::{self, CodecError},
+        jail::{Held, JailOrder},
         probe::{Attempt, Finding},
     },
     wire::framing::FramingChoice,
@@ -45,7 +47,7 @@ pub enum Grant {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum WorkerOrder {
     /// The first message; the descriptors come in the order of `grants`.
-    StartWorker(Start),
+    StartWorker(Box<Start>),
     /// A peer was started anew; one descriptor comes along: this worker's end of the new link.
     ReplaceLink {
         /// The peer at the other end.
@@ -64,10 +66,8 @@ pub struct Start {
     pub log_filter: String,
     /// How many threads to run on. Told, because looking it up would read files the jail closes.
     pub threads: u16,
-    /// Process number of `gatewayd`, to notice a death that came before the watch on it.
-    pub supervisor: u32,
-    /// Open descriptors at the most.
-    pub open_files: u64,
+    /// The jail to close.
+    pub jail: JailOrder,
     /// The worker's own slice of the configuration.
     pub config: WorkerConfig,
     /// In an audit: what to try once the jail is closed, in place of serving.
@@ -197,24 +197,49 @@ pub enum WorkerReport {
     },
     /// A probe's finding; the last one counts.
     ReportFinding(Finding),
+    /// The jail is closed.
+    JailClosed(Held),
+    /// The worker made a system call that its policy does not list, and dies of it.
+    RefuseSyscall {
+        /// The number of the call on this architecture.
+        number: u32,
+    },
+}
+
+/// Bytes that a [`WorkerReport::RefuseSyscall`] may take.
+pub const REFUSAL_LEN: usize = 8;
+
+/// Encodes the refusal of a system call; returns how many bytes it took. Only computes, so that it may be called where
+/// memory cannot be had: in the handler of the signal that the refusal causes.
+///
+/// # Errors
+/// Never, as [`REFUSAL_LEN`] is enough.
+pub fn encode_refusal(number: u32, bytes: &mut [u8; REFUSAL_LEN]) -> Result<usize, CodecError> {
+    codec::encode_into(bytes, &WorkerReport::RefuseSyscall { number })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::codec::golden::pin;
+    use crate::ipc::{
+        codec::golden::pin,
+        jail::{Account, Layer, Missing, Walls},
+    };
 
     #[test]
     fn bytes_are_pinned() {
         pin(WorkerOrder::DrainWorker, "02");
         pin(WorkerOrder::ReplaceLink { peer: Role::Store }, "0103");
         pin(
-            WorkerOrder::StartWorker(Start {
+            WorkerOrder::StartWorker(Box::new(Start {
                 grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],
                 log_filter: "info".into(),
                 threads: 2,
-                supervisor: 7,
-                open_files: 1024,
+                jail: JailOrder {
+                    supervisor: 7,
+                    open_files: 1024,
+                    walls: Some(Walls { account: Some(Account { uid: 8, gid: 9 }), required: vec![Layer::Seccomp] }),
+                },
                 config: WorkerConfig::Store(StoreConfig {
                     spill_after: Duration::from_millis(250),
                     inbox_messages: 5,
@@ -224,12 +249,24 @@ mod tests {
                     client_idle: Duration::from_secs(9),
                 }),
                 probe: Some(Attempt::Wait),
-            }),
-            "000202070104696e666f0207fb00040300fc80b2e60e050607080009000100",
+            })),
+            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");
         pin(WorkerReport::LinkViolated { peer: Role::ClientEdge, rule: "r".into() }, "02020172");
         pin(WorkerReport::ReportFinding(Finding::Opened), "0301");
+        let missing = vec![Missing { layer: Layer::Account, why: "w".into() }];
+        pin(WorkerReport::JailClosed(Held { layers: vec![Layer::Seccomp], missing }), "04010601000177");
+        pin(WorkerReport::RefuseSyscall { number: 59 }, "053b");
+    }
+
+    #[test]
+    fn the_refusal_of_any_system_call_fits() {
+        for number in [0, 59, 250, 251, 435, 0x4000_0000, u32::MAX] {
+            let mut bytes = [0; REFUSAL_LEN];
+            let len = encode_refusal(number, &mut bytes).unwrap();
+            assert_eq!(codec::decode_one(&bytes[..len]), Ok(WorkerReport::RefuseSyscall { number }));
+        }
     }
 }

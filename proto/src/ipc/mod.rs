@@ -8,6 +8,7 @@ pub mod codec;
 pub mod control;
 pub mod egress;
 pub mod ingress_store;
+pub mod jail;
 pub mod probe;
 pub mod store_edge;
 

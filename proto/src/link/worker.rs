@@ -16,6 +16,7 @@ use super::{descriptor, duplex::Violation};
 use crate::ipc::{
     Role, codec,
     control::{Grant, Start, WorkerOrder, WorkerReport},
+    jail::Held,
     probe::{Attempt, Finding},
 };
 
@@ -98,7 +99,7 @@ impl Birth {
         match codec::decode_one(&bytes) {
             Ok(WorkerOrder::StartWorker(start)) if start.grants.len() == descriptors.len() => {
                 let grants = Grants(start.grants.iter().copied().zip(descriptors).collect());
-                Ok((start, grants))
+                Ok((*start, grants))
             }
             _ => Err(BirthError::NoStart),
         }
@@ -106,7 +107,16 @@ impl Birth {
 
     /// Tells the supervisor why this worker cannot start.
     pub fn report_failure(&self, what: &str) {
-        if let Ok(bytes) = codec::encode_one(&WorkerReport::StartFailed { what: what.to_owned() }) {
+        self.report(&WorkerReport::StartFailed { what: what.to_owned() });
+    }
+
+    /// Tells the supervisor what holds of the jail.
+    pub fn report_jail(&self, held: &Held) {
+        self.report(&WorkerReport::JailClosed(held.clone()));
+    }
+
+    fn report(&self, report: &WorkerReport) {
+        if let Ok(bytes) = codec::encode_one(report) {
             // If the supervisor is gone there is nobody left to tell.
             let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
         }

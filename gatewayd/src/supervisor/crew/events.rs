@@ -7,7 +7,7 @@ use std::{
 
 use proto::ipc::{Role, control::WorkerReport};
 
-use super::{Crew, CrewError, Phase, RETRIES_AT_START, State};
+use super::{Crew, CrewError, Phase, RETRIES_AT_START, State, jail};
 use crate::supervisor::{
     links, systemd,
     worker::{Death, Event, What},
@@ -22,6 +22,8 @@ impl Crew {
             What::Report(WorkerReport::ReportFinding(_)) => {
                 self.condemn(role, "it reported as a probe, which it is not")
             }
+            What::Report(WorkerReport::JailClosed(held)) => self.on_jail_closed(role, held),
+            What::Report(WorkerReport::RefuseSyscall { number }) => self.on_refusal(role, number),
             What::Garbled => self.condemn(role, "it sent bytes that are no report"),
             What::Silent => {
                 // At its orderly end a worker lets go of the link first.
@@ -38,7 +40,8 @@ impl Crew {
         let post = self.posts.get_mut(role);
         match mem::replace(&mut post.state, State::Gone) {
             State::Starting { worker, .. } => {
-                tracing::info!(worker = %role, pid = worker.pid(), "worker ready");
+                let layers = jail::names(&post.held.layers);
+                tracing::info!(worker = %role, pid = worker.pid(), layers, "worker ready");
                 post.state = State::Ready { worker };
             }
             State::Ready { worker } => {
@@ -53,6 +56,7 @@ impl Crew {
             tracing::info!(
                 "Finished nym gateway startup procedure - it should now be able to receive mix and client traffic!"
             );
+            self.warn_of_missing_layers();
             systemd::ready();
         }
     }
@@ -97,7 +101,13 @@ impl Crew {
             | State::Ready { worker }
             | State::Draining { worker }
             | State::Condemned { worker } => {
-                tracing::error!(worker = %role, pid = worker.pid(), status = %death, "worker died");
+                match self.killing_call(role, death) {
+                    None => tracing::error!(worker = %role, pid = worker.pid(), status = %death, "worker died"),
+                    Some(syscall) => tracing::error!(
+                        worker = %role, pid = worker.pid(), status = %death, syscall,
+                        "worker died of a system call that its policy does not list"
+                    ),
+                }
                 let lived = worker.born().elapsed();
                 return self.on_death(role, lived, &death.to_string());
             }

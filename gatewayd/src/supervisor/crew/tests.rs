@@ -3,7 +3,11 @@
 use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::*;
-use crate::supervisor::{holdings::tests::config, slices, worker::tests::program};
+use crate::supervisor::{
+    holdings::tests::config,
+    slices,
+    worker::{self, tests::program},
+};
 
 /// Reports ready, notes every order in `$orders`, and ends in order.
 const GOOD: &str = r#"
@@ -43,7 +47,7 @@ impl Stage {
             configs: Each::new(|role| slices::slice(&config, role)),
             log_filter: "info".into(),
             threads: 1,
-            open_files: 256,
+            jails: Each::new(|_| worker::tests::jail(256)),
         }));
         Self { home, crew }
     }

@@ -6,6 +6,7 @@ use crate::supervisor::{
     lock::RunLock,
     slices,
 };
+use proto::ipc::jail::JailOrder;
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 /// A program that runs `script`.
@@ -23,14 +24,18 @@ pub(in super::super) fn program(folder: &Path, name: &str, script: &str) -> Path
     path
 }
 
+/// An order that scripts do not follow.
+pub(in super::super) fn jail(open_files: u64) -> JailOrder {
+    JailOrder { supervisor: std::process::id(), open_files, walls: None }
+}
+
 fn start() -> Start {
     let home = tempfile::tempdir().unwrap();
     Start {
         grants: vec![],
         log_filter: "info".into(),
         threads: 1,
-        supervisor: std::process::id(),
-        open_files: 64,
+        jail: jail(64),
         config: slices::slice(&config(home.path()), Role::Store),
         probe: None,
     }

@@ -1,0 +1,105 @@
+//! Under which accounts the workers run.
+//!
+//! Only root can give accounts away. Each role has one of its own: that of a fixed name where the machine has it (the
+//! package's sysusers.d makes them), else a number from a range that nothing else uses, which needs no entry anywhere. A
+//! number that this container does not have cannot be given, and all stay root, without capabilities.
+
+use std::{fs, io};
+
+use nix::unistd::{User, geteuid};
+use proto::ipc::{Role, jail::Account};
+
+use super::each::Each;
+
+/// Accounts for all workers, or none for any.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accounts {
+    first: u32,
+    may_be_given: bool,
+}
+
+/// Numbers taken from the first on.
+const COUNT: u32 = 5;
+
+impl Accounts {
+    /// Numbers, where they are needed, begin with `first`.
+    ///
+    /// # Errors
+    /// If the kernel does not say which numbers there are.
+    pub(super) fn choose(first: u32) -> io::Result<Self> {
+        let may_be_given = geteuid().is_root()
+            && maps(&fs::read_to_string("/proc/self/uid_map")?, first)
+            && maps(&fs::read_to_string("/proc/self/gid_map")?, first);
+        Ok(Self { first, may_be_given })
+    }
+
+    /// The workers' accounts.
+    pub(super) fn of_workers(self) -> Each<Option<Account>> {
+        Each::new(|role| {
+            let (name, place) = match role {
+                Role::MixIngress => ("gatewayd-ingress", 0),
+                Role::MixEgress => ("gatewayd-egress", 1),
+                Role::ClientEdge => ("gatewayd-edge", 2),
+                Role::Store => ("gatewayd-store", 3),
+            };
+            self.account(name, place)
+        })
+    }
+
+    fn account(self, name: &str, place: u32) -> Option<Account> {
+        self.may_be_given.then(|| named(name).unwrap_or_else(|| numbered(self.first + place)))
+    }
+}
+
+/// An entry that cannot be read counts as none.
+fn named(name: &str) -> Option<Account> {
+    let user = User::from_name(name).ok().flatten().filter(|user| !user.uid.is_root())?;
+    Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+}
+
+const fn numbered(number: u32) -> Account {
+    Account { uid: number, gid: number }
+}
+
+/// Whether a map of `/proc/self` (number here, number outside, how many) has all our numbers.
+fn maps(map: &str, first: u32) -> bool {
+    let has = |number: u64| {
+        map.lines().any(|line| {
+            let mut fields = line.split_whitespace().map(str::parse::<u64>);
+            let (Some(Ok(start)), _, Some(Ok(length))) = (fields.next(), fields.next(), fields.next()) else {
+                return false;
+            };
+            (start..start.saturating_add(length)).contains(&number)
+        })
+    };
+    (0..COUNT).all(|place| has(u64::from(first) + u64::from(place)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn numbers_must_be_in_the_map() {
+        let everything = "         0          0 4294967295\n";
+        assert!(maps(everything, 1_879_048_192));
+        let container = "0 100000 65536\n";
+        assert!(!maps(container, 1_879_048_192));
+        assert!(maps(container, 65_531));
+        assert!(!maps(container, 65_532));
+        assert!(!maps("nonsense", 1) && !maps("", 1));
+    }
+
+    #[test]
+    fn no_two_processes_share_an_account() {
+        let accounts = Accounts { first: 70_000, may_be_given: true };
+        let workers = accounts.of_workers();
+        let uids: BTreeSet<u32> = Role::ALL.iter().map(|role| workers.get(*role).unwrap().uid).collect();
+        assert_eq!(uids.len(), 4);
+        assert!(!uids.contains(&0));
+
+        let none = Accounts { first: 70_000, may_be_given: false };
+        assert!(none.of_workers().get(Role::Store).is_none());
+    }
+}

@@ -1,0 +1,65 @@
+//! What a crew makes of what its workers say of their jails.
+
+use proto::ipc::{
+    Role,
+    jail::{Held, Layer},
+};
+use syscalls::Sysno;
+
+use super::Crew;
+use crate::supervisor::worker::Death;
+
+impl Crew {
+    pub(super) fn on_jail_closed(&mut self, role: Role, held: Held) {
+        self.posts.get_mut(role).held = held;
+    }
+
+    pub(super) fn on_refusal(&mut self, role: Role, number: u32) {
+        self.posts.get_mut(role).refused = Some(number);
+    }
+
+    /// The system call that a worker died of, if it died of one.
+    pub(super) fn killing_call(&self, role: Role, death: &Death) -> Option<String> {
+        death.is_refusal().then(|| self.posts.get(role).refused.map_or_else(|| "unknown".to_owned(), name))
+    }
+
+    /// One line for all that is missing, or none.
+    pub(super) fn warn_of_missing_layers(&self) {
+        let missing: Vec<String> = Layer::ALL.into_iter().filter_map(|layer| self.lack_of(layer)).collect();
+        if !missing.is_empty() {
+            tracing::warn!("The jail is incomplete. {}", missing.join(". "));
+        }
+    }
+
+    fn lack_of(&self, layer: Layer) -> Option<String> {
+        let why = |role: Role| {
+            let missing = &self.posts.get(role).held.missing;
+            missing.iter().find(|missing| missing.layer == layer).map(|missing| (role, missing.why.as_str()))
+        };
+        let without: Vec<(Role, &str)> = Role::ALL.into_iter().filter_map(why).collect();
+        let (_, why) = without.first()?;
+        let roles: Vec<&str> = without.iter().map(|(role, _)| role.name()).collect();
+        Some(format!("{layer} is missing in {}: {why}", roles.join(", ")))
+    }
+}
+
+/// For the log, with spaces in between.
+pub(super) fn names(layers: &[Layer]) -> String {
+    let names: Vec<&str> = layers.iter().map(|layer| layer.name()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
+
+fn name(number: u32) -> String {
+    usize::try_from(number).ok().and_then(Sysno::new).map_or_else(|| number.to_string(), |call| call.name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_have_names_and_unknown_ones_numbers() {
+        assert_eq!(name(u32::try_from(nix::libc::SYS_execve).unwrap()), "execve");
+        assert_eq!(name(u32::MAX), "4294967295");
+    }
+}

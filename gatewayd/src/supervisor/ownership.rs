@@ -1,0 +1,109 @@
+//! Gives a directory, and all that is in it, to the account that will work there.
+//!
+//! The data of a gateway that has run under another account (nym-gateway 0.10 did, and so does a start without root) must
+//! change hands before its store can open it. Whoever owns the directory may have put anything there, so nothing is
+//! followed: no symbolic link, no file with a second name, which may be one outside.
+
+use std::{io, os::fd::AsFd, os::fd::OwnedFd};
+
+use nix::{
+    dir::Dir,
+    fcntl::{AtFlags, OFlag, openat},
+    sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat},
+    unistd::{Gid, Uid, fchown, fchownat},
+};
+use proto::ipc::jail::Account;
+
+/// Folders in folders: `blobs` of a database and inboxes of nym-gateway 0.10 are one deep.
+const DEPTH: u32 = 4;
+
+/// Gives `directory` to `account`. What already belongs to it is left alone.
+///
+/// # Errors
+/// If the kernel refuses, or a folder in it is suspiciously deep.
+pub(super) fn give(directory: &OwnedFd, account: Account) -> io::Result<()> {
+    give_below(directory, account, DEPTH)?;
+    if !belongs(&fstat(directory)?, account) {
+        fchown(directory, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;
+    }
+    // Nobody else's business from now on.
+    Ok(fchmod(directory, Mode::S_IRWXU)?)
+}
+
+fn give_below(directory: &OwnedFd, account: Account, depth: u32) -> io::Result<()> {
+    const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(io::Error::other("folders in it are nested too deeply to be those of a gateway"));
+    };
+    let (user, group) = (Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)));
+    let mut listing = Dir::openat(directory, ".", FOLDER, Mode::empty())?;
+    for entry in listing.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        match kind(&stat) {
+            SFlag::S_IFDIR => {
+                let folder = openat(directory, name, FOLDER, Mode::empty())?;
+                give_below(&folder, account, depth)?;
+                if !belongs(&fstat(&folder)?, account) {
+                    fchown(&folder, user, group)?;
+                }
+            }
+            SFlag::S_IFREG if belongs(&stat, account) => {}
+            SFlag::S_IFREG if stat.st_nlink == 1 => {
+                fchownat(directory.as_fd(), name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            }
+            _ => tracing::warn!(?name, "not a plain file with one name: it stays as it is"),
+        }
+    }
+    Ok(())
+}
+
+const fn belongs(stat: &FileStat, account: Account) -> bool {
+    stat.st_uid == account.uid && stat.st_gid == account.gid
+}
+
+const fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, File},
+        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    };
+
+    #[test]
+    fn everything_changes_hands_and_nothing_is_followed() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not root: nothing can be given away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (data, outside) = (folder.path().join("data"), folder.path().join("outside"));
+        fs::create_dir_all(data.join("inbox/deep")).unwrap();
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+        for path in [&outside, &data.join("db"), &data.join("inbox/deep/message")] {
+            fs::write(path, "x").unwrap();
+        }
+        symlink(&outside, data.join("link")).unwrap();
+        fs::hard_link(&outside, data.join("second name")).unwrap();
+        let account = Account { uid: 70_003, gid: 70_004 };
+        for _ in 0..2 {
+            give(&File::open(&data).unwrap().into(), account).unwrap();
+            for path in ["", "db", "inbox", "inbox/deep", "inbox/deep/message"] {
+                let metadata = fs::symlink_metadata(data.join(path)).unwrap();
+                assert_eq!((metadata.uid(), metadata.gid()), (70_003, 70_004), "{path}");
+            }
+            assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o700);
+            assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
+        }
+        fs::create_dir_all(data.join("a/b/c/d/e")).unwrap();
+        assert!(give(&File::open(&data).unwrap().into(), account).is_err());
+    }
+}

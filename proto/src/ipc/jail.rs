@@ -1,0 +1,138 @@
+//! The jail in words: what `gatewayd` orders, and what a worker answers once it has closed it.
+//!
+//! The crate `sandbox` does it; here is only what both ends of a control link must have the same name for.
+
+use std::{fmt, str::FromStr};
+
+use bincode::{Decode, Encode};
+
+/// A layer of the jail that a kernel, a container or the lack of root may withhold. What is not here always holds, or the
+/// worker does not start: resource limits, death with the supervisor, not dumpable, no new privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Layer {
+    /// An account of its own, the way back closed. Only when started as root.
+    Account,
+    /// No capability, in no set.
+    Capabilities,
+    /// A network with no interface. Not for a role that connects to others.
+    NetworkNamespace,
+    /// Landlock: no file can be opened but below the directories that were given.
+    LandlockFiles,
+    /// Landlock: no TCP port can be bound, and none connected to by a role that does not connect.
+    LandlockPorts,
+    /// Landlock: no signal to, and no abstract Unix socket of, a process outside.
+    LandlockScopes,
+    /// The list of system calls; every other one is death.
+    Seccomp,
+}
+
+impl Layer {
+    /// Every layer, in the order in which they are laid.
+    pub const ALL: [Self; 7] = [
+        Self::Account,
+        Self::Capabilities,
+        Self::NetworkNamespace,
+        Self::LandlockFiles,
+        Self::LandlockPorts,
+        Self::LandlockScopes,
+        Self::Seccomp,
+    ];
+
+    /// The name in `config.toml` and in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Capabilities => "capabilities",
+            Self::NetworkNamespace => "network-namespace",
+            Self::LandlockFiles => "landlock-files",
+            Self::LandlockPorts => "landlock-ports",
+            Self::LandlockScopes => "landlock-scopes",
+            Self::Seccomp => "seccomp",
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is no layer's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a layer of the jail; there are account, capabilities, network-namespace, landlock-files, \
+     landlock-ports, landlock-scopes and seccomp"
+)]
+pub struct UnknownLayer(String);
+
+impl FromStr for Layer {
+    type Err = UnknownLayer;
+
+    fn from_str(name: &str) -> Result<Self, UnknownLayer> {
+        Self::ALL.into_iter().find(|layer| layer.name() == name).ok_or_else(|| UnknownLayer(name.to_owned()))
+    }
+}
+
+/// Numbers of a user and of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Account {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// What a process is to lock itself into.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct JailOrder {
+    /// Process number of `gatewayd`, to notice a death that came before the watch on it.
+    pub supervisor: u32,
+    /// Open descriptors at the most.
+    pub open_files: u64,
+    /// The layers; none at all under `run --insecure-no-sandbox`.
+    pub walls: Option<Walls>,
+}
+
+/// How the layers are to be laid.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Walls {
+    /// The account to change to; none if `gatewayd` is not root.
+    pub account: Option<Account>,
+    /// Layers without which the process must not go on.
+    pub required: Vec<Layer>,
+}
+
+/// What holds of a jail that was closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Held {
+    /// Layers that hold.
+    pub layers: Vec<Layer>,
+    /// Layers that belong to the jail and do not hold.
+    pub missing: Vec<Missing>,
+}
+
+/// A layer that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Missing {
+    /// Which.
+    pub layer: Layer,
+    /// Why, and what to do about it.
+    pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_has_a_name_that_leads_back_to_it() {
+        for layer in Layer::ALL {
+            assert_eq!(layer.name().parse(), Ok(layer));
+        }
+        let error = "sekkomp".parse::<Layer>().unwrap_err().to_string();
+        for layer in Layer::ALL {
+            assert!(error.contains(layer.name()), "{layer} is not in {error}");
+        }
+    }
+}

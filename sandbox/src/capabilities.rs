@@ -1,0 +1,38 @@
+//! Capabilities: none, in no set, bounding set included.
+
+use caps::{CapSet, errors::CapsError, runtime::thread_all_supported};
+
+use crate::close::{Why, because};
+
+const REMEDY: &str = "start gatewayd as root, or allow user namespaces (sysctl user.max_user_namespaces)";
+
+/// No program started from here could gain a capability. To be called while the process still holds what that takes.
+pub(crate) fn empty_bounding_set() -> Result<(), Why> {
+    let empty = || {
+        for capability in thread_all_supported() {
+            caps::drop(None, CapSet::Bounding, capability)?;
+        }
+        Ok(())
+    };
+    empty().map_err(|error: CapsError| because(error, REMEDY))
+}
+
+/// Gives up what is left, and looks.
+pub(crate) fn drop_all() -> Result<(), Why> {
+    const SETS: [CapSet; 4] = [CapSet::Ambient, CapSet::Effective, CapSet::Permitted, CapSet::Inheritable];
+    let drop = || {
+        for set in SETS {
+            caps::clear(None, set)?;
+        }
+        let mut left = 0;
+        for set in SETS.into_iter().chain([CapSet::Bounding]) {
+            left += caps::read(None, set)?.len();
+        }
+        Ok(left)
+    };
+    match drop() {
+        Ok(0) => Ok(()),
+        Ok(left) => Err(because(format!("{left} capabilities are still there"), REMEDY)),
+        Err::<_, CapsError>(error) => Err(because(error, REMEDY)),
+    }
+}

@@ -1,0 +1,138 @@
+//! Step 4: the process closes its own doors, in this order and nowhere else.
+
+use std::{fmt, os::fd::BorrowedFd};
+
+use proto::ipc::jail::{Held, JailOrder, Layer, Missing};
+
+use crate::{
+    account, capabilities, landlock, limits, namespaces,
+    policy::{Network, Policy},
+    refusal, seccomp,
+};
+
+/// What the jail is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Jail<'a> {
+    /// The role's own part.
+    pub policy: &'static Policy,
+    /// The supervisor's part.
+    pub order: &'a JailOrder,
+    /// The directories below which files may be opened: none but for the store.
+    pub directories: &'a [BorrowedFd<'a>],
+}
+
+/// A step failed; the worker must not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum JailError {
+    /// The kernel refused a step that it never refuses.
+    #[error("cannot close the jail: step `{step}` failed: {source}")]
+    Step {
+        /// Which.
+        step: &'static str,
+        /// What the kernel said.
+        source: nix::Error,
+    },
+    /// The supervisor died before its death could be watched.
+    #[error("the supervisor is gone")]
+    Orphaned,
+    /// There is a way back to what was given up.
+    #[error("the jail has a hole: {0}")]
+    Hole(&'static str),
+    /// A layer that the operator requires cannot be had.
+    #[error(
+        "the jail's layer {layer} cannot be had: {why}; or take `{layer}` out of `require` in the section [sandbox] of \
+         config.toml, to run without it"
+    )]
+    Required {
+        /// Which.
+        layer: Layer,
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// Proof that the steps were taken.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Closed {
+    held: Held,
+}
+
+impl Closed {
+    /// Which layers hold. None, if the supervisor was told to do without.
+    pub const fn held(&self) -> &Held {
+        &self.held
+    }
+}
+
+/// Takes the steps. To be called while the process has one thread.
+///
+/// # Errors
+/// If a step fails that always works, or a required layer cannot be had. The process is then half closed and must end.
+pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
+    let Jail { policy, order, directories } = jail;
+    limits::resources(order.open_files, !directories.is_empty())?;
+    limits::ignore_signals_meant_for_the_supervisor()?;
+    let Some(walls) = &order.walls else {
+        limits::die_with_the_supervisor(order.supervisor)?;
+        no_new_privileges()?;
+        return Ok(Closed { held: Held::default() });
+    };
+
+    let mut laid = Laid { required: &walls.required, held: Held::default() };
+    let network = match policy.network {
+        Network::Accepts => Some(namespaces::leave_network()),
+        Network::Connects => namespaces::gain_capabilities(),
+    };
+    let bounding = capabilities::empty_bounding_set();
+    laid.layer(Layer::Account, account::change(walls.account)?)?;
+    laid.layer(Layer::Capabilities, bounding.and_then(|()| capabilities::drop_all()))?;
+    if let Some(network) = network {
+        laid.layer(Layer::NetworkNamespace, network)?;
+    }
+    // Behind the change of account, which clears the signal.
+    limits::die_with_the_supervisor(order.supervisor)?;
+    // No core file, no ptrace, no reading of /proc/<pid>/mem by others of the same account.
+    step("not dumpable", nix::sys::prctl::set_dumpable(false))?;
+    no_new_privileges()?;
+    laid.layer(Layer::LandlockFiles, landlock::files(directories))?;
+    laid.layer(Layer::LandlockPorts, landlock::ports(policy.network))?;
+    laid.layer(Layer::LandlockScopes, landlock::scopes())?;
+    let filter = seccomp::filter(policy).and_then(|filter| {
+        refusal::report()?;
+        filter.apply()
+    });
+    laid.layer(Layer::Seccomp, filter)?;
+    Ok(Closed { held: laid.held })
+}
+
+fn no_new_privileges() -> Result<(), JailError> {
+    step("no new privileges", nix::sys::prctl::set_no_new_privs())
+}
+
+pub(crate) fn step<T>(step: &'static str, result: nix::Result<T>) -> Result<T, JailError> {
+    result.map_err(|source| JailError::Step { step, source })
+}
+
+/// Why a layer cannot be had, and what to do about it.
+pub(crate) type Why = String;
+
+pub(crate) fn because(error: impl fmt::Display, remedy: &str) -> Why {
+    format!("{error}; {remedy}")
+}
+
+struct Laid<'a> {
+    required: &'a [Layer],
+    held: Held,
+}
+
+impl Laid<'_> {
+    fn layer(&mut self, layer: Layer, outcome: Result<(), Why>) -> Result<(), JailError> {
+        match outcome {
+            Ok(()) => self.held.layers.push(layer),
+            Err(why) if self.required.contains(&layer) => return Err(JailError::Required { layer, why }),
+            Err(why) => self.held.missing.push(Missing { layer, why }),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Landlock: which files, ports and processes the process can name at all.
+//!
+//! Three rulesets on top of each other instead of one, so that each is known to hold or not to hold: kernels have learnt
+//! files first (5.13), then ports (6.7), then scopes (6.12). Each takes the best that the kernel offers of its kind.
+
+use std::os::fd::BorrowedFd;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope,
+};
+
+use crate::{
+    close::{Why, because},
+    policy::Network,
+};
+
+/// The newest that the library knows; what the kernel does not know of it is left out.
+const NEWEST: ABI = ABI::V10;
+
+/// What may be done below a directory that was given: plain files and directories, nothing that is executed or special.
+const BELOW: [AccessFs; 8] = [
+    AccessFs::ReadFile,
+    AccessFs::ReadDir,
+    AccessFs::WriteFile,
+    AccessFs::Truncate,
+    AccessFs::MakeReg,
+    AccessFs::MakeDir,
+    AccessFs::RemoveFile,
+    AccessFs::RemoveDir,
+];
+
+/// No file but those below `directories`.
+pub(crate) fn files(directories: &[BorrowedFd<'_>]) -> Result<(), Why> {
+    let below = BELOW.into_iter().fold(BitFlags::EMPTY, |all, access| all | access);
+    enforce("5.13", || {
+        let rules = directories.iter().map(|directory| Ok::<_, RulesetError>(PathBeneath::new(directory, below)));
+        Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?.create()?.add_rules(rules)
+    })
+}
+
+/// No port to bind; none to connect to either, unless that is the role's job.
+pub(crate) fn ports(network: Network) -> Result<(), Why> {
+    let denied = match network {
+        Network::Accepts => AccessNet::from_all(NEWEST),
+        Network::Connects => AccessNet::BindTcp.into(),
+    };
+    enforce("6.7", || Ruleset::default().handle_access(denied)?.create())
+}
+
+/// No signal to a process outside, and no abstract Unix socket of one.
+pub(crate) fn scopes() -> Result<(), Why> {
+    enforce("6.12", || Ruleset::default().scope(Scope::from_all(NEWEST))?.create())
+}
+
+fn enforce(since: &str, ruleset: impl FnOnce() -> Result<RulesetCreated, RulesetError>) -> Result<(), Why> {
+    let remedy = format!("it takes Linux {since} with Landlock enabled (`landlock` in /sys/kernel/security/lsm)");
+    match ruleset().and_then(RulesetCreated::restrict_self) {
+        Ok(status) if status.ruleset != RulesetStatus::NotEnforced => Ok(()),
+        Ok(_) => Err(because("the kernel does not offer it", &remedy)),
+        Err(error) => Err(because(error, &remedy)),
+    }
+}

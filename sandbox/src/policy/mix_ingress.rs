@@ -1,0 +1,14 @@
+//! `mix-ingress`: accepts mix nodes on the listener it was given. Makes no socket, opens no file.
+
+use libc::{IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY};
+
+use super::{Network, Policy, Rule, is};
+
+/// That of `mix-ingress`.
+pub const MIX_INGRESS: Policy = Policy { name: "mix-ingress", network: Network::Accepts, own: OWN };
+
+const OWN: &[Rule] = &[
+    allow!(SYS_accept4, "mix nodes connect"),
+    allow!(SYS_setsockopt, "packets are not held back").when(&[is(1, IPPROTO_TCP), is(2, TCP_NODELAY)]),
+    allow!(SYS_setsockopt, "mix nodes that are gone are noticed").when(&[is(1, SOL_SOCKET), is(2, SO_KEEPALIVE)]),
+];

@@ -1,0 +1,36 @@
+//! `store`: works on files. Which ones is not for a filter to say, which sees no paths: Landlock does, and the account.
+//! Makes no socket, accepts nobody.
+
+use super::{Network, Policy, Rule, is};
+
+/// That of `store`.
+pub const STORE: Policy = Policy { name: "store", network: Network::Accepts, own: OWN };
+
+const OWN: &[Rule] = &[
+    allow!(SYS_openat, "the databases, and inbox files of nym-gateway 0.10"),
+    allow!(SYS_fcntl, "directories that are listed are closed on exec").when(&[is(1, libc::F_SETFD)]),
+    allow!(SYS_pread64, "sled reads pages"),
+    allow!(SYS_pwrite64, "sled writes its log"),
+    allow!(SYS_lseek, "sled reads its configuration and snapshot"),
+    allow!(SYS_sync_file_range, "sled flushes"),
+    allow!(SYS_fdatasync, "a commit"),
+    allow!(SYS_fsync, "a file that was made is found again; sled's snapshot"),
+    allow!(SYS_ftruncate, "sled cuts off what a crash left half written").unseen(),
+    allow!(SYS_fallocate, "the reserve"),
+    allow!(SYS_fstatfs, "is there room on the disk?"),
+    allow!(SYS_flock, "sled locks its database"),
+    allow!(SYS_statx, "sizes of files"),
+    allow!(SYS_newfstatat, "ages and sizes of inbox files of nym-gateway 0.10"),
+    allow!(SYS_prlimit64, "sled asks how much memory there may be; only asks").when(&[
+        is(0, 0),
+        is(1, libc::RLIMIT_AS as i32),
+        is(2, 0),
+    ]),
+    allow!(SYS_sysinfo, "sled asks how much memory there is"),
+    allow!(SYS_getdents64, "directories are listed"),
+    allow!(SYS_mkdir, "sled makes its directories"),
+    allow!(SYS_rename, "sled's snapshot takes its place"),
+    allow!(SYS_renameat, "the file of packets seen is replaced whole; damaged ones are put aside"),
+    allow!(SYS_unlink, "sled's old snapshots"),
+    allow!(SYS_unlinkat, "inbox files that were taken over; the reserve"),
+];

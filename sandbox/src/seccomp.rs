@@ -1,0 +1,91 @@
+//! How a policy becomes a filter in the kernel.
+//!
+//! Two filters: the list, which sends SIGSYS for what is not on it, and one that answers what a policy calls absent. Of two
+//! filters the kernel heeds the stricter. Calls by the numbers of another architecture kill at once.
+//!
+//! A call that is listed without a condition costs nothing: the kernel remembers that it is let through.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, apply_filter,
+};
+
+use crate::{
+    close::{Why, because},
+    policy::{Argument, Must, Policy, Rule, Verdict},
+};
+
+const REMEDY: &str =
+    "it takes a kernel with CONFIG_SECCOMP_FILTER, and a container that does not forbid the system call seccomp";
+
+/// Programs for the kernel.
+pub(crate) struct Filter {
+    listed: BpfProgram,
+    absent: BpfProgram,
+}
+
+/// Compiles `policy`.
+pub(crate) fn filter(policy: &Policy) -> Result<Filter, Why> {
+    compile(policy).map_err(|error| because(error, REMEDY))
+}
+
+fn compile(policy: &Policy) -> Result<Filter, seccompiler::Error> {
+    use SeccompAction::{Allow, Errno, Trap};
+    let program = |rules, otherwise, then| -> Result<BpfProgram, seccompiler::Error> {
+        let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
+        Ok(SeccompFilter::new(rules, otherwise, then, architecture)?.try_into()?)
+    };
+    // What is absent must be let through by the list, to be answered by the other filter.
+    let listed = alternatives(policy.rules())?;
+    let absent = alternatives(policy.rules().filter(|rule| is_absent(policy, rule)))?;
+    Ok(Filter {
+        listed: program(listed, Trap, Allow)?,
+        absent: program(absent, Allow, Errno(libc::ENOSYS.cast_unsigned()))?,
+    })
+}
+
+/// A call that another rule allows is not absent.
+fn is_absent(policy: &Policy, rule: &Rule) -> bool {
+    rule.verdict == Verdict::Absent
+        && !policy.rules().any(|other| other.number == rule.number && other.verdict == Verdict::Allow)
+}
+
+/// Each call with the conditions of which one is enough; none mean that there is no condition.
+fn alternatives<'a>(
+    rules: impl Iterator<Item = &'a Rule>,
+) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
+    let mut calls: BTreeMap<i64, Option<Vec<SeccompRule>>> = BTreeMap::new();
+    for rule in rules {
+        let alternatives = calls.entry(rule.number).or_insert_with(|| Some(Vec::new()));
+        match (rule.arguments.is_empty(), alternatives) {
+            (true, alternatives) => *alternatives = None,
+            (false, Some(alternatives)) => alternatives.push(SeccompRule::new(conditions(rule)?)?),
+            (false, None) => {}
+        }
+    }
+    Ok(calls.into_iter().map(|(number, alternatives)| (number, alternatives.unwrap_or_default())).collect())
+}
+
+fn conditions(rule: &Rule) -> Result<Vec<SeccompCondition>, seccompiler::Error> {
+    let condition = |Argument { index, must }: &Argument| {
+        let (operator, value) = match *must {
+            Must::Equal(value) => (SeccompCmpOp::Eq, value),
+            Must::HaveBits { mask, value } => (SeccompCmpOp::MaskedEq(mask), value),
+            Must::BeOwnProcess => (SeccompCmpOp::Eq, u64::from(std::process::id())),
+        };
+        // Upper halves that the kernel ignores are not compared: all of these arguments are ints, or flags below 2^32.
+        Ok(SeccompCondition::new(*index, SeccompCmpArgLen::Dword, operator, value)?)
+    };
+    rule.arguments.iter().map(condition).collect()
+}
+
+impl Filter {
+    /// Gives the programs to the kernel. From then on they hold for this thread and all that it starts.
+    pub(crate) fn apply(&self) -> Result<(), Why> {
+        // The list last: it does not let another filter be given.
+        let applied = apply_filter(&self.absent).and_then(|()| apply_filter(&self.listed));
+        applied.map_err(|error| because(error, REMEDY))
+    }
+}
