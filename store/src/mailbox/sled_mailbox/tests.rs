@@ -375,3 +375,89 @@ fn a_cap_that_was_reached_lets_mail_in_again_once_clients_have_fetched_theirs() 
         assert!(len(&mailbox) < mailbox.limit * 5 / 4, "{} bytes on disk", len(&mailbox));
     }
 }
+
+/// Copies the files of a database as a crash of this process would leave them.
+fn image(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let files = std::fs::read_dir(directory).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+    files.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn a_torn_end_loses_nothing_that_was_committed_before_it() {
+    const RUN: usize = 512;
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    mailbox
+        .commit_ledger(&[LedgerEntry::Register {
+            client: CLIENT,
+            key: SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32])),
+        }])
+        .unwrap();
+    let put = |from: u64, to: u64| {
+        let mut batch = MailBatch::default();
+        for n in from..to {
+            batch.put(CLIENT, Sequence(n), Bytes::from(vec![n as u8; 1_700]));
+        }
+        batch.summarize(CLIENT, Summary { next: to, messages: to, bytes: to * 1_700 });
+        mailbox.commit_mail(&batch).unwrap();
+    };
+    put(0, 100);
+    put(100, 200);
+    let ledger = image(&home.path().join("ledger"));
+    let committed = image(&home.path().join("inboxes"));
+    // All of this may be on the medium, or some of it, or something else in its place.
+    put(200, 260);
+    let after = image(&home.path().join("inboxes"));
+    drop(mailbox);
+    let db = |image: &[(String, Vec<u8>)]| image.iter().find(|(name, _)| name == "db").unwrap().1.clone();
+    let (before, after) = (db(&committed), db(&after));
+    let mut torn_somewhere = 0;
+    for round in 0..15_u8 {
+        let mut torn = after.clone();
+        for at in (0..after.len()).step_by(RUN) {
+            let run = at..(at + RUN).min(after.len());
+            let was = before.get(run.clone()).unwrap_or(&[]);
+            if was == &after[run.clone()] {
+                continue;
+            }
+            // What a sync had brought to the medium before is there, even beside what was written later.
+            for n in run {
+                if before.get(n) == Some(&after[n]) {
+                    continue;
+                }
+                torn_somewhere += 1;
+                torn[n] = match (round % 4, rand::random::<u8>() % 4) {
+                    (0, _) => before.get(n).copied().unwrap_or(0),
+                    (1, _) => rand::random(),
+                    (2, 0) => 0,
+                    (3, 0) => torn[n] ^ 1,
+                    _ => torn[n],
+                };
+            }
+            if round % 4 == 0 && rand::random::<u8>() < 8 {
+                break;
+            }
+        }
+        if round % 5 == 4 {
+            let len = before.len() + rand::random_range(0..=after.len() - before.len());
+            torn.truncate(len);
+        }
+        let crashed = tempfile::tempdir().unwrap();
+        for (database, files) in [("ledger", &ledger), ("inboxes", &committed)] {
+            std::fs::create_dir(crashed.path().join(database)).unwrap();
+            for (name, bytes) in files {
+                let bytes = if database == "inboxes" && name == "db" { &torn } else { bytes };
+                std::fs::write(crashed.path().join(database).join(name), bytes).unwrap();
+            }
+        }
+        let mailbox = open(crashed.path());
+        let found = mailbox.peek(&CLIENT, EVERYTHING, PAGE).unwrap();
+        let there = found.messages.iter().take(200).map(|(sequence, message)| (sequence.0, message[0]));
+        assert!(there.eq((0..200).map(|n| (n, n as u8))), "round {round}: {} messages are left", found.messages.len());
+        // What was not committed is there as a whole or not at all.
+        let summary = mailbox.summary_of(&CLIENT).unwrap();
+        assert_eq!(found.messages.len() as u64, summary.messages, "round {round}");
+        assert!([200, 260].contains(&summary.messages), "round {round}: {summary:?}");
+    }
+    assert!(torn_somewhere > 0);
+}

@@ -32,7 +32,7 @@ pub(crate) struct AckCollector {
 
 #[derive(Default)]
 struct Collected {
-    packets: Vec<Bytes>,
+    packets: Vec<(Bytes, Instant)>,
     last: Option<Instant>,
 }
 
@@ -66,11 +66,19 @@ impl AckCollector {
         lock(&self.collected).last
     }
 
+    /// When the ack of each of these packets came, if it did.
+    pub(crate) fn arrivals(&self, packets: &[FinalHopPacket]) -> Vec<Option<Instant>> {
+        let collected = lock(&self.collected);
+        let arrived: HashMap<&[u8], Instant> = collected.packets.iter().map(|(ack, at)| (ack.as_ref(), *at)).collect();
+        let ack = |packet: &FinalHopPacket| arrived.get(packet.surb_ack.as_ref()?.packet.as_slice()).copied();
+        packets.iter().map(ack).collect()
+    }
+
     /// What is wrong with the acks that came since the last [`clear`](Self::clear), if these packets were sent.
     pub(crate) fn faults(&self, packets: &[FinalHopPacket]) -> Vec<String> {
         let collected = lock(&self.collected);
         let mut seen: HashMap<&[u8], usize> = HashMap::new();
-        for ack in &collected.packets {
+        for (ack, _) in &collected.packets {
             *seen.entry(ack).or_default() += 1;
         }
         let acks = packets.iter().filter_map(|packet| packet.surb_ack.as_ref());
@@ -106,7 +114,7 @@ async fn collect(mut stream: TcpStream, collected: Arc<Mutex<Collected>>, tell: 
         let count = {
             let mut collected = lock(&collected);
             while let Ok(Some((_, packet))) = frames.next_frame() {
-                collected.packets.push(packet);
+                collected.packets.push((packet, Instant::now()));
             }
             collected.last = Some(Instant::now());
             collected.packets.len()

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{Era, Figure};
 
-const USAGE: &str = "usage: bench [--quick] [--only a,b,c,d,e,f] [--era 2021,today] [--rounds N]";
+const USAGE: &str = "usage: bench [--quick] [--only a,b,c,d,e,f,g] [--era 2021,today] [--rounds N]";
 
 /// What the command line says.
 pub(crate) struct Options {

@@ -1,6 +1,7 @@
 //! One file for each figure.
 
 mod fetch;
+mod half_load;
 mod idle;
 mod latency;
 mod online;
@@ -26,12 +27,14 @@ pub(crate) enum Figure {
     Latency,
     /// Registrations and logins.
     Sessions,
+    /// How long the ack of a stored packet takes under half of the highest load.
+    HalfLoad,
 }
 
 impl Figure {
     /// All of them, in the order of their letters.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Online, Self::Stored, Self::Fetch, Self::Idle, Self::Latency, Self::Sessions];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Online, Self::Stored, Self::Fetch, Self::Idle, Self::Latency, Self::Sessions, Self::HalfLoad];
 
     /// Its short name.
     pub(crate) const fn letter(self) -> char {
@@ -42,6 +45,7 @@ impl Figure {
             Self::Idle => 'd',
             Self::Latency => 'e',
             Self::Sessions => 'f',
+            Self::HalfLoad => 'g',
         }
     }
 
@@ -57,6 +61,7 @@ impl Figure {
             Self::Idle => idle::measure(era, scale).await,
             Self::Latency => latency::measure(era, scale).await,
             Self::Sessions => sessions::measure(era, scale).await,
+            Self::HalfLoad => half_load::measure(era, scale).await,
         }
     }
 }
