@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::{Sink, SinkExt};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Answers that may wait for a client that sends requests and does not read.
@@ -20,6 +21,8 @@ const ANSWERS: usize = 32;
 pub(crate) struct Outbox {
     queue: VecDeque<Message>,
     answers: usize,
+    /// Since when no more answers may be queued.
+    full_since: Option<Instant>,
     unflushed: bool,
 }
 
@@ -27,6 +30,9 @@ impl Outbox {
     /// Queues a message. Every text is an answer.
     pub(crate) fn push(&mut self, message: Message) {
         self.answers += usize::from(message.is_text());
+        if !self.has_room() && self.full_since.is_none() {
+            self.full_since = Some(Instant::now());
+        }
         self.unflushed = true;
         self.queue.push_back(message);
     }
@@ -34,6 +40,11 @@ impl Outbox {
     /// Whether another request may be read.
     pub(crate) const fn has_room(&self) -> bool {
         self.answers < ANSWERS
+    }
+
+    /// Since when the client has not read its answers, if so many wait that no request is read.
+    pub(crate) const fn full_since(&self) -> Option<Instant> {
+        self.full_since
     }
 
     /// Whether everything has reached the socket.
@@ -50,6 +61,9 @@ impl Outbox {
             ready!(sink.poll_ready_unpin(cx))?;
             let Some(message) = self.queue.pop_front() else { break };
             self.answers -= usize::from(message.is_text());
+            if self.has_room() {
+                self.full_since = None;
+            }
             sink.start_send_unpin(message)?;
         }
         ready!(sink.poll_flush_unpin(cx))?;
@@ -100,12 +114,12 @@ mod tests {
             queued.extend([Message::text(n.to_string()), Message::binary(vec![1])]);
             queued.iter().skip(2 * n).cloned().for_each(|message| outbox.push(message));
         }
-        assert!(!outbox.has_room());
+        assert!(!outbox.has_room() && outbox.full_since().is_some());
 
         let mut cx = Context::from_waker(Waker::noop());
         let mut sink = Narrow { room: 3, taken: Vec::new() };
         assert!(outbox.poll_write(&mut sink, &mut cx).is_pending());
-        assert!(!outbox.is_written() && outbox.has_room());
+        assert!(!outbox.is_written() && outbox.has_room() && outbox.full_since().is_none());
         sink.room = queued.len();
         assert!(outbox.poll_write(&mut sink, &mut cx).is_pending(), "not flushed");
         assert!(!outbox.is_written());

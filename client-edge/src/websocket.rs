@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, accept_async_with_config,
@@ -124,6 +124,11 @@ impl Websocket {
     /// Queues a message for the client. It leaves while [`event`](Self::event) or [`write`](Self::write) is awaited.
     pub(crate) fn push(&mut self, message: Message) {
         self.outbox.push(message);
+    }
+
+    /// Since when the client has not read its answers, if so many wait that no request is read.
+    pub(crate) const fn unread_since(&self) -> Option<Instant> {
+        self.outbox.full_since()
     }
 
     /// Whether everything queued has reached the socket.

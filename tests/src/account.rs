@@ -108,7 +108,14 @@ impl Account {
     /// # Errors
     /// If the gateway refuses; the text holds its answer.
     pub async fn log_in(&self, gateway: SocketAddr) -> Result<Connection> {
-        let mut connection = Connection::open(gateway).await?;
+        self.log_in_on(Connection::open(gateway).await?).await
+    }
+
+    /// Logs in on a connection.
+    ///
+    /// # Errors
+    /// If the gateway refuses; the text holds its answer.
+    pub async fn log_in_on(&self, mut connection: Connection) -> Result<Connection> {
         connection.send_text(self.login_text()).await?;
         self.expect_yes(&connection.next_text().await?)?;
         Ok(connection)

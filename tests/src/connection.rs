@@ -69,13 +69,23 @@ impl Connection {
     /// # Errors
     /// If nobody listens there, or it is no websocket.
     pub async fn open(gateway: SocketAddr) -> Result<Self> {
-        deadline::soon("a websocket", Self::open_now(gateway)).await?
+        let connect = async {
+            let stream = TcpStream::connect(gateway).await;
+            stream.with_context(|| format!("cannot connect to the clients' port at {gateway}"))
+        };
+        Self::upgrade(deadline::soon("a connection to the clients' port", connect).await??).await
     }
 
-    async fn open_now(gateway: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(gateway)
-            .await
-            .with_context(|| format!("cannot connect to the clients' port at {gateway}"))?;
+    /// Upgrades a connection to the gateway.
+    ///
+    /// # Errors
+    /// If it is no websocket.
+    pub async fn upgrade(stream: TcpStream) -> Result<Self> {
+        deadline::soon("a websocket", Self::upgrade_now(stream)).await?
+    }
+
+    async fn upgrade_now(stream: TcpStream) -> Result<Self> {
+        let gateway = stream.peer_addr()?;
         stream.set_nodelay(true)?;
         let withhold_pongs = Arc::new(AtomicBool::new(false));
         let carrier = Carrier::new(stream, withhold_pongs.clone());

@@ -7,6 +7,7 @@
 //! Nothing here panics: what goes wrong is an error that says what was waited for, and the test returns it.
 
 pub mod account;
+pub mod black_hole;
 pub mod carrier;
 pub mod client;
 pub mod connection;

@@ -54,6 +54,16 @@ impl Process {
         Ok(line.with_context(|| format!("/proc/{}/status has no {name}", self.0))?.trim().to_owned())
     }
 
+    /// Bytes of memory that it has resident.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn resident(self) -> Result<u64> {
+        let line = self.status("VmRSS")?;
+        let kib = line.strip_suffix(" kB").and_then(|kib| kib.trim().parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("cannot read the memory of process {} from {line:?}", self.0))? << 10)
+    }
+
     /// The environment it was started with, as one block.
     ///
     /// # Errors

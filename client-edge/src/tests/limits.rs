@@ -9,8 +9,8 @@ use proto::ipc::{
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{
-    client::{PATIENCE, authenticate},
-    gateway::{Gateway, config, push, receipt},
+    client::{Client, PATIENCE, authenticate},
+    gateway::{Gateway, SOON, config, push, receipt},
 };
 
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -106,4 +106,14 @@ async fn so_many_refused_frames_in_a_row_end_the_connection() {
     client.hear_close(1008).await;
     store.expect(EdgeToStore::CloseSession { session }).await;
     assert_eq!(gateway.edge.counters().malformed_limit_closures.load(Relaxed), 2);
+}
+
+#[tokio::test]
+async fn who_asks_and_does_not_read_the_answers_is_disconnected() {
+    let (gateway, mut store) = Gateway::start_narrow(EdgeConfig { receipt_timeout: SOON, ..config() }).await;
+    let mut client = Client::connect_narrow(gateway.address).await;
+    let session = store.attach(&mut client).await;
+    client.flood("hello").await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(gateway.edge.counters().answers_unread_timeouts.load(Relaxed), 1);
 }

@@ -1,0 +1,234 @@
+//! Clients that stop reading or vanish without a word: what they cost the gateway, and others, and what they find when they
+//! come back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use proto::{address::ClientAddress, wire::packet::PacketSize};
+use tests::{
+    black_hole::BlackHole,
+    client::{Client, Sealing},
+    deadline::bounded,
+    gateway::{Gateway, IPV4, WORKERS},
+    home::Home,
+    packet::{FinalHopPacket, PacketMaker},
+    process::Process,
+    scene::Scene,
+};
+use tokio::{task::spawn_blocking, time::sleep};
+
+/// Packets that wait to be acknowledged at once.
+const CHUNK: usize = 1_000;
+
+/// The processes of a gateway, and their names.
+fn processes(gateway: &Gateway) -> Result<Vec<(&'static str, Process)>> {
+    let mut all = vec![("gatewayd", gateway.supervisor())];
+    for name in WORKERS {
+        all.push((name, gateway.worker(name)?));
+    }
+    Ok(all)
+}
+
+/// Makes packets on all cores.
+async fn make(maker: PacketMaker, to: ClientAddress, count: usize) -> Result<Vec<FinalHopPacket>> {
+    let half = count / 2;
+    let shares = [half, count - half].map(|share| spawn_blocking(move || maker.make_many(to, share)));
+    let mut packets = Vec::with_capacity(count);
+    for share in shares {
+        packets.extend(share.await??);
+    }
+    Ok(packets)
+}
+
+/// By this messages are told apart; they begin with a number.
+fn mark(message: &[u8]) -> Vec<u8> {
+    message.iter().take(16).copied().collect()
+}
+
+/// Sends packets as fast as they are acknowledged, and returns the marks of their messages.
+async fn send_and_wait(scene: &mut Scene, to: ClientAddress, count: usize) -> Result<Vec<Vec<u8>>> {
+    let mut marks = Vec::with_capacity(count);
+    let mut next = make(scene.packets(), to, CHUNK.min(count)).await?;
+    while marks.len() < count {
+        let chunk = std::mem::take(&mut next);
+        marks.extend(chunk.iter().map(|packet| mark(&packet.message)));
+        let more = make(scene.packets(), to, CHUNK.min(count - marks.len()));
+        let (made, sent) = tokio::join!(more, async {
+            scene.sender.send_all(&chunk).await?;
+            scene.mixnode.wait_for_acks(&chunk).await
+        });
+        sent.with_context(|| format!("of the {} packets sent last", chunk.len()))?;
+        next = made?;
+    }
+    Ok(marks)
+}
+
+/// Takes mail until all of `marks` has come. A message may come again, but none before an earlier one has come.
+async fn expect_all<C: Sealing>(client: &mut Client<C>, marks: &[Vec<u8>]) -> Result<()> {
+    let mut due = 0;
+    while let Some(expected) = marks.get(due) {
+        let came = mark(&client.next_message().await.with_context(|| format!("{due} messages came"))?);
+        if came == *expected {
+            due += 1;
+        } else {
+            ensure!(marks.iter().take(due).any(|mark| *mark == came), "something else came instead of message {due}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all_there_when_it_returns() -> Result<()> {
+    const PACKETS: usize = 50_000;
+    const GROWTH: u64 = 16 << 20;
+    /// The engine of the store fills its page cache and its buffers with the first packets it is given, whoever they are for;
+    /// that is its size, and no growth.
+    const WARM_UP: usize = 10_000;
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        home.set_config("delivery", "receipt_timeout", "'1h'")?;
+        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
+        let offline = scene.client().await?.leave().await?;
+        send_and_wait(&mut scene, offline.address(), WARM_UP).await?;
+        let stalled = scene.client().await?;
+        stalled.connection.read_socket(false);
+
+        let mut before = Vec::new();
+        for (name, process) in processes(&scene.gateway)? {
+            before.push((name, process, process.resident()?));
+        }
+        let marks = send_and_wait(&mut scene, stalled.address(), PACKETS).await?;
+        let mut too_large = Vec::new();
+        for (name, process, before) in before {
+            let after = process.resident()?;
+            eprintln!("{name}: {} KiB before, {} KiB after", before >> 10, after >> 10);
+            if after > before + GROWTH {
+                too_large.push(name);
+            }
+        }
+        ensure!(too_large.is_empty(), "too large: {too_large:?}");
+
+        let credentials = stalled.credentials.clone();
+        let mut returned = credentials.authenticate(scene.gateway.clients).await?;
+        expect_all(&mut returned, &marks).await?;
+        drop(stalled);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_client_is_disconnected_in_time_and_finds_everything_in_order() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        home.set_config("delivery", "receipt_timeout", "'1s'")?;
+        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
+        let stalled = scene.client().await?;
+        let credentials = stalled.credentials.clone();
+        stalled.connection.read_socket(false);
+        let edge = scene.gateway.worker("client-edge")?;
+        let sockets = || edge.sockets().map_or(0, |sockets| sockets.len());
+        let with_stalled = sockets();
+        let asked = Instant::now();
+        let marks = send_and_wait(&mut scene, stalled.address(), 3 * CHUNK).await?;
+
+        // The gateway closes the connection by itself, before anybody else claims to be the client.
+        tests::deadline::until(tests::deadline::SOON, "the end of the stalled connection", || sockets() < with_stalled)
+            .await?;
+        let took = asked.elapsed();
+        ensure!(took >= Duration::from_secs(1), "a client was disconnected after {took:?}");
+        let mut returned = credentials.authenticate(scene.gateway.clients).await?;
+        expect_all(&mut returned, &marks).await?;
+        let sent = scene.send(credentials.address(), PacketSize::Regular).await?;
+        ensure!(returned.next_message().await? == sent.message);
+        drop(stalled);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_connection_keeps_its_client_out_for_no_more_than_a_second() -> Result<()> {
+    const ROUNDS: usize = 5;
+    const LIMIT: Duration = Duration::from_secs(1);
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let credentials = scene.client().await?.leave().await?;
+        let mut waits = Vec::new();
+        for round in 0..ROUNDS {
+            let way = BlackHole::before(scene.gateway.clients).await?;
+            let mut lost = credentials.authenticate(way.address).await?;
+            let sent = scene.send(lost.address(), PacketSize::Regular).await?;
+            ensure!(lost.next_message().await? == sent.message);
+            lost.connection.expect_quiet_and_open().await?;
+            way.swallow();
+            // With and without mail that nobody takes any more: as much as the gateway buffers, and more.
+            let waiting = send_and_wait(&mut scene, lost.address(), if round % 2 == 0 { 0 } else { CHUNK }).await?;
+
+            let asked = Instant::now();
+            let mut returned = credentials.authenticate(scene.gateway.clients).await?;
+            waits.push(asked.elapsed());
+            expect_all(&mut returned, &waiting).await?;
+            returned.leave().await?;
+            drop((lost, way));
+        }
+        waits.sort();
+        let median = waits.get(ROUNDS / 2).context("there were rounds")?;
+        ensure!(*median <= LIMIT, "a client that came back was kept out for {waits:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// How long messages took from the mixnet port to the client, sent one by one among `others` for somebody else.
+async fn latencies(scene: &mut Scene, client: &mut Client, other: ClientAddress) -> Result<Vec<Duration>> {
+    const SAMPLES: usize = 250;
+    const OTHERS: usize = 2;
+    let packets = make(scene.packets(), client.address(), SAMPLES).await?;
+    let mut load = make(scene.packets(), other, SAMPLES * OTHERS).await?.into_iter();
+    let mut took = Vec::with_capacity(SAMPLES);
+    for packet in &packets {
+        scene.sender.send_all(&load.by_ref().take(OTHERS).collect::<Vec<_>>()).await?;
+        let sent = Instant::now();
+        scene.sender.send(packet).await?;
+        ensure!(client.next_message().await? == packet.message);
+        took.push(sent.elapsed());
+        sleep(Duration::from_millis(2)).await;
+    }
+    took.sort();
+    Ok(took)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_client_less_than_doubles_the_latency_of_another() -> Result<()> {
+    /// Below this it is the machine that is measured.
+    const FLOOR: Duration = Duration::from_millis(20);
+    const ATTEMPTS: usize = 5;
+    let p99 = |sorted: &[Duration]| sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(Duration::MAX);
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let mut client = scene.client().await?;
+        let mut found = Vec::new();
+        // Whatever else the machine does at the moment is no matter of the gateway.
+        for _ in 0..ATTEMPTS {
+            let mut reading = scene.client().await?;
+            let address = reading.address();
+            let reader = tokio::spawn(async move { while let Ok(Some(_)) = reading.next_message_or_end().await {} });
+            let undisturbed = p99(&latencies(&mut scene, &mut client, address).await?);
+            reader.abort();
+
+            let stalled = scene.client().await?;
+            stalled.connection.read_socket(false);
+            // More than the gateway buffers for one client, so that it stalls from the first sample on.
+            send_and_wait(&mut scene, stalled.address(), 2 * CHUNK).await?;
+            let disturbed = p99(&latencies(&mut scene, &mut client, stalled.address()).await?);
+            eprintln!("p99 with a client that reads {undisturbed:?}, with one that has stalled {disturbed:?}");
+            if disturbed < 2 * undisturbed.max(FLOOR) {
+                return Ok(());
+            }
+            found.push((undisturbed, disturbed));
+        }
+        bail!("a stalled client disturbs another: {found:?}")
+    })
+    .await
+}
