@@ -11,6 +11,9 @@ use tokio::{
 
 use crate::deadline;
 
+/// What the supervisor writes when a process was killed by its own filter of system calls.
+pub const REFUSAL: &str = "died of a system call that its policy does not list";
+
 /// Everything one run of the gateway has written so far.
 #[derive(Debug)]
 pub struct Log {
@@ -63,8 +66,12 @@ impl Log {
 }
 
 impl Drop for Log {
+    /// No test may go well in which the jail of a process killed it.
     fn drop(&mut self) {
         self.reader.abort();
+        let lines = self.lines();
+        let refusal = lines.iter().find(|line| line.contains(REFUSAL));
+        assert!(refusal.is_none() || std::thread::panicking(), "its own policy does not list what it did: {refusal:?}");
     }
 }
 
@@ -86,6 +93,14 @@ mod tests {
         assert_eq!(pid, 42);
         assert!(log.wait_for("never", |line| line.contains("never").then_some(())).await.is_err());
         assert_eq!(log.lines().last().unwrap(), "last");
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "its own policy does not list")]
+    async fn a_process_killed_by_its_own_filter_fails_the_test() {
+        let line = format!(" 2021 ERROR gatewayd > worker {REFUSAL} worker=store syscall=\"socket\"\n");
+        let log = Log::follow(std::io::Cursor::new(line));
+        log.wait_for("the death", |line| line.contains(REFUSAL).then_some(())).await.unwrap();
     }
 
     #[test]

@@ -225,3 +225,23 @@ async fn who_does_not_finish_is_killed_and_a_hurry_kills_all_at_once() {
     assert!(stage.all_gone());
     assert!(!stage.orders().iter().any(|order| order.ends_with("drained")));
 }
+
+#[tokio::test]
+async fn the_call_that_killed_a_worker_has_a_name() {
+    // Its jail is closed, it is ready, it makes call 59 (execve), and dies as of a filter; the second life is good.
+    let refused = r#"
+if [ "$lives" -eq 1 ]; then
+    printf '\004\001\006\000' >&0; printf '\000' >&0
+    [ "$(dd bs=65536 count=1 2>/dev/null | wc -c)" -gt 0 ] && printf '\005\073' >&0
+    kill -SYS $$
+fi
+"#;
+    let mut stage = Stage::with(Role::MixEgress, &format!("{refused}\n{GOOD}"));
+    stage.until(|stage| stage.deaths(Role::MixEgress) == 1).await.unwrap();
+    let post = stage.crew.posts.get(Role::MixEgress);
+    assert_eq!(post.held.layers, [proto::ipc::jail::Layer::Seccomp]);
+    assert_eq!(post.refused, Some(59));
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_eq!(stage.crew.posts.get(Role::MixEgress).refused, None);
+    stage.crew.drain(never()).await;
+}
