@@ -62,7 +62,7 @@ impl Database {
             .mode(sled::Mode::HighThroughput)
             .flush_every_ms(None)
             .open()
-            .map_err(|source| MailboxError::Database { database: name, source })?;
+            .map_err(|source| MailboxError::of_sled(name, source))?;
         let file = openat(&directory, "db", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(file_error("open the file `db`"))?;
         let database = Self { name, db, file: File::from(file), _directory: directory };
@@ -86,7 +86,7 @@ impl Database {
     }
 
     pub(super) fn error(&self, source: sled::Error) -> MailboxError {
-        MailboxError::Database { database: self.name, source }
+        MailboxError::of_sled(self.name, source)
     }
 
     pub(super) fn default_tree(&self) -> &sled::Tree {

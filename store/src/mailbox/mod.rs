@@ -112,6 +112,18 @@ pub enum MailboxError {
         /// What sled said.
         source: sled::Error,
     },
+    /// What a database holds is not what was written.
+    #[error(
+        "the {database} database is damaged, probably by the disk: {source}; stop the gateway and \
+         restore the database's folder from a backup, or move it away to start with an empty one (without the ledger, clients \
+         must register again; without the inboxes, stored messages are lost)"
+    )]
+    Damaged {
+        /// Which: `ledger` or `inboxes`.
+        database: &'static str,
+        /// What sled said.
+        source: sled::Error,
+    },
     /// A file of a database failed.
     #[error("cannot {action} in the {database} directory: {source}; check its owner, its free space and the disk")]
     File {
@@ -139,6 +151,16 @@ pub enum MailboxError {
         /// About whom.
         client: ClientAddress,
     },
+}
+
+impl MailboxError {
+    /// What sled's failure means.
+    fn of_sled(database: &'static str, source: sled::Error) -> Self {
+        match source {
+            sled::Error::Corruption { .. } => Self::Damaged { database, source },
+            source => Self::Database { database, source },
+        }
+    }
 }
 
 /// One change of the ledger.

@@ -333,7 +333,7 @@ impl<M: Mailbox> Office<M> {
                 self.inboxes.commit_ends(committed.batch());
             }
             Err(uncommitted) => {
-                self.trouble(&uncommitted.error, now);
+                self.commit_failed(&uncommitted.error, now);
                 self.unsettle(&uncommitted.batch);
                 self.inboxes.commit_ends(&uncommitted.batch);
             }
@@ -344,7 +344,7 @@ impl<M: Mailbox> Office<M> {
     pub fn ledger_committed(&mut self, outcome: Result<(), MailboxError>, now: Instant) {
         match &outcome {
             Ok(()) => count(&self.counters.ledger_commits),
-            Err(error) => self.trouble(error, now),
+            Err(error) => self.commit_failed(error, now),
         }
         for (visit, forgotten) in self.committing_ledger.take().unwrap_or_default() {
             let here = visit.filter(|visit| visit.edge == self.edge).map(|visit| visit.session);

@@ -8,6 +8,7 @@
 
 use std::{
     collections::HashSet,
+    mem,
     time::{Duration, Instant},
 };
 
@@ -40,15 +41,24 @@ pub(super) struct Outlook {
     pub(super) retry_at: Option<Instant>,
     /// Clients of whom it has been said that what is written about them cannot be read.
     unreadable: HashSet<ClientAddress>,
+    /// It has been said that a database is damaged.
+    is_damaged: bool,
+    /// When a try was last over.
+    tried_at: Option<Instant>,
 }
 
 impl Default for Outlook {
     fn default() -> Self {
-        Self { storage: Storage::Sound, retry_at: None, unreadable: HashSet::new() }
+        Self { storage: Storage::Sound, retry_at: None, unreadable: HashSet::new(), is_damaged: false, tried_at: None }
     }
 }
 
 impl Outlook {
+    /// At once, unless a try was over a moment ago and has not helped.
+    fn next_try(&self, now: Instant) -> Instant {
+        self.tried_at.map_or(now, |tried| now.max(tried + RETRY))
+    }
+
     const fn turn(&mut self, storage: Storage, retry_at: Option<Instant>) {
         self.storage = storage;
         self.retry_at = retry_at;
@@ -69,6 +79,13 @@ impl<M: Mailbox> Office<M> {
                 }
                 return;
             }
+            // Opening it again would not help, and what does not touch the damage works.
+            MailboxError::Damaged { .. } => {
+                if !mem::replace(&mut self.outlook.is_damaged, true) {
+                    tracing::error!(%error, "what is in the damaged part is out of reach");
+                }
+                return;
+            }
             MailboxError::NoRoom => Storage::Full,
             MailboxError::Closed | MailboxError::Database { .. } | MailboxError::File { .. } => Storage::Broken,
         };
@@ -80,7 +97,15 @@ impl<M: Mailbox> Office<M> {
         } else {
             tracing::error!(%error, "new mail and new clients are refused");
         }
-        self.outlook.turn(storage, Some(now));
+        self.outlook.turn(storage, Some(self.outlook.next_try(now)));
+    }
+
+    /// Takes note of a failed commit: what cannot be written now is tried again, but not without a pause.
+    pub(super) fn commit_failed(&mut self, error: &MailboxError, now: Instant) {
+        self.trouble(error, now);
+        if matches!(error, MailboxError::Damaged { .. } | MailboxError::UnknownRecord { .. }) {
+            self.outlook.turn(Storage::Broken, Some(now + RETRY));
+        }
     }
 
     /// Tries again if it is time.
@@ -94,6 +119,7 @@ impl<M: Mailbox> Office<M> {
     /// Storage was tried: whether there is room, or what is wrong.
     pub fn restored(&mut self, outcome: Result<bool, MailboxError>, now: Instant) {
         let was = self.outlook.storage;
+        self.outlook.tried_at = Some(now);
         match outcome {
             Ok(true) => {
                 tracing::info!("storage works again");

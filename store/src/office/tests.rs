@@ -1019,3 +1019,24 @@ fn a_client_that_is_not_seen_for_long_is_forgotten_and_one_that_is_attached_is_b
     bench.finish_all_jobs();
     assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::RefuseAuthentication { .. })), "{:?}", bench.to_edge);
 }
+
+#[test]
+fn storage_that_fails_again_and_again_is_tried_at_most_once_a_second() {
+    let mut bench = Bench::new(RULES);
+    let failed = || MailboxError::Database { database: "inboxes", source: sled::Error::ReportableBug("again".into()) };
+    for n in 0..5 {
+        bench.deliver(n);
+        let Some(Job::CommitMail(batch)) = bench.jobs.pop_front() else { panic!("{:?}", bench.jobs) };
+        let uncommitted = Uncommitted { batch, error: failed() };
+        bench.office.mail_committed(Err(Box::new(uncommitted)), bench.now);
+        bench.pass(Duration::ZERO);
+        assert_eq!(bench.jobs.is_empty(), n > 0, "{:?}", bench.jobs);
+        bench.pass(Duration::from_secs(1));
+        assert!(matches!(bench.jobs.front(), Some(Job::Restore { reopen: true })), "{:?}", bench.jobs);
+        bench.finish_job();
+        // What was refused is removed, in case that a part of it was written.
+        bench.jobs.clear();
+        bench.office.mail_committed(commit(bench.mailbox.as_ref(), MailBatch::default()), bench.now);
+    }
+    assert_eq!(bench.refused(), [0, 1, 2, 3, 4]);
+}

@@ -461,3 +461,48 @@ fn a_torn_end_loses_nothing_that_was_committed_before_it() {
     }
     assert!(torn_somewhere > 0);
 }
+
+#[test]
+fn a_damaged_database_is_refused_and_the_operator_told_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let other = ClientAddress([4; 32]);
+    {
+        let mailbox = open(home.path());
+        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+        for client in [CLIENT, other] {
+            mailbox.commit_ledger(&[LedgerEntry::Register { client, key: key.clone() }]).unwrap();
+            for first in (0..200).step_by(20) {
+                let mut batch = MailBatch::default();
+                for n in first..first + 20 {
+                    batch.put(client, Sequence(n), Bytes::from(vec![n as u8; 1_700]));
+                }
+                batch
+                    .summarize(client, Summary { next: first + 20, messages: first + 20, bytes: (first + 20) * 1_700 });
+                mailbox.commit_mail(&batch).unwrap();
+            }
+        }
+    }
+    // What has been read into a snapshot is not looked at again at the start.
+    drop(open(home.path()));
+    let file = home.path().join("inboxes/db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let needle = [77; 1_700];
+    let mut at = 0;
+    let mut hits = 0;
+    while let Some(found) = bytes[at..].windows(needle.len()).position(|window| window == needle) {
+        bytes[at + found] ^= 1;
+        at += found + needle.len();
+        hits += 1;
+    }
+    assert!(hits > 0);
+    std::fs::write(&file, &bytes).unwrap();
+    let directory = |name: &str| File::open(home.path().join(name)).unwrap().into();
+    let error = SledMailbox::open(directory("ledger"), directory("inboxes"), 1 << 30).unwrap_err();
+    assert!(matches!(error, MailboxError::Damaged { database: "inboxes", .. }), "{error}");
+    assert!(error.to_string().contains("restore the database's folder from a backup"), "{error}");
+    // The way out without a backup: clients stay registered.
+    std::fs::rename(home.path().join("inboxes"), home.path().join("damaged")).unwrap();
+    let mailbox = open(home.path());
+    assert!(mailbox.key_of(&other).unwrap().is_some());
+    assert_eq!(mailbox.summary_of(&other).unwrap(), Summary::default());
+}
