@@ -43,10 +43,10 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
 
     // 4. The doors are closed.
     let closed = close(Jail { policy: Policy::of(Role::ClientEdge), order: &start.jail, directories: &[] })?;
+    birth.report_jail(closed.held());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
-    birth.report_jail(closed.held());
 
     // 5. Threads start.
     Ok(start_threads(&closed, start.threads)?.block_on(edge::run(config, given, birth))?)

@@ -123,8 +123,12 @@ enum CommandError {
 pub fn main() -> ExitCode {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
-    banner::print(&mut console);
-    let outcome = match parse(std::env::args_os()) {
+    let parsed = parse(std::env::args_os());
+    // Programs read nothing but JSON.
+    if !matches!(&parsed, Ok(Cli { command: Some(Command::Audit(AuditFlags { json: true, .. })), .. })) {
+        banner::print(&mut console);
+    }
+    let outcome = match parsed {
         Ok(cli) => dispatch(cli, &mut console),
         Err(error) => {
             console.flush();

@@ -47,10 +47,10 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
 
     // 4. The doors are closed.
     let closed = close(Jail { policy: Policy::of(Role::MixEgress), order: &start.jail, directories: &[] })?;
+    birth.report_jail(closed.held());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
-    birth.report_jail(closed.held());
 
     // 5. Threads start.
     let runtime = Builder::new_multi_thread().worker_threads(usize::from(start.threads.max(1))).enable_all().build()?;

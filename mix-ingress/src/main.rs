@@ -58,10 +58,10 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
 
     // 4. The doors are closed.
     let closed = close(Jail { policy: Policy::of(Role::MixIngress), order: &start.jail, directories: &[] })?;
+    birth.report_jail(closed.held());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
-    birth.report_jail(closed.held());
 
     // 5. Threads start.
     let threads = usize::from(start.threads.max(1));

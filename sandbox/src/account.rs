@@ -18,11 +18,13 @@ pub(crate) fn change(account: Option<Account>) -> Result<Result<(), Why>, JailEr
     step("leave all groups", setgroups(&[]))?;
     step("change the group", setresgid(gid, gid, gid))?;
     step("change the user", setresuid(uid, uid, uid))?;
-    is_for_good(uid, gid)?;
     Ok(Ok(()))
 }
 
-fn is_for_good(uid: Uid, gid: Gid) -> Result<(), JailError> {
+/// Whether nothing is left of who the process was. To be asked when it has no capability any more: who changed by virtue of
+/// one, and not as root, still has it right after.
+pub(crate) fn is_for_good(Account { uid, gid }: Account) -> Result<(), JailError> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let user = step("look at the user", getresuid())?;
     let group = step("look at the group", getresgid())?;
     if [user.real, user.effective, user.saved] != [uid; 3] || [group.real, group.effective, group.saved] != [gid; 3] {

@@ -1,10 +1,17 @@
 //! Capabilities: none, in no set, bounding set included.
 
-use caps::{CapSet, errors::CapsError, runtime::thread_all_supported};
+use caps::{CapSet, Capability, errors::CapsError, runtime::thread_all_supported};
 
 use crate::close::{Why, because};
 
 const REMEDY: &str = "start gatewayd as root, or allow user namespaces (sysctl user.max_user_namespaces)";
+
+/// Whether this process, root or not, may give files to another account and start processes that change to it.
+pub fn may_change_account() -> bool {
+    [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_CHOWN]
+        .into_iter()
+        .all(|capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false))
+}
 
 /// No program started from here could gain a capability. To be called while the process still holds what that takes.
 pub(crate) fn empty_bounding_set() -> Result<(), Why> {

@@ -81,12 +81,15 @@ pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
 
     let mut laid = Laid { required: &walls.required, held: Held::default() };
     let network = match policy.network {
-        Network::Accepts => Some(namespaces::leave_network()),
-        Network::Connects => namespaces::gain_capabilities(),
+        Network::Accepts => Some(namespaces::leave_network(walls.account.is_some())),
+        Network::Connects => namespaces::gain_capabilities(walls.account.is_some()),
     };
     let bounding = capabilities::empty_bounding_set();
     laid.layer(Layer::Account, account::change(walls.account)?)?;
     laid.layer(Layer::Capabilities, bounding.and_then(|()| capabilities::drop_all()))?;
+    if let Some(account) = walls.account {
+        account::is_for_good(account)?;
+    }
     if let Some(network) = network {
         laid.layer(Layer::NetworkNamespace, network)?;
     }

@@ -37,4 +37,5 @@ mod refusal;
 mod seccomp;
 pub mod secret;
 
+pub use capabilities::may_change_account;
 pub use close::{Closed, Jail, JailError, close};

@@ -13,18 +13,18 @@ use crate::close::{Why, because};
 const REMEDY: &str = "start gatewayd as root, or allow user and network namespaces (sysctl user.max_user_namespaces and \
                       user.max_net_namespaces; kernel.apparmor_restrict_unprivileged_userns on Ubuntu)";
 
-/// Into a network with no interface.
-pub(crate) fn leave_network() -> Result<(), Why> {
+/// Into a network with no interface. Whoever is to change to another account stays where that account has a number.
+pub(crate) fn leave_network(changes_account: bool) -> Result<(), Why> {
     let mut flags = CloneFlags::CLONE_NEWNET;
-    if !nix::unistd::geteuid().is_root() {
+    if !changes_account && !nix::unistd::geteuid().is_root() {
         flags |= CloneFlags::CLONE_NEWUSER;
     }
     unshare(flags).map_err(|error| because(error, REMEDY))
 }
 
 /// For a role that keeps its network: what it takes to empty the bounding set. Whether it worked is seen there.
-pub(crate) fn gain_capabilities() -> Option<Result<(), Why>> {
-    if !nix::unistd::geteuid().is_root() {
+pub(crate) fn gain_capabilities(changes_account: bool) -> Option<Result<(), Why>> {
+    if !changes_account && !nix::unistd::geteuid().is_root() {
         let _ = unshare(CloneFlags::CLONE_NEWUSER);
     }
     None

@@ -60,10 +60,10 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     let replay = grants.take(Grant::ReplayDirectory)?;
     let directories = [ledger.as_fd(), inboxes.as_fd(), replay.as_fd()];
     let closed = close(Jail { policy: Policy::of(Role::Store), order: &start.jail, directories: &directories })?;
+    birth.report_jail(closed.held());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
-    birth.report_jail(closed.held());
 
     // 5. Threads start: sled's, then ours.
     let mailbox = SledMailbox::open(ledger, inboxes, config.data_bytes)?;

@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use self::{
     ability::{Ability, Verdict},
     look::{Known, look},
-    report::{Cell, Process, Report, TrialReport},
+    report::{Cell, Layers, Process, Report, TrialReport},
     trial::verdict,
     wire::{Answer, Crew, Question},
 };
@@ -188,8 +188,8 @@ async fn examine(witness: &mut Witness, plan: &RunPlan, known: &Known) -> Result
 async fn compare(witness: &mut Witness, role: Role, known: &Known) -> Result<Process, AuditError> {
     let crew = witness.crew().await?;
     let looked = |pid| look(pid, crew.supervisor, known).map_err(|source| AuditError::Look { role, pid, source });
-    let probe = match witness.ask(Question::WaitInJail { role }).await? {
-        Answer::Waiting(pid) => looked(pid)?,
+    let (probe, held) = match witness.ask(Question::WaitInJail { role }).await? {
+        Answer::Waiting { pid, held } => (looked(pid)?, held),
         other => return Err(no_answer(&other)),
     };
     let mut surprises = probe.holes();
@@ -204,7 +204,7 @@ async fn compare(witness: &mut Witness, role: Role, known: &Known) -> Result<Pro
             None => surprises.push("no worker is alive; run the audit again when it is".to_owned()),
         }
     }
-    Ok(Process { role, probe, live, surprises })
+    Ok(Process { role, layers: Layers::of(&held), probe, live, surprises })
 }
 
 async fn measure(witness: &mut Witness, role: Role, ability: Ability) -> Result<Cell, AuditError> {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use proto::ipc::Role;
+use proto::ipc::{Role, jail::Held};
 use serde::{Serialize, Serializer};
 
 use super::{
@@ -54,12 +54,31 @@ pub struct Process {
     /// Whose.
     #[serde(serialize_with = "role_name")]
     pub role: Role,
+    /// Of its jail.
+    pub layers: Layers,
     /// Of the probe.
     pub probe: Look,
     /// Of the worker, if there is one.
     pub live: Option<Look>,
     /// What is wrong with either.
     pub surprises: Vec<String>,
+}
+
+/// Which layers of a jail hold, as the jail itself says.
+#[derive(Debug, Serialize)]
+pub struct Layers {
+    held: Vec<&'static str>,
+    missing: Vec<(&'static str, String)>,
+}
+
+impl Layers {
+    /// In words.
+    pub fn of(held: &Held) -> Self {
+        Self {
+            held: held.layers.iter().map(|layer| layer.name()).collect(),
+            missing: held.missing.iter().map(|missing| (missing.layer.name(), missing.why.clone())).collect(),
+        }
+    }
 }
 
 fn role_name<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
@@ -165,7 +184,8 @@ impl Report {
             text.truncate(text.trim_end_matches(' ').len());
         }
         writeln!(text, "\n")?;
-        for Process { role, probe, live, surprises } in &self.processes {
+        self.write_layers(text)?;
+        for Process { role, probe, live, surprises, .. } in &self.processes {
             let likeness = match live {
                 None => "no live worker to compare".to_owned(),
                 Some(live) => {
@@ -186,6 +206,27 @@ impl Report {
         }
         writeln!(text, "\n{} surprises:", surprises.len())?;
         surprises.iter().try_for_each(|surprise| writeln!(text, "  {surprise}"))
+    }
+}
+
+impl Report {
+    /// Roles with the same layers share a line.
+    fn write_layers(&self, text: &mut String) -> fmt::Result {
+        let mut lines: Vec<(Vec<&str>, String)> = Vec::new();
+        for Process { role, layers, .. } in &self.processes {
+            let held = if layers.held.is_empty() { "none".to_owned() } else { layers.held.join(", ") };
+            let missing: String =
+                layers.missing.iter().map(|(layer, why)| format!("\n    NOT {layer}: {why}")).collect();
+            let words = format!("{held}{missing}");
+            match lines.iter_mut().find(|(_, same)| *same == words) {
+                Some((roles, _)) => roles.push(role.name()),
+                None => lines.push((vec![role.name()], words)),
+            }
+        }
+        for (roles, words) in lines {
+            writeln!(text, "layers that hold in {}: {words}", roles.join(", "))?;
+        }
+        writeln!(text)
     }
 }
 

@@ -4,7 +4,7 @@
 //! trusts* the supervisor that holds the gateway's lock. One question at a time; each has one answer.
 
 use bincode::{Decode, Encode};
-use proto::ipc::{Role, probe::Attempt};
+use proto::ipc::{Role, jail::Held, probe::Attempt};
 
 use super::{ability::Ability, trial::Outcome};
 
@@ -32,8 +32,13 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::ShowCrew`].
     Crew(Crew),
-    /// To [`Question::WaitInJail`]: its process number.
-    Waiting(u32),
+    /// To [`Question::WaitInJail`].
+    Waiting {
+        /// Its process number.
+        pid: u32,
+        /// What it says of its jail.
+        held: Held,
+    },
     /// To [`Question::Measure`].
     Measured(Vec<Tried>),
     /// It could not be done.

@@ -1,12 +1,13 @@
 //! Under which accounts the workers run.
 //!
-//! Only root can give accounts away. Each role has one of its own: that of a fixed name where the machine has it (the
+//! Only root can give accounts away, or who has those of root's privileges that it takes (as systemd/gatewayd@.service gives
+//! them). Each role has one of its own: that of a fixed name where the machine has it (the
 //! package's sysusers.d makes them), else a number from a range that nothing else uses, which needs no entry anywhere. A
 //! number that this container does not have cannot be given, and all stay root, without capabilities.
 
 use std::{fs, io};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 use proto::ipc::{Role, jail::Account};
 
 use super::each::Each;
@@ -27,7 +28,7 @@ impl Accounts {
     /// # Errors
     /// If the kernel does not say which numbers there are.
     pub(super) fn choose(first: u32) -> io::Result<Self> {
-        let may_be_given = geteuid().is_root()
+        let may_be_given = sandbox::may_change_account()
             && maps(&fs::read_to_string("/proc/self/uid_map")?, first)
             && maps(&fs::read_to_string("/proc/self/gid_map")?, first);
         Ok(Self { first, may_be_given })

@@ -24,7 +24,10 @@ impl Examiner {
         match question {
             Question::ShowCrew => Answer::Crew(crew),
             Question::WaitInJail { role } => match self.prober.wait_in_jail(role).await {
-                Ok(waiting) => Answer::Waiting(self.waiting.insert(waiting).pid()),
+                Ok(waiting) => {
+                    let waiting = self.waiting.insert(waiting);
+                    Answer::Waiting { pid: waiting.pid(), held: waiting.held().clone() }
+                }
                 Err(error) => Answer::Failed(error.to_string()),
             },
             Question::Measure { role, ability } => match crew.other_than(role) {

@@ -10,24 +10,37 @@ use nix::{
     dir::Dir,
     fcntl::{AtFlags, OFlag, openat},
     sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat},
-    unistd::{Gid, Uid, fchown, fchownat},
+    unistd::{Gid, Uid, fchown, fchownat, getegid, geteuid},
 };
 use proto::ipc::jail::Account;
 
 /// Folders in folders: `blobs` of a database and inboxes of nym-gateway 0.10 are one deep.
 const DEPTH: u32 = 4;
 
-/// Gives `directory` to `account`. What already belongs to it is left alone.
+/// Gives `directory` to `account`, and to nobody else. What already belongs to it is left alone.
+///
+/// Root can open it all the same. Whoever may give it away without being root keeps, through its group, the right to open
+/// the directory itself, and has to: at the next start it is opened again.
 ///
 /// # Errors
 /// If the kernel refuses, or a folder in it is suspiciously deep.
 pub(super) fn give(directory: &OwnedFd, account: Account) -> io::Result<()> {
-    give_below(directory, account, DEPTH)?;
-    if !belongs(&fstat(directory)?, account) {
-        fchown(directory, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;
+    let root = geteuid().is_root();
+    if !root && fstat(directory)?.st_uid == account.uid {
+        return Ok(());
     }
-    // Nobody else's business from now on.
-    Ok(fchmod(directory, Mode::S_IRWXU)?)
+    give_below(directory, account, DEPTH)?;
+    let (mode, group) = match root {
+        true => (Mode::S_IRWXU, Gid::from_raw(account.gid)),
+        false => (Mode::S_IRWXU | Mode::S_IRGRP | Mode::S_IXGRP, getegid()),
+    };
+    // The mode first: only root may change that of what is another's.
+    fchmod(directory, mode)?;
+    let stat = fstat(directory)?;
+    if stat.st_uid != account.uid || stat.st_gid != group.as_raw() {
+        fchown(directory, Some(Uid::from_raw(account.uid)), Some(group))?;
+    }
+    Ok(())
 }
 
 fn give_below(directory: &OwnedFd, account: Account, depth: u32) -> io::Result<()> {
@@ -80,7 +93,7 @@ mod tests {
 
     #[test]
     fn everything_changes_hands_and_nothing_is_followed() {
-        if !nix::unistd::geteuid().is_root() {
+        if !geteuid().is_root() {
             eprintln!("not root: nothing can be given away");
             return;
         }

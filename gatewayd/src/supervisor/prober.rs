@@ -6,20 +6,18 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
-    os::{
-        fd::OwnedFd,
-        unix::{fs::MetadataExt, process::ExitStatusExt},
-    },
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use nix::{libc::SIGSYS, unistd::geteuid};
+use nix::unistd::geteuid;
 use proto::{
     ipc::{
         Role,
         control::{Grant, WorkerReport},
+        jail::Held,
         probe::{Attempt, Finding, Inode},
     },
     link::descriptor::link_pair,
@@ -79,12 +77,18 @@ pub(crate) struct Prober {
 /// A probe that waits to be looked at. Gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting {
+    held: Held,
     worker: Worker,
     _events: mpsc::Receiver<Event>,
     _links: Vec<OwnedFd>,
 }
 
 impl Waiting {
+    /// What it says of its jail.
+    pub(crate) const fn held(&self) -> &Held {
+        &self.held
+    }
+
     /// Its process number.
     pub(crate) const fn pid(&self) -> u32 {
         self.worker.pid()
@@ -148,17 +152,19 @@ impl Prober {
     pub(crate) async fn wait_in_jail(&self, role: Role) -> io::Result<Waiting> {
         let (worker, mut events, links) = self.start(role, Attempt::Wait)?;
         let heard = timeout(PROBE_LIMIT, async {
+            let mut held = Held::default();
             loop {
                 match events.recv().await.map(|event| event.what) {
-                    Some(What::Report(WorkerReport::ReportFinding(_))) => return Ok(()),
+                    Some(What::Report(WorkerReport::JailClosed(layers))) => held = layers,
+                    Some(What::Report(WorkerReport::ReportFinding(_))) => return Ok(held),
                     Some(What::Report(WorkerReport::StartFailed { what })) => return Err(io::Error::other(what)),
                     Some(What::Report(_)) => {}
                     other => return Err(io::Error::other(format!("a probe of {role} did not wait: {other:?}"))),
                 }
             }
         });
-        heard.await??;
-        Ok(Waiting { worker, _events: events, _links: links })
+        let held = heard.await??;
+        Ok(Waiting { held, worker, _events: events, _links: links })
     }
 
     fn start(&self, role: Role, attempt: Attempt) -> io::Result<(Worker, mpsc::Receiver<Event>, Vec<OwnedFd>)> {
@@ -189,26 +195,36 @@ impl Prober {
 }
 
 async fn follow(events: &mut mpsc::Receiver<Event>, attempt: &Attempt) -> Outcome {
-    let (mut found, mut failure) = (None, None);
+    let mut last_words = LastWords::default();
     loop {
         match events.recv().await.map(|event| event.what) {
-            Some(What::Report(WorkerReport::ReportFinding(finding))) => found = Some(finding),
-            Some(What::Report(WorkerReport::StartFailed { what })) => failure = Some(what),
+            Some(What::Report(WorkerReport::ReportFinding(finding))) => last_words.found = Some(finding),
+            Some(What::Report(WorkerReport::StartFailed { what })) => last_words.failure = Some(what),
+            Some(What::Report(WorkerReport::RefuseSyscall { number })) => last_words.refused = Some(number),
             Some(What::Report(_) | What::Silent) => {}
             Some(What::Garbled) => return Outcome::Broken("the probe said what no probe says".to_owned()),
-            Some(What::Ended(death)) => return judge(found, failure, &death, attempt),
+            Some(What::Ended(death)) => return judge(last_words, &death, attempt),
             None => return Outcome::Broken("the probe was lost sight of".to_owned()),
         }
     }
 }
 
-fn judge(found: Option<Finding>, failure: Option<String>, death: &Death, attempt: &Attempt) -> Outcome {
+/// What a probe has said before it ended.
+#[derive(Default)]
+struct LastWords {
+    found: Option<Finding>,
+    failure: Option<String>,
+    refused: Option<u32>,
+}
+
+/// A word about a refusal is believed only of a process that died of one.
+fn judge(said: LastWords, death: &Death, attempt: &Attempt) -> Outcome {
     let became_another = matches!(attempt, Attempt::Execute { .. } | Attempt::ExecuteAt { .. });
-    match (found, failure, death) {
+    match (said.found, said.failure, death) {
         (Some(Finding::Allowed | Finding::Opened), ..) => Outcome::Allowed,
         (Some(Finding::Denied { errno }), ..) => Outcome::Denied(errno),
         (None, Some(what), _) => Outcome::Broken(what),
-        (None, None, Death::Exit(status)) if status.signal() == Some(SIGSYS) => Outcome::Killed,
+        (None, None, death) if death.is_refusal() => said.refused.map_or(Outcome::Killed, Outcome::Refused),
         // Another program knows nothing of findings.
         (None, None, Death::Exit(status)) if became_another && status.success() => Outcome::Allowed,
         (None, None, death) => Outcome::Broken(format!("the probe died with {death}")),
