@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Write,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::lchown,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -26,6 +27,10 @@ const PER_ADDRESS: [&str; 3] =
 #[derive(Debug)]
 pub struct Home {
     root: TempDir,
+    /// Who owns it and runs its programs, copies of which are in it; none, and it is the user of the test.
+    user: Option<u32>,
+    /// Whether they are run with the privileges that the systemd unit gives.
+    as_unit: bool,
 }
 
 /// What a program that ended had to say.
@@ -46,7 +51,7 @@ impl Home {
     /// If the folder cannot be made.
     pub fn empty() -> Result<Self> {
         let root = tempfile::Builder::new().prefix("gatewayd-test-").tempdir()?;
-        Ok(Self { root })
+        Ok(Self { root, user: None, as_unit: false })
     }
 
     /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
@@ -78,6 +83,30 @@ impl Home {
         let mut config = fs::OpenOptions::new().append(true).open(home.config_file())?;
         config.write_all(b"\n[debug]\nmaximum_connection_buffer_size = 10000\n")?;
         Ok(home)
+    }
+
+    /// Gives all of it to `user`, who runs its programs from now on. Takes root.
+    ///
+    /// # Errors
+    /// If it cannot be given.
+    pub fn given_to(mut self, user: u32) -> Result<Self> {
+        // Where the programs were built, another user may not be let in.
+        let bin = self.root().join("bin");
+        fs::create_dir(&bin)?;
+        for name in PROGRAMS {
+            fs::copy(program(name)?, bin.join(name))?;
+        }
+        give(self.root(), user)?;
+        self.user = Some(user);
+        Ok(self)
+    }
+
+    /// As [`given_to`](Self::given_to), with the privileges that systemd/gatewayd@.service gives.
+    ///
+    /// # Errors
+    /// If it cannot be given.
+    pub fn given_to_unit(self, user: u32) -> Result<Self> {
+        Ok(Self { as_unit: true, ..self.given_to(user)? })
     }
 
     /// The folder of all gateways, for `--home`.
@@ -159,11 +188,50 @@ impl Home {
     /// # Errors
     /// If the program has not been built.
     pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Command> {
-        let mut process = Command::new(program("gatewayd")?);
+        self.command_of(self.start_of(&self.gatewayd_program()?), command, arguments)
+    }
+
+    fn start_of(&self, program: &Path) -> Command {
+        match self.user.filter(|_| self.as_unit) {
+            Some(user) => unit(user, program),
+            None => Command::new(program),
+        }
+    }
+
+    fn gatewayd_program(&self) -> Result<PathBuf> {
+        match self.user {
+            Some(_) => Ok(self.root().join("bin/gatewayd")),
+            None => program("gatewayd"),
+        }
+    }
+
+    fn command_of(&self, mut process: Command, command: &str, arguments: &[&str]) -> Result<Command> {
         process.env_clear();
         process.args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
         process.stdin(Stdio::null()).kill_on_drop(true);
+        if let Some(user) = self.user.filter(|_| !self.as_unit) {
+            process.uid(user).gid(user).current_dir("/");
+        }
         Ok(process)
+    }
+
+    /// As [`gatewayd`](Self::gatewayd), started by `launcher`, which is told `what`.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not end.
+    pub async fn below(&self, launcher: &Path, what: &[&str], command: &str, arguments: &[&str]) -> Result<Outcome> {
+        let launcher = match self.user {
+            Some(user) => {
+                let copy = self.root().join("bin/launcher");
+                fs::copy(launcher, &copy)?;
+                give(&copy, user)?;
+                copy
+            }
+            None => launcher.to_owned(),
+        };
+        let mut process = self.start_of(&launcher);
+        process.args(what).arg("--").arg(self.gatewayd_program()?);
+        finish(command, self.command_of(process, command, arguments)?).await
     }
 
     /// Runs a command of `gatewayd` that ends by itself.
@@ -171,14 +239,42 @@ impl Home {
     /// # Errors
     /// If it cannot be started, or does not end.
     pub async fn gatewayd(&self, command: &str, arguments: &[&str]) -> Result<Outcome> {
-        let run = self.command(command, arguments)?.output();
-        let output = deadline::soon(&format!("gatewayd {command} to end"), run).await??;
-        Ok(Outcome {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        finish(command, self.command(command, arguments)?).await
     }
+}
+
+async fn finish(command: &str, mut process: Command) -> Result<Outcome> {
+    let output = deadline::soon(&format!("gatewayd {command} to end"), process.output()).await??;
+    Ok(Outcome {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// What one user needs to run a gateway.
+const PROGRAMS: [&str; 5] = ["gatewayd", "mix-ingress", "mix-egress", "client-edge", "store"];
+
+/// As the service manager starts it: another user, and of root's privileges those in the unit.
+fn unit(user: u32, program: &Path) -> Command {
+    const PRIVILEGES: &str = "-all,+setuid,+setgid,+setpcap,+kill,+chown";
+    let mut process = Command::new("setpriv");
+    process.args([format!("--reuid={user}"), format!("--regid={user}")]).args(["--clear-groups", "--no-new-privs"]);
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        process.args([set, PRIVILEGES]);
+    }
+    process.arg(program);
+    process
+}
+
+fn give(path: &Path, user: u32) -> Result<()> {
+    lchown(path, Some(user), Some(user))?;
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
 }
 
 /// A program of the workspace. They are all in `target/<profile>`; tests run from `deps` below it.
