@@ -150,6 +150,10 @@ async fn no_cell_of_a_running_gateway_is_a_surprise_and_its_workers_are_like_the
             // For people, the same.
             let text = gateway.home.gatewayd("audit", &[]).await?;
             ensure!(text.code == Some(0) && text.stdout.contains("No surprise."), "{}", text.stdout);
+            let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.privsep.md"))?;
+            for line in text.stdout.lines().filter(|line| line.contains(" / ") && !line.starts_with("Each cell")) {
+                ensure!(documented.contains(line), "README.privsep.md does not show what was measured: {line}");
+            }
             ensure!(gateway.stop(Signal::SIGTERM).await?.success());
         }
         Ok(())

@@ -27,20 +27,11 @@ pub struct Look {
     pub descriptors: Option<BTreeSet<String>>,
 }
 
-/// Directories that have names of their own in a [`Look`].
-#[derive(Debug)]
-pub struct Known {
-    /// The ledger's.
-    pub ledger: PathBuf,
-    /// The inboxes'.
-    pub inboxes: PathBuf,
-}
-
 /// Looks at process `pid` of the gateway whose supervisor is `supervisor`.
 ///
 /// # Errors
 /// If it is gone.
-pub fn look(pid: u32, supervisor: u32, known: &Known) -> io::Result<Look> {
+pub fn look(pid: u32, supervisor: u32) -> io::Result<Look> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let mut threads = BTreeSet::new();
     for thread in fs::read_dir(process.join("task"))? {
@@ -58,7 +49,7 @@ pub fn look(pid: u32, supervisor: u32, known: &Known) -> io::Result<Look> {
         pid,
         threads,
         own_namespaces: own_namespaces(&process, &supervisor).ok(),
-        descriptors: descriptors(&process, known).ok(),
+        descriptors: descriptors(&process).ok(),
     })
 }
 
@@ -78,12 +69,12 @@ fn own_namespaces(process: &Path, supervisor: &Path) -> io::Result<BTreeSet<&'st
     Ok(own)
 }
 
-fn descriptors(process: &Path, known: &Known) -> io::Result<BTreeSet<String>> {
+fn descriptors(process: &Path) -> io::Result<BTreeSet<String>> {
     let mut kinds = BTreeSet::new();
     for entry in fs::read_dir(process.join("fd"))? {
         match fs::read_link(entry?.path()) {
             Ok(target) => {
-                kinds.insert(kind(&target, known));
+                kinds.insert(kind(&target));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -92,16 +83,12 @@ fn descriptors(process: &Path, known: &Known) -> io::Result<BTreeSet<String>> {
     Ok(kinds)
 }
 
-fn kind(target: &Path, known: &Known) -> String {
+/// Its path, or what it is if it has none.
+fn kind(target: &Path) -> String {
     let text = target.to_string_lossy();
-    if target.starts_with(&known.ledger) {
-        "ledger".to_owned()
-    } else if target.starts_with(&known.inboxes) {
-        "inboxes".to_owned()
-    } else if let Some(inode) = text.strip_prefix("anon_inode:") {
-        inode.to_owned()
-    } else {
-        text.split_once(":[").map_or(&*text, |(kind, _)| kind).to_owned()
+    match text.strip_prefix("anon_inode:") {
+        Some(inode) => inode.to_owned(),
+        None => text.split_once(":[").map_or(&*text, |(kind, _)| kind).to_owned(),
     }
 }
 
@@ -129,7 +116,9 @@ impl Look {
             ));
         }
         if let (Some(live), Some(lent)) = (&self.descriptors, &probe.descriptors) {
-            let more = live.difference(lent).filter(|kind| !OF_THE_RUNTIME.contains(&kind.as_str()));
+            // What lies in a directory that was lent is lent.
+            let is_lent = |kind: &str| lent.iter().any(|lent| Path::new(kind).starts_with(lent));
+            let more = live.iter().filter(|kind| !is_lent(kind) && !OF_THE_RUNTIME.contains(&kind.as_str()));
             differences.extend(more.map(|kind| format!("it has {kind} open, the probe has not")));
         }
         differences
@@ -157,24 +146,20 @@ impl Look {
 mod tests {
     use super::*;
 
-    fn known() -> Known {
-        Known { ledger: "/g/data/ledger".into(), inboxes: "/g/data/inboxes".into() }
-    }
-
     #[test]
     fn this_process_is_in_no_jail_and_like_itself() {
         let pid = std::process::id();
-        let seen = look(pid, pid, &known()).unwrap();
+        let seen = look(pid, pid).unwrap();
         assert_eq!(seen.differences(&seen), Vec::<String>::new());
         assert!(seen.holes().iter().any(|hole| hole.starts_with("Seccomp") || hole.starts_with("NoNewPrivs")));
         assert_eq!(seen.own_namespaces, Some(BTreeSet::new()));
-        assert!(look(u32::MAX >> 1, pid, &known()).is_err());
+        assert!(look(u32::MAX >> 1, pid).is_err());
     }
 
     #[test]
     fn every_difference_is_named() {
         let pid = std::process::id();
-        let probe = look(pid, pid, &known()).unwrap();
+        let probe = look(pid, pid).unwrap();
         let mut live = probe.clone();
         live.threads = live
             .threads
@@ -185,12 +170,18 @@ mod tests {
             })
             .collect();
         live.own_namespaces = Some(BTreeSet::from(["net"]));
-        live.descriptors.as_mut().unwrap().extend(["/etc/shadow".to_owned(), "[eventpoll]".to_owned()]);
+        live.descriptors.as_mut().unwrap().extend([
+            "/etc/shadow".to_owned(),
+            "[eventpoll]".to_owned(),
+            "/lent/db".to_owned(),
+        ]);
+        let mut probe = probe;
+        probe.descriptors.as_mut().unwrap().insert("/lent".to_owned());
         let differences = live.differences(&probe).join("\n");
         for part in ["CapEff is `1`", "{\"net\"}", "/etc/shadow"] {
             assert!(differences.contains(part), "{differences}");
         }
-        assert!(!differences.contains("eventpoll"), "{differences}");
+        assert!(!differences.contains("eventpoll") && !differences.contains("/lent"), "{differences}");
         assert!(live.holes().iter().any(|hole| hole == "CapEff is `1`, not `0000000000000000`"));
     }
 
@@ -200,11 +191,9 @@ mod tests {
             ("socket:[17]", "socket"),
             ("pipe:[18]", "pipe"),
             ("anon_inode:[eventpoll]", "[eventpoll]"),
-            ("/g/data/ledger", "ledger"),
-            ("/g/data/inboxes/db", "inboxes"),
             ("/g/data/private_identity.pem", "/g/data/private_identity.pem"),
         ] {
-            assert_eq!(kind(Path::new(target), &known()), expected);
+            assert_eq!(kind(Path::new(target)), expected);
         }
     }
 }

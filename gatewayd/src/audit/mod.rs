@@ -32,7 +32,7 @@ use tokio::time::timeout;
 
 use self::{
     ability::{Ability, Verdict},
-    look::{Known, look},
+    look::look,
     report::{Cell, Layers, Process, Report, TrialReport},
     trial::verdict,
     wire::{Answer, Crew, Question},
@@ -118,7 +118,6 @@ pub fn execute(
     let Request { json, self_test, config } = request;
     let mut nobody = io::sink();
     let plan = run::prepare(id, root, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
-    let known = Known { ledger: plan.ledger_path.clone(), inboxes: plan.inboxes_dir.clone() };
     // One thread only: probes die with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -130,7 +129,7 @@ pub fn execute(
         } else {
             Witness::Running(Connection::open(&plan)?)
         };
-        examine(&mut witness, &plan, &known).await
+        examine(&mut witness, &plan).await
     })?;
     if json {
         console.line(report.json()?);
@@ -172,11 +171,11 @@ fn no_answer(answer: &Answer) -> AuditError {
     }
 }
 
-async fn examine(witness: &mut Witness, plan: &RunPlan, known: &Known) -> Result<Report, AuditError> {
+async fn examine(witness: &mut Witness, plan: &RunPlan) -> Result<Report, AuditError> {
     let running = matches!(witness, Witness::Running(_));
     let mut report = Report { id: plan.id.to_string(), running, cells: Vec::new(), processes: Vec::new() };
     for role in Role::ALL {
-        let seen = compare(witness, role, known).await?;
+        let seen = compare(witness, role).await?;
         report.processes.push(seen);
         for ability in Ability::ALL {
             report.cells.push(measure(witness, role, ability).await?);
@@ -185,9 +184,9 @@ async fn examine(witness: &mut Witness, plan: &RunPlan, known: &Known) -> Result
     Ok(report)
 }
 
-async fn compare(witness: &mut Witness, role: Role, known: &Known) -> Result<Process, AuditError> {
+async fn compare(witness: &mut Witness, role: Role) -> Result<Process, AuditError> {
     let crew = witness.crew().await?;
-    let looked = |pid| look(pid, crew.supervisor, known).map_err(|source| AuditError::Look { role, pid, source });
+    let looked = |pid| look(pid, crew.supervisor).map_err(|source| AuditError::Look { role, pid, source });
     let (probe, held) = match witness.ask(Question::WaitInJail { role }).await? {
         Answer::Waiting { pid, held } => (looked(pid)?, held),
         other => return Err(no_answer(&other)),

@@ -168,6 +168,7 @@ impl Report {
         for role in COLUMNS {
             write!(text, "{:OTHER$}", role.name())?;
         }
+        text.truncate(text.trim_end_matches(' ').len());
         for ability in Ability::ALL {
             write!(text, "\n{:FIRST$}", ability.name())?;
             for role in COLUMNS {

@@ -128,6 +128,7 @@ fn key(file: &Path, begin: &str, on: &Targets) -> Vec<Attempt> {
         Attempt::OpenFile { path: file.as_os_str().as_encoded_bytes().to_vec() },
         Attempt::FindByPosition { begin: begin.into() },
         Attempt::FindByRewinding { begin: begin.into() },
+        Attempt::FindByReading { begin: begin.into() },
     ];
     // From one of the directories that `store` was given, one step up.
     if let Some(name) = file.file_name().filter(|_| file.parent() == on.ledger.0.parent()) {

@@ -140,6 +140,11 @@ pub enum Attempt {
         /// Which.
         pid: u32,
     },
+    /// Read every descriptor that is no socket from where it stands (`read`), looking for a file that goes on like this.
+    FindByReading {
+        /// The next bytes.
+        begin: Vec<u8>,
+    },
 }
 
 impl fmt::Display for Attempt {
@@ -155,6 +160,7 @@ impl fmt::Display for Attempt {
             Self::WriteDatabase { .. } => f.write_str("write a database by descriptor"),
             Self::FindByPosition { .. } => f.write_str("pread64 every descriptor"),
             Self::FindByRewinding { .. } => f.write_str("lseek and read every descriptor"),
+            Self::FindByReading { .. } => f.write_str("read every descriptor"),
             Self::Connect { to } => write!(f, "connect to {to}"),
             Self::SendDatagram { to } => write!(f, "send a datagram to {to}"),
             Self::BindPort { at } => write!(f, "bind {at}"),

@@ -111,6 +111,25 @@ pub(super) fn find_by_rewinding(begin: &[u8]) -> io::Result<()> {
     })
 }
 
+pub(super) fn find_by_reading(begin: &[u8]) -> io::Result<()> {
+    const LOOK: i32 = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+    let mut found = vec![0_u8; begin.len()];
+    by_any_descriptor(|descriptor| {
+        let (place, len) = (found.as_mut_ptr(), found.len());
+        let (nobody, nothing) = (std::ptr::null::<u8>(), std::ptr::null::<u8>());
+        // A socket might be waited for; that it is none is all that is asked here.
+        // SAFETY: the buffer is ours, and of this length.
+        match answer(unsafe { libc::syscall(libc::SYS_recvfrom, descriptor, place, len, LOOK, nobody, nothing) }) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Err(error),
+            _ => return Err(io::Error::from_raw_os_error(libc::EBADF)),
+        }
+        // SAFETY: the buffer is ours, and of this length.
+        let read = unsafe { libc::syscall(libc::SYS_read, descriptor, place, len) };
+        is_it(answer(read)?, &found, begin)
+    })
+}
+
 fn is_it(read: libc::c_long, found: &[u8], begin: &[u8]) -> io::Result<()> {
     let whole = usize::try_from(read).is_ok_and(|read| read == begin.len());
     if whole && found == begin { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }

@@ -24,6 +24,7 @@ pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
         Attempt::WriteDatabase { directory } => files::write_database(*directory, say),
         Attempt::FindByPosition { begin } => files::find_by_position(begin),
         Attempt::FindByRewinding { begin } => files::find_by_rewinding(begin),
+        Attempt::FindByReading { begin } => files::find_by_reading(begin),
         Attempt::Connect { to } => network::connect(*to),
         Attempt::SendDatagram { to } => network::send_datagram(*to),
         Attempt::BindPort { at } => network::bind(*at),
