@@ -1,0 +1,17 @@
+//! Prints each role's policy as `role call whose seen` lines, for `dev/syscalls`.
+
+use std::io::{self, Write};
+
+use sandbox::policy::{CLIENT_EDGE, MIX_EGRESS, MIX_INGRESS, STORE};
+
+fn main() -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for policy in [&MIX_INGRESS, &MIX_EGRESS, &CLIENT_EDGE, &STORE] {
+        for rule in policy.rules() {
+            let whose = if policy.own.iter().any(|own| std::ptr::eq(own, rule)) { "own" } else { "common" };
+            let seen = if rule.seen { "seen" } else { "unseen" };
+            writeln!(out, "{} {} {whose} {seen}", policy.name, rule.call())?;
+        }
+    }
+    Ok(())
+}
