@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use ::tests::{
-    log::{Log, field},
+    log::{Log, REFUSAL, field},
     process::Process,
 };
 
@@ -66,11 +66,11 @@ impl Witness {
             if suspicion == Suspicion::None {
                 self.strange.push(line.to_owned());
             }
-        } else if line.contains("worker died") {
+        } else if line.contains("worker died") && !line.contains(REFUSAL) {
             if pid.is_none_or(|pid| !self.killed.contains(&pid)) {
                 self.strange.push(line.to_owned());
             }
-        } else if line.contains("panicked") || line.contains("cannot start") {
+        } else if line.contains("panicked") || line.contains("cannot start") || line.contains(REFUSAL) {
             self.strange.push(line.to_owned());
         }
     }
