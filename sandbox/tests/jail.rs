@@ -1,5 +1,6 @@
 //! The jail from inside: children of this program close it, for each role, as root and as an ordinary user, and then do one thing.
 #![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
     fs::File,
