@@ -201,6 +201,7 @@ fn ipc() {
         add(2, Ok([&[tag][..], &[1; 300]].concat()));
         add(3, Ok([&[tag][..], &[1; 300]].concat()));
         add(5, Ok([&[tag][..], &[1; 100]].concat()));
+        add(6, Ok([&[tag][..], &[1; 20]].concat()));
     }
     let header = FrameHeader { framing: Framing::V7, size: PacketSize::Ack };
     for next_hop in ["1.2.3.4:1789", "[::1]:1"] {
