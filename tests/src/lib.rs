@@ -22,5 +22,6 @@ pub mod packet;
 pub mod packet_today;
 pub mod process;
 pub mod scene;
+pub mod source;
 pub mod trace;
 pub mod validator;

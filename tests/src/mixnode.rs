@@ -219,6 +219,11 @@ impl MixSender {
         Ok(Self { stream })
     }
 
+    /// Takes a connection that is there.
+    pub const fn on(stream: TcpStream) -> Self {
+        Self { stream }
+    }
+
     /// Sends one packet with the header of 2021.
     ///
     /// # Errors
