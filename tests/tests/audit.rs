@@ -1,6 +1,10 @@
 //! `gatewayd audit`: every cell of its table as root and as a user, and that each can turn red.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    os::unix::net::UnixStream,
+};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -148,6 +152,8 @@ async fn no_cell_of_a_running_gateway_is_a_surprise_and_its_workers_are_like_the
         for start in Start::all() {
             let mut gateway = Gateway::start_in(start.home().await?, &[]).await?;
             let workers = gateway.workers()?;
+            // Whoever talks nonsense there has had his turn.
+            UnixStream::connect(gateway.home.path().join("run/admin.sock"))?.write_all(&[0xff; 64])?;
             let table = audit(&gateway.home, &[]).await?;
             table.ensure_clean().with_context(|| format!("started {start:?}"))?;
             let processes = part(&table.whole, "processes").as_array().context("no processes")?;
