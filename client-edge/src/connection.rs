@@ -114,8 +114,10 @@ pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
     if let Some(line) = line {
         line.close().await;
     }
-    if matches!(exit, Exit::Fault(_)) {
-        count(&context.counters.websocket_faults);
+    match exit {
+        Exit::Fault(_) => count(&context.counters.websocket_faults),
+        Exit::PingFlood => count(&context.counters.ping_floods),
+        Exit::Gone | Exit::ClosedByClient | Exit::Refused | Exit::Farewell(..) => {}
     }
     tracing::debug!(session = session.0, ?exit, "a connection ends");
     websocket.end(exit, spoken).await;

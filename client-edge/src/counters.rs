@@ -31,6 +31,8 @@ proto::counters! {
         store_unavailable,
         /// Connections closed because the client broke the websocket protocol or sent a message over the size limit.
         websocket_faults,
+        /// Connections closed because the client sent more Pings than anybody needs.
+        ping_floods,
         /// Binary frames refused: not sealed with the session's key, or no forward request.
         malformed_frames,
         /// Connections closed because so many frames in a row were refused as are allowed.

@@ -25,6 +25,7 @@ mod lobby;
 mod mail;
 mod outbox;
 mod patience;
+mod pings;
 mod refusal;
 mod visitor;
 mod websocket;

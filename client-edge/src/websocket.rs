@@ -5,7 +5,7 @@
 //! every end takes at most [`CLOSE_LIMIT`].
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,7 +28,7 @@ use tokio_tungstenite::{
 
 use proto::wire::client::protocol::Protocol;
 
-use crate::outbox::Outbox;
+use crate::{outbox::Outbox, pings::Pings};
 
 /// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
 pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -70,6 +70,8 @@ pub(crate) enum Exit {
     ClosedByClient,
     /// The client broke the websocket protocol, and what it sends further cannot be understood.
     Fault(CloseCode),
+    /// The client sends more Pings than anybody needs, and is read no more.
+    PingFlood,
     /// The client is not let in. Why it is not waits in the outbox.
     Refused,
     /// The gateway takes leave.
@@ -103,6 +105,7 @@ impl From<Error> for Exit {
 pub(crate) struct Websocket {
     stream: Box<WebSocketStream<TcpStream>>,
     outbox: Outbox,
+    pings: Pings,
 }
 
 impl Websocket {
@@ -118,7 +121,7 @@ impl Websocket {
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
         let stream = accept_async_with_config(socket, Some(config)).await?;
-        Ok(Self { stream: Box::new(stream), outbox: Outbox::default() })
+        Ok(Self { stream: Box::new(stream), outbox: Outbox::default(), pings: Pings::default() })
     }
 
     /// Queues a message for the client. It leaves while [`event`](Self::event) or [`write`](Self::write) is awaited.
@@ -167,6 +170,7 @@ impl Websocket {
                 Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
                 Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
                 Some(Ok(Message::Pong(payload))) => Ok(Frame::Pong(payload)),
+                Some(Ok(Message::Ping(_))) if self.pings.are_too_many(Instant::now()) => Err(Exit::PingFlood),
                 // The library answers a Ping by itself, the next time it is polled.
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(_))) => Err(Exit::ClosedByClient),
@@ -193,6 +197,16 @@ impl Websocket {
                     if self.close(code, "").await.is_ok() {
                         self.discard().await;
                     }
+                }
+                Exit::PingFlood => {
+                    // Its last Pong would otherwise come behind the Close.
+                    if self.stream.flush().await.is_ok() && spoken.ends_with_close() {
+                        let _ = self.close(CloseCode::Policy, "too many Pings").await;
+                    }
+                    let _ = self.stream.get_mut().shutdown().await;
+                    // To read what still comes, if only to throw it away, is what a flood is for: it backs up on the
+                    // client's side, whose place stays taken meanwhile.
+                    pending().await
                 }
                 Exit::Refused => self.leave(CloseCode::Policy, "not let in", spoken).await,
                 Exit::Farewell(code, reason) => self.leave(code, reason, spoken).await,

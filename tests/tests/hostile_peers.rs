@@ -5,6 +5,10 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,6 +34,9 @@ use tokio::{
 
 /// Frames of one client in a row that may be refused.
 const MOST: usize = 100;
+
+/// Pings of one client within a minute, and the one with which it is over.
+const PINGS: usize = 301;
 
 /// The hostile are at 127.0.0.1.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
@@ -208,6 +215,53 @@ async fn frames_in_the_wrong_phase_are_refused_so_often_and_no_more() -> Result<
         }
         patron.expect_to_be_served_as_before().await?;
         babble.shutdown().await;
+        Ok(())
+    })
+    .await
+}
+
+/// Sends Pings as fast as they are taken, until the gateway ends that. Returns the answers and the code of its Close.
+async fn flood(connection: &mut Connection) -> Result<(usize, Option<u16>)> {
+    // When no more are taken, the end is near.
+    while connection.send_ping(vec![7; 125]).await.is_ok() {}
+    let mut answers = 0;
+    loop {
+        match connection.next().await? {
+            Incoming::Pong(_) => answers += 1,
+            Incoming::Close(code) => return Ok((answers, code)),
+            Incoming::End => return Ok((answers, None)),
+            other => bail!("{other:?} is no answer to a Ping"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_floods_with_pings_is_cut_off_every_time() -> Result<()> {
+    const FLOODERS: usize = 2;
+    bounded(async {
+        let patron = Patron::of(gateway_with(&[]).await?).await?;
+        let gateway = patron.scene.gateway.clients;
+        let cut = Arc::new(AtomicUsize::new(0));
+        let mut flooders = JoinSet::new();
+        for _ in 0..FLOODERS {
+            let cut = cut.clone();
+            flooders.spawn(async move {
+                loop {
+                    let (answers, code) = flood(&mut Connection::open(gateway).await?).await?;
+                    ensure!(answers <= PINGS, "{answers} Pings were answered");
+                    ensure!(matches!(code, None | Some(1008)), "a flood ended with {code:?}");
+                    cut.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        tokio::select! {
+            served = patron.expect_to_be_served_as_before() => served?,
+            Some(ended) = flooders.join_next() => return ended?,
+        }
+        let cut = cut.load(Ordering::Relaxed);
+        eprintln!("{cut} floods were ended");
+        ensure!(cut >= FLOODERS, "no more than {cut} floods were ended");
+        flooders.shutdown().await;
         Ok(())
     })
     .await

@@ -36,6 +36,23 @@ async fn broken_websocket_frames_end_the_connection_with_their_code() {
     assert_eq!(gateway.edge.counters().websocket_faults.load(Relaxed), 3);
 }
 
+#[tokio::test]
+async fn who_sends_more_pings_than_anybody_needs_is_closed() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (attached, session) = gateway.attach(&mut store).await;
+    for mut client in [gateway.connect().await, attached] {
+        for n in 0..301 {
+            client.send(9, b"").await;
+            assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "{n}");
+        }
+        assert_eq!(client.hear().await, Heard::Close(1008));
+        client.hear_orderly_end().await;
+    }
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(gateway.edge.counters().ping_floods.load(Relaxed), 2);
+    assert_eq!(gateway.edge.counters().websocket_faults.load(Relaxed), 0);
+}
+
 #[derive(Clone, Debug)]
 enum Sent {
     Text(String),
