@@ -27,7 +27,9 @@ const PER_ADDRESS: [&str; 3] =
 #[derive(Debug)]
 pub struct Home {
     root: TempDir,
-    /// Who owns it and runs its programs, copies of which are in it; none, and it is the user of the test.
+    /// Whether it runs copies of the programs, which are in it.
+    has_programs: bool,
+    /// Who owns it and runs its programs; none, and it is the user of the test.
     user: Option<u32>,
     /// Whether they are run with the privileges that the systemd unit gives.
     as_unit: bool,
@@ -51,7 +53,7 @@ impl Home {
     /// If the folder cannot be made.
     pub fn empty() -> Result<Self> {
         let root = tempfile::Builder::new().prefix("gatewayd-test-").tempdir()?;
-        Ok(Self { root, user: None, as_unit: false })
+        Ok(Self { root, has_programs: false, user: None, as_unit: false })
     }
 
     /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
@@ -91,14 +93,34 @@ impl Home {
     /// If it cannot be given.
     pub fn given_to(mut self, user: u32) -> Result<Self> {
         // Where the programs were built, another user may not be let in.
-        let bin = self.root().join("bin");
-        fs::create_dir(&bin)?;
-        for name in PROGRAMS {
-            fs::copy(program(name)?, bin.join(name))?;
-        }
+        self.copy_programs()?;
         give(self.root(), user)?;
         self.user = Some(user);
         Ok(self)
+    }
+
+    fn copy_programs(&mut self) -> Result<()> {
+        fs::create_dir_all(self.root().join("bin"))?;
+        for name in PROGRAMS {
+            fs::copy(program(name)?, self.root().join("bin").join(name))?;
+        }
+        self.has_programs = true;
+        Ok(())
+    }
+
+    /// Runs `impostor` in the place of the program `role` from now on.
+    ///
+    /// # Errors
+    /// If the programs cannot be copied.
+    pub fn with_impostor(mut self, role: &str, impostor: &str) -> Result<Self> {
+        self.copy_programs()?;
+        fs::copy(program(impostor)?, self.root().join("bin").join(role))?;
+        Ok(self)
+    }
+
+    /// Runs the real programs again.
+    pub fn without_impostors(self) -> Self {
+        Self { has_programs: false, ..self }
     }
 
     /// As [`given_to`](Self::given_to), with the privileges that systemd/gatewayd@.service gives.
@@ -199,10 +221,7 @@ impl Home {
     }
 
     fn gatewayd_program(&self) -> Result<PathBuf> {
-        match self.user {
-            Some(_) => Ok(self.root().join("bin/gatewayd")),
-            None => program("gatewayd"),
-        }
+        if self.has_programs { Ok(self.root().join("bin/gatewayd")) } else { program("gatewayd") }
     }
 
     fn command_of(&self, mut process: Command, command: &str, arguments: &[&str]) -> Result<Command> {

@@ -21,6 +21,7 @@ pub mod mixnode;
 pub mod packet;
 pub mod packet_today;
 pub mod process;
+pub mod rogue;
 pub mod scene;
 pub mod source;
 pub mod trace;

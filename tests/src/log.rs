@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::deadline;
+use crate::{deadline, process::Process};
 
 /// What the supervisor writes when a process was killed by its own filter of system calls.
 pub const REFUSAL: &str = "died of a system call that its policy does not list";
@@ -18,6 +18,8 @@ pub const REFUSAL: &str = "died of a system call that its policy does not list";
 #[derive(Debug)]
 pub struct Log {
     lines: Arc<Mutex<Vec<String>>>,
+    /// Refusals that the test wanted.
+    expected: Mutex<Vec<String>>,
     changed: watch::Receiver<usize>,
     reader: JoinHandle<()>,
 }
@@ -43,7 +45,7 @@ impl Log {
                 tell.send_replace(count);
             }
         });
-        Self { lines, changed, reader }
+        Self { lines, expected: Mutex::default(), changed, reader }
     }
 
     /// All lines so far.
@@ -65,12 +67,32 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Waits until the jail of this worker has killed it for this system call. That death, and no other, may be in the log of a
+    /// test that goes well.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn expect_refusal(&self, worker: &str, process: Process, syscall: &str) -> Result<()> {
+        let pid = process.0.to_string();
+        let is_it = |line: &str| {
+            let fits = [("worker", worker), ("pid", pid.as_str()), ("syscall", syscall)];
+            line.contains(REFUSAL) && fits.iter().all(|(name, value)| field(line, name) == Some(*value))
+        };
+        let found = |line: &str| is_it(line).then(|| line.to_owned());
+        let line = self.wait_for(&format!("{worker} dies of {syscall}"), found).await?;
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        Ok(())
+    }
+}
+
 impl Drop for Log {
-    /// No test may go well in which the jail of a process killed it.
+    /// No test may go well in which the jail of a process killed it, unless that was what it wanted to see.
     fn drop(&mut self) {
         self.reader.abort();
         let lines = self.lines();
-        let refusal = lines.iter().find(|line| line.contains(REFUSAL));
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = lines.iter().find(|line| line.contains(REFUSAL) && !expected.contains(line));
         assert!(refusal.is_none() || std::thread::panicking(), "its own policy does not list what it did: {refusal:?}");
     }
 }
@@ -101,6 +123,15 @@ mod tests {
         let line = format!(" 2021 ERROR gatewayd > worker {REFUSAL} worker=store syscall=\"socket\"\n");
         let log = Log::follow(std::io::Cursor::new(line));
         log.wait_for("the death", |line| line.contains(REFUSAL).then_some(())).await.unwrap();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "pid=8")]
+    async fn one_expected_death_excuses_no_other() {
+        let died = |pid| format!("ERROR gatewayd > worker {REFUSAL} worker=store pid={pid} syscall=\"socket\"\n");
+        let log = Log::follow(std::io::Cursor::new(died(7) + &died(8)));
+        log.wait_for("the second death", |line| line.contains("pid=8").then_some(())).await.unwrap();
+        log.expect_refusal("store", Process(7), "socket").await.unwrap();
     }
 
     #[test]
