@@ -165,7 +165,8 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let counters = Arc::new(Counters::default());
-        let (dispatch, _dispatcher) = dispatch::dispatcher(Arc::clone(&counters), tokio::sync::oneshot::channel().0);
+        let first_up = tokio::sync::oneshot::channel().0;
+        let (dispatch, _dispatcher) = dispatch::dispatcher(config().session_credit, Arc::clone(&counters), first_up);
         let (egress, _carrier) = proto::link::lossy::channel(Arc::default());
         let (_stop, stop) = watch::channel(false);
         let context = Context::new(config(), Arc::clone(&counters), dispatch, egress, stop);

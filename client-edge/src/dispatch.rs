@@ -11,7 +11,10 @@ use proto::{
     ipc::store_edge::{
         AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId, SessionKey, StoreToEdge,
     },
-    link::duplex::{LinkEvent, LinkSender},
+    link::{
+        Window,
+        duplex::{LinkEvent, LinkSender},
+    },
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -79,6 +82,8 @@ pub(crate) struct Dispatcher {
     dispatch: mpsc::WeakSender<Request>,
     /// Told when the link is up for the first time.
     first_up: Option<oneshot::Sender<()>>,
+    /// What each session may be pushed.
+    credit: Window,
     counters: Arc<Counters>,
 }
 
@@ -88,8 +93,13 @@ struct Route {
     mail: Option<MailSender>,
 }
 
-/// Makes the task and the place to ask it. `first_up` is told when `store` is there for the first time.
-pub(crate) fn dispatcher(counters: Arc<Counters>, first_up: oneshot::Sender<()>) -> (Dispatch, Dispatcher) {
+/// Makes the task and the place to ask it. `first_up` is told when `store` is there for the first time; `store` may push each
+/// session as much as `credit` says.
+pub(crate) fn dispatcher(
+    credit: Window,
+    counters: Arc<Counters>,
+    first_up: oneshot::Sender<()>,
+) -> (Dispatch, Dispatcher) {
     let (tx, requests) = mpsc::channel(REQUESTS);
     let dispatch = tx.downgrade();
     (
@@ -102,6 +112,7 @@ pub(crate) fn dispatcher(counters: Arc<Counters>, first_up: oneshot::Sender<()>)
             requests,
             dispatch,
             first_up: Some(first_up),
+            credit,
             counters,
         },
     )
@@ -231,7 +242,7 @@ impl Dispatcher {
                 if route.mail.is_some() {
                     return Err("a session was attached twice");
                 }
-                let (sender, receiver) = mail::queue();
+                let (sender, receiver) = mail::queue(self.credit);
                 route.mail = Some(sender);
                 route.order(Order::Attach(key, receiver))
             }

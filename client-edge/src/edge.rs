@@ -100,7 +100,7 @@ impl Edge {
         let counters = Arc::new(Counters::default());
         let (stop, stopped) = watch::channel(false);
         let (first_up, store_is_there) = oneshot::channel();
-        let (dispatch, dispatcher) = dispatch::dispatcher(Arc::clone(&counters), first_up);
+        let (dispatch, dispatcher) = dispatch::dispatcher(config.session_credit, Arc::clone(&counters), first_up);
         let (egress, carrier) = lossy::channel(Arc::clone(&counters.packets_lost_to_egress));
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
         let acceptor = Acceptor::new(listener, Arc::new(context))?;

@@ -1,7 +1,8 @@
 //! The mail queue of one session, and the credit that bounds it.
 //!
 //! *Trusts* `store` for nothing: mail beyond the credit, or out of order, is refused with the rule it broke. *Promises*: what
-//! was pushed and is not yet proved received never exceeds [`SESSION_CREDIT`], in messages or in bytes, wherever it sits.
+//! was pushed and is not yet proved received never exceeds the credit of
+//! the session, in messages or in bytes, wherever it sits; but for a message larger than all of it, which is there alone.
 //!
 //! The dispatcher takes credit and the session gives it back; neither ever waits for the other.
 
@@ -11,7 +12,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use proto::ipc::store_edge::{SESSION_CREDIT, Sequence};
+use proto::{ipc::store_edge::Sequence, link::Window};
 use tokio::sync::mpsc;
 
 /// One message on its way to the client.
@@ -44,6 +45,7 @@ struct InUse {
 #[derive(Debug)]
 pub(crate) struct MailSender {
     queue: mpsc::Sender<Mail>,
+    credit: Window,
     in_use: Arc<InUse>,
     last: Option<Sequence>,
 }
@@ -56,10 +58,10 @@ pub(crate) struct MailReceiver {
 }
 
 /// Makes the queue of one session, with all its credit unused.
-pub(crate) fn queue() -> (MailSender, MailReceiver) {
-    let (tx, rx) = mpsc::channel(SESSION_CREDIT.messages as usize);
+pub(crate) fn queue(credit: Window) -> (MailSender, MailReceiver) {
+    let (tx, rx) = mpsc::channel(credit.messages as usize);
     let in_use = Arc::new(InUse::default());
-    (MailSender { queue: tx, in_use: Arc::clone(&in_use), last: None }, MailReceiver { queue: rx, in_use })
+    (MailSender { queue: tx, credit, in_use: Arc::clone(&in_use), last: None }, MailReceiver { queue: rx, in_use })
 }
 
 impl MailSender {
@@ -71,15 +73,14 @@ impl MailSender {
         if self.last.is_some_and(|last| mail.sequence <= last) {
             return Err("mail came out of order");
         }
-        let len = mail.message.len() as u64;
+        let len = mail.message.len();
         // Only this end adds, so what is read here can only have become less meanwhile.
-        if self.in_use.messages.load(Acquire) >= SESSION_CREDIT.messages
-            || self.in_use.bytes.load(Acquire).saturating_add(len) > SESSION_CREDIT.bytes
-        {
+        let (messages, bytes) = (self.in_use.messages.load(Acquire), self.in_use.bytes.load(Acquire));
+        if !self.credit.has_room(messages, bytes, len) {
             return Err("mail came beyond the credit of its session");
         }
         self.in_use.messages.fetch_add(1, AcqRel);
-        self.in_use.bytes.fetch_add(len, AcqRel);
+        self.in_use.bytes.fetch_add(len as u64, AcqRel);
         self.last = Some(mail.sequence);
         // The queue has room for all the credit; closed means that the session is at its end.
         let _ = self.queue.try_send(mail);
@@ -105,14 +106,16 @@ impl MailReceiver {
 mod tests {
     use super::*;
 
+    const CREDIT: Window = Window { messages: 5, bytes: 100 };
+
     fn mail(sequence: u64, len: usize) -> Mail {
         Mail { sequence: Sequence(sequence), message: vec![0; len].into() }
     }
 
     #[test]
     fn credit_ends_by_messages_and_comes_back_with_receipts() {
-        let (mut store, session) = queue();
-        for n in 0..u64::from(SESSION_CREDIT.messages) {
+        let (mut store, session) = queue(CREDIT);
+        for n in 0..u64::from(CREDIT.messages) {
             store.push(mail(n, 10)).unwrap();
         }
         assert_eq!(store.push(mail(9_000, 1)), Err("mail came beyond the credit of its session"));
@@ -123,8 +126,8 @@ mod tests {
 
     #[test]
     fn credit_ends_by_bytes() {
-        let (mut store, session) = queue();
-        let half = usize::try_from(SESSION_CREDIT.bytes / 2).unwrap();
+        let (mut store, session) = queue(CREDIT);
+        let half = usize::try_from(CREDIT.bytes / 2).unwrap();
         store.push(mail(1, half)).unwrap();
         store.push(mail(2, half)).unwrap();
         assert!(store.push(mail(3, 1)).is_err());
@@ -133,8 +136,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_larger_than_all_credit_is_taken_alone() {
+        let (mut store, session) = queue(CREDIT);
+        store.push(mail(1, 101)).unwrap();
+        assert_eq!(store.push(mail(2, 1)), Err("mail came beyond the credit of its session"));
+        session.give_back(Covered { up_to: Sequence(1), messages: 1, bytes: 101 });
+        store.push(mail(3, 1)).unwrap();
+        assert_eq!(store.push(mail(4, 101)), Err("mail came beyond the credit of its session"));
+    }
+
+    #[test]
     fn a_position_is_used_once_and_in_order() {
-        let (mut store, _session) = queue();
+        let (mut store, _session) = queue(CREDIT);
         store.push(mail(5, 1)).unwrap();
         assert_eq!(store.push(mail(5, 1)), Err("mail came out of order"));
         assert_eq!(store.push(mail(4, 1)), Err("mail came out of order"));

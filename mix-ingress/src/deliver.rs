@@ -17,10 +17,10 @@ use proto::{
     ipc::{
         Opaque,
         egress::SendPacket,
-        ingress_store::{DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress, WINDOW},
+        ingress_store::{DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress},
     },
     link::{
-        Credit,
+        Credit, Window,
         duplex::{LinkEvent, LinkSender},
         lossy::LossySender,
     },
@@ -84,12 +84,17 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     /// Nothing delivered yet, and no link.
-    pub(crate) const fn new(acks: LossySender<SendPacket>, lines: mpsc::Sender<Line>, counters: Arc<Counters>) -> Self {
+    pub(crate) const fn new(
+        window: Window,
+        acks: LossySender<SendPacket>,
+        lines: mpsc::Sender<Line>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
             store: Store::Down,
             waiting: VecDeque::new(),
             unanswered: BTreeMap::new(),
-            credit: Credit::new(WINDOW),
+            credit: Credit::new(window),
             next: 0,
             acks,
             lines,

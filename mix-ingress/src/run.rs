@@ -13,8 +13,9 @@ use std::{future::Future, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Du
 
 use proto::{
     counter,
-    ipc::{Role, control::IngressConfig, ingress_store::WINDOW},
+    ipc::{Role, control::IngressConfig},
     link::{
+        Window,
         duplex::{self, LaneCapacity, Violation},
         lossy,
         worker::Ending,
@@ -54,7 +55,9 @@ const DELIVERY_QUEUE: usize = 32;
 const EVENT_QUEUE: usize = 4;
 
 /// The lane for mail holds the whole window, so that deliveries never wait for it and answers never behind them.
-const LANES: LaneCapacity = LaneCapacity { control: 1, bulk: WINDOW.messages as usize };
+const fn lanes(window: Window) -> LaneCapacity {
+    LaneCapacity { control: 1, bulk: window.messages as usize }
+}
 
 /// What the worker was given.
 pub struct Ingress {
@@ -110,7 +113,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let (acks, carrier) = lossy::channel(Arc::clone(&counters.acks_lost_to_egress));
     let (lines, new_lines) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
-    let replay = config.replay;
+    let (replay, window) = (config.replay, config.window);
     let entrance = Entrance { listener, key, config, threads, deliveries, drain: drain.clone(), counters };
     let counters = Arc::clone(&entrance.counters);
 
@@ -119,11 +122,11 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let mut packet_path = JoinSet::new();
     packet_path.spawn(entrance.accept(opened));
     packet_path.spawn(Keeper::new(replay, shape, new_lines, Arc::clone(&counters)).run(open, drain.clone()));
-    packet_path.spawn(Deliveries::new(acks, lines, Arc::clone(&counters)).run(batches, store_events, drain));
+    packet_path.spawn(Deliveries::new(window, acks, lines, Arc::clone(&counters)).run(batches, store_events, drain));
     packet_path.spawn(carrier.run(links.egress));
     // These never end by themselves.
     let mut services = JoinSet::new();
-    services.spawn(duplex::serve(Role::Store, links.store, LANES, events, links.violations));
+    services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.violations));
     services.spawn(counter::log_changes(Arc::clone(&counters)));
 
     let ending = select! {

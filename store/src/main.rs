@@ -78,6 +78,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
             inbox_bytes: config.inbox_bytes,
             message_age: config.message_age,
             client_idle: config.client_idle,
+            window: config.window,
+            session_credit: config.session_credit,
         },
         threads: usize::from(start.threads),
         counters: Arc::new(StoreCounters::default()),

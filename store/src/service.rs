@@ -12,10 +12,11 @@ use proto::{
     counter,
     ipc::{
         Role,
-        ingress_store::{IngressToStore, StoreToIngress, WINDOW},
+        ingress_store::{IngressToStore, StoreToIngress},
         store_edge::{EdgeToStore, StoreToEdge},
     },
     link::{
+        Window,
         duplex::{self, LaneCapacity, LinkEvent, LinkSender},
         worker::{Birth, Ending},
     },
@@ -39,12 +40,15 @@ use crew::Crew;
 
 /// Batches of a link that may wait for the office.
 const EVENTS: usize = 8;
-/// Every delivery of a window may be answered at once, and a question about marks.
-const TO_INGRESS: LaneCapacity = LaneCapacity { control: WINDOW.messages as usize + 2, bulk: 1 };
 /// A session has at most a few answers under way.
 const TO_EDGE: LaneCapacity = LaneCapacity { control: 65_536, bulk: 1_024 };
 /// How long the last commits may take.
 const LAST_COMMITS: Duration = Duration::from_secs(5);
+
+/// Every delivery of a window may be answered at once, and a question about marks.
+const fn to_ingress(window: Window) -> LaneCapacity {
+    LaneCapacity { control: window.messages as usize + 2, bulk: 1 }
+}
 
 /// First ends of the links.
 #[derive(Debug)]
@@ -102,7 +106,8 @@ impl<M: Mailbox> Service<M> {
             let (edge_tx, edge) = mpsc::channel(EVENTS);
             let mut tasks = JoinSet::new();
             let ends = orders.link_ends(Role::MixIngress, links.ingress);
-            tasks.spawn(duplex::serve(Role::MixIngress, ends, TO_INGRESS, ingress_tx, violations_tx.clone()));
+            let lanes = to_ingress(self.rules.window);
+            tasks.spawn(duplex::serve(Role::MixIngress, ends, lanes, ingress_tx, violations_tx.clone()));
             let ends = orders.link_ends(Role::ClientEdge, links.edge);
             tasks.spawn(duplex::serve(Role::ClientEdge, ends, TO_EDGE, edge_tx, violations_tx));
             tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));

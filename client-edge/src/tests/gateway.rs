@@ -12,7 +12,7 @@ use proto::{
         Opaque,
         control::EdgeConfig,
         egress::SendPacket,
-        store_edge::{EdgeToStore, Sequence, SessionId, SessionKey, StoreToEdge},
+        store_edge::{EdgeToStore, Sequence, SessionId, SessionKey, StoreToEdge, session_credit},
     },
     link::{
         LinkError, descriptor,
@@ -37,6 +37,7 @@ pub(crate) fn config() -> EdgeConfig {
         max_unauthenticated: 64,
         registrations_per_minute: 1_000,
         malformed_frames: 100_000,
+        session_credit: session_credit(1 << 20),
         legacy_clients: true,
         rotation_marks: false,
     }

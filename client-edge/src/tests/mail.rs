@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proto::ipc::{
     control::EdgeConfig,
-    store_edge::{EdgeToStore, EndReason, HandshakeRefusal, SESSION_CREDIT, SessionId, StoreToEdge},
+    store_edge::{EdgeToStore, EndReason, HandshakeRefusal, SessionId, StoreToEdge, session_credit},
 };
 
 use super::{
@@ -112,7 +112,7 @@ async fn hear_much(client: &mut Client, messages: u64) -> Vec<u8> {
 async fn credit_comes_back_with_receipts_and_more_than_that_is_a_violation() {
     let (mut gateway, mut store) = Gateway::start(config()).await;
     let (mut client, session) = gateway.attach(&mut store).await;
-    let credit = u64::from(SESSION_CREDIT.messages);
+    let credit = u64::from(config().session_credit.messages);
     let mail = |range: std::ops::Range<u64>| range.map(|n| push(session, n, b"m")).collect::<Vec<_>>();
     store.say(&mail(0..credit)).await;
     let newest = hear_much(&mut client, credit).await;
@@ -127,6 +127,21 @@ async fn credit_comes_back_with_receipts_and_more_than_that_is_a_violation() {
     while let Some(heard) = store.hear().await {
         assert_eq!(heard, EdgeToStore::CloseSession { session }, "nothing else is said to a store that broke a rule");
     }
+}
+
+#[tokio::test]
+async fn a_small_credit_in_bytes_lets_a_large_message_through_alone_and_nothing_beside_it() {
+    let (mut gateway, mut store) = Gateway::start(EdgeConfig { session_credit: session_credit(10), ..config() }).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    for n in 1..=2 {
+        store.say(&[push(session, n, b"more than ten bytes")]).await;
+        client.hear_mail(b"more than ten bytes").await;
+        let ping = client.hear_ping().await;
+        client.pong(&ping).await;
+        store.expect(receipt(session, n)).await;
+    }
+    store.say(&[push(session, 3, b"123456"), push(session, 4, b"12345")]).await;
+    assert_eq!(gateway.violated_rule().await, "mail came beyond the credit of its session");
 }
 
 #[tokio::test]

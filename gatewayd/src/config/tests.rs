@@ -109,6 +109,7 @@ fn every_tuning_key_is_read() {
          [egress]\nallow_private = true\nmax_next_hops = 5\n\
          [replay]\npackets_per_generation = 10\nperiod = '11s'\nfalse_positive_rate = 0.012\nsnapshot_interval = 13\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n\
+         client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
     );
     assert_eq!(config.debug.packet_forwarding_initial_backoff, Duration::from_secs(5));
@@ -134,6 +135,8 @@ fn every_tuning_key_is_read() {
     let limits = config.limits;
     assert_eq!((limits.inbox_messages.get(), limits.inbox_bytes.get()), (6, 5_000_000_000));
     assert_eq!((limits.max_mix_connections.get(), limits.max_client_connections.get()), (8, 9));
+    assert_eq!(limits.client_buffer.get(), 5_000_000_001);
+    assert_eq!((limits.packets_in_flight.get(), limits.bytes_in_flight.get()), (10, 5_000_000_002));
     assert_eq!(config.sandbox.require, [Layer::Seccomp, Layer::LandlockFiles]);
     assert_eq!(config.sandbox.first_account.get(), 10);
 }
@@ -183,6 +186,9 @@ fn bad_values_are_errors_with_their_lines() {
         ("[timeouts]\nfirst_request = -1", "a duration like"),
         ("[timeouts]\nfirst_request = 0", "longer than zero"),
         ("[limits]\ninbox_bytes = 0", "nonzero"),
+        ("[limits]\nclient_buffer = 0", "nonzero"),
+        ("[limits]\npackets_in_flight = 0", "nonzero"),
+        ("[limits]\nbytes_in_flight = 0", "nonzero"),
         ("[replay]\npackets_per_generation = 0", "nonzero"),
         ("[replay]\nfalse_positive_rate = 0.0", "from 0.000000001 to 0.1"),
         ("[replay]\nfalse_positive_rate = nan", "from 0.000000001 to 0.1"),

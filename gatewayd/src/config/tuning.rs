@@ -211,6 +211,12 @@ pub struct Limits {
     pub malformed_mix_packets: NonZeroU32,
     /// Frames of one client in a row that are refused, before its connection is closed.
     pub malformed_client_frames: NonZeroU32,
+    /// Bytes sent to one client without proof of receipt; further mail for it waits on disk.
+    pub client_buffer: NonZeroU64,
+    /// Messages on their way from the mixnet port to the store; with more, nothing is read from the mixnet.
+    pub packets_in_flight: NonZeroU32,
+    /// Bytes of those messages.
+    pub bytes_in_flight: NonZeroU64,
 }
 
 impl Default for Limits {
@@ -229,6 +235,10 @@ impl Default for Limits {
             registrations_per_minute: const { NonZeroU32::new(30).unwrap() },
             malformed_mix_packets: const { NonZeroU32::new(1_000).unwrap() },
             malformed_client_frames: const { NonZeroU32::new(100).unwrap() },
+            client_buffer: const { NonZeroU64::new(1 << 20).unwrap() },
+            // Rate times latency: 25,000 packets a second, at 250 ms of waiting for a receipt plus a commit.
+            packets_in_flight: const { NonZeroU32::new(8_000).unwrap() },
+            bytes_in_flight: const { NonZeroU64::new(20 << 20).unwrap() },
         }
     }
 }

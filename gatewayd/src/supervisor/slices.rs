@@ -4,11 +4,23 @@ use proto::{
     ipc::{
         Role,
         control::{EdgeConfig, EgressConfig, IngressConfig, ReplayConfig, StoreConfig, WorkerConfig},
+        store_edge::session_credit,
     },
+    link::Window,
     wire::framing::FramingChoice,
 };
 
-use crate::config::{Config, Framing};
+use crate::config::{Config, Framing, Limits};
+
+/// What `mix-ingress` may have under way to `store`; for both.
+const fn window(limits: &Limits) -> Window {
+    Window { messages: limits.packets_in_flight.get(), bytes: limits.bytes_in_flight.get() }
+}
+
+/// What `store` may have under way to one session of `client-edge`; for both.
+const fn credit(limits: &Limits) -> Window {
+    session_credit(limits.client_buffer.get())
+}
 
 /// The slice for `role`.
 pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
@@ -18,6 +30,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             max_connections: config.limits.max_mix_connections.get(),
             max_connections_per_prefix: config.limits.max_mix_connections_per_prefix.get(),
             malformed_packets: config.limits.malformed_mix_packets.get(),
+            window: window(&config.limits),
             replay: ReplayConfig {
                 packets_per_generation: config.replay.packets_per_generation.get(),
                 period: config.replay.period,
@@ -49,6 +62,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             max_unauthenticated: config.limits.max_unauthenticated_clients.get(),
             registrations_per_minute: config.limits.registrations_per_minute.get(),
             malformed_frames: config.limits.malformed_client_frames.get(),
+            session_credit: credit(&config.limits),
             legacy_clients: config.protocol.legacy_clients,
             // Where every frame has room for the mark, none is thrown away.
             rotation_marks: config.egress.rotation_marks || config.egress.framing == Framing::V8,
@@ -60,6 +74,8 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             data_bytes: config.limits.data_bytes.get(),
             message_age: config.limits.message_age,
             client_idle: config.limits.client_idle,
+            window: window(&config.limits),
+            session_credit: credit(&config.limits),
         }),
     }
 }
@@ -111,6 +127,9 @@ mod tests {
         config.limits.registrations_per_minute = number(19);
         config.limits.malformed_mix_packets = number(20);
         config.limits.malformed_client_frames = number(21);
+        config.limits.client_buffer = number(25).into();
+        config.limits.packets_in_flight = number(26);
+        config.limits.bytes_in_flight = number(27).into();
         let slices = Role::ALL.map(|role| slice(&config, role));
         let expected = [
             WorkerConfig::Store(StoreConfig {
@@ -120,6 +139,8 @@ mod tests {
                 data_bytes: 14,
                 message_age: ms(23),
                 client_idle: ms(24),
+                window: Window { messages: 26, bytes: 27 },
+                session_credit: session_credit(25),
             }),
             WorkerConfig::MixEgress(EgressConfig {
                 connect_timeout: ms(3),
@@ -140,6 +161,7 @@ mod tests {
                 max_unauthenticated: 18,
                 registrations_per_minute: 19,
                 malformed_frames: 21,
+                session_credit: session_credit(25),
                 legacy_clients: false,
                 rotation_marks: true,
             }),
@@ -148,6 +170,7 @@ mod tests {
                 max_connections: 14,
                 max_connections_per_prefix: 16,
                 malformed_packets: 20,
+                window: Window { messages: 26, bytes: 27 },
                 replay: ReplayConfig {
                     packets_per_generation: 16,
                     period: ms(17),

@@ -1,13 +1,14 @@
 //! Deliveries to `store`, its answers, and the SURB-acks.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use proto::{
     ipc::{
         Role,
-        ingress_store::{DeliveryId, Refusal, WINDOW},
+        control::IngressConfig,
+        ingress_store::{DeliveryId, Refusal},
     },
-    link::{Credit, worker::Ending},
+    link::{Credit, Window, worker::Ending},
     wire::{
         framing::Framing,
         packet::{KeyRotation, PacketSize, PacketType},
@@ -185,7 +186,7 @@ async fn fill(store: &mut Store, credit: &mut Credit, count: usize) -> Vec<Deliv
 async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
     let (rig, mut store, _egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
-    let window = usize::try_from(WINDOW.messages).unwrap();
+    let window = usize::try_from(CONFIG.window.messages).unwrap();
     let total = window + 2_000;
     let sending = tokio::spawn(async move {
         for number in 0..total {
@@ -195,7 +196,7 @@ async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
             }
         }
     });
-    let mut credit = Credit::new(WINDOW);
+    let mut credit = Credit::new(CONFIG.window);
     let delivered = fill(&mut store, &mut credit, window).await;
     for answered in &delivered[..10] {
         credit.give_back(answered.message.len());
@@ -212,4 +213,36 @@ async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
     let received = value(&counters.packets_received);
     assert!(received < (window + 1_000) as u64, "{received} packets were read with room for {window}");
     assert_eq!(value(&counters.packets_cut_off), received - 10);
+}
+
+#[tokio::test]
+async fn a_small_window_ends_by_messages_or_bytes_and_lets_a_message_through_alone() {
+    let len = made(0, PacketSize::Ack).message.len() as u64;
+    let windows = [
+        (1, Window { messages: 1, bytes: u64::MAX }),
+        (3, Window { messages: 3, bytes: u64::MAX }),
+        (1, Window { messages: 100, bytes: 1 }),
+        (2, Window { messages: 100, bytes: 3 * len - 1 }),
+    ];
+    for (at_once, window) in windows {
+        let (rig, mut store, mut egress) = Rig::start(IngressConfig { window, ..CONFIG }).await;
+        let mut node = rig.connect().await;
+        let samples: Vec<Sample> = (0..4).map(|number| made(number, PacketSize::Ack)).collect();
+        for sample in &samples {
+            node.send(sample).await;
+        }
+        let mut credit = Credit::new(window);
+        let mut outstanding = VecDeque::from(fill(&mut store, &mut credit, at_once).await);
+        for number in 0..samples.len() {
+            // Each answer makes room for one more; one that came earlier would be beyond the window.
+            let answered = outstanding.pop_front().unwrap();
+            answered.assert_is(&samples[number]);
+            credit.give_back(answered.message.len());
+            store.accept(answered.id).await;
+            assert_eq!(egress.next().await, samples[number].paid(Framing::V7));
+            let more = usize::from(number + at_once < samples.len());
+            outstanding.extend(fill(&mut store, &mut credit, more).await);
+        }
+        assert_eq!(value(&rig.counters.acks_paid), 4);
+    }
 }

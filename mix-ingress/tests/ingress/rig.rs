@@ -14,7 +14,7 @@ use mix_ingress::{
 };
 use proto::{
     ipc::control::{IngressConfig, ReplayConfig},
-    link::{descriptor::link_pair, duplex::Violation, worker::Ending},
+    link::{Window, descriptor::link_pair, duplex::Violation, worker::Ending},
     wire::framing::Framing,
 };
 use sandbox::secret::Locked;
@@ -36,6 +36,7 @@ pub(crate) const CONFIG: IngressConfig = IngressConfig {
     max_connections: 100,
     max_connections_per_prefix: 100,
     malformed_packets: 1_000,
+    window: Window { messages: 8_000, bytes: 20 << 20 },
     replay: ReplayConfig {
         packets_per_generation: 100_000,
         period: Duration::from_hours(24),

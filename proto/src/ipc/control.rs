@@ -19,6 +19,7 @@ use crate::{
         jail::{Held, JailOrder},
         probe::{Attempt, Finding},
     },
+    link::Window,
     wire::framing::FramingChoice,
 };
 
@@ -98,6 +99,8 @@ pub struct IngressConfig {
     pub max_connections_per_prefix: u32,
     /// Packets of one connection in a row that do not unwrap, before it is closed.
     pub malformed_packets: u32,
+    /// What may be delivered to `store` and not yet be answered. `store` is told the same.
+    pub window: Window,
     /// What is remembered of packets seen.
     pub replay: ReplayConfig,
 }
@@ -159,6 +162,8 @@ pub struct EdgeConfig {
     pub registrations_per_minute: u32,
     /// Frames of one client in a row that are refused, before its connection is closed.
     pub malformed_frames: u32,
+    /// What `store` may push to one session before the client has proved receipt. `store` is told the same.
+    pub session_credit: Window,
 }
 
 /// What `store` needs to know.
@@ -176,6 +181,10 @@ pub struct StoreConfig {
     pub message_age: Duration,
     /// Clients not seen for this long are forgotten.
     pub client_idle: Duration,
+    /// What `mix-ingress` may deliver and not yet be answered. `mix-ingress` is told the same.
+    pub window: Window,
+    /// What may be pushed to one session before its client has proved receipt. `client-edge` is told the same.
+    pub session_credit: Window,
 }
 
 /// From a worker.
@@ -247,10 +256,12 @@ mod tests {
                     data_bytes: 7,
                     message_age: Duration::from_secs(8),
                     client_idle: Duration::from_secs(9),
+                    window: Window { messages: 10, bytes: 11 },
+                    session_credit: Window { messages: 12, bytes: 13 },
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000100",
+            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0c0d0100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

@@ -4,7 +4,7 @@
 //! client has proved receipt: the SURB-ack leaves on that word. *store trusts mix-ingress* with nothing but
 //! destinations and ciphertext: a false ingress can put false mail into inboxes and learn who is registered, no more.
 //!
-//! There are no phases: a delivery may be sent at any time within the [`WINDOW`], and is answered exactly once. An answer
+//! There are no phases: a delivery may be sent at any time within the window that both ends are told at birth, and is answered exactly once. An answer
 //! to a delivery that is not outstanding, or a delivery beyond the window, is a violation.
 //!
 //! Marks are the bits of a Bloom filter over replay tags. To *store* they are bytes: which packets they stand for cannot
@@ -15,11 +15,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::{address::ClientAddress, ipc::Opaque, link::Window};
-
-/// How much may be delivered and not yet answered: rate times latency, about 25,000 packets a second at 250 ms of
-/// waiting for a receipt plus a commit; large packets are bounded by their bytes.
-pub const WINDOW: Window = Window { messages: 8_000, bytes: 20 * 1024 * 1024 };
+use crate::{address::ClientAddress, ipc::Opaque};
 
 /// Names one delivery of one `mix-ingress`; counts up from zero and is used again when a new `store` is asked the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

@@ -26,9 +26,14 @@ use crate::{
     wire::client::login::{LoginProof, LoginRefusal},
 };
 
-/// How much may be pushed to one session and not yet be proved received. What does not fit waits on disk, so one slow
+/// Messages that may be pushed to one session and not yet be proved received. What does not fit waits on disk, so one slow
 /// client never holds up another, nor the mixnet.
-pub const SESSION_CREDIT: Window = Window { messages: 1_024, bytes: 1024 * 1024 };
+const SESSION_MESSAGES: u32 = 1_024;
+
+/// The window of one session that may be pushed so many bytes, which are the operator's to choose.
+pub const fn session_credit(bytes: u64) -> Window {
+    Window { messages: SESSION_MESSAGES, bytes }
+}
 
 /// Names one connection of one `client-edge`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

@@ -1,14 +1,25 @@
 //! Credit: how much may be under way and not yet answered, in messages and in bytes.
 //!
-//! Both ends of a link count. The sender stops when its credit is used up; the receiver treats more as a violation.
+//! Both ends of a link count. The sender stops when its credit is used up; the receiver treats more as a violation. Both are
+//! told the same [`Window`] at birth.
+
+use bincode::{Decode, Encode};
 
 /// The most that may be under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Window {
     /// In messages.
     pub messages: u32,
     /// In bytes of message content.
     pub bytes: u64,
+}
+
+impl Window {
+    /// Whether one message of `len` bytes may join what is under way. One larger than the whole window may when nothing else
+    /// is, so that no window is too small for any message.
+    pub const fn has_room(&self, messages: u32, bytes: u64, len: usize) -> bool {
+        messages == 0 || (messages < self.messages && bytes.saturating_add(len as u64) <= self.bytes)
+    }
 }
 
 /// A window and what of it is in use.
@@ -25,10 +36,9 @@ impl Credit {
         Self { window, messages: 0, bytes: 0 }
     }
 
-    /// Whether one message of `len` bytes fits. A message larger than the whole window fits when nothing else is under way.
+    /// Whether one message of `len` bytes fits, by the rule of [`Window::has_room`].
     pub const fn has_room(&self, len: usize) -> bool {
-        let bytes = self.bytes.saturating_add(len as u64);
-        self.messages == 0 || (self.messages < self.window.messages && bytes <= self.window.bytes)
+        self.window.has_room(self.messages, self.bytes, len)
     }
 
     /// Takes credit for one message of `len` bytes; `false`, and nothing taken, if it does not fit.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
-    ipc::store_edge::{SESSION_CREDIT, Sequence, SessionId},
-    link::Credit,
+    ipc::store_edge::{Sequence, SessionId},
+    link::{Credit, Window},
 };
 
 use super::inbox::Inbox;
@@ -58,13 +58,13 @@ pub(super) struct Attachment {
 }
 
 impl Attachment {
-    /// Starts at the oldest message that is not proved received.
-    pub(super) fn new(client: ClientAddress, oldest: Sequence) -> Self {
+    /// Starts at the oldest message that is not proved received, with this much credit.
+    pub(super) fn new(client: ClientAddress, oldest: Sequence, credit: Window) -> Self {
         Self {
             client,
             newcomer: None,
             queued: false,
-            credit: Credit::new(SESSION_CREDIT),
+            credit: Credit::new(credit),
             unproved: VecDeque::new(),
             last_pushed: None,
             cursor: oldest,

@@ -299,7 +299,7 @@ impl<M: Mailbox> Office<M> {
         };
         self.claims.remove(&claim.client);
         inbox.attached = Some(session);
-        let attachment = Attachment::new(claim.client, inbox.gone_end);
+        let attachment = Attachment::new(claim.client, inbox.gone_end, self.rules.session_credit);
         self.sessions.insert(session, Session::Attached(Box::new(attachment)));
         self.orders.to_edge.push(StoreToEdge::AttachSession { session, key: claim.key.clone() });
         count(match claim.by {

@@ -34,10 +34,10 @@ use proto::{
     counter::count,
     ipc::{
         Role,
-        ingress_store::{DeliveryId, StoreToIngress, WINDOW},
+        ingress_store::{DeliveryId, StoreToIngress},
         store_edge::{EdgeToStore, EndReason, Sequence, SessionId, StoreToEdge},
     },
-    link::Credit,
+    link::{Credit, Window},
 };
 
 use crate::{
@@ -68,6 +68,10 @@ pub struct Rules {
     pub message_age: Duration,
     /// Clients not seen for this long are forgotten.
     pub client_idle: Duration,
+    /// What `mix-ingress` may deliver and not yet be answered; more is a violation.
+    pub window: Window,
+    /// What may be pushed to one session and not yet be proved received; the rest waits on disk.
+    pub session_credit: Window,
 }
 
 /// Something that takes time. At most one commit of each kind is under way.
@@ -214,7 +218,7 @@ impl<M: Mailbox> Office<M> {
             committing_ledger: None,
             forgetting: HashMap::new(),
             ingress: 0,
-            window: Credit::new(WINDOW),
+            window: Credit::new(rules.window),
             edge: 0,
             outlook: Outlook::default(),
             orders: Orders::default(),
@@ -224,7 +228,7 @@ impl<M: Mailbox> Office<M> {
     /// A new `mix-ingress` is connected. What its predecessor delivered stays in custody; nobody is answered for it.
     pub fn ingress_up(&mut self) {
         self.ingress += 1;
-        self.window = Credit::new(WINDOW);
+        self.window = Credit::new(self.rules.window);
     }
 
     /// A delivery.

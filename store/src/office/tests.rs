@@ -38,6 +38,8 @@ const RULES: Rules = Rules {
     inbox_bytes: 1 << 20,
     message_age: DAY.saturating_mul(30),
     client_idle: DAY.saturating_mul(180),
+    window: Window { messages: 8_000, bytes: 20 << 20 },
+    session_credit: Window { messages: 1_024, bytes: 1 << 20 },
 };
 
 /// The office with everything around it that the test plays.
@@ -458,7 +460,7 @@ fn a_full_inbox_refuses_until_mail_is_fetched() {
 fn a_slow_client_is_pushed_no_more_than_its_credit_and_the_rest_is_on_disk_at_once() {
     let mut bench = Bench::new(Rules { inbox_messages: 5_000, inbox_bytes: 1 << 30, ..RULES });
     bench.attach(1);
-    let credit = u64::from(proto::ipc::store_edge::SESSION_CREDIT.messages);
+    let credit = u64::from(RULES.session_credit.messages);
     for n in 0..credit + 50 {
         bench.deliver(n);
     }
@@ -471,6 +473,29 @@ fn a_slow_client_is_pushed_no_more_than_its_credit_and_the_rest_is_on_disk_at_on
     bench.finish_all_jobs();
     assert_eq!(bench.pushed(1), (0..credit + 50).collect::<Vec<_>>());
     assert!(bench.stored().is_empty());
+}
+
+#[test]
+fn credit_in_bytes_is_what_the_rules_say_and_a_message_larger_than_all_of_it_goes_alone() {
+    // Each message has 40 bytes.
+    for (bytes, at_once) in [(1, 1), (79, 1), (80, 2), (120, 3)] {
+        let session_credit = Window { bytes, ..RULES.session_credit };
+        let mut bench = Bench::new(Rules { session_credit, ..RULES });
+        bench.attach(1);
+        for n in 0..7 {
+            bench.deliver(n);
+        }
+        let mut due = at_once;
+        while due < 7 + at_once {
+            bench.finish_all_jobs();
+            assert_eq!(bench.pushed(1), (0..due.min(7)).collect::<Vec<_>>(), "{bytes} bytes");
+            bench.confirm_all(1);
+            due += at_once;
+        }
+        bench.finish_all_jobs();
+        assert_eq!(bench.accepted().len(), 7);
+        assert!(bench.stored().is_empty());
+    }
 }
 
 #[test]
@@ -508,11 +533,19 @@ fn more_deliveries_than_the_window_are_a_violation() {
     let mut bench = Bench::new(Rules { inbox_messages: u64::MAX, inbox_bytes: u64::MAX, ..RULES });
     let now = bench.now;
     let mut deliver = |n| bench.office.ingress_delivers(DeliveryId(n), CLIENT, body(n), now);
-    for n in 0..u64::from(WINDOW.messages) {
+    for n in 0..u64::from(RULES.window.messages) {
         deliver(n).unwrap();
     }
     let one_more = deliver(u64::MAX);
     assert!(matches!(one_more, Err(Fault::Violation { peer: Role::MixIngress, .. })));
+
+    for window in [Window { messages: 2, bytes: 1_000 }, Window { messages: 9, bytes: 80 }] {
+        let mut bench = Bench::new(Rules { window, ..RULES });
+        bench.deliver(0);
+        bench.deliver(1);
+        let one_more = bench.office.ingress_delivers(DeliveryId(2), CLIENT, body(2), bench.now);
+        assert!(matches!(one_more, Err(Fault::Violation { peer: Role::MixIngress, .. })), "{window:?}");
+    }
 }
 
 #[test]

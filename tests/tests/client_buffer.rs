@@ -1,0 +1,77 @@
+//! A small `client_buffer`: what a client gets that proves nothing, and where the rest is.
+
+use anyhow::{Result, ensure};
+use proto::wire::{packet::PacketSize, surb_ack::SURB_ACK_LEN};
+use tests::{
+    deadline::bounded,
+    gateway::{Gateway, IPV4},
+    home::Home,
+    packet::{FinalHopPacket, expect_in_order},
+    scene::Scene,
+};
+
+const MESSAGES: usize = 40;
+
+async fn scene_with(client_buffer: usize) -> Result<Scene> {
+    let home = Home::init(IPV4).await?;
+    home.set_config("limits", "client_buffer", &client_buffer.to_string())?;
+    home.set_config("delivery", "receipt_timeout", "'1h'")?;
+    Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await
+}
+
+/// Sends to a client that reads and answers no Ping, until everything is acknowledged: written, since nothing is proved.
+/// Checks that exactly the first `at_once` messages reach it, and that all come in order once it comes back and answers,
+/// whether the gateway has been started anew in between or not.
+async fn push_to_a_silent_client(scene: &mut Scene, at_once: usize, restart: bool) -> Result<()> {
+    let mut silent = scene.client().await?;
+    silent.connection.answer_pings(false);
+    let sent = scene.send_many(silent.address(), MESSAGES).await?;
+    scene.mixnode.wait_for_acks(&sent).await?;
+    let pushed = silent.next_messages(at_once).await?;
+    ensure!(pushed.iter().eq(messages(&sent).take(at_once)), "not the oldest messages were pushed");
+    silent.connection.expect_quiet_and_open().await?;
+
+    let credentials = if restart {
+        scene.gateway.kill_supervisor().await?;
+        scene.start_again().await?;
+        silent.credentials.clone()
+    } else {
+        silent.leave().await?
+    };
+    let mut returned = credentials.authenticate(scene.gateway.clients).await?;
+    expect_in_order(&returned.next_messages(MESSAGES).await?, &sent)?;
+    // It keeps up: what comes now is proved before the buffer matters.
+    for _ in 0..3 {
+        let live = scene.send(returned.address(), PacketSize::Regular).await?;
+        ensure!(returned.next_message().await? == live.message);
+    }
+    returned.leave().await?;
+    Ok(())
+}
+
+fn messages(sent: &[FinalHopPacket]) -> impl Iterator<Item = &Vec<u8>> {
+    sent.iter().map(|packet| &packet.message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_proves_nothing_is_pushed_no_more_than_client_buffer_and_gets_the_rest_from_disk_in_order()
+-> Result<()> {
+    const AT_ONCE: usize = 5;
+    bounded(async {
+        let len = PacketSize::Regular.plaintext_len() - SURB_ACK_LEN;
+        // One byte short of room for one more.
+        let mut scene = scene_with((AT_ONCE + 1) * len - 1).await?;
+        push_to_a_silent_client(&mut scene, AT_ONCE, false).await?;
+        push_to_a_silent_client(&mut scene, AT_ONCE, true).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_larger_than_client_buffer_are_pushed_one_by_one() -> Result<()> {
+    bounded(async {
+        let mut scene = scene_with(1).await?;
+        push_to_a_silent_client(&mut scene, 1, false).await
+    })
+    .await
+}
