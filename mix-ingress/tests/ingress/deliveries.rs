@@ -217,7 +217,7 @@ async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
 
 #[tokio::test]
 async fn a_small_window_ends_by_messages_or_bytes_and_lets_a_message_through_alone() {
-    let len = made(0, PacketSize::Ack).message.len() as u64;
+    let len = made(0, PacketSize::Regular).message.len() as u64;
     let windows = [
         (1, Window { messages: 1, bytes: u64::MAX }),
         (3, Window { messages: 3, bytes: u64::MAX }),
@@ -227,7 +227,7 @@ async fn a_small_window_ends_by_messages_or_bytes_and_lets_a_message_through_alo
     for (at_once, window) in windows {
         let (rig, mut store, mut egress) = Rig::start(IngressConfig { window, ..CONFIG }).await;
         let mut node = rig.connect().await;
-        let samples: Vec<Sample> = (0..4).map(|number| made(number, PacketSize::Ack)).collect();
+        let samples: Vec<Sample> = (0..4).map(|number| made(number, PacketSize::Regular)).collect();
         for sample in &samples {
             node.send(sample).await;
         }
