@@ -33,6 +33,8 @@ pub struct Home {
     user: Option<u32>,
     /// Whether they are run with the privileges that the systemd unit gives.
     as_unit: bool,
+    /// Hard limit on the descriptors of each process, if it is not the test's own.
+    open_files: Option<u64>,
 }
 
 /// What a program that ended had to say.
@@ -53,7 +55,7 @@ impl Home {
     /// If the folder cannot be made.
     pub fn empty() -> Result<Self> {
         let root = tempfile::Builder::new().prefix("gatewayd-test-").tempdir()?;
-        Ok(Self { root, has_programs: false, user: None, as_unit: false })
+        Ok(Self { root, has_programs: false, user: None, as_unit: false, open_files: None })
     }
 
     /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
@@ -213,11 +215,21 @@ impl Home {
         self.command_of(self.start_of(&self.gatewayd_program()?), command, arguments)
     }
 
+    /// Has everything that is started from here run with a hard limit on its descriptors.
+    #[must_use]
+    pub fn limited_to(self, open_files: u64) -> Self {
+        Self { open_files: Some(open_files), ..self }
+    }
+
     fn start_of(&self, program: &Path) -> Command {
-        match self.user.filter(|_| self.as_unit) {
+        let start = |program: &Path| match self.user.filter(|_| self.as_unit) {
             Some(user) => unit(user, program),
             None => Command::new(program),
-        }
+        };
+        let Some(open_files) = self.open_files else { return start(program) };
+        let mut process = start(Path::new("prlimit"));
+        process.arg(format!("--nofile={open_files}:{open_files}")).arg(program);
+        process
     }
 
     fn gatewayd_program(&self) -> Result<PathBuf> {

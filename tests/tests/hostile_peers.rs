@@ -319,3 +319,50 @@ async fn a_flood_of_registrations_is_cut_to_its_rate() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_descriptors_run_out_the_connected_are_served_and_newcomers_once_others_leave() -> Result<()> {
+    const OPEN_FILES: u64 = 128;
+    const TURNED_AWAY: usize = 5;
+    bounded(async {
+        let home = Home::init(IPV4).await?.limited_to(OPEN_FILES);
+        home.set_config("timeouts", "websocket_upgrade", "'5m'")?;
+        home.set_config("timeouts", "half_frame", "'5m'")?;
+        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
+        let mut client = scene.client().await?;
+        for port in [scene.gateway.clients, scene.gateway.mix] {
+            let mut crowd = JoinSet::new();
+            for _ in 0..OPEN_FILES {
+                let mut stream = TcpStream::connect(port).await?;
+                crowd.spawn(async move { ends(&mut stream).await });
+            }
+            for _ in 0..TURNED_AWAY {
+                let turned_away = deadline::soon("one who is turned away", crowd.join_next()).await?;
+                ensure!(turned_away.context("there is a crowd")??, "the gateway said something");
+            }
+            let sent = scene.send(client.address(), PacketSize::Regular).await?;
+            ensure!(client.next_message().await? == sent.message, "something else came");
+            let complaints = |line: &String| line.contains("raise the limit on open files");
+            let lines = scene.gateway.log().lines().into_iter().filter(complaints).count();
+            let ports = if port == scene.gateway.clients { 1 } else { 2 };
+            ensure!(lines == ports, "{lines} lines about descriptors");
+
+            crowd.shutdown().await;
+            let newcomer = async {
+                loop {
+                    let Ok(mut newcomer) = scene.client().await else { continue };
+                    let Ok(mut sender) = MixSender::connect(scene.gateway.mix).await else { continue };
+                    let packet = scene.packets().make(newcomer.address(), PacketSize::Regular)?;
+                    if sender.send(&packet).await.is_ok()
+                        && timeout(Duration::from_secs(2), newcomer.next_message()).await.is_ok_and(|came| came.is_ok())
+                    {
+                        return anyhow::Ok(());
+                    }
+                }
+            };
+            deadline::soon("a newcomer to be served", newcomer).await??;
+        }
+        Ok(())
+    })
+    .await
+}
