@@ -26,6 +26,7 @@ fn ask(input: &[u8]) -> (Option<i32>, Vec<u8>) {
 
 fn request(validator: String) -> Vec<u8> {
     let request = Request {
+        account: None,
         validators: vec![validator],
         contract: "hal1x".into(),
         mix_host: "gw.example:1789".into(),

@@ -2,13 +2,16 @@
 
 use std::{fmt, os::fd::BorrowedFd};
 
-use proto::ipc::jail::{Held, JailOrder, Layer, Missing};
+use proto::ipc::jail::{Account, Held, JailOrder, Layer, Missing};
 
 use crate::{
     account, capabilities, landlock, limits, namespaces,
     policy::{Network, Policy},
     refusal, seccomp,
 };
+
+/// Descriptors for one connection at a time, and for what it takes to find where to.
+const ENOUGH_FILES: u64 = 64;
 
 /// What the jail is made of.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +110,27 @@ pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
     });
     laid.layer(Layer::Seccomp, filter)?;
     Ok(Closed { held: laid.held })
+}
+
+/// What a program does that asks strangers one question and ends. It keeps the network and what may be read by everybody, as
+/// finding an address by its name needs; it gives up its account, if it is told another one, and every capability.
+///
+/// # Errors
+/// If a step fails, or who was told an account can still go back. The process must end.
+pub fn renounce(account: Option<Account>) -> Result<(), JailError> {
+    limits::resources(ENOUGH_FILES, false)?;
+    let bounding = capabilities::empty_bounding_set();
+    // Without an account to change to there was no privilege either, and nothing is lost if nothing can be dropped.
+    let changed = account::change(account)?.is_ok();
+    let dropped = bounding.and_then(|()| capabilities::drop_all());
+    if changed && dropped.is_err() {
+        return Err(JailError::Hole("capabilities cannot be given up"));
+    }
+    if let Some(account) = account {
+        account::is_for_good(account)?;
+    }
+    step("not dumpable", nix::sys::prctl::set_dumpable(false))?;
+    no_new_privileges()
 }
 
 fn no_new_privileges() -> Result<(), JailError> {

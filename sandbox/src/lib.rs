@@ -38,4 +38,4 @@ mod seccomp;
 pub mod secret;
 
 pub use capabilities::may_change_account;
-pub use close::{Closed, Jail, JailError, close};
+pub use close::{Closed, Jail, JailError, close, renounce};

@@ -19,6 +19,15 @@ impl Process {
         PathBuf::from(format!("/proc/{}/{name}", self.0))
     }
 
+    /// All processes of this machine.
+    ///
+    /// # Errors
+    /// If the kernel does not list them.
+    pub fn all() -> io::Result<Vec<Self>> {
+        let numbers = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Ok(numbers.map(Self).collect())
+    }
+
     /// Sends a signal.
     ///
     /// # Errors

@@ -5,12 +5,13 @@ use std::io;
 use anyhow::{Context, Result, ensure};
 use proto::wire::packet::PacketSize;
 use tests::{
-    deadline::bounded,
-    gateway::{Gateway, WORKERS},
+    deadline::{self, bounded},
+    gateway::{Gateway, IPV4, WORKERS},
     home::Home,
     process::{Process, TcpSocket, tcp_sockets},
     scene::Scene,
 };
+use tokio::net::TcpListener;
 
 /// The kernel shows a process that cannot be dumped to root only. Anybody else can check nothing here.
 fn shown<T>(result: io::Result<T>) -> Result<Option<T>> {
@@ -51,6 +52,37 @@ async fn no_worker_has_an_environment_or_can_gain_privileges() -> Result<()> {
                 ensure!(environment.is_empty(), "{name} has {}", String::from_utf8_lossy(&environment));
             }
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_the_validators_has_nothing_left_to_lose() -> Result<()> {
+    bounded(async {
+        // A validator that takes its time, so that whoever asks it can be looked at.
+        let validator = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let url = format!("http://{}", validator.local_addr()?);
+        let home = Home::init(IPV4).await?;
+        let mut gatewayd = home.command("run", &["--validators", &url])?.kill_on_drop(true).spawn()?;
+        let (_connection, _) = deadline::soon("a question", validator.accept()).await??;
+        let supervisor = gatewayd.id().context("gatewayd has ended")?;
+        let asks = |process: &Process| {
+            let is = |name, expected: &str| process.status(name).is_ok_and(|value| value == expected);
+            is("PPid", &supervisor.to_string()) && is("Name", "validator-query")
+        };
+        let query = Process::all()?.into_iter().find(asks).context("nobody asks")?;
+        ensure!(query.status("NoNewPrivs")? == "1", "it can gain privileges");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            ensure!(query.status(set)? == "0000000000000000", "{set} is {}", query.status(set)?);
+        }
+        if nix::unistd::geteuid().is_root() {
+            let user = query.status("Uid")?;
+            ensure!(user.split_whitespace().all(|uid| uid != "0"), "it is root: {user}");
+            ensure!(query.status("Groups")?.is_empty(), "it has groups");
+            ensure!(query.status("CapBnd")? == "0000000000000000", "it could start what has capabilities");
+        }
+        gatewayd.kill().await?;
         Ok(())
     })
     .await

@@ -1,6 +1,7 @@
 //! Asks validators one question for the supervisor, and ends: request on standard input, answer on standard output.
 //!
-//! *Trusts* nobody. *Holds* nothing. *May do*: connect to the validators that the request names. *On compromise*: it can
+//! *Trusts* the supervisor; it gives up account and capabilities before it asks anybody. *Holds* nothing. *May do*: connect to
+//! the validators that the request names, and read what everybody may. *On compromise*: it can
 //! say that the address is taken or free; the worst is a gateway that does not start.
 
 use std::{
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
     let (Ok(_), Ok(request)) = (read, Request::decode(&bytes)) else {
         return ExitCode::FAILURE;
     };
+    if sandbox::renounce(request.account).is_err() {
+        return ExitCode::FAILURE;
+    }
     let sent = query(&request, PATIENCE).encode().map(|answer| io::stdout().write_all(&answer));
     match sent {
         Ok(Ok(())) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Under which accounts the workers run.
+//! Under which accounts the workers run, and the program that asks the validators.
 //!
 //! Only root can give accounts away, or who has those of root's privileges that it takes (as systemd/gatewayd@.service gives
 //! them). Each role has one of its own: that of a fixed name where the machine has it (the
@@ -20,7 +20,7 @@ pub(super) struct Accounts {
 }
 
 /// Numbers taken from the first on.
-const COUNT: u32 = 4;
+const COUNT: u32 = 5;
 
 impl Accounts {
     /// Numbers, where they are needed, begin with `first`.
@@ -45,6 +45,11 @@ impl Accounts {
             };
             self.account(name, place)
         })
+    }
+
+    /// The account of `validator-query`.
+    pub(super) fn of_query(self) -> Option<Account> {
+        self.account("gatewayd-query", 4)
     }
 
     fn account(self, name: &str, place: u32) -> Option<Account> {
@@ -87,8 +92,8 @@ mod tests {
         assert!(maps(everything, 1_879_048_192));
         let container = "0 100000 65536\n";
         assert!(!maps(container, 1_879_048_192));
-        assert!(maps(container, 65_532));
-        assert!(!maps(container, 65_533));
+        assert!(maps(container, 65_531));
+        assert!(!maps(container, 65_532));
         assert!(!maps("nonsense", 1) && !maps("", 1));
     }
 
@@ -96,11 +101,14 @@ mod tests {
     fn no_two_processes_share_an_account() {
         let accounts = Accounts { first: 70_000, may_be_given: true };
         let workers = accounts.of_workers();
-        let uids: BTreeSet<u32> = Role::ALL.iter().map(|role| workers.get(*role).unwrap().uid).collect();
-        assert_eq!(uids.len(), 4);
+        let query = accounts.of_query().unwrap();
+        let all = Role::ALL.iter().map(|role| workers.get(*role).unwrap()).chain([query]);
+        let uids: BTreeSet<u32> = all.map(|account| account.uid).collect();
+        assert_eq!(uids.len(), 5);
         assert!(!uids.contains(&0));
 
         let none = Accounts { first: 70_000, may_be_given: false };
         assert!(none.of_workers().get(Role::Store).is_none());
+        assert!(none.of_query().is_none());
     }
 }

@@ -114,8 +114,9 @@ fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
 pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
     tracing::info!("Starting nym gateway!");
     let _lock = RunLock::take(&plan.run_dir, plan.id.as_str())?;
-    let equipment = Arc::new(equip(&plan)?);
-    validator::refuse_if_taken(&plan)?;
+    let accounts = accounts(&plan)?;
+    let equipment = Arc::new(equip(&plan, accounts)?);
+    validator::refuse_if_taken(&plan, accounts.of_query())?;
     announce(&equipment.holdings).map_err(system("read the address of a listener"))?;
     // One thread only: the workers die with the thread that started them.
     tokio::runtime::Builder::new_current_thread()
@@ -135,9 +136,12 @@ fn audience(run_dir: &Path, prober: Prober) -> Option<Admin> {
         .ok()
 }
 
+fn accounts(plan: &RunPlan) -> Result<Accounts, SupervisorError> {
+    Accounts::choose(plan.config.sandbox.first_account.get()).map_err(system("look for accounts"))
+}
+
 /// All that workers are started from.
-fn equip(plan: &RunPlan) -> Result<Equipment, SupervisorError> {
-    let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(system("look for accounts"))?;
+fn equip(plan: &RunPlan, accounts: Accounts) -> Result<Equipment, SupervisorError> {
     let equipment = Equipment {
         binaries: binaries::find()?,
         holdings: Holdings::open(&plan.config)?,

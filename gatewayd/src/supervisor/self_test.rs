@@ -7,7 +7,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use proto::ipc::Role;
 
 use super::{
-    CrewError, SupervisorError, equip,
+    CrewError, SupervisorError, accounts, equip,
     examiner::Examiner,
     prober::{Places, Prober, Waiting},
 };
@@ -32,7 +32,7 @@ impl SelfTest {
         let mut plan = plan.clone();
         plan.config.mix.listen = (Ipv4Addr::LOCALHOST, 0).into();
         plan.config.clients.listen = (Ipv4Addr::LOCALHOST, 0).into();
-        let equipment = Arc::new(equip(&plan)?);
+        let equipment = Arc::new(equip(&plan, accounts(&plan)?)?);
         let prober = || Prober::new(Arc::clone(&equipment), Places::of(&plan));
         let mut crew = Vec::new();
         for role in Role::ALL {

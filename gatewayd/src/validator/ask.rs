@@ -116,6 +116,7 @@ mod tests {
 
     fn request() -> Request {
         Request {
+            account: None,
             validators: vec!["http://a".into()],
             contract: "c".into(),
             mix_host: "m".into(),

@@ -7,6 +7,8 @@ use bincode::{
     config::{Configuration, Limit},
 };
 
+use proto::ipc::jail::Account;
+
 use super::text::printable;
 
 /// The longest request in bytes. A pipe takes so much at once, so writing it never waits.
@@ -24,6 +26,8 @@ pub(super) const MAX_REASONS: usize = 1024;
 /// Whom to ask, and about what.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Request {
+    /// The account to change to before anybody is asked.
+    pub account: Option<Account>,
     /// Addresses of validators, `http://` or `https://`.
     pub validators: Vec<String>,
     /// The contract that lists the gateways.
@@ -116,6 +120,7 @@ mod tests {
 
     fn request() -> Request {
         Request {
+            account: Some(Account { uid: 7, gid: 8 }),
             validators: vec!["http://a".into(), "http://b".into()],
             contract: "c".into(),
             mix_host: "1.2.3.4:1".into(),
@@ -126,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_these() {
-        assert_eq!(request().encode().unwrap(), b"\x02\x08http://a\x08http://b\x01c\x091.2.3.4:1\x06ws://x\x01i");
+        assert_eq!(request().encode().unwrap(), b"\x01\x07\x08\x02\x08http://a\x08http://b\x01c\x091.2.3.4:1\x06ws://x\x01i");
         assert_eq!(Answer::NoConflict.encode().unwrap(), [0]);
         assert_eq!(Answer::Conflict { identity: "id".into() }.encode().unwrap(), b"\x01\x02id");
         assert_eq!(Answer::SameIdentity.encode().unwrap(), [2]);
@@ -167,7 +172,7 @@ mod tests {
             texts in prop::array::uniform4("\\PC{0,20}"),
         ) {
             let [contract, mix_host, clients_host, identity] = texts;
-            let request = Request { validators, contract, mix_host, clients_host, identity };
+            let request = Request { account: None, validators, contract, mix_host, clients_host, identity };
             prop_assert_eq!(Request::decode(&request.encode().unwrap()).unwrap(), request);
         }
     }

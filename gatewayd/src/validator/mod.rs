@@ -2,7 +2,8 @@
 //!
 //! The supervisor never reads from the network, so a program of its own asks ([`query`], in `validator-query`): it gets a
 //! [`Request`](message::Request) on standard input, gives an [`Answer`](message::Answer) on standard output, and ends. It
-//! has an empty environment and no descriptor but three, and the supervisor ([`ask()`]) kills it after five seconds.
+//! has an empty environment, no descriptor but three, an account of its own where the supervisor can give one, and no
+//! capability; the supervisor ([`ask()`]) kills it after five seconds.
 //!
 //! *Trusts* nothing the validators say: replies are bounded in size, number and time, and whatever text of theirs is
 //! shown is cut to a few printable characters, twice.
@@ -13,6 +14,8 @@ pub mod query;
 mod text;
 
 pub use ask::{AskError, PATIENCE, ask};
+
+use proto::ipc::jail::Account;
 
 use crate::run::RunPlan;
 use message::{Answer, Request};
@@ -30,12 +33,14 @@ pub struct AddressTaken {
 }
 
 /// Asks the validators of `plan`, if it has any. Only a gateway of another identity at our address is an error; validators
-/// that cannot be asked are a warning. Takes at most [`PATIENCE`].
-pub fn refuse_if_taken(plan: &RunPlan) -> Result<(), AddressTaken> {
+/// that cannot be asked are a warning. `account` is that of the program that asks, if it can have one of its own. Takes at
+/// most [`PATIENCE`].
+pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), AddressTaken> {
     if plan.validators.is_empty() {
         return Ok(());
     }
     let request = Request {
+        account,
         validators: plan.validators.clone(),
         contract: plan.contract.clone(),
         mix_host: plan.mix_announce.clone(),

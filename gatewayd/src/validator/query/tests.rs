@@ -57,6 +57,7 @@ fn page(nodes: &[(&str, &str, &str)], next: Option<&str>) -> String {
 
 fn request(validators: &[&str]) -> Request {
     Request {
+        account: None,
         validators: validators.iter().map(ToString::to_string).collect(),
         contract: "hal1k0jntykt7e4g3y88ltc60czgjuqdy4c9c6gv94".into(),
         mix_host: "gw.example:1789".into(),
