@@ -21,19 +21,15 @@ const ANSWERS: usize = 32;
 pub(crate) struct Outbox {
     queue: VecDeque<Message>,
     answers: usize,
-    /// Since when no more answers may be queued.
-    full_since: Option<Instant>,
-    unflushed: bool,
+    /// Since when something waits. Whoever takes a little from time to time does not begin anew.
+    unwritten_since: Option<Instant>,
 }
 
 impl Outbox {
     /// Queues a message. Every text is an answer.
     pub(crate) fn push(&mut self, message: Message) {
         self.answers += usize::from(message.is_text());
-        if !self.has_room() && self.full_since.is_none() {
-            self.full_since = Some(Instant::now());
-        }
-        self.unflushed = true;
+        self.unwritten_since.get_or_insert_with(Instant::now);
         self.queue.push_back(message);
     }
 
@@ -42,14 +38,14 @@ impl Outbox {
         self.answers < ANSWERS
     }
 
-    /// Since when the client has not read its answers, if so many wait that no request is read.
-    pub(crate) const fn full_since(&self) -> Option<Instant> {
-        self.full_since
+    /// Since when there has always been something that had not reached the socket.
+    pub(crate) const fn unwritten_since(&self) -> Option<Instant> {
+        self.unwritten_since
     }
 
     /// Whether everything has reached the socket.
     pub(crate) const fn is_written(&self) -> bool {
-        !self.unflushed
+        self.unwritten_since.is_none()
     }
 
     /// Writes until everything has reached the socket. Nothing is lost if it is not polled again for a while.
@@ -61,9 +57,6 @@ impl Outbox {
             ready!(sink.poll_ready_unpin(cx))?;
             let Some(message) = self.queue.pop_front() else { break };
             self.answers -= usize::from(message.is_text());
-            if self.has_room() {
-                self.full_since = None;
-            }
             sink.start_send_unpin(message)?;
         }
         ready!(sink.poll_flush_unpin(cx))?;
@@ -114,12 +107,14 @@ mod tests {
             queued.extend([Message::text(n.to_string()), Message::binary(vec![1])]);
             queued.iter().skip(2 * n).cloned().for_each(|message| outbox.push(message));
         }
-        assert!(!outbox.has_room() && outbox.full_since().is_some());
+        assert!(!outbox.has_room() && outbox.unwritten_since().is_some());
+        let since = outbox.unwritten_since();
 
         let mut cx = Context::from_waker(Waker::noop());
         let mut sink = Narrow { room: 3, taken: Vec::new() };
         assert!(outbox.poll_write(&mut sink, &mut cx).is_pending());
-        assert!(!outbox.is_written() && outbox.has_room() && outbox.full_since().is_none());
+        assert!(!outbox.is_written() && outbox.has_room());
+        assert_eq!(outbox.unwritten_since(), since, "a little room is no beginning");
         sink.room = queued.len();
         assert!(outbox.poll_write(&mut sink, &mut cx).is_pending(), "not flushed");
         assert!(!outbox.is_written());

@@ -129,9 +129,9 @@ impl Websocket {
         self.outbox.push(message);
     }
 
-    /// Since when the client has not read its answers, if so many wait that no request is read.
+    /// Since when there has always been something that the client's socket has not taken.
     pub(crate) const fn unread_since(&self) -> Option<Instant> {
-        self.outbox.full_since()
+        self.outbox.unwritten_since()
     }
 
     /// Whether everything queued has reached the socket.

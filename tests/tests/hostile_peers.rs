@@ -14,7 +14,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proto::wire::packet::PacketSize;
+use proto::wire::{
+    client::{frame, request::ForwardRequest},
+    packet::{PacketSize, PacketType},
+};
 use tests::{
     client::{Client, Credentials, Identity, Registration, shake_hands},
     connection::{Connection, Incoming},
@@ -27,7 +30,7 @@ use tests::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{interval, timeout},
 };
@@ -363,6 +366,49 @@ async fn when_descriptors_run_out_the_connected_are_served_and_newcomers_once_ot
             deadline::soon("a newcomer to be served", newcomer).await??;
         }
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_and_reads_no_answers_costs_no_memory_and_is_disconnected_in_time() -> Result<()> {
+    const GROWTH: u64 = 4 << 20;
+    bounded(async {
+        let patron = Patron::of(gateway_with(&[("delivery", "receipt_timeout", "'5s'")]).await?).await?;
+        let gateway = &patron.scene.gateway;
+        let account = Client::register(gateway.clients, &gateway.identity).await?.leave().await?;
+        let socket = TcpSocket::new_v4()?;
+        // Otherwise the kernel takes a hundred thousand answers for those who do not.
+        socket.set_recv_buffer_size(4096)?;
+        let connection = Connection::upgrade(socket.connect(gateway.clients).await?).await?;
+        let silent = Client::new(account.clone(), account.account().log_in_on(connection).await?);
+        let request = ForwardRequest {
+            packet_type: PacketType::Mix,
+            next_hop: patron.scene.mixnode.address,
+            size: PacketSize::Ack,
+            packet: vec![9; PacketSize::Ack.packet_len()].into(),
+        };
+        let sealed = frame::seal(&silent.credentials.key, &request.encode());
+        let edge = gateway.worker("client-edge")?;
+        let (before, with_silent) = (edge.resident()?, edge.sockets()?.len());
+        silent.connection.read_socket(false);
+        let flood = tokio::spawn(async move {
+            let mut sent = 0_u32;
+            while silent.connection.send_binary(sealed.clone()).await.is_ok() {
+                sent += 1;
+            }
+            // The connection lives as long as this: it is the gateway that ends it.
+            (sent, silent)
+        });
+        let mut most = before;
+        while edge.sockets()?.len() >= with_silent {
+            patron.served().await?;
+            most = most.max(edge.resident()?);
+        }
+        let (sent, _silent) = flood.await?;
+        eprintln!("{sent} packets: {} KiB before, {} KiB at most", before >> 10, most >> 10);
+        ensure!(most <= before + GROWTH, "client-edge grew from {before} to {most} bytes");
+        patron.expect_to_be_served_as_before().await
     })
     .await
 }

@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn the_bytes_are_these() {
-        assert_eq!(request().encode().unwrap(), b"\x01\x07\x08\x02\x08http://a\x08http://b\x01c\x091.2.3.4:1\x06ws://x\x01i");
+        assert_eq!(
+            request().encode().unwrap(),
+            b"\x01\x07\x08\x02\x08http://a\x08http://b\x01c\x091.2.3.4:1\x06ws://x\x01i"
+        );
         assert_eq!(Answer::NoConflict.encode().unwrap(), [0]);
         assert_eq!(Answer::Conflict { identity: "id".into() }.encode().unwrap(), b"\x01\x02id");
         assert_eq!(Answer::SameIdentity.encode().unwrap(), [2]);
