@@ -4,6 +4,8 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener},
     os::fd::AsRawFd,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::sys::socket::{
@@ -13,6 +15,9 @@ use nix::sys::socket::{
 
 /// Connections that the kernel holds until a worker accepts them.
 const BACKLOG: i32 = 1024;
+/// How long a port may be in use by workers of a supervisor that was killed: they die with it, but not at the same instant.
+const PREDECESSOR: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where an operator says on which address to listen.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +97,14 @@ pub enum ListenError {
 /// With the setting to change.
 pub(super) fn bind(address: SocketAddr, setting: Setting) -> Result<TcpListener, ListenError> {
     let Setting { host_flag, port_flag, key } = setting;
-    try_bind(address).map_err(|source| match source.kind() {
+    let patience = Instant::now() + PREDECESSOR;
+    let bound = loop {
+        match try_bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => thread::sleep(PAUSE),
+            bound => break bound,
+        }
+    };
+    bound.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse { address, port_flag, key },
         io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address, host_flag, key },
         io::ErrorKind::PermissionDenied => ListenError::Denied { address, port_flag, key },
@@ -133,6 +145,20 @@ mod tests {
             assert!(error.starts_with(&format!("cannot listen on 127.0.0.1:{port}: port {port} is in use")), "{error}");
             assert!(error.contains(flag) && error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn a_predecessor_that_is_not_quite_dead_is_waited_for() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), MIX).unwrap();
+        let address = first.local_addr().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let second = thread::spawn(move || {
+            tell.send(()).unwrap();
+            bind(address, MIX).map(|_| ())
+        });
+        told.recv().unwrap();
+        drop(first);
+        second.join().unwrap().unwrap();
     }
 
     #[test]
