@@ -67,8 +67,7 @@ impl PacketMaker {
     /// # Errors
     /// If the Sphinx library refuses.
     pub fn make(&self, to: ClientAddress, size: PacketSize) -> Result<FinalHopPacket> {
-        let ack_len = if size == PacketSize::Ack { 0 } else { surb_ack::SURB_ACK_LEN };
-        self.make_with(to, size, unique(size.plaintext_len() - ack_len))
+        self.make_with(to, size, unique_for(size))
     }
 
     /// `count` regular packets.
@@ -84,9 +83,26 @@ impl PacketMaker {
     /// # Errors
     /// If the message does not fit.
     pub fn make_with(&self, to: ClientAddress, size: PacketSize, message: Vec<u8>) -> Result<FinalHopPacket> {
+        self.make_wrapped(to, size, message, wrap)
+    }
+
+    /// A packet whose own headers, and those of its SURB-ack, are made by `wrap`: as [`wrap`] does, or for another wire version.
+    ///
+    /// # Errors
+    /// If `wrap` refuses.
+    pub fn make_wrapped(
+        &self,
+        to: ClientAddress,
+        size: PacketSize,
+        message: Vec<u8>,
+        wrap: impl Fn(PacketSize, [u8; 32], [u8; 32], &[u8]) -> Result<Vec<u8>>,
+    ) -> Result<FinalHopPacket> {
         let surb_ack = match size {
             PacketSize::Ack => None,
-            _ => Some(self.surb_ack()?),
+            _ => {
+                let id = ack_id();
+                Some(SurbAck { packet: wrap(PacketSize::Ack, self.ack_key, [0; 32], &id)?, id })
+            }
         };
         let mut plaintext = Vec::with_capacity(size.plaintext_len());
         if let Some(ack) = &surb_ack {
@@ -97,15 +113,15 @@ impl PacketMaker {
         let packet = wrap(size, self.gateway, *to.as_bytes(), &plaintext)?;
         Ok(FinalHopPacket { to, size, packet, message, surb_ack })
     }
+}
 
-    fn surb_ack(&self) -> Result<SurbAck> {
-        let mut id: AckId = rand::random();
-        for (to, from) in id.iter_mut().zip(next_number().to_be_bytes()) {
-            *to = from;
-        }
-        let packet = wrap(PacketSize::Ack, self.ack_key, [0; 32], &id)?;
-        Ok(SurbAck { packet, id })
+/// A mark that no other SURB-ack has: a number, then random bytes.
+fn ack_id() -> AckId {
+    let mut id: AckId = rand::random();
+    for (to, from) in id.iter_mut().zip(next_number().to_be_bytes()) {
+        *to = from;
     }
+    id
 }
 
 /// Wraps `plaintext` for one hop, which is the final one.
@@ -132,6 +148,12 @@ pub fn unwrap_final_hop(packet: &[u8], secret: &PrivateKey) -> Result<Vec<u8>> {
         ProcessedPacket::FinalHop(_, _, payload) => payload.recover_plaintext().map_err(refused),
         ProcessedPacket::ForwardHop(..) => bail!("a packet wants to go further than its final hop"),
     }
+}
+
+/// A message that fills a packet of this size to the last byte, and that nobody else has.
+pub fn unique_for(size: PacketSize) -> Vec<u8> {
+    let ack_len = if size == PacketSize::Ack { 0 } else { surb_ack::SURB_ACK_LEN };
+    unique(size.plaintext_len() - ack_len)
 }
 
 /// A message of `len` bytes that nobody else has: a number, then random bytes, as far as they fit.

@@ -3,13 +3,8 @@
 //! Made with the Sphinx library of today (0.8), which writes every wire version from 257 on. They carry what those of 2021
 //! carry, in two more sizes.
 
-use std::net::SocketAddr;
-
-use anyhow::{Context, Result, anyhow};
-use proto::{
-    address::ClientAddress,
-    wire::{packet::PacketSize, routing, surb_ack},
-};
+use anyhow::{Result, anyhow};
+use proto::{address::ClientAddress, wire::packet::PacketSize};
 use sphinx_packet::{
     SphinxPacketBuilder,
     header::delays::Delay,
@@ -18,7 +13,7 @@ use sphinx_packet::{
 };
 use x25519_dalek::PublicKey;
 
-use crate::packet::{FinalHopPacket, PacketMaker, SurbAck, unique};
+use crate::packet::{FinalHopPacket, PacketMaker, unique_for};
 
 /// Sizes that exist today.
 pub const SIZES_TODAY: [PacketSize; 5] =
@@ -30,20 +25,14 @@ pub const SPHINX_VERSIONS: [u16; 4] = [257, 258, 259, 260];
 /// A sender since 2022.
 #[derive(Debug, Clone, Copy)]
 pub struct PacketMakerToday {
-    /// The gateway's public Sphinx key.
-    pub gateway: [u8; 32],
-    /// Where SURB-acks go.
-    pub ack_hop: SocketAddr,
-    /// The public Sphinx key there.
-    pub ack_key: [u8; 32],
-    /// The wire version, one of [`SPHINX_VERSIONS`].
-    pub version: u16,
+    route: PacketMaker,
+    version: u16,
 }
 
 impl PacketMakerToday {
-    /// Makes what this sender of 2021 makes, in this wire version.
-    pub fn like(maker: PacketMaker, version: u16) -> Self {
-        Self { gateway: maker.gateway, ack_hop: maker.ack_hop, ack_key: maker.ack_key, version }
+    /// Makes what this sender of 2021 makes, in this wire version, one of [`SPHINX_VERSIONS`].
+    pub fn like(route: PacketMaker, version: u16) -> Self {
+        Self { route, version }
     }
 
     /// A packet of the given size, filled to the last byte.
@@ -51,26 +40,9 @@ impl PacketMakerToday {
     /// # Errors
     /// If the Sphinx library refuses.
     pub fn make(&self, to: ClientAddress, size: PacketSize) -> Result<FinalHopPacket> {
-        let ack_len = if size == PacketSize::Ack { 0 } else { surb_ack::SURB_ACK_LEN };
-        let message = unique(size.plaintext_len() - ack_len);
-        let surb_ack = match size {
-            PacketSize::Ack => None,
-            _ => Some(self.surb_ack()?),
-        };
-        let mut plaintext = Vec::with_capacity(size.plaintext_len());
-        if let Some(ack) = &surb_ack {
-            plaintext.extend_from_slice(&routing::encode_padded::<{ routing::IPV6_LEN }>(self.ack_hop));
-            plaintext.extend_from_slice(&ack.packet);
-        }
-        plaintext.extend_from_slice(&message);
-        let packet = self.wrap(size, self.gateway, *to.as_bytes(), &plaintext)?;
-        Ok(FinalHopPacket { to, size, packet, message, surb_ack })
-    }
-
-    fn surb_ack(&self) -> Result<SurbAck> {
-        let id = unique(PacketSize::Ack.plaintext_len());
-        let packet = self.wrap(PacketSize::Ack, self.ack_key, [0; 32], &id)?;
-        Ok(SurbAck { packet, id: id.try_into().ok().context("a mark has a wrong length")? })
+        self.route.make_wrapped(to, size, unique_for(size), |size, hop_key, destination, plaintext| {
+            self.wrap(size, hop_key, destination, plaintext)
+        })
     }
 
     fn wrap(&self, size: PacketSize, hop_key: [u8; 32], destination: [u8; 32], plaintext: &[u8]) -> Result<Vec<u8>> {
@@ -87,6 +59,7 @@ impl PacketMakerToday {
 
 #[cfg(test)]
 mod tests {
+    use proto::wire::surb_ack;
     use sphinx_packet::{ProcessedPacketData, SphinxPacket};
     use x25519_dalek::StaticSecret;
 
@@ -103,7 +76,7 @@ mod tests {
             payload.recover_plaintext().unwrap()
         };
         for version in SPHINX_VERSIONS {
-            let maker = PacketMakerToday { gateway: public, ack_hop, ack_key: public, version };
+            let maker = PacketMakerToday::like(PacketMaker { gateway: public, ack_hop, ack_key: public }, version);
             for (size, packet_len, message_len) in SIZES_TODAY
                 .into_iter()
                 .zip([386, 2413, 8557, 16749, 33133])
