@@ -107,9 +107,9 @@ impl Edge {
         let (events, incoming) = mpsc::channel(FROM_STORE);
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, violations));
+        tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, violations.clone()));
         tasks.spawn(dispatcher.run(incoming));
-        tasks.spawn(carrier.run(ends.egress));
+        tasks.spawn(carrier.run(ends.egress, violations));
         // Until there is a store to ask, clients wait in the listener's queue instead of being sent away.
         tasks.spawn(async move {
             if store_is_there.await.is_ok() {

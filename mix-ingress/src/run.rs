@@ -123,7 +123,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     packet_path.spawn(entrance.accept(opened));
     packet_path.spawn(Keeper::new(replay, shape, new_lines, Arc::clone(&counters)).run(open, drain.clone()));
     packet_path.spawn(Deliveries::new(window, acks, lines, Arc::clone(&counters)).run(batches, store_events, drain));
-    packet_path.spawn(carrier.run(links.egress));
+    packet_path.spawn(carrier.run(links.egress, links.violations.clone()));
     // These never end by themselves.
     let mut services = JoinSet::new();
     services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.violations));

@@ -54,6 +54,18 @@ pub struct Violation {
     pub rule: String,
 }
 
+/// Says why the link to `peer` ended, and accuses it if it broke a rule.
+pub(super) async fn tell(peer: Role, error: &LinkError, violations: &mpsc::Sender<Violation>) {
+    match error.violated_rule() {
+        Some(rule) => {
+            tracing::error!(%peer, rule, "a peer broke a rule of its link; the link is dropped");
+            // A violation that cannot be reported ends with the worker anyway.
+            let _ = violations.send(Violation { peer, rule }).await;
+        }
+        None => tracing::info!(%peer, %error, "link down"),
+    }
+}
+
 /// How many messages each lane of a link may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneCapacity {
@@ -104,14 +116,7 @@ pub async fn serve<In, Out>(
             }
         };
         if let Err(error) = outcome {
-            match error.violated_rule() {
-                Some(rule) => {
-                    tracing::error!(%peer, rule, "a peer broke a rule of its link; the link is dropped");
-                    // A violation that cannot be reported ends with the worker anyway.
-                    let _ = violations.send(Violation { peer, rule }).await;
-                }
-                None => tracing::info!(%peer, %error, "link down"),
-            }
+            tell(peer, &error, &violations).await;
         }
         if next.is_none() {
             next = ends.recv().await;

@@ -1,5 +1,6 @@
 //! The one-way links to `mix-egress`: the sender never waits. What does not fit, or finds nobody, is dropped and counted,
-//! because the mixnet is lossy by design and whoever made a packet sends it again.
+//! because the mixnet is lossy by design and whoever made a packet sends it again. A peer that says anything at all breaks a rule,
+//! and is reported.
 
 use std::{
     os::fd::OwnedFd,
@@ -15,12 +16,19 @@ use bincode::{
 };
 use tokio::sync::mpsc;
 
-use super::{LinkError, stream};
+use super::{
+    LinkError,
+    duplex::{self, Violation},
+    stream,
+};
+use crate::ipc::Role;
 
 /// Packets that wait for the link at the most.
 const QUEUE: usize = 4_096;
 /// Packets written at once at the most.
 const BATCH: usize = 128;
+
+const RULE_SPOKE: &str = "an answer on a link that has none";
 
 /// What comes back on a one-way link: nothing. Decodes from no bytes at all.
 #[derive(Debug)]
@@ -73,7 +81,7 @@ pub fn channel<Out>(dropped: Arc<AtomicU64>) -> (LossySender<Out>, LossyCarrier<
 
 impl<Out: Encode> LossyCarrier<Out> {
     /// Carries messages until every sender is gone and the queue is written.
-    pub async fn run(mut self, mut ends: mpsc::Receiver<OwnedFd>) {
+    pub async fn run(mut self, mut ends: mpsc::Receiver<OwnedFd>, violations: mpsc::Sender<Violation>) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut next = None;
         loop {
@@ -101,7 +109,11 @@ impl<Out: Encode> LossyCarrier<Out> {
             loop {
                 let taken = tokio::select! {
                     n = self.queue.recv_many(&mut batch, BATCH) => n,
-                    _ = &mut watch => break,
+                    said = &mut watch => {
+                        let error = said.map_or_else(|error| error, |_| LinkError::Violation(RULE_SPOKE));
+                        duplex::tell(Role::MixEgress, &error, &violations).await;
+                        break;
+                    }
                     Some(end) = ends.recv() => {
                         next = Some(end);
                         break;

@@ -178,7 +178,7 @@ async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
     let (here, there) = descriptor::link_pair().unwrap();
     ends.send(here).await.unwrap();
     let mut task = JoinSet::new();
-    task.spawn(carrier.run(ends_rx));
+    task.spawn(carrier.run(ends_rx, mpsc::channel(1).0));
     let (mut reader, writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
     let mut received = Vec::new();
     while (received.len() as u64) < 10_000 - lost {
@@ -202,4 +202,34 @@ async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
     assert_eq!(first.await.unwrap()[0], answer(7));
     drop(sender);
     timeout(LIMIT, task.join_next()).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn whoever_says_anything_on_a_lossy_link_is_reported_and_its_successor_served() {
+    let (sender, carrier) = lossy::channel(Arc::default());
+    let (ends, ends_rx) = mpsc::channel(2);
+    let (violations_tx, mut violations) = mpsc::channel(1);
+    let mut task = JoinSet::new();
+    task.spawn(carrier.run(ends_rx, violations_tx));
+    for said in [&[0, 0, 0, 1, 0][..], &[0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 0]] {
+        let (here, there) = descriptor::link_pair().unwrap();
+        ends.send(here).await.unwrap();
+        UnixStream::from(there).write_all(said).unwrap();
+        let violation = timeout(LIMIT, violations.recv()).await.unwrap().unwrap();
+        assert_eq!(violation.peer, Role::MixEgress);
+    }
+    let (here, there) = descriptor::link_pair().unwrap();
+    ends.send(here).await.unwrap();
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
+    // What is sent before the new end is taken up is lost.
+    let first = timeout(LIMIT, async {
+        loop {
+            sender.send(answer(7));
+            tokio::select! {
+                batch = reader.read_batch() => return batch.unwrap(),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    });
+    assert_eq!(first.await.unwrap()[0], answer(7));
 }
