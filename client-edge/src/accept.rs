@@ -1,7 +1,8 @@
 //! Takes connections from the listener, and owns the tasks that serve them.
 //!
-//! *Promises*: never more connections than allowed, in all and of one address prefix; at the limit of descriptors, clients are turned away instead of left
-//! waiting, and the processor is not kept busy with it; when told to stop, it ends when the last connection has.
+//! *Promises*: never more connections than allowed, in all and of one address prefix; at the limit of descriptors, clients are
+//! turned away instead of left waiting, and the processor is not kept busy with it; when told to stop, it ends when the last
+//! connection has.
 
 use std::{
     io,

@@ -275,13 +275,13 @@ impl<'a> Attached<'a> {
         self.barriers.oldest().map(|since| since + self.context.config.receipt_timeout)
     }
 
-    fn answers_due(&self) -> Option<Instant> {
-        self.websocket.unread_since().map(|since| since + self.context.config.receipt_timeout)
+    fn writing_due(&self) -> Option<Instant> {
+        self.websocket.unwritten_since().map(|since| since + self.context.config.receipt_timeout)
     }
 
     fn due(&self) -> Option<Instant> {
         let probe = self.probe.as_ref().map(|probe| probe.due);
-        [self.receipt_due(), self.answers_due(), probe, self.leaving].into_iter().flatten().min()
+        [self.receipt_due(), self.writing_due(), probe, self.leaving].into_iter().flatten().min()
     }
 
     async fn overdue(&mut self) -> Result<(), Exit> {
@@ -293,9 +293,9 @@ impl<'a> Attached<'a> {
             count(&self.context.counters.receipt_timeouts);
             return Err(Exit::Farewell(CloseCode::Policy, "no receipt was proved in time"));
         }
-        if self.answers_due().is_some_and(|due| due <= now) {
-            count(&self.context.counters.answers_unread_timeouts);
-            return Err(Exit::Farewell(CloseCode::Policy, "answers were not read in time"));
+        if self.writing_due().is_some_and(|due| due <= now) {
+            count(&self.context.counters.unwritten_timeouts);
+            return Err(Exit::Farewell(CloseCode::Policy, "what the gateway sends was not taken in time"));
         }
         if self.probe.as_ref().is_some_and(|probe| probe.due <= now) {
             self.answer_probe(false).await?;

@@ -116,7 +116,7 @@ pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
     }
     match exit {
         Exit::Fault(_) => count(&context.counters.websocket_faults),
-        Exit::PingFlood => count(&context.counters.ping_floods),
+        Exit::Flood => count(&context.counters.frame_floods),
         Exit::Gone | Exit::ClosedByClient | Exit::Refused | Exit::Farewell(..) => {}
     }
     tracing::debug!(session = session.0, ?exit, "a connection ends");

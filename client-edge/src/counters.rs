@@ -31,8 +31,8 @@ proto::counters! {
         store_unavailable,
         /// Connections closed because the client broke the websocket protocol or sent a message over the size limit.
         websocket_faults,
-        /// Connections closed because the client sent more Pings than anybody needs.
-        ping_floods,
+        /// Connections closed because the client sent more Pings, Pongs nobody asked for, or fragments than anybody needs.
+        frame_floods,
         /// Binary frames refused: not sealed with the session's key, or no forward request.
         malformed_frames,
         /// Connections closed because so many frames in a row were refused as are allowed.
@@ -47,8 +47,8 @@ proto::counters! {
         receipts,
         /// Sessions closed because the client proved no receipt in time.
         receipt_timeouts,
-        /// Connections closed because the client went on asking and did not read the answers in time.
-        answers_unread_timeouts,
+        /// Sessions closed because the client's socket did not take in time all that was for the client.
+        unwritten_timeouts,
         /// Sessions that did not answer a probe in time.
         probes_unanswered,
         /// Sessions that `store` ended.

@@ -1,8 +1,8 @@
 //! The mail queue of one session, and the credit that bounds it.
 //!
 //! *Trusts* `store` for nothing: mail beyond the credit, or out of order, is refused with the rule it broke. *Promises*: what
-//! was pushed and is not yet proved received never exceeds the credit of
-//! the session, in messages or in bytes, wherever it sits; but for a message larger than all of it, which is there alone.
+//! was pushed and is not yet proved received never exceeds the credit of the session, in messages or in bytes, wherever it
+//! sits; but for a message larger than all of it, which is there alone.
 //!
 //! The dispatcher takes credit and the session gives it back; neither ever waits for the other.
 

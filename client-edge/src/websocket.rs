@@ -1,8 +1,8 @@
 //! One client's websocket: its upgrade, its frames, its outbox, and the ways it can end.
 //!
 //! *Trusts* nothing that is read. *Promises*: reading and writing never wait for each other, except that no request is read
-//! while too many answers wait; a message over [`MESSAGE_LIMIT`] is not taken into memory; a Close is answered with a Close;
-//! every end takes at most [`CLOSE_LIMIT`].
+//! while too many answers wait; a message over [`MESSAGE_LIMIT`] is not taken into memory; frames that bring nothing are read
+//! so far and no further; a Close is answered with a Close; every end takes at most [`CLOSE_LIMIT`].
 
 use std::{
     future::{pending, poll_fn},
@@ -28,10 +28,12 @@ use tokio_tungstenite::{
 
 use proto::wire::client::protocol::Protocol;
 
-use crate::{outbox::Outbox, pings::Pings};
+use crate::{chatter::Chatter, meter::Meter, outbox::Outbox};
 
 /// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
 pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
+/// Bytes a message may have on its way, in however many fragments; clients send theirs in one.
+const WIRE_LIMIT: usize = 2 * MESSAGE_LIMIT;
 /// How long saying goodbye may take.
 pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -70,8 +72,8 @@ pub(crate) enum Exit {
     ClosedByClient,
     /// The client broke the websocket protocol, and what it sends further cannot be understood.
     Fault(CloseCode),
-    /// The client sends more Pings than anybody needs, and is read no more.
-    PingFlood,
+    /// The client sends more frames that bring nothing than anybody needs, and is read no more.
+    Flood,
     /// The client is not let in. Why it is not waits in the outbox.
     Refused,
     /// The gateway takes leave.
@@ -103,9 +105,9 @@ impl From<Error> for Exit {
 /// A connection that has been upgraded.
 #[derive(Debug)]
 pub(crate) struct Websocket {
-    stream: Box<WebSocketStream<TcpStream>>,
+    stream: Box<WebSocketStream<Meter>>,
     outbox: Outbox,
-    pings: Pings,
+    chatter: Chatter,
 }
 
 impl Websocket {
@@ -120,17 +122,20 @@ impl Websocket {
             .max_write_buffer_size(WRITE_LIMIT)
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
-        let stream = accept_async_with_config(socket, Some(config)).await?;
-        Ok(Self { stream: Box::new(stream), outbox: Outbox::default(), pings: Pings::default() })
+        let stream = accept_async_with_config(Meter::new(socket), Some(config)).await?;
+        Ok(Self { stream: Box::new(stream), outbox: Outbox::default(), chatter: Chatter::default() })
     }
 
     /// Queues a message for the client. It leaves while [`event`](Self::event) or [`write`](Self::write) is awaited.
     pub(crate) fn push(&mut self, message: Message) {
+        if message.is_ping() {
+            self.chatter.ask();
+        }
         self.outbox.push(message);
     }
 
     /// Since when there has always been something that the client's socket has not taken.
-    pub(crate) const fn unread_since(&self) -> Option<Instant> {
+    pub(crate) const fn unwritten_since(&self) -> Option<Instant> {
         self.outbox.unwritten_since()
     }
 
@@ -165,12 +170,22 @@ impl Websocket {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Exit>> {
         loop {
-            let Poll::Ready(message) = self.stream.poll_next_unpin(cx) else { return Poll::Pending };
+            let polled = self.stream.poll_next_unpin(cx);
+            let meter = self.stream.get_mut();
+            let Poll::Ready(message) = polled else {
+                return if meter.since_message() > WIRE_LIMIT { Poll::Ready(Err(Exit::Flood)) } else { Poll::Pending };
+            };
+            match &message {
+                Some(Ok(Message::Text(_) | Message::Binary(_))) => meter.message_ends(),
+                Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => meter.control_frame(payload.len()),
+                _ => {}
+            }
             return Poll::Ready(match message {
                 Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
                 Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
+                Some(Ok(Message::Pong(_))) if self.chatter.pong_is_too_much(Instant::now()) => Err(Exit::Flood),
                 Some(Ok(Message::Pong(payload))) => Ok(Frame::Pong(payload)),
-                Some(Ok(Message::Ping(_))) if self.pings.are_too_many(Instant::now()) => Err(Exit::PingFlood),
+                Some(Ok(Message::Ping(_))) if self.chatter.ping_is_too_much(Instant::now()) => Err(Exit::Flood),
                 // The library answers a Ping by itself, the next time it is polled.
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(_))) => Err(Exit::ClosedByClient),
@@ -198,10 +213,10 @@ impl Websocket {
                         self.discard().await;
                     }
                 }
-                Exit::PingFlood => {
+                Exit::Flood => {
                     // Its last Pong would otherwise come behind the Close.
                     if self.stream.flush().await.is_ok() && spoken.ends_with_close() {
-                        let _ = self.close(CloseCode::Policy, "too many Pings").await;
+                        let _ = self.close(CloseCode::Policy, "too many frames that bring nothing").await;
                     }
                     let _ = self.stream.get_mut().shutdown().await;
                     // To read what still comes, if only to throw it away, is what a flood is for: it backs up on the

@@ -1,8 +1,8 @@
 //! The mixnet port.
 //!
 //! *Trusts* nobody who connects. *Holds* the listener, the task of every connection, and a spare descriptor. *Promises*:
-//! never more connections than allowed, in all and of one address prefix; when descriptors run out, newcomers are turned away one by one and the worker
-//! goes on.
+//! never more connections than allowed, in all and of one address prefix; when descriptors run out, newcomers are turned away
+//! one by one and the worker goes on.
 
 use std::{
     io,

@@ -80,6 +80,12 @@ impl Client {
         let _ = self.socket.write_all(&frame).await;
     }
 
+    /// Sends the beginning or the middle of a message, which is the middle if `opcode` is 0; so often.
+    pub(super) async fn fragments(&mut self, opcode: u8, payload: &[u8], count: usize) {
+        // A connection that has ended is noticed by reading.
+        let _ = self.socket.write_all(&fragment_of(opcode, payload).repeat(count)).await;
+    }
+
     pub(super) async fn text(&mut self, text: impl ToString) {
         self.send(1, text.to_string().as_bytes()).await;
     }
@@ -152,7 +158,16 @@ impl Client {
 }
 
 fn frame_of(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
+    let mut frame = fragment_of(opcode, payload);
+    if let Some(first) = frame.first_mut() {
+        *first |= 0x80;
+    }
+    frame
+}
+
+/// A frame that another one continues.
+fn fragment_of(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![opcode];
     match payload.len() {
         len @ ..126 => frame.push(0x80 | u8::try_from(len).unwrap()),
         len @ ..65_536 => {

@@ -8,8 +8,11 @@ use proto::{
 
 use super::{
     client::{Heard, authenticate, key},
-    gateway::{Gateway, Store, attach, config},
+    gateway::{Gateway, Store, attach, config, push, receipt},
 };
+
+/// Frames that ask for nothing, of one client within a minute.
+const MOST_CHATTER: u64 = 300;
 
 #[tokio::test]
 async fn a_message_over_the_limit_ends_the_connection_with_its_code() {
@@ -41,7 +44,7 @@ async fn who_sends_more_pings_than_anybody_needs_is_closed() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let (attached, session) = gateway.attach(&mut store).await;
     for mut client in [gateway.connect().await, attached] {
-        for n in 0..301 {
+        for n in 0..=MOST_CHATTER {
             client.send(9, b"").await;
             assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "{n}");
         }
@@ -49,8 +52,78 @@ async fn who_sends_more_pings_than_anybody_needs_is_closed() {
         client.hear_orderly_end().await;
     }
     store.expect(EdgeToStore::CloseSession { session }).await;
-    assert_eq!(gateway.edge.counters().ping_floods.load(Relaxed), 2);
+    assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 2);
     assert_eq!(gateway.edge.counters().websocket_faults.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_client_of_today_that_floods_is_hung_up_on_without_a_close() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let mut client = gateway.connect().await;
+    client.text(r#"{"type":"handshakePayload","protocol_version":4,"data":[1]}"#).await;
+    let Some(EdgeToStore::BeginHandshake { session, .. }) = store.hear().await else { panic!("no handshake") };
+    store.say(&[StoreToEdge::ReplyHandshake { session, payload: vec![9] }]).await;
+    assert!(matches!(client.hear().await, Heard::Text(_)));
+    for n in 0..=MOST_CHATTER {
+        client.send(9, b"").await;
+        assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "{n}");
+    }
+    client.hear_orderly_end().await;
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn pongs_that_nobody_asked_for_count_and_those_asked_for_do_not() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut attached, session) = gateway.attach(&mut store).await;
+    for n in 0..2 * MOST_CHATTER {
+        store.say(&[push(session, n, b"mail")]).await;
+        attached.hear_mail(b"mail").await;
+        let ping = attached.hear_ping().await;
+        attached.pong(&ping).await;
+        store.expect(receipt(session, n)).await;
+    }
+    for mut client in [gateway.connect().await, attached] {
+        for _ in 0..MOST_CHATTER {
+            client.pong(b"anybody there?").await;
+        }
+        client.send(9, b"").await;
+        assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "it is told with the last Ping that it was too much");
+        assert_eq!(client.hear().await, Heard::Close(1008));
+        client.hear_orderly_end().await;
+    }
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_is_one_and_a_message_in_pieces_without_end_is_none() {
+    const EMPTY: usize = 6;
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut attached, session) = gateway.attach(&mut store).await;
+    // Again and again, with what comes in between: the count begins anew with each message.
+    for _ in 0..4 {
+        attached.fragments(2, &[0; 1_000], 1).await;
+        attached.fragments(0, &[0; 60], 500).await;
+        attached.send(9, b"").await;
+        attached.fragments(0, b"", 8 * 1024).await;
+        attached.send(0, b"").await;
+        assert_eq!(attached.hear().await, Heard::Pong(Vec::new()));
+        attached.hear_error("provided MAC is invalid").await;
+    }
+    for (mut client, opcode) in [(gateway.connect().await, 1), (attached, 2)] {
+        client.fragments(opcode, b"?", 1).await;
+        client.fragments(0, b"", 128 * 1024 / EMPTY + 1_000).await;
+        assert_eq!(client.hear().await, Heard::Close(1008));
+    }
+    store.expect(EdgeToStore::CloseSession { session }).await;
+    assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 2);
+
+    let mut client = gateway.connect().await;
+    client.fragments(2, b"?", 1).await;
+    client.fragments(0, &[0; 1_024], 64).await;
+    assert_eq!(client.hear().await, Heard::Close(1009), "all pieces together are over the limit");
 }
 
 #[derive(Clone, Debug)]

@@ -115,5 +115,5 @@ async fn who_asks_and_does_not_read_the_answers_is_disconnected() {
     let session = store.attach(&mut client).await;
     client.flood("hello").await;
     store.expect(EdgeToStore::CloseSession { session }).await;
-    assert_eq!(gateway.edge.counters().answers_unread_timeouts.load(Relaxed), 1);
+    assert_eq!(gateway.edge.counters().unwritten_timeouts.load(Relaxed), 1);
 }
