@@ -7,11 +7,15 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use proto::ipc::Role;
 use semver::Version;
 
 use crate::{
-    audit::{self, AuditError},
+    audit::{self, AuditError, ability::Ability},
     banner::{self, PROGRAM_VERSION},
     console::Console,
     init::{self, InitError},
@@ -102,6 +106,23 @@ struct AuditFlags {
     /// Start a crew of probes in place of asking the running gateway
     #[arg(long)]
     self_test: bool,
+
+    /// Show this column of the table only
+    #[arg(long, value_name = "role", value_parser = one_of(Role::ALL, Role::name))]
+    role: Option<Role>,
+
+    /// Show this line of the table only
+    #[arg(long, value_name = "ability", value_parser = one_of(Ability::ALL, Ability::name))]
+    ability: Option<Ability>,
+}
+
+/// Takes the name of one of `all`.
+fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.map(name))
+        .try_map(move |given| all.into_iter().find(|one| name(*one) == given).ok_or("it has no such name"))
 }
 
 /// Why a command ended with exit code 1.
@@ -184,8 +205,8 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
             upgrade::execute(&flags.id, &root, flags.current_version, console)?;
         }
         Command::Audit(flags) => {
-            let AuditFlags { id, config, json, self_test } = flags;
-            let request = audit::Request { json, self_test, config };
+            let AuditFlags { id, config, json, self_test, role, ability } = flags;
+            let request = audit::Request { json, self_test, config, role, ability };
             audit::execute(&id, &root, request, surroundings(log_filter), console)?;
         }
     }

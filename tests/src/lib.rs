@@ -7,6 +7,7 @@
 //! Nothing here panics: what goes wrong is an error that says what was waited for, and the test returns it.
 
 pub mod account;
+pub mod audit;
 pub mod black_hole;
 pub mod carrier;
 pub mod client;
@@ -15,6 +16,7 @@ pub mod deadline;
 pub mod disk;
 pub mod era;
 pub mod gateway;
+pub mod hole;
 pub mod home;
 pub mod log;
 pub mod mixnode;

@@ -1,150 +1,15 @@
-//! `gatewayd audit`: every cell of its table as root and as a user, and that each can turn red.
+//! `gatewayd audit`: its whole table, beside a running gateway and without one, and that each cell can turn red.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write,
-    os::unix::net::UnixStream,
-};
+use std::{collections::BTreeSet, io::Write, os::unix::net::UnixStream};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use tests::{
+    audit::{ABILITIES, Start, audit, audit_without, part},
     deadline::bounded,
-    gateway::{Gateway, IPV4},
-    home::{Home, Outcome, program},
+    gateway::{Gateway, WORKERS},
+    home::program,
 };
-
-const ROLES: [&str; 4] = ["mix-ingress", "mix-egress", "client-edge", "store"];
-
-/// The lines of the table, and who can; all others cannot.
-const ABILITIES: [(&str, &[(&str, &str)]); 17] = [
-    ("read the identity key", &[]),
-    ("read the Sphinx key", &[]),
-    ("read the ledger", &[("store", "yes")]),
-    ("read an inbox", &[("store", "yes")]),
-    ("open a file in the home", &[]),
-    ("write anywhere", &[("store", "own")]),
-    ("open a TCP connection out", &[("mix-egress", "yes")]),
-    ("send a datagram out", &[]),
-    ("bind a port", &[]),
-    ("open a Unix socket", &[]),
-    ("start a program", &[]),
-    ("trace another role", &[]),
-    ("signal another role", &[]),
-    ("read another role's memory", &[]),
-    ("make memory executable", &[]),
-    ("regain a user", &[]),
-    ("see other processes", &[]),
-];
-
-/// A user that nobody is.
-const USER: u32 = 54_321;
-
-fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
-/// A part of an object; null if it is not there.
-fn part<'a>(whole: &'a Value, name: &str) -> &'a Value {
-    whole.get(name).unwrap_or(&Value::Null)
-}
-
-/// What was measured, by role and ability.
-struct Table {
-    cells: BTreeMap<(String, String), String>,
-    whole: Value,
-    code: Option<i32>,
-}
-
-impl Table {
-    fn read(outcome: &Outcome) -> Result<Self> {
-        let whole: Value = serde_json::from_str(&outcome.stdout).with_context(|| format!("no JSON: {outcome:?}"))?;
-        let cells = part(&whole, "cells").as_array().context("no cells")?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let cells = cells
-            .iter()
-            .map(|cell| ((text(part(cell, "role")), text(part(cell, "ability"))), text(part(cell, "measured"))));
-        Ok(Self { cells: cells.collect(), code: outcome.code, whole })
-    }
-
-    fn measured(&self, role: &str, ability: &str) -> &str {
-        self.cells.get(&(role.to_owned(), ability.to_owned())).map_or("nothing", String::as_str)
-    }
-
-    /// Every cell that is not as it should be; what should be stands here, not in the program.
-    fn wrong(&self) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for (ability, who_can) in ABILITIES {
-            for role in ROLES {
-                let expected = who_can.iter().find(|(can, _)| *can == role).map_or("no", |(_, how)| how);
-                let measured = self.measured(role, ability);
-                if measured != expected {
-                    wrong.push(format!("{role}: {ability}: {measured}"));
-                }
-            }
-        }
-        wrong
-    }
-
-    fn ensure_clean(&self) -> Result<()> {
-        ensure!(self.wrong().is_empty(), "{:?}\n{:#}", self.wrong(), self.whole);
-        ensure!(self.cells.len() == ABILITIES.len() * ROLES.len(), "{} cells", self.cells.len());
-        ensure!(*part(&self.whole, "surprises") == Value::Array(vec![]), "{:#}", part(&self.whole, "surprises"));
-        ensure!(self.code == Some(0));
-        Ok(())
-    }
-
-    fn ensure_red(&self, role: &str, ability: &str) -> Result<()> {
-        let measured = self.measured(role, ability);
-        ensure!(measured == "yes", "{role}: {ability}: {measured}");
-        let said = part(&self.whole, "surprises").to_string();
-        ensure!(said.contains(&format!("{role}: {ability}: yes, expected")), "{said}");
-        ensure!(self.code == Some(1));
-        Ok(())
-    }
-}
-
-async fn audit(home: &Home, flags: &[&str]) -> Result<Table> {
-    Table::read(&home.gatewayd("audit", &[&["--json"], flags].concat()).await?)
-}
-
-/// The same as on a kernel without these system calls.
-async fn audit_without(calls: &[&str], home: &Home) -> Result<Table> {
-    let outcome = home.below(&program("without")?, calls, "audit", &["--json", "--self-test"]).await?;
-    Table::read(&outcome)
-}
-
-/// How a gateway can be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    /// By whoever runs the test: as root, each worker has an account of its own.
-    Here,
-    /// By another user, whose account all workers share.
-    AsUser,
-    /// With the privileges that the systemd unit gives: each worker has an account of its own.
-    AsUnit,
-}
-
-impl Start {
-    /// The last two take root.
-    fn all() -> Vec<Self> {
-        if is_root() { vec![Self::Here, Self::AsUser, Self::AsUnit] } else { vec![Self::Here] }
-    }
-
-    async fn home(self) -> Result<Home> {
-        let home = Home::init(IPV4).await?;
-        match self {
-            Self::Here => Ok(home),
-            Self::AsUser => home.given_to(USER),
-            Self::AsUnit => home.given_to_unit(USER),
-        }
-    }
-
-    fn separates_accounts(self) -> bool {
-        is_root() && self != Self::AsUser
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_cell_of_a_running_gateway_is_a_surprise_and_its_workers_are_like_their_probes() -> Result<()> {
@@ -204,11 +69,11 @@ async fn without_a_jail_every_cell_is_red() -> Result<()> {
             let table = audit(&gateway.home, &[]).await?;
             for (ability, who_can) in ABILITIES {
                 // Some kernels keep users from tracing their own processes.
-                let kernel_decides = ["trace another role", "read another role's memory"].contains(&ability);
-                if kernel_decides && (!is_root() || start != Start::Here) {
+                let kernel_decides = ["trace another role", "read another role's memory"].contains(ability);
+                if kernel_decides && start != Start::AsRoot {
                     continue;
                 }
-                for role in ROLES.into_iter().filter(|role| !who_can.contains(&(role, "yes"))) {
+                for role in WORKERS.into_iter().filter(|role| !who_can.contains(&(role, "yes"))) {
                     table.ensure_red(role, ability).with_context(|| format!("started {start:?}"))?;
                 }
             }
@@ -252,7 +117,7 @@ async fn without_seccomp_the_cells_turn_red_that_nothing_else_holds() -> Result<
             ensure!(refused.code == Some(1) && refused.stderr.contains("require"), "{refused:?}");
             home.set_config("sandbox", "require", "[]")?;
             let table = audit_without(&["seccomp"], &home).await?;
-            for role in ROLES {
+            for role in WORKERS {
                 for ability in
                     ["start a program", "make memory executable", "open a Unix socket", "see other processes"]
                 {

@@ -59,6 +59,10 @@ pub struct Request {
     pub self_test: bool,
     /// Another configuration file.
     pub config: Option<PathBuf>,
+    /// One column only.
+    pub role: Option<Role>,
+    /// One line only.
+    pub ability: Option<Ability>,
 }
 
 /// Why there is no clean audit.
@@ -115,7 +119,7 @@ pub fn execute(
     surroundings: Surroundings,
     console: &mut Console<'_>,
 ) -> Result<(), AuditError> {
-    let Request { json, self_test, config } = request;
+    let Request { json, self_test, config, role, ability } = request;
     let mut nobody = io::sink();
     let plan = run::prepare(id, root, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
     // One thread only: probes die with the thread that started them.
@@ -129,7 +133,9 @@ pub fn execute(
         } else {
             Witness::Running(Connection::open(&plan)?)
         };
-        examine(&mut witness, &plan).await
+        let roles = Role::ALL.into_iter().filter(|one| role.is_none_or(|only| only == *one));
+        let abilities = Ability::ALL.into_iter().filter(|one| ability.is_none_or(|only| only == *one));
+        examine(&mut witness, &plan, roles, abilities).await
     })?;
     if json {
         console.line(report.json()?);
@@ -171,13 +177,18 @@ fn no_answer(answer: &Answer) -> AuditError {
     }
 }
 
-async fn examine(witness: &mut Witness, plan: &RunPlan) -> Result<Report, AuditError> {
+async fn examine(
+    witness: &mut Witness,
+    plan: &RunPlan,
+    roles: impl Iterator<Item = Role>,
+    abilities: impl Iterator<Item = Ability> + Clone,
+) -> Result<Report, AuditError> {
     let running = matches!(witness, Witness::Running(_));
     let mut report = Report { id: plan.id.to_string(), running, cells: Vec::new(), processes: Vec::new() };
-    for role in Role::ALL {
+    for role in roles {
         let seen = compare(witness, role).await?;
         report.processes.push(seen);
-        for ability in Ability::ALL {
+        for ability in abilities.clone() {
             report.cells.push(measure(witness, role, ability).await?);
         }
     }

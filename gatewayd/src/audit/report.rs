@@ -108,6 +108,10 @@ fn describe(outcome: &Outcome) -> String {
 }
 
 impl Cell {
+    fn is_of(&self, role: Role, ability: Ability) -> bool {
+        (self.role, self.ability) == (role, ability)
+    }
+
     const fn is_surprise(&self) -> bool {
         !matches!(
             (self.expected, self.measured),
@@ -165,16 +169,17 @@ impl Report {
         writeln!(text, "Audit of gateway {}: measured by probes in the jail of each role, {source}.", self.id)?;
         writeln!(text, "Each cell: expected / measured. A surprise has a !\n")?;
         write!(text, "{:FIRST$}", "")?;
-        for role in COLUMNS {
+        let measured = |role| self.processes.iter().any(|seen| seen.role == role);
+        for role in COLUMNS.into_iter().filter(|role| measured(*role)) {
             write!(text, "{:OTHER$}", role.name())?;
         }
         text.truncate(text.trim_end_matches(' ').len());
         for ability in Ability::ALL {
-            write!(text, "\n{:FIRST$}", ability.name())?;
-            for role in COLUMNS {
-                let Some(cell) = self.cells.iter().find(|cell| cell.role == role && cell.ability == ability) else {
-                    continue;
-                };
+            let line = COLUMNS.into_iter().filter_map(|role| self.cells.iter().find(|cell| cell.is_of(role, ability)));
+            if line.clone().next().is_some() {
+                write!(text, "\n{:FIRST$}", ability.name())?;
+            }
+            for cell in line {
                 let mark = if cell.is_surprise() { " !" } else { "" };
                 let words = format!("{} / {}{mark}", cell.expected.name(), cell.measured.name());
                 match cell.is_surprise() && red {

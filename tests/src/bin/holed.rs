@@ -1,0 +1,58 @@
+//! A role with holes in its jail: born, lent its descriptors and jailed as the real one, but for the rules that [`tests::hole`]
+//! adds. It only probes: the cells of an audit show what the holes let through.
+
+use std::{
+    env,
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use proto::{
+    ipc::{Role, control::Grant},
+    link::worker::{self, Birth, Ending},
+};
+use sandbox::{Jail, close, descriptors::close_inherited};
+use tests::{hole, home::ID};
+
+fn main() -> ExitCode {
+    let alone = close_inherited();
+    match place() {
+        Ok((role, folder)) => {
+            worker::run(role, alone, |birth| live(role, &folder, birth).map_err(|error| format!("{error:#}")))
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whose place it takes, and the folder it lies in.
+fn place() -> Result<(Role, PathBuf)> {
+    let program = env::current_exe()?;
+    let name = program.file_name().context("a program has a name")?;
+    let role = Role::ALL.into_iter().find(|role| name == role.name()).context("it has the name of no role")?;
+    Ok((role, program.parent().context("a program is in a folder")?.to_owned()))
+}
+
+fn live(role: Role, folder: &std::path::Path, birth: &Birth) -> Result<Ending> {
+    let (start, mut grants) = birth.receive_start()?;
+    let gateway = folder.parent().context("a home")?.join(ID);
+    let holes = hole::read(folder)?;
+    let lent = [Grant::LedgerDirectory, Grant::InboxDirectory, Grant::ReplayDirectory];
+    let lent: Vec<OwnedFd> = lent.into_iter().filter_map(|grant| grants.take(grant).ok()).collect();
+    drop(grants);
+    let opened = holes.iter().filter_map(|hole| hole.directory(&gateway)).map(File::open);
+    let opened = opened.collect::<Result<Vec<_>, _>>()?;
+    let policy = hole::Hole::all_in(role, &holes)?;
+    let directories: Vec<_> = lent.iter().map(AsFd::as_fd).chain(opened.iter().map(AsFd::as_fd)).collect();
+    let closed = close(Jail { policy, order: &start.jail, directories: &directories })?;
+    birth.report_jail(closed.held());
+    // A rule for Landlock is granted, not the descriptor by which it was named.
+    drop(opened);
+    let what = start.probe.context("it does nothing but probe")?;
+    Ok(birth.probe(&what, sandbox::probe::attempt))
+}

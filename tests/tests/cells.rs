@@ -1,0 +1,51 @@
+//! Every cell of the table of `gatewayd audit`, each measured by itself: `ability::role::how_the_gateway_was_started`.
+//!
+//! The list of abilities is that of [`tests::audit`]; that it is the program's, the tests of the whole table say.
+
+use anyhow::{Result, ensure};
+use tests::{
+    audit::{Start, audit},
+    deadline::bounded,
+    for_each_ability,
+};
+
+async fn measure(start: Start, role: &str, ability: &str) -> Result<()> {
+    bounded(async {
+        if !start.is_possible() {
+            eprintln!("not measured: to start a gateway as root takes root");
+            return Ok(());
+        }
+        let home = start.home().await?;
+        let table = audit(&home, &["--self-test", "--role", role, "--ability", ability]).await?;
+        ensure!(table.cells.len() == 1 && table.measured(role, ability) != "nothing", "{:?}", table.cells);
+        table.ensure_no_surprise()
+    })
+    .await
+}
+
+macro_rules! cells {
+    ($($module:ident: $ability:literal, $who_can:tt;)*) => { $(
+        mod $module {
+            cells! { mix_ingress, "mix-ingress", $ability }
+            cells! { mix_egress, "mix-egress", $ability }
+            cells! { client_edge, "client-edge", $ability }
+            cells! { store, "store", $ability }
+        }
+    )* };
+    ($module:ident, $role:literal, $ability:literal) => {
+        mod $module {
+            use super::super::{Start, measure};
+
+            #[tokio::test]
+            async fn started_as_root() -> anyhow::Result<()> {
+                measure(Start::AsRoot, $role, $ability).await
+            }
+
+            #[tokio::test]
+            async fn started_as_a_user() -> anyhow::Result<()> {
+                measure(Start::AsUser, $role, $ability).await
+            }
+        }
+    };
+}
+for_each_ability!(cells);
