@@ -1,6 +1,6 @@
-//! What is kept for too long goes: old messages, and clients that never come back.
+//! What is kept for too long goes: old messages, and clients that never come back; but not by a clock that is in doubt.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
@@ -49,18 +49,12 @@ async fn messages_that_are_too_old_are_removed_for_good_and_newer_ones_come() ->
         let sweeps = scene.gateway.log().lines().iter().filter(|line| line.contains("removed old messages")).count();
         ensure!(sweeps < 20, "{sweeps} lines about it");
 
-        // What is committed now is behind the removal.
-        let mut kept = Vec::new();
-        for account in &accounts {
-            let last = scene.send_many(account.address(), 1).await?;
-            scene.mixnode.wait_for_acks(&last).await?;
-            kept.push(last);
-        }
+        // What is said to be removed is removed for good, whatever happens next.
         scene.gateway.kill_supervisor().await?;
         scene.gateway.home.set_config("limits", "message_age", "'30days'")?;
         scene.start_again().await?;
-        for (account, mut new) in accounts.iter().zip(kept) {
-            new.extend(scene.send_many(account.address(), 4).await?);
+        for account in &accounts {
+            let new = scene.send_many(account.address(), 5).await?;
             scene.mixnode.wait_for_acks(&new).await?;
             let mut client = Client::log_in(account, scene.gateway.clients).await?;
             expect_in_order(&client.next_messages(5).await?, &new)?;
@@ -116,6 +110,47 @@ async fn clients_that_never_come_back_are_removed_with_their_mail() -> Result<()
             ensure!(inboxes.scan_prefix(account.address().as_bytes()).count() == 0, "mail is left");
         }
         Ok(())
+    })
+    .await
+}
+
+/// Has the gateway have last run at other times, in seconds before now, by the form that the store keeps them in.
+fn ran(scene: &Scene, form: u8, ago: &[u64]) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let times = ago.iter().flat_map(|ago| (now - ago).to_be_bytes());
+    let ledger = scene.gateway.home.ledger()?;
+    let before = ledger.open_tree("clock")?.insert("last run", [form].into_iter().chain(times).collect::<Vec<_>>())?;
+    ensure!(before.is_some(), "the gateway has not written down when it ran");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_has_leapt_removes_nothing_until_it_is_believed() -> Result<()> {
+    const DAY: u64 = 86_400;
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let account = register(&scene, Era::TODAY).await?.leave().await?;
+        let mail = scene.send_many(account.address(), 10).await?;
+        scene.mixnode.wait_for_acks(&mail).await?;
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        scene.gateway.home.set_config("limits", "message_age", "'2s'")?;
+        // By that, this machine's clock is two months ahead.
+        ran(&scene, 1, &[60 * DAY])?;
+        scene.start_again().await?;
+        let warnings = |scene: &Scene| {
+            scene.gateway.log().lines().iter().filter(|line| line.contains("the clock has leapt")).count()
+        };
+        deadline::until(deadline::SOON, "a warning", || warnings(&scene) == 1).await?;
+        // Nothing would be late by then: it is gone through twice a second.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        ensure!(removed(&scene, "messages") == 0, "mail was removed by a clock in doubt");
+        ensure!(warnings(&scene) == 1, "{} warnings", warnings(&scene));
+        scene.gateway.stop(Signal::SIGTERM).await?;
+
+        // The same clock, but it has gone on like this for four days.
+        ran(&scene, 2, &[64 * DAY, 4 * DAY, DAY / 2])?;
+        scene.start_again().await?;
+        deadline::until(deadline::SOON, "the mail to go", || removed(&scene, "messages") == 10).await
     })
     .await
 }

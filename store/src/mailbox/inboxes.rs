@@ -8,7 +8,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -106,10 +106,9 @@ impl Inboxes {
         Ok(page)
     }
 
-    /// Applies a batch and returns when it is on the medium.
-    pub(super) fn commit(&self, batch: &MailBatch) -> Result<(), MailboxError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
+    /// Applies a batch, dating its messages `now`, and returns when it is on the medium.
+    pub(super) fn commit(&self, batch: &MailBatch, now: Duration) -> Result<(), MailboxError> {
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let failed = |error| self.database.error(error);
         let (mut mail, mut aside) = (sled::Batch::default(), sled::Batch::default());
         let mut room = None;
@@ -117,7 +116,7 @@ impl Inboxes {
             let key = record::message_key(client, *sequence);
             match change {
                 Change::Put(message) => mail.insert(key.as_slice(), record::encode_message(now, message)),
-                Change::Remove => mail.remove(key.as_slice()),
+                Change::Remove | Change::Expire => mail.remove(key.as_slice()),
                 Change::SetAside => {
                     let room = room.get_or_insert_with(|| SET_ASIDE_KEPT.saturating_sub(self.set_aside.len()));
                     if *room > 0

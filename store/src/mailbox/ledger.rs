@@ -7,13 +7,14 @@
 //! | `logins` | address 32, 0, IV 16 or nonce 12 | order of the login 8 |
 //! | `logins` | address 32, 1, order 8 | IV 16 or nonce 12 |
 //! | `seen` | address 32 | time last seen in Unix seconds 8 |
+//! | `clock` | `last run` | when the gateway last ran |
 //!
 //! Clients of 2021 are in the default tree, all others in `clients`; nobody is in both. Numbers are big-endian.
 
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use proto::{
@@ -22,11 +23,13 @@ use proto::{
     wire::client::{
         key::{CtrHmacKey, GcmSivKey},
         login::Freshness,
+        token::MAX_SKEW,
     },
 };
 use sled::{Batch, Transactional, Tree, transaction::TransactionError};
 
 use super::{LedgerEntry, MailboxError, SeenClients, databases::Database};
+use crate::clock::LastRun;
 
 /// Clients looked at at a time.
 const SWEPT_CLIENTS: usize = 512;
@@ -34,6 +37,8 @@ const SWEPT_CLIENTS: usize = 512;
 const LOGINS_KEPT: u64 = 4_096;
 const BY_NONCE: u8 = 0;
 const BY_ORDER: u8 = 1;
+/// The key in `clock`.
+const LAST_RUN: &str = "last run";
 /// First byte of every value in `clients`.
 const VERSION: u8 = 1;
 /// The only kind of key in `clients`.
@@ -46,6 +51,7 @@ pub(super) struct Ledger {
     clients: Tree,
     logins: Tree,
     seen: Tree,
+    clock: Tree,
 }
 
 /// An entry of `clients`.
@@ -89,13 +95,26 @@ struct Changes {
 
 impl Ledger {
     pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
-        let (clients, logins, seen) = (database.tree("clients")?, database.tree("logins")?, database.tree("seen")?);
-        Ok(Self { database, clients, logins, seen })
+        let tree = |name| database.tree(name);
+        let [clients, logins, seen, clock] = [tree("clients")?, tree("logins")?, tree("seen")?, tree("clock")?];
+        Ok(Self { database, clients, logins, seen, clock })
     }
 
     /// Bytes of the ledger's file.
     pub(super) fn len(&self) -> Result<u64, MailboxError> {
         self.database.len()
+    }
+
+    /// When the gateway last ran, if that was ever written down in a form that can be read.
+    pub(super) fn last_run(&self) -> Result<Option<LastRun>, MailboxError> {
+        let value = self.clock.get(LAST_RUN).map_err(|e| self.database.error(e))?;
+        Ok(value.and_then(|value| LastRun::decode(&value)))
+    }
+
+    /// Writes down when the gateway last ran, and returns when that is on the medium.
+    pub(super) fn keep_last_run(&self, run: &LastRun) -> Result<(), MailboxError> {
+        self.clock.insert(LAST_RUN, run.encode()).map_err(|e| self.database.error(e))?;
+        self.database.commit()
     }
 
     pub(super) fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
@@ -137,23 +156,31 @@ impl Ledger {
         Ok(SeenClients { clients, next })
     }
 
-    pub(super) fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
+    /// A last login that lies ahead of `now` by more than any login may was made while the clock was wrong, and bars nobody.
+    pub(super) fn is_fresh(
+        &self,
+        client: &ClientAddress,
+        freshness: &Freshness,
+        now: Duration,
+    ) -> Result<bool, MailboxError> {
         let nonce: &[u8] = match freshness {
             Freshness::Iv(iv) => iv,
             Freshness::Nonce(nonce) => nonce,
             Freshness::Timestamp(time) => {
-                return Ok(self.record(client)?.is_some_and(|record| record.last_login < *time));
+                let latest = now.as_secs().saturating_add(MAX_SKEW);
+                let is_newer = |record: Client| record.last_login < *time || record.last_login > latest;
+                return Ok(self.record(client)?.is_some_and(is_newer));
             }
         };
         let used = self.logins.contains_key(login_key(client, BY_NONCE, nonce));
         Ok(!used.map_err(|e| self.database.error(e))?)
     }
 
-    /// Writes all entries or none, in order.
-    pub(super) fn commit(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
+    /// Writes all entries or none, in order, as of `now`.
+    pub(super) fn commit(&self, entries: &[LedgerEntry], now: Duration) -> Result<(), MailboxError> {
         let mut changes = Changes::default();
         for entry in entries {
-            self.plan(entry, &mut changes)?;
+            self.plan(entry, now.as_secs(), &mut changes)?;
         }
         (self.database.default_tree(), &self.clients, &self.logins, &self.seen)
             .transaction(|(of_2021, clients, logins, seen)| {
@@ -169,7 +196,7 @@ impl Ledger {
         self.database.commit()
     }
 
-    fn plan(&self, entry: &LedgerEntry, changes: &mut Changes) -> Result<(), MailboxError> {
+    fn plan(&self, entry: &LedgerEntry, now: u64, changes: &mut Changes) -> Result<(), MailboxError> {
         match entry {
             LedgerEntry::Register { client, key } => {
                 match key {
@@ -182,7 +209,7 @@ impl Ledger {
                         changes.set(client, Some(Client { key: key.clone(), last_login: 0 }));
                     }
                 }
-                changes.saw(client, now());
+                changes.saw(client, now);
             }
             LedgerEntry::Login { client, freshness } => {
                 match freshness {
@@ -196,7 +223,7 @@ impl Ledger {
                         }
                     }
                 }
-                changes.saw(client, now());
+                changes.saw(client, now);
             }
             LedgerEntry::Seen { client, at } => changes.saw(client, *at),
             LedgerEntry::Forget { client } => {
@@ -252,11 +279,6 @@ impl Changes {
     fn saw(&mut self, client: &ClientAddress, at: u64) {
         self.seen.insert(client.as_bytes(), &at.to_be_bytes());
     }
-}
-
-fn now() -> u64 {
-    // A clock before 1970 is a clock that was never set.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 const fn unknown(client: &ClientAddress) -> MailboxError {

@@ -71,6 +71,13 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the ledger cannot be read.
     fn clients_after(&self, client: Option<ClientAddress>) -> Result<SeenClients, MailboxError>;
 
+    /// Compares what the clock says, in seconds since 1970, with when the gateway last ran, and keeps it durably: whether
+    /// it is believed (see [`clock`](crate::clock)).
+    ///
+    /// # Errors
+    /// If the ledger cannot be read or written.
+    fn look_at_clock(&self, now: u64) -> Result<bool, MailboxError>;
+
     /// Some messages that arrived before this time (in milliseconds since 1970), from a position on, the oldest of each inbox
     /// first.
     ///
@@ -254,6 +261,8 @@ enum Change {
     Put(Bytes),
     /// Nothing is left there.
     Remove,
+    /// Nothing is left there, because what was there is too old.
+    Expire,
     /// Nothing is left there; what was there, and is no message, is kept apart for the operator.
     SetAside,
 }
@@ -279,6 +288,11 @@ impl MailBatch {
         if !matches!(self.changes.remove(&(client, sequence)), Some(Change::Put(_))) {
             self.changes.insert((client, sequence), Change::Remove);
         }
+    }
+
+    /// Removes a message that is too old.
+    pub fn expire(&mut self, client: ClientAddress, sequence: Sequence) {
+        self.changes.insert((client, sequence), Change::Expire);
     }
 
     /// Takes a record that is no message out of its inbox.
@@ -328,9 +342,14 @@ impl MailBatch {
         self.places(|change| matches!(change, Change::Put(_)))
     }
 
-    /// The places where the batch leaves nothing.
+    /// The places of messages that are removed because they were received, or refused.
     pub fn removals(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
         self.places(|change| matches!(change, Change::Remove))
+    }
+
+    /// The places of messages that are removed because they are too old.
+    pub fn expirations(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
+        self.places(|change| matches!(change, Change::Expire))
     }
 
     /// The places of records that are no messages.

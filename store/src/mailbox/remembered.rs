@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,6 +17,8 @@ pub(crate) struct Remembered {
     pub(crate) health: Mutex<Health>,
     /// Seconds since 1970.
     pub(crate) clock: AtomicU64,
+    /// What the clock says is not believed.
+    pub(crate) is_in_doubt: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,6 +148,11 @@ impl Mailbox for Remembered {
         Ok(SeenClients { clients: clients.into_iter().collect(), next: client })
     }
 
+    fn look_at_clock(&self, _: u64) -> Result<bool, MailboxError> {
+        self.check()?;
+        Ok(!self.is_in_doubt.load(Ordering::Relaxed))
+    }
+
     fn mail_before(&self, time: u64, _: &Position) -> Result<OldMail, MailboxError> {
         self.check()?;
         let contents = self.contents.lock().unwrap();
@@ -162,7 +169,7 @@ impl Mailbox for Remembered {
             contents.arrivals.insert(*place, now);
             match change {
                 Change::Put(message) => contents.mail.insert(*place, message.clone()),
-                Change::Remove | Change::SetAside => contents.mail.remove(place),
+                Change::Remove | Change::Expire | Change::SetAside => contents.mail.remove(place),
             };
         }
         for client in &batch.erased {

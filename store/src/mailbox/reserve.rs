@@ -8,11 +8,9 @@ use std::{
 
 use nix::{
     fcntl::{FallocateFlags, OFlag, fallocate, openat},
-    sys::{stat::Mode, statvfs::fstatvfs},
+    sys::stat::Mode,
     unistd::{UnlinkatFlags, unlinkat},
 };
-
-use super::MailboxError;
 
 /// Name of the file in the inbox directory. No client's folder can have it: it is no address.
 const NAME: &str = "reserve";
@@ -79,14 +77,6 @@ pub(super) struct Space {
 /// Whether something new may be written: the files may grow and can, or they will not grow.
 pub(super) const fn is_room(space: Space) -> bool {
     (space.used < space.limit && space.free >= space.floor) || (space.spare >= ENOUGH && space.free >= LAST)
-}
-
-/// Bytes free on the disk of a directory.
-pub(super) fn free(directory: &OwnedFd, database: &'static str) -> Result<u64, MailboxError> {
-    let failed =
-        |error: nix::Error| MailboxError::File { database, action: "ask for free space", source: error.into() };
-    let disk = fstatvfs(directory).map_err(failed)?;
-    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 #[cfg(test)]

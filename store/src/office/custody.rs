@@ -216,6 +216,9 @@ impl<M: Mailbox> Office<M> {
         for (client, sequence) in batch.removals() {
             self.batch.remove(client, sequence);
         }
+        for (client, sequence) in batch.expirations() {
+            self.batch.expire(client, sequence);
+        }
         for (client, sequence) in batch.set_asides() {
             self.batch.set_aside(client, sequence);
         }

@@ -326,13 +326,7 @@ impl<M: Mailbox> Office<M> {
         match outcome {
             Ok(committed) => {
                 count(&self.counters.mail_commits);
-                for client in committed.batch().erased() {
-                    if let Some(Some(visit)) = self.forgetting.remove(client)
-                        && visit.edge == self.edge
-                    {
-                        self.orders.to_edge.push(StoreToEdge::ConfirmForgotten { session: visit.session });
-                    }
-                }
+                self.removed(&committed);
                 self.settle(&committed);
                 self.inboxes.commit_ends(committed.batch());
             }

@@ -3,16 +3,20 @@
 //! Once in a while everything is gone through: first the ledger, then the inboxes, a page at a time, and only while little
 //! waits for the disk, so that nobody is held up. A client that is attached is being seen, and its mail is on its way to it.
 //! One who is not seen for too long is forgotten like one who asks for it: mail refused, entry removed, mail removed.
+//!
+//! What time it is, is asked once for each sweep; while the clock is in doubt there is none. What was removed is counted, and
+//! said, when that is committed.
 
-use std::{
-    mem,
-    time::{Duration, Instant},
+use std::time::{Duration, Instant};
+
+use proto::{
+    address::ClientAddress,
+    counter::count,
+    ipc::store_edge::{Sequence, StoreToEdge},
 };
 
-use proto::{address::ClientAddress, counter::count, ipc::store_edge::Sequence};
-
 use super::{Job, Office, Rules, storage::Storage};
-use crate::mailbox::{LedgerEntry, Mailbox, MailboxError, OldMail, Position, SeenClients};
+use crate::mailbox::{Committed, LedgerEntry, Mailbox, MailboxError, OldMail, Position, SeenClients};
 
 /// The longest time between two sweeps.
 const LONGEST_PERIOD: Duration = Duration::from_secs(3_600);
@@ -28,19 +32,50 @@ const FORGOTTEN_AT_ONCE: usize = 16;
 /// A page to be read.
 #[derive(Clone, Debug)]
 pub enum SweepPage {
+    /// The clock.
+    Clock,
     /// Of the ledger: clients behind this one.
-    Clients(Option<ClientAddress>),
-    /// Of the inboxes: messages older than this, from here on.
-    Mail(Position, Duration),
+    Clients {
+        /// Behind whom, if not from the beginning.
+        after: Option<ClientAddress>,
+        /// When the sweep began, since 1970.
+        now: Duration,
+    },
+    /// Of the inboxes: messages that arrived before this time.
+    Mail {
+        /// From here on.
+        from: Position,
+        /// Before then, since 1970.
+        before: Duration,
+    },
+}
+
+impl SweepPage {
+    /// Reads the page; the clock says `now`, since 1970.
+    ///
+    /// # Errors
+    /// If ledger or inboxes cannot be read.
+    pub fn read(&self, mailbox: &impl Mailbox, now: Duration) -> Result<Swept, MailboxError> {
+        match self {
+            Self::Clock => Ok(Swept::Clock(mailbox.look_at_clock(now.as_secs())?.then_some(now))),
+            Self::Clients { after, now } => Ok(Swept::Clients(mailbox.clients_after(*after)?, *now)),
+            Self::Mail { from, before } => {
+                let time = u64::try_from(before.as_millis()).unwrap_or(u64::MAX);
+                Ok(Swept::Mail(mailbox.mail_before(time, from)?, *before))
+            }
+        }
+    }
 }
 
 /// A page that was read.
 #[derive(Debug)]
 pub enum Swept {
-    /// Clients, and the time at which they were read, in seconds since 1970.
-    Clients(SeenClients, u64),
-    /// Messages that are too old.
-    Mail(OldMail),
+    /// What time it is, since 1970, if that is not in doubt.
+    Clock(Option<Duration>),
+    /// Clients, and when the sweep began, since 1970.
+    Clients(SeenClients, Duration),
+    /// Messages that are too old, because they arrived before this time.
+    Mail(OldMail, Duration),
 }
 
 /// How far the sweep has come.
@@ -49,14 +84,20 @@ pub(super) struct Retention {
     /// When to read the next page; nothing while one is being read.
     pub(super) due: Option<Instant>,
     next: SweepPage,
-    /// What the sweep under way has removed.
+    /// Before this the clock is looked at, and no more.
+    begins: Instant,
+    /// What has been removed, and not been spoken of.
     messages: u64,
     clients: u64,
 }
 
 impl Retention {
     pub(super) fn new(rules: &Rules, now: Instant) -> Self {
-        Self { due: Some(now + period(rules)), next: SweepPage::Clients(None), messages: 0, clients: 0 }
+        Self { due: Some(now), next: SweepPage::Clock, begins: now + period(rules), messages: 0, clients: 0 }
+    }
+
+    fn rest_until(&mut self, begins: Instant) {
+        (self.next, self.begins, self.due) = (SweepPage::Clock, begins, Some(begins));
     }
 }
 
@@ -83,35 +124,69 @@ impl<M: Mailbox> Office<M> {
     /// A page was read.
     pub fn swept(&mut self, outcome: Result<Swept, MailboxError>, now: Instant) {
         let next = match outcome {
-            Ok(Swept::Clients(page, wall_clock)) => {
-                self.look_at_clients(&page, wall_clock, now);
+            Ok(Swept::Clock(_)) if now < self.retention.begins => {
+                return self.retention.rest_until(self.retention.begins);
+            }
+            Ok(Swept::Clock(clock)) => clock.map(|now| SweepPage::Clients { after: None, now }),
+            Ok(Swept::Clients(page, clock)) => {
+                self.look_at_clients(&page, clock.as_secs(), now);
+                let before = clock.saturating_sub(self.rules.message_age);
                 Some(match page.next {
-                    Some(last) => SweepPage::Clients(Some(last)),
-                    None => SweepPage::Mail(Position::default(), self.rules.message_age),
+                    Some(last) => SweepPage::Clients { after: Some(last), now: clock },
+                    None => SweepPage::Mail { from: Position::default(), before },
                 })
             }
-            Ok(Swept::Mail(page)) => {
+            Ok(Swept::Mail(page, before)) => {
                 self.remove_old(&page, now);
-                page.next.map(|from| SweepPage::Mail(from, self.rules.message_age))
+                page.next.map(|from| SweepPage::Mail { from, before })
             }
             Err(error) => {
                 self.trouble(&error, now);
                 None
             }
         };
-        if let Some(next) = next {
-            self.retention.next = next;
-            self.retention.due = Some(now + PAUSE);
+        match next {
+            Some(next) => (self.retention.next, self.retention.due) = (next, Some(now + PAUSE)),
+            None => {
+                self.retention.rest_until(now + period(&self.rules));
+                self.speak_of_removals();
+            }
+        }
+    }
+
+    /// Counts what a commit has removed because it was too old, and confirms to whoever wanted to be forgotten that it is.
+    pub(super) fn removed(&mut self, committed: &Committed) {
+        for _ in committed.batch().expirations() {
+            count(&self.counters.messages_expired);
+            self.retention.messages += 1;
+        }
+        for client in committed.batch().erased() {
+            match self.forgetting.remove(client) {
+                Some(Some(visit)) if visit.edge == self.edge => {
+                    self.orders.to_edge.push(StoreToEdge::ConfirmForgotten { session: visit.session });
+                }
+                Some(None) => {
+                    count(&self.counters.clients_expired);
+                    self.retention.clients += 1;
+                }
+                Some(Some(_)) | None => {}
+            }
+        }
+        self.speak_of_removals();
+    }
+
+    /// Says what was removed, once for each sweep, when all of it is committed.
+    fn speak_of_removals(&mut self) {
+        let Retention { messages, clients, next, .. } = &self.retention;
+        let nothing = *messages == 0 && *clients == 0;
+        if nothing || !matches!(next, SweepPage::Clock) || self.committing_mail {
             return;
         }
-        let done = mem::replace(&mut self.retention, Retention::new(&self.rules, now));
-        if done.messages > 0 || done.clients > 0 {
-            tracing::info!(
-                messages = done.messages,
-                clients = done.clients,
-                "removed old messages, and clients that were not seen for long"
-            );
+        if self.batch.expirations().next().is_some() || self.forgetting.values().any(Option::is_none) {
+            return;
         }
+        tracing::info!(messages, clients, "removed old messages, and clients that were not seen for long");
+        (self.retention.messages, self.retention.clients) = (0, 0);
     }
 
     fn look_at_clients(&mut self, page: &SeenClients, wall_clock: u64, now: Instant) {
@@ -149,8 +224,6 @@ impl<M: Mailbox> Office<M> {
     }
 
     fn forget_idle(&mut self, client: ClientAddress) {
-        count(&self.counters.clients_expired);
-        self.retention.clients += 1;
         self.abandon(&client);
         self.forgetting.insert(client, None);
         self.entries.push((LedgerEntry::Forget { client }, None));
@@ -174,11 +247,9 @@ impl<M: Mailbox> Office<M> {
             if inbox.attached.is_some() || *sequence < inbox.gone_end || !newest {
                 continue;
             }
-            count(&self.counters.messages_expired);
-            self.retention.messages += 1;
             inbox.gone_end = Sequence(sequence.0 + 1);
             inbox.stored.sub(*len);
-            self.batch.remove(*client, *sequence);
+            self.batch.expire(*client, *sequence);
             self.batch.summarize(*client, inbox.summary());
         }
     }

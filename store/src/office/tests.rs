@@ -87,6 +87,9 @@ impl Bench {
         };
         bench.office.ingress_up();
         bench.office.edge_up();
+        // The clock is looked at at the start.
+        bench.pass(Duration::ZERO);
+        bench.finish_all_jobs();
         bench
     }
 
@@ -146,15 +149,9 @@ impl Bench {
                 let opened = if reopen { self.mailbox.reopen() } else { Ok(()) };
                 self.office.restored(opened.and_then(|()| self.mailbox.has_room()), self.now);
             }
-            Job::Sweep(SweepPage::Clients(after)) => {
-                let clock = self.mailbox.clock.load(Relaxed);
-                let page = self.mailbox.clients_after(after).map(|page| Swept::Clients(page, clock));
-                self.office.swept(page, self.now);
-            }
-            Job::Sweep(SweepPage::Mail(from, age)) => {
-                let oldest = self.mailbox.clock.load(Relaxed).saturating_sub(age.as_secs()) * 1_000;
-                let page = self.mailbox.mail_before(oldest, &from).map(Swept::Mail);
-                self.office.swept(page, self.now);
+            Job::Sweep(page) => {
+                let clock = Duration::from_secs(self.mailbox.clock.load(Relaxed));
+                self.office.swept(page.read(self.mailbox.as_ref(), clock), self.now);
             }
             Job::Peek { visit, client, range } => {
                 let page = self.mailbox.peek(&client, range, PageLimit { messages: 3, bytes: usize::MAX });
@@ -973,6 +970,63 @@ fn messages_that_are_too_old_go_and_the_others_stay() {
     bench.attach(1);
     bench.finish_all_jobs();
     assert_eq!(bench.pushed(1), [5, 6, 7]);
+}
+
+#[test]
+fn while_the_clock_is_in_doubt_nothing_is_removed_for_its_age() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..3 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.mailbox.is_in_doubt.store(true, Relaxed);
+    bench.live_on(500);
+    assert_eq!(bench.stored(), [0, 1, 2]);
+    assert!(bench.mailbox.key_of(&CLIENT).unwrap().is_some());
+    bench.mailbox.is_in_doubt.store(false, Relaxed);
+    bench.live_on(1);
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.mailbox.key_of(&CLIENT).unwrap(), None);
+}
+
+#[test]
+fn what_is_removed_for_its_age_is_counted_when_that_is_committed_and_once() {
+    let mut bench = Bench::new(RULES);
+    let expired = |bench: &Bench| {
+        let StoreCounters { messages_expired, clients_expired, .. } = bench.office.counters.as_ref();
+        (messages_expired.load(Relaxed), clients_expired.load(Relaxed))
+    };
+    for n in 0..3 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    let sweep_until = |bench: &mut Bench, is_it: fn(&Job) -> bool| {
+        while !bench.jobs.front().is_some_and(is_it) {
+            bench.finish_job();
+            bench.pass(Duration::from_millis(10));
+        }
+    };
+    bench.mailbox.clock.fetch_add(DAY.as_secs() * 31, Relaxed);
+    bench.pass(DAY * 31);
+    sweep_until(&mut bench, |job| matches!(job, Job::CommitMail(_)));
+    assert_eq!(expired(&bench), (0, 0));
+    bench.mailbox.set(Health::Broken);
+    bench.finish_job();
+    assert_eq!(expired(&bench), (0, 0), "what failed was counted");
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(1));
+    sweep_until(&mut bench, |job| matches!(job, Job::CommitMail(_)));
+    bench.finish_job();
+    assert_eq!(expired(&bench), (3, 0));
+
+    bench.mailbox.clock.fetch_add(DAY.as_secs() * 180, Relaxed);
+    bench.pass(DAY * 180);
+    sweep_until(&mut bench, |job| matches!(job, Job::CommitLedger(_)));
+    bench.finish_job();
+    sweep_until(&mut bench, |job| matches!(job, Job::CommitMail(_)));
+    assert_eq!(expired(&bench), (3, 0));
+    bench.finish_all_jobs();
+    assert_eq!(expired(&bench), (3, 1));
 }
 
 #[test]

@@ -21,12 +21,13 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
-    sys::{stat::Mode, statvfs::fstatvfs},
+    sys::stat::Mode,
     unistd::{UnlinkatFlags, fsync, unlinkat},
 };
 use proto::ipc::ingress_store::MARKS_LEN;
 
 use super::ReplayGeneration;
+use crate::disk;
 
 /// The files of the generations with an even and with an odd number: two successive ones are never in one place.
 pub(super) const NAMES: [&str; 2] = ["generation-even", "generation-odd"];
@@ -156,9 +157,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Begins a file for `generation`; one that was begun before is given up.
     pub(super) fn begin(directory: &OwnedFd, generation: ReplayGeneration) -> io::Result<Self> {
-        let disk = fstatvfs(directory)?;
-        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        if free < generation.len.saturating_add(ROOM_FOR_MAIL) {
+        if disk::free(directory)? < generation.len.saturating_add(ROOM_FOR_MAIL) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the rest of the disk is left to mail"));
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;

@@ -1,10 +1,6 @@
 //! The crew does what takes time: commits at once, reads and signatures a bounded number at a time.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use proto::{
     ipc::store_edge::HandshakeRefusal,
@@ -13,9 +9,10 @@ use proto::{
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{
+    clock,
     identity::Identity,
     mailbox::{self, Committed, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
-    office::{Fault, Job, Office, SweepPage, Swept, Visit},
+    office::{Fault, Job, Office, Swept, Visit},
     registrar::{self, Begun, Registration},
 };
 
@@ -110,11 +107,11 @@ impl<M: Mailbox> Crew<M> {
                 Done::Restored(room)
             }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
-            Job::Sweep(page) => Done::Swept(sweep(mailbox.as_ref(), &page)),
+            Job::Sweep(page) => Done::Swept(page.read(mailbox.as_ref(), clock::now())),
             Job::Peek { visit, client, range } => Done::Read(visit, mailbox.peek(&client, range, PAGE)),
             Job::CheckLogin { visit, proof } => Done::LoginChecked(
                 visit,
-                proof.check_claim(wall_clock().as_secs(), registrar::is_signed).map(|()| proof),
+                proof.check_claim(clock::now().as_secs(), registrar::is_signed).map(|()| proof),
             ),
             Job::BeginHandshake { visit, init } => {
                 let begun = registrar::begin(&identity, &init);
@@ -161,19 +158,4 @@ impl<M: Mailbox> Crew<M> {
         }
         Ok(())
     }
-}
-
-fn sweep(mailbox: &impl Mailbox, page: &SweepPage) -> Result<Swept, MailboxError> {
-    match page {
-        SweepPage::Clients(after) => Ok(Swept::Clients(mailbox.clients_after(*after)?, wall_clock().as_secs())),
-        SweepPage::Mail(from, age) => {
-            let oldest = wall_clock().saturating_sub(*age).as_millis();
-            Ok(Swept::Mail(mailbox.mail_before(u64::try_from(oldest).unwrap_or(u64::MAX), from)?))
-        }
-    }
-}
-
-/// Since 1970. A clock before that is a clock that was never set.
-fn wall_clock() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

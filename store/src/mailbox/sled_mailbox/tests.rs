@@ -28,7 +28,7 @@ fn a_predecessor_that_is_not_quite_dead_is_waited_for() {
     drop(open(home.path()));
     let held = File::options().write(true).open(home.path().join("inboxes/db")).unwrap();
     held.lock().unwrap();
-    let until = std::time::Instant::now() + std::time::Duration::from_millis(300);
+    let until = std::time::Instant::now() + Duration::from_millis(300);
     let dying = std::thread::spawn(move || {
         std::thread::sleep(until - std::time::Instant::now());
         drop(held);
@@ -138,6 +138,58 @@ fn only_the_newest_logins_are_remembered() {
     assert!(mailbox.is_fresh(&CLIENT, &nonce(3)).unwrap());
     assert!(!mailbox.is_fresh(&CLIENT, &nonce(4)).unwrap());
     assert!(!mailbox.is_fresh(&CLIENT, &nonce(4_099)).unwrap());
+}
+
+#[test]
+fn a_clock_that_leaps_is_doubted_across_starts_and_what_is_written_meanwhile_is_dated_no_earlier_than_before() {
+    let home = tempfile::tempdir().unwrap();
+    let now = clock::now().as_secs();
+    let (ahead, year) = (now + 365 * 86_400, 365 * 86_400);
+    assert!(open(home.path()).look_at_clock(ahead).unwrap(), "at first there is nothing to compare it with");
+    let mailbox = open(home.path());
+    // To this clock, the one of the machine is a year behind.
+    assert!(!mailbox.look_at_clock(now).unwrap());
+    let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+    mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+    assert_eq!(mailbox.last_seen(&CLIENT).unwrap(), Some(ahead));
+    let mut batch = MailBatch::default();
+    batch.put(CLIENT, Sequence(0), Bytes::from_static(b"a"));
+    batch.summarize(CLIENT, Summary { next: 1, messages: 1, bytes: 1 });
+    mailbox.commit_mail(&batch).unwrap();
+    let older_than = |time| mailbox.mail_before(time * 1_000, &Position::default()).unwrap().messages.len();
+    assert_eq!((older_than(ahead), older_than(ahead + 1)), (0, 1));
+    drop(mailbox);
+
+    let mailbox = open(home.path());
+    assert!(!mailbox.look_at_clock(now + year / 2).unwrap());
+    assert!(mailbox.look_at_clock(ahead + 60).unwrap());
+    drop(mailbox);
+    // A year behind, for three days and through as many starts.
+    for hours in [0, 23, 46, 69] {
+        assert!(!open(home.path()).look_at_clock(now + hours * 3_600).unwrap());
+    }
+    assert!(open(home.path()).look_at_clock(now + 72 * 3_600).unwrap());
+}
+
+#[test]
+fn a_login_made_by_a_clock_that_was_ahead_keeps_no_later_one_out() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+    let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
+    let fresh = |time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+    let now = clock::now().as_secs();
+    mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }, login(now + 100)]).unwrap();
+    assert!(!fresh(now), "no further ahead than a client's clock may be");
+    mailbox.commit_ledger(&[login(now + 86_400)]).unwrap();
+    assert!(fresh(now));
+    mailbox.commit_ledger(&[login(now)]).unwrap();
+    assert!(!fresh(now) && fresh(now + 1));
+    // When it is the clock that is behind, an old login is no newer than the last one.
+    mailbox.look_at_clock(now).unwrap();
+    mailbox.look_at_clock(now + 80_000).unwrap();
+    mailbox.commit_ledger(&[login(now + 80_000)]).unwrap();
+    assert!(!fresh(now + 5));
 }
 
 #[test]

@@ -1,0 +1,11 @@
+//! What the file system says about the disk.
+
+use std::{io, os::fd::OwnedFd};
+
+use nix::sys::statvfs::fstatvfs;
+
+/// Bytes free on the disk of a directory, for whoever is not root.
+pub(crate) fn free(directory: &OwnedFd) -> io::Result<u64> {
+    let disk = fstatvfs(directory)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
