@@ -19,6 +19,7 @@ use sphinx_01::{
     header::delays::Delay,
     route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes},
 };
+use tokio::task::spawn_blocking;
 
 /// Sizes that existed in 2021.
 pub const SIZES_2021: [PacketSize; 3] = [PacketSize::Ack, PacketSize::Regular, PacketSize::Extended32];
@@ -76,6 +77,20 @@ impl PacketMaker {
     /// If the Sphinx library refuses.
     pub fn make_many(&self, to: ClientAddress, count: usize) -> Result<Vec<FinalHopPacket>> {
         (0..count).map(|_| self.make(to, PacketSize::Regular)).collect()
+    }
+
+    /// As [`make_many`](Self::make_many), on all cores.
+    ///
+    /// # Errors
+    /// If the Sphinx library refuses.
+    pub async fn make_in_parallel(self, to: ClientAddress, count: usize) -> Result<Vec<FinalHopPacket>> {
+        let half = count / 2;
+        let shares = [half, count - half].map(|share| spawn_blocking(move || self.make_many(to, share)));
+        let mut packets = Vec::with_capacity(count);
+        for share in shares {
+            packets.extend(share.await??);
+        }
+        Ok(packets)
     }
 
     /// A packet with a message of the test's own.

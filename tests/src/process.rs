@@ -140,8 +140,18 @@ pub struct TcpSocket {
     pub inode: u64,
     /// Its own port.
     pub port: u16,
+    /// Its peer's port; zero if there is no peer.
+    pub peer: u16,
+    /// Bytes written to it that its peer's kernel has not taken.
+    pub unsent: u64,
+    /// Bytes that have come and that nobody has read; of a listener, connections that nobody has accepted.
+    pub unread: u64,
     /// Whether it takes connections, and is none itself.
     pub listens: bool,
+}
+
+fn behind_colon(text: &str) -> &str {
+    text.rsplit(':').next().unwrap_or_default()
 }
 
 /// All TCP sockets of this machine.
@@ -154,13 +164,20 @@ pub fn tcp_sockets() -> Result<Vec<TcpSocket>> {
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         for line in fs::read_to_string(table)?.lines().skip(1) {
             // `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`
-            let mut fields = line.split_whitespace();
-            let (Some(local), Some(state), Some(inode)) = (fields.nth(1), fields.nth(1), fields.nth(5)) else {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, remote, state, queues, _, _, _, _, inode, ..] = fields[..] else {
                 bail!("{table} has an unknown form: {line}");
             };
-            let (_, port) = local.rsplit_once(':').context("a local address has no port")?;
-            let port = u16::from_str_radix(port, 16)?;
-            sockets.push(TcpSocket { inode: inode.parse()?, port, listens: state == LISTENING });
+            let hexadecimal = |text: &str| u64::from_str_radix(text, 16).with_context(|| format!("in {table}: {line}"));
+            let port = |address: &str| anyhow::Ok(u16::try_from(hexadecimal(behind_colon(address))?)?);
+            sockets.push(TcpSocket {
+                inode: inode.parse()?,
+                port: port(local)?,
+                peer: port(remote)?,
+                unsent: hexadecimal(queues.split(':').next().unwrap_or_default())?,
+                unread: hexadecimal(behind_colon(queues))?,
+                listens: state == LISTENING,
+            });
         }
     }
     Ok(sockets)

@@ -11,11 +11,10 @@ use tests::{
     deadline::bounded,
     gateway::{Gateway, IPV4, WORKERS},
     home::Home,
-    packet::{FinalHopPacket, PacketMaker},
     process::Process,
     scene::Scene,
 };
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::time::sleep;
 
 /// Packets that wait to be acknowledged at once.
 const CHUNK: usize = 1_000;
@@ -29,17 +28,6 @@ fn processes(gateway: &Gateway) -> Result<Vec<(&'static str, Process)>> {
     Ok(all)
 }
 
-/// Makes packets on all cores.
-async fn make(maker: PacketMaker, to: ClientAddress, count: usize) -> Result<Vec<FinalHopPacket>> {
-    let half = count / 2;
-    let shares = [half, count - half].map(|share| spawn_blocking(move || maker.make_many(to, share)));
-    let mut packets = Vec::with_capacity(count);
-    for share in shares {
-        packets.extend(share.await??);
-    }
-    Ok(packets)
-}
-
 /// By this messages are told apart; they begin with a number.
 fn mark(message: &[u8]) -> Vec<u8> {
     message.iter().take(16).copied().collect()
@@ -48,11 +36,11 @@ fn mark(message: &[u8]) -> Vec<u8> {
 /// Sends packets as fast as they are acknowledged, and returns the marks of their messages.
 async fn send_and_wait(scene: &mut Scene, to: ClientAddress, count: usize) -> Result<Vec<Vec<u8>>> {
     let mut marks = Vec::with_capacity(count);
-    let mut next = make(scene.packets(), to, CHUNK.min(count)).await?;
+    let mut next = scene.packets().make_in_parallel(to, CHUNK.min(count)).await?;
     while marks.len() < count {
         let chunk = std::mem::take(&mut next);
         marks.extend(chunk.iter().map(|packet| mark(&packet.message)));
-        let more = make(scene.packets(), to, CHUNK.min(count - marks.len()));
+        let more = scene.packets().make_in_parallel(to, CHUNK.min(count - marks.len()));
         let (made, sent) = tokio::join!(more, async {
             scene.sender.send_all(&chunk).await?;
             scene.mixnode.wait_for_acks(&chunk).await
@@ -184,8 +172,8 @@ async fn a_half_open_connection_keeps_its_client_out_for_no_more_than_a_second()
 async fn latencies(scene: &mut Scene, client: &mut Client, other: ClientAddress) -> Result<Vec<Duration>> {
     const SAMPLES: usize = 250;
     const OTHERS: usize = 2;
-    let packets = make(scene.packets(), client.address(), SAMPLES).await?;
-    let mut load = make(scene.packets(), other, SAMPLES * OTHERS).await?.into_iter();
+    let packets = scene.packets().make_in_parallel(client.address(), SAMPLES).await?;
+    let mut load = scene.packets().make_in_parallel(other, SAMPLES * OTHERS).await?.into_iter();
     let mut took = Vec::with_capacity(SAMPLES);
     for packet in &packets {
         scene.sender.send_all(&load.by_ref().take(OTHERS).collect::<Vec<_>>()).await?;
