@@ -1,23 +1,31 @@
 //! One supervisor per gateway: a locked file that holds its process number.
 //!
-//! *Promises*: the lock is the kernel's (`flock`), so a crash leaves none behind; what a stale file says is never believed.
+//! *Promises*: the lock is the kernel's (`flock`), so a crash leaves none behind, though a child that was being made may hold it for
+//! a moment longer, which is waited for; what a stale file says is never believed.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    sys::signal::kill,
+    unistd::Pid,
 };
 
 /// The file's name in the runtime directory.
 const FILE: &str = "gatewayd.pid";
 /// Longest process number, in characters.
 const PID_LEN: u64 = 20;
+/// How long the lock may be held by what is left of a supervisor that was killed.
+const PREDECESSOR: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why this supervisor may not run.
 #[derive(Debug, thiserror::Error)]
@@ -66,17 +74,25 @@ impl RunLock {
             .mode(0o600)
             .open(&path)
             .map_err(unusable("open", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => {
-                let mut lock = Self(lock);
-                lock.write_pid().map_err(unusable("write", &path))?;
-                Ok(lock)
+        let patience = Instant::now() + PREDECESSOR;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => {
+                    let mut lock = Self(lock);
+                    lock.write_pid().map_err(unusable("write", &path))?;
+                    return Ok(lock);
+                }
+                Err((held, Errno::EWOULDBLOCK)) => {
+                    file = held;
+                    let holder = read_pid(&mut file);
+                    if holder.is_some_and(lives) || Instant::now() >= patience {
+                        let pid = holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+                        return Err(LockError::Running { id: id.to_owned(), pid });
+                    }
+                    thread::sleep(PAUSE);
+                }
+                Err((_, errno)) => return Err(unusable("lock", &path)(errno.into())),
             }
-            Err((held, Errno::EWOULDBLOCK)) => {
-                file = held;
-                Err(LockError::Running { id: id.to_owned(), pid: read_pid(&mut file) })
-            }
-            Err((_, errno)) => Err(unusable("lock", &path)(errno.into())),
         }
     }
 
@@ -94,14 +110,17 @@ impl Drop for RunLock {
     }
 }
 
-/// The number in the file; the moment between lock and number is shorter than it takes to read this.
-fn read_pid(file: &mut File) -> String {
+/// The number in the file, if it is one.
+fn read_pid(file: &mut File) -> Option<Pid> {
     let mut text = String::new();
-    let read = file.take(PID_LEN).read_to_string(&mut text);
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => pid.to_string(),
-        _ => "unknown".to_owned(),
-    }
+    file.rewind().ok()?;
+    file.take(PID_LEN).read_to_string(&mut text).ok()?;
+    let pid: i32 = text.trim().parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
+}
+
+fn lives(process: Pid) -> bool {
+    !matches!(kill(process, None), Err(Errno::ESRCH))
 }
 
 #[cfg(test)]
@@ -135,6 +154,22 @@ mod tests {
         std::fs::write(run.path().join(FILE), "\x1b[31mnonsense").unwrap();
         assert!(matches!(RunLock::take(run.path(), "demo"), Err(LockError::Running { pid, .. }) if pid == "unknown"));
         drop(lock);
+    }
+
+    #[test]
+    fn what_is_left_of_a_dead_supervisor_is_waited_for() {
+        let run = tempfile::tempdir().unwrap();
+        let left = RunLock::take(run.path(), "demo").unwrap();
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        std::fs::write(run.path().join(FILE), dead.id().to_string()).unwrap();
+        let next = thread::spawn({
+            let run = run.path().to_owned();
+            move || RunLock::take(&run, "demo").map(|_| ())
+        });
+        thread::sleep(PAUSE);
+        drop(left);
+        next.join().unwrap().unwrap();
     }
 
     #[test]
