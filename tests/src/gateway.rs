@@ -156,6 +156,7 @@ impl Gateway {
         for worker in workers {
             worker.wait_until_gone().await?;
         }
+        self.log().wait_for_end().await?;
         Ok(status)
     }
 

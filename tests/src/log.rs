@@ -68,6 +68,15 @@ impl Log {
 }
 
 impl Log {
+    /// Waits until everything is read that was written, once all that write are gone.
+    ///
+    /// # Errors
+    /// If somebody still might write.
+    pub async fn wait_for_end(&self) -> Result<()> {
+        let mut changed = self.changed.clone();
+        deadline::soon("the end of the log", async { while changed.changed().await.is_ok() {} }).await
+    }
+
     /// Waits until the jail of this worker has killed it for this system call. That death, and no other, may be in the log of a
     /// test that goes well.
     ///

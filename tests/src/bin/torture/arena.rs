@@ -20,13 +20,15 @@ use tests::{
     disk::Disk,
     gateway::{Gateway, IPV4},
     home::Home,
-    log::field,
+    log::{Log, field},
     process::Process,
 };
 use tokio::sync::watch;
 
 use crate::{
+    books::Books,
     garbage,
+    memory::{self, Gap},
     place::Place,
     pretender,
     schedule::{Database, Fault},
@@ -53,6 +55,8 @@ pub(crate) struct Arena {
     pub(crate) supervisor: watch::Sender<Process>,
     /// What its log says.
     pub(crate) witness: Witness,
+    /// To be told of what may be forgotten.
+    books: Arc<Books>,
     /// For what a fault leaves to chance.
     random: StdRng,
     /// Clients in whose names others come.
@@ -64,7 +68,7 @@ impl Arena {
     ///
     /// # Errors
     /// If it does not start.
-    pub(crate) async fn open(may_mount: bool, seed: u64) -> Result<Self> {
+    pub(crate) async fn open(may_mount: bool, seed: u64, books: Arc<Books>) -> Result<Self> {
         let home = Home::empty()?;
         let disk = may_mount.then(|| Disk::mount(&home.data(), DISK_MIB)).transpose()?;
         let home = home.initialised(IPV4).await?;
@@ -72,11 +76,12 @@ impl Arena {
         home.set_config("delivery", "receipt_timeout", "'6s'")?;
         // All clients have one address.
         home.set_config("limits", "registrations_per_minute", "10000")?;
+        memory::save_often(&home)?;
         let gateway = Gateway::start_in(home, &[]).await?;
         let (place, _) = watch::channel(Place::from(&gateway));
         let (supervisor, _) = watch::channel(gateway.supervisor());
         let (witness, random) = (Witness::default(), StdRng::seed_from_u64(seed));
-        Ok(Self { disk, gateway, place, supervisor, witness, random, accounts: Arc::new([]) })
+        Ok(Self { disk, gateway, place, supervisor, witness, books, random, accounts: Arc::new([]) })
     }
 
     /// Brings a fault about, and says what came of it.
@@ -85,6 +90,18 @@ impl Arena {
     /// If the gateway does not come back from it.
     pub(crate) async fn suffer(&mut self, fault: Fault) -> Result<String> {
         self.witness.look(self.gateway.log(), Suspicion::None);
+        let from = memory::saved_at(&self.gateway.home.data());
+        let seen_by = self.latest("mix-ingress");
+        let outcome = self.bring_about(fault).await;
+        // At an orderly end everything is saved.
+        let is_orderly = matches!(fault, Fault::Restart);
+        if !is_orderly && self.latest("mix-ingress").filter(|ingress| ingress.runs()) != seen_by {
+            self.books.forgets(Gap { from, to: Instant::now() });
+        }
+        outcome
+    }
+
+    async fn bring_about(&mut self, fault: Fault) -> Result<String> {
         match fault {
             Fault::Kill { worker } => self.kill(worker).await?,
             Fault::KillAgain { worker, times } => {
@@ -116,7 +133,13 @@ impl Arena {
             }
             Fault::Garbage { worker, link, len } => return self.feed_garbage(worker, link, len).await,
             Fault::Restart => {
+                let before = self.gateway.log().lines().len();
                 self.end().await?;
+                let is_unsaved = |line: &String| line.contains("marks of packets seen were not saved");
+                if self.gateway.log().lines().iter().skip(before).any(is_unsaved) {
+                    let from = memory::saved_at(&self.gateway.home.data());
+                    self.books.forgets(Gap { from, to: Instant::now() });
+                }
                 self.start_again().await?;
             }
             Fault::FullDisk { lasts } => {
@@ -156,12 +179,17 @@ impl Arena {
     /// # Errors
     /// If that takes too long.
     pub(crate) async fn settle(&mut self) -> Result<()> {
+        self.wait_for_all().await?;
+        self.witness.look(self.gateway.log(), Suspicion::None);
+        Ok(())
+    }
+
+    async fn wait_for_all(&self) -> Result<()> {
         for worker in tests::gateway::WORKERS {
             let ready =
                 || self.gateway.worker(worker).is_ok_and(|ready| ready.runs() && self.latest(worker) == Some(ready));
             deadline::until(deadline::SOON, &format!("{worker} to be ready"), ready).await?;
         }
-        self.witness.look(self.gateway.log(), Suspicion::None);
         Ok(())
     }
 
@@ -207,17 +235,22 @@ impl Arena {
     }
 
     /// Starts the gateway, and kills all of it before anybody could know it.
-    async fn start_in_vain(&self, after: Duration) -> Result<()> {
+    async fn start_in_vain(&mut self, after: Duration) -> Result<()> {
         let mut command = self.gateway.home.command("run", &[])?;
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn()?;
+        let log = Log::follow(child.stderr.take().context("gatewayd has no standard error")?);
         let group = Pid::from_raw(i32::try_from(child.id().context("gatewayd has no process number")?)?);
         tokio::time::sleep(after).await;
         killpg(group, Signal::SIGKILL)?;
         deadline::soon("gatewayd to die", child.wait()).await??;
+        log.wait_for_end().await?;
+        self.witness.overhear(&log);
         Ok(())
     }
 
     async fn feed_garbage(&mut self, worker: &str, link: usize, len: usize) -> Result<String> {
+        // A link that is about to be replaced may take garbage along unread.
+        self.wait_for_all().await?;
         let process = self.process(worker).await?;
         let mut others = vec![self.gateway.supervisor()];
         others.extend(tests::gateway::WORKERS.iter().filter_map(|other| self.latest(other)));
@@ -225,10 +258,19 @@ impl Arena {
         if let Err(error) = garbage::feed(process, &others, link, len) {
             return Ok(format!("not done: {error:#}"));
         }
-        let noticed = || self.gateway.log().lines().iter().skip(before).any(|line| line.contains("worker is killed"));
-        let outcome = deadline::until(REACTION, "somebody to be accused", noticed).await;
+        let accused = || {
+            let lines = self.gateway.log().lines();
+            let line = lines.iter().skip(before).find(|line| line.contains("worker is killed"))?;
+            field(line, "pid")?.parse().ok().map(Process)
+        };
+        let outcome = deadline::until(REACTION, "somebody to be accused", || accused().is_some()).await;
+        let accused = accused();
         self.witness.look(self.gateway.log(), Suspicion::Garbage);
-        Ok(if outcome.is_ok() { "done, and noticed" } else { "done, and nobody accused" }.into())
+        match (outcome, accused) {
+            (Ok(()), Some(accused)) => accused.wait_until_gone().await?,
+            _ => self.witness.note(format!("nobody was accused of {len} bytes of garbage from {worker} (link {link})")),
+        }
+        Ok("done".into())
     }
 
     fn folder(&self, database: Database) -> PathBuf {

@@ -4,15 +4,23 @@
 //! has handed it over. Nothing is ever taken out.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
-use ::tests::packet::FinalHopPacket;
+use ::tests::{account::Account, packet::FinalHopPacket};
+
+use crate::{memory::Gap, order::Order};
 
 /// How a SURB-ack is recognised: it begins with a public key that nobody else has.
 type AckMark = [u8; 48];
+
+/// Of every so many messages a part is kept, to be looked for where it should not be.
+const SAMPLE: usize = 64;
+/// Behind the number with which a message begins.
+const SAMPLED: std::ops::Range<usize> = 8..32;
 
 /// Which client.
 pub(crate) type Inbox = usize;
@@ -25,6 +33,10 @@ struct Letter {
     inbox: Inbox,
     stream: Stream,
     digest: u64,
+    sent: Instant,
+    /// Since when its packet has been sent more than once.
+    replayed: Option<Instant>,
+    first_acked: Option<Instant>,
     acked: u32,
     delivered: u32,
 }
@@ -34,9 +46,12 @@ struct Pages {
     /// By the number with which each message begins.
     letters: HashMap<u64, Letter>,
     acks: HashMap<AckMark, u64>,
-    /// The highest number delivered so far.
-    newest: HashMap<(Inbox, Stream), u64>,
-    out_of_order: BTreeMap<Inbox, usize>,
+    orders: HashMap<Inbox, Order>,
+    out_of_order: Vec<String>,
+    /// What of the past may be forgotten.
+    gaps: Vec<Gap>,
+    clients: Vec<Account>,
+    samples: Vec<Vec<u8>>,
     /// Clients whose mail is gone because they wanted it.
     forgotten: HashSet<Inbox>,
     strange: Vec<String>,
@@ -56,14 +71,18 @@ pub(crate) struct Tally {
     pub(crate) sent: usize,
     /// Of those, acknowledged.
     pub(crate) acked: usize,
-    /// Acknowledged more than once.
+    /// Packets that were sent more than once.
+    pub(crate) replayed: usize,
+    /// Of those, packets that the gateway must have known when they came again.
+    pub(crate) replayed_known: usize,
+    /// Acknowledged more than once, which is as it should be only if the first time may be forgotten.
     pub(crate) acked_again: usize,
     /// Delivered at least once.
     pub(crate) delivered: usize,
     /// Deliveries beyond the first.
     pub(crate) duplicates: usize,
-    /// First deliveries that came after one of a later message of the same stream, for each client that had any.
-    pub(crate) out_of_order: BTreeMap<Inbox, usize>,
+    /// First deliveries out of order.
+    pub(crate) out_of_order: Vec<String>,
     /// Acknowledged, and never delivered: number of the message, and whose it is.
     pub(crate) lost: Vec<(u64, Inbox)>,
     /// What should never happen at all.
@@ -81,17 +100,42 @@ impl Books {
         let mark = packet.surb_ack.as_ref().and_then(|ack| ack.packet.first_chunk().copied());
         let digest = self.hasher.hash_one(&packet.message);
         let mut pages = self.pages();
-        pages.letters.insert(number, Letter { inbox, stream, digest, acked: 0, delivered: 0 });
+        if pages.letters.len().is_multiple_of(SAMPLE) {
+            pages.samples.extend(packet.message.get(SAMPLED).map(<[u8]>::to_vec));
+        }
+        let sent = Instant::now();
+        let letter = Letter { inbox, stream, digest, sent, replayed: None, first_acked: None, acked: 0, delivered: 0 };
+        pages.letters.insert(number, letter);
         pages.acks.extend(mark.map(|mark| (mark, number)));
+    }
+
+    /// A packet is about to be sent once more.
+    pub(crate) fn replaying(&self, packet: &FinalHopPacket) {
+        let mut pages = self.pages();
+        if let Some(letter) = number_of(&packet.message).and_then(|number| pages.letters.get_mut(&number)) {
+            letter.replayed.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The gateway may have forgotten what it saw then.
+    pub(crate) fn forgets(&self, gap: Gap) {
+        self.pages().gaps.push(gap);
     }
 
     /// A mix node has received a packet.
     pub(crate) fn acked(&self, packet: &[u8]) {
         let mut pages = self.pages();
-        let number = packet.first_chunk::<48>().and_then(|mark| pages.acks.get(mark)).copied();
-        match number.and_then(|number| pages.letters.get_mut(&number)) {
-            Some(letter) => letter.acked += 1,
-            None => pages.strange.push(format!("a mix node was sent {} bytes that are no ack of ours", packet.len())),
+        let Pages { letters, acks, orders, strange, .. } = &mut *pages;
+        let number = packet.first_chunk::<48>().and_then(|mark| acks.get(mark)).copied();
+        match number.and_then(|number| Some((number, letters.get_mut(&number)?))) {
+            Some((number, letter)) => {
+                letter.acked += 1;
+                let at = *letter.first_acked.get_or_insert_with(Instant::now);
+                if letter.acked == 1 && letter.delivered == 0 {
+                    orders.entry(letter.inbox).or_default().acked(number, at);
+                }
+            }
+            None => strange.push(format!("a mix node was sent {} bytes that are no ack of ours", packet.len())),
         }
     }
 
@@ -99,17 +143,16 @@ impl Books {
     pub(crate) fn delivered(&self, inbox: Inbox, message: &[u8]) {
         let digest = self.hasher.hash_one(message);
         let mut pages = self.pages();
-        let Pages { letters, newest, out_of_order, strange, .. } = &mut *pages;
+        let Pages { letters, orders, out_of_order, strange, .. } = &mut *pages;
         let number = number_of(message).unwrap_or_default();
         match letters.get_mut(&number) {
             Some(letter) if letter.inbox == inbox && letter.digest == digest => {
                 letter.delivered += 1;
                 if letter.delivered == 1 {
-                    let newest = newest.entry((inbox, letter.stream)).or_default();
-                    if number < *newest {
-                        *out_of_order.entry(inbox).or_default() += 1;
-                    }
-                    *newest = number.max(*newest);
+                    let stream = letter.replayed.is_none().then_some(letter.stream);
+                    let times = (letter.sent, letter.first_acked);
+                    let wrong = orders.entry(inbox).or_default().delivered(number, stream, times);
+                    out_of_order.extend(wrong.map(|wrong| format!("for client {inbox}, {wrong}")));
                 }
             }
             Some(letter) if letter.inbox == inbox => strange.push(format!("message {number} was changed on its way")),
@@ -118,6 +161,21 @@ impl Books {
             }
             None => strange.push(format!("client {inbox} received a message that nobody sent")),
         }
+    }
+
+    /// A client has registered.
+    pub(crate) fn registered(&self, account: &Account) {
+        self.pages().clients.push(account.clone());
+    }
+
+    /// All clients there ever were.
+    pub(crate) fn clients(&self) -> Vec<Account> {
+        self.pages().clients.clone()
+    }
+
+    /// Parts of some messages.
+    pub(crate) fn samples(&self) -> Vec<Vec<u8>> {
+        self.pages().samples.clone()
     }
 
     /// A client asks to be forgotten: nobody owes it anything any more.
@@ -144,7 +202,14 @@ impl Books {
         };
         for (number, letter) in &pages.letters {
             tally.acked += usize::from(letter.acked > 0);
+            let seen = letter.first_acked.map(|acked| (letter.sent, acked));
+            let is_known = seen.is_some_and(|(sent, acked)| !pages.gaps.iter().any(|gap| gap.may_hold(sent, acked)));
+            tally.replayed += usize::from(letter.replayed.is_some());
+            tally.replayed_known += usize::from(is_known && letter.replayed > letter.first_acked);
             tally.acked_again += usize::from(letter.acked > 1);
+            if letter.acked > 1 && is_known {
+                tally.strange.push(format!("message {number} was acknowledged {} times", letter.acked));
+            }
             tally.delivered += usize::from(letter.delivered > 0);
             tally.duplicates += letter.delivered.saturating_sub(1) as usize;
             if letter.acked > 0 && letter.delivered == 0 && !pages.forgotten.contains(&letter.inbox) {
@@ -183,7 +248,7 @@ mod tests {
         }
         let tally = books.tally();
         assert_eq!((tally.sent, tally.acked, tally.delivered, tally.duplicates), (4, 3, 2, 1));
-        assert_eq!(tally.out_of_order, BTreeMap::from([(7, 1)]));
+        assert_eq!(tally.out_of_order.len(), 1);
         assert_eq!(tally.lost.iter().map(|(_, inbox)| *inbox).collect::<Vec<_>>(), [7]);
         assert_eq!(tally.strange, [""; 0]);
 
@@ -196,5 +261,26 @@ mod tests {
         books.delivered(7, b"12345678 and nobody sent it");
         books.acked(&[0; 386]);
         assert_eq!(books.tally().strange.len(), 4);
+    }
+
+    #[test]
+    fn a_second_ack_is_excused_only_by_a_gap_in_the_memory() {
+        let ack_hop = "127.0.0.1:1".parse().unwrap();
+        let packet = PacketMaker { gateway: [9; 32], ack_hop, ack_key: [9; 32] }
+            .make_many(Identity::random().address(), 1)
+            .unwrap()
+            .remove(0);
+        let books = Books::default();
+        let before = Instant::now();
+        books.sending(7, 0, &packet);
+        books.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        books.forgets(Gap { from: Some(Instant::now()), to: Instant::now() });
+        books.replaying(&packet);
+        assert_eq!((books.tally().replayed_known, books.tally().strange.len()), (1, 0));
+        books.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        assert_eq!((books.tally().acked_again, books.tally().strange.len()), (1, 1));
+        books.forgets(Gap { from: Some(before), to: Instant::now() });
+        assert_eq!((books.tally().acked_again, books.tally().strange.len()), (1, 0));
+        assert_eq!(books.tally().replayed_known, 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Garbage on a link: bytes written into a worker's own end of it, as if the worker had sent them.
 //!
-//! The descriptor is copied out of the worker (`pidfd_getfd`), which takes the right to trace it.
+//! Four bytes are enough: they announce a message that is longer than any. The descriptor is copied out of the worker (`pidfd_getfd`), which takes the right to trace it.
 
 use std::os::fd::RawFd;
 

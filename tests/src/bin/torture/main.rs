@@ -9,14 +9,17 @@ mod arena;
 mod books;
 mod garbage;
 mod level;
+mod memory;
 mod mixnodes;
 mod newcomers;
 mod options;
+mod order;
 mod patron;
 mod place;
 mod pretender;
 mod report;
 mod schedule;
+mod secrets;
 mod tear;
 mod usage;
 mod witness;
@@ -28,6 +31,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use proto::wire::client::key::SessionKey;
 use tests::{deadline, era::Era};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -44,6 +48,7 @@ use crate::{
     options::Options,
     patron::{Manner, Patron},
     report::{Outcome, say},
+    secrets::Secrets,
     usage::Peaks,
 };
 
@@ -97,12 +102,12 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
 
     // Where durable takes its time, unless the disk is to be filled.
     let small_disk = may_mount && options.kinds.contains(&schedule::Kind::FullDisk);
-    let mut arena = Arena::open(small_disk, options.seed).await?;
+    let books = Arc::new(Books::default());
+    let mut arena = Arena::open(small_disk, options.seed, books.clone()).await?;
     let levels = options
         .soak
         .then(|| Levels::watch(arena.supervisor.subscribe(), arena.gateway.home.data(), options.duration / LOOKS));
     let peaks = Peaks::watch(arena.supervisor.subscribe());
-    let books = Arc::new(Books::default());
     let (halt, stop) = watch::channel(false);
     let patrons = gather(&arena, &books, options.soak).await?;
     let addresses: Vec<_> = patrons.iter().map(|patron| (patron.inbox, patron.address())).collect();
@@ -167,7 +172,26 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     let peaks = peaks.seen();
     arena.end().await?;
     strange.extend_from_slice(arena.witness.strange());
-    Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), peaks, strange })
+    let log_lines = arena.witness.said().len();
+    strange.extend(secrets_of(&arena, &books)?.found_in(arena.witness.said())?);
+    Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), peaks, log_lines, strange })
+}
+
+/// Everything that the logs of a run must not say.
+fn secrets_of(arena: &Arena, books: &Books) -> Result<Secrets> {
+    let mut secrets = Secrets::of(&arena.gateway.home)?;
+    for client in books.clients() {
+        let key = match &client.key {
+            SessionKey::CtrHmac(key) => key.to_bytes(),
+            SessionKey::GcmSiv(key) => key.to_bytes(),
+        };
+        secrets.add("a session key", key.as_slice());
+        secrets.add_client(client.address());
+    }
+    for sample in books.samples() {
+        secrets.add("what is in a message", &sample);
+    }
+    Ok(secrets)
 }
 
 /// One client of 2021 and one of today of every manner; in a soak, of every manner that keeps up with its mail.

@@ -1,7 +1,8 @@
 //! The mix nodes: one of 2021 and one of today. Each sends steadily on one connection, opens another when it breaks, and enters
-//! the acks that come back into the books.
+//! the acks that come back into the books. Now and then it sends a packet of before once more, which is to be dropped.
 
 use std::{
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -18,6 +19,7 @@ use proto::{
         packet::PacketSize,
     },
 };
+use rand::{rngs::StdRng, seq::IteratorRandom};
 use tests::{
     mixnode::{FRAMING_2021, MixSender},
     packet::{FinalHopPacket, PacketMaker},
@@ -41,11 +43,18 @@ const BEAT: Duration = Duration::from_millis(20);
 const BEFORE_RETRY: Duration = Duration::from_millis(50);
 /// Every so many packets one is of the largest size.
 const LARGE_EVERY: u64 = 40;
+/// Of so many packets one is kept to be sent again, and after so many one is sent again.
+const KEEP_EVERY: u64 = 8;
+const REPLAY_EVERY: u64 = 16;
+const KEPT: usize = 1_024;
 const MADE_UP: Duration = Duration::from_secs(1);
 const NEWEST_SPHINX: u16 = 260;
 
 /// Who may be sent something: grows as clients register.
 pub(crate) type Addressees = watch::Receiver<Vec<(Inbox, ClientAddress)>>;
+
+/// Numbers of connections.
+static STREAMS: AtomicU64 = AtomicU64::new(0);
 
 /// Where acks go.
 pub(crate) struct AckPort {
@@ -110,12 +119,15 @@ pub(crate) struct MixNode {
     books: Arc<Books>,
     connected: Option<(MixSender, Stream)>,
     sent: u64,
+    kept: VecDeque<(Framing, FinalHopPacket)>,
+    random: StdRng,
 }
 
 impl MixNode {
     /// One that is not connected yet.
-    pub(crate) const fn new(kind: Kind, maker: PacketMaker, books: Arc<Books>) -> Self {
-        Self { kind, maker, books, connected: None, sent: 0 }
+    pub(crate) fn new(kind: Kind, maker: PacketMaker, books: Arc<Books>) -> Self {
+        let (kept, random) = (VecDeque::new(), rand::make_rng());
+        Self { kind, maker, books, connected: None, sent: 0, kept, random }
     }
 
     /// Sends so many packets per second, to everybody in turn, until told to stop.
@@ -153,7 +165,6 @@ impl MixNode {
     }
 
     async fn connect(&mut self, place: &watch::Receiver<Place>, stop: &watch::Receiver<bool>) {
-        static STREAMS: AtomicU64 = AtomicU64::new(0);
         while self.connected.is_none() && !*stop.borrow() {
             let mix = place.borrow().mix;
             match MixSender::connect(mix).await {
@@ -169,8 +180,19 @@ impl MixNode {
         let Some((sender, stream)) = &mut self.connected else { return Ok(()) };
         let (framing, packet) = make(self.kind, self.maker, to, size)?;
         self.books.sending(inbox, *stream, &packet);
-        if sender.send_framed(framing, size, &packet.packet).await.is_err() {
+        let mut outcome = sender.send_framed(framing, size, &packet.packet).await;
+        if self.sent.is_multiple_of(REPLAY_EVERY)
+            && let Some((framing, packet)) = self.kept.iter().choose(&mut self.random)
+        {
+            self.books.replaying(packet);
+            outcome = sender.send_framed(*framing, packet.size, &packet.packet).await;
+        }
+        if outcome.is_err() {
             self.connected = None;
+        }
+        if self.sent.is_multiple_of(KEEP_EVERY) && size == PacketSize::Regular {
+            self.kept.truncate(KEPT - 1);
+            self.kept.push_front((framing, packet));
         }
         Ok(())
     }
@@ -187,7 +209,7 @@ pub(crate) async fn send_one(
     mix: SocketAddr,
 ) -> Result<FinalHopPacket> {
     let (framing, packet) = make(Kind::Of2021, maker, to, PacketSize::Regular)?;
-    books.sending(inbox, Stream::MAX, &packet);
+    books.sending(inbox, STREAMS.fetch_add(1, Ordering::Relaxed), &packet);
     MixSender::connect(mix).await?.send_framed(framing, packet.size, &packet.packet).await?;
     Ok(packet)
 }

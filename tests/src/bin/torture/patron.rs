@@ -90,6 +90,7 @@ impl Patron {
     ) -> Result<Self> {
         let client = Client::register_in(era, &Identity::random(), place.clients, gateway_identity).await?;
         let account = client.credentials.clone();
+        books.registered(&account);
         let mut patron =
             Self { inbox, manner, account, last_login: 0, random: StdRng::seed_from_u64(inbox as u64), books };
         patron.leave(client).await;

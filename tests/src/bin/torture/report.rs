@@ -10,6 +10,9 @@ use anyhow::Result;
 
 use crate::books::Tally;
 
+/// Of what there is too much to say.
+const EXAMPLES: usize = 20;
+
 /// Writes one line.
 ///
 /// # Errors
@@ -28,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Peak memory in KiB.
     pub(crate) peaks: BTreeMap<String, u64>,
+    /// How many lines of logs were searched for what they must not say.
+    pub(crate) log_lines: usize,
     /// Whatever else should not be.
     pub(crate) strange: Vec<String>,
 }
@@ -35,7 +40,8 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Whether every promise was kept.
     pub(crate) fn is_good(&self) -> bool {
-        self.tally.lost.is_empty() && self.tally.strange.is_empty() && self.strange.is_empty()
+        let Tally { lost, out_of_order, strange, .. } = &self.tally;
+        lost.is_empty() && out_of_order.is_empty() && strange.is_empty() && self.strange.is_empty()
     }
 
     /// Writes it.
@@ -47,13 +53,12 @@ impl Outcome {
         say("")?;
         say(format_args!("sent                 {:>9}", tally.sent))?;
         say(format_args!("acked                {:>9}", tally.acked))?;
+        say(format_args!("sent again           {:>9}", tally.replayed))?;
+        say(format_args!("  known by then      {:>9}", tally.replayed_known))?;
         say(format_args!("acked more than once {:>9}", tally.acked_again))?;
         say(format_args!("delivered            {:>9}", tally.delivered))?;
         say(format_args!("duplicates           {:>9}", tally.duplicates))?;
-        say(format_args!("out of order         {:>9}", tally.out_of_order.values().sum::<usize>()))?;
-        for (inbox, count) in &tally.out_of_order {
-            say(format_args!("  for client {inbox:<7} {count:>9}"))?;
-        }
+        say(format_args!("out of order         {:>9}", tally.out_of_order.len()))?;
         for (role, counters) in &self.counters {
             for (name, value) in counters.iter().filter(|(name, _)| is_refusal(name)) {
                 say(format_args!("{value:>30} {name} ({role}, as far as its processes lived to tell)"))?;
@@ -62,10 +67,14 @@ impl Outcome {
         for (name, kib) in &self.peaks {
             say(format_args!("peak memory          {:>9} KiB {name}", kib))?;
         }
-        for what in self.strange.iter().chain(&tally.strange) {
+        say(format_args!("log lines searched   {:>9}", self.log_lines))?;
+        for wrong in tally.out_of_order.iter().take(EXAMPLES) {
+            say(format_args!("out of order: {wrong}"))?;
+        }
+        for what in self.strange.iter().chain(tally.strange.iter().take(EXAMPLES)) {
             say(format_args!("must not be: {what}"))?;
         }
-        for (number, inbox) in tally.lost.iter().take(20) {
+        for (number, inbox) in tally.lost.iter().take(EXAMPLES) {
             say(format_args!("lost: message {number} for client {inbox}"))?;
         }
         say(format_args!("acked but lost: {}", tally.lost.len()))

@@ -91,7 +91,7 @@ impl Kind {
                 times: random.random_range(1..6),
             },
             Self::Garbage => {
-                Fault::Garbage { worker, link: random.random_range(0..8), len: random.random_range(1..5_000) }
+                Fault::Garbage { worker, link: random.random_range(0..8), len: random.random_range(4..5_000) }
             }
             Self::Restart => Fault::Restart,
             Self::FullDisk => Fault::FullDisk { lasts: millis(random, 1_000, 4_000) },

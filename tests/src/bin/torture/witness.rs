@@ -15,6 +15,8 @@ type Counters = BTreeMap<String, u64>;
 pub(crate) struct Witness {
     /// Lines of the present log that have been read.
     read: usize,
+    /// All lines of all logs.
+    said: Vec<String>,
     killed: HashSet<u32>,
     /// Of the present process of each role; what it counted is in the log now and then, and at an orderly end.
     counting: BTreeMap<String, Counters>,
@@ -40,9 +42,11 @@ impl Witness {
     /// Reads what is new.
     pub(crate) fn look(&mut self, log: &Log, suspicion: Suspicion) {
         let lines = log.lines();
-        for line in lines.get(self.read..).unwrap_or_default() {
+        let new = lines.get(self.read..).unwrap_or_default();
+        for line in new {
             self.read_line(line, suspicion);
         }
+        self.said.extend_from_slice(new);
         self.read = lines.len();
     }
 
@@ -86,6 +90,16 @@ impl Witness {
     /// Something else that should not be.
     pub(crate) fn note(&mut self, what: String) {
         self.strange.push(what);
+    }
+
+    /// A log of a gateway that may die of anything.
+    pub(crate) fn overhear(&mut self, log: &Log) {
+        self.said.extend(log.lines());
+    }
+
+    /// All lines that have been read.
+    pub(crate) fn said(&self) -> &[String] {
+        &self.said
     }
 
     /// What should not be.
