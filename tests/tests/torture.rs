@@ -13,10 +13,11 @@ use tokio::task::spawn_blocking;
 /// Where the gateway's folder goes: on a disk, since in memory durable costs nothing.
 const ROOM: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// Runs the tool. Its standard error, which is the gateway's log, becomes the test's.
-async fn torture(tool: PathBuf, arguments: &'static [&'static str]) -> Result<(Output, String)> {
-    let run =
-        move || Command::new(tool).args(arguments).env("TMPDIR", ROOM).stderr(std::process::Stdio::inherit()).output();
+/// Runs the tool, on a gateway that logs what this filter lets through. Its standard error, which is the gateway's log, becomes the test's.
+async fn torture(tool: PathBuf, log: &'static str, arguments: &'static [&'static str]) -> Result<(Output, String)> {
+    let mut command = Command::new(tool);
+    command.args(arguments).env("TMPDIR", ROOM).env("RUST_LOG", log).stderr(std::process::Stdio::inherit());
+    let run = move || command.output();
     let output = spawn_blocking(run).await??;
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     eprintln!("{report}");
@@ -33,10 +34,23 @@ fn figure(report: &str, words: &str) -> Result<usize> {
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_whatever_happens() -> Result<()> {
     bounded(async {
-        let (output, report) = torture(program("torture")?, &["--seconds", "20", "--rate", "300"]).await?;
+        let (output, report) = torture(program("torture")?, "info", &["--seconds", "20", "--rate", "300"]).await?;
         ensure!(output.status.success(), "the tool was not content");
         ensure!(figure(&report, "acked but lost:")? == 0);
         ensure!(figure(&report, "acked ")? > 500, "next to nothing was acknowledged");
+        ensure!(figure(&report, "  known by then")? > 50, "next to no packet was sent again");
+        ensure!(figure(&report, "log lines searched")? > 50, "there was next to no log to search");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_gateway_that_logs_all_it_can_says_nothing_that_it_must_not() -> Result<()> {
+    bounded(async {
+        let (output, report) = torture(program("torture")?, "debug", &["--seconds", "10", "--rate", "200"]).await?;
+        ensure!(output.status.success(), "the tool was not content");
+        ensure!(figure(&report, "log lines searched")? > 500, "there was next to no log to search");
         Ok(())
     })
     .await
@@ -47,7 +61,7 @@ async fn a_store_that_accepts_before_the_commit_is_caught() -> Result<()> {
     bounded(async {
         let tool = spawn_blocking(a_gateway_that_lies).await??;
         let (output, report) =
-            torture(tool, &["--seconds", "15", "--rate", "600", "--only", "kill-store,torn-database"]).await?;
+            torture(tool, "info", &["--seconds", "15", "--rate", "600", "--only", "kill-store,torn-database"]).await?;
         ensure!(output.status.code() == Some(1), "the tool did not complain");
         ensure!(figure(&report, "acked but lost:")? > 0, "the tool did not notice that mail was lost");
         Ok(())
