@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::geteuid;
+use nix::{
+    errno::Errno,
+    sys::signal::kill,
+    unistd::{Pid, geteuid},
+};
 use proto::{
     ipc::{
         Role,
@@ -111,7 +115,7 @@ impl Prober {
         let mut tried = Vec::new();
         for trial in trials(ability, &targets) {
             let mut outcome = self.probe(role, &trial.attempt).await;
-            if !Path::new("/proc").join(other.to_string()).exists() {
+            if !runs(other) {
                 outcome = Outcome::Broken(format!("process {other}, which it was tried on, is gone"));
             }
             tried.push(Tried { attempt: trial.attempt, own: trial.own, outcome });
@@ -192,6 +196,11 @@ impl Prober {
             Err(_) => Outcome::Broken("the probe did not end in time".to_owned()),
         }
     }
+}
+
+/// Whether there is a process of this number. The kernel is asked, not /proc, which may hide those of other accounts.
+fn runs(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
 async fn follow(events: &mut mpsc::Receiver<Event>, attempt: &Attempt) -> Outcome {
