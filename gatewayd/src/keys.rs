@@ -104,7 +104,9 @@ impl KeyPaths {
             [(&mut self.private_identity, "private_identity.pem"), (&mut self.private_sphinx, "private_sphinx.pem")]
         {
             let credential = directory.join(name);
-            if fs::symlink_metadata(&credential).is_ok() {
+            // One that is there and cannot be looked at is an error later, not a reason to take another key.
+            let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+            if !fs::symlink_metadata(&credential).as_ref().is_err_and(missing) {
                 tracing::info!(path = %credential.display(), "the private key is a credential");
                 *key = credential;
             }

@@ -49,6 +49,8 @@ use crate::{
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// Where the units of systemd have their runtime directories.
 const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
+/// Where they have their credentials, for root and their own account to see.
+const CREDENTIALS_OF_UNITS: &str = "/run/credentials";
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -108,6 +110,12 @@ pub enum AuditError {
     Surprises(usize),
 }
 
+/// The private keys of a gateway that systemd runs may be nowhere else.
+fn credentials_of_unit(id: &GatewayId) -> Option<PathBuf> {
+    let directory = Path::new(CREDENTIALS_OF_UNITS).join(format!("gatewayd@{id}.service"));
+    directory.read_dir().is_ok().then_some(directory)
+}
+
 /// Audits gateway `id` below `root`. To be called on the main thread, before there is any other.
 ///
 /// # Errors
@@ -121,6 +129,8 @@ pub fn execute(
 ) -> Result<(), AuditError> {
     let Request { json, self_test, config, role, ability } = request;
     let mut nobody = io::sink();
+    let credentials = surroundings.credentials_directory.clone().or_else(|| credentials_of_unit(id));
+    let surroundings = Surroundings { credentials_directory: credentials, ..surroundings };
     let plan = run::prepare(id, root, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
     // One thread only: probes die with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()

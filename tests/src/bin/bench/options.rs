@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{Era, Figure};
 
-const USAGE: &str = "usage: bench [--quick] [--only a,b,c,d,e,f,g] [--era 2021,today] [--rounds N]";
+const USAGE: &str = "usage: bench [--quick] [--only a,b,c,d,e,f,g,h] [--era 2021,today] [--rounds N]";
 
 /// What the command line says.
 pub(crate) struct Options {
@@ -33,6 +33,10 @@ pub(crate) struct Scale {
     pub(crate) steady_seconds: usize,
     /// Seconds of registrations.
     pub(crate) register_seconds: u64,
+    /// Pairs of short rounds with and without the jail.
+    pub(crate) jail_pairs: usize,
+    /// Packets in each of these rounds.
+    pub(crate) jail_packets: usize,
     /// Packets that are unwrapped without a gateway.
     pub(crate) unwraps: usize,
 }
@@ -45,6 +49,8 @@ impl Scale {
         idle_clients: 2_000,
         steady_seconds: 10,
         register_seconds: 3,
+        jail_pairs: 25,
+        jail_packets: 5_000,
         unwraps: 2_000,
     };
 
@@ -56,6 +62,8 @@ impl Scale {
         idle_clients: 100,
         steady_seconds: 1,
         register_seconds: 1,
+        jail_pairs: 2,
+        jail_packets: 500,
         unwraps: 200,
     };
 }

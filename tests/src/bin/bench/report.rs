@@ -41,6 +41,8 @@ pub(crate) enum Unit {
     Millis,
     /// Memory.
     Kib,
+    /// One number in units of another.
+    Ratio,
 }
 
 /// What a number should be.
@@ -187,6 +189,7 @@ impl Unit {
             Self::Seconds => format!("{value:.3} s"),
             Self::Millis => format!("{value:.2} ms"),
             Self::Kib => format!("{value:.1} KiB"),
+            Self::Ratio => format!("{value:.3}"),
         }
     }
 }
@@ -210,4 +213,14 @@ pub(crate) fn median(values: &[f64]) -> f64 {
         (_, Some(middle)) => *middle,
         (_, None) => f64::NAN,
     }
+}
+
+/// The middle of the lower half, and of the upper half.
+pub(crate) fn quartiles(values: &[f64]) -> (f64, f64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len().div_ceil(2);
+    let lower: Vec<f64> = sorted.iter().copied().take(half).collect();
+    let upper: Vec<f64> = sorted.iter().copied().rev().take(half).collect();
+    (median(&lower), median(&upper))
 }

@@ -3,7 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use tests::{account::Account, connection::Connection, gateway::Gateway, packet::PacketMaker};
+use tests::{
+    account::Account,
+    connection::Connection,
+    gateway::{Gateway, IPV4},
+    home::Home,
+    packet::PacketMaker,
+};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -37,7 +43,16 @@ impl Rig {
     /// # Errors
     /// If the gateway does not start.
     pub(crate) async fn start(era: Era) -> Result<Self> {
-        Ok(Self { gateway: Arc::new(Gateway::start().await?), acks: AckCollector::start().await?, era })
+        Self::start_with(era, &[]).await
+    }
+
+    /// Starts both, the gateway with further flags for `run`.
+    ///
+    /// # Errors
+    /// If the gateway does not start.
+    pub(crate) async fn start_with(era: Era, flags: &[&str]) -> Result<Self> {
+        let gateway = Gateway::start_in(Home::init(IPV4).await?, flags).await?;
+        Ok(Self { gateway: Arc::new(gateway), acks: AckCollector::start().await?, era })
     }
 
     /// Makes packets whose acks come back here.

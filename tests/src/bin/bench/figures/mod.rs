@@ -3,6 +3,7 @@
 mod fetch;
 mod half_load;
 mod idle;
+mod jail;
 mod latency;
 mod online;
 mod sessions;
@@ -29,12 +30,22 @@ pub(crate) enum Figure {
     Sessions,
     /// How long the ack of a stored packet takes under half of the highest load.
     HalfLoad,
+    /// What the jail costs.
+    Jail,
 }
 
 impl Figure {
     /// All of them, in the order of their letters.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Online, Self::Stored, Self::Fetch, Self::Idle, Self::Latency, Self::Sessions, Self::HalfLoad];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Online,
+        Self::Stored,
+        Self::Fetch,
+        Self::Idle,
+        Self::Latency,
+        Self::Sessions,
+        Self::HalfLoad,
+        Self::Jail,
+    ];
 
     /// Its short name.
     pub(crate) const fn letter(self) -> char {
@@ -46,6 +57,7 @@ impl Figure {
             Self::Latency => 'e',
             Self::Sessions => 'f',
             Self::HalfLoad => 'g',
+            Self::Jail => 'h',
         }
     }
 
@@ -62,6 +74,7 @@ impl Figure {
             Self::Latency => latency::measure(era, scale).await,
             Self::Sessions => sessions::measure(era, scale).await,
             Self::HalfLoad => half_load::measure(era, scale).await,
+            Self::Jail => jail::measure(era, scale).await,
         }
     }
 }
