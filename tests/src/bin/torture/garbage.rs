@@ -2,7 +2,7 @@
 //!
 //! Four bytes are enough: they announce a message that is longer than any. The descriptor is copied out of the worker (`pidfd_getfd`), which takes the right to trace it.
 
-use std::os::fd::RawFd;
+use std::os::{fd::RawFd, unix::net::UnixStream};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -27,6 +27,11 @@ pub(crate) fn feed(process: Process, others: &[Process], link: usize, len: usize
     let process = pidfd_open(pid, PidfdFlags::empty()).context("the process is gone")?;
     for number in links {
         let end = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).context("cannot copy the end of a link")?;
+        let end = UnixStream::from(end);
+        // Some other socket, whose number follows another's by chance.
+        if end.local_addr().is_err() {
+            continue;
+        }
         match nix::unistd::write(end, &vec![BYTE; len]) {
             // The other end has just been replaced.
             Err(Errno::EPIPE) => {}
@@ -36,7 +41,7 @@ pub(crate) fn feed(process: Process, others: &[Process], link: usize, len: usize
     bail!("nobody is at the other end of any link")
 }
 
-/// Descriptors of `process` whose other end is in one of `others`: the two ends of a link are made together, so that their
+/// Descriptors of `process` whose other end may be in one of `others`: the two ends of a link are made together, so that their
 /// numbers follow each other.
 fn links(process: Process, others: &[Process]) -> Result<Vec<RawFd>> {
     let mut ends = Vec::new();
