@@ -101,7 +101,8 @@ impl<M: Mailbox> Office<M> {
         if keeps_up {
             self.spills.push_back((now + self.rules.spill_after, client, sequence));
         } else {
-            self.spill(&client, sequence);
+            // With all before it, or a crash would leave it on disk without them, and they would come again behind it.
+            self.spill_live(&client);
         }
         if let Some(session) = session {
             self.wake(session);
@@ -171,6 +172,12 @@ impl<M: Mailbox> Office<M> {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
         inbox.attached = None;
         inbox.custody.retain(|_, held| held.state != Custody::Refused);
+        self.spill_live(client);
+    }
+
+    /// Has every live message of the client written, in order.
+    fn spill_live(&mut self, client: &ClientAddress) {
+        let Some(inbox) = self.inboxes.get_mut(client) else { return };
         let live = inbox.custody.iter().filter(|(_, held)| held.state == Custody::Live);
         let live: Vec<Sequence> = live.map(|(sequence, _)| *sequence).collect();
         for sequence in live {
