@@ -9,9 +9,12 @@ use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use proto::{
     counter,
-    ipc::{Role, control::EdgeConfig},
+    ipc::{
+        Role,
+        control::{EdgeConfig, WorkerReport},
+    },
     link::{
-        duplex::{self, LaneCapacity, Violation},
+        duplex::{self, LaneCapacity},
         lossy,
         worker::{Birth, Ending},
     },
@@ -28,8 +31,8 @@ use crate::{accept::Acceptor, connection::Context, counters::Counters, dispatch}
 const TO_STORE: LaneCapacity = LaneCapacity { control: 1_024, bulk: 1 };
 /// Frames from `store` that may wait for the dispatcher, which never waits.
 const FROM_STORE: usize = 16;
-/// Violations that may wait to be reported.
-const VIOLATIONS: usize = 4;
+/// Reports about links that may wait.
+const REPORTS: usize = 4;
 /// Everything but the counters ends by itself within this time once the process is to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -63,10 +66,10 @@ pub async fn run(config: EdgeConfig, given: Given, birth: &Birth) -> io::Result<
         store: orders.link_ends(Role::Store, given.store),
         egress: orders.link_ends(Role::MixEgress, given.egress),
     };
-    let (violations, reports) = mpsc::channel(VIOLATIONS);
-    let mut edge = Edge::start(config, given.listener.into(), ends, violations)?;
+    let (reports, of_links) = mpsc::channel(REPORTS);
+    let mut edge = Edge::start(config, given.listener.into(), ends, reports)?;
     let ending = tokio::select! {
-        ending = orders.follow(reports) => ending,
+        ending = orders.follow(of_links) => ending,
         () = edge.failed() => return Err(io::Error::other("a task that should live as long as the process has ended")),
     };
     // An orphan has nobody left to work for.
@@ -95,7 +98,7 @@ impl Edge {
         config: EdgeConfig,
         listener: TcpListener,
         ends: LinkEnds,
-        violations: mpsc::Sender<Violation>,
+        reports: mpsc::Sender<WorkerReport>,
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
         let (stop, stopped) = watch::channel(false);
@@ -107,9 +110,9 @@ impl Edge {
         let (events, incoming) = mpsc::channel(FROM_STORE);
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, violations.clone()));
+        tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, reports.clone()));
         tasks.spawn(dispatcher.run(incoming));
-        tasks.spawn(carrier.run(ends.egress, violations));
+        tasks.spawn(carrier.run(ends.egress, reports));
         // Until there is a store to ask, clients wait in the listener's queue instead of being sent away.
         tasks.spawn(async move {
             if store_is_there.await.is_ok() {

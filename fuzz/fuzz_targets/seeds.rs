@@ -211,7 +211,8 @@ fn ipc() {
     add(5, encode_one(&WorkerOrder::DrainWorker));
     add(5, encode_one(&WorkerOrder::ReplaceLink { peer: Role::Store }));
     add(6, encode_one(&WorkerReport::WorkerReady));
-    add(6, encode_one(&WorkerReport::LinkViolated { peer: Role::ClientEdge, rule: "rule".into() }));
+    add(6, encode_one(&WorkerReport::LinkViolated { peer: Role::ClientEdge, link: 1, rule: "rule".into() }));
+    add(6, encode_one(&WorkerReport::LinkLost { peer: Role::ClientEdge, link: 1 }));
 }
 
 fn files() {

@@ -65,19 +65,19 @@ impl Inlet {
 
 /// Serves until ordered to end; then sends what is in the queues, within a time limit.
 pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: Arc<EgressCounters>) -> Ending {
-    let (violations_tx, violations) = mpsc::channel(4);
+    let (reports_tx, reports) = mpsc::channel(4);
     let mut tasks = JoinSet::new();
     let mut inlet = |peer, first| {
         let (tx, events) = mpsc::channel(EVENTS);
         let ends = orders.link_ends(peer, first);
-        tasks.spawn(duplex::serve(peer, ends, NO_ANSWERS, tx, violations_tx.clone()));
+        tasks.spawn(duplex::serve(peer, ends, NO_ANSWERS, tx, reports_tx.clone()));
         Inlet { events, sender: None }
     };
     let mut ingress = inlet(Role::MixIngress, links.ingress);
     let mut edge = inlet(Role::ClientEdge, links.edge);
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
 
-    let mut follow = std::pin::pin!(orders.follow(violations));
+    let mut follow = std::pin::pin!(orders.follow(reports));
     let ending = loop {
         tokio::select! {
             ending = &mut follow => break ending,

@@ -22,8 +22,8 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Reports of broken rules that wait to be sent.
-const VIOLATION_QUEUE: usize = 4;
+/// Reports about links that wait to be sent.
+const REPORT_QUEUE: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 enum IngressError {
@@ -67,14 +67,14 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     let threads = usize::from(start.threads.max(1));
     start_threads(&closed, threads)?.block_on(async {
         let mut orders = birth.orders().map_err(BirthError::Control)?;
-        let (violations, violated) = mpsc::channel(VIOLATION_QUEUE);
+        let (reports, of_links) = mpsc::channel(REPORT_QUEUE);
         let links = Links {
             store: orders.link_ends(Role::Store, store),
             egress: orders.link_ends(Role::MixEgress, egress),
-            violations,
+            reports,
         };
         let ingress = Ingress { listener, key, config, threads, counters: Arc::new(Counters::default()) };
-        Ok(run(ingress, links, orders.follow(violated)).await?)
+        Ok(run(ingress, links, orders.follow(of_links)).await?)
     })
 }
 

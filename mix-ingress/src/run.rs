@@ -13,10 +13,13 @@ use std::{future::Future, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Du
 
 use proto::{
     counter,
-    ipc::{Role, control::IngressConfig},
+    ipc::{
+        Role,
+        control::{IngressConfig, WorkerReport},
+    },
     link::{
         Window,
-        duplex::{self, LaneCapacity, Violation},
+        duplex::{self, LaneCapacity},
         lossy,
         worker::Ending,
     },
@@ -79,8 +82,8 @@ pub struct Links {
     pub store: mpsc::Receiver<OwnedFd>,
     /// Ends of the link to `mix-egress`.
     pub egress: mpsc::Receiver<OwnedFd>,
-    /// Where it is reported that a peer broke a rule.
-    pub violations: mpsc::Sender<Violation>,
+    /// Where it is reported that a peer broke a rule, or let go of its link.
+    pub reports: mpsc::Sender<WorkerReport>,
 }
 
 /// The worker cannot go on.
@@ -123,10 +126,10 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     packet_path.spawn(entrance.accept(opened));
     packet_path.spawn(Keeper::new(replay, shape, new_lines, Arc::clone(&counters)).run(open, drain.clone()));
     packet_path.spawn(Deliveries::new(window, acks, lines, Arc::clone(&counters)).run(batches, store_events, drain));
-    packet_path.spawn(carrier.run(links.egress, links.violations.clone()));
+    packet_path.spawn(carrier.run(links.egress, links.reports.clone()));
     // These never end by themselves.
     let mut services = JoinSet::new();
-    services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.violations));
+    services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.reports));
     services.spawn(counter::log_changes(Arc::clone(&counters)));
 
     let ending = select! {

@@ -101,15 +101,15 @@ impl<M: Mailbox> Service<M> {
         let reactor = runtime::Builder::new_current_thread().enable_all().build()?;
         reactor.block_on(async {
             let mut orders = birth.orders()?;
-            let (violations_tx, violations) = mpsc::channel(4);
+            let (reports_tx, reports) = mpsc::channel(4);
             let (ingress_tx, ingress) = mpsc::channel(EVENTS);
             let (edge_tx, edge) = mpsc::channel(EVENTS);
             let mut tasks = JoinSet::new();
             let ends = orders.link_ends(Role::MixIngress, links.ingress);
             let lanes = to_ingress(self.rules.window);
-            tasks.spawn(duplex::serve(Role::MixIngress, ends, lanes, ingress_tx, violations_tx.clone()));
+            tasks.spawn(duplex::serve(Role::MixIngress, ends, lanes, ingress_tx, reports_tx.clone()));
             let ends = orders.link_ends(Role::ClientEdge, links.edge);
-            tasks.spawn(duplex::serve(Role::ClientEdge, ends, TO_EDGE, edge_tx, violations_tx));
+            tasks.spawn(duplex::serve(Role::ClientEdge, ends, TO_EDGE, edge_tx, reports_tx));
             tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));
 
             let (end_tx, end) = oneshot::channel();
@@ -121,7 +121,7 @@ impl<M: Mailbox> Service<M> {
             })?;
 
             let ending = tokio::select! {
-                ending = orders.follow(violations) => ending,
+                ending = orders.follow(reports) => ending,
                 outcome = &mut done => return outcome.map_err(|_| ServiceError::Vanished)?.map(|()| Ending::Drain),
             };
             if ending == Ending::Drain {

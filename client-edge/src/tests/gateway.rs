@@ -10,13 +10,12 @@ use std::{
 use proto::{
     ipc::{
         Opaque,
-        control::EdgeConfig,
+        control::{EdgeConfig, WorkerReport},
         egress::SendPacket,
         store_edge::{EdgeToStore, Sequence, SessionId, SessionKey, StoreToEdge, session_credit},
     },
     link::{
         LinkError, descriptor,
-        duplex::Violation,
         stream::{self, LinkReader, LinkWriter},
     },
     wire::client::login::LoginProof,
@@ -49,7 +48,7 @@ pub(super) const SOON: Duration = Duration::from_millis(200);
 pub(super) struct Gateway {
     pub(super) edge: Edge,
     pub(super) address: SocketAddr,
-    pub(super) violations: mpsc::Receiver<Violation>,
+    pub(super) reports: mpsc::Receiver<WorkerReport>,
     egress: LinkReader<SendPacket>,
     store_ends: mpsc::Sender<OwnedFd>,
     _egress_ends: mpsc::Sender<OwnedFd>,
@@ -73,13 +72,13 @@ impl Gateway {
         let address = listener.local_addr().unwrap();
         let (store_ends, store) = mpsc::channel(1);
         let (egress_ends, egress) = mpsc::channel(1);
-        let (report, violations) = mpsc::channel(4);
+        let (report, reports) = mpsc::channel(4);
         let edge = Edge::start(config, listener, LinkEnds { store, egress }, report).unwrap();
 
         let (here, there) = descriptor::link_pair().unwrap();
         egress_ends.send(there).await.unwrap();
         let (egress, _) = stream::open::<SendPacket, SendPacket>(here).unwrap();
-        let gateway = Self { edge, address, violations, egress, store_ends, _egress_ends: egress_ends };
+        let gateway = Self { edge, address, reports, egress, store_ends, _egress_ends: egress_ends };
         let store = gateway.new_store().await;
         (gateway, store)
     }
@@ -115,7 +114,10 @@ impl Gateway {
     }
 
     pub(super) async fn violated_rule(&mut self) -> String {
-        timeout(PATIENCE, self.violations.recv()).await.expect("no violation was reported").unwrap().rule
+        match timeout(PATIENCE, self.reports.recv()).await.expect("no violation was reported").unwrap() {
+            WorkerReport::LinkViolated { rule, .. } => rule,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Drains as after an order of the supervisor: no new link ends come.

@@ -201,7 +201,7 @@ proptest! {
                 client.close(1000).await;
                 while client.hear().await != Heard::End {}
             }
-            assert!(gateway.violations.try_recv().is_err());
+            assert!(gateway.reports.try_recv().is_err());
             gateway.drain().await;
             store.await.unwrap();
         });

@@ -250,7 +250,7 @@ pub struct Sandbox {
     /// Layers without which the gateway does not start.
     #[serde(deserialize_with = "layers")]
     pub require: Vec<Layer>,
-    /// The first of four numbers for accounts of roles that have no entry of their own.
+    /// The first of five numbers: for the accounts of those workers, and of `validator-query`, that have no entry of their own.
     pub first_account: NonZeroU32,
 }
 

@@ -34,6 +34,8 @@ use crate::audit::wire::{Answer, Question};
 pub(crate) const SOCKET: &str = "admin.sock";
 /// Mode of the socket; the directory is closed to others anyway.
 const MODE: u16 = 0o600;
+/// Time in which the first question must come: others wait meanwhile.
+const FIRST_QUESTION_LIMIT: Duration = Duration::from_secs(2);
 /// Time in which the next question must come.
 const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 /// Time for a whole conversation.
@@ -113,13 +115,14 @@ fn admit(stream: Stream) -> io::Result<OwnedFd> {
 
 async fn converse(socket: OwnedFd, examiner: &mut Examiner, live: &watch::Receiver<Vec<(Role, u32)>>) -> Option<()> {
     let (mut questions, mut answers): (LinkReader<Question>, LinkWriter<Answer>) = open(socket).ok()?;
+    let mut asked = timeout(FIRST_QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
     tracing::info!("an audit begins");
     loop {
-        let asked = timeout(QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
         for question in asked {
             let live = live.borrow().clone();
             let answer = examiner.answer(question, live).await;
             timeout(QUESTION_LIMIT, answers.write_batch(&[answer])).await.ok()?.ok()?;
         }
+        asked = timeout(QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
     }
 }

@@ -4,6 +4,7 @@
 //! replaced, with a delay that grows while lives are short, and its peers get new links; once the gateway has been up, no
 //! worker's death ends it. What a worker says of a peer is believed only if [`LINKS`](super::links::LINKS) has a link between the two.
 
+mod accusation;
 mod drain;
 mod events;
 mod jail;
@@ -23,6 +24,7 @@ use proto::ipc::{
 };
 use tokio::sync::mpsc;
 
+use self::accusation::Suspicion;
 pub(super) use self::drain::Drained;
 use super::{
     each::Each,
@@ -135,6 +137,8 @@ struct Post {
     held: Held,
     /// The system call that it says it dies of.
     refused: Option<u32>,
+    /// Links to each peer that the living worker was given.
+    links: Each<u32>,
 }
 
 /// Where the gateway is in its life.
@@ -154,6 +158,7 @@ pub(super) struct Crew {
     equipment: Arc<Equipment>,
     posts: Each<Post>,
     waiting: WaitingEnds,
+    suspicions: Vec<Suspicion>,
     phase: Phase,
     events: mpsc::Receiver<Event>,
     reporter: mpsc::Sender<Event>,
@@ -170,11 +175,13 @@ impl Crew {
             deaths: 0,
             held: Held::default(),
             refused: None,
+            links: Each::new(|_| 0),
         };
         Self {
             equipment,
             posts: Each::new(post),
             waiting: WaitingEnds::default(),
+            suspicions: Vec::new(),
             phase: Phase::Opening,
             events,
             reporter,
@@ -209,11 +216,13 @@ impl Crew {
             State::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
             _ => None,
         };
-        Role::ALL.into_iter().filter_map(due).min().unwrap_or_else(|| Instant::now() + LONG)
+        let due = Role::ALL.into_iter().filter_map(due).chain(self.next_suspicion());
+        due.min().unwrap_or_else(|| Instant::now() + LONG)
     }
 
     fn do_what_is_due(&mut self) -> Result<(), CrewError> {
         let now = Instant::now();
+        self.condemn_suspects(now);
         for role in Role::ALL {
             match &mut self.posts.get_mut(role).state {
                 State::Dead { retry_at } if *retry_at <= now => self.start(role)?,
@@ -247,7 +256,7 @@ impl Crew {
         let now = Instant::now();
         let limit = if role == Role::Store { STORE_START_LIMIT } else { START_LIMIT };
         let post = self.posts.get_mut(role);
-        (post.held, post.refused) = (Held::default(), None);
+        (post.held, post.refused, post.links) = (Held::default(), None, Each::new(|_| 1));
         post.state = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
         for end in ends_of_peers {
             self.hand_over(end);
@@ -269,14 +278,16 @@ impl Crew {
     /// Gives a living worker its end of a new link, or keeps the end until there is a living one.
     fn hand_over(&mut self, end: End) {
         let End { owner, peer, socket } = end;
-        match &self.posts.get(owner).state {
+        let post = self.posts.get_mut(owner);
+        match &post.state {
             State::Starting { worker, .. } | State::Ready { worker } => {
                 match worker.order(&WorkerOrder::ReplaceLink { peer }, &[socket]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.condemn(owner, "it no longer reads its control link");
                     }
-                    // Another error means that it is dying: its successor gets a new link.
-                    Ok(()) | Err(_) => {}
+                    Ok(()) => *post.links.get_mut(peer) += 1,
+                    // It is dying: its successor gets a new link.
+                    Err(_) => {}
                 }
             }
             State::Dead { .. } | State::Condemned { .. } => self.waiting.keep(End { owner, peer, socket }),

@@ -4,12 +4,12 @@
 //! change hands before its store can open it. Whoever owns the directory may have put anything there, so nothing is
 //! followed: no symbolic link, no file with a second name, which may be one outside.
 
-use std::{io, os::fd::AsFd, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd};
 
 use nix::{
     dir::Dir,
     fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat},
+    sys::stat::{FileStat, Mode, SFlag, fchmod, fstat},
     unistd::{Gid, Uid, fchown, fchownat, getegid, geteuid},
 };
 use proto::ipc::jail::Account;
@@ -56,7 +56,9 @@ fn give_below(directory: &OwnedFd, account: Account, depth: u32) -> io::Result<(
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        // What is judged is what is given, whatever its name leads to by then.
+        let found = openat(directory, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        let stat = fstat(&found)?;
         match kind(&stat) {
             SFlag::S_IFDIR => {
                 let folder = openat(directory, name, FOLDER, Mode::empty())?;
@@ -67,7 +69,7 @@ fn give_below(directory: &OwnedFd, account: Account, depth: u32) -> io::Result<(
             }
             SFlag::S_IFREG if belongs(&stat, account) => {}
             SFlag::S_IFREG if stat.st_nlink == 1 => {
-                fchownat(directory.as_fd(), name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+                fchownat(&found, c"", user, group, AtFlags::AT_EMPTY_PATH)?;
             }
             _ => tracing::warn!(?name, "not a plain file with one name: it stays as it is"),
         }

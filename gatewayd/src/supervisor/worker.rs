@@ -242,13 +242,15 @@ fn clean(report: WorkerReport) -> WorkerReport {
     match report {
         WorkerReport::WorkerReady => WorkerReport::WorkerReady,
         WorkerReport::StartFailed { what } => WorkerReport::StartFailed { what: clean_text(&what) },
-        WorkerReport::LinkViolated { peer, rule } => WorkerReport::LinkViolated { peer, rule: clean_text(&rule) },
+        WorkerReport::LinkViolated { peer, link, rule } => {
+            WorkerReport::LinkViolated { peer, link, rule: clean_text(&rule) }
+        }
         WorkerReport::ReportFinding(finding) => WorkerReport::ReportFinding(finding),
         WorkerReport::JailClosed(Held { layers, missing }) => {
             let clean = |Missing { layer, why }| Missing { layer, why: clean_text(&why) };
             WorkerReport::JailClosed(Held { layers, missing: missing.into_iter().map(clean).collect() })
         }
-        refused @ WorkerReport::RefuseSyscall { .. } => refused,
+        plain @ (WorkerReport::RefuseSyscall { .. } | WorkerReport::LinkLost { .. }) => plain,
     }
 }
 

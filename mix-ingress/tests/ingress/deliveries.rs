@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use proto::{
     ipc::{
         Role,
-        control::IngressConfig,
+        control::{IngressConfig, WorkerReport},
         ingress_store::{DeliveryId, Refusal},
     },
     link::{Credit, Window, worker::Ending},
@@ -158,8 +158,8 @@ async fn a_store_that_answers_what_it_was_not_asked_is_replaced_and_nothing_it_s
     node.send(&sample).await;
     let first = store.next().await;
     store.accept(DeliveryId(first.id.0 + 1)).await;
-    let violation = soon(rig.violations.recv()).await.unwrap();
-    assert_eq!(violation.peer, Role::Store);
+    let report = soon(rig.reports.recv()).await.unwrap();
+    assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::Store, link: 1, .. }), "{report:?}");
     assert_eq!(store.next_or_end().await, None);
 
     let mut store = rig.new_store().await;
@@ -168,7 +168,8 @@ async fn a_store_that_answers_what_it_was_not_asked_is_replaced_and_nothing_it_s
     assert_eq!(egress.next().await, sample.paid(Framing::V7));
     // The second answer to one delivery is one too many.
     store.accept(first.id).await;
-    assert_eq!(soon(rig.violations.recv()).await.unwrap().peer, Role::Store);
+    let report = soon(rig.reports.recv()).await.unwrap();
+    assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::Store, link: 2, .. }), "{report:?}");
 }
 
 /// Reads and keeps account as `store` does: more than the window is a violation.

@@ -13,8 +13,8 @@ use mix_ingress::{
     sphinx::SphinxKey,
 };
 use proto::{
-    ipc::control::{IngressConfig, ReplayConfig},
-    link::{Window, descriptor::link_pair, duplex::Violation, worker::Ending},
+    ipc::control::{IngressConfig, ReplayConfig, WorkerReport},
+    link::{Window, descriptor::link_pair, worker::Ending},
     wire::framing::Framing,
 };
 use sandbox::secret::Locked;
@@ -48,7 +48,7 @@ pub(crate) const CONFIG: IngressConfig = IngressConfig {
 pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) violations: mpsc::Receiver<Violation>,
+    pub(crate) reports: mpsc::Receiver<WorkerReport>,
     store_ends: mpsc::Sender<OwnedFd>,
     order: oneshot::Sender<Ending>,
     work: JoinHandle<Result<Ending, RunError>>,
@@ -75,12 +75,12 @@ impl Rig {
         let key = Locked::new(|| SphinxKey::new(Zeroizing::new(secret()))).unwrap();
         let (store_ends, store) = mpsc::channel(2);
         let (egress_ends, egress) = mpsc::channel(2);
-        let (violations_tx, violations) = mpsc::channel(4);
+        let (reports_tx, reports) = mpsc::channel(4);
         let (order, ordered) = oneshot::channel();
         let (here, there) = link_pair().unwrap();
         egress_ends.send(here).await.unwrap();
         let ingress = Ingress { listener, key, config, threads: 2, counters: Arc::clone(&counters) };
-        let links = Links { store, egress, violations: violations_tx };
+        let links = Links { store, egress, reports: reports_tx };
         let work = tokio::spawn(async move {
             let ending = async {
                 // A test that ends gives no order.
@@ -90,7 +90,7 @@ impl Rig {
             };
             run(ingress, links, ending).await
         });
-        let rig = Self { address, counters, violations, store_ends, order, work };
+        let rig = Self { address, counters, reports, store_ends, order, work };
         let store = rig.new_store().await;
         (rig, store, Egress::at(there))
     }

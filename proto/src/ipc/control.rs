@@ -6,7 +6,7 @@
 //!
 //! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same
 //! order as `DrainWorker`, at once. A worker reports `JailClosed` once, then `WorkerReady` once, `LinkViolated` whenever a
-//! peer broke a rule, and `RefuseSyscall` as its last words. A probe reports findings in place of all that, but for last words.
+//! peer broke a rule, `LinkLost` whenever a peer let go of a link, by its death or not, and `RefuseSyscall` as its last words. A probe reports findings in place of all that, but for last words.
 
 use std::time::Duration;
 
@@ -201,6 +201,8 @@ pub enum WorkerReport {
     LinkViolated {
         /// Who.
         peer: Role,
+        /// On which of the links to it that this worker was given, from 1: the peer may have a successor by now.
+        link: u32,
         /// Which rule.
         rule: String,
     },
@@ -212,6 +214,13 @@ pub enum WorkerReport {
     RefuseSyscall {
         /// The number of the call on this architecture.
         number: u32,
+    },
+    /// A link ended at its other end: if the peer lives on, replace it.
+    LinkLost {
+        /// Who.
+        peer: Role,
+        /// As above.
+        link: u32,
     },
 }
 
@@ -265,11 +274,12 @@ mod tests {
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");
-        pin(WorkerReport::LinkViolated { peer: Role::ClientEdge, rule: "r".into() }, "02020172");
+        pin(WorkerReport::LinkViolated { peer: Role::ClientEdge, link: 3, rule: "r".into() }, "0202030172");
         pin(WorkerReport::ReportFinding(Finding::Opened), "0301");
         let missing = vec![Missing { layer: Layer::Account, why: "w".into() }];
         pin(WorkerReport::JailClosed(Held { layers: vec![Layer::Seccomp], missing }), "04010601000177");
         pin(WorkerReport::RefuseSyscall { number: 59 }, "053b");
+        pin(WorkerReport::LinkLost { peer: Role::ClientEdge, link: 3 }, "060203");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     LinkError,
     stream::{self, Lanes, LinkReader},
 };
-use crate::ipc::Role;
+use crate::ipc::{Role, control::WorkerReport};
 
 /// What happens on a link.
 pub enum LinkEvent<In, Out> {
@@ -45,25 +45,20 @@ impl<Out> LinkSender<Out> {
     }
 }
 
-/// A peer broke a rule.
-#[derive(Debug)]
-pub struct Violation {
-    /// Who.
-    pub peer: Role,
-    /// Which rule.
-    pub rule: String,
-}
-
-/// Says why the link to `peer` ended, and accuses it if it broke a rule.
-pub(super) async fn tell(peer: Role, error: &LinkError, violations: &mpsc::Sender<Violation>) {
-    match error.violated_rule() {
+/// Reports why a link to `peer` ended: the `link`th that there was.
+pub(super) async fn tell(peer: Role, link: u32, error: &LinkError, reports: &mpsc::Sender<WorkerReport>) {
+    let report = match error.violated_rule() {
         Some(rule) => {
             tracing::error!(%peer, rule, "a peer broke a rule of its link; the link is dropped");
-            // A violation that cannot be reported ends with the worker anyway.
-            let _ = violations.send(Violation { peer, rule }).await;
+            WorkerReport::LinkViolated { peer, link, rule }
         }
-        None => tracing::info!(%peer, %error, "link down"),
-    }
+        None => {
+            tracing::info!(%peer, %error, "link down");
+            WorkerReport::LinkLost { peer, link }
+        }
+    };
+    // What cannot be reported ends with the worker anyway.
+    let _ = reports.send(report).await;
 }
 
 /// How many messages each lane of a link may hold.
@@ -81,19 +76,21 @@ pub async fn serve<In, Out>(
     mut ends: mpsc::Receiver<OwnedFd>,
     capacity: LaneCapacity,
     events: mpsc::Sender<LinkEvent<In, Out>>,
-    violations: mpsc::Sender<Violation>,
+    reports: mpsc::Sender<WorkerReport>,
 ) where
     In: Decode<()>,
     Out: Encode,
 {
     let mut next = ends.recv().await;
+    let mut link = 0;
     while let Some(end) = next.take() {
+        link += 1;
+        let (breaker, mut broken) = mpsc::channel(1);
         let outcome = match stream::open(end) {
             Err(error) => Err(LinkError::Io(error)),
             Ok((reader, writer)) => {
                 let (control, control_rx) = mpsc::channel(capacity.control);
                 let (bulk, bulk_rx) = mpsc::channel(capacity.bulk);
-                let (breaker, mut broken) = mpsc::channel(1);
                 let lanes = Lanes { control: control_rx, bulk: bulk_rx };
                 if events.send(LinkEvent::Up(LinkSender { control, bulk, breaker })).await.is_err() {
                     return;
@@ -116,10 +113,18 @@ pub async fn serve<In, Out>(
             }
         };
         if let Err(error) = outcome {
-            tell(peer, &error, &violations).await;
+            tell(peer, link, &error, &reports).await;
         }
         if next.is_none() {
-            next = ends.recv().await;
+            next = tokio::select! {
+                biased;
+                // The end of the link may be seen before what came last on it was looked at.
+                Some(rule) = broken.recv() => {
+                    tell(peer, link, &LinkError::Violation(rule), &reports).await;
+                    ends.recv().await
+                }
+                end = ends.recv() => end,
+            };
         }
     }
 }

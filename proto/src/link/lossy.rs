@@ -16,12 +16,8 @@ use bincode::{
 };
 use tokio::sync::mpsc;
 
-use super::{
-    LinkError,
-    duplex::{self, Violation},
-    stream,
-};
-use crate::ipc::Role;
+use super::{LinkError, duplex, stream};
+use crate::ipc::{Role, control::WorkerReport};
 
 /// Packets that wait for the link at the most.
 const QUEUE: usize = 4_096;
@@ -81,9 +77,10 @@ pub fn channel<Out>(dropped: Arc<AtomicU64>) -> (LossySender<Out>, LossyCarrier<
 
 impl<Out: Encode> LossyCarrier<Out> {
     /// Carries messages until every sender is gone and the queue is written.
-    pub async fn run(mut self, mut ends: mpsc::Receiver<OwnedFd>, violations: mpsc::Sender<Violation>) {
+    pub async fn run(mut self, mut ends: mpsc::Receiver<OwnedFd>, reports: mpsc::Sender<WorkerReport>) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut next = None;
+        let mut link = 0;
         loop {
             let end = match next.take() {
                 Some(end) => end,
@@ -98,6 +95,7 @@ impl<Out: Encode> LossyCarrier<Out> {
                     }
                 },
             };
+            link += 1;
             let (mut reader, mut writer) = match stream::open::<Silence, Out>(end) {
                 Ok(halves) => halves,
                 Err(error) => {
@@ -111,7 +109,7 @@ impl<Out: Encode> LossyCarrier<Out> {
                     n = self.queue.recv_many(&mut batch, BATCH) => n,
                     said = &mut watch => {
                         let error = said.map_or_else(|error| error, |_| LinkError::Violation(RULE_SPOKE));
-                        duplex::tell(Role::MixEgress, &error, &violations).await;
+                        duplex::tell(Role::MixEgress, link, &error, &reports).await;
                         break;
                     }
                     Some(end) = ends.recv() => {
@@ -122,12 +120,12 @@ impl<Out: Encode> LossyCarrier<Out> {
                 if taken == 0 {
                     return;
                 }
-                let written: Result<(), LinkError> = writer.write_batch(&batch).await;
-                if written.is_err() {
-                    self.count(batch.len());
-                }
+                let written = writer.write_batch(&batch).await;
+                let lost = batch.len();
                 batch.clear();
-                if written.is_err() {
+                if let Err(error) = written {
+                    self.count(lost);
+                    duplex::tell(Role::MixEgress, link, &error, &reports).await;
                     break;
                 }
             }

@@ -14,11 +14,12 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
     descriptor,
-    duplex::{self, LaneCapacity, LinkEvent, LinkSender, Violation},
+    duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     lossy, stream,
 };
 use crate::ipc::{
     Role,
+    control::WorkerReport,
     ingress_store::{DeliveryId, StoreToIngress},
 };
 
@@ -32,21 +33,25 @@ fn answer(n: u64) -> StoreToIngress {
 struct Served {
     ends: mpsc::Sender<OwnedFd>,
     events: mpsc::Receiver<LinkEvent<StoreToIngress, StoreToIngress>>,
-    violations: mpsc::Receiver<Violation>,
+    reports: mpsc::Receiver<WorkerReport>,
     _task: JoinSet<()>,
 }
 
 fn serve() -> Served {
     let (ends, ends_rx) = mpsc::channel(2);
     let (events_tx, events) = mpsc::channel(8);
-    let (violations_tx, violations) = mpsc::channel(2);
+    let (reports_tx, reports) = mpsc::channel(2);
     let capacity = LaneCapacity { control: 4_096, bulk: 4_096 };
     let mut task = JoinSet::new();
-    task.spawn(duplex::serve(Role::MixIngress, ends_rx, capacity, events_tx, violations_tx));
-    Served { ends, events, violations, _task: task }
+    task.spawn(duplex::serve(Role::MixIngress, ends_rx, capacity, events_tx, reports_tx));
+    Served { ends, events, reports, _task: task }
 }
 
 impl Served {
+    async fn report(&mut self) -> WorkerReport {
+        timeout(LIMIT, self.reports.recv()).await.unwrap().unwrap()
+    }
+
     async fn event(&mut self) -> LinkEvent<StoreToIngress, StoreToIngress> {
         timeout(LIMIT, self.events.recv()).await.unwrap().unwrap()
     }
@@ -147,8 +152,8 @@ async fn garbage_and_giants_drop_the_link_and_name_the_rule() {
         let (there, _sender) = served.connect().await;
         UnixStream::from(there).write_all(garbage).unwrap();
         assert!(matches!(served.event().await, LinkEvent::Down), "{garbage:?}");
-        let violation = timeout(LIMIT, served.violations.recv()).await.unwrap().unwrap();
-        assert_eq!(violation.peer, Role::MixIngress);
+        let report = served.report().await;
+        assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::MixIngress, link: 1, .. }), "{report:?}");
         // And the next peer is served.
         served.connect().await;
     }
@@ -160,8 +165,25 @@ async fn whoever_reads_the_messages_can_drop_the_link_for_a_broken_rule() {
     let (_there, sender) = served.connect().await;
     sender.drop_link("said too much");
     assert!(matches!(served.event().await, LinkEvent::Down));
-    let violation = timeout(LIMIT, served.violations.recv()).await.unwrap().unwrap();
-    assert_eq!(violation.rule, "said too much");
+    assert_eq!(served.report().await, said_too_much(1));
+}
+
+fn said_too_much(link: u32) -> WorkerReport {
+    WorkerReport::LinkViolated { peer: Role::MixIngress, link, rule: "said too much".into() }
+}
+
+#[tokio::test]
+async fn whoever_lets_go_of_a_link_is_reported_and_with_it_what_came_last() {
+    let mut served = serve();
+    for link in 1..=3 {
+        let (there, sender) = served.connect().await;
+        drop(there);
+        assert!(matches!(served.event().await, LinkEvent::Down));
+        assert_eq!(served.report().await, WorkerReport::LinkLost { peer: Role::MixIngress, link });
+        // What was read before the end is looked at only now.
+        sender.drop_link("said too much");
+        assert_eq!(served.report().await, said_too_much(link));
+    }
 }
 
 #[tokio::test]
@@ -208,15 +230,15 @@ async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
 async fn whoever_says_anything_on_a_lossy_link_is_reported_and_its_successor_served() {
     let (sender, carrier) = lossy::channel(Arc::default());
     let (ends, ends_rx) = mpsc::channel(2);
-    let (violations_tx, mut violations) = mpsc::channel(1);
+    let (reports_tx, mut reports) = mpsc::channel(1);
     let mut task = JoinSet::new();
-    task.spawn(carrier.run(ends_rx, violations_tx));
+    task.spawn(carrier.run(ends_rx, reports_tx));
     for said in [&[0, 0, 0, 1, 0][..], &[0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 0]] {
         let (here, there) = descriptor::link_pair().unwrap();
         ends.send(here).await.unwrap();
         UnixStream::from(there).write_all(said).unwrap();
-        let violation = timeout(LIMIT, violations.recv()).await.unwrap().unwrap();
-        assert_eq!(violation.peer, Role::MixEgress);
+        let report = timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
+        assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::MixEgress, .. }), "{report:?}");
     }
     let (here, there) = descriptor::link_pair().unwrap();
     ends.send(here).await.unwrap();

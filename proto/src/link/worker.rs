@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{io::Interest, net::UnixDatagram, sync::mpsc};
 
-use super::{descriptor, duplex::Violation};
+use super::descriptor;
 use crate::ipc::{
     Role, codec,
     control::{Grant, Start, WorkerOrder, WorkerReport},
@@ -175,8 +175,9 @@ impl Orders {
         rx
     }
 
-    /// Reports readiness, then follows orders and passes violations on until the worker is to end. Then no new ends come.
-    pub async fn follow(mut self, mut violations: mpsc::Receiver<Violation>) -> Ending {
+    /// Reports readiness, then follows orders and passes on what the links report, until the worker is to end. Then no new ends
+    /// come.
+    pub async fn follow(mut self, mut reports: mpsc::Receiver<WorkerReport>) -> Ending {
         if self.report(&WorkerReport::WorkerReady).await.is_err() {
             return Ending::Orphaned;
         }
@@ -193,8 +194,8 @@ impl Orders {
                     Ok((WorkerOrder::DrainWorker, _)) => return Ending::Drain,
                     Ok((WorkerOrder::StartWorker(_), _)) | Err(_) => return Ending::Orphaned,
                 },
-                Some(Violation { peer, rule }) = violations.recv() => {
-                    if self.report(&WorkerReport::LinkViolated { peer, rule }).await.is_err() {
+                Some(report) = reports.recv() => {
+                    if self.report(&report).await.is_err() {
                         return Ending::Orphaned;
                     }
                 }

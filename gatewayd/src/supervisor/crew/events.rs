@@ -9,7 +9,7 @@ use proto::ipc::{Role, control::WorkerReport};
 
 use super::{Crew, CrewError, Phase, RETRIES_AT_START, State, jail};
 use crate::supervisor::{
-    links, systemd,
+    systemd,
     worker::{Death, Event, What},
 };
 
@@ -18,7 +18,10 @@ impl Crew {
         match what {
             What::Report(WorkerReport::WorkerReady) => self.on_ready(role),
             What::Report(WorkerReport::StartFailed { what }) => return self.on_start_failed(role, what),
-            What::Report(WorkerReport::LinkViolated { peer, rule }) => self.on_violation(role, peer, &rule),
+            What::Report(WorkerReport::LinkViolated { peer, link, rule }) => {
+                self.on_violation(role, peer, link, &rule);
+            }
+            What::Report(WorkerReport::LinkLost { peer, link }) => self.on_loss(role, peer, link),
             What::Report(WorkerReport::ReportFinding(_)) => {
                 self.condemn(role, "it reported as a probe, which it is not")
             }
@@ -70,15 +73,6 @@ impl Crew {
         Ok(())
     }
 
-    fn on_violation(&mut self, reporter: Role, peer: Role, rule: &str) {
-        if links::peers(reporter).any(|linked| linked == peer) {
-            tracing::error!(worker = %peer, reporter = %reporter, rule, "worker broke a rule of its link");
-            self.condemn(peer, "it broke a rule of its link");
-        } else {
-            self.condemn(reporter, "it accused a worker that it has no link to");
-        }
-    }
-
     /// Kills `role`, if it is alive.
     pub(super) fn condemn(&mut self, role: Role, why: &str) {
         let post = self.posts.get_mut(role);
@@ -90,6 +84,7 @@ impl Crew {
             }
             other => other,
         };
+        self.clear_suspicions(role);
     }
 
     fn on_end(&mut self, role: Role, death: &Death) -> Result<(), CrewError> {
@@ -119,6 +114,7 @@ impl Crew {
     /// Decides what becomes of a post whose worker is no more, after a life of `lived`.
     pub(super) fn on_death(&mut self, role: Role, lived: Duration, how: &str) -> Result<(), CrewError> {
         self.waiting.forget(role);
+        self.clear_suspicions(role);
         let phase = self.phase;
         let post = self.posts.get_mut(role);
         post.deaths = post.deaths.saturating_add(1);

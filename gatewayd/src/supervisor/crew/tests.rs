@@ -1,12 +1,13 @@
 //! Crews of shell scripts that speak just enough of the control link.
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use proto::ipc::control::WorkerReport;
 
 use super::*;
 use crate::supervisor::{
     holdings::tests::config,
     slices,
-    worker::{self, tests::program},
+    worker::{self, What, tests::program},
 };
 
 /// Reports ready, notes every order in `$orders`, and ends in order.
@@ -170,7 +171,7 @@ async fn a_program_that_cannot_be_started_ends_the_start_too() {
 
 #[tokio::test]
 async fn who_breaks_a_rule_is_replaced() {
-    let accuse_edge = format!("[ $lives -gt 1 ] || printf '\\002\\002\\001r' >&0\n{GOOD}");
+    let accuse_edge = format!("[ $lives -gt 1 ] || printf '\\002\\002\\001\\001r' >&0\n{GOOD}");
     let mut stage = Stage::with(Role::Store, &accuse_edge);
     stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
     assert_eq!(stage.deaths(Role::Store), 0);
@@ -179,8 +180,46 @@ async fn who_breaks_a_rule_is_replaced() {
 }
 
 #[tokio::test]
+async fn who_lets_go_of_a_link_and_lives_on_is_replaced() {
+    let edge_let_go = format!("[ $lives -gt 1 ] || printf '\\006\\002\\001' >&0\n{GOOD}");
+    let mut stage = Stage::with(Role::Store, &edge_let_go);
+    stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
+    assert_eq!(stage.deaths(Role::Store), 0);
+    stage.crew.drain(never()).await;
+}
+
+#[tokio::test]
+async fn nobody_is_blamed_for_a_predecessor_or_for_dying() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let lost = |link| WorkerReport::LinkLost { peer: Role::ClientEdge, link };
+    let violated = |link| WorkerReport::LinkViolated { peer: Role::ClientEdge, link, rule: "r".into() };
+    let say = |stage: &mut Stage, report| {
+        stage.crew.on_event(Event { role: Role::Store, what: What::Report(report) }).unwrap();
+    };
+    // Its links end with it, and that is heard of first.
+    say(&mut stage, lost(1));
+    assert!(stage.crew.next_suspicion().is_some());
+    let edge = stage.pid(Role::ClientEdge);
+    nix::sys::signal::kill(Pid::from_raw(edge.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    stage.until(|stage| stage.deaths(Role::ClientEdge) == 1).await.unwrap();
+    assert!(stage.crew.next_suspicion().is_none());
+    stage.until(Stage::all_ready).await.unwrap();
+    // Late words about the dead.
+    say(&mut stage, lost(1));
+    say(&mut stage, violated(1));
+    assert!(stage.all_ready() && stage.crew.next_suspicion().is_none());
+    // And about the living.
+    say(&mut stage, lost(2));
+    assert!(stage.all_ready() && stage.crew.next_suspicion().is_some());
+    say(&mut stage, violated(2));
+    assert!(!stage.all_ready() && stage.crew.next_suspicion().is_none());
+    stage.crew.drain(never()).await;
+}
+
+#[tokio::test]
 async fn who_accuses_a_stranger_is_replaced_and_the_stranger_is_not() {
-    let accuse_egress = format!("[ $lives -gt 1 ] || printf '\\002\\001\\001r' >&0\n{GOOD}");
+    let accuse_egress = format!("[ $lives -gt 1 ] || printf '\\002\\001\\001\\001r' >&0\n{GOOD}");
     let mut stage = Stage::with(Role::Store, &accuse_egress);
     stage.until(|stage| stage.all_ready() && stage.deaths(Role::Store) == 1).await.unwrap();
     assert_eq!(stage.deaths(Role::MixEgress), 0);

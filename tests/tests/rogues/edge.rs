@@ -1,0 +1,126 @@
+//! `client-edge` in the hands of an attacker gets nobody's mail and no key.
+
+use anyhow::{Context, Result, bail, ensure};
+use proto::{
+    ipc::{
+        Role,
+        store_edge::{AuthenticationRefusal, EdgeToStore, Sequence, SessionId, StoreToEdge},
+    },
+    wire::client::{
+        key::SessionKey,
+        login::{LoginProof, LoginRefusal},
+        token::{AuthenticationToken, GcmSivToken, SignedLogin},
+    },
+};
+use tests::{
+    account::{Account, fresh_iv, now},
+    client::Era,
+    deadline::bounded,
+    rogue::{LentLink, Taken},
+};
+
+use crate::absent::{MESSAGES, absent_clients, ensure_all_mail_is_there};
+
+type EdgeLink = LentLink<StoreToEdge, EdgeToStore>;
+
+const SESSION: SessionId = SessionId(7);
+
+/// What somebody with this account would log in with.
+fn proof_of(account: &Account) -> Result<LoginProof> {
+    Ok(match (&account.key, account.era) {
+        (SessionKey::CtrHmac(key), _) => {
+            LoginProof::CtrHmac(AuthenticationToken::create(key, account.address(), fresh_iv()))
+        }
+        (SessionKey::GcmSiv(key), Era::Version(3)) => {
+            LoginProof::GcmSiv(GcmSivToken::create(key, account.address(), rand::random()))
+        }
+        (SessionKey::GcmSiv(_), _) => LoginProof::Signed(account.signed_login(now())?),
+    })
+}
+
+/// What somebody can make up who has no key of this client.
+fn made_up(account: &Account) -> Result<LoginProof> {
+    Ok(match proof_of(&Account::imaginary(account.identity.clone(), account.era))? {
+        LoginProof::Signed(login) => LoginProof::Signed(SignedLogin { signature: [7; 64], ..login }),
+        token => token,
+    })
+}
+
+/// Asks for the session of a client, and takes the refusal.
+async fn expect_no_session(link: &mut EdgeLink, proof: LoginProof) -> Result<()> {
+    link.say(&EdgeToStore::AuthenticateClient { session: SESSION, proof }).await?;
+    let reason = match proof {
+        LoginProof::Signed(_) => LoginRefusal::InvalidSignature,
+        LoginProof::CtrHmac(_) | LoginProof::GcmSiv(_) => LoginRefusal::NotProven,
+    };
+    let refusal = StoreToEdge::RefuseAuthentication { session: SESSION, reason: AuthenticationRefusal::Login(reason) };
+    let answer = link.hear().await?;
+    ensure!(answer == refusal, "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() -> Result<()> {
+    const PHASE: &str = "asked for what its session's phase does not allow";
+
+    bounded(async {
+        let (home, absent) = absent_clients().await?;
+        let taken = Taken::over(home, Role::ClientEdge).await?;
+        let oldest = &absent.first().context("there is an era")?.account;
+
+        // Nobody's key comes without a proof; and what is not attached cannot be confirmed.
+        let up_to = Sequence(0);
+        taken
+            .breaks(PHASE, Role::Store, async {
+                let mut link: EdgeLink = taken.link(Role::Store).await?;
+                for client in &absent {
+                    expect_no_session(&mut link, made_up(&client.account)?).await?;
+                }
+                link.say(&EdgeToStore::ConfirmReceipt { session: SESSION, up_to }).await?;
+                Ok(link)
+            })
+            .await?;
+
+        // A client logs in through the rogue, which then has its session, and no more than that.
+        let proof = proof_of(oldest)?;
+        taken
+            .breaks("confirmed a message that was not pushed in the session", Role::Store, async {
+                let mut link: EdgeLink = taken.link(Role::Store).await?;
+                link.say(&EdgeToStore::AuthenticateClient { session: SESSION, proof }).await?;
+                let StoreToEdge::AttachSession { session: SESSION, .. } = link.hear().await? else {
+                    bail!("the proof of a client is refused");
+                };
+                let mut last = None;
+                for _ in 0..MESSAGES {
+                    let StoreToEdge::PushMessage { sequence, .. } = link.hear().await? else {
+                        bail!("the mail of the client does not come");
+                    };
+                    last = Some(sequence);
+                }
+                let Sequence(last) = last.context("there is mail")?;
+                link.say(&EdgeToStore::ConfirmReceipt { session: SESSION, up_to: Sequence(last + 1) }).await?;
+                Ok(link)
+            })
+            .await?;
+
+        // Its proof was good for once; and nobody is forgotten who has not asked for it.
+        taken
+            .breaks(PHASE, Role::Store, async {
+                let mut link: EdgeLink = taken.link(Role::Store).await?;
+                expect_no_session(&mut link, proof).await?;
+                link.say(&EdgeToStore::ForgetClient { session: SESSION }).await?;
+                Ok(link)
+            })
+            .await?;
+        taken
+            .breaks(PHASE, Role::Store, async {
+                let mut link: EdgeLink = taken.link(Role::Store).await?;
+                link.say(&EdgeToStore::FinishHandshake { session: SESSION, material: vec![0; 64] }).await?;
+                Ok(link)
+            })
+            .await?;
+
+        ensure_all_mail_is_there(&taken.back().await?, &absent).await
+    })
+    .await
+}

@@ -1,0 +1,29 @@
+//! `mix-egress` in the hands of an attacker has nobody to talk to inside: its links only bring.
+
+use anyhow::Result;
+use proto::ipc::Role;
+use tests::{
+    deadline::bounded,
+    gateway::IPV4,
+    home::Home,
+    rogue::{LentLink, Taken},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_egress_is_replaced_for_any_word_and_nobody_else_goes_down() -> Result<()> {
+    bounded(async {
+        let taken = Taken::over(Home::init(IPV4).await?, Role::MixEgress).await?;
+        for peer in [Role::MixIngress, Role::ClientEdge] {
+            taken
+                .breaks("an answer on a link that has none", peer, async {
+                    let mut link: LentLink<(), ()> = taken.link(peer).await?;
+                    // A frame without a message.
+                    link.write(&[0, 0, 0, 0]).await?;
+                    Ok(link)
+                })
+                .await?;
+        }
+        Ok(())
+    })
+    .await
+}

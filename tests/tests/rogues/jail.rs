@@ -1,0 +1,100 @@
+//! What the jail of a role does not allow, whoever owns it does not do either: it dies of it, and nobody else does.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+use proto::ipc::Role;
+use tests::{
+    deadline::bounded,
+    gateway::IPV4,
+    home::Home,
+    rogue::{Order, Taken},
+};
+use tokio::net::TcpListener;
+
+/// To open a file for reading does not kill: the C library tries it. It never works.
+const ABSENT: &str = "Function not implemented (os error 38)";
+const DENIED: &str = "Permission denied (os error 13)";
+
+async fn taken(role: Role) -> Result<Taken> {
+    Taken::over(Home::init(IPV4).await?, role).await
+}
+
+async fn cannot_read_a_key(taken: &Taken, error: &str) -> Result<()> {
+    for key in ["private_identity.pem", "private_sphinx.pem"] {
+        let path = taken.gateway.home.data().join(key);
+        ensure!(path.is_file());
+        let answer = taken.ask(Order::Read { path }).await?;
+        ensure!(answer.as_deref() == Some(error), "{key}: {answer:?}");
+    }
+    Ok(())
+}
+
+async fn cannot_kill(taken: &Taken, other: &str) -> Result<()> {
+    let process = i32::try_from(taken.gateway.worker(other)?.0)?;
+    taken.is_killed_for("kill", Order::Kill { process }).await
+}
+
+async fn listener() -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+async fn cannot_write_or_connect(taken: &Taken) -> Result<()> {
+    let path = taken.gateway.home.path().join("planted");
+    taken.is_killed_for("openat", Order::Write { path: path.clone() }).await?;
+    ensure!(!path.exists());
+    let (_listener, to) = listener().await?;
+    taken.is_killed_for("socket", Order::Connect { to }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_edge_dies_of_what_its_jail_does_not_allow_and_nobody_else_does() -> Result<()> {
+    bounded(async {
+        let taken = taken(Role::ClientEdge).await?;
+        cannot_read_a_key(&taken, ABSENT).await?;
+        cannot_write_or_connect(&taken).await?;
+        cannot_kill(&taken, "store").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_ingress_dies_of_what_its_jail_does_not_allow_and_nobody_else_does() -> Result<()> {
+    bounded(async {
+        let taken = taken(Role::MixIngress).await?;
+        cannot_read_a_key(&taken, ABSENT).await?;
+        cannot_write_or_connect(&taken).await?;
+        cannot_kill(&taken, "store").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_egress_connects_and_dies_of_everything_else() -> Result<()> {
+    bounded(async {
+        let taken = taken(Role::MixEgress).await?;
+        cannot_read_a_key(&taken, ABSENT).await?;
+        let (listener, to) = listener().await?;
+        ensure!(taken.ask(Order::Connect { to }).await?.as_deref() == Some("done"));
+        listener.accept().await?;
+        cannot_kill(&taken, "store").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_store_opens_nothing_but_its_own_and_dies_of_a_socket() -> Result<()> {
+    bounded(async {
+        let taken = taken(Role::Store).await?;
+        cannot_read_a_key(&taken, DENIED).await?;
+        let path = taken.gateway.home.path().join("planted");
+        let (_listener, to) = listener().await?;
+        taken.is_killed_for("socket", Order::Connect { to }).await?;
+        let answer = taken.ask(Order::Write { path: path.clone() }).await?;
+        ensure!(answer.as_deref() == Some(DENIED) && !path.exists(), "{answer:?}");
+        cannot_kill(&taken, "client-edge").await
+    })
+    .await
+}

@@ -1,0 +1,28 @@
+//! `store` in the hands of an attacker can lie about what it keeps, to its two peers, in due form.
+
+use anyhow::Result;
+use proto::ipc::{
+    Role,
+    ingress_store::{DeliveryId, IngressToStore, StoreToIngress},
+};
+use tests::{
+    deadline::bounded,
+    gateway::IPV4,
+    home::Home,
+    rogue::{LentLink, Taken},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_store_that_breaks_a_rule_is_replaced_and_its_peers_live_on() -> Result<()> {
+    bounded(async {
+        let taken = Taken::over(Home::init(IPV4).await?, Role::Store).await?;
+        taken
+            .breaks("an answer to a delivery that is not outstanding", Role::MixIngress, async {
+                let mut link: LentLink<IngressToStore, StoreToIngress> = taken.link(Role::MixIngress).await?;
+                link.say(&StoreToIngress::AcceptDelivery { delivery: DeliveryId(7) }).await?;
+                Ok(link)
+            })
+            .await
+    })
+    .await
+}
