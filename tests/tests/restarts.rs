@@ -227,6 +227,23 @@ impl Play {
         self.traffic.wait_for_further_acks(&self.scene.mixnode, count).await
     }
 
+    /// Starts a gateway that ended, on other ports, and goes on as before until mail is acknowledged again.
+    async fn start_again_and_finish(mut self) -> Result<()> {
+        let gateway = &mut self.scene.gateway;
+        gateway.start_again().await?;
+        self.place.send_replace(Place { mix: gateway.mix, clients: gateway.clients });
+        self.everybody_comes_back().await?;
+        self.finish().await
+    }
+
+    /// Waits until every online client has connected for a second time and mail is acknowledged again.
+    async fn everybody_comes_back(&mut self) -> Result<()> {
+        for client in &mut self.online {
+            client.wait_for_connection(2).await?;
+        }
+        self.wait_for_further_acks(100).await
+    }
+
     /// Ends the traffic, lets every client fetch what is left, and checks that nothing is missing that was acknowledged.
     async fn finish(self) -> Result<()> {
         let Self { mut scene, place, online, offline, traffic } = self;
@@ -313,10 +330,7 @@ async fn client_edge_dies() -> Result<()> {
     bounded(async {
         let mut play = Play::start().await?;
         play.replace("client-edge").await?;
-        for client in &mut play.online {
-            client.wait_for_connection(2).await?;
-        }
-        play.wait_for_further_acks(100).await?;
+        play.everybody_comes_back().await?;
         ensure!(play.traffic.connections() == 1, "the mix node lost its connection");
         play.finish().await
     })
@@ -335,10 +349,7 @@ async fn store_dies() -> Result<()> {
         ensure!(of_2021.connection.wait_for_end().await? == [Some(1012)], "a client was not told to come back");
         // A client of today that reads a Close frame while it sends would go on with the dead connection.
         ensure!(of_today.connection.wait_for_end().await?.is_empty(), "a client of today was sent a Close frame");
-        for client in &mut play.online {
-            client.wait_for_connection(2).await?;
-        }
-        play.wait_for_further_acks(100).await?;
+        play.everybody_comes_back().await?;
         ensure!(play.traffic.connections() == 1, "the mix node lost its connection");
         play.finish().await
     })
@@ -361,15 +372,8 @@ async fn everybody_dies_in_turn() -> Result<()> {
 async fn the_supervisor_dies_and_all_die_with_it() -> Result<()> {
     bounded(async {
         let mut play = Play::start().await?;
-        let gateway = &mut play.scene.gateway;
-        gateway.kill_supervisor().await?;
-        gateway.start_again().await?;
-        play.place.send_replace(Place { mix: gateway.mix, clients: gateway.clients });
-        for client in &mut play.online {
-            client.wait_for_connection(2).await?;
-        }
-        play.wait_for_further_acks(100).await?;
-        play.finish().await
+        play.scene.gateway.kill_supervisor().await?;
+        play.start_again_and_finish().await
     })
     .await
 }
@@ -378,17 +382,10 @@ async fn the_supervisor_dies_and_all_die_with_it() -> Result<()> {
 async fn a_clean_stop_in_the_middle_of_traffic() -> Result<()> {
     bounded(async {
         let mut play = Play::start().await?;
-        let gateway = &mut play.scene.gateway;
-        let stop = gateway.stop(Signal::SIGTERM);
+        let stop = play.scene.gateway.stop(Signal::SIGTERM);
         let status = deadline::within(Duration::from_secs(10), "the clean stop", stop).await??;
         ensure!(status.code() == Some(0), "{status}");
-        gateway.start_again().await?;
-        play.place.send_replace(Place { mix: gateway.mix, clients: gateway.clients });
-        for client in &mut play.online {
-            client.wait_for_connection(2).await?;
-        }
-        play.wait_for_further_acks(100).await?;
-        play.finish().await
+        play.start_again_and_finish().await
     })
     .await
 }
