@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fuzz::SPHINX_SECRET;
 use hkdf::Hkdf;
 use libfuzzer_sys::fuzz_target;
-use mix_ingress::sphinx::{SphinxKey, UnwrapError, open_header};
+use mix_ingress::sphinx::{SenderAge, SphinxKey, UnwrapError, open_header};
 use proto::wire::{
     packet::{HEADER_LEN, PacketSize},
     surb_ack::split,
@@ -106,7 +106,8 @@ fuzz_target!(|data: &[u8]| {
     let packet = [&sender.alpha, &mac[..HEADER_INTEGRITY_MAC_SIZE], &encrypted, &payload].concat();
     let checked = open_header(&sender.key, Bytes::from(packet)).expect("the header is authentic");
     assert_eq!(checked.replay_tag().0, sender.replay_tag);
-    match checked.unwrap_payload() {
+    let probably = if kind & 4 == 0 { SenderAge::Of2021 } else { SenderAge::Later };
+    match checked.unwrap_payload(probably) {
         Ok(final_hop) => {
             assert!(routing.first() == Some(&2) && final_hop.plaintext.len() <= size.plaintext_len());
             if kind % 4 == 3 {

@@ -3,7 +3,7 @@
 //! In two steps, so that the caller can refuse a replay before it costs a decryption of the payload:
 //! [`open_header`] proves that the packet was made for our key and yields its replay tag;
 //! [`CheckedHeader::unwrap_payload`] yields destination and plaintext. Together they cost one X25519 and one LIONESS
-//! over the payload, whatever the version of the packet. Nothing outside this module knows the library behind it.
+//! over the payload, unless the packet has another version than its frame suggests. Nothing outside this module knows the library behind it.
 //!
 //! *Trusts* nothing about a packet. *Holds* the gateway's Sphinx private key. *Promises*: no packet panics, keys are
 //! wiped from the memory this module owns, and each way a packet can fail has its own [`UnwrapError`].
@@ -11,7 +11,10 @@
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
-    wire::packet::{HEADER_LEN, PacketSize},
+    wire::{
+        framing::Framing,
+        packet::{HEADER_LEN, PacketSize},
+    },
 };
 use sphinx_packet::{
     ProcessedPacketData, SphinxPacket,
@@ -85,6 +88,24 @@ pub struct CheckedHeader {
     payload: Bytes,
 }
 
+/// How old the sender's software is, as far as the frame around a packet suggests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderAge {
+    /// It writes Sphinx version 256, like everybody in 2021.
+    Of2021,
+    /// It writes a version that the library knows.
+    Later,
+}
+
+impl From<Framing> for SenderAge {
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::Unversioned(_) => Self::Of2021,
+            Framing::V7 | Framing::V8(_) => Self::Later,
+        }
+    }
+}
+
 /// What the last layer hid.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FinalHop {
@@ -118,27 +139,36 @@ impl CheckedHeader {
         ReplayTag(*self.secret.replay_tag())
     }
 
-    /// Reads the destination and decrypts the payload. Copies the payload once.
+    /// Reads the destination and decrypts the payload. Copies the payload once. A wrong guess at the sender's age costs a
+    /// decryption, and changes nothing else.
     ///
     /// # Errors
     ///
     /// [`UnwrapError::UnknownFlag`], [`UnwrapError::ForwardHop`] or [`UnwrapError::BadPadding`].
-    pub fn unwrap_payload(self) -> Result<FinalHop, UnwrapError> {
+    pub fn unwrap_payload(self, probably: SenderAge) -> Result<FinalHop, UnwrapError> {
         // The library shows the destination and the version only of a packet whose payload it decrypted, and picks the
-        // wrong payload key for version 256. So it gets the shortest payload there is, and the real one is decrypted
-        // with the right key.
-        let processed = Payload::from_bytes(&[0; SHORTEST_PAYLOAD])
+        // wrong payload key for version 256. Where that is to be expected it gets the shortest payload there is.
+        let real = match probably {
+            SenderAge::Of2021 => None,
+            SenderAge::Later => Some(&self.payload),
+        };
+        let processed = Payload::from_bytes(real.map_or(&[0; SHORTEST_PAYLOAD], |payload| payload))
             .and_then(|payload| {
                 SphinxPacket { header: self.header, payload }.process_with_expanded_secret(&self.secret)
             })
             .map_err(|_| UnwrapError::UnknownFlag)?;
-        let ProcessedPacketData::FinalHop { destination, .. } = processed.data else {
+        let ProcessedPacketData::FinalHop { destination, payload, .. } = processed.data else {
             return Err(UnwrapError::ForwardHop);
         };
-        let key = payload_key(processed.version, &self.secret);
-        let payload = Payload::from_bytes(&self.payload)
-            .and_then(|payload| payload.unwrap::<&PayloadKey>(&key))
-            .map_err(|_| UnwrapError::BadPadding)?;
+        let version = processed.version;
+        let payload = if real.is_some() && wants_full_key(version) == version.expects_legacy_full_payload_keys() {
+            payload
+        } else {
+            let key = payload_key(version, &self.secret);
+            Payload::from_bytes(&self.payload)
+                .and_then(|payload| payload.unwrap::<&PayloadKey>(&key))
+                .map_err(|_| UnwrapError::BadPadding)?
+        };
         Ok(FinalHop {
             destination: ClientAddress(destination.as_bytes()),
             plaintext: without_padding(payload.into_bytes()).ok_or(UnwrapError::BadPadding)?,
@@ -146,8 +176,12 @@ impl CheckedHeader {
     }
 }
 
+fn wants_full_key(version: Version) -> bool {
+    FULL_PAYLOAD_KEY_VERSIONS.contains(&version.value())
+}
+
 fn payload_key(version: Version, secret: &ExpandedSharedSecret) -> Zeroizing<PayloadKey> {
-    Zeroizing::new(if FULL_PAYLOAD_KEY_VERSIONS.contains(&version.value()) {
+    Zeroizing::new(if wants_full_key(version) {
         *secret.legacy_payload_key()
     } else {
         derive_payload_key(secret.payload_key_seed())
