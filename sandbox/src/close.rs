@@ -85,7 +85,10 @@ pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
     let mut laid = Laid { required: &walls.required, held: Held::default() };
     let network = match policy.network {
         Network::Accepts => Some(namespaces::leave_network(walls.account.is_some())),
-        Network::Connects => namespaces::gain_capabilities(walls.account.is_some()),
+        Network::Connects => {
+            namespaces::gain_capabilities(walls.account.is_some());
+            None
+        }
     };
     let bounding = capabilities::empty_bounding_set();
     laid.layer(Layer::Account, account::change(walls.account)?)?;

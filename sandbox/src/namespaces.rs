@@ -23,9 +23,8 @@ pub(crate) fn leave_network(changes_account: bool) -> Result<(), Why> {
 }
 
 /// For a role that keeps its network: what it takes to empty the bounding set. Whether it worked is seen there.
-pub(crate) fn gain_capabilities(changes_account: bool) -> Option<Result<(), Why>> {
+pub(crate) fn gain_capabilities(changes_account: bool) {
     if !changes_account && !nix::unistd::geteuid().is_root() {
         let _ = unshare(CloneFlags::CLONE_NEWUSER);
     }
-    None
 }

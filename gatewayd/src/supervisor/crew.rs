@@ -139,6 +139,8 @@ struct Post {
     refused: Option<u32>,
     /// Links to each peer that the living worker was given.
     links: Each<u32>,
+    /// How often a peer was replaced on the living worker's word.
+    accusations: u32,
 }
 
 /// Where the gateway is in its life.
@@ -176,6 +178,7 @@ impl Crew {
             held: Held::default(),
             refused: None,
             links: Each::new(|_| 0),
+            accusations: 0,
         };
         Self {
             equipment,
@@ -256,7 +259,7 @@ impl Crew {
         let now = Instant::now();
         let limit = if role == Role::Store { STORE_START_LIMIT } else { START_LIMIT };
         let post = self.posts.get_mut(role);
-        (post.held, post.refused, post.links) = (Held::default(), None, Each::new(|_| 1));
+        (post.held, post.refused, post.links, post.accusations) = (Held::default(), None, Each::new(|_| 1), 0);
         post.state = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
         for end in ends_of_peers {
             self.hand_over(end);

@@ -32,15 +32,14 @@ impl SelfTest {
         let mut plan = plan.clone();
         plan.config.mix.listen = (Ipv4Addr::LOCALHOST, 0).into();
         plan.config.clients.listen = (Ipv4Addr::LOCALHOST, 0).into();
-        let equipment = Arc::new(equip(&plan, accounts(&plan)?)?);
-        let prober = || Prober::new(Arc::clone(&equipment), Places::of(&plan));
+        let prober = Prober::new(Arc::new(equip(&plan, accounts(&plan)?)?), Places::of(&plan));
         let mut crew = Vec::new();
         for role in Role::ALL {
-            let waiting = prober().wait_in_jail(role).await;
+            let waiting = prober.wait_in_jail(role).await;
             let waiting = waiting.map_err(|error| CrewError::StartFailed { role, what: error.to_string() })?;
             crew.push((role, waiting));
         }
-        Ok(Self { examiner: Examiner::new(prober()), crew })
+        Ok(Self { examiner: Examiner::new(prober), crew })
     }
 
     /// Answers a question.

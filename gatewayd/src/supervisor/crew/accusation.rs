@@ -1,7 +1,8 @@
 //! What a crew makes of what a worker says of a peer.
 //!
-//! *Trusts*: whoever has a link to a worker, that the worker should be replaced; there is nothing else to be gained by a lie.
-//! *Promises*: nobody is blamed for a predecessor; a worker that lets go of a link is replaced even if it lives on.
+//! *Trusts*: whoever has a link to a worker, that the worker should be replaced, but not for ever; there is nothing else to be gained
+//! by a lie. *Promises*: nobody is blamed for a predecessor; a worker that lets go of a link is replaced even if it lives on; one
+//! that goes on accusing is replaced itself.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use crate::supervisor::links;
 
 /// A link ends with the process at its other end. Within this time its death is heard of too, or the process lives on.
 const DEATH_LIMIT: Duration = Duration::from_secs(1);
+/// So often in its life a worker is believed. Then it is replaced too: it may be the one who lies.
+pub(super) const ACCUSATIONS: u32 = 8;
 
 /// Somebody has let go of a link and is not known to be dead.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ impl Crew {
     pub(super) fn on_violation(&mut self, reporter: Role, peer: Role, link: u32, rule: &str) {
         if self.is_about_the_living(reporter, peer, link) {
             tracing::error!(worker = %peer, reporter = %reporter, rule, "worker broke a rule of its link");
-            self.condemn(peer, "it broke a rule of its link");
+            self.replace_on_word_of(reporter, peer, "it broke a rule of its link");
         }
     }
 
@@ -34,6 +37,15 @@ impl Crew {
         // At the end of the gateway, links end before processes do.
         if self.is_about_the_living(reporter, peer, link) && !known && self.phase != Phase::Closing {
             self.suspicions.push(Suspicion { reporter, peer, condemn_at: Instant::now() + DEATH_LIMIT });
+        }
+    }
+
+    fn replace_on_word_of(&mut self, reporter: Role, peer: Role, why: &str) {
+        self.condemn(peer, why);
+        let accusations = &mut self.posts.get_mut(reporter).accusations;
+        *accusations += 1;
+        if *accusations >= ACCUSATIONS {
+            self.condemn(reporter, "it has accused its peers too often");
         }
     }
 
@@ -56,7 +68,7 @@ impl Crew {
         while let Some(Suspicion { reporter, peer, .. }) = self.suspicions.iter().find(|due| due.condemn_at <= now) {
             let (reporter, peer) = (*reporter, *peer);
             tracing::error!(worker = %peer, reporter = %reporter, "worker let go of its link and lives on");
-            self.condemn(peer, "it let go of its link");
+            self.replace_on_word_of(reporter, peer, "it let go of its link");
         }
     }
 

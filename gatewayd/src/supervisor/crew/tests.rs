@@ -218,6 +218,25 @@ async fn nobody_is_blamed_for_a_predecessor_or_for_dying() {
 }
 
 #[tokio::test]
+async fn who_accuses_too_often_is_replaced_too() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    for link in 1..=accusation::ACCUSATIONS {
+        assert_eq!(stage.deaths(Role::Store), 0);
+        let pid = stage.pid(Role::Store);
+        let report = WorkerReport::LinkViolated { peer: Role::ClientEdge, link, rule: "r".into() };
+        stage.crew.on_event(Event { role: Role::Store, what: What::Report(report) }).unwrap();
+        stage.until(|stage| stage.deaths(Role::ClientEdge) == link).await.unwrap();
+        // No test waits for the growing delay.
+        stage.crew.posts.get_mut(Role::ClientEdge).state = State::Dead { retry_at: Instant::now() };
+        stage.until(Stage::all_ready).await.unwrap();
+        assert_eq!(stage.pid(Role::Store) == pid, link < accusation::ACCUSATIONS);
+    }
+    assert_eq!(stage.deaths(Role::Store), 1);
+    stage.crew.drain(never()).await;
+}
+
+#[tokio::test]
 async fn who_accuses_a_stranger_is_replaced_and_the_stranger_is_not() {
     let accuse_egress = format!("[ $lives -gt 1 ] || printf '\\002\\001\\001\\001r' >&0\n{GOOD}");
     let mut stage = Stage::with(Role::Store, &accuse_egress);
