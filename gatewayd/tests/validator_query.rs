@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::TcpListener,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,31 @@ fn a_refused_connection_is_an_answer() {
         panic!("nobody listens there");
     };
     assert!(reasons.contains("http://127.0.0.1:1"), "{reasons}");
+}
+
+#[test]
+fn validators_are_found_by_name_in_the_jail() {
+    let validator = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = validator.local_addr().unwrap().port();
+    let served = thread::spawn(move || {
+        let (mut stream, _) = validator.accept().unwrap();
+        let mut question = [0; 4096];
+        let asked = stream.read(&mut question).unwrap();
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").unwrap();
+        asked
+    });
+    let (code, answer) = ask(&request(format!("http://localhost:{port}")));
+    assert_eq!(code, Some(0));
+    let Answer::Unreachable { reasons } = Answer::decode(&answer).unwrap() else { panic!("it knew nothing") };
+    assert!(reasons.contains("503"), "{reasons}");
+    assert!(served.join().unwrap() > 0);
+}
+
+#[test]
+fn a_name_that_nobody_has_is_an_answer() {
+    let (code, answer) = ask(&request("https://no-such-name.invalid".into()));
+    assert_eq!(code, Some(0));
+    assert!(matches!(Answer::decode(&answer), Ok(Answer::Unreachable { .. })));
 }
 
 #[test]

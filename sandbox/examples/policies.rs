@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use sandbox::policy::{CLIENT_EDGE, MIX_EGRESS, MIX_INGRESS, STORE};
+use sandbox::policy::{CLIENT_EDGE, MIX_EGRESS, MIX_INGRESS, STORE, VALIDATOR_QUERY};
 
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for policy in [&MIX_INGRESS, &MIX_EGRESS, &CLIENT_EDGE, &STORE] {
+    for policy in [&MIX_INGRESS, &MIX_EGRESS, &CLIENT_EDGE, &STORE, &VALIDATOR_QUERY] {
         for rule in policy.rules() {
             let whose = if policy.own.iter().any(|own| std::ptr::eq(own, rule)) { "own" } else { "common" };
             let seen = if rule.seen { "seen" } else { "unseen" };

@@ -6,7 +6,7 @@ use proto::ipc::jail::{Account, Held, JailOrder, Layer, Missing};
 
 use crate::{
     account, capabilities, landlock, limits, namespaces,
-    policy::{Network, Policy},
+    policy::{Network, Policy, VALIDATOR_QUERY},
     refusal, seccomp,
 };
 
@@ -115,12 +115,14 @@ pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
     Ok(Closed { held: laid.held })
 }
 
-/// What a program does that asks strangers one question and ends. It keeps the network and what may be read by everybody, as
-/// finding an address by its name needs; it gives up its account, if it is told another one, and every capability.
+/// What a program does that asks strangers one question and ends. It keeps the network, but connects to no TCP port other than
+/// `ports` and that of name servers, and reads only how this machine finds an address by its name. It gives up its account, if
+/// it is told another one, every capability, and all system calls but those of [`VALIDATOR_QUERY`]. To be called while the
+/// process has one thread.
 ///
 /// # Errors
 /// If a step fails, or who was told an account can still go back. The process must end.
-pub fn renounce(account: Option<Account>) -> Result<(), JailError> {
+pub fn renounce(account: Option<Account>, ports: &[u16]) -> Result<(), JailError> {
     limits::resources(ENOUGH_FILES, false)?;
     let bounding = capabilities::empty_bounding_set();
     // Without an account to change to there was no privilege either, and nothing is lost if nothing can be dropped.
@@ -133,7 +135,13 @@ pub fn renounce(account: Option<Account>) -> Result<(), JailError> {
         account::is_for_good(account)?;
     }
     step("not dumpable", nix::sys::prctl::set_dumpable(false))?;
-    no_new_privileges()
+    no_new_privileges()?;
+    // As for workers: best effort, and not without the list of system calls.
+    for layer in [landlock::names(), landlock::destinations(ports), landlock::scopes()] {
+        let _ = layer;
+    }
+    let filter = seccomp::filter(&VALIDATOR_QUERY).and_then(|filter| filter.apply());
+    filter.map_err(|why| JailError::Required { layer: Layer::Seccomp, why })
 }
 
 fn no_new_privileges() -> Result<(), JailError> {

@@ -3,11 +3,11 @@
 //! Three rulesets on top of each other instead of one, so that each is known to hold or not to hold: kernels have learnt
 //! files first (5.13), then ports (6.7), then scopes (6.12). Each takes the best that the kernel offers of its kind.
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, path::Path};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
-    RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 use crate::{
@@ -36,6 +36,49 @@ pub(crate) fn files(directories: &[BorrowedFd<'_>]) -> Result<(), Why> {
     enforce("5.13", || {
         let rules = directories.iter().map(|directory| Ok::<_, RulesetError>(PathBeneath::new(directory, below)));
         Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?.create()?.add_rules(rules)
+    })
+}
+
+/// What it takes to find an address by its name: how this machine does it, the libraries for that, the sockets of who does it.
+const NAMES: [&str; 12] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/ld.so.cache",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/run/nscd",
+    "/run/systemd/resolve",
+];
+
+/// Name servers, when an answer is too long for a datagram.
+const DOMAIN: u16 = 53;
+
+/// No file but those by which addresses are found, and these only to read.
+pub(crate) fn names() -> Result<(), Why> {
+    enforce("5.13", || {
+        let rules = NAMES.iter().filter_map(|path| {
+            // What is not there is not needed.
+            let opened = PathFd::new(path).ok()?;
+            let access = match Path::new(path).is_dir() {
+                true => AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix,
+                false => AccessFs::ReadFile.into(),
+            };
+            Some(Ok::<_, RulesetError>(PathBeneath::new(opened, access)))
+        });
+        Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?.create()?.add_rules(rules)
+    })
+}
+
+/// No TCP port to bind, and only these to connect to, beside that of name servers.
+pub(crate) fn destinations(ports: &[u16]) -> Result<(), Why> {
+    enforce("6.7", || {
+        let rules = ports.iter().chain([&DOMAIN]).map(|port| Ok(NetPort::new(*port, AccessNet::ConnectTcp)));
+        Ruleset::default().handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?.create()?.add_rules(rules)
     })
 }
 

@@ -46,10 +46,14 @@ fn compile(policy: &Policy) -> Result<Filter, seccompiler::Error> {
     })
 }
 
-/// A call that another rule allows is not absent.
+/// A call that another rule allows, as it is or in any case, is not absent.
 fn is_absent(policy: &Policy, rule: &Rule) -> bool {
-    rule.verdict == Verdict::Absent
-        && !policy.rules().any(|other| other.number == rule.number && other.verdict == Verdict::Allow)
+    let allows = |other: &Rule| {
+        other.number == rule.number
+            && other.verdict == Verdict::Allow
+            && (other.arguments.is_empty() || other.arguments == rule.arguments)
+    };
+    rule.verdict == Verdict::Absent && !policy.rules().any(allows)
 }
 
 /// Each call with the conditions of which one is enough; none mean that there is no condition.

@@ -73,6 +73,7 @@ async fn who_asks_the_validators_has_nothing_left_to_lose() -> Result<()> {
         };
         let query = Process::all()?.into_iter().find(asks).context("nobody asks")?;
         ensure!(query.status("NoNewPrivs")? == "1", "it can gain privileges");
+        ensure!(query.status("Seccomp")? == "2", "it may make any system call");
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             ensure!(query.status(set)? == "0000000000000000", "{set} is {}", query.status(set)?);
         }

@@ -1,8 +1,9 @@
 //! Asks validators one question for the supervisor, and ends: request on standard input, answer on standard output.
 //!
-//! *Trusts* the supervisor; it gives up account and capabilities before it asks anybody. *Holds* nothing. *May do*: connect to
-//! the validators that the request names, and read what everybody may. *On compromise*: it can
-//! say that the address is taken or free; the worst is a gateway that does not start.
+//! *Trusts* the supervisor; it gives up account, capabilities, files and system calls before it asks anybody. *Holds* nothing.
+//! *May do*: connect to the ports of the validators that the request names, ask name servers, and read how this machine finds
+//! an address by its name. *On compromise*: it can say that the address is taken or free; the worst is a gateway that does
+//! not start.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -12,7 +13,7 @@ use std::{
 
 use gatewayd::validator::{
     message::{MAX_REQUEST, Request},
-    query::query,
+    query::{ports, query},
 };
 
 /// A little less than the supervisor waits, so that "nobody answered" still arrives.
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let (Ok(_), Ok(request)) = (read, Request::decode(&bytes)) else {
         return ExitCode::FAILURE;
     };
-    if sandbox::renounce(request.account).is_err() {
+    if sandbox::renounce(request.account, &ports(&request)).is_err() {
         return ExitCode::FAILURE;
     }
     let sent = query(&request, PATIENCE).encode().map(|answer| io::stdout().write_all(&answer));

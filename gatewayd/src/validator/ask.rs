@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    os::fd::AsFd as _,
+    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,6 +11,7 @@ use std::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
 };
 
 use super::message::{Answer, MAX_ANSWER, Malformed, Request};
@@ -35,6 +36,9 @@ pub enum AskError {
     /// It did not end in time and was killed.
     #[error("{PROGRAM} gave no answer within {} s", PATIENCE.as_secs())]
     Timeout,
+    /// It was killed; by `SIGSYS` if it made a system call that its policy does not list.
+    #[error("{PROGRAM} died of {0}")]
+    Died(Signal),
     /// It ended without an answer, or with nonsense.
     #[error("the answer of {PROGRAM} is {0}")]
     Malformed(#[from] Malformed),
@@ -69,6 +73,14 @@ fn ask_program(program: &Path, request: &Request, patience: Duration) -> Result<
         stdin.write_all(&request)?;
     }
     let answer = read_answer(&mut child.0, end)?;
+    if answer.is_empty() {
+        // What it died of before is not changed by this.
+        let _ = child.0.kill();
+        match child.0.wait()?.signal().map(Signal::try_from) {
+            Some(Ok(signal)) if signal != Signal::SIGKILL => return Err(AskError::Died(signal)),
+            _ => {}
+        }
+    }
     Ok(Answer::decode(&answer)?)
 }
 
@@ -152,6 +164,7 @@ mod tests {
         assert!(matches!(ask_script("exec /bin/sleep 60", patience), Err(AskError::Timeout)));
         assert!(started.elapsed() < PATIENCE);
         assert!(matches!(ask_script("/bin/cat >/dev/null", PATIENCE), Err(AskError::Malformed(_))));
+        assert!(matches!(ask_script("kill -SYS $$", PATIENCE), Err(AskError::Died(Signal::SIGSYS))));
         assert!(matches!(
             ask_script("/bin/cat >/dev/null; exec /bin/cat /dev/zero", PATIENCE),
             Err(AskError::Malformed(_))

@@ -2,8 +2,8 @@
 //!
 //! The supervisor never reads from the network, so a program of its own asks ([`query`], in `validator-query`): it gets a
 //! [`Request`](message::Request) on standard input, gives an [`Answer`](message::Answer) on standard output, and ends. It
-//! has an empty environment, no descriptor but three, an account of its own where the supervisor can give one, and no
-//! capability; the supervisor ([`ask()`]) kills it after five seconds.
+//! has an empty environment, no descriptor but three, an account of its own where the supervisor can give one, no
+//! capability, and a jail (`sandbox::renounce`); the supervisor ([`ask()`]) kills it after five seconds.
 //!
 //! *Trusts* nothing the validators say: replies are bounded in size, number and time, and whatever text of theirs is
 //! shown is cut to a few printable characters, twice.

@@ -26,6 +26,19 @@ const MAX_PAGES: usize = 200;
 /// The longest reason that one validator did not answer, in characters.
 const MAX_REASON: usize = 160;
 
+/// The TCP ports of the validators. One whose address cannot be read has none, and will not be asked.
+pub fn ports(request: &Request) -> Vec<u16> {
+    let port = |validator: &String| {
+        let address: ureq::http::Uri = validator.parse().ok()?;
+        address.port_u16().or(match address.scheme_str() {
+            Some("https") => Some(443),
+            Some("http") => Some(80),
+            _ => None,
+        })
+    };
+    request.validators.iter().filter_map(port).collect()
+}
+
 /// Asks the validators in random order, each for an equal share of the time that is left, until one has answered.
 pub fn query(request: &Request, patience: Duration) -> Answer {
     let end = Instant::now() + patience;

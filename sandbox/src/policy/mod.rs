@@ -38,10 +38,14 @@ mod common;
 mod mix_egress;
 mod mix_ingress;
 mod store;
+mod validator_query;
 
 use proto::ipc::Role;
 
-pub use self::{client_edge::CLIENT_EDGE, mix_egress::MIX_EGRESS, mix_ingress::MIX_INGRESS, store::STORE};
+pub use self::{
+    client_edge::CLIENT_EDGE, mix_egress::MIX_EGRESS, mix_ingress::MIX_INGRESS, store::STORE,
+    validator_query::VALIDATOR_QUERY,
+};
 
 /// What one role may do.
 #[derive(Debug)]
@@ -90,7 +94,7 @@ pub enum Verdict {
 }
 
 /// What must be true of one argument. Its lower 32 bits are looked at: those that the kernel heeds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
     /// Which, from 0.
     pub index: u8,
@@ -99,7 +103,7 @@ pub struct Argument {
 }
 
 /// See [`Argument`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Must {
     /// It must be this number.
     Equal(u64),

@@ -1,0 +1,134 @@
+//! What a program can do that has renounced: children of this one do so, and then try one thing.
+#![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind::PermissionDenied, Read as _},
+    net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket},
+};
+
+use nix::{
+    sys::{
+        signal::Signal,
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, fork, geteuid},
+};
+use proto::ipc::jail::Account;
+
+/// An account that no machine has.
+const NOBODY: u32 = 1_879_048_200;
+
+/// How a child ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Done,
+    Denied,
+    Failed,
+    /// A filter killed it.
+    Killed,
+    Other(WaitStatus),
+}
+
+/// A child that renounces all but connections to `port`, and acts.
+fn renounced(port: u16, act: impl FnOnce() -> io::Result<()>) -> End {
+    // SAFETY: the child has this thread alone, uses the C library's memory and its own, and leaves through `_exit`.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let account = geteuid().is_root().then_some(Account { uid: NOBODY, gid: NOBODY });
+            let code = match sandbox::renounce(account, &[port]).map(|()| act()) {
+                Ok(Ok(())) => 0,
+                Ok(Err(error)) if error.kind() == PermissionDenied => 1,
+                Ok(Err(_)) => 2,
+                Err(_) => 3,
+            };
+            // SAFETY: ends the child without the parent's clean-up.
+            unsafe { libc::_exit(code) }
+        }
+        ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
+            WaitStatus::Exited(_, 0) => End::Done,
+            WaitStatus::Exited(_, 1) => End::Denied,
+            WaitStatus::Exited(_, 2) => End::Failed,
+            WaitStatus::Signaled(_, Signal::SIGSYS, _) => End::Killed,
+            other => End::Other(other),
+        },
+    }
+}
+
+fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// A bare system call with one number.
+fn bare(call: i64, argument: i64) -> io::Result<()> {
+    // SAFETY: callers pass calls that take numbers and null pointers.
+    match unsafe { libc::syscall(call, argument, 0, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn it_connects_to_the_port_it_was_told_and_to_no_other() {
+    let ((_here, here), (_there, there)) = (listener(), listener());
+    assert_eq!(renounced(here, || TcpStream::connect(("127.0.0.1", here)).map(drop)), End::Done);
+    assert_eq!(renounced(here, || TcpStream::connect(("127.0.0.1", there)).map(drop)), End::Denied);
+}
+
+#[test]
+fn it_finds_addresses_by_name() {
+    assert_eq!(renounced(1, || ("localhost", 1).to_socket_addrs().map(drop)), End::Done);
+    // Asks a name server, if there is one; no answer is an answer.
+    let end = renounced(1, || match ("no-such-name.invalid", 1).to_socket_addrs() {
+        Ok(_) | Err(_) => Ok(()),
+    });
+    assert_eq!(end, End::Done);
+    assert_eq!(renounced(1, || UdpSocket::bind("127.0.0.1:0").map(drop)), End::Killed);
+}
+
+#[test]
+fn it_reads_how_names_are_found_and_nothing_else_and_writes_nothing() {
+    assert_eq!(renounced(1, || File::open("/etc/hosts")?.read_exact(&mut [0])), End::Done);
+    for path in ["/etc/passwd", "/proc/self/environ", "/", "/tmp", "/proc/version"] {
+        assert_eq!(renounced(1, || File::open(path).map(drop)), End::Denied, "{path}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new");
+    assert_eq!(renounced(1, || File::create(&path).map(drop)), End::Killed);
+    assert_eq!(renounced(1, || fs::remove_dir(folder.path())), End::Killed);
+}
+
+#[test]
+fn it_starts_traces_and_becomes_nothing() {
+    let calls = [
+        (libc::SYS_execve, 0),
+        (libc::SYS_fork, 0),
+        (libc::SYS_ptrace, 0),
+        (libc::SYS_process_vm_readv, 1),
+        (libc::SYS_kill, 1),
+        (libc::SYS_setresuid, 0),
+        (libc::SYS_unshare, libc::CLONE_NEWUSER.into()),
+        (libc::SYS_bind, 0),
+        (libc::SYS_listen, 0),
+        (libc::SYS_memfd_create, 0),
+    ];
+    for (call, argument) in calls {
+        assert_eq!(renounced(1, || bare(call, argument)), End::Killed, "{call}");
+    }
+}
+
+#[test]
+fn no_memory_of_its_own_becomes_executable() {
+    let end = renounced(1, || {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, which nobody uses.
+        match unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) } {
+            libc::MAP_FAILED => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    });
+    assert_eq!(end, End::Killed);
+}
