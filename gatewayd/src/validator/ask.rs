@@ -164,7 +164,10 @@ mod tests {
         assert!(matches!(ask_script("exec /bin/sleep 60", patience), Err(AskError::Timeout)));
         assert!(started.elapsed() < PATIENCE);
         assert!(matches!(ask_script("/bin/cat >/dev/null", PATIENCE), Err(AskError::Malformed(_))));
-        assert!(matches!(ask_script("kill -SYS $$", PATIENCE), Err(AskError::Died(Signal::SIGSYS))));
+        assert!(matches!(
+            ask_script("/bin/cat >/dev/null; kill -SYS $$", PATIENCE),
+            Err(AskError::Died(Signal::SIGSYS))
+        ));
         assert!(matches!(
             ask_script("/bin/cat >/dev/null; exec /bin/cat /dev/zero", PATIENCE),
             Err(AskError::Malformed(_))
