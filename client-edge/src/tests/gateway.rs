@@ -25,7 +25,7 @@ use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 use super::client::{Client, NARROW, PATIENCE, authenticate, key, token};
 use crate::edge::{Edge, LinkEnds};
 
-pub(crate) fn config() -> EdgeConfig {
+pub(super) fn config() -> EdgeConfig {
     EdgeConfig {
         websocket_upgrade: PATIENCE,
         first_request: PATIENCE,

@@ -9,5 +9,3 @@ mod life;
 mod limits;
 mod mail;
 mod registration;
-
-pub(crate) use gateway::config;
