@@ -287,9 +287,12 @@ impl Arena {
         supervisor.signal(Signal::SIGSTOP)?;
         let torn = async {
             self.kill_process(store).await?;
-            Ok(match trace {
-                Ok(trace) => {
-                    let parts = trace.unsynced(&name).await?;
+            let unsynced = match trace {
+                Ok(trace) => trace.unsynced(&name).await,
+                Err(error) => Err(error),
+            };
+            Ok(match unsynced {
+                Ok(parts) => {
                     let unsynced: u64 = parts.iter().map(|part| part.end - part.start).sum();
                     let torn = tear::tear(&file, &parts, &mut self.random)?;
                     format!("done; {torn} of {unsynced} bytes not synced were changed")

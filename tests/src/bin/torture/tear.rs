@@ -15,11 +15,12 @@ use std::{
 };
 
 use ::tests::{deadline, process::Process};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt, rngs::StdRng};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    task::JoinSet,
 };
 
 /// For how long syncs are held up, in microseconds.
@@ -29,6 +30,9 @@ const WATCH: Duration = Duration::from_secs(3);
 /// In milliseconds, from its writing to its death.
 const WRITING: Range<u64> = 0..300;
 
+/// In a line of the trace whose call had not returned by then.
+const LET_GO: &str = "<detached";
+
 /// A tracer has nothing to do any more when the process is dead.
 const TRACER_END: Duration = Duration::from_secs(1);
 
@@ -36,6 +40,8 @@ const TRACER_END: Duration = Duration::from_secs(1);
 pub(crate) struct Trace {
     tracer: Child,
     output: PathBuf,
+    /// It speaks of every new thread, and lets go of the process if nobody listens.
+    _listening: JoinSet<()>,
 }
 
 impl Trace {
@@ -55,22 +61,24 @@ impl Trace {
             .spawn()
             .context("cannot run strace")?;
         let Some(said) = tracer.stderr.take() else { bail!("strace has no standard error") };
-        let said = deadline::soon("strace to attach", BufReader::new(said).lines().next_line()).await??;
-        let said = said.unwrap_or_default();
+        let mut lines = BufReader::new(said).lines();
+        let said = deadline::soon("strace to attach", lines.next_line()).await??.unwrap_or_default();
         if !said.contains("attached") {
             bail!("strace does not trace: {said}");
         }
+        let mut listening = JoinSet::new();
+        listening.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let writes = || fs::read_to_string(&output).is_ok_and(|trace| !unsynced(&trace, file).is_empty());
         // If it does not write, there is nothing to tear.
         let _ = deadline::until(WATCH, "a write", writes).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(WRITING))).await;
-        Ok(Self { tracer, output })
+        Ok(Self { tracer, output, _listening: listening })
     }
 
     /// Parts of the file that no completed sync covers. Call when the traced process is dead.
     ///
     /// # Errors
-    /// If the tracer does not end.
+    /// If the tracer does not end, or let go of the process while it lived.
     pub(crate) async fn unsynced(mut self, file: &str) -> Result<Vec<Range<u64>>> {
         if tokio::time::timeout(TRACER_END, self.tracer.wait()).await.is_err() {
             // It sometimes overlooks the end of a process whose thread it was holding up. Every line has been written.
@@ -78,6 +86,8 @@ impl Trace {
         }
         let trace = fs::read_to_string(&self.output)?;
         fs::remove_file(&self.output)?;
+        // What was synced after that is not in the trace.
+        ensure!(!trace.contains(LET_GO), "strace let go of the store");
         Ok(unsynced(&trace, file))
     }
 }
