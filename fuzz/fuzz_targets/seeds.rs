@@ -246,6 +246,9 @@ fn files() {
         record(5, 0, 0, &message),
         record(6, 0, 0, &[9; 20]),
         record(7, 0, 0, &[9; 20]),
+        record(8, 0, 0, &[0; 17]),
+        record(8, 0, 0, &[1; 9]),
+        record(9, 0, 0, &message),
     ];
     for record in &records {
         corpus.add(&[record]);

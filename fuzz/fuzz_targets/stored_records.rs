@@ -1,118 +1,100 @@
-//! Both databases with records in them that nobody has written like this: the store opens, serves every client, and says
-//! what it cannot read. Input: records.
+//! Both databases with records in them that nobody has written like this: the store puts them in order, serves every client, and
+//! says what it cannot read. Input: records. The databases are opened once for all inputs.
 #![no_main]
 
-use std::{
-    fmt::Display,
-    fs,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    sync::LazyLock,
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, os::fd::OwnedFd, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence, wire::client::login::Freshness};
-use store::mailbox::{LedgerEntry, Mailbox, MailboxError, PageLimit, SledMailbox};
+use store::mailbox::{
+    LedgerEntry, MailBatch, Mailbox, MailboxError, PageLimit, Position, SledMailbox, commit, found::Place,
+};
 
 const CLIENTS: u8 = 3;
 const LIMIT: u64 = 1 << 30;
 
-struct Home {
-    ledger: PathBuf,
-    inboxes: PathBuf,
-}
-
 /// The folder goes with that of all temporary files: a static is never dropped.
-static HOME: LazyLock<Home> = LazyLock::new(|| {
+static MAILBOX: LazyLock<SledMailbox> = LazyLock::new(|| {
     let home = tempfile::tempdir().unwrap().keep();
-    let (ledger, inboxes) = (home.join("ledger"), home.join("inboxes"));
-    fs::create_dir(&ledger).unwrap();
-    fs::create_dir(&inboxes).unwrap();
-    // With the layout of the gateway, which cannot be changed later.
-    drop(open(&ledger, &inboxes));
-    Home { ledger, inboxes }
+    let directory = |name| -> OwnedFd {
+        let path = home.join(name);
+        fs::create_dir(&path).unwrap();
+        fs::File::open(path).unwrap().into()
+    };
+    SledMailbox::open(directory("ledger"), directory("inboxes"), LIMIT).unwrap()
 });
-
-/// Whoever had the database before may need a moment to let go of it.
-fn patiently<T, E: Display>(open: impl Fn() -> Result<T, E>) -> T {
-    for _ in 0..1_000 {
-        match open() {
-            Ok(opened) => return opened,
-            Err(error) if error.to_string().contains("could not acquire lock") => sleep(Duration::from_millis(2)),
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("the database is never let go")
-}
-
-fn open(ledger: &Path, inboxes: &Path) -> SledMailbox {
-    let directory = |path| -> OwnedFd { fs::File::open(path).unwrap().into() };
-    patiently(|| SledMailbox::open(directory(ledger), directory(inboxes), LIMIT))
-}
 
 fn address(client: u8) -> ClientAddress {
     ClientAddress([client % CLIENTS; 32])
 }
 
-fn database(path: &Path, segment_size: usize) -> sled::Db {
-    let config = sled::Config::new().path(path).segment_size(segment_size).cache_capacity(1 << 20).flush_every_ms(None);
-    patiently(|| config.open())
-}
-
-fn write(mut records: &[u8]) {
-    let (ledger, inboxes) = (database(&HOME.ledger, 512 * 1024), database(&HOME.inboxes, 4 * 1024 * 1024));
-    for database in [&ledger, &inboxes] {
-        for name in database.tree_names() {
-            database.open_tree(name).unwrap().clear().unwrap();
-        }
-    }
-    while let Some((&[kind, client, sequence, len], rest)) = records.split_first_chunk::<4>() {
+/// Place, key and value of each record.
+fn records(mut bytes: &[u8]) -> Vec<(Place, Vec<u8>, Vec<u8>)> {
+    let mut records = Vec::new();
+    while let Some((&[kind, client, sequence, len], rest)) = bytes.split_first_chunk::<4>() {
         let (value, rest) = rest.split_at(rest.len().min(len.into()));
-        records = rest;
-        let client = address(client);
-        let key = client.as_bytes().as_slice();
-        let message = [key, &u64::from(sequence).to_be_bytes()].concat();
-        match kind % 8 {
-            0 => ledger.insert(key, value),
-            1 => ledger.open_tree("clients").unwrap().insert(key, value),
-            2 => ledger.open_tree("logins").unwrap().insert(key, value),
-            3 => ledger.open_tree("seen").unwrap().insert(key, value),
-            4 => inboxes.insert(key, value),
-            5 => inboxes.insert(message, value),
+        bytes = rest;
+        let client = address(client).0;
+        let message = [&client[..], &u64::from(sequence).to_be_bytes()].concat();
+        records.push(match kind % 10 {
+            0 => (Place::ClientsOf2021, client.to_vec(), value.to_vec()),
+            1 => (Place::Clients, client.to_vec(), value.to_vec()),
+            2 => (Place::Logins, client.to_vec(), value.to_vec()),
+            3 => (Place::Seen, client.to_vec(), value.to_vec()),
+            4 => (Place::Inboxes, client.to_vec(), value.to_vec()),
+            5 => (Place::Inboxes, message, value.to_vec()),
             // Where no record should be.
-            6 => inboxes.insert(value, &[sequence]),
-            _ => ledger.insert(value, &[sequence]),
-        }
-        .unwrap();
+            6 => (Place::Inboxes, value.to_vec(), vec![sequence]),
+            7 => (Place::Clients, value.to_vec(), vec![sequence]),
+            8 => (Place::Logins, [&client, value].concat(), vec![sequence]),
+            _ => (Place::SetAside, message, value.to_vec()),
+        });
     }
-    ledger.flush().unwrap();
-    inboxes.flush().unwrap();
+    records
 }
 
-fn may_not_know(result: Result<impl Sized, MailboxError>) {
+fn may_not_know<T>(result: Result<T, MailboxError>) -> Option<T> {
     match result {
-        Ok(_) | Err(MailboxError::UnknownRecord { .. }) => {}
+        Ok(value) => Some(value),
+        Err(MailboxError::UnknownRecord { .. }) => None,
         Err(error) => panic!("{error}"),
     }
 }
 
-fuzz_target!(|records: &[u8]| {
-    write(records);
-    let mailbox = open(&HOME.ledger, &HOME.inboxes);
+fuzz_target!(|bytes: &[u8]| {
+    let records = records(bytes);
+    let mailbox = &*MAILBOX;
+    mailbox.find(records.iter().map(|(place, key, value)| (*place, key.as_slice(), value.as_slice()))).unwrap();
+    mailbox.clients_after(None).unwrap();
+    mailbox.mail_before(u64::MAX, &Position::default()).unwrap();
+    let mut logins = Vec::new();
+    let mut mail = MailBatch::default();
     for client in (0..CLIENTS).map(address) {
         may_not_know(mailbox.key_of(&client));
+        mailbox.last_seen(&client).unwrap();
         for freshness in [Freshness::Iv([0; 16]), Freshness::Nonce([0; 12]), Freshness::Timestamp(u64::MAX)] {
-            match mailbox.is_fresh(&client, &freshness) {
-                Ok(true) => mailbox.commit_ledger(&[LedgerEntry::Login { client, freshness }]).unwrap(),
-                is_fresh => may_not_know(is_fresh),
+            if may_not_know(mailbox.is_fresh(&client, &freshness)) == Some(true) {
+                logins.push(LedgerEntry::Login { client, freshness });
             }
         }
-        may_not_know(mailbox.summary_of(&client));
+        if let Some(summary) = may_not_know(mailbox.summary_of(&client)) {
+            mail.summarize(client, summary);
+        }
         let range = (Sequence(0), Sequence(u64::MAX));
-        may_not_know(mailbox.peek(&client, range, PageLimit { messages: 10, bytes: 100_000 }));
-        mailbox.commit_ledger(&[LedgerEntry::Forget { client }]).unwrap();
+        let page = mailbox.peek(&client, range, PageLimit { messages: 10, bytes: 100_000 }).unwrap();
+        assert!(page.messages.is_sorted_by_key(|(sequence, _)| *sequence));
+        for (sequence, _) in &page.unreadable {
+            mail.set_aside(client, *sequence);
+        }
+        for (sequence, _) in &page.messages {
+            mail.remove(client, *sequence);
+        }
+    }
+    may_not_know(mailbox.commit_ledger(&logins));
+    commit(mailbox, mail).map_err(|uncommitted| uncommitted.error).unwrap();
+    let forget = (0..CLIENTS).map(|client| LedgerEntry::Forget { client: address(client) });
+    mailbox.commit_ledger(&forget.collect::<Vec<_>>()).unwrap();
+    for client in (0..CLIENTS).map(address) {
         assert!(matches!(mailbox.key_of(&client), Ok(None)), "forgotten and still known");
     }
 });

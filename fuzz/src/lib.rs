@@ -1,9 +1,12 @@
 //! What targets and seeds agree on: fixed keys, and the forms in which a target reads its input.
 
+use bytes::Bytes;
 use proto::wire::client::{
     aead_frame,
     aead_frame::RequestKind,
     key::{CtrHmacKey, GcmSivKey},
+    request::RotationMarks,
+    session::Session,
 };
 use serde_json::json;
 
@@ -28,6 +31,20 @@ pub fn sealed_text(plaintext: &[u8]) -> String {
     let frame = aead_frame::seal(&gcm_siv_key(), RequestKind::Forward, &[3; 12], plaintext);
     let (nonce, ciphertext) = (&frame[NONCE_BEGINS..NONCE_ENDS], &frame[NONCE_ENDS..]);
     json!({ "type": "encryptedRequest", "ciphertext": ciphertext, "nonce": nonce }).to_string()
+}
+
+/// Opens a frame of a session. What was understood fits its header, and is understood the same when it is sealed as we would seal it.
+pub fn open_request(session: &Session, frame: impl Into<Bytes>) {
+    match session.open_request(frame.into()) {
+        Ok(request) => {
+            let header = session.header(&request, RotationMarks::Kept);
+            assert_eq!(header.size.packet_len(), request.request.packet.len());
+            assert_eq!(session.open_request(session.seal_request([0; 12], &request)), Ok(request));
+        }
+        Err(refusal) => {
+            let _ = session.refuse(refusal);
+        }
+    }
 }
 
 /// The plaintext routing information of a final hop, as a target of the Sphinx packet takes it: flag, version, destination,

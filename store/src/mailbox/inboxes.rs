@@ -42,14 +42,20 @@ impl Inboxes {
     pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
         let set_aside = database.tree("set_aside")?;
         let inboxes = Self { database, set_aside, live: AtomicU64::new(0) };
-        let mut live = 0;
+        inboxes.weigh()?;
+        Ok(inboxes)
+    }
+
+    /// Finds out how much of the file holds mail. A summary may say anything.
+    pub(super) fn weigh(&self) -> Result<(), MailboxError> {
+        let mut live: u64 = 0;
         let mut cursor = Vec::new();
-        while let Some(client) = inboxes.next_owner(&cursor)? {
-            live += inboxes.weight_of(&client)?;
+        while let Some(client) = self.next_owner(&cursor)? {
+            live = live.saturating_add(self.weight_of(&client)?);
             cursor = record::end_of_inbox(&client);
         }
-        inboxes.live.store(live, Ordering::Relaxed);
-        Ok(inboxes)
+        self.live.store(live, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Bytes of the file that hold nothing any more, at least, and are written anew before the file grows.
@@ -129,14 +135,14 @@ impl Inboxes {
                 }
             }
         }
-        let (mut more, mut less) = (0, 0);
+        let (mut more, mut less) = (0_u64, 0_u64);
         for (client, summary) in &batch.summaries {
-            less += self.weight_of(client)?;
-            more += weight(summary);
+            less = less.saturating_add(self.weight_of(client)?);
+            more = more.saturating_add(weight(summary));
             mail.insert(client.as_bytes(), record::encode_summary(summary));
         }
         for client in &batch.erased {
-            less += self.weight_of(client)?;
+            less = less.saturating_add(self.weight_of(client)?);
             for (tree, changes) in [(self.database.default_tree(), &mut mail), (&self.set_aside, &mut aside)] {
                 for key in tree.scan_prefix(client.as_bytes()).keys() {
                     changes.remove(key.map_err(failed)?);
@@ -157,7 +163,7 @@ impl Inboxes {
                 })?;
         }
         let live = self.live.load(Ordering::Relaxed);
-        self.live.store((live + more).saturating_sub(less), Ordering::Relaxed);
+        self.live.store(live.saturating_add(more).saturating_sub(less), Ordering::Relaxed);
         self.database.commit()
     }
 
@@ -227,7 +233,8 @@ impl Inboxes {
         Ok(value.is_some_and(|value| record::decode_summary(&value).is_some()))
     }
 
-    #[cfg(test)]
+    /// The inboxes, and what is set aside.
+    #[cfg(any(test, feature = "found-records"))]
     pub(super) fn trees(&self) -> (&Tree, &Tree) {
         (self.database.default_tree(), &self.set_aside)
     }

@@ -100,6 +100,12 @@ impl Ledger {
         Ok(Self { database, clients, logins, seen, clock })
     }
 
+    /// Clients of 2021, the others, their logins, and when they were seen.
+    #[cfg(feature = "found-records")]
+    pub(super) fn trees(&self) -> [&Tree; 4] {
+        [self.database.default_tree(), &self.clients, &self.logins, &self.seen]
+    }
+
     /// Bytes of the ledger's file.
     pub(super) fn len(&self) -> Result<u64, MailboxError> {
         self.database.len()

@@ -4,6 +4,8 @@
 //! each batch is kept whole or not at all.
 
 mod databases;
+#[cfg(feature = "found-records")]
+pub mod found;
 mod import;
 mod inboxes;
 mod ledger;

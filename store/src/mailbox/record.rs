@@ -28,11 +28,16 @@ pub(super) fn message_key(client: &ClientAddress, sequence: Sequence) -> Message
     key
 }
 
-/// What lies behind everything in an inbox, and before the next.
+/// What lies behind every key that begins with this address, however long, and not behind the next inbox.
 pub(super) fn end_of_inbox(client: &ClientAddress) -> Vec<u8> {
-    let mut key = message_key(client, Sequence(u64::MAX)).to_vec();
-    key.push(0);
-    key
+    let mut end = client.as_bytes().to_vec();
+    for byte in end.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            break;
+        }
+    }
+    end
 }
 
 /// The place that a key names, if it is one.
@@ -41,9 +46,9 @@ pub(super) fn sequence_of(key: &[u8]) -> Option<Sequence> {
     Some(Sequence(u64::from_be_bytes(number.try_into().ok()?)))
 }
 
-/// Whose record this is, message or summary.
+/// Whose record this is, message or summary. All ones are no public key, and so nobody's; behind them no inbox would begin.
 pub(super) fn owner_of(key: &[u8]) -> Option<ClientAddress> {
-    key.first_chunk().copied().map(ClientAddress)
+    key.first_chunk().filter(|address| **address != [u8::MAX; ClientAddress::LEN]).copied().map(ClientAddress)
 }
 
 /// The value of a message.
@@ -120,6 +125,17 @@ mod tests {
             let _ = decode_message(&value);
             let _ = sequence_of(&value);
             let _ = owner_of(&value);
+        }
+
+        #[test]
+        fn an_inbox_ends_behind_all_its_keys_and_before_the_next(address: [u8; 32], last: u8, more: Vec<u8>) {
+            let mut address = address;
+            // Often, so that the next address differs in more than its last byte.
+            address[31] = last | 0xf0;
+            let key = [&address[..], &[0xff; 8], &more].concat();
+            let end = end_of_inbox(&owner_of(&key).unwrap());
+            prop_assert!(key < end);
+            prop_assert!(end.len() == ClientAddress::LEN && end.as_slice() > address.as_slice());
         }
 
         #[test]

@@ -558,3 +558,16 @@ fn a_damaged_database_is_refused_and_the_operator_told_what_to_do() {
     assert!(mailbox.key_of(&other).unwrap().is_some());
     assert_eq!(mailbox.summary_of(&other).unwrap(), Summary::default());
 }
+
+#[test]
+fn a_key_behind_every_place_of_an_inbox_does_not_keep_the_store_from_starting() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    let place = record::message_key(&CLIENT, Sequence(u64::MAX));
+    for key in [[&place[..], b"more"].concat(), vec![0xff; 50]] {
+        mailbox.with(|open| Ok(open.inboxes.trees().0.insert(key, b"?").unwrap())).unwrap();
+    }
+    mailbox.mail_before(u64::MAX, &Position::default()).unwrap();
+    drop(mailbox);
+    open(home.path());
+}
