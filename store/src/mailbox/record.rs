@@ -46,7 +46,7 @@ pub(super) fn sequence_of(key: &[u8]) -> Option<Sequence> {
     Some(Sequence(u64::from_be_bytes(number.try_into().ok()?)))
 }
 
-/// Whose record this is, message or summary. All ones are no public key, and so nobody's; behind them no inbox would begin.
+/// Whose record this is, message or summary. All ones are nobody's: that is no point in its only form, and nothing comes behind it.
 pub(super) fn owner_of(key: &[u8]) -> Option<ClientAddress> {
     key.first_chunk().filter(|address| **address != [u8::MAX; ClientAddress::LEN]).copied().map(ClientAddress)
 }

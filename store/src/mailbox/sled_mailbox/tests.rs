@@ -221,12 +221,14 @@ fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
 fn what_is_erased_is_gone_and_mail_without_an_owner_is_swept_at_the_start() {
     let home = tempfile::tempdir().unwrap();
     let other = ClientAddress([4; 32]);
+    let mut last = ClientAddress([0xff; 32]);
+    last.0[31] = 0xfe;
     {
         let mailbox = open(home.path());
         let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
         mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
         let mut batch = MailBatch::default();
-        for client in [CLIENT, other, ClientAddress([0xff; 32])] {
+        for client in [CLIENT, other, last] {
             batch.put(client, Sequence(0), Bytes::from_static(b"a"));
             batch.put(client, Sequence(u64::MAX), Bytes::from_static(b"z"));
             batch.summarize(client, Summary { next: 1, messages: 2, bytes: 2 });
