@@ -25,13 +25,13 @@ async fn red(start: Start, role: &str, holes: &[Hole], abilities: &[&str]) -> Re
 async fn one_system_call_too_many_turns_its_own_cell_red() -> Result<()> {
     bounded(async {
         for start in Start::all() {
-            for (hole, ability) in [
-                (Hole::ExecutableMemory, "make memory executable"),
-                (Hole::Fork, "start a program"),
-                (Hole::UnixSocket, "open a Unix socket"),
-                (Hole::LookAt, "see other processes"),
+            for (role, hole, ability) in [
+                ("mix-ingress", Hole::ExecutableMemory, "make memory executable"),
+                ("mix-egress", Hole::Fork, "start a program"),
+                (EDGE, Hole::UnixSocket, "open a Unix socket"),
+                (STORE, Hole::LookAt, "see other processes"),
             ] {
-                red(start, EDGE, &[hole], &[ability]).await?;
+                red(start, role, &[hole], &[ability]).await?;
             }
         }
         Ok(())

@@ -185,10 +185,10 @@ impl Orders {
             tokio::select! {
                 order = self.next_order() => match order {
                     Ok((WorkerOrder::ReplaceLink { peer }, mut descriptors)) => {
-                        if let (Some(route), Some(end)) = (self.routes.get(&peer), descriptors.pop())
-                            && route.send(end).await.is_err()
+                        if let Some(end) = descriptors.pop()
+                            && self.hand_over(peer, end, &mut reports).await.is_err()
                         {
-                            tracing::warn!(%peer, "a link end came for a link that is no longer served");
+                            return Ending::Orphaned;
                         }
                     }
                     Ok((WorkerOrder::DrainWorker, _)) => return Ending::Drain,
@@ -203,6 +203,23 @@ impl Orders {
         }
     }
 
+    /// Reports go on meanwhile: the link may wait for its report to be taken before it takes another end.
+    async fn hand_over(&self, peer: Role, end: OwnedFd, reports: &mut mpsc::Receiver<WorkerReport>) -> io::Result<()> {
+        let Some(route) = self.routes.get(&peer) else { return Ok(()) };
+        let mut handed = std::pin::pin!(route.send(end));
+        loop {
+            tokio::select! {
+                taken = &mut handed => {
+                    if taken.is_err() {
+                        tracing::warn!(%peer, "a link end came for a link that is no longer served");
+                    }
+                    return Ok(());
+                }
+                Some(report) = reports.recv() => self.report(&report).await?,
+            }
+        }
+    }
+
     async fn next_order(&mut self) -> io::Result<(WorkerOrder, Vec<OwnedFd>)> {
         let (bytes, descriptors) =
             self.socket.async_io(Interest::READABLE, || descriptor::receive(self.socket.as_fd())).await?;
@@ -213,5 +230,32 @@ impl Orders {
     async fn report(&self, report: &WorkerReport) -> io::Result<()> {
         let bytes = codec::encode_one(report).map_err(io::Error::other)?;
         self.socket.async_io(Interest::WRITABLE, || descriptor::send(self.socket.as_fd(), &bytes, &[])).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn reports_go_out_while_ends_of_links_wait_to_be_taken() {
+        let (ours, theirs) = descriptor::control_pair().unwrap();
+        let mut orders = Birth(theirs).orders().unwrap();
+        let end = || descriptor::link_pair().unwrap().0;
+        let _taken_by_nobody = orders.link_ends(Role::Store, end());
+        let (reports, of_links) = mpsc::channel(1);
+        let following = tokio::spawn(orders.follow(of_links));
+        let replace = codec::encode_one(&WorkerOrder::ReplaceLink { peer: Role::Store }).unwrap();
+        for _ in 0..4 {
+            descriptor::send(ours.as_fd(), &replace, &[end().as_fd()]).unwrap();
+        }
+        for link in 1..=20 {
+            let sent = reports.send(WorkerReport::LinkLost { peer: Role::Store, link });
+            tokio::time::timeout(Duration::from_secs(20), sent).await.expect("reports wait for link ends").unwrap();
+        }
+        drop(ours);
+        assert!(!following.is_finished());
     }
 }
