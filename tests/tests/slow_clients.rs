@@ -226,15 +226,15 @@ async fn a_stalled_client_less_than_doubles_the_latency_of_another() -> Result<(
         reader.abort();
         undisturbed.sort();
         disturbed.sort();
-        for percent in [50, 90, 95, 99] {
+        let mut found = Vec::new();
+        for percent in [50, 90, 99] {
             let (before, after) = (percentile(&undisturbed, percent), percentile(&disturbed, percent));
             eprintln!("p{percent} {before:?} with a client that reads, {after:?} with one that has stalled");
+            if after >= 2 * before.max(FLOOR) {
+                found.push((percent, before, after));
+            }
         }
-        let (before, after) = (percentile(&undisturbed, 99), percentile(&disturbed, 99));
-        ensure!(
-            after < 2 * before.max(FLOOR),
-            "p99 {before:?} with a client that reads, {after:?} with one that has stalled"
-        );
+        ensure!(found.is_empty(), "a stalled client disturbs another: percentile, before, and with it: {found:?}");
         drop(stalled);
         Ok(())
     })
