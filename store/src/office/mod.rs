@@ -16,6 +16,7 @@ mod attachment;
 mod custody;
 mod desk;
 mod inbox;
+mod orders;
 mod push;
 mod retention;
 mod storage;
@@ -34,7 +35,7 @@ use proto::{
     counter::count,
     ipc::{
         Role,
-        ingress_store::{DeliveryId, StoreToIngress},
+        ingress_store::DeliveryId,
         store_edge::{EdgeToStore, EndReason, Sequence, SessionId, StoreToEdge},
     },
     link::{Credit, Window},
@@ -47,6 +48,7 @@ use crate::{
 };
 use desk::{Denial, Session};
 use inbox::Inboxes;
+pub use orders::{Job, Orders, Visit};
 use proto::{
     ipc::store_edge::HandshakeRefusal,
     wire::client::login::{LoginProof, LoginRefusal},
@@ -72,72 +74,6 @@ pub struct Rules {
     pub window: Window,
     /// What may be pushed to one session and not yet be proved received; the rest waits on disk.
     pub session_credit: Window,
-}
-
-/// Something that takes time. At most one commit of each kind is under way.
-#[derive(Debug)]
-pub enum Job {
-    /// Commit mail; answered by [`Office::mail_committed`].
-    CommitMail(MailBatch),
-    /// Commit ledger entries; answered by [`Office::ledger_committed`].
-    CommitLedger(Vec<LedgerEntry>),
-    /// Try storage again, opened anew or as it is; answered by [`Office::restored`].
-    Restore {
-        /// Whether to open it anew.
-        reopen: bool,
-    },
-    /// Read mail; answered by [`Office::peeked`].
-    Peek {
-        /// For whom.
-        visit: Visit,
-        /// Whose mail.
-        client: ClientAddress,
-        /// From here, and before there.
-        range: (Sequence, Sequence),
-    },
-    /// Look for what is kept for too long; answered by [`Office::swept`].
-    Sweep(SweepPage),
-    /// Answer a first handshake message; answered by [`Office::handshake_begun`].
-    BeginHandshake {
-        /// For whom.
-        visit: Visit,
-        /// What the client sent.
-        init: Vec<u8>,
-    },
-    /// Check what of a login needs no ledger; answered by [`Office::login_checked`].
-    CheckLogin {
-        /// For whom.
-        visit: Visit,
-        /// What the client sent.
-        proof: Box<LoginProof>,
-    },
-    /// Check a second handshake message; answered by [`Office::handshake_finished`].
-    FinishHandshake {
-        /// For whom.
-        visit: Visit,
-        /// What was agreed on.
-        begun: Box<Begun>,
-        /// What the client sent.
-        material: Vec<u8>,
-    },
-}
-
-/// A session of one incarnation of `client-edge`: a successor numbers its sessions from the start again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Visit {
-    edge: u64,
-    session: SessionId,
-}
-
-/// What is to be done, in order.
-#[derive(Debug, Default)]
-pub struct Orders {
-    /// Answers for `mix-ingress`.
-    pub to_ingress: Vec<StoreToIngress>,
-    /// Answers and requests for `client-edge`.
-    pub to_edge: Vec<StoreToEdge>,
-    /// What takes time.
-    pub jobs: Vec<Job>,
 }
 
 /// Why the office cannot go on as before.

@@ -1,0 +1,285 @@
+//! When a message is accepted, refused, pushed and removed.
+
+use super::*;
+
+#[test]
+fn offline_mail_is_accepted_when_it_is_committed_and_not_before() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(7);
+    assert!(bench.accepted().is_empty());
+    assert_eq!(bench.jobs.len(), 1);
+    bench.finish_job();
+    assert_eq!(bench.accepted(), [7]);
+    assert_eq!(bench.stored(), [7]);
+}
+
+#[test]
+fn a_record_that_is_no_message_is_set_aside_and_the_rest_is_pushed() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..8 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    for n in [0, 4, 5, 6] {
+        bench.mailbox.spoil(CLIENT, Sequence(n));
+    }
+    bench.attach(1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [1, 2, 3, 7]);
+    assert_eq!(bench.stored(), [1, 2, 3, 7]);
+    assert_eq!(bench.office.counters.set_aside.load(Relaxed), 4);
+    // What comes later is not held up, and a receipt leaves nothing behind.
+    bench.deliver(8);
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [1, 2, 3, 7, 8]);
+    assert!(bench.stored().is_empty());
+    let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+    assert_eq!((summary.messages, summary.bytes), (0, 0));
+}
+
+#[test]
+fn a_record_that_two_sessions_find_is_counted_once_even_if_setting_it_aside_fails_at_first() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..2 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.mailbox.spoil(CLIENT, Sequence(0));
+    bench.log_in(1);
+    bench.finish_job();
+    bench.finish_job();
+    assert!(matches!(bench.jobs.front(), Some(Job::CommitMail(_))), "{:?}", bench.jobs);
+    bench.mailbox.set(Health::Broken);
+    bench.finish_job();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(2));
+    bench.finish_all_jobs();
+    bench.attach(2);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(2), [1]);
+    assert_eq!(bench.stored(), [1]);
+    assert_eq!(bench.mailbox.summary_of(&CLIENT).unwrap().messages, 1);
+    assert_eq!(bench.office.counters.set_aside.load(Relaxed), 1);
+}
+
+#[test]
+fn what_comes_during_a_commit_goes_into_the_next_one() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..5 {
+        bench.deliver(n);
+    }
+    assert_eq!(bench.jobs.len(), 1);
+    bench.finish_job();
+    assert_eq!(bench.accepted(), [0]);
+    assert_eq!(bench.jobs.len(), 1);
+    bench.finish_job();
+    assert_eq!(bench.accepted(), [0, 1, 2, 3, 4]);
+    assert!(bench.jobs.is_empty());
+}
+
+#[test]
+fn live_mail_is_accepted_on_receipt_and_never_touches_the_disk() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(7);
+    assert_eq!(bench.pushed(1), [7]);
+    assert!(bench.accepted().is_empty());
+    bench.confirm_all(1);
+    assert_eq!(bench.accepted(), [7]);
+    bench.pass(SPILL * 2);
+    assert!(bench.jobs.is_empty());
+    assert!(bench.stored().is_empty());
+}
+
+#[test]
+fn unproved_live_mail_is_written_in_time_and_removed_on_receipt() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(7);
+    bench.pass(SPILL - Duration::from_millis(1));
+    assert!(bench.jobs.is_empty());
+    bench.pass(Duration::from_millis(1));
+    bench.finish_job();
+    assert_eq!((bench.accepted(), bench.stored()), (vec![7], vec![7]));
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.accepted(), [7], "accepted once");
+}
+
+#[test]
+fn a_receipt_while_spilling_accepts_at_once_and_removes_after_the_commit() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(7);
+    bench.pass(SPILL);
+    assert_eq!(bench.jobs.len(), 1, "the commit is under way");
+    bench.confirm_all(1);
+    assert_eq!(bench.accepted(), [7]);
+    bench.finish_job();
+    assert_eq!(bench.stored(), [7]);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.accepted(), [7]);
+}
+
+#[test]
+fn stored_mail_precedes_live_mail_without_a_gap() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..10 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.log_in(1);
+    bench.finish_job();
+    for n in 10..20 {
+        bench.deliver(n);
+        bench.finish_job();
+    }
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn delivery_begins_at_the_oldest_unproved_message_on_every_attach() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    for n in 0..6 {
+        bench.deliver(n);
+    }
+    let third = bench.pushes(1)[2].0;
+    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: third });
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.attach(2);
+    assert_eq!(bench.pushed(2), [3, 4, 5]);
+}
+
+#[test]
+fn a_message_without_a_client_is_refused() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver_to(ClientAddress([2; 32]), 7, body(7));
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(7), reason: Refusal::UnknownClient };
+    assert_eq!(bench.to_ingress, [refused]);
+}
+
+#[test]
+fn a_message_that_would_crash_a_client_of_2021_is_refused() {
+    let mut bench = Bench::new(RULES);
+    for (n, len) in [0, 20, 22, 31].into_iter().enumerate() {
+        bench.deliver_to(CLIENT, n as u64, vec![0; len].into());
+        let delivery = DeliveryId(n as u64);
+        let refused = StoreToIngress::RefuseDelivery { delivery, reason: Refusal::UnfitForClient };
+        assert_eq!(bench.to_ingress.last(), Some(&refused), "{len}");
+    }
+    bench.deliver_to(CLIENT, 10, vec![0; 21].into());
+    bench.deliver_to(CLIENT, 11, vec![0; 32].into());
+    bench.finish_all_jobs();
+    assert_eq!(bench.accepted(), [10, 11]);
+}
+
+#[test]
+fn a_full_inbox_refuses_until_mail_is_fetched() {
+    let mut bench = Bench::new(Rules { inbox_messages: 2, ..RULES });
+    for n in 0..3 {
+        bench.deliver(n);
+    }
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(2), reason: Refusal::InboxFull };
+    assert_eq!(bench.to_ingress, [refused]);
+    bench.finish_all_jobs();
+    bench.attach(1);
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    bench.deliver(3);
+    assert_eq!(bench.pushed(1), [0, 1, 3]);
+    let mut bench = Bench::new(Rules { inbox_bytes: 100, ..RULES });
+    for n in 0..3 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    assert_eq!(bench.accepted(), [0, 1]);
+}
+
+#[test]
+fn a_slow_client_is_pushed_no_more_than_its_credit_and_the_rest_is_on_disk_at_once() {
+    let mut bench = Bench::new(Rules { inbox_messages: 5_000, inbox_bytes: 1 << 30, ..RULES });
+    bench.attach(1);
+    let credit = u64::from(RULES.session_credit.messages);
+    for n in 0..credit + 50 {
+        bench.deliver(n);
+    }
+    assert_eq!(bench.pushed(1).len() as u64, credit);
+    bench.finish_all_jobs();
+    assert_eq!(bench.accepted().len() as u64, credit + 50, "what has no credit does not wait for a receipt");
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), (0..credit + 50).collect::<Vec<_>>());
+    assert!(bench.stored().is_empty());
+}
+
+#[test]
+fn credit_in_bytes_is_what_the_rules_say_and_a_message_larger_than_all_of_it_goes_alone() {
+    // Each message has 40 bytes.
+    for (bytes, at_once) in [(1, 1), (79, 1), (80, 2), (120, 3)] {
+        let session_credit = Window { bytes, ..RULES.session_credit };
+        let mut bench = Bench::new(Rules { session_credit, ..RULES });
+        bench.attach(1);
+        for n in 0..7 {
+            bench.deliver(n);
+        }
+        let mut due = at_once;
+        while due < 7 + at_once {
+            bench.finish_all_jobs();
+            assert_eq!(bench.pushed(1), (0..due.min(7)).collect::<Vec<_>>(), "{bytes} bytes");
+            bench.confirm_all(1);
+            due += at_once;
+        }
+        bench.finish_all_jobs();
+        assert_eq!(bench.accepted().len(), 7);
+        assert!(bench.stored().is_empty());
+    }
+}
+
+#[test]
+fn a_receipt_counts_only_up_to_what_was_pushed_in_the_session() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    let receipt = |up_to| EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(up_to) };
+    assert!(bench.office.edge_says(receipt(0), bench.now).is_err());
+    bench.deliver(0);
+    assert!(bench.office.edge_says(receipt(1), bench.now).is_err());
+    assert!(bench.office.edge_says(receipt(0), bench.now).is_ok());
+}
+
+#[test]
+fn more_deliveries_than_the_window_are_a_violation() {
+    let mut bench = Bench::new(Rules { inbox_messages: u64::MAX, inbox_bytes: u64::MAX, ..RULES });
+    let now = bench.now;
+    let mut deliver = |n| bench.office.ingress_delivers(DeliveryId(n), CLIENT, body(n), now);
+    for n in 0..u64::from(RULES.window.messages) {
+        deliver(n).unwrap();
+    }
+    let one_more = deliver(u64::MAX);
+    assert!(matches!(one_more, Err(Fault::Violation { peer: Role::MixIngress, .. })));
+
+    for window in [Window { messages: 2, bytes: 1_000 }, Window { messages: 9, bytes: 80 }] {
+        let mut bench = Bench::new(Rules { window, ..RULES });
+        bench.deliver(0);
+        bench.deliver(1);
+        let one_more = bench.office.ingress_delivers(DeliveryId(2), CLIENT, body(2), bench.now);
+        assert!(matches!(one_more, Err(Fault::Violation { peer: Role::MixIngress, .. })), "{window:?}");
+    }
+}
+
+#[test]
+fn nobody_is_answered_for_what_a_dead_ingress_delivered() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.office.ingress_up();
+    bench.finish_all_jobs();
+    assert!(bench.to_ingress.is_empty());
+    assert_eq!(bench.stored(), [0]);
+}

@@ -1,0 +1,197 @@
+//! Who is let in, who takes over, and who is forgotten.
+
+use super::*;
+
+#[test]
+fn requests_out_of_phase_are_violations() {
+    let mut bench = Bench::new(RULES);
+    let session = SessionId(5);
+    for request in [
+        EdgeToStore::FinishHandshake { session, material: vec![] },
+        EdgeToStore::AbandonHandshake { session },
+        EdgeToStore::ConfirmReceipt { session, up_to: Sequence(0) },
+        EdgeToStore::AnswerProbe { session, alive: true },
+    ] {
+        let outcome = bench.office.edge_says(request, bench.now);
+        assert!(matches!(outcome, Err(Fault::Violation { peer: Role::ClientEdge, .. })));
+    }
+    bench.attach(5);
+    let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
+    let again = EdgeToStore::AuthenticateClient { session, proof: LoginProof::CtrHmac(token) };
+    assert!(bench.office.edge_says(again, bench.now).is_err());
+}
+
+#[test]
+fn a_spent_token_a_reserved_one_and_a_wrong_one_are_refused() {
+    let mut bench = Bench::new(RULES);
+    let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: LoginProof::CtrHmac(token) });
+    bench.finish_all_jobs();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    let mut low = [0; 16];
+    low[15] = 1;
+    for (session, token) in [
+        (2, token),
+        (3, AuthenticationToken::create(&key(), CLIENT, low)),
+        (4, AuthenticationToken::create(&CtrHmacKey::from_bytes([8; 32]), CLIENT, [78; 16])),
+        (5, AuthenticationToken::create(&key(), ClientAddress([2; 32]), [79; 16])),
+    ] {
+        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) });
+        let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+        let refused = StoreToEdge::RefuseAuthentication { session: SessionId(session), reason };
+        assert_eq!(bench.to_edge.last(), Some(&refused));
+        assert!(bench.jobs.is_empty(), "a refusal writes nothing");
+    }
+}
+
+fn signed(key: &GcmSivKey, timestamp: u64) -> SignedLogin {
+    SignedLogin { claim: LoginClaim::create(6, key, CLIENT, [3; 12], timestamp), signature: SIGNATURE }
+}
+
+#[test]
+fn a_signed_login_is_checked_in_order_and_good_for_once() {
+    let mut bench = Bench::new(RULES);
+    let key = GcmSivKey::from_bytes([6; 32]);
+    let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()) };
+    bench.mailbox.commit_ledger(&[entry]).unwrap();
+    let present = |bench: &mut Bench, session: u64, login: SignedLogin| {
+        let proof = LoginProof::Signed(login);
+        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof });
+        bench.finish_all_jobs();
+        bench.to_edge.last().cloned().unwrap()
+    };
+    let stranger = LoginClaim { identity: ClientAddress([2; 32]), ..signed(&key, NOW).claim };
+    let wrong_key = GcmSivKey::from_bytes([7; 32]);
+    for (login, refusal) in [
+        (signed(&wrong_key, NOW + 121), LoginRefusal::Skewed { got: NOW + 121, now: NOW }),
+        (signed(&key, NOW - 121), LoginRefusal::Skewed { got: NOW - 121, now: NOW }),
+        (SignedLogin { signature: [5; 64], ..signed(&wrong_key, NOW) }, LoginRefusal::InvalidSignature),
+        (SignedLogin { claim: stranger, signature: SIGNATURE }, LoginRefusal::NotRegistered),
+        (signed(&wrong_key, NOW), LoginRefusal::WrongKey),
+    ] {
+        let reason = AuthenticationRefusal::Login(refusal);
+        let refused = StoreToEdge::RefuseAuthentication { session: SessionId(1), reason };
+        assert_eq!(present(&mut bench, 1, login), refused);
+    }
+    let attached = |key| StoreToEdge::AttachSession { session: SessionId(1), key: SessionKey::GcmSiv(key) };
+    assert_eq!(present(&mut bench, 1, signed(&key, NOW)), attached(key.clone()));
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    let reason = AuthenticationRefusal::Login(LoginRefusal::NotNewer);
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    assert_eq!(present(&mut bench, 2, signed(&key, NOW)), refused);
+    let token = GcmSivToken::create(&key, CLIENT, [8; 12]);
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: LoginProof::GcmSiv(token) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&attached(key)));
+}
+
+#[test]
+fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    bench.attach(1);
+    bench.deliver(1);
+    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::UnknownClient };
+    assert_eq!(bench.to_ingress.last(), Some(&refused(1)), "what is in flight is refused at once");
+    // Until it is done nobody writes to the client, and nobody is the client.
+    bench.deliver(5);
+    assert_eq!(bench.to_ingress.last(), Some(&refused(5)));
+    bench.log_in(4);
+    let reason = AuthenticationRefusal::AlreadyConnected;
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(4), reason }));
+    // Receipts that were under way mean nothing any more.
+    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(1) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ConfirmForgotten { session: SessionId(1) }));
+    assert!(bench.stored().is_empty());
+    assert_eq!(bench.mailbox.summary_of(&CLIENT).unwrap(), Default::default());
+    bench.deliver(2);
+    assert_eq!(bench.to_ingress.last(), Some(&refused(2)));
+    bench.log_in(2);
+    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(2), reason }));
+    let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()) };
+    bench.mailbox.commit_ledger(&[entry]).unwrap();
+    bench.attach(3);
+    bench.deliver(3);
+    assert_eq!(bench.pushed(3), [3]);
+}
+
+#[test]
+fn a_newcomer_is_refused_if_the_older_session_lives_and_its_token_is_spent() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), proof: LoginProof::CtrHmac(token) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
+    bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: true });
+    let reason = AuthenticationRefusal::AlreadyConnected;
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    assert_eq!(bench.to_edge.last(), Some(&refused));
+    bench.deliver(0);
+    assert_eq!(bench.pushed(1), [0], "the older session goes on");
+    assert!(!bench.mailbox.is_fresh(&CLIENT, &Freshness::Iv([77; 16])).unwrap());
+}
+
+#[test]
+fn a_newcomer_takes_over_from_a_dead_session_with_all_its_unproved_mail() {
+    for silent in [false, true] {
+        let mut bench = Bench::new(RULES);
+        bench.attach(1);
+        bench.deliver(0);
+        bench.log_in(2);
+        bench.finish_all_jobs();
+        if silent {
+            bench.pass(Duration::from_millis(750));
+        } else {
+            bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: false });
+        }
+        bench.finish_all_jobs();
+        let ended = StoreToEdge::EndSession { session: SessionId(1), reason: EndReason::Superseded };
+        assert!(bench.to_edge.contains(&ended));
+        assert_eq!(bench.pushed(2), [0]);
+        // The old one learns of it late: a receipt and its end change nothing.
+        bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(0) });
+        bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+        bench.deliver(1);
+        assert_eq!(bench.pushed(2), [0, 1]);
+    }
+}
+
+#[test]
+fn a_newcomer_whose_rival_leaves_or_who_leaves_itself_harms_nobody() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.log_in(2);
+    bench.finish_all_jobs();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(2) });
+    bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: false });
+    bench.deliver(0);
+    assert_eq!(bench.pushed(1), [0], "nobody claims the client any more");
+    bench.log_in(3);
+    bench.finish_all_jobs();
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(3), [0]);
+}
+
+#[test]
+fn when_the_edge_dies_everything_unproved_is_written_and_old_sessions_mean_nothing() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(0);
+    bench.log_in(2);
+    bench.office.edge_down();
+    bench.collect();
+    bench.office.edge_up();
+    bench.finish_all_jobs();
+    assert_eq!((bench.accepted(), bench.stored()), (vec![0], vec![0]));
+    let before = bench.to_edge.len();
+    // Session numbers start again.
+    bench.attach(1);
+    assert_eq!(bench.pushed(1).len(), 2);
+    assert!(bench.to_edge.len() > before);
+}

@@ -1,0 +1,100 @@
+//! Storage that is full, or fails.
+
+use super::*;
+
+#[test]
+fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
+    for health in [Health::Full, Health::Broken] {
+        let mut bench = Bench::new(RULES);
+        bench.deliver(0);
+        bench.finish_all_jobs();
+        bench.deliver(1);
+        bench.mailbox.set(health);
+        bench.finish_job();
+        bench.deliver(2);
+        let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::StorageFailed };
+        assert_eq!(bench.to_ingress[1..], [refused(1), refused(2)], "{health:?}");
+        bench.pass(Duration::from_secs(5));
+        bench.finish_all_jobs();
+        bench.deliver(3);
+        assert_eq!(bench.to_ingress[3..], [refused(3)]);
+        bench.mailbox.set(Health::Sound);
+        bench.pass(Duration::from_secs(5));
+        bench.finish_all_jobs();
+        bench.deliver(4);
+        bench.finish_all_jobs();
+        assert_eq!((bench.accepted(), bench.stored()), (vec![0, 4], vec![0, 4]), "{health:?}");
+        let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+        assert_eq!((summary.messages, summary.bytes), (2, 80));
+    }
+}
+
+#[test]
+fn when_the_disk_is_full_stored_mail_is_fetched_and_removed_and_live_mail_flows() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    bench.mailbox.set(Health::Full);
+    bench.deliver(1);
+    bench.finish_all_jobs();
+    bench.attach(1);
+    assert_eq!(bench.pushed(1), [0]);
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    assert!(bench.stored().is_empty());
+    bench.deliver(2);
+    bench.confirm_all(1);
+    assert_eq!(bench.accepted(), [0, 2]);
+    // Pushed, but neither proved in time nor written: refused, and its receipt changes nothing.
+    bench.deliver(3);
+    bench.pass(SPILL);
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(3), reason: Refusal::StorageFailed };
+    assert_eq!(bench.to_ingress.last(), Some(&refused));
+    bench.confirm_all(1);
+    bench.finish_all_jobs();
+    let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+    assert_eq!((summary.messages, summary.bytes), (0, 0));
+}
+
+#[test]
+fn when_storage_is_broken_logins_are_refused_and_attached_clients_get_the_rest_later() {
+    let mut bench = Bench::new(RULES);
+    for n in 0..5 {
+        bench.deliver(n);
+    }
+    bench.finish_all_jobs();
+    bench.log_in(1);
+    bench.finish_job();
+    bench.mailbox.set(Health::Broken);
+    bench.finish_all_jobs();
+    assert!(bench.pushed(1).is_empty());
+    bench.log_in(2);
+    let reason = AuthenticationRefusal::StorageFailed;
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    assert_eq!(bench.to_edge.last(), Some(&refused));
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(5));
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn storage_that_fails_again_and_again_is_tried_at_most_once_a_second() {
+    let mut bench = Bench::new(RULES);
+    let failed = || MailboxError::Database { database: "inboxes", source: sled::Error::ReportableBug("again".into()) };
+    for n in 0..5 {
+        bench.deliver(n);
+        let Some(Job::CommitMail(batch)) = bench.jobs.pop_front() else { panic!("{:?}", bench.jobs) };
+        let uncommitted = Uncommitted { batch, error: failed() };
+        bench.office.mail_committed(Err(Box::new(uncommitted)), bench.now);
+        bench.pass(Duration::ZERO);
+        assert_eq!(bench.jobs.is_empty(), n > 0, "{:?}", bench.jobs);
+        bench.pass(Duration::from_secs(1));
+        assert!(matches!(bench.jobs.front(), Some(Job::Restore { reopen: true })), "{:?}", bench.jobs);
+        bench.finish_job();
+        // What was refused is removed, in case that a part of it was written.
+        bench.jobs.clear();
+        bench.office.mail_committed(commit(bench.mailbox.as_ref(), MailBatch::default()), bench.now);
+    }
+    assert_eq!(bench.refused(), [0, 1, 2, 3, 4]);
+}
