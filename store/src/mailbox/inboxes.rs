@@ -29,6 +29,9 @@ const SWEPT_MESSAGES: usize = 512;
 /// Records kept in `set_aside`; what comes after them is removed.
 const SET_ASIDE_KEPT: usize = 1_024;
 
+/// Uses of a message that is written: with 8 to 16 messages in a page, a page or two make the cache look.
+const USES: usize = 3;
+
 /// The trees of the inboxes database.
 #[derive(Debug)]
 pub(super) struct Inboxes {
@@ -164,7 +167,21 @@ impl Inboxes {
         }
         let live = self.live.load(Ordering::Relaxed);
         self.live.store(live.saturating_add(more).saturating_sub(less), Ordering::Relaxed);
-        self.database.commit()
+        self.database.commit()?;
+        self.show_to_cache(batch);
+        Ok(())
+    }
+
+    /// sled's page cache looks at its 256 parts one by one, and at each only when the pages in it have been used 64 times. What
+    /// is written once and not read would fill it several times over before it is noticed.
+    fn show_to_cache(&self, batch: &MailBatch) {
+        for (client, sequence) in batch.puts() {
+            let key = record::message_key(&client, sequence);
+            for _ in 0..USES {
+                // The batch is committed, whatever becomes of this.
+                let _ = self.database.default_tree().contains_key(key);
+            }
+        }
     }
 
     /// The first inbox whose records lie behind `cursor`, in order of address.

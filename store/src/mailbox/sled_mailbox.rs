@@ -31,7 +31,7 @@ use crate::{
 /// As 0.10.1 made it; the size of an existing database cannot be changed.
 const LEDGER: Layout = Layout { name: "ledger", segment_size: 512 * 1024, cache: 16 * 1024 * 1024 };
 /// A leaf full of 32 KiB messages must fit a segment, or it turns into a blob file.
-/// The cache is small: mail is written once and read once, mostly long after. (sled holds some 15 MiB more, whatever is asked.)
+/// The cache is small: mail is written once and read once, mostly long after.
 const INBOXES: Layout = Layout { name: "inboxes", segment_size: 4 * 1024 * 1024, cache: 8 * 1024 * 1024 };
 
 /// The last second of the year 9999, behind which times cannot be written as a date.
