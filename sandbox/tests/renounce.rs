@@ -105,7 +105,7 @@ fn it_reads_how_names_are_found_and_nothing_else_and_writes_nothing() {
 fn it_starts_traces_and_becomes_nothing() {
     let calls = [
         (libc::SYS_execve, 0),
-        (libc::SYS_fork, 0),
+        (libc::SYS_clone, 0),
         (libc::SYS_ptrace, 0),
         (libc::SYS_process_vm_readv, 1),
         (libc::SYS_kill, 1),

@@ -28,6 +28,7 @@ pub(super) const RULES: &[Rule] = &[
     // Waiting.
     allow!(SYS_epoll_create1, "the reactor"),
     allow!(SYS_epoll_ctl, "the reactor watches links and connections"),
+    #[cfg(target_arch = "x86_64")]
     allow!(SYS_epoll_wait, "the reactor waits"),
     allow!(SYS_epoll_pwait, "the same, on architectures without epoll_wait").unseen(),
     allow!(SYS_eventfd2, "one thread wakes the reactor of another"),

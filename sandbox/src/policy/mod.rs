@@ -9,6 +9,9 @@
 //!
 //! A rule marked [`unseen`](Rule::unseen) is for what does not happen in any test: a kernel without a fast path, a broken
 //! clock, a C library of another age.
+//!
+//! Traced on x86-64. On other 64-bit architectures the calls that they do not have are left out, and the ones that take their
+//! place are listed; nobody has traced the workers there yet.
 
 // Macros first, for the modules below.
 

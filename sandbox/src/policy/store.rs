@@ -28,9 +28,13 @@ const OWN: &[Rule] = &[
     ]),
     allow!(SYS_sysinfo, "sled asks how much memory there is"),
     allow!(SYS_getdents64, "directories are listed"),
+    #[cfg(target_arch = "x86_64")]
     allow!(SYS_mkdir, "sled makes its directories"),
+    allow!(SYS_mkdirat, "the same, on architectures without mkdir").unseen(),
+    #[cfg(target_arch = "x86_64")]
     allow!(SYS_rename, "sled's snapshot takes its place"),
     allow!(SYS_renameat, "the file of packets seen is replaced whole; damaged ones are put aside"),
+    #[cfg(target_arch = "x86_64")]
     allow!(SYS_unlink, "sled's old snapshots"),
     allow!(SYS_unlinkat, "inbox files that were taken over; the reserve"),
 ];

@@ -34,6 +34,7 @@ const OWN: &[Rule] = &[
     allow!(SYS_connect, "validators and name servers"),
     allow!(SYS_getsockname, "glibc sorts addresses by where it would come from"),
     allow!(SYS_getpeername, "name services of this machine").unseen(),
+    #[cfg(target_arch = "x86_64")]
     allow!(SYS_poll, "a connection or an answer comes"),
     allow!(SYS_ppoll, "the same, on architectures without poll, and name services of this machine").unseen(),
     allow!(SYS_sendmmsg, "questions to name servers, two at once"),
