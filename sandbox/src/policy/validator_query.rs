@@ -32,7 +32,7 @@ const OWN: &[Rule] = &[
     absent!(SYS_socket, "glibc asks the kernel which addresses the machine has; it can do without")
         .when(&[is(0, AF_NETLINK)]),
     allow!(SYS_connect, "validators and name servers"),
-    allow!(SYS_getsockname, "glibc sorts addresses by where it would come from"),
+    allow!(SYS_getsockname, "of several addresses, glibc prefers the one to which its own is closest").unseen(),
     allow!(SYS_getpeername, "name services of this machine").unseen(),
     #[cfg(target_arch = "x86_64")]
     allow!(SYS_poll, "a connection or an answer comes"),

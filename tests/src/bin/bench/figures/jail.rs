@@ -43,7 +43,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
         outside.push(without);
         ratios.push(with / without);
     }
-    let what = format!("online, {CONNECTIONS} mix connections, {} pairs of rounds:", scale.jail_pairs);
+    let what = format!("online, {} pairs of rounds:", scale.jail_pairs);
     round.add(format!("{what} jailed"), median(&inside), MicrosPerPacket, Aim::None);
     round.add(format!("{what} not jailed"), median(&outside), MicrosPerPacket, Aim::None);
     round.add("processor time per packet, jailed to not jailed", median(&ratios), Ratio, Aim::AtMost(1.03));
