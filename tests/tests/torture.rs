@@ -56,6 +56,19 @@ async fn a_gateway_that_logs_all_it_can_says_nothing_that_it_must_not() -> Resul
     .await
 }
 
+/// What is lost for good with each packet or connection shows in less than a minute; what takes hours is for `make soak`.
+#[tokio::test]
+async fn memory_descriptors_and_disk_stay_level_while_clients_come_and_go() -> Result<()> {
+    bounded(async {
+        let (output, report) =
+            torture(program("torture")?, "info", &["--soak", "--seconds", "40", "--rate", "800"]).await?;
+        ensure!(output.status.success(), "the tool was not content");
+        ensure!(figure(&report, "acked ")? > 4_000, "there was too little traffic to show a leak");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_store_that_accepts_before_the_commit_is_caught() -> Result<()> {
     bounded(async {
