@@ -63,7 +63,7 @@ async fn memory_descriptors_and_disk_stay_level_while_clients_come_and_go() -> R
         let (output, report) =
             torture(program("torture")?, "info", &["--soak", "--seconds", "40", "--rate", "800"]).await?;
         ensure!(output.status.success(), "the tool was not content");
-        ensure!(figure(&report, "acked ")? > 4_000, "there was too little traffic to show a leak");
+        ensure!(figure(&report, "acked ")? > 1_000, "there was too little traffic to show a leak");
         Ok(())
     })
     .await
