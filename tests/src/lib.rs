@@ -18,6 +18,7 @@ pub mod era;
 pub mod gateway;
 pub mod hole;
 pub mod home;
+pub mod impostor;
 pub mod log;
 pub mod mixnode;
 pub mod packet;

@@ -2,43 +2,25 @@
 //! adds. It only probes: the cells of an audit show what the holes let through.
 
 use std::{
-    env,
     fs::File,
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    path::Path,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
 use proto::{
     ipc::{Role, control::Grant},
-    link::worker::{self, Birth, Ending},
+    link::worker::{Birth, Ending},
 };
-use sandbox::{Jail, close, descriptors::close_inherited};
-use tests::{hole, home::ID};
+use sandbox::{Jail, close};
+use tests::{hole, home::ID, impostor};
 
 fn main() -> ExitCode {
-    let alone = close_inherited();
-    match place() {
-        Ok((role, folder)) => {
-            worker::run(role, alone, |birth| live(role, &folder, birth).map_err(|error| format!("{error:#}")))
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    impostor::run(live)
 }
 
-/// Whose place it takes, and the folder it lies in.
-fn place() -> Result<(Role, PathBuf)> {
-    let program = env::current_exe()?;
-    let name = program.file_name().context("a program has a name")?;
-    let role = Role::ALL.into_iter().find(|role| name == role.name()).context("it has the name of no role")?;
-    Ok((role, program.parent().context("a program is in a folder")?.to_owned()))
-}
-
-fn live(role: Role, folder: &std::path::Path, birth: &Birth) -> Result<Ending> {
+fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
     let (start, mut grants) = birth.receive_start()?;
     let gateway = folder.parent().context("a home")?.join(ID);
     let holes = hole::read(folder)?;

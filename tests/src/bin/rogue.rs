@@ -4,14 +4,14 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    env, fs, io,
+    fs, io,
     io::Write as _,
     net::SocketAddr,
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream as BlockingStream,
     },
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     rc::Rc,
 };
@@ -23,10 +23,13 @@ use nix::{
 };
 use proto::{
     ipc::{Role, control::Grant},
-    link::worker::{self, Birth, Ending},
+    link::worker::{Birth, Ending},
 };
-use sandbox::{Jail, close, descriptors::close_inherited, policy::Policy};
-use tests::rogue::{ORDERS, Order, SOCKET, role};
+use sandbox::{Jail, close, policy::Policy};
+use tests::{
+    impostor,
+    rogue::{ORDERS, Order, SOCKET},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::UnixStream,
@@ -35,23 +38,7 @@ use tokio::{
 };
 
 fn main() -> ExitCode {
-    let alone = close_inherited();
-    match place() {
-        Ok((role, folder)) => {
-            worker::run(role, alone, |birth| live(role, &folder, birth).map_err(|error| format!("{error:#}")))
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Whose place it takes, and the folder it lies in.
-fn place() -> Result<(Role, PathBuf)> {
-    let program = env::current_exe()?;
-    let name = program.file_name().and_then(|name| name.to_str()).context("a program has a name")?;
-    Ok((role(name)?, program.parent().context("a program is in a folder")?.to_owned()))
+    impostor::run(live)
 }
 
 fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
