@@ -5,6 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +29,9 @@ use crate::deadline;
 
 /// Names the folder of the programs, if they are not where `cargo build` in the root of the project leaves them.
 pub const BINARIES: &str = "GATEWAYD_BINARIES";
+
+/// What the gateway's log says when the jail of a process killed it.
+const REFUSAL: &str = "died of a system call that its policy does not list";
 
 const ID: &str = "conformance";
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -49,6 +56,7 @@ struct Running {
     supervisor: Child,
     group: Pid,
     log: JoinHandle<()>,
+    refused: Arc<AtomicBool>,
 }
 
 impl Drop for Running {
@@ -56,6 +64,9 @@ impl Drop for Running {
         // The supervisor leads a group of its own. If all of it is gone, that is what is wanted.
         let _ = killpg(self.group, Signal::SIGKILL);
         self.log.abort();
+        // Whatever a client of others makes of it: nothing it does may lead to such a death.
+        let refused = self.refused.load(Ordering::Relaxed) && !std::thread::panicking();
+        assert!(!refused, "a process of the gateway {REFUSAL}: see its log above");
     }
 }
 
@@ -164,8 +175,14 @@ async fn run(home: &Path, flags: &[&str]) -> Result<(Running, SocketAddr, Socket
     let group = Pid::from_raw(i32::try_from(supervisor.id().context("gatewayd has no process number")?)?);
     let mut log = BufReader::new(supervisor.stderr.take().context("gatewayd has no standard error")?).lines();
     let ports = deadline::soon("the gateway to be ready", ready(&mut log)).await;
-    let log = tokio::spawn(async move { while let Ok(Some(_)) = next(&mut log).await {} });
-    let running = Running { supervisor, group, log };
+    let refused = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&refused);
+    let log = tokio::spawn(async move {
+        while let Ok(Some(line)) = next(&mut log).await {
+            seen.fetch_or(line.contains(REFUSAL), Ordering::Relaxed);
+        }
+    });
+    let running = Running { supervisor, group, log, refused };
     let (mix, clients) = ports??;
     Ok((running, mix, clients))
 }
