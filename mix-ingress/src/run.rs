@@ -45,8 +45,8 @@ use crate::{
 };
 
 /// How long what is in flight may take at the end. An answer comes within the 250 ms that mail waits for its receipt,
-/// and a commit.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// and a commit; what is new in the replay filter, tens of megabytes, takes a slow disk seconds.
+const DRAIN_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long the SURB-acks paid last may take to reach `mix-egress` at the end.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
