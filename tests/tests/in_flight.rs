@@ -42,6 +42,7 @@ fn frame(packet: &FinalHopPacket) -> Vec<u8> {
 struct Torrent {
     frame_len: usize,
     port: u16,
+    mix: u16,
     written: Arc<AtomicU64>,
     task: JoinHandle<Result<TcpStream>>,
 }
@@ -63,17 +64,18 @@ impl Torrent {
             }
             Ok(stream)
         });
-        Ok(Self { frame_len, port, written, task })
+        Ok(Self { frame_len, port, mix: scene.gateway.mix.port(), written, task })
     }
 
     /// Packets that the gateway has read, and whether there are more to read.
     fn read_by_gateway(&self) -> Result<(usize, bool)> {
         let sockets = tcp_sockets()?;
-        let find = |here: &dyn Fn(&TcpSocket) -> u16| {
-            sockets.iter().find(|socket| !socket.listens && here(socket) == self.port).copied()
+        // By both ports: connections to somebody else may come from the same one.
+        let find = |port, peer| {
+            sockets.iter().find(|socket: &&TcpSocket| !socket.listens && (socket.port, socket.peer) == (port, peer))
         };
-        let ours = find(&|socket| socket.port).context("the mix node's socket")?;
-        let theirs = find(&|socket| socket.peer).context("the gateway's socket")?;
+        let ours = find(self.port, self.mix).context("the mix node's socket")?;
+        let theirs = find(self.mix, self.port).context("the gateway's socket")?;
         let under_way = ours.unsent + theirs.unread;
         let read = self.written.load(Ordering::Relaxed).saturating_sub(under_way);
         Ok((usize::try_from(read)? / self.frame_len, theirs.unread > 0))
