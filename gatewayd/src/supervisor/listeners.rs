@@ -13,10 +13,11 @@ use nix::sys::socket::{
     sockopt::{Ipv6V6Only, ReuseAddr},
 };
 
+use super::lock::PREDECESSOR;
+
 /// Connections that the kernel holds until a worker accepts them.
 const BACKLOG: i32 = 1024;
-/// How long a port may be in use by workers of a supervisor that was killed: they die with it, but not at the same instant.
-const PREDECESSOR: Duration = Duration::from_secs(2);
+/// Between two attempts to bind a port that a predecessor may still hold.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where an operator says on which address to listen.

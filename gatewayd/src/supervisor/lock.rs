@@ -15,16 +15,18 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
-    sys::signal::kill,
     unistd::Pid,
 };
+
+use super::alive::runs;
 
 /// The file's name in the runtime directory.
 const FILE: &str = "gatewayd.pid";
 /// Longest process number, in characters.
 const PID_LEN: u64 = 20;
-/// How long the lock may be held by what is left of a supervisor that was killed.
-const PREDECESSOR: Duration = Duration::from_secs(2);
+/// How long the lock, or a port, may be held by what is left of a supervisor that was killed: its children die with it, but not at
+/// the same instant.
+pub(super) const PREDECESSOR: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why this supervisor may not run.
@@ -85,7 +87,7 @@ impl RunLock {
                 Err((held, Errno::EWOULDBLOCK)) => {
                     file = held;
                     let holder = read_pid(&mut file);
-                    if holder.is_some_and(lives) || Instant::now() >= patience {
+                    if holder.is_some_and(runs) || Instant::now() >= patience {
                         let pid = holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
                         return Err(LockError::Running { id: id.to_owned(), pid });
                     }
@@ -117,10 +119,6 @@ fn read_pid(file: &mut File) -> Option<Pid> {
     file.take(PID_LEN).read_to_string(&mut text).ok()?;
     let pid: i32 = text.trim().parse().ok()?;
     (pid > 0).then(|| Pid::from_raw(pid))
-}
-
-fn lives(process: Pid) -> bool {
-    !matches!(kill(process, None), Err(Errno::ESRCH))
 }
 
 #[cfg(test)]

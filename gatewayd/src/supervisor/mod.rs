@@ -18,6 +18,7 @@
 
 mod accounts;
 mod admin;
+mod alive;
 mod binaries;
 mod crew;
 mod each;

@@ -12,11 +12,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    sys::signal::kill,
-    unistd::{Pid, geteuid},
-};
+use nix::unistd::{Pid, geteuid};
 use proto::{
     ipc::{
         Role,
@@ -29,6 +25,7 @@ use proto::{
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
+    alive::runs,
     crew::Equipment,
     links,
     worker::{Death, Event, What, Worker},
@@ -115,7 +112,7 @@ impl Prober {
         let mut tried = Vec::new();
         for trial in trials(ability, &targets) {
             let mut outcome = self.probe(role, &trial.attempt).await;
-            if !runs(other) {
+            if !i32::try_from(other).is_ok_and(|other| runs(Pid::from_raw(other))) {
                 outcome = Outcome::Broken(format!("process {other}, which it was tried on, is gone"));
             }
             tried.push(Tried { attempt: trial.attempt, own: trial.own, outcome });
@@ -196,11 +193,6 @@ impl Prober {
             Err(_) => Outcome::Broken("the probe did not end in time".to_owned()),
         }
     }
-}
-
-/// Whether there is a process of this number. The kernel is asked, not /proc, which may hide those of other accounts.
-fn runs(pid: u32) -> bool {
-    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
 async fn follow(events: &mut mpsc::Receiver<Event>, attempt: &Attempt) -> Outcome {
