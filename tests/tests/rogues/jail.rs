@@ -49,10 +49,10 @@ async fn cannot_write_or_connect(taken: &Taken) -> Result<()> {
     taken.is_killed_for("socket", Order::Connect { to }).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rogue_edge_dies_of_what_its_jail_does_not_allow_and_nobody_else_does() -> Result<()> {
+/// Of a role that opens nothing: no key, no file, no connection, and no other process.
+async fn expect_nothing_allowed(role: Role) -> Result<()> {
     bounded(async {
-        let taken = taken(Role::ClientEdge).await?;
+        let taken = taken(role).await?;
         cannot_read_a_key(&taken, ABSENT).await?;
         cannot_write_or_connect(&taken).await?;
         cannot_kill(&taken, "store").await
@@ -61,14 +61,13 @@ async fn a_rogue_edge_dies_of_what_its_jail_does_not_allow_and_nobody_else_does(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_edge_dies_of_what_its_jail_does_not_allow_and_nobody_else_does() -> Result<()> {
+    expect_nothing_allowed(Role::ClientEdge).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rogue_ingress_dies_of_what_its_jail_does_not_allow_and_nobody_else_does() -> Result<()> {
-    bounded(async {
-        let taken = taken(Role::MixIngress).await?;
-        cannot_read_a_key(&taken, ABSENT).await?;
-        cannot_write_or_connect(&taken).await?;
-        cannot_kill(&taken, "store").await
-    })
-    .await
+    expect_nothing_allowed(Role::MixIngress).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
