@@ -3,7 +3,8 @@
 //! In two steps, so that the caller can refuse a replay before it costs a decryption of the payload:
 //! [`open_header`] proves that the packet was made for our key and yields its replay tag;
 //! [`CheckedHeader::unwrap_payload`] yields destination and plaintext. Together they cost one X25519 and one LIONESS
-//! over the payload, unless the packet has another version than its frame suggests. Nothing outside this module knows the library behind it.
+//! over the payload, unless the packet has another version than its frame suggests. Nothing outside this module knows the
+//! library behind it.
 //!
 //! *Trusts* nothing about a packet. *Holds* the gateway's Sphinx private key. *Promises*: no packet panics, keys are
 //! wiped from the memory this module owns, and each way a packet can fail has its own [`UnwrapError`].

@@ -137,9 +137,7 @@ pub fn renounce(account: Option<Account>, ports: &[u16]) -> Result<(), JailError
     step("not dumpable", nix::sys::prctl::set_dumpable(false))?;
     no_new_privileges()?;
     // As for workers: best effort, and not without the list of system calls.
-    for layer in [landlock::names(), landlock::destinations(ports), landlock::scopes()] {
-        let _ = layer;
-    }
+    let _ = (landlock::names(), landlock::destinations(ports), landlock::scopes());
     let filter = seccomp::filter(&VALIDATOR_QUERY).and_then(|filter| filter.apply());
     filter.map_err(|why| JailError::Required { layer: Layer::Seccomp, why })
 }

@@ -1,4 +1,5 @@
-//! Ctrl-C in a terminal reaches the gateway more than once (the process, its group, a wrapper); an impatient operator presses it again.
+//! Ctrl-C in a terminal reaches the gateway more than once (the process, its group, a wrapper); an impatient operator presses it
+//! again.
 
 use std::time::Duration;
 

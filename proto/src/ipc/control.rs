@@ -4,9 +4,10 @@
 //! life: it reads small reports of a fixed form and never passes a worker's text on without cleaning it. Each message is
 //! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
 //!
-//! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same
-//! order as `DrainWorker`, at once. A worker reports `JailClosed` once, then `WorkerReady` once, `LinkViolated` whenever a
-//! peer broke a rule, `LinkLost` whenever a peer let go of a link, by its death or not, and `RefuseSyscall` as its last words. A probe reports findings in place of all that, but for last words.
+//! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same order
+//! as `DrainWorker`, at once. A worker reports `JailClosed` once, then `WorkerReady` once, `LinkViolated` whenever a peer broke
+//! a rule, `LinkLost` whenever a peer let go of a link, by its death or not, and `RefuseSyscall` as its last words. A probe
+//! reports findings in place of all that, but for last words.
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@
 //! client has proved receipt: the SURB-ack leaves on that word. *store trusts mix-ingress* with nothing but
 //! destinations and ciphertext: a false ingress can put false mail into inboxes and learn who is registered, no more.
 //!
-//! There are no phases: a delivery may be sent at any time within the window that both ends are told at birth, and is answered exactly once. An answer
-//! to a delivery that is not outstanding, or a delivery beyond the window, is a violation.
+//! There are no phases: a delivery may be sent at any time within the window that both ends are told at birth, and is answered
+//! exactly once. An answer to a delivery that is not outstanding, or a delivery beyond the window, is a violation.
 //!
 //! Marks are the bits of a Bloom filter over replay tags. To *store* they are bytes: which packets they stand for cannot
 //! be told from them. *store trusts mix-ingress* with their meaning and with nothing else: it bounds their size, and writes

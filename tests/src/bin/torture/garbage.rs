@@ -1,6 +1,7 @@
 //! Garbage on a link: bytes written into a worker's own end of it, as if the worker had sent them.
 //!
-//! Four bytes are enough: they announce a message that is longer than any. The descriptor is copied out of the worker (`pidfd_getfd`), which takes the right to trace it.
+//! Four bytes are enough: they announce a message that is longer than any. The descriptor is copied out of the worker
+//! (`pidfd_getfd`), which takes the right to trace it.
 
 use std::os::{fd::RawFd, unix::net::UnixStream};
 

@@ -1,5 +1,5 @@
-//! The order of one client's mail, as far as it shows from outside. Of two messages one certainly came first if both were sent on one
-//! connection, or if it had been acknowledged before the other was sent. First deliveries keep that order whatever dies:
+//! The order of one client's mail, as far as it shows from outside. Of two messages one certainly came first if both were sent
+//! on one connection, or if it had been acknowledged before the other was sent. First deliveries keep that order whatever dies:
 //! what comes again after a crash comes with everything that was behind it.
 
 use std::{
