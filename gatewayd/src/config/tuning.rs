@@ -187,7 +187,7 @@ pub struct Limits {
     pub inbox_messages: NonZeroU64,
     /// Bytes stored per client.
     pub inbox_bytes: NonZeroU64,
-    /// Bytes of ledger and inboxes together; from there on new mail and new clients are refused.
+    /// Bytes of ledger and inboxes together, holes included; new mail and new clients are refused well before.
     pub data_bytes: NonZeroU64,
     /// Messages older than this are removed.
     #[serde(deserialize_with = "positive_duration")]

@@ -3,8 +3,8 @@
 //!
 //! *Promises*: one record in an unknown form costs nobody more than that record.
 //!
-//! sled never gives space back to the disk: it writes where records were removed before. So beside the length of the file it
-//! is known how much of it holds mail.
+//! sled gives hardly any space back to the disk: it writes where records were removed before. So beside the length of the file
+//! it is known how much of it holds mail.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -19,8 +19,6 @@ use super::{
     Change, MailBatch, MailboxError, OldMail, Page, PageLimit, Position, Summary, databases::Database, record,
 };
 
-/// Bytes of the file that one live byte may take, as a fraction: sled writes a segment anew when less than 40 % of it is live.
-const BYTES_TAKEN: (u64, u64) = (5, 2);
 /// Bytes that a message takes beside its own: its key, its arrival, its place in a page.
 const BESIDE_MESSAGE: u64 = 64;
 /// Inboxes looked at, and old messages found, at a time.
@@ -61,10 +59,9 @@ impl Inboxes {
         Ok(())
     }
 
-    /// Bytes of the file that hold nothing any more, at least, and are written anew before the file grows.
-    pub(super) fn spare(&self) -> Result<u64, MailboxError> {
-        let live = self.live.load(Ordering::Relaxed);
-        Ok(self.len()?.saturating_sub(live.saturating_mul(BYTES_TAKEN.0) / BYTES_TAKEN.1))
+    /// Bytes that records in the inboxes take, about.
+    pub(super) fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
     }
 
     /// Bytes that the records of an inbox take, about; of one whose summary cannot be read that is not known.
@@ -165,7 +162,7 @@ impl Inboxes {
                     TransactionError::Abort(source) | TransactionError::Storage(source) => failed(source),
                 })?;
         }
-        let live = self.live.load(Ordering::Relaxed);
+        let live = self.live();
         self.live.store(live.saturating_add(more).saturating_sub(less), Ordering::Relaxed);
         self.database.commit()?;
         self.show_to_cache(batch);

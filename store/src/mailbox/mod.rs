@@ -145,7 +145,9 @@ pub enum MailboxError {
         source: std::io::Error,
     },
     /// There is no room for new mail and new clients.
-    #[error("there is no room left: the disk is nearly full, or `data_bytes` in `[limits]` is reached")]
+    #[error(
+        "there is no room left: the disk is nearly full, or mail takes the part of `data_bytes` in `[limits]` that it may"
+    )]
     NoRoom,
     /// Storage has failed before and is not open again yet.
     #[error("the databases are closed after a failure")]

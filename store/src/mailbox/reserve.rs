@@ -18,8 +18,15 @@ const NAME: &str = "reserve";
 const RESERVE: u64 = 16 * 1024 * 1024;
 /// Free bytes below which nothing new is written: more than the largest commit, which holds a whole window of deliveries.
 const FLOOR: u64 = 48 * 1024 * 1024;
-/// Bytes in the files that hold nothing, from which on these files will not grow: more than the largest commit, by far.
+/// Bytes in the files that hold nothing, from which on new mail is written there: more than the largest commit, by far.
 const ENOUGH: u64 = 64 * 1024 * 1024;
+/// Bytes of the files that one live byte takes, as a fraction: sled writes a segment anew when half of it is dead, and part of
+/// what it calls alive are removed records in pages that it has not yet written anew.
+const BYTES_TAKEN: (u64, u64) = (5, 2);
+/// The part of the limit up to which the files grow for every new message. Behind it they take no more mail than fits below it,
+/// and may grow nevertheless: clients that fetch and clients that do not leave holes of all sizes. Measured over 120 rounds of
+/// that, files that are full at 200 MiB end up at 316 (commits of 600 messages of 32 KB) to 492 MiB (commits of 8).
+const GROWTH: (u64, u64) = (2, 5);
 /// Free bytes below which nothing new is written, even if the files will not grow: a few segments, should they grow after all.
 const LAST: u64 = 8 * 1024 * 1024;
 
@@ -66,17 +73,23 @@ pub(super) struct Space {
     pub(super) used: u64,
     /// What they may have.
     pub(super) limit: u64,
-    /// Bytes of these files that will be written anew before the files grow.
-    pub(super) spare: u64,
+    /// Bytes of them that hold mail.
+    pub(super) live: u64,
     /// Bytes free on the disk.
     pub(super) free: u64,
     /// What must stay free while the files grow.
     pub(super) floor: u64,
 }
 
-/// Whether something new may be written: the files may grow and can, or they will not grow.
+/// Whether something new may be written: the files may grow and can, or there is enough in them that holds nothing.
+///
+/// What they have grown to beyond their part of the limit does not count as such: more mail would make them grow more.
 pub(super) const fn is_room(space: Space) -> bool {
-    (space.used < space.limit && space.free >= space.floor) || (space.spare >= ENOUGH && space.free >= LAST)
+    let growth = space.limit / GROWTH.1 * GROWTH.0;
+    let filled = if space.used < growth { space.used } else { growth };
+    let spare = filled.saturating_sub(space.live.saturating_mul(BYTES_TAKEN.0) / BYTES_TAKEN.1);
+    let enough = if growth / 2 < ENOUGH { growth / 2 } else { ENOUGH };
+    (space.used < growth && space.free >= space.floor) || (spare > enough && space.free >= LAST)
 }
 
 #[cfg(test)]
@@ -86,16 +99,26 @@ mod tests {
     #[test]
     fn files_may_grow_where_there_is_room_and_what_holds_nothing_is_used_again() {
         const MIB: u64 = 1 << 20;
-        let is_room = |used, spare, free| {
-            let [used, spare, free] = [used, spare, free].map(|mib| mib * MIB);
-            is_room(Space { used, limit: 100 * MIB, spare, free, floor: FLOOR })
+        let is_room = |used, live, free| {
+            let [used, live, free] = [used, live, free].map(|mib| mib * MIB);
+            is_room(Space { used, limit: 500 * MIB, live, free, floor: FLOOR })
         };
-        assert!(is_room(99, 0, 48));
-        assert!(!is_room(100, 0, 1_000), "the limit is reached");
-        assert!(!is_room(10, 0, 47), "the disk is nearly full");
-        assert!(is_room(100, 64, 1_000), "most of the files holds nothing");
-        assert!(is_room(100, 64, 8));
-        assert!(!is_room(100, 63, 1_000));
-        assert!(!is_room(100, 100, 7), "the disk is full");
+        assert!(is_room(199, 199, 48));
+        assert!(!is_room(200, 199, 1_000), "their part of the limit is reached");
+        assert!(!is_room(10, 9, 47), "the disk is nearly full");
+        assert!(is_room(200, 54, 1_000), "most of the files holds nothing");
+        assert!(is_room(200, 54, 8));
+        assert!(!is_room(200, 55, 1_000));
+        assert!(is_room(400, 54, 1_000));
+        assert!(!is_room(400, 55, 1_000), "files that have grown for nothing do not make room");
+        assert!(!is_room(200, 0, 7), "the disk is full");
+    }
+
+    #[test]
+    fn a_small_limit_lets_mail_in_again_too() {
+        let is_room = |used, live| is_room(Space { used, limit: 100, live, free: u64::MAX, floor: 0 });
+        assert!(is_room(39, 39));
+        assert!(!is_room(40, 8));
+        assert!(is_room(40, 7));
     }
 }

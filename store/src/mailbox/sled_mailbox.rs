@@ -42,7 +42,7 @@ const LAST_WRITABLE: u64 = 253_402_300_799;
 pub struct SledMailbox {
     ledger_directory: OwnedFd,
     inbox_directory: OwnedFd,
-    /// Bytes of both databases at the most, before new mail and new clients are refused.
+    /// Bytes of both databases at the most; new mail and new clients are refused well before.
     limit: u64,
     reserve: Reserve,
     /// When the gateway last ran by a clock that was believed, in seconds since 1970. Nothing is dated earlier.
@@ -61,7 +61,8 @@ pub(super) struct Open {
 }
 
 impl SledMailbox {
-    /// Opens both databases and takes over the inbox files of 0.10.x. From `limit` bytes on, nothing new is written.
+    /// Opens both databases and takes over the inbox files of 0.10.x. They never have more than about `limit`
+    /// bytes.
     ///
     /// # Errors
     /// If a database cannot be opened or what was taken over cannot be committed.
@@ -184,13 +185,13 @@ impl Mailbox for SledMailbox {
     }
 
     fn has_room(&self) -> Result<bool, MailboxError> {
-        let (used, spare) = self.with(|open| Ok((open.ledger.len()? + open.inboxes.len()?, open.inboxes.spare()?)))?;
+        let (used, live) = self.with(|open| Ok((open.ledger.len()? + open.inboxes.len()?, open.inboxes.live())))?;
         let free = |directory, database| {
             let failed = |source| MailboxError::File { database, action: "ask for free space", source };
             disk::free(directory).map_err(failed)
         };
         let free = free(&self.inbox_directory, "inboxes")?.min(free(&self.ledger_directory, "ledger")?);
-        Ok(reserve::is_room(Space { used, limit: self.limit, spare, free, floor: self.reserve.floor() }))
+        Ok(reserve::is_room(Space { used, limit: self.limit, live, free, floor: self.reserve.floor() }))
     }
 
     fn reopen(&self) -> Result<(), MailboxError> {
