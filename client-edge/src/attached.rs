@@ -129,7 +129,7 @@ impl<'a> Attached<'a> {
     async fn receive(&mut self, frame: Frame) -> Result<(), Exit> {
         match frame {
             Frame::Text(text) => self.command(&text).await?,
-            Frame::Binary(bytes) => self.forward(bytes)?,
+            Frame::Binary(bytes) => self.forward(bytes).await?,
             Frame::Pong(payload) => self.returned(&payload).await?,
         }
         Ok(())
@@ -141,7 +141,7 @@ impl<'a> Attached<'a> {
             Command::Refuse(answer) => {
                 count(&self.context.counters.refusals);
                 self.answer(&answer);
-                return self.patience.lose(&self.context.counters);
+                return self.patience.lose(&self.context.counters).await;
             }
             Command::Forget { done } => match &self.forgetting {
                 Forgetting::Done => self.answer(&done),
@@ -158,10 +158,9 @@ impl<'a> Attached<'a> {
         Ok(())
     }
 
-    fn forward(&mut self, bytes: Bytes) -> Result<(), Exit> {
+    async fn forward(&mut self, bytes: Bytes) -> Result<(), Exit> {
         let counters = &self.context.counters;
-        let mut patience = Ok(());
-        let answer = match self.session.open_request(bytes) {
+        match self.session.open_request(bytes) {
             Ok(request) => {
                 count(&counters.packets_forwarded);
                 self.context.egress.send(SendPacket {
@@ -170,16 +169,15 @@ impl<'a> Attached<'a> {
                     packet: Opaque(request.request.packet),
                 });
                 self.patience.restore();
-                self.session.sent()
+                self.answer(&self.session.sent());
+                Ok(())
             }
             Err(refusal) => {
                 count(&counters.malformed_frames);
-                patience = self.patience.lose(counters);
-                self.session.refuse(refusal)
+                self.answer(&self.session.refuse(refusal));
+                self.patience.lose(counters).await
             }
-        };
-        self.answer(&answer);
-        patience
+        }
     }
 
     fn answer(&mut self, answer: &GatewayResponse) {

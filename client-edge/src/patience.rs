@@ -1,9 +1,11 @@
 //! How many frames of one client may be refused in a row.
 //!
 //! Each refusal is answered in the words of the client's era, and before version 3 the client may try again; but not for
-//! ever, because every try costs the gateway more than the client.
+//! ever, because every try costs the gateway more than the client. And after each it is the others' turn: a client whose frames
+//! are there already would otherwise be refused dozens of times in a row while they wait.
 
 use proto::counter::count;
+use tokio::task::yield_now;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::{counters::Counters, websocket::Exit};
@@ -21,13 +23,14 @@ impl Patience {
         Self { most, left: most }
     }
 
-    /// A frame was refused.
+    /// A frame was refused. Returns when everybody else who has something to do had a turn.
     ///
     /// # Errors
     /// If it was one too many.
-    pub(crate) fn lose(&mut self, counters: &Counters) -> Result<(), Exit> {
+    pub(crate) async fn lose(&mut self, counters: &Counters) -> Result<(), Exit> {
         self.left = self.left.saturating_sub(1);
         if self.left > 0 {
+            yield_now().await;
             return Ok(());
         }
         count(&counters.malformed_limit_closures);
@@ -44,14 +47,14 @@ impl Patience {
 mod tests {
     use super::*;
 
-    #[test]
-    fn is_over_after_so_many_in_a_row() {
+    #[tokio::test]
+    async fn is_over_after_so_many_in_a_row() {
         let counters = Counters::default();
         let mut patience = Patience::new(3);
-        assert!(patience.lose(&counters).is_ok() && patience.lose(&counters).is_ok());
+        assert!(patience.lose(&counters).await.is_ok() && patience.lose(&counters).await.is_ok());
         patience.restore();
-        assert!(patience.lose(&counters).is_ok() && patience.lose(&counters).is_ok());
-        assert!(patience.lose(&counters).is_err());
+        assert!(patience.lose(&counters).await.is_ok() && patience.lose(&counters).await.is_ok());
+        assert!(patience.lose(&counters).await.is_err());
         assert_eq!(counters.malformed_limit_closures.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 }

@@ -101,7 +101,7 @@ impl<'a> Visitor<'a> {
                 }
                 Err(Misfit { protocol, refusal }) => {
                     *self.spoken = protocol;
-                    self.refuse(&refusal)?
+                    self.refuse(&refusal).await?
                 }
             };
             if let Some(admitted) = admitted {
@@ -118,13 +118,13 @@ impl<'a> Visitor<'a> {
             match self.read(due).await? {
                 Some(Frame::Text(text)) => return Ok(text),
                 Some(Frame::Binary(_)) => {
-                    self.refuse(&EntryRefusal::BinaryFrame)?;
+                    self.refuse(&EntryRefusal::BinaryFrame).await?;
                     due = Instant::now() + limit;
                 }
                 Some(Frame::Pong(_)) => {}
                 None => {
                     count(&self.context.counters.first_request_timeouts);
-                    self.refuse(&EntryRefusal::Late)?;
+                    self.refuse(&EntryRefusal::Late).await?;
                     return Err(Exit::Refused);
                 }
             }
@@ -135,19 +135,19 @@ impl<'a> Visitor<'a> {
         // Before `store` hears of it, which would have to sign and to write.
         if !self.context.registrations.allows(self.guest.prefix(), std::time::Instant::now()) {
             count(&self.context.counters.registrations_refused_rate);
-            return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::TooMany));
+            return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::TooMany)).await;
         }
         self.ask(|session| EdgeToStore::BeginHandshake { session, init }).await?;
         match self.decision().await? {
             Order::ReplyHandshake(reply) => self.say(self.spoken.handshake_payload(reply)),
-            Order::RefuseHandshake(reason) => return self.refuse(&refusal::of_handshake(reason)),
+            Order::RefuseHandshake(reason) => return self.refuse(&refusal::of_handshake(reason)).await,
             _ => return Err(self.violated("the first handshake message got an answer that is none")),
         }
         let material = match self.handshake_message().await? {
             HandshakeMessage::HandshakePayload { data, .. } => data,
             HandshakeMessage::HandshakeError { message } => {
                 self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
-                return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::Remote(message)));
+                return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::Remote(message))).await;
             }
         };
         self.ask(|session| EdgeToStore::FinishHandshake { session, material }).await?;
@@ -160,7 +160,7 @@ impl<'a> Visitor<'a> {
                 self.say(registered);
                 Ok(Some(admitted))
             }
-            Order::RefuseHandshake(reason) => self.refuse(&refusal::of_handshake(reason)),
+            Order::RefuseHandshake(reason) => self.refuse(&refusal::of_handshake(reason)).await,
             _ => Err(self.violated("the second handshake message got an answer that is none")),
         }
     }
@@ -174,14 +174,14 @@ impl<'a> Visitor<'a> {
                     if let Ok(message) = text.parse() {
                         return Ok(message);
                     }
-                    self.patience.lose(&self.context.counters)?;
+                    self.patience.lose(&self.context.counters).await?;
                 }
-                Some(Frame::Binary(_)) => self.patience.lose(&self.context.counters)?,
+                Some(Frame::Binary(_)) => self.patience.lose(&self.context.counters).await?,
                 Some(Frame::Pong(_)) => {}
                 None => {
                     count(&self.context.counters.handshake_timeouts);
                     self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
-                    self.refuse(&EntryRefusal::LateHandshake)?;
+                    self.refuse(&EntryRefusal::LateHandshake).await?;
                     return Err(Exit::Refused);
                 }
             }
@@ -197,7 +197,7 @@ impl<'a> Visitor<'a> {
                 self.say(self.spoken.authenticated());
                 Ok(Some(admitted))
             }
-            Order::RefuseAuthentication(reason) => self.refuse(&refusal::of_authentication(reason)),
+            Order::RefuseAuthentication(reason) => self.refuse(&refusal::of_authentication(reason)).await,
             _ => Err(self.violated("an authentication got an answer that is none")),
         }
     }
@@ -265,7 +265,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// Tells the client why not; whether it may try again is a matter of what it speaks.
-    fn refuse(&mut self, refusal: &EntryRefusal) -> Result<Option<Admitted>, Exit> {
+    async fn refuse(&mut self, refusal: &EntryRefusal) -> Result<Option<Admitted>, Exit> {
         count(&self.context.counters.refusals);
         let refused = self.spoken.refuse_entry(refusal);
         for text in refused.texts {
@@ -274,7 +274,7 @@ impl<'a> Visitor<'a> {
         if refused.ends {
             return Err(Exit::Refused);
         }
-        self.patience.lose(&self.context.counters)?;
+        self.patience.lose(&self.context.counters).await?;
         Ok(None)
     }
 

@@ -169,30 +169,32 @@ impl Websocket {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Exit>> {
-        loop {
-            let polled = self.stream.poll_next_unpin(cx);
-            let meter = self.stream.get_mut();
-            let Poll::Ready(message) = polled else {
-                return if meter.since_message() > WIRE_LIMIT { Poll::Ready(Err(Exit::Flood)) } else { Poll::Pending };
-            };
-            match &message {
-                Some(Ok(Message::Text(_) | Message::Binary(_))) => meter.message_ends(),
-                Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => meter.control_frame(payload.len()),
-                _ => {}
-            }
-            return Poll::Ready(match message {
-                Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
-                Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
-                Some(Ok(Message::Pong(_))) if self.chatter.pong_is_too_much(Instant::now()) => Err(Exit::Flood),
-                Some(Ok(Message::Pong(payload))) => Ok(Frame::Pong(payload)),
-                Some(Ok(Message::Ping(_))) if self.chatter.ping_is_too_much(Instant::now()) => Err(Exit::Flood),
-                // The library answers a Ping by itself, the next time it is polled.
-                Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
-                Some(Ok(Message::Close(_))) => Err(Exit::ClosedByClient),
-                Some(Err(error)) => Err(error.into()),
-                None => Err(Exit::Gone),
-            });
+        let polled = self.stream.poll_next_unpin(cx);
+        let meter = self.stream.get_mut();
+        let Poll::Ready(message) = polled else {
+            return if meter.since_message() > WIRE_LIMIT { Poll::Ready(Err(Exit::Flood)) } else { Poll::Pending };
+        };
+        match &message {
+            Some(Ok(Message::Text(_) | Message::Binary(_))) => meter.message_ends(),
+            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => meter.control_frame(payload.len()),
+            _ => {}
         }
+        Poll::Ready(match message {
+            Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
+            Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
+            Some(Ok(Message::Pong(_))) if self.chatter.pong_is_too_much(Instant::now()) => Err(Exit::Flood),
+            Some(Ok(Message::Pong(payload))) => Ok(Frame::Pong(payload)),
+            Some(Ok(Message::Ping(_))) if self.chatter.ping_is_too_much(Instant::now()) => Err(Exit::Flood),
+            Some(Ok(Message::Ping(_) | Message::Frame(_))) => {
+                // The library answers a Ping by itself, the next time it is polled. Until then others have their turn: of
+                // Pings there may be hundreds, and each answer is a write.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(Ok(Message::Close(_))) => Err(Exit::ClosedByClient),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(Exit::Gone),
+        })
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Exit>> {
