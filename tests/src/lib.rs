@@ -9,6 +9,7 @@
 pub mod account;
 pub mod audit;
 pub mod black_hole;
+pub mod bystander;
 pub mod carrier;
 pub mod client;
 pub mod connection;
@@ -18,6 +19,7 @@ pub mod era;
 pub mod gateway;
 pub mod hole;
 pub mod home;
+pub mod hostiles;
 pub mod impostor;
 pub mod log;
 pub mod mixnode;

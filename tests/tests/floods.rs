@@ -1,0 +1,205 @@
+//! Floods of what the rules of the wire allow one by one: each is cut off every time, and somebody who means well, at another
+//! address, is served as before.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::{Result, bail, ensure};
+use tests::{
+    bystander::{Bystander, gateway_with},
+    connection::{Connection, Incoming},
+    deadline::{self, bounded},
+    hostiles::Hostiles,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// Frames of one client in a row that may be refused.
+const MOST: usize = 100;
+
+/// Pings of one client within a minute, and the one with which it is over.
+const PINGS: usize = 301;
+
+/// Sends Pings as fast as they are taken, until the gateway ends that. Returns the answers and the code of its Close.
+async fn flood(connection: &mut Connection) -> Result<(usize, Option<u16>)> {
+    // When no more are taken, the end is near.
+    while connection.send_ping(vec![7; 125]).await.is_ok() {}
+    let mut answers = 0;
+    loop {
+        match connection.next().await? {
+            Incoming::Pong(_) => answers += 1,
+            Incoming::Close(code) => return Ok((answers, code)),
+            Incoming::End => return Ok((answers, None)),
+            other => bail!("{other:?} is no answer to a Ping"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_floods_with_pings_is_cut_off_every_time() -> Result<()> {
+    const FLOODERS: usize = 2;
+    bounded(async {
+        let bystander = Bystander::of(gateway_with(&[]).await?).await?;
+        let gateway = bystander.scene.gateway.clients;
+        let cut = Arc::new(AtomicUsize::new(0));
+        let mut flooders = Hostiles::new()?;
+        for _ in 0..FLOODERS {
+            let cut = cut.clone();
+            flooders.spawn(async move {
+                loop {
+                    let (answers, code) = flood(&mut Connection::open(gateway).await?).await?;
+                    ensure!(answers <= PINGS, "{answers} Pings were answered");
+                    ensure!(matches!(code, None | Some(1008)), "a flood ended with {code:?}");
+                    cut.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        tokio::select! {
+            served = bystander.expect_to_be_served_as_before() => served?,
+            ended = flooders.ended() => return ended,
+        }
+        let cut = cut.load(Ordering::Relaxed);
+        eprintln!("{cut} floods were ended");
+        ensure!(cut >= FLOODERS, "no more than {cut} floods were ended");
+        Ok(())
+    })
+    .await
+}
+
+/// A websocket frame as a client writes it, masked with zeros.
+fn raw_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = match payload.len() {
+        len @ ..126 => vec![0x80 | len as u8],
+        len @ ..65_536 => [&[0x80 | 126][..], &(len as u16).to_be_bytes()].concat(),
+        len => [&[0x80 | 127][..], &(len as u64).to_be_bytes()].concat(),
+    };
+    [&[first][..], &length, &[0; 4], payload].concat()
+}
+
+/// The codes of the Close frames among what the gateway wrote, and how many other frames there were.
+fn closes(mut written: &[u8]) -> (Vec<u16>, usize) {
+    let (mut codes, mut others) = (Vec::new(), 0);
+    while let [first, len @ ..126, rest @ ..] = written {
+        let (payload, next) = rest.split_at(usize::from(*len).min(rest.len()));
+        match (first & 15, payload) {
+            (8, [high, low, ..]) => codes.push(u16::from_be_bytes([*high, *low])),
+            _ => others += 1,
+        }
+        written = next;
+    }
+    (codes, others)
+}
+
+/// Something to send without end.
+struct Flood {
+    name: &'static str,
+    begin: Vec<u8>,
+    again: Vec<u8>,
+    /// The code of the gateway's Close.
+    code: u16,
+    /// Answers before it, at the most.
+    answers: usize,
+}
+
+impl Flood {
+    const CLOSED_FOR_SIZE: u16 = 1009;
+    const CLOSED_FOR_CONDUCT: u16 = 1008;
+
+    /// Sends it until the gateway takes no more, and checks how it ends. Whether its Close was heard: who is late finds the
+    /// connection reset, because the gateway does not read to the end.
+    async fn send(&self, gateway: SocketAddr) -> Result<bool> {
+        let mut stream = TcpStream::connect(gateway).await?;
+        let upgrade = "GET / HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(upgrade.as_bytes()).await?;
+        let mut upgraded = Vec::new();
+        while !upgraded.ends_with(b"\r\n\r\n") {
+            upgraded.push(stream.read_u8().await?);
+        }
+        let (mut reading, mut writing) = stream.into_split();
+        let many = self.again.repeat((64 << 10) / self.again.len() + 1);
+        let write = async {
+            if writing.write_all(&self.begin).await.is_ok() {
+                while writing.write_all(&many).await.is_ok() {}
+            }
+        };
+        let mut written = Vec::new();
+        let read = async { while let Ok(1..) = reading.read_buf(&mut written).await {} };
+        deadline::soon(self.name, async { tokio::join!(write, read) }).await?;
+        let (codes, answers) = closes(&written);
+        ensure!(codes.iter().all(|code| *code == self.code), "{} ended with {codes:?}", self.name);
+        ensure!(answers <= self.answers, "{}: {answers} answers", self.name);
+        Ok(!codes.is_empty())
+    }
+}
+
+/// Has somebody who means well be served while two of the hostile take turns with floods, and checks that each ended.
+async fn expect_to_be_served_during(floods: Vec<Flood>) -> Result<()> {
+    const FLOODERS: usize = 2;
+    const GROWTH: u64 = 4 << 20;
+    let bystander = Bystander::of(gateway_with(&[]).await?).await?;
+    let gateway = bystander.scene.gateway.clients;
+    let edge = bystander.scene.gateway.worker("client-edge")?;
+    for flood in &floods {
+        ensure!(flood.send(gateway).await?, "{} ended without a Close", flood.name);
+    }
+    let before = edge.resident()?;
+    let floods = Arc::new(floods);
+    let mut flooders = Hostiles::new()?;
+    for _ in 0..FLOODERS {
+        let floods = floods.clone();
+        flooders.spawn(async move {
+            for flood in floods.iter().cycle() {
+                flood.send(gateway).await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    tokio::select! {
+        served = bystander.expect_to_be_served_as_before() => served?,
+        ended = flooders.ended() => return ended,
+    }
+    let after = edge.resident()?;
+    ensure!(after <= before + GROWTH, "client-edge grew from {before} to {after} bytes");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_at_the_limit_are_refused_so_often_and_those_over_it_at_once() -> Result<()> {
+    const LIMIT: usize = 64 << 10;
+    let flood =
+        |name, message: &[u8], code, answers| Flood { name, begin: Vec::new(), again: message.to_vec(), code, answers };
+    bounded(expect_to_be_served_during(vec![
+        flood("binary messages at the limit", &raw_frame(0x82, &[0; LIMIT]), Flood::CLOSED_FOR_CONDUCT, MOST),
+        flood("texts at the limit", &raw_frame(0x81, &[b'['; LIMIT]), Flood::CLOSED_FOR_CONDUCT, MOST),
+        flood("messages over the limit", &raw_frame(0x82, &[0; LIMIT + 1]), Flood::CLOSED_FOR_SIZE, 0),
+        flood("the largest there can be", b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff????", Flood::CLOSED_FOR_SIZE, 0),
+    ]))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_fragments_and_of_pongs_are_cut_off_every_time() -> Result<()> {
+    let flood = |name, begin: &[u8], again: &[u8], code| Flood {
+        name,
+        begin: begin.to_vec(),
+        again: again.to_vec(),
+        code,
+        answers: 0,
+    };
+    let beginning = raw_frame(0x02, b"?");
+    bounded(expect_to_be_served_during(vec![
+        flood("fragments without content", &beginning, &raw_frame(0, b""), Flood::CLOSED_FOR_CONDUCT),
+        flood("fragments of a byte each", &beginning, &raw_frame(0, b"?"), Flood::CLOSED_FOR_CONDUCT),
+        flood("a message without end", &beginning, &raw_frame(0, &[0; 1_024]), Flood::CLOSED_FOR_SIZE),
+        flood("Pongs that nobody asked for", &[], &raw_frame(0x8a, b""), Flood::CLOSED_FOR_CONDUCT),
+    ]))
+    .await
+}
