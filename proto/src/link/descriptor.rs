@@ -15,6 +15,8 @@ use nix::sys::socket::{
 
 /// Descriptors that one datagram may carry.
 pub const MAX_DESCRIPTORS: usize = 16;
+/// Descriptors that the kernel lets one datagram carry, whoever sends it.
+const SCM_MAX_FD: usize = 253;
 /// Bytes that one datagram may carry.
 pub const MAX_DATAGRAM: usize = 64 * 1024;
 
@@ -52,7 +54,9 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
 /// If the socket fails, has nothing (`WouldBlock`), or the datagram did not fit.
 pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; MAX_DATAGRAM];
-    let mut space = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
+    // Room for all that the kernel lets anybody send at once: what does not fit it installs nevertheless, as far as it goes, and
+    // then nobody would own it.
+    let mut space = nix::cmsg_space!([RawFd; SCM_MAX_FD]);
     let mut descriptors = Vec::new();
     let (len, flags) = {
         let mut slices = [IoSliceMut::new(&mut bytes)];
@@ -66,7 +70,7 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         }
         (message.bytes, message.flags)
     };
-    if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+    if flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) || descriptors.len() > MAX_DESCRIPTORS {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a datagram larger than any of ours"));
     }
     bytes.truncate(len);
@@ -104,6 +108,19 @@ mod tests {
         assert_eq!(receive(there.as_fd()).unwrap().0, b"no more");
         drop(here);
         assert!(receive(there.as_fd()).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn of_a_datagram_with_too_many_descriptors_none_stays_open() {
+        let (here, there) = control_pair().unwrap();
+        for count in [MAX_DESCRIPTORS + 1, SCM_MAX_FD] {
+            let (mut reader, writer) = io::pipe().unwrap();
+            send(here.as_fd(), b"take these", &vec![writer.as_fd(); count]).unwrap();
+            drop(writer);
+            assert_eq!(receive(there.as_fd()).unwrap_err().kind(), io::ErrorKind::InvalidData, "{count}");
+            // Ends only when nobody holds the other side any more.
+            assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        }
     }
 
     #[test]
