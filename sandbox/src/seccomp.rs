@@ -74,13 +74,15 @@ fn alternatives<'a>(
 
 fn conditions(rule: &Rule) -> Result<Vec<SeccompCondition>, seccompiler::Error> {
     let condition = |Argument { index, must }: &Argument| {
-        let (operator, value) = match *must {
-            Must::Equal(value) => (SeccompCmpOp::Eq, value),
-            Must::HaveBits { mask, value } => (SeccompCmpOp::MaskedEq(mask), value),
-            Must::BeOwnProcess => (SeccompCmpOp::Eq, u64::from(std::process::id())),
+        // Upper halves that the kernel ignores are not compared: numbers are ints, or flags below 2^32.
+        let int = SeccompCmpArgLen::Dword;
+        let (len, operator, value) = match *must {
+            Must::Equal(value) => (int, SeccompCmpOp::Eq, value),
+            Must::HaveBits { mask, value } => (int, SeccompCmpOp::MaskedEq(mask), value),
+            Must::BeOwnProcess => (int, SeccompCmpOp::Eq, u64::from(std::process::id())),
+            Must::BeNull => (SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
         };
-        // Upper halves that the kernel ignores are not compared: all of these arguments are ints, or flags below 2^32.
-        Ok(SeccompCondition::new(*index, SeccompCmpArgLen::Dword, operator, value)?)
+        Ok(SeccompCondition::new(*index, len, operator, value)?)
     };
     rule.arguments.iter().map(condition).collect()
 }

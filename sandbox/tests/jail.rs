@@ -145,6 +145,14 @@ fn forbidden() -> Vec<(i64, [i64; 6])> {
         (libc::SYS_socketpair, [n(libc::AF_UNIX), n(libc::SOCK_DGRAM), 0, 0, 0, 0]),
         (libc::SYS_bind, [0; 6]),
         (libc::SYS_listen, [0; 6]),
+        // A way around Landlock: a listener becomes a socket like any other, and connects while it sends.
+        (libc::SYS_shutdown, [0, n(libc::SHUT_RD), 0, 0, 0, 0]),
+        (libc::SYS_shutdown, [0, n(libc::SHUT_RDWR), 0, 0, 0, 0]),
+        (libc::SYS_sendto, [0, 0, 0, n(libc::MSG_FASTOPEN), 0, 0]),
+        (libc::SYS_sendmsg, [0, 0, n(libc::MSG_FASTOPEN), 0, 0, 0]),
+        (libc::SYS_sendmmsg, [0, 0, 0, n(libc::MSG_FASTOPEN), 0, 0]),
+        // A pointer whose lower half is nothing.
+        (libc::SYS_prlimit64, [0, n(libc::RLIMIT_AS as i32), 1 << 32, 0, 0, 0]),
         (libc::SYS_rt_sigaction, [n(libc::SIGSYS), 0, 0, 8, 0, 0]),
         (libc::SYS_kill, [own, 0, 0, 0, 0, 0]),
         (libc::SYS_tgkill, [1, 1, n(libc::SIGABRT), 0, 0, 0]),

@@ -1,6 +1,6 @@
 //! `client-edge`: accepts clients on the listener it was given. Makes no socket, opens no file.
 
-use libc::{IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY};
+use libc::{IPPROTO_TCP, SHUT_WR, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY};
 
 use super::{Network, Policy, Rule, is};
 
@@ -11,5 +11,7 @@ const OWN: &[Rule] = &[
     allow!(SYS_accept4, "clients connect"),
     allow!(SYS_setsockopt, "messages are not held back").when(&[is(1, IPPROTO_TCP), is(2, TCP_NODELAY)]),
     allow!(SYS_setsockopt, "clients that are gone are noticed").when(&[is(1, SOL_SOCKET), is(2, SO_KEEPALIVE)]),
-    allow!(SYS_shutdown, "a websocket is closed in order"),
+    // Not for reading: a listener that is shut down like that listens no more, for whoever shares it, and is a socket that can
+    // connect.
+    allow!(SYS_shutdown, "a websocket is closed in order").when(&[is(1, SHUT_WR)]),
 ];

@@ -4,11 +4,11 @@
 
 use libc::{
     CLONE_CHILD_CLEARTID, CLONE_FILES, CLONE_FS, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND, CLONE_SYSVSEM,
-    CLONE_THREAD, CLONE_VM, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFL, FIONBIO, O_CLOEXEC, O_RDONLY, PR_SET_NAME,
-    PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
+    CLONE_THREAD, CLONE_VM, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFL, FIONBIO, MSG_FASTOPEN, O_CLOEXEC, O_RDONLY,
+    PR_SET_NAME, PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
 };
 
-use super::{Rule, has_none_of, is, is_but_for, is_own_process};
+use super::{Argument, Rule, has_none_of, is, is_but_for, is_own_process};
 
 /// What `pthread_create` asks for: a thread, never a process, and in no new namespace.
 const THREAD: i32 = CLONE_VM
@@ -20,6 +20,9 @@ const THREAD: i32 = CLONE_VM
     | CLONE_SETTLS
     | CLONE_PARENT_SETTID
     | CLONE_CHILD_CLEARTID;
+
+/// With this flag a TCP socket that is not connected would connect, and Landlock would not be asked.
+pub(super) const NOT_CONNECTING: Argument = has_none_of(3, MSG_FASTOPEN);
 
 /// The signal by which glibc changes the account of all threads; it takes hold of it before the first thread starts.
 const SIGSETXID: i32 = 33;
@@ -41,9 +44,10 @@ pub(super) const RULES: &[Rule] = &[
     allow!(SYS_read, "a reactor that was woken; the socketpair below"),
     allow!(SYS_write, "the log; waking a reactor"),
     allow!(SYS_recvfrom, "links and connections"),
-    allow!(SYS_sendto, "links and connections; the last words of a process that makes a call not listed"),
+    allow!(SYS_sendto, "links and connections; the last words of a process that makes a call not listed")
+        .when(&[NOT_CONNECTING]),
     allow!(SYS_recvmsg, "orders on the control link, with descriptors"),
-    allow!(SYS_sendmsg, "reports on the control link"),
+    allow!(SYS_sendmsg, "reports on the control link").when(&[has_none_of(2, MSG_FASTOPEN)]),
     allow!(SYS_close, "connections and links that end"),
     allow!(SYS_fcntl, "std makes sure that what it closes is open, in builds with debug assertions")
         .when(&[is(1, F_GETFD)]),

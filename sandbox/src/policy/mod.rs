@@ -96,7 +96,7 @@ pub enum Verdict {
     Absent,
 }
 
-/// What must be true of one argument. Its lower 32 bits are looked at: those that the kernel heeds.
+/// What must be true of one argument. Of a number its lower 32 bits are looked at: those that the kernel heeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
     /// Which, from 0.
@@ -119,6 +119,8 @@ pub enum Must {
     },
     /// It must be the number of the calling process.
     BeOwnProcess,
+    /// It must be a pointer to nothing; all of its bits are looked at.
+    BeNull,
 }
 
 impl Policy {
@@ -168,6 +170,10 @@ const fn has_none_of(index: u8, bits: i32) -> Argument {
 const fn is_but_for(index: u8, value: i32, ignored: i32) -> Argument {
     let mask = (!ignored).cast_unsigned() as u64;
     Argument { index, must: Must::HaveBits { mask, value: value.cast_unsigned() as u64 } }
+}
+
+const fn is_null(index: u8) -> Argument {
+    Argument { index, must: Must::BeNull }
 }
 
 const fn is_own_process(index: u8) -> Argument {

@@ -1,7 +1,7 @@
 //! `store`: works on files. Which ones is not for a filter to say, which sees no paths: Landlock does, and the account.
 //! Makes no socket, accepts nobody.
 
-use super::{Network, Policy, Rule, is};
+use super::{Network, Policy, Rule, is, is_null};
 
 /// That of `store`.
 pub const STORE: Policy = Policy { name: "store", network: Network::Accepts, own: OWN };
@@ -24,7 +24,7 @@ const OWN: &[Rule] = &[
     allow!(SYS_prlimit64, "sled asks how much memory there may be; only asks").when(&[
         is(0, 0),
         is(1, libc::RLIMIT_AS as i32),
-        is(2, 0),
+        is_null(2),
     ]),
     allow!(SYS_sysinfo, "sled asks how much memory there is"),
     allow!(SYS_getdents64, "directories are listed"),

@@ -8,7 +8,7 @@ use libc::{
     SO_SNDTIMEO, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY,
 };
 
-use super::{Argument, Network, Policy, Rule, is, is_but_for};
+use super::{Argument, Network, Policy, Rule, common::NOT_CONNECTING, is, is_but_for};
 
 /// That of `validator-query`.
 pub const VALIDATOR_QUERY: Policy = Policy { name: "validator-query", network: Network::Connects, own: OWN };
@@ -37,7 +37,7 @@ const OWN: &[Rule] = &[
     #[cfg(target_arch = "x86_64")]
     allow!(SYS_poll, "a connection or an answer comes"),
     allow!(SYS_ppoll, "the same, on architectures without poll, and name services of this machine").unseen(),
-    allow!(SYS_sendmmsg, "questions to name servers, two at once"),
+    allow!(SYS_sendmmsg, "questions to name servers, two at once").when(&[NOT_CONNECTING]),
     allow!(SYS_ioctl, "how long is the answer?").when(&[is(1, FIONREAD as i32)]),
     allow!(SYS_getsockopt, "did it connect?").when(&[is(1, SOL_SOCKET), is(2, SO_ERROR)]),
     allow!(SYS_setsockopt, "requests are not held back").when(&[is(1, IPPROTO_TCP), is(2, TCP_NODELAY)]),
