@@ -136,6 +136,41 @@ fn a_full_disk_stops_what_is_new_and_nothing_else_until_there_is_space() -> Resu
 }
 
 #[test]
+fn a_store_that_starts_on_a_full_disk_serves_what_is_stored() -> Result<()> {
+    with_disks(async {
+        let (disk, mut scene) = on_small_disk(192).await?;
+        let (mut reader, mut sent) = (register(&scene, Era::TODAY).await?.leave().await?, Vec::new());
+        for whole_gateway in [false, true] {
+            let stored = scene.send_many(reader.address(), 300).await?;
+            scene.mixnode.wait_for_acks(&stored).await?;
+            sent.extend(stored);
+            disk.fill()?;
+            if whole_gateway {
+                scene.gateway.kill_supervisor().await?;
+                scene.start_again().await?;
+            } else {
+                let store = scene.gateway.worker("store")?;
+                store.signal(Signal::SIGKILL)?;
+                scene.gateway.wait_for_successor("store", store).await?;
+            }
+            let mut client = log_in(&scene, &reader).await?;
+            expect_acked(&scene, &mut client, &sent).await?;
+            expect_refused_registration(&scene, Era::TODAY).await?;
+            reader = client.leave().await?;
+
+            disk.free()?;
+            sent.clear();
+            until_acked(&mut scene, &reader, &mut sent).await?;
+            let mut client = log_in(&scene, &reader).await?;
+            expect_acked(&scene, &mut client, &sent).await?;
+            reader = client.leave().await?;
+            sent.clear();
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn the_cap_on_the_data_acts_before_the_disk_is_full_and_lets_go_when_mail_is_fetched() -> Result<()> {
     with_disks(async {
         const CAP: u64 = 225 << 20;

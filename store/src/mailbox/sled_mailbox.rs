@@ -76,7 +76,12 @@ impl SledMailbox {
             is_in_doubt: AtomicBool::default(),
             open: RwLock::new(None),
         };
-        mailbox.reopen()?;
+        // To open is to write, too: on a full disk that works with what was held in reserve.
+        mailbox.reopen().or_else(|error| {
+            tracing::warn!(%error, "the databases do not open; tried once more with the space held in reserve");
+            mailbox.reserve.release(&mailbox.inbox_directory);
+            mailbox.reopen()
+        })?;
         let last_run = mailbox.with(|open| open.ledger.last_run())?;
         mailbox.earliest.store(last_run.map_or(0, |run| run.believed), Ordering::Relaxed);
         import::import_files(&mailbox, &mailbox.inbox_directory)?;
