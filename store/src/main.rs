@@ -79,6 +79,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
             message_age: config.message_age,
             client_idle: config.client_idle,
             window: config.window,
+            max_sessions: config.max_sessions as usize,
             session_credit: config.session_credit,
         },
         threads: usize::from(start.threads),

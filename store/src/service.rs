@@ -192,7 +192,8 @@ impl<M: Mailbox> Desk<M> {
             };
             let outcome = tokio::select! {
                 Some(event) = ingress.recv() => self.ingress_event(event),
-                Some(event) = edge.recv() => self.edge_event(event),
+                // What is not taken on waits in the link, and then in `client-edge`.
+                Some(event) = edge.recv(), if self.crew.has_room() => self.edge_event(event),
                 done = self.crew.next_done() => self.crew.report(done, &mut self.office),
                 () = due => {
                     self.office.tick(std::time::Instant::now());

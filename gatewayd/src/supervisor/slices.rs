@@ -75,6 +75,8 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             message_age: config.limits.message_age,
             client_idle: config.limits.client_idle,
             window: window(&config.limits),
+            // One for each connection, and as many again that have ended and whose end is on its way.
+            max_sessions: config.limits.max_client_connections.get().saturating_mul(2),
             session_credit: credit(&config.limits),
         }),
     }
@@ -140,6 +142,7 @@ mod tests {
                 message_age: ms(23),
                 client_idle: ms(24),
                 window: Window { messages: 26, bytes: 27 },
+                max_sessions: 30,
                 session_credit: session_credit(25),
             }),
             WorkerConfig::MixEgress(EgressConfig {

@@ -176,7 +176,7 @@ pub struct StoreConfig {
     pub inbox_messages: u64,
     /// Bytes of messages in one inbox at the most.
     pub inbox_bytes: u64,
-    /// Bytes of both databases at the most, before new mail and new clients are refused.
+    /// Bytes of both databases at the most; new mail and new clients are refused well before.
     pub data_bytes: u64,
     /// Messages older than this are removed.
     pub message_age: Duration,
@@ -184,6 +184,8 @@ pub struct StoreConfig {
     pub client_idle: Duration,
     /// What `mix-ingress` may deliver and not yet be answered. `mix-ingress` is told the same.
     pub window: Window,
+    /// Sessions that `client-edge` may have at once; more is a violation.
+    pub max_sessions: u32,
     /// What may be pushed to one session before its client has proved receipt. `client-edge` is told the same.
     pub session_credit: Window,
 }
@@ -267,11 +269,12 @@ mod tests {
                     message_age: Duration::from_secs(8),
                     client_idle: Duration::from_secs(9),
                     window: Window { messages: 10, bytes: 11 },
+                    max_sessions: 14,
                     session_credit: Window { messages: 12, bytes: 13 },
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0c0d0100",
+            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

@@ -104,6 +104,9 @@ impl<M: Mailbox> Office<M> {
             Admission::Ignore => return Ok(()),
             Admission::Violation => return Err(edge_broke("asked for what its session's phase does not allow")),
         }
+        if !self.sessions.contains_key(&session) && self.sessions.len() >= self.rules.max_sessions {
+            return Err(edge_broke("opened more sessions than there may be connections"));
+        }
         match request {
             EdgeToStore::BeginHandshake { init, .. } => {
                 self.sessions.insert(session, Session::Computing);

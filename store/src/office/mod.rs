@@ -72,6 +72,8 @@ pub struct Rules {
     pub client_idle: Duration,
     /// What `mix-ingress` may deliver and not yet be answered; more is a violation.
     pub window: Window,
+    /// Sessions that `client-edge` may have at once; more is a violation.
+    pub max_sessions: usize,
     /// What may be pushed to one session and not yet be proved received; the rest waits on disk.
     pub session_credit: Window,
 }

@@ -70,6 +70,13 @@ pub struct Visit {
     pub(super) session: SessionId,
 }
 
+#[cfg(test)]
+impl Visit {
+    pub(crate) const fn first() -> Self {
+        Self { edge: 1, session: SessionId(1) }
+    }
+}
+
 /// What is to be done, in order.
 #[derive(Debug, Default)]
 pub struct Orders {

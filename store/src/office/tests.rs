@@ -53,6 +53,7 @@ const RULES: Rules = Rules {
     message_age: DAY.saturating_mul(30),
     client_idle: DAY.saturating_mul(180),
     window: Window { messages: 8_000, bytes: 20 << 20 },
+    max_sessions: 64,
     session_credit: Window { messages: 1_024, bytes: 1 << 20 },
 };
 

@@ -20,6 +20,9 @@ use crate::{
 const READERS: usize = 2;
 /// At a time: one commit of mail, one of the ledger, one try to restore storage, one page of a sweep.
 const COMMITTERS: usize = 4;
+/// Bytes of clients' messages that wait for a signature, from which on `client-edge` is not listened to: more than all that may
+/// be connected need for their logins.
+const WAITING: usize = 8 * 1024 * 1024;
 /// What one read brings at the most.
 const PAGE: PageLimit = PageLimit { messages: 128, bytes: 256 * 1024 };
 
@@ -41,11 +44,43 @@ pub(super) enum Done {
 struct Queue {
     free: usize,
     waiting: VecDeque<Job>,
+    /// Bytes of clients' messages in those that wait.
+    bytes: usize,
 }
 
 impl Queue {
     const fn new(free: usize) -> Self {
-        Self { free, waiting: VecDeque::new() }
+        Self { free, waiting: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Gives the job back if it can start at once.
+    fn enter(&mut self, job: Job) -> Option<Job> {
+        if self.free > 0 {
+            self.free -= 1;
+            return Some(job);
+        }
+        self.bytes += said(&job);
+        self.waiting.push_back(job);
+        None
+    }
+
+    /// One is done: the next may start.
+    fn leave(&mut self) -> Option<Job> {
+        let next = self.waiting.pop_front();
+        match &next {
+            Some(job) => self.bytes -= said(job),
+            None => self.free += 1,
+        }
+        next
+    }
+}
+
+/// Bytes of a client's message in a job.
+const fn said(job: &Job) -> usize {
+    match job {
+        Job::BeginHandshake { init, .. } => init.len(),
+        Job::FinishHandshake { material, .. } => material.len(),
+        _ => 0,
     }
 }
 
@@ -85,12 +120,14 @@ impl<M: Mailbox> Crew<M> {
             Job::Peek { .. } => &mut self.reads,
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } | Job::CheckLogin { .. } => &mut self.signatures,
         };
-        if queue.free > 0 {
-            queue.free -= 1;
+        if let Some(job) = queue.enter(job) {
             self.start(job);
-        } else {
-            queue.waiting.push_back(job);
         }
+    }
+
+    /// Whether clients' messages may be taken on.
+    pub(super) const fn has_room(&self) -> bool {
+        self.signatures.bytes < WAITING
     }
 
     fn start(&mut self, job: Job) {
@@ -140,11 +177,8 @@ impl<M: Mailbox> Crew<M> {
             Done::Read(..) => Some(&mut self.reads),
             Done::Begun(..) | Done::Finished(..) | Done::LoginChecked(..) => Some(&mut self.signatures),
         };
-        if let Some(queue) = queue {
-            match queue.waiting.pop_front() {
-                Some(job) => self.start(job),
-                None => queue.free += 1,
-            }
+        if let Some(job) = queue.and_then(Queue::leave) {
+            self.start(job);
         }
         match done {
             Done::Mail(outcome) => office.mail_committed(outcome, now),
@@ -157,5 +191,24 @@ impl<M: Mailbox> Crew<M> {
             Done::Finished(visit, outcome) => office.handshake_finished(visit, outcome, now),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_weighed_and_starts_in_turn() {
+        let mut queue = Queue::new(1);
+        let job = |bytes| Job::BeginHandshake { visit: Visit::first(), init: vec![0; bytes] };
+        assert!(queue.enter(job(5)).is_some(), "one starts at once");
+        assert!(queue.enter(job(7)).is_none() && queue.enter(job(9)).is_none());
+        assert_eq!(queue.bytes, 16);
+        assert_eq!(queue.leave().as_ref().map(said), Some(7));
+        assert_eq!(queue.bytes, 9);
+        assert_eq!(queue.leave().as_ref().map(said), Some(9));
+        assert!(queue.leave().is_none());
+        assert_eq!((queue.bytes, queue.free), (0, 1));
     }
 }

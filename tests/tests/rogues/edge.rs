@@ -59,6 +59,34 @@ async fn expect_no_session(link: &mut EdgeLink, proof: LoginProof) -> Result<()>
     Ok(())
 }
 
+/// However much it says in how many sessions, `store` does not run out of memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rogue_edge_opens_no_more_sessions_than_there_may_be_connections() -> Result<()> {
+    const CONNECTIONS: u64 = 500;
+    const GROWTH: u64 = 40 << 20;
+    bounded(async {
+        let (home, absent) = absent_clients().await?;
+        home.set_config("limits", "max_client_connections", &CONNECTIONS.to_string())?;
+        let taken = Taken::over(home, Role::ClientEdge).await?;
+        let store = taken.gateway.worker("store")?;
+        let before = store.resident()?;
+        taken
+            .breaks("opened more sessions than there may be connections", Role::Store, async {
+                let mut link: EdgeLink = taken.link(Role::Store).await?;
+                for session in 0..=2 * CONNECTIONS {
+                    let init = vec![b'?'; 100_000];
+                    link.say(&EdgeToStore::BeginHandshake { session: SessionId(session), init }).await?;
+                }
+                Ok(link)
+            })
+            .await?;
+        let grown = taken.gateway.worker("store")?.resident()?.saturating_sub(before);
+        ensure!(grown <= GROWTH, "store grew by {grown} bytes");
+        ensure_all_mail_is_there(&taken.back().await?, &absent).await
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() -> Result<()> {
     const PHASE: &str = "asked for what its session's phase does not allow";
