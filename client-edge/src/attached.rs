@@ -22,7 +22,7 @@ use proto::{
         session::{Command, Session},
     },
 };
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
 use crate::{
@@ -39,6 +39,8 @@ use crate::{
 
 /// Messages in front of one barrier at the most.
 const BURST: usize = 32;
+/// Frames of one client in a row, until others have their turn.
+const TURN: u32 = 16;
 /// How long a probed client may take to answer.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// How long receipts are waited for when the process is to stop.
@@ -105,11 +107,16 @@ impl<'a> Attached<'a> {
     async fn run(&mut self) -> Result<Infallible, Exit> {
         let mut alarm = Alarm::new();
         let mut burst = Vec::new();
+        let mut frames = 0_u32;
         loop {
             let due = self.due();
             tokio::select! {
                 event = self.websocket.event() => if let Event::Read(frame) = event? {
                     self.receive(frame).await?;
+                    frames = frames.wrapping_add(1);
+                    if frames.is_multiple_of(TURN) {
+                        yield_now().await;
+                    }
                 },
                 order = self.line.next_order() => self.obey(order?)?,
                 more = self.mail.take(&mut burst, BURST), if self.websocket.is_written() && self.leaving.is_none() => {

@@ -53,7 +53,7 @@ pub struct Bystander {
 
 impl Bystander {
     /// Below this it is the machine that is measured.
-    const FLOOR: Duration = Duration::from_millis(20);
+    const FLOOR: Duration = Duration::from_millis(15);
     const ROUNDS: usize = 20;
     const ATTEMPTS: usize = 4;
 
@@ -92,12 +92,12 @@ impl Bystander {
     }
 
     async fn p90(&self) -> Result<Duration> {
-        let mut took = Vec::new();
-        for _ in 0..Self::ROUNDS {
-            took.push(self.served().await?);
-        }
-        took.sort();
-        took.get(Self::ROUNDS * 9 / 10).copied().context("there were rounds")
+        p90(Self::ROUNDS, async || self.served().await).await
+    }
+
+    /// Whether that is within twice the undisturbed latency.
+    pub fn is_as_before(undisturbed: Duration, disturbed: Duration) -> bool {
+        disturbed <= 2 * undisturbed.max(Self::FLOOR)
     }
 
     /// Checks that it is served within twice its undisturbed latency. Several times: what else this machine does at the moment
@@ -110,11 +110,24 @@ impl Bystander {
         for _ in 0..Self::ATTEMPTS {
             let disturbed = self.p90().await?;
             eprintln!("served in {:?} undisturbed, in {disturbed:?} disturbed", self.undisturbed);
-            if disturbed <= 2 * self.undisturbed.max(Self::FLOOR) {
+            if Self::is_as_before(self.undisturbed, disturbed) {
                 return Ok(());
             }
             found.push(disturbed);
         }
         bail!("served in {:?} undisturbed, in {found:?} disturbed", self.undisturbed)
     }
+}
+
+/// What nine in ten of so many rounds take at the most.
+///
+/// # Errors
+/// If one of them fails.
+pub async fn p90(rounds: usize, mut round: impl AsyncFnMut() -> Result<Duration>) -> Result<Duration> {
+    let mut took = Vec::new();
+    for _ in 0..rounds {
+        took.push(round().await?);
+    }
+    took.sort();
+    took.get(rounds * 9 / 10).copied().context("there were rounds")
 }
