@@ -143,6 +143,14 @@ pub async fn audit(home: &Home, flags: &[&str]) -> Result<Table> {
     Table::read(&home.gatewayd("audit", &[&["--json"], flags].concat()).await?)
 }
 
+/// A self-test by whoever runs the tests, whomever the gateway was given to.
+///
+/// # Errors
+/// If no table comes of it.
+pub async fn audit_by_us(home: &Home) -> Result<Table> {
+    Table::read(&home.gatewayd_by_us("audit", &["--json", "--self-test"]).await?)
+}
+
 /// A self-test as on a kernel without these system calls.
 ///
 /// # Errors

@@ -265,6 +265,16 @@ impl Home {
         finish(command, self.command_of(process, command, arguments)?).await
     }
 
+    /// As [`gatewayd`](Self::gatewayd), by whoever runs the tests, whomever it was given to.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not end.
+    pub async fn gatewayd_by_us(&self, command: &str, arguments: &[&str]) -> Result<Outcome> {
+        let mut process = Command::new(self.gatewayd_program()?);
+        process.env_clear().args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
+        finish(command, process).await
+    }
+
     /// Runs a command of `gatewayd` that ends by itself.
     ///
     /// # Errors

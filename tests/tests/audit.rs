@@ -1,14 +1,20 @@
 //! `gatewayd audit`: its whole table, beside a running gateway and without one, and that each cell can turn red.
 
-use std::{collections::BTreeSet, io::Write, os::unix::net::UnixStream};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    os::unix::{fs::MetadataExt, net::UnixStream},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tests::{
-    audit::{ABILITIES, Start, audit, audit_without, part},
+    audit::{ABILITIES, Start, audit, audit_by_us, audit_without, part},
     deadline::bounded,
     gateway::{Gateway, WORKERS},
-    home::program,
+    home::{Home, program},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +36,7 @@ async fn no_cell_of_a_running_gateway_is_a_surprise_and_its_workers_are_like_the
             // For people, the same.
             let text = gateway.home.gatewayd("audit", &[]).await?;
             ensure!(text.code == Some(0) && text.stdout.contains("No surprise."), "{}", text.stdout);
-            let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.privsep.md"))?;
+            let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.privsep.md"))?;
             for line in text.stdout.lines().filter(|line| line.contains(" / ") && !line.starts_with("Each cell")) {
                 ensure!(documented.contains(line), "README.privsep.md does not show what was measured: {line}");
             }
@@ -56,6 +62,42 @@ async fn a_self_test_needs_no_gateway_and_disturbs_none() -> Result<()> {
             audit(&home, &["--self-test"]).await?.ensure_clean()?;
             let nobody = home.gatewayd("audit", &[]).await?;
             ensure!(nobody.code == Some(1) && nobody.stderr.contains("--self-test"), "{nobody:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Everything in the gateway's folder, and whose it is.
+fn belongings(home: &Home) -> Result<Vec<(PathBuf, u32, u32, u32)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![home.root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let (path, metadata) = (entry.path(), entry.metadata()?);
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push((path, metadata.uid(), metadata.gid(), metadata.mode()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_self_test_leaves_the_data_to_whom_it_belongs_and_the_gateway_starts_as_before() -> Result<()> {
+    bounded(async {
+        for start in Start::all() {
+            let mut gateway = Gateway::start_in(start.home().await?, &[]).await?;
+            ensure!(gateway.stop(Signal::SIGTERM).await?.success());
+            let home = gateway.home;
+            let before = belongings(&home)?;
+            audit_by_us(&home).await?.ensure_clean()?;
+            let after = belongings(&home)?;
+            ensure!(before == after, "started {start:?}, there was {before:?}, now {after:?}");
+            Gateway::start_in(home, &[]).await?.stop(Signal::SIGTERM).await?;
         }
         Ok(())
     })

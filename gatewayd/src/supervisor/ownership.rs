@@ -8,6 +8,7 @@ use std::{io, os::fd::OwnedFd};
 
 use nix::{
     dir::Dir,
+    errno::Errno,
     fcntl::{AtFlags, OFlag, openat},
     sys::stat::{FileStat, Mode, SFlag, fchmod, fstat},
     unistd::{Gid, Uid, fchown, fchownat, getegid, geteuid},
@@ -57,7 +58,11 @@ fn give_below(directory: &OwnedFd, account: Account, depth: u32) -> io::Result<(
             continue;
         }
         // What is judged is what is given, whatever its name leads to by then.
-        let found = openat(directory, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        let found = match openat(directory, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+            // Gone meanwhile, as what a dying store has replaced.
+            Err(Errno::ENOENT) => continue,
+            found => found?,
+        };
         let stat = fstat(&found)?;
         match kind(&stat) {
             SFlag::S_IFDIR => {

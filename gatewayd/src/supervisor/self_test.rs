@@ -1,15 +1,23 @@
 //! An audit without a running gateway: a crew of probes that only wait, for others to be measured on.
 //!
-//! *Promises*: no port of the configuration is bound and no lock is taken, so that a running gateway is not disturbed.
+//! *Promises*: no port of the configuration is bound and no lock is taken, so that a running gateway is not disturbed; and whoever
+//! asks, root too, leaves the data to whom it belongs: the probes work in empty directories beside it.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use proto::ipc::Role;
+use tempfile::TempDir;
 
 use super::{
     CrewError, SupervisorError, accounts, equip,
     examiner::Examiner,
     prober::{Places, Prober, Waiting},
+    system,
 };
 use crate::{
     audit::wire::{Answer, Question},
@@ -21,10 +29,12 @@ use crate::{
 pub(crate) struct SelfTest {
     examiner: Examiner,
     crew: Vec<(Role, Waiting)>,
+    /// Gone when dropped.
+    _stand_ins: Vec<TempDir>,
 }
 
 impl SelfTest {
-    /// Starts them, with the configuration of `plan` but ports of their own.
+    /// Starts them, with the configuration of `plan` but ports and directories of their own.
     ///
     /// # Errors
     /// If one cannot be started.
@@ -32,6 +42,7 @@ impl SelfTest {
         let mut plan = plan.clone();
         plan.config.mix.listen = (Ipv4Addr::LOCALHOST, 0).into();
         plan.config.clients.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        let stand_ins = stand_ins(&mut plan).map_err(system("make a directory beside the data for the self-test"))?;
         let prober = Prober::new(Arc::new(equip(&plan, accounts(&plan)?)?), Places::of(&plan));
         let mut crew = Vec::new();
         for role in Role::ALL {
@@ -39,7 +50,7 @@ impl SelfTest {
             let waiting = waiting.map_err(|error| CrewError::StartFailed { role, what: error.to_string() })?;
             crew.push((role, waiting));
         }
-        Ok(Self { examiner: Examiner::new(prober), crew })
+        Ok(Self { examiner: Examiner::new(prober), crew, _stand_ins: stand_ins })
     }
 
     /// Answers a question.
@@ -47,4 +58,25 @@ impl SelfTest {
         let live = self.crew.iter().map(|(role, waiting)| (*role, waiting.pid())).collect();
         self.examiner.answer(question, live).await
     }
+}
+
+/// Puts an empty directory in the place of each that `store` is given, which would otherwise change hands.
+fn stand_ins(plan: &mut RunPlan) -> io::Result<Vec<TempDir>> {
+    let (ledger, inboxes) = (beside(&plan.ledger_path)?, beside(&plan.inboxes_dir)?);
+    let replay = beside(&plan.config.replay_directory)?;
+    for (path, stand_in) in [
+        (&mut plan.ledger_path, &ledger),
+        (&mut plan.config.clients.ledger, &ledger),
+        (&mut plan.inboxes_dir, &inboxes),
+        (&mut plan.config.clients.inboxes, &inboxes),
+        (&mut plan.config.replay_directory, &replay),
+    ] {
+        *path = stand_in.path().to_owned();
+    }
+    Ok(vec![ledger, inboxes, replay])
+}
+
+fn beside(directory: &Path) -> io::Result<TempDir> {
+    let parent = directory.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    tempfile::Builder::new().prefix(".self-test-").tempdir_in(parent)
 }
