@@ -34,7 +34,7 @@ fn figure(report: &str, words: &str) -> Result<usize> {
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_whatever_happens() -> Result<()> {
     bounded(async {
-        let (output, report) = torture(program("torture")?, "info", &["--seconds", "20", "--rate", "300"]).await?;
+        let (output, report) = torture(program("torture")?, "info", &["--seconds", "30", "--rate", "300"]).await?;
         ensure!(output.status.success(), "the tool was not content");
         ensure!(figure(&report, "acked but lost:")? == 0);
         ensure!(figure(&report, "acked ")? > 500, "next to nothing was acknowledged");
