@@ -159,10 +159,17 @@ impl<M: Mailbox> Office<M> {
         self.refuse(ticket, len, Refusal::StorageFailed);
     }
 
-    /// Refuses everything in custody for a client that is to be forgotten, and forgets its inbox.
+    /// Refuses everything in custody for a client that is to be forgotten. Its inbox is kept until that is committed: if it is
+    /// never, what is being written now must not be written over.
     pub(super) fn abandon(&mut self, client: &ClientAddress) {
-        let Some(inbox) = self.inboxes.remove(client) else { return };
-        for held in inbox.custody.into_values().filter(|held| held.state != Custody::Refused) {
+        let Some(inbox) = self.inboxes.get_mut(client) else { return };
+        let custody = inbox.abandon();
+        let spilling = custody.iter().filter(|(_, held)| held.state == Custody::Spilling);
+        for (sequence, _) in spilling {
+            self.batch.remove(*client, *sequence);
+            self.batch.summarize(*client, inbox.summary());
+        }
+        for held in custody.into_values().filter(|held| held.state != Custody::Refused) {
             self.refuse(held.ticket, held.message.len(), Refusal::UnknownClient);
         }
     }

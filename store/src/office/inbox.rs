@@ -1,6 +1,9 @@
 //! What is known of the inboxes in use: numbers, never the stored mail itself, and the mail in custody.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
+};
 
 use bytes::Bytes;
 use proto::{
@@ -13,7 +16,7 @@ use proto::{
 
 use crate::mailbox::{MailBatch, Mailbox, MailboxError, Summary};
 
-/// Inboxes kept in memory before unused ones are forgotten (about 250 bytes each).
+/// Inboxes kept in memory before unused ones are looked for and forgotten (about 250 bytes each).
 const KEPT: usize = 16_384;
 
 /// Whom to answer for a message.
@@ -124,6 +127,18 @@ impl Inbox {
         sequence
     }
 
+    /// Whether there is more to it than the disk knows.
+    fn is_in_use(&self) -> bool {
+        self.attached.is_some() || !self.custody.is_empty() || self.committing > 0
+    }
+
+    /// Nobody is attached, and nothing is in custody any more. Returns what was.
+    pub(super) fn abandon(&mut self) -> BTreeMap<Sequence, Held> {
+        self.attached = None;
+        (self.live, self.spilling) = (Load::default(), Load::default());
+        mem::take(&mut self.custody)
+    }
+
     /// What the disk will know once everything ordered so far is committed.
     pub(super) const fn summary(&self) -> Summary {
         Summary {
@@ -135,8 +150,19 @@ impl Inbox {
 }
 
 /// The inboxes in use, looked up when needed.
-#[derive(Debug, Default)]
-pub(super) struct Inboxes(HashMap<ClientAddress, Inbox>);
+#[derive(Debug)]
+pub(super) struct Inboxes {
+    known: HashMap<ClientAddress, Inbox>,
+    /// With so many, unused ones are forgotten. Twice as many as were in use the last time, so that looking costs each that is
+    /// looked up no more than a constant.
+    forget_at: usize,
+}
+
+impl Default for Inboxes {
+    fn default() -> Self {
+        Self { known: HashMap::new(), forget_at: KEPT }
+    }
+}
 
 impl Inboxes {
     /// The inbox of a registered client.
@@ -146,40 +172,36 @@ impl Inboxes {
         client: &ClientAddress,
         uncommitted: &MailBatch,
     ) -> Result<Option<&mut Inbox>, MailboxError> {
-        if !self.0.contains_key(client) {
+        if !self.known.contains_key(client) {
             let Some(key) = mailbox.key_of(client)? else { return Ok(None) };
-            if self.0.len() >= KEPT {
-                self.0.retain(|client, inbox| {
-                    inbox.attached.is_some()
-                        || !inbox.custody.is_empty()
-                        || inbox.committing > 0
-                        || uncommitted.touches(client)
-                });
+            if self.known.len() >= self.forget_at {
+                self.known.retain(|client, inbox| inbox.is_in_use() || uncommitted.touches(client));
+                self.forget_at = KEPT.max(2 * self.known.len());
             }
             let inbox = Inbox::new(is_of_2021(&key), mailbox.summary_of(client)?);
-            self.0.insert(*client, inbox);
+            self.known.insert(*client, inbox);
         }
-        Ok(self.0.get_mut(client))
+        Ok(self.known.get_mut(client))
     }
 
     /// An inbox that is in use.
     pub(super) fn get(&self, client: &ClientAddress) -> Option<&Inbox> {
-        self.0.get(client)
+        self.known.get(client)
     }
 
     /// An inbox that is in use.
     pub(super) fn get_mut(&mut self, client: &ClientAddress) -> Option<&mut Inbox> {
-        self.0.get_mut(client)
+        self.known.get_mut(client)
     }
 
-    /// Forgets an inbox.
-    pub(super) fn remove(&mut self, client: &ClientAddress) -> Option<Inbox> {
-        self.0.remove(client)
+    /// Forgets the inbox of a client that is not in the ledger any more.
+    pub(super) fn remove(&mut self, client: &ClientAddress) {
+        self.known.remove(client);
     }
 
     /// The client has registered with a key of this kind.
     pub(super) fn registered(&mut self, client: &ClientAddress, key: &SessionKey) {
-        if let Some(inbox) = self.0.get_mut(client) {
+        if let Some(inbox) = self.known.get_mut(client) {
             inbox.is_of_2021 = is_of_2021(key);
         }
     }
@@ -187,7 +209,7 @@ impl Inboxes {
     /// The batch is being committed: its summaries must not be looked up meanwhile.
     pub(super) fn commit_begins(&mut self, batch: &MailBatch) {
         for client in batch.clients() {
-            if let Some(inbox) = self.0.get_mut(client) {
+            if let Some(inbox) = self.known.get_mut(client) {
                 inbox.committing += 1;
             }
         }
@@ -196,7 +218,7 @@ impl Inboxes {
     /// The batch is committed.
     pub(super) fn commit_ends(&mut self, batch: &MailBatch) {
         for client in batch.clients() {
-            if let Some(inbox) = self.0.get_mut(client) {
+            if let Some(inbox) = self.known.get_mut(client) {
                 inbox.committing = inbox.committing.saturating_sub(1);
             }
         }
@@ -204,7 +226,7 @@ impl Inboxes {
 
     /// Clients with mail that is only in memory.
     pub(super) fn with_live_mail(&self) -> Vec<ClientAddress> {
-        self.0.iter().filter(|(_, inbox)| inbox.live.messages > 0).map(|(client, _)| *client).collect()
+        self.known.iter().filter(|(_, inbox)| inbox.live.messages > 0).map(|(client, _)| *client).collect()
     }
 }
 

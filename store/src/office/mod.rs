@@ -285,7 +285,10 @@ impl<M: Mailbox> Office<M> {
         for (visit, forgotten) in self.committing_ledger.take().unwrap_or_default() {
             let here = visit.filter(|visit| visit.edge == self.edge).map(|visit| visit.session);
             match (&outcome, forgotten, here) {
-                (Ok(()), Some(client), _) => self.batch.erase(client),
+                (Ok(()), Some(client), _) => {
+                    self.inboxes.remove(&client);
+                    self.batch.erase(client);
+                }
                 (Ok(()), None, Some(session)) => self.claim_written(session, now),
                 (Err(_), None, Some(session)) => self.refuse_claim(session, Denial::StorageFailed),
                 (Err(_), Some(client), here) => {

@@ -120,6 +120,32 @@ fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
 }
 
 #[test]
+fn one_who_could_not_be_forgotten_is_written_to_behind_what_is_being_written() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(0);
+    bench.pass(SPILL);
+    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    assert_eq!(bench.refused(), [0]);
+    // While the message is on its way to the disk, the ledger fails and works again.
+    let under_way = bench.jobs.pop_front().unwrap();
+    assert!(matches!(under_way, Job::CommitMail(_)));
+    bench.mailbox.set(Health::Broken);
+    bench.finish_all_jobs();
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(5));
+    bench.finish_all_jobs();
+    bench.jobs.push_back(under_way);
+    bench.deliver(1);
+    bench.finish_job();
+    assert_eq!((bench.stored(), bench.accepted()), (vec![0], vec![]), "the newer one is not written yet");
+    bench.finish_all_jobs();
+    assert_eq!((bench.stored(), bench.accepted()), (vec![1], vec![1]));
+    let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
+    assert_eq!((summary.messages, summary.bytes), (1, 40));
+}
+
+#[test]
 fn a_newcomer_is_refused_if_the_older_session_lives_and_its_token_is_spent() {
     let mut bench = Bench::new(RULES);
     bench.attach(1);
