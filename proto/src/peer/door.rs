@@ -20,6 +20,9 @@ use super::{Crowded, Seat, Seats};
 
 /// Between attempts to accept while something that the process or the whole system lacks is used up.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So long nothing must have been lacking before it is said again that something is: connections that come and go at the limit
+/// would fill the log.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// The port. *Promises*: never more connections than there are seats; when descriptors run out, newcomers are turned away one
 /// by one instead of left waiting, and the processor is not kept busy with it.
@@ -28,7 +31,8 @@ pub struct Door {
     listener: TcpListener,
     /// Given up for a moment to turn somebody away when there is no other descriptor.
     spare: Option<OwnedFd>,
-    exhausted: bool,
+    /// When something was last used up.
+    exhausted: Option<Instant>,
     pause: Option<Instant>,
     seats: Seats,
 }
@@ -56,7 +60,7 @@ pub enum TurnedAway {
 impl Door {
     /// A door to so many seats.
     pub fn new(listener: TcpListener, seats: Seats) -> Self {
-        let mut door = Self { listener, spare: None, exhausted: false, pause: None, seats };
+        let mut door = Self { listener, spare: None, exhausted: None, pause: None, seats };
         door.keep_spare();
         door
     }
@@ -73,7 +77,6 @@ impl Door {
             }
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    self.exhausted = false;
                     self.keep_spare();
                     let seat = self.seats.take(peer.ip().into()).map_err(TurnedAway::Crowded)?;
                     match prepare(&stream) {
@@ -94,7 +97,8 @@ impl Door {
 
     /// Nothing can be accepted: with the spare descriptor one newcomer is told so, if there is one, and then there is a pause.
     async fn turn_one_away(&mut self, error: &io::Error) -> bool {
-        if !std::mem::replace(&mut self.exhausted, true) {
+        let now = Instant::now();
+        if self.exhausted.replace(now).is_none_or(|last| now > last + QUIET) {
             tracing::error!(
                 %error,
                 "cannot accept connections; raise the limit on open files or lower the number of connections allowed"
@@ -147,11 +151,11 @@ mod tests {
         let began = Instant::now();
         assert!(door.turn_one_away(&io::Error::from_raw_os_error(Errno::EMFILE as i32)).await);
         assert_eq!(first.read(&mut [0; 1]).await.unwrap(), 0);
-        assert!(door.spare.is_some() && door.exhausted);
+        assert!(door.spare.is_some() && door.exhausted.is_some());
         let second = TcpStream::connect(address).await.unwrap();
         let newcomer = door.next().await.unwrap();
         assert_eq!(newcomer.peer, second.local_addr().unwrap());
-        assert!(began.elapsed() >= PAUSE && !door.exhausted);
+        assert!(began.elapsed() >= PAUSE);
     }
 
     #[tokio::test]
