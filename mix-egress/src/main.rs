@@ -17,8 +17,8 @@ use proto::{
     link::worker::{self, Birth, BirthError, Ending},
     log,
 };
-use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy};
-use tokio::runtime::Builder;
+use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
+use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, thiserror::Error)]
 enum EgressError {
@@ -53,10 +53,13 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     }
 
     // 5. Threads start.
-    let runtime = Builder::new_multi_thread().worker_threads(usize::from(start.threads.max(1))).enable_all().build()?;
-    runtime.block_on(async {
+    start_threads(&closed, start.threads)?.block_on(async {
         let counters = Arc::new(EgressCounters::default());
         let hops = Hops::new(EgressConfig::from(config), Arc::clone(&counters));
         Ok(serve(birth.orders()?, links, hops, counters).await)
     })
+}
+
+fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(usize::from(threads.max(1))).enable_all().build()
 }

@@ -1,7 +1,11 @@
 //! The process `store`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
 //! jail, in the order in which the crate `sandbox` describes them.
 
-use std::{os::fd::AsFd, process::ExitCode, sync::Arc};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use proto::{
     ipc::{
@@ -11,7 +15,7 @@ use proto::{
     link::worker::{self, Birth, BirthError, Ending},
     log,
 };
-use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy};
+use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use store::{
     counters::StoreCounters,
     identity::{Identity, IdentityError},
@@ -66,7 +70,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     }
 
     // 5. Threads start: sled's, then ours.
-    let mailbox = SledMailbox::open(ledger, inboxes, config.data_bytes)?;
+    let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes)?;
     let replay = ReplayArchive::open(&closed, replay)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
@@ -86,4 +90,9 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         counters: Arc::new(StoreCounters::default()),
     };
     Ok(service.run(&closed, birth, links)?)
+}
+
+/// The engine starts threads of its own.
+fn open_mailbox(_: &Closed, ledger: OwnedFd, inboxes: OwnedFd, data_bytes: u64) -> Result<SledMailbox, MailboxError> {
+    SledMailbox::open(ledger, inboxes, data_bytes)
 }

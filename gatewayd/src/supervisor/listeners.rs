@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_predecessor_that_is_not_quite_dead_is_waited_for() {
+    fn ports_that_a_dying_gateway_still_holds_are_waited_for() {
         let first = bind("127.0.0.1:0".parse().unwrap(), MIX).unwrap();
         let address = first.local_addr().unwrap();
         let (tell, told) = std::sync::mpsc::channel();
