@@ -7,12 +7,16 @@
 
 mod arena;
 mod books;
+mod coverage;
+mod deeds;
+mod fault;
 mod garbage;
 mod level;
 mod memory;
 mod mixnodes;
 mod newcomers;
 mod options;
+mod ordeal;
 mod order;
 mod patron;
 mod place;
@@ -24,11 +28,7 @@ mod tear;
 mod usage;
 mod witness;
 
-use std::{
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use proto::wire::client::key::SessionKey;
@@ -101,7 +101,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     say("")?;
 
     // Where durable takes its time, unless the disk is to be filled.
-    let small_disk = may_mount && options.kinds.contains(&schedule::Kind::FullDisk);
+    let small_disk = may_mount && options.kinds.contains(&fault::Kind::FullDisk);
     let books = Arc::new(Books::default());
     let mut arena = Arena::open(small_disk, options.seed, books.clone()).await?;
     let levels = options
@@ -134,19 +134,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
         mixnodes.spawn(node.send_steadily(options.rate / 2, to.clone(), arena.place.subscribe(), stop.clone()));
     }
 
-    let begin = Instant::now();
-    for planned in schedule {
-        tokio::time::sleep_until((begin + planned.at).into()).await;
-        let at = begin.elapsed();
-        if at > options.duration {
-            say(format_args!("{:7.2} s  {}: not done, the time is over", at.as_secs_f64(), planned.fault))?;
-            continue;
-        }
-        let outcome = arena.suffer(planned.fault).await.with_context(|| planned.fault.to_string())?;
-        let took = begin.elapsed() - at;
-        say(format_args!("{:7.2} s  {}: {outcome} ({:.2} s)", at.as_secs_f64(), planned.fault, took.as_secs_f64()))?;
-    }
-    tokio::time::sleep_until((begin + options.duration).into()).await;
+    let coverage = ordeal::go_through(schedule, &mut arena, &options.kinds, options.duration).await?;
 
     let mut strange = levels.map(|levels| levels.judge()).unwrap_or_default();
     halt.send_replace(true);
@@ -174,7 +162,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     strange.extend_from_slice(arena.witness.strange());
     let log_lines = arena.witness.said().len();
     strange.extend(secrets_of(&arena, &books)?.found_in(arena.witness.said())?);
-    Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), peaks, log_lines, strange })
+    Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), coverage, peaks, log_lines, strange })
 }
 
 /// Everything that the logs of a run must not say.

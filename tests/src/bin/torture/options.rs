@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::schedule::Kind;
+use crate::fault::Kind;
 
 const USAGE: &str =
     "usage: torture [--seconds N] [--seed N] [--rate PACKETS_PER_SECOND] [--only fault,fault,... | --soak]";

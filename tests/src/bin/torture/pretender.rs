@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::schedule::Stage;
+use crate::fault::Stage;
 
 /// Connects, gets as far as `stage` in the name of `account`, and resets the connection.
 ///

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::books::Tally;
+use crate::{books::Tally, coverage::Coverage};
 
 /// Of what there is too much to say.
 const EXAMPLES: usize = 20;
@@ -29,6 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// What the gateway counted.
     pub(crate) counters: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What came of the faults.
+    pub(crate) coverage: Coverage,
     /// Peak memory in KiB.
     pub(crate) peaks: BTreeMap<String, u64>,
     /// How many lines of logs were searched for what they must not say.
@@ -68,6 +70,9 @@ impl Outcome {
             say(format_args!("peak memory          {:>9} KiB {name}", kib))?;
         }
         say(format_args!("log lines searched   {:>9}", self.log_lines))?;
+        if self.coverage.is_of_any() {
+            say(&self.coverage)?;
+        }
         for wrong in tally.out_of_order.iter().take(EXAMPLES) {
             say(format_args!("out of order: {wrong}"))?;
         }

@@ -149,22 +149,32 @@ fn written(call: &str) -> Option<Range<u64>> {
     Some(offset..offset + length)
 }
 
-/// Changes some of these parts of a file: to zeros, to anything, from some point on, or not at all. Returns how many bytes.
+/// What was done to a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Torn {
+    /// So many bytes were changed.
+    pub(crate) bytes: u64,
+    /// So many might have been.
+    pub(crate) unsynced: u64,
+}
+
+/// Changes some of these parts of a file, the last one at least if no other: to zeros, to anything, from some point on, or not at all.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub(crate) fn tear(file: &Path, parts: &[Range<u64>], random: &mut StdRng) -> Result<u64> {
+pub(crate) fn tear(file: &Path, parts: &[Range<u64>], random: &mut StdRng) -> Result<Torn> {
     let file = OpenOptions::new().write(true).open(file).context("there is no database")?;
-    let mut torn = 0;
-    for part in parts {
+    let mut torn = Torn { bytes: 0, unsynced: parts.iter().map(|part| part.end - part.start).sum() };
+    for (at, part) in parts.iter().enumerate() {
         let from = if random.random_bool(0.5) { part.start } else { random.random_range(part.clone()) };
         let len = usize::try_from(part.end - from)?;
-        match random.random_range(0..3) {
+        let is_last_chance = torn.bytes == 0 && at + 1 == parts.len();
+        match random.random_range(u8::from(is_last_chance)..3) {
             0 => continue,
             1 => file.write_all_at(&vec![0; len], from)?,
             _ => file.write_all_at(&(0..len).map(|_| random.random()).collect::<Vec<u8>>(), from)?,
         }
-        torn += len as u64;
+        torn.bytes += len as u64;
     }
     Ok(torn)
 }
@@ -173,7 +183,7 @@ pub(crate) fn tear(file: &Path, parts: &[Range<u64>], random: &mut StdRng) -> Re
 ///
 /// # Errors
 /// If the file cannot be written.
-pub(crate) fn tear_behind_the_end(file: &Path, random: &mut StdRng) -> Result<u64> {
+pub(crate) fn tear_behind_the_end(file: &Path, random: &mut StdRng) -> Result<Torn> {
     let end = File::open(file).and_then(|file| file.metadata()).context("there is no database")?.len();
     let parts: Range<u64> = end..end + random.random_range(1..100_000);
     tear(file, std::slice::from_ref(&parts), random)
