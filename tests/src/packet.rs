@@ -174,7 +174,8 @@ pub fn unique_for(size: PacketSize) -> Vec<u8> {
 /// A message of `len` bytes that nobody else has: a number, then random bytes, as far as they fit.
 pub fn unique(len: usize) -> Vec<u8> {
     let mut message = next_number().to_be_bytes().to_vec();
-    message.resize_with(len, rand::random);
+    message.resize(len, 0);
+    rand::fill(message.get_mut(size_of::<u64>()..).unwrap_or_default());
     message
 }
 
