@@ -68,6 +68,8 @@ impl Arena {
         home.set_config("delivery", "receipt_timeout", "'6s'")?;
         // All clients have one address.
         home.set_config("limits", "registrations_per_minute", "10000")?;
+        // So that a surge is more than the gateway has room for.
+        home.set_config("limits", "packets_in_flight", "2_000")?;
         memory::save_often(&home)?;
         let gateway = Gateway::start_in(home, &[]).await?;
         let (place, _) = watch::channel(Place::from(&gateway));

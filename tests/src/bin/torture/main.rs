@@ -5,6 +5,7 @@
 //! written by clients and mix nodes alone, and know nothing of the gateway. Nothing here trusts the gateway, and nothing
 //! outside its folder is touched.
 
+mod ackport;
 mod arena;
 mod books;
 mod coverage;
@@ -24,6 +25,7 @@ mod pretender;
 mod report;
 mod schedule;
 mod secrets;
+mod surge;
 mod tear;
 mod usage;
 mod witness;
@@ -40,15 +42,17 @@ use tokio::{
 };
 
 use crate::{
+    ackport::AckPort,
     arena::Arena,
     books::Books,
     level::Levels,
-    mixnodes::{AckPort, MixNode},
+    mixnodes::{Load, MixNode},
     newcomers::{Door, Pace},
     options::Options,
     patron::{Manner, Patron},
     report::{Outcome, say},
     secrets::Secrets,
+    surge::Surges,
     usage::Peaks,
 };
 
@@ -110,7 +114,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     let peaks = Peaks::watch(arena.supervisor.subscribe());
     let (halt, stop) = watch::channel(false);
     let patrons = gather(&arena, &books, options.soak).await?;
-    let addresses: Vec<_> = patrons.iter().map(|patron| (patron.inbox, patron.address())).collect();
+    let addresses: Vec<_> = patrons.iter().map(Patron::addressee).collect();
     arena.accounts = patrons.iter().map(|patron| patron.account().clone()).collect();
     let door = Door {
         pace: if options.soak { NEWCOMERS_OF_A_SOAK } else { NEWCOMERS },
@@ -128,10 +132,13 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     let acks = AckPort::start(books.clone()).await?;
     let maker = acks.packet_maker(arena.gateway.sphinx);
+    let surges = Arc::new(Surges::default());
+    // A soak is about what is level.
+    let load = Load { per_second: options.rate / 2, surges: (!options.soak).then(|| surges.clone()) };
     let mut mixnodes = JoinSet::new();
     for kind in [mixnodes::Kind::Of2021, mixnodes::Kind::OfToday] {
-        let node = MixNode::new(kind, maker, books.clone());
-        mixnodes.spawn(node.send_steadily(options.rate / 2, to.clone(), arena.place.subscribe(), stop.clone()));
+        let node = MixNode::new(kind, maker, books.clone(), to.clone(), arena.place.subscribe());
+        mixnodes.spawn(node.work(load.clone(), stop.clone()));
     }
 
     let coverage = ordeal::go_through(schedule, &mut arena, &options.kinds, options.duration).await?;
@@ -162,7 +169,15 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     strange.extend_from_slice(arena.witness.strange());
     let log_lines = arena.witness.said().len();
     strange.extend(secrets_of(&arena, &books)?.found_in(arena.witness.said())?);
-    Ok(Outcome { tally: books.tally(), counters: arena.witness.counters(), coverage, peaks, log_lines, strange })
+    Ok(Outcome {
+        tally: books.tally(),
+        counters: arena.witness.counters(),
+        coverage,
+        surges,
+        peaks,
+        log_lines,
+        strange,
+    })
 }
 
 /// Everything that the logs of a run must not say.
@@ -215,7 +230,7 @@ async fn fetch_all(
 ) -> Result<()> {
     let mut outcome = Ok(());
     for _ in 0..FETCHES {
-        let last = mixnodes::send_one(maker, &books, (patron.inbox, patron.address()), place.mix).await?;
+        let last = mixnodes::send_one(maker, &books, patron.addressee(), place.mix).await?;
         outcome = patron.fetch(place, FETCH, |books| books.has_delivered(&last)).await;
         if outcome.is_ok() {
             break;

@@ -1,9 +1,9 @@
-//! The mix nodes: one of 2021 and one of today. Each sends steadily on one connection, opens another when it breaks, and enters
-//! the acks that come back into the books. Now and then it sends a packet of before once more, which is to be dropped.
+//! The mix nodes: one of 2021 and one of today. Each sends steadily on one connection, and in surges, and opens another when it
+//! breaks. Now and then it sends a packet of before once more, which is to be dropped.
 
 use std::{
     collections::VecDeque,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,27 +14,21 @@ use std::{
 use anyhow::{Context, Result};
 use proto::{
     address::ClientAddress,
-    wire::{
-        framing::{FrameBuffer, Framing},
-        packet::PacketSize,
-    },
+    wire::{framing::Framing, packet::PacketSize},
 };
 use rand::{rngs::StdRng, seq::IteratorRandom};
 use tests::{
+    deadline,
     mixnode::{FRAMING_2021, MixSender},
     packet::{FinalHopPacket, PacketMaker},
     packet_today::PacketMakerToday,
 };
-use tokio::{
-    io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::{net::TcpSocket, sync::watch};
 
 use crate::{
     books::{Books, Inbox, Stream},
     place::Place,
+    surge::{self, Stock, Surges},
 };
 
 /// Packets leave in small bursts, as often as this.
@@ -47,61 +41,27 @@ const LARGE_EVERY: u64 = 40;
 const KEEP_EVERY: u64 = 8;
 const REPLAY_EVERY: u64 = 16;
 const KEPT: usize = 1_024;
+/// Bytes that wait in the kernel, where nobody sees whether the gateway takes them.
+const ROOM: u32 = 1 << 16;
 const MADE_UP: Duration = Duration::from_secs(1);
 const NEWEST_SPHINX: u16 = 260;
 
-/// Who may be sent something: grows as clients register.
-pub(crate) type Addressees = watch::Receiver<Vec<(Inbox, ClientAddress)>>;
+/// Somebody who may be sent something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addressee {
+    /// The number in the books.
+    pub(crate) inbox: Inbox,
+    /// The address.
+    pub(crate) address: ClientAddress,
+    /// Whether all mail is fetched sooner or later.
+    pub(crate) keeps_up: bool,
+}
+
+/// All of them: grows as clients register.
+pub(crate) type Addressees = watch::Receiver<Vec<Addressee>>;
 
 /// Numbers of connections.
 static STREAMS: AtomicU64 = AtomicU64::new(0);
-
-/// Where acks go.
-pub(crate) struct AckPort {
-    address: SocketAddr,
-    _accepting: JoinSet<()>,
-}
-
-impl AckPort {
-    /// Listens on a free port.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub(crate) async fn start(books: Arc<Books>) -> Result<Self> {
-        let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
-        let address = listener.local_addr()?;
-        let mut accepting = JoinSet::new();
-        accepting.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(collect(stream, books.clone()));
-            }
-        });
-        Ok(Self { address, _accepting: accepting })
-    }
-
-    /// Makes packets whose acks come here.
-    pub(crate) fn packet_maker(&self, gateway_sphinx_key: [u8; 32]) -> PacketMaker {
-        // Nobody opens the acks, so the key at their last hop is anybody's.
-        PacketMaker { gateway: gateway_sphinx_key, ack_hop: self.address, ack_key: ACK_KEY }
-    }
-}
-
-/// The base point of the curve, which is a public key like any other.
-const ACK_KEY: [u8; 32] = {
-    let mut key = [0; 32];
-    key[0] = 9;
-    key
-};
-
-async fn collect(mut stream: TcpStream, books: Arc<Books>) {
-    let mut frames = FrameBuffer::new();
-    while matches!(stream.read_buf(&mut frames.space()).await, Ok(1..)) {
-        while let Ok(Some((_, packet))) = frames.next_frame() {
-            books.acked(&packet);
-        }
-    }
-}
 
 /// How a mix node makes and frames its packets.
 #[derive(Debug, Clone, Copy)]
@@ -112,11 +72,22 @@ pub(crate) enum Kind {
     OfToday,
 }
 
+/// How much a mix node sends.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    /// Packets per second.
+    pub(crate) per_second: u32,
+    /// To be told of surges, if there are to be any.
+    pub(crate) surges: Option<Arc<Surges>>,
+}
+
 /// A mix node.
 pub(crate) struct MixNode {
     kind: Kind,
     maker: PacketMaker,
     books: Arc<Books>,
+    to: Addressees,
+    place: watch::Receiver<Place>,
     connected: Option<(MixSender, Stream)>,
     sent: u64,
     kept: VecDeque<(Framing, FinalHopPacket)>,
@@ -125,62 +96,81 @@ pub(crate) struct MixNode {
 
 impl MixNode {
     /// One that is not connected yet.
-    pub(crate) fn new(kind: Kind, maker: PacketMaker, books: Arc<Books>) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        maker: PacketMaker,
+        books: Arc<Books>,
+        to: Addressees,
+        place: watch::Receiver<Place>,
+    ) -> Self {
         let (kept, random) = (VecDeque::new(), rand::make_rng());
-        Self { kind, maker, books, connected: None, sent: 0, kept, random }
+        Self { kind, maker, books, to, place, connected: None, sent: 0, kept, random }
     }
 
-    /// Sends so many packets per second, to everybody in turn, until told to stop.
+    /// Sends to everybody in turn, until told to stop.
     ///
     /// # Errors
     /// If a packet cannot be made.
-    pub(crate) async fn send_steadily(
-        mut self,
-        per_second: u32,
-        to: Addressees,
-        place: watch::Receiver<Place>,
-        mut stop: watch::Receiver<bool>,
-    ) -> Result<Self> {
+    pub(crate) async fn work(mut self, load: Load, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stock = load.surges.map(|surges| (surges, Stock::new(self.kind, self.maker)));
         let mut owed = 0.0;
         let mut last = Instant::now();
         while !*stop.borrow_and_update() {
             beat.tick().await;
+            let everybody = self.to.borrow().clone();
+            if let Some((surges, stock)) = &mut stock
+                && stock.is_due(&everybody).await?
+            {
+                self.surge(stock, surges, &stop).await;
+                last = Instant::now();
+            }
             // What could not be sent for longer than this is not made up for.
-            owed += f64::from(per_second) * last.elapsed().min(MADE_UP).as_secs_f64();
+            owed += f64::from(load.per_second) * last.elapsed().min(MADE_UP).as_secs_f64();
             last = Instant::now();
             while owed >= 1.0 && !*stop.borrow() {
                 owed -= 1.0;
-                let to = {
-                    let to = to.borrow();
-                    let turn = usize::try_from(self.sent)? % to.len().max(1);
-                    to.get(turn).copied().context("there is nobody to send to")?
-                };
-                self.connect(&place, &stop).await;
-                self.send(to).await?;
+                let turn = usize::try_from(self.sent)? % everybody.len().max(1);
+                let to = everybody.get(turn).context("there is nobody to send to")?;
+                let is_large = self.sent % LARGE_EVERY == LARGE_EVERY - 1;
+                let size = if is_large { PacketSize::Extended32 } else { PacketSize::Regular };
+                self.connect(&stop).await;
+                let (framing, packet) = make(self.kind, self.maker, to.address, size)?;
+                self.send(to.inbox, framing, packet).await;
             }
         }
-        Ok(self)
+        Ok(())
     }
 
-    async fn connect(&mut self, place: &watch::Receiver<Place>, stop: &watch::Receiver<bool>) {
+    /// Sends from stock as fast as the gateway takes it.
+    async fn surge(&mut self, stock: &mut Stock, surges: &Surges, stop: &watch::Receiver<bool>) {
+        let (number, begin) = (stock.begin(), Instant::now());
+        let mut packets = 0;
+        while begin.elapsed() < surge::LASTS && !*stop.borrow() {
+            let Some((inbox, framing, packet)) = stock.next() else { break };
+            self.connect(stop).await;
+            self.send(inbox, framing, packet).await;
+            packets += 1;
+        }
+        surges.note(number, begin, packets);
+    }
+
+    async fn connect(&mut self, stop: &watch::Receiver<bool>) {
         while self.connected.is_none() && !*stop.borrow() {
-            let mix = place.borrow().mix;
-            match MixSender::connect(mix).await {
+            let mix = self.place.borrow().mix;
+            match connect(mix).await {
                 Ok(sender) => self.connected = Some((sender, STREAMS.fetch_add(1, Ordering::Relaxed))),
                 Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
             }
         }
     }
 
-    async fn send(&mut self, (inbox, to): (Inbox, ClientAddress)) -> Result<()> {
+    async fn send(&mut self, inbox: Inbox, framing: Framing, packet: FinalHopPacket) {
         self.sent += 1;
-        let size = if self.sent.is_multiple_of(LARGE_EVERY) { PacketSize::Extended32 } else { PacketSize::Regular };
-        let Some((sender, stream)) = &mut self.connected else { return Ok(()) };
-        let (framing, packet) = make(self.kind, self.maker, to, size)?;
+        let Some((sender, stream)) = &mut self.connected else { return };
         self.books.sending(inbox, *stream, &packet);
-        let mut outcome = sender.send_framed(framing, size, &packet.packet).await;
+        let mut outcome = sender.send_framed(framing, packet.size, &packet.packet).await;
         if self.sent.is_multiple_of(REPLAY_EVERY)
             && let Some((framing, packet)) = self.kept.iter().choose(&mut self.random)
         {
@@ -190,12 +180,18 @@ impl MixNode {
         if outcome.is_err() {
             self.connected = None;
         }
-        if self.sent.is_multiple_of(KEEP_EVERY) && size == PacketSize::Regular {
+        if self.sent.is_multiple_of(KEEP_EVERY) && packet.size == PacketSize::Regular {
             self.kept.truncate(KEPT - 1);
             self.kept.push_front((framing, packet));
         }
-        Ok(())
     }
+}
+
+/// Connects with little room for what the gateway has not taken yet.
+async fn connect(mix: SocketAddr) -> Result<MixSender> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_send_buffer_size(ROOM)?;
+    Ok(MixSender::on(deadline::soon("a connection to the mixnet port", socket.connect(mix)).await??))
 }
 
 /// Sends one packet of 2021 on a connection of its own, and returns it.
@@ -205,16 +201,25 @@ impl MixNode {
 pub(crate) async fn send_one(
     maker: PacketMaker,
     books: &Books,
-    (inbox, to): (Inbox, ClientAddress),
+    to: Addressee,
     mix: SocketAddr,
 ) -> Result<FinalHopPacket> {
-    let (framing, packet) = make(Kind::Of2021, maker, to, PacketSize::Regular)?;
-    books.sending(inbox, STREAMS.fetch_add(1, Ordering::Relaxed), &packet);
+    let (framing, packet) = make(Kind::Of2021, maker, to.address, PacketSize::Regular)?;
+    books.sending(to.inbox, STREAMS.fetch_add(1, Ordering::Relaxed), &packet);
     MixSender::connect(mix).await?.send_framed(framing, packet.size, &packet.packet).await?;
     Ok(packet)
 }
 
-fn make(kind: Kind, maker: PacketMaker, to: ClientAddress, size: PacketSize) -> Result<(Framing, FinalHopPacket)> {
+/// Makes a packet as a mix node of this kind does.
+///
+/// # Errors
+/// If the Sphinx library refuses.
+pub(crate) fn make(
+    kind: Kind,
+    maker: PacketMaker,
+    to: ClientAddress,
+    size: PacketSize,
+) -> Result<(Framing, FinalHopPacket)> {
     Ok(match kind {
         Kind::Of2021 => (FRAMING_2021, maker.make(to, size)?),
         Kind::OfToday => (Framing::V7, PacketMakerToday::like(maker, NEWEST_SPHINX).make(to, size)?),

@@ -4,12 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use proto::address::ClientAddress;
 use tests::era::Era;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     books::{Books, Inbox},
+    mixnodes::Addressee,
     patron::{Manner, Patron},
     place::Place,
 };
@@ -26,7 +26,7 @@ pub(crate) struct Pace {
 }
 
 /// Whom mix nodes send to.
-pub(crate) type Addresses = watch::Sender<Vec<(Inbox, ClientAddress)>>;
+pub(crate) type Addresses = watch::Sender<Vec<Addressee>>;
 
 /// Lets newcomers in.
 pub(crate) struct Door {
@@ -70,7 +70,7 @@ impl Door {
             // A gateway in trouble may refuse.
             let Ok(patron) = registered else { continue };
             inbox += 1;
-            self.addresses.send_modify(|all| all.push((patron.inbox, patron.address())));
+            self.addresses.send_modify(|all| all.push(patron.addressee()));
             inside.spawn(visit(patron, self.pace.stay, self.addresses.clone(), self.place.clone(), stop.clone()));
             while let Some(patron) = inside.try_join_next() {
                 patrons.extend(patron??);
@@ -104,7 +104,7 @@ async fn visit(
     if is_over {
         return Ok(Some(patron));
     }
-    addresses.send_modify(|all| all.retain(|(inbox, _)| *inbox != patron.inbox));
+    addresses.send_modify(|all| all.retain(|addressee| addressee.inbox != patron.inbox));
     let here = *place.borrow();
     patron.be_forgotten(here).await?;
     Ok(None)

@@ -12,8 +12,8 @@ use crate::books::Stream;
 /// What is known of the order in one inbox.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
-    /// The highest number delivered so far.
-    newest: HashMap<Stream, u64>,
+    /// The message that was sent last of those delivered so far.
+    newest: HashMap<Stream, (Instant, u64)>,
     /// Acknowledged and not delivered yet.
     owed: BTreeSet<(Instant, u64)>,
 }
@@ -36,12 +36,12 @@ impl Order {
         if let Some(acked) = acked {
             self.owed.remove(&(acked, number));
         }
-        let newest = stream.map(|stream| self.newest.entry(stream).or_default());
-        if let Some(newest) = newest {
-            if number < *newest {
+        if let Some(stream) = stream {
+            let (newest_sent, newest) = self.newest.entry(stream).or_insert((sent, number));
+            if sent < *newest_sent {
                 return Some(format!("message {number} came after {newest}, which followed it on the same connection"));
             }
-            *newest = number;
+            (*newest_sent, *newest) = (sent, number);
         }
         let (owed_since, owed) = self.owed.first()?;
         let overtaken = *owed_since < sent;

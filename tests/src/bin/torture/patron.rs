@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use proto::{
-    address::ClientAddress,
-    wire::client::control::sealed::{SensitiveRequest, SensitiveResponse},
-};
+use proto::wire::client::control::sealed::{SensitiveRequest, SensitiveResponse};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tests::{
     account::{Account, Identity, now},
@@ -24,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::{
     books::{Books, Inbox},
+    mixnodes::Addressee,
     place::Place,
 };
 
@@ -97,9 +95,9 @@ impl Patron {
         Ok(patron)
     }
 
-    /// Its address.
-    pub(crate) fn address(&self) -> ClientAddress {
-        self.account.address()
+    /// What mix nodes need to know of it.
+    pub(crate) fn addressee(&self) -> Addressee {
+        Addressee { inbox: self.inbox, address: self.account.address(), keeps_up: self.manner.keeps_up() }
     }
 
     /// The account of a client, for those who pretend to be it.

@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     fmt,
     io::{self, Write},
+    sync::Arc,
 };
 
 use anyhow::Result;
 
-use crate::{books::Tally, coverage::Coverage};
+use crate::{books::Tally, coverage::Coverage, surge::Surges};
 
 /// Of what there is too much to say.
 const EXAMPLES: usize = 20;
@@ -31,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// What came of the faults.
     pub(crate) coverage: Coverage,
+    /// When mix nodes sent all they could.
+    pub(crate) surges: Arc<Surges>,
     /// Peak memory in KiB.
     pub(crate) peaks: BTreeMap<String, u64>,
     /// How many lines of logs were searched for what they must not say.
@@ -54,6 +57,8 @@ impl Outcome {
         let tally = &self.tally;
         say("")?;
         say(format_args!("sent                 {:>9}", tally.sent))?;
+        say(format_args!("  in surges          {:>9}", self.surges.packets()))?;
+        say(format_args!("  highest rate       {:>9.0} packets per second", self.surges.highest_rate()))?;
         say(format_args!("acked                {:>9}", tally.acked))?;
         say(format_args!("sent again           {:>9}", tally.replayed))?;
         say(format_args!("  known by then      {:>9}", tally.replayed_known))?;

@@ -1,0 +1,64 @@
+//! Where all SURB-acks go: a mix node that enters them into the books.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use anyhow::Result;
+use proto::wire::framing::FrameBuffer;
+use tests::packet::PacketMaker;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use crate::books::Books;
+
+/// Where acks go.
+pub(crate) struct AckPort {
+    address: SocketAddr,
+    _accepting: JoinSet<()>,
+}
+
+impl AckPort {
+    /// Listens on a free port.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) async fn start(books: Arc<Books>) -> Result<Self> {
+        let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
+        let address = listener.local_addr()?;
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(collect(stream, books.clone()));
+            }
+        });
+        Ok(Self { address, _accepting: accepting })
+    }
+
+    /// Makes packets whose acks come here.
+    pub(crate) fn packet_maker(&self, gateway_sphinx_key: [u8; 32]) -> PacketMaker {
+        // Nobody opens the acks, so the key at their last hop is anybody's.
+        PacketMaker { gateway: gateway_sphinx_key, ack_hop: self.address, ack_key: ACK_KEY }
+    }
+}
+
+/// The base point of the curve, which is a public key like any other.
+const ACK_KEY: [u8; 32] = {
+    let mut key = [0; 32];
+    key[0] = 9;
+    key
+};
+
+async fn collect(mut stream: TcpStream, books: Arc<Books>) {
+    let mut frames = FrameBuffer::new();
+    while matches!(stream.read_buf(&mut frames.space()).await, Ok(1..)) {
+        while let Ok(Some((_, packet))) = frames.next_frame() {
+            books.acked(&packet);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Surges: now and then all mix nodes send as fast as the gateway takes packets. What they send then was made before, so that
+//! making it holds nobody up.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use proto::wire::{framing::Framing, packet::PacketSize};
+use tests::packet::{FinalHopPacket, PacketMaker};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::{
+    books::Inbox,
+    mixnodes::{Addressee, Kind, make},
+};
+
+/// From the beginning of one surge to the next, and how long one lasts.
+const PERIOD: Duration = Duration::from_secs(5);
+pub(crate) const LASTS: Duration = Duration::from_secs(1);
+/// What a mix node has in stock for a surge. To make it takes as long as the pause allows on a small machine (a packet of today four
+/// times as long as one of 2021), and such a machine's gateway takes less in the second: 5,000 packets, and 2,000 that then wait in it.
+const STOCK_OF_2021: usize = 5_000;
+const STOCK_OF_TODAY: usize = 3_000;
+/// So many surges go to everybody, and later ones to those who keep up with their mail: what others leave lying for the whole of a
+/// long run would fill the disk.
+const TO_EVERYBODY: u32 = 6;
+
+/// A packet that has been made, and whose it is.
+pub(crate) type Made = (Inbox, Framing, FinalHopPacket);
+
+/// The packets that one mix node has made for surges.
+pub(crate) struct Stock {
+    kind: Kind,
+    maker: PacketMaker,
+    most: usize,
+    made: VecDeque<Made>,
+    making: Option<JoinHandle<Result<Vec<Made>>>>,
+    begin: Instant,
+    surges: u32,
+}
+
+impl Stock {
+    /// Nothing yet. The first surge comes when one period is over.
+    pub(crate) fn new(kind: Kind, maker: PacketMaker) -> Self {
+        let most = match kind {
+            Kind::Of2021 => STOCK_OF_2021,
+            Kind::OfToday => STOCK_OF_TODAY,
+        };
+        Self { kind, maker, most, made: VecDeque::new(), making: None, begin: Instant::now(), surges: 0 }
+    }
+
+    /// Begins to make what is missing, for some of these, and says whether it is time for a surge and all is made.
+    ///
+    /// # Errors
+    /// If a packet cannot be made.
+    pub(crate) async fn is_due(&mut self, everybody: &[Addressee]) -> Result<bool> {
+        if self.made.len() < self.most && self.making.is_none() {
+            let missing = self.most - self.made.len();
+            let to_all = self.surges < TO_EVERYBODY;
+            let to: Vec<_> = everybody.iter().copied().filter(|addressee| to_all || addressee.keeps_up).collect();
+            let (kind, maker) = (self.kind, self.maker);
+            self.making = Some(spawn_blocking(move || {
+                let made = to.iter().cycle().take(missing).map(|to| {
+                    let (framing, packet) = make(kind, maker, to.address, PacketSize::Regular)?;
+                    Ok((to.inbox, framing, packet))
+                });
+                made.collect()
+            }));
+        }
+        if self.begin.elapsed() < PERIOD * (self.surges + 1)
+            || self.making.as_ref().is_some_and(|made| !made.is_finished())
+        {
+            return Ok(false);
+        }
+        if let Some(making) = self.making.take() {
+            self.made.extend(making.await.context("packets for a surge were not made")??);
+        }
+        Ok(true)
+    }
+
+    /// The next surge begins now. Returns its number.
+    pub(crate) fn begin(&mut self) -> u32 {
+        self.surges += 1;
+        self.surges
+    }
+
+    /// The next packet to send.
+    pub(crate) fn next(&mut self) -> Option<Made> {
+        self.made.pop_front()
+    }
+}
+
+/// One surge of all mix nodes, from its beginning to its end.
+#[derive(Debug, Clone, Copy)]
+struct Surge {
+    begin: Instant,
+    end: Instant,
+    packets: usize,
+}
+
+/// All surges, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Surges(Mutex<BTreeMap<u32, Surge>>);
+
+impl Surges {
+    /// A mix node has sent so many packets since `begin`, as its part of this surge.
+    pub(crate) fn note(&self, number: u32, begin: Instant, packets: usize) {
+        let now = Instant::now();
+        let mut surges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let surge = surges.entry(number).or_insert(Surge { begin, end: now, packets: 0 });
+        surge.begin = surge.begin.min(begin);
+        surge.end = now;
+        surge.packets += packets;
+    }
+
+    /// Packets sent in all surges.
+    pub(crate) fn packets(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(|surge| surge.packets).sum()
+    }
+
+    /// The highest number of packets per second that any surge reached.
+    pub(crate) fn highest_rate(&self) -> f64 {
+        let surges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rates = surges.values().map(|surge| surge.packets as f64 / (surge.end - surge.begin).as_secs_f64());
+        rates.fold(0.0, f64::max)
+    }
+}
