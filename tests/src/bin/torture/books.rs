@@ -71,6 +71,8 @@ pub(crate) struct Tally {
     pub(crate) sent: usize,
     /// Of those, acknowledged.
     pub(crate) acked: usize,
+    /// Neither acknowledged nor delivered.
+    pub(crate) unanswered: usize,
     /// Packets that were sent more than once.
     pub(crate) replayed: usize,
     /// Of those, packets that the gateway must have known when they came again.
@@ -211,6 +213,7 @@ impl Books {
                 tally.strange.push(format!("message {number} was acknowledged {} times", letter.acked));
             }
             tally.delivered += usize::from(letter.delivered > 0);
+            tally.unanswered += usize::from(letter.acked == 0 && letter.delivered == 0);
             tally.duplicates += letter.delivered.saturating_sub(1) as usize;
             if letter.acked > 0 && letter.delivered == 0 && !pages.forgotten.contains(&letter.inbox) {
                 tally.lost.push((*number, letter.inbox));
@@ -247,7 +250,7 @@ mod tests {
             books.delivered(7, &packet.message);
         }
         let tally = books.tally();
-        assert_eq!((tally.sent, tally.acked, tally.delivered, tally.duplicates), (4, 3, 2, 1));
+        assert_eq!((tally.sent, tally.acked, tally.delivered, tally.duplicates, tally.unanswered), (4, 3, 2, 1, 1));
         assert_eq!(tally.out_of_order.len(), 1);
         assert_eq!(tally.lost.iter().map(|(_, inbox)| *inbox).collect::<Vec<_>>(), [7]);
         assert_eq!(tally.strange, [""; 0]);

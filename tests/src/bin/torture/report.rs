@@ -1,7 +1,7 @@
 //! What is said about a run, on standard output.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     io::{self, Write},
     sync::Arc,
@@ -49,6 +49,16 @@ impl Outcome {
         lost.is_empty() && out_of_order.is_empty() && strange.is_empty() && self.strange.is_empty()
     }
 
+    /// Messages that are known to have been refused: each is counted by `mix-ingress` and by `store`, and one of them may have
+    /// been killed before it could tell. The others are lost with connections and processes, without an ack, or were refused by
+    /// processes that were killed.
+    fn refused(&self) -> u64 {
+        let reasons: BTreeSet<&String> = self.counters.values().flat_map(BTreeMap::keys).collect();
+        let told = |reason| self.counters.values().filter_map(move |counters| counters.get(reason).copied());
+        let messages = reasons.into_iter().filter(|reason| reason.starts_with("refused_"));
+        messages.map(|reason| told(reason).max().unwrap_or_default()).sum()
+    }
+
     /// Writes it.
     ///
     /// # Errors
@@ -66,6 +76,8 @@ impl Outcome {
         say(format_args!("delivered            {:>9}", tally.delivered))?;
         say(format_args!("duplicates           {:>9}", tally.duplicates))?;
         say(format_args!("out of order         {:>9}", tally.out_of_order.len()))?;
+        say(format_args!("neither of both      {:>9}", tally.unanswered))?;
+        say(format_args!("  known as refused   {:>9}", self.refused().min(tally.unanswered as u64)))?;
         for (role, counters) in &self.counters {
             for (name, value) in counters.iter().filter(|(name, _)| is_refusal(name)) {
                 say(format_args!("{value:>30} {name} ({role}, as far as its processes lived to tell)"))?;
