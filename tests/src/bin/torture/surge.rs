@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::tests::packet::{FinalHopPacket, PacketMaker};
 use anyhow::{Context, Result};
 use proto::wire::{framing::Framing, packet::PacketSize};
-use tests::packet::{FinalHopPacket, PacketMaker};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
 /// From the beginning of one surge to the next, and how long one lasts.
 const PERIOD: Duration = Duration::from_secs(5);
 pub(crate) const LASTS: Duration = Duration::from_secs(1);
+/// One that the end of the run cut shorter is counted as if it had lasted this long.
+const SHORTEST: Duration = Duration::from_millis(200);
 /// What a mix node has in stock for a surge. To make it takes as long as the pause allows on a small machine (a packet of today four
 /// times as long as one of 2021), and such a machine's gateway takes less in the second: 5,000 packets, and 2,000 that then wait in it.
 const STOCK_OF_2021: usize = 5_000;
@@ -124,7 +126,25 @@ impl Surges {
     /// The highest number of packets per second that any surge reached.
     pub(crate) fn highest_rate(&self) -> f64 {
         let surges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let rates = surges.values().map(|surge| surge.packets as f64 / (surge.end - surge.begin).as_secs_f64());
+        let lasted = |surge: &Surge| (surge.end - surge.begin).max(SHORTEST).as_secs_f64();
+        let rates = surges.values().map(|surge| surge.packets as f64 / lasted(surge));
         rates.fold(0.0, f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_all_mix_nodes_make_one_surge_and_the_fastest_counts() {
+        let surges = Surges::default();
+        assert_eq!((surges.packets(), surges.highest_rate()), (0, 0.0));
+        let ago = |millis| Instant::now().checked_sub(Duration::from_millis(millis)).unwrap();
+        surges.note(1, ago(1_000), 3_000);
+        surges.note(1, ago(500), 1_000);
+        surges.note(2, ago(2_000), 5_000);
+        assert_eq!(surges.packets(), 9_000);
+        assert!((3_900.0..=4_000.0).contains(&surges.highest_rate()), "{}", surges.highest_rate());
     }
 }
