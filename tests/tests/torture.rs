@@ -51,6 +51,7 @@ async fn nothing_acknowledged_is_lost_whatever_happens() -> Result<()> {
         let (output, report) = torture(program("torture")?, "info", &["--seconds", "30", "--rate", "300"]).await?;
         ensure!(output.status.success(), "the tool was not content");
         ensure!(figure(&report, "acked but lost:")? == 0);
+        ensure!(figure(&report, "  in surges")? > 2_000, "next to nothing was sent in surges");
         let (missing, overlapping) = covered(&report)?;
         ensure!(figure(&report, "kinds of faults brought about:")? == 12 && missing.is_empty(), "missing: {missing:?}");
         ensure!(overlapping > 0 || report.contains(NO_DISK), "no fault fell into the middle of another");

@@ -22,8 +22,9 @@ const PERIOD: Duration = Duration::from_secs(5);
 pub(crate) const LASTS: Duration = Duration::from_secs(1);
 /// One that the end of the run cut shorter is counted as if it had lasted this long.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// What a mix node has in stock for a surge. To make it takes as long as the pause allows on a small machine (a packet of today four
-/// times as long as one of 2021), and such a machine's gateway takes less in the second: 5,000 packets, and 2,000 that then wait in it.
+/// What a mix node has in stock for a surge: together more than a gateway on two cores works off in that second (5,000 to 7,000), so
+/// that it is at its limit all the time; what it has not taken by then waits in the kernel. More could not be made in the pause
+/// without taking the cores away from the gateway. A packet of today takes three times as long to make as one of 2021.
 const STOCK_OF_2021: usize = 5_000;
 const STOCK_OF_TODAY: usize = 3_000;
 /// So many surges go to everybody, and later ones to those who keep up with their mail: what others leave lying for the whole of a
