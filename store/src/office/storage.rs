@@ -98,6 +98,16 @@ impl<M: Mailbox> Office<M> {
             tracing::error!(%error, "new mail and new clients are refused");
         }
         self.outlook.turn(storage, Some(self.outlook.next_try(now)));
+        if storage == Storage::Broken {
+            self.refuse_what_waits();
+        }
+    }
+
+    /// What waits for the next commit would wait until storage works again, and take room in the window of `mix-ingress` from
+    /// live mail meanwhile.
+    fn refuse_what_waits(&mut self) {
+        let waiting = mem::take(&mut self.batch);
+        self.unsettle(&waiting);
     }
 
     /// Takes note of a failed commit: what cannot be written now is tried again, but not without a pause.
@@ -105,6 +115,7 @@ impl<M: Mailbox> Office<M> {
         self.trouble(error, now);
         if matches!(error, MailboxError::Damaged { .. } | MailboxError::UnknownRecord { .. }) {
             self.outlook.turn(Storage::Broken, Some(now + RETRY));
+            self.refuse_what_waits();
         }
     }
 

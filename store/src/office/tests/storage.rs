@@ -30,6 +30,23 @@ fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
 }
 
 #[test]
+fn what_waits_for_the_next_commit_when_storage_fails_is_refused_at_once() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.deliver(1);
+    bench.mailbox.set(Health::Broken);
+    bench.finish_job();
+    let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::StorageFailed };
+    let mut answers = bench.to_ingress.clone();
+    answers.sort_by_key(|answer| format!("{answer:?}"));
+    assert_eq!(answers, [refused(0), refused(1)]);
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(5));
+    bench.finish_all_jobs();
+    assert!(bench.accepted().is_empty() && bench.stored().is_empty());
+}
+
+#[test]
 fn when_the_disk_is_full_stored_mail_is_fetched_and_removed_and_live_mail_flows() {
     let mut bench = Bench::new(RULES);
     bench.deliver(0);
