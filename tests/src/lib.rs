@@ -13,6 +13,7 @@ pub mod bystander;
 pub mod carrier;
 pub mod client;
 pub mod connection;
+pub mod counters;
 pub mod deadline;
 pub mod disk;
 pub mod era;

@@ -5,7 +5,7 @@
 
 use std::{fs, path::PathBuf, process::Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bincode::Decode;
 use nix::{
     sys::signal::{Signal, kill},
@@ -19,6 +19,8 @@ use tokio::{
 };
 
 use crate::{deadline, process::Process};
+
+mod durable;
 
 /// Calls that are written down.
 const CALLS: &str = "trace=fdatasync,fsync,sync_file_range,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,\
@@ -39,6 +41,8 @@ pub struct Call {
     pub returned: usize,
     /// What it returned.
     pub result: i64,
+    /// Where in the file it wrote, if it says so.
+    pub offset: Option<u64>,
 }
 
 /// A process that is being traced.
@@ -57,11 +61,28 @@ impl Tracer {
     /// # Errors
     /// If strace is not there, or may not.
     pub async fn attach(process: Process) -> Result<Self> {
+        Self::attach_with(process, &[]).await
+    }
+
+    /// Traces all threads of a process from now on, and has calls fail that the kernel then never sees: `fdatasync:error=EIO`
+    /// all of them, `fdatasync:error=EIO:when=1` the first one of each thread.
+    ///
+    /// # Errors
+    /// If strace is not there, or may not.
+    pub async fn attach_failing(process: Process, faults: &[&str]) -> Result<Self> {
+        Self::attach_with(process, faults).await
+    }
+
+    async fn attach_with(process: Process, faults: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gatewayd-trace-").tempdir()?;
         let file = folder.path().join("trace");
         let mut command = Command::new("strace");
-        command.args(["-f", "-yy", "-xx", "-s", "8000000", "-e", CALLS, "-e", "signal=none", "-p"]);
-        command.arg(process.0.to_string()).arg("-o").arg(&file);
+        command.args(["-f", "-yy", "-xx", "-s", "9000000", "-e", CALLS, "-e", "signal=none"]);
+        for fault in faults {
+            // In the place of the call another is made, which the jail of every worker allows.
+            command.arg("-e").arg(format!("inject={fault}:syscall=getpid"));
+        }
+        command.arg("-p").arg(process.0.to_string()).arg("-o").arg(&file);
         command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut strace = command.spawn().context("cannot start strace; `dev/setup test` installs it")?;
         let mut said = BufReader::new(strace.stderr.take().context("strace has no standard error")?).lines();
@@ -164,22 +185,6 @@ impl Trace {
         ensure!(bytes.is_empty(), "{link} ended within a message");
         Ok(messages)
     }
-
-    /// Checks that what was asked at one time was on the medium before it was answered at another: something was written to the
-    /// database, then a sync of it began, and returned.
-    ///
-    /// # Errors
-    /// If it was not.
-    pub fn check_durable(&self, database: &str, asked: usize, answered: usize) -> Result<()> {
-        let written = self.on(database).filter(|call| call.name.starts_with("pwrite") && call.began > asked);
-        let Some(written) = written.map(|call| call.returned).min().filter(|written| *written < answered) else {
-            bail!("nothing was written to {database} between lines {asked} and {answered}");
-        };
-        let is_sync = |call: &&Call| matches!(call.name.as_str(), "fdatasync" | "fsync") && call.result == 0;
-        let synced = self.on(database).filter(is_sync).any(|call| call.began > written && call.returned < answered);
-        ensure!(synced, "no sync of {database} began and returned between lines {written} and {answered}");
-        Ok(())
-    }
 }
 
 /// Reads a whole call: `name(descriptor<target>, "bytes", ...) = result`.
@@ -206,7 +211,9 @@ fn call(text: &str, began: usize, returned: usize) -> Result<Option<Call>> {
     let buffer = arguments.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map_or("", |(buffer, _)| buffer);
     let mut bytes = unescape(buffer)?;
     bytes.truncate(usize::try_from(result).unwrap_or(0));
-    Ok(Some(Call { name: name.to_owned(), target, bytes, began, returned, result }))
+    let last = arguments.rsplit(", ").next();
+    let offset = last.filter(|_| name == "pwrite64").and_then(|offset| offset.parse().ok());
+    Ok(Some(Call { name: name.to_owned(), target, bytes, began, returned, result, offset }))
 }
 
 fn unescape(text: &str) -> Result<Vec<u8>> {
@@ -218,45 +225,7 @@ fn unescape(text: &str) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn trace(lines: &[&str]) -> Trace {
-        Trace::parse(&lines.join("\n")).unwrap()
-    }
-
     const WRITE: &str = r#"11 pwrite64(9<\x2f\x64\x62>, "\x00\x01", 2, 4096) = 2"#;
-    const SYNC: &str = r"12 fdatasync(10<\x2f\x64\x62>) = 0";
-    const SYNC_BEGINS: &str = r"12 fdatasync(10<\x2f\x64\x62> <unfinished ...>";
-    const SYNC_RETURNS: &str = r"12 <... fdatasync resumed>) = 0";
-    const SYNC_FAILS: &str = r"12 fdatasync(10<\x2f\x64\x62>) = -1 EIO (Input/output error)";
-    const FLUSH: &str = r"12 sync_file_range(10<\x2f\x64\x62>, 0, 2, SYNC_FILE_RANGE_WRITE) = 0";
-    const OTHER: &str = r"12 fdatasync(11<\x2f\x6c\x6f\x67>) = 0";
-    const ANSWER: &str = r#"10 sendto(7<UNIX-STREAM:[1->2]>, "\x00\x00\x00\x01\x05", 5, MSG_NOSIGNAL, NULL, 0) = 5"#;
-    const ASK: &str = r#"10 recvfrom(7<UNIX-STREAM:[1->2]>, "\x00\x00\x00\x02\x05\x06", 65536, 0, NULL, NULL) = 6"#;
-
-    #[test]
-    fn an_answer_after_the_sync_is_found_good_and_any_other_order_is_not() {
-        let check = |lines: &[&str]| {
-            let trace = trace(lines);
-            let (answered, _): (usize, u8) = trace.sent("UNIX-STREAM:[1->2]").unwrap()[0];
-            let (asked, _): (usize, u8) = trace.received("UNIX-STREAM:[1->2]").unwrap()[0];
-            trace.check_durable("/db", asked, answered)
-        };
-        check(&[ASK, WRITE, SYNC, ANSWER]).unwrap();
-        check(&[ASK, WRITE, SYNC_BEGINS, SYNC_RETURNS, ANSWER]).unwrap();
-        check(&[ASK, WRITE, FLUSH, SYNC_BEGINS, WRITE, SYNC_RETURNS, OTHER, ANSWER]).unwrap();
-        for bad in [
-            &[ASK, WRITE, ANSWER, SYNC][..],
-            &[ASK, WRITE, SYNC_BEGINS, ANSWER, SYNC_RETURNS],
-            &[ASK, SYNC, WRITE, ANSWER],
-            &[ASK, SYNC_BEGINS, WRITE, SYNC_RETURNS, ANSWER],
-            &[WRITE, ASK, SYNC, ANSWER],
-            &[ASK, WRITE, SYNC_FAILS, ANSWER],
-            &[ASK, WRITE, FLUSH, ANSWER],
-            &[ASK, WRITE, OTHER, ANSWER],
-            &[ASK, SYNC, ANSWER],
-        ] {
-            assert!(check(bad).is_err(), "{bad:#?}");
-        }
-    }
 
     #[test]
     fn messages_are_put_together_from_calls_and_taken_apart() {
@@ -264,15 +233,9 @@ mod tests {
         let again = r"10 recvfrom(7<UNIX-STREAM:[1->2]>, 0x7f00, 65536, 0, NULL, NULL) = -1 EAGAIN (Resource temporarily unavailable)";
         let begun = r#"10 recvfrom(7<UNIX-STREAM:[1->2]>,  <unfinished ...>"#;
         let rest = r#"10 <... recvfrom resumed>"\x00\x02\x05\x06\x00\x00\x00\x01\x07", 65536, 0, NULL, NULL) = 9"#;
-        let trace = trace(&[
-            r"12 <... read resumed>, 0x7f00, 9) = 0",
-            first,
-            again,
-            begun,
-            WRITE,
-            rest,
-            "10 +++ exited with 0 +++",
-        ]);
+        let lines =
+            [r"12 <... read resumed>, 0x7f00, 9) = 0", first, again, begun, WRITE, rest, "10 +++ exited with 0 +++"];
+        let trace = Trace::parse(&lines.join("\n")).unwrap();
         assert_eq!(trace.received::<u8>("UNIX-STREAM:[1->2]").unwrap(), [(5, 5), (5, 6), (5, 7)]);
         assert_eq!(trace.socket_to(|peer| peer == 2).unwrap(), "UNIX-STREAM:[1->2]");
         assert_eq!(trace.socket_to(|peer| peer == 3), None);

@@ -7,9 +7,9 @@ use nix::sys::signal::Signal;
 use proto::{
     ipc::{
         ingress_store::{IngressToStore, StoreToIngress},
-        store_edge::{EdgeToStore, StoreToEdge},
+        store_edge::{EdgeToStore, SessionKey, StoreToEdge},
     },
-    wire::packet::PacketSize,
+    wire::{client::login::Freshness, packet::PacketSize},
 };
 use tests::{
     client::{Client, Era, Identity},
@@ -28,9 +28,15 @@ async fn check(scene: &Scene, tracer: Tracer, sent: &[FinalHopPacket]) -> Result
     let mut accepted = 0;
     for (answered, message) in trace.sent::<StoreToIngress>(&link)? {
         let StoreToIngress::AcceptDelivery { delivery } = message else { continue };
-        let asks = |message: &IngressToStore| matches!(message, IngressToStore::DeliverMessage { delivery: asked, .. } if *asked == delivery);
-        let (asked, _) = asked.iter().find(|(_, message)| asks(message)).context("an answer to no question")?;
-        trace.check_durable("/inboxes/db", *asked, answered)?;
+        let content = |message: &IngressToStore| match message {
+            IngressToStore::DeliverMessage { delivery: asked, message, .. } if *asked == delivery => {
+                Some(message.0.clone())
+            }
+            _ => None,
+        };
+        let mut questions = asked.iter().filter_map(|(asked, message)| Some((*asked, content(message)?)));
+        let (asked, content) = questions.next().context("an answer to no question")?;
+        trace.check_durable("/inboxes/db", &content, asked, answered)?;
         accepted += 1;
     }
     ensure!(accepted == sent.len(), "{accepted} of {} packets were accepted", sent.len());
@@ -76,6 +82,20 @@ async fn no_packet_of_any_size_is_accepted_before_the_sync_of_its_database() -> 
     .await
 }
 
+/// What the ledger must hold before a client gets this key: of a login what makes it fresh, of a registration the key.
+fn entry(request: &EdgeToStore, key: &SessionKey) -> Vec<u8> {
+    let key = match key {
+        SessionKey::CtrHmac(key) => key.to_bytes().to_vec(),
+        SessionKey::GcmSiv(key) => key.to_bytes().to_vec(),
+    };
+    let EdgeToStore::AuthenticateClient { proof, .. } = request else { return key };
+    match proof.freshness() {
+        Freshness::Iv(iv) => iv.to_vec(),
+        Freshness::Nonce(nonce) => nonce.to_vec(),
+        Freshness::Timestamp(time) => [key, time.to_be_bytes().to_vec()].concat(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_registration_or_login_is_answered_before_the_sync_of_the_ledger() -> Result<()> {
     bounded(async {
@@ -92,10 +112,10 @@ async fn no_registration_or_login_is_answered_before_the_sync_of_the_ledger() ->
         let asked: Vec<(usize, EdgeToStore)> = trace.received(&link)?;
         let mut attached = 0;
         for (answered, message) in trace.sent::<StoreToEdge>(&link)? {
-            let StoreToEdge::AttachSession { session, .. } = message else { continue };
+            let StoreToEdge::AttachSession { session, key } = message else { continue };
             let last_request = asked.iter().rfind(|(asked, request)| *asked < answered && request.session() == session);
-            let (asked, _) = last_request.context("an answer to no question")?;
-            trace.check_durable("/client_ledger.sled/db", *asked, answered)?;
+            let (asked, request) = last_request.context("an answer to no question")?;
+            trace.check_durable("/client_ledger.sled/db", &entry(request, &key), *asked, answered)?;
             attached += 1;
         }
         ensure!(attached == 2 * Era::ALL.len(), "{attached} sessions were attached");

@@ -9,31 +9,46 @@
 
 use std::{
     fs::{File, TryLockError},
+    io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    panic::{self, AssertUnwindSafe},
     time::{Duration, Instant},
 };
 
 use nix::{
     dir::Dir,
-    errno::Errno,
     fcntl::{OFlag, openat},
     sys::stat::Mode,
     unistd::{UnlinkatFlags, unlinkat},
 };
 
-use super::MailboxError;
+use super::{MailboxError, medium::Medium};
 
 /// A process that was killed lets go of its files when its last write has returned.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 
-/// An open database.
+/// An open database. Whoever holds trees of it lets go of them first: the last handle of sled writes.
 #[derive(Debug)]
 pub(super) struct Database {
     name: &'static str,
     db: sled::Db,
-    file: File,
-    /// Keeps `/proc/self/fd/N` valid.
-    _directory: OwnedFd,
+    /// Let go of after all others.
+    _last: LastHandle,
+    /// Keeps `/proc/self/fd/N` valid, and outlives sled.
+    medium: Medium,
+}
+
+/// The last handle of a database. When it goes, sled syncs once more, and panics if that fails; nothing rests on that sync.
+#[derive(Debug)]
+struct LastHandle(Option<sled::Db>);
+
+impl Drop for LastHandle {
+    fn drop(&mut self) {
+        let handle = self.0.take();
+        if panic::catch_unwind(AssertUnwindSafe(move || drop(handle))).is_err() {
+            tracing::debug!("a database could not be synced when it was closed");
+        }
+    }
 }
 
 /// How a database is laid out.
@@ -51,31 +66,32 @@ impl Database {
     /// Opens the database, or makes it.
     pub(super) fn open(directory: OwnedFd, layout: Layout) -> Result<Self, MailboxError> {
         let name = layout.name;
-        let file_error =
-            |action| move |error: nix::Error| MailboxError::File { database: name, action, source: error.into() };
-        wait_for_predecessor(&directory).map_err(file_error("open the file `db`"))?;
-        remove_unfinished_snapshots(&directory).map_err(file_error("remove an unfinished snapshot"))?;
+        let failed = |action| move |source: io::Error| MailboxError::File { database: name, action, source };
+        let file = open_once_free(&directory).map_err(failed("open the file `db`"))?;
+        remove_unfinished_snapshots(&directory).map_err(failed("remove an unfinished snapshot"))?;
+        let (medium, written) = Medium::take_up(file, directory).map_err(failed("write the file `db` anew"))?;
+        if let Some(bytes) = written {
+            tracing::warn!(database = name, bytes, "written anew, because a sync had failed");
+        }
         let db = sled::Config::new()
-            .path(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+            .path(format!("/proc/self/fd/{}", medium.directory().as_raw_fd()))
             .segment_size(layout.segment_size)
             .cache_capacity(layout.cache)
             .mode(sled::Mode::HighThroughput)
             .flush_every_ms(None)
             .open()
             .map_err(|source| MailboxError::of_sled(name, source))?;
-        let file = openat(&directory, "db", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(file_error("open the file `db`"))?;
-        let database = Self { name, db, file: File::from(file), _directory: directory };
+        let database = Self { name, _last: LastHandle(Some(db.clone())), db, medium };
         // The file must be found after a crash, too, not only be whole.
         database.commit()?;
-        nix::unistd::fsync(&database._directory).map_err(file_error("fsync"))?;
+        nix::unistd::fsync(database.medium.directory()).map_err(io::Error::from).map_err(failed("fsync"))?;
         Ok(database)
     }
 
     /// Returns when everything applied so far is on the medium.
     pub(super) fn commit(&self) -> Result<(), MailboxError> {
         self.db.flush().map_err(|source| self.error(source))?;
-        let synced = self.file.sync_data();
+        let synced = self.medium.sync();
         // What sled has replaced it leaves to a collector that takes it from each thread in bags of 64, pages and log buffers
         // of a whole segment alike. This thread may have no more to do for a while, so its bag goes now.
         crossbeam_epoch::pin().flush();
@@ -84,9 +100,8 @@ impl Database {
 
     /// Bytes of the database's file.
     pub(super) fn len(&self) -> Result<u64, MailboxError> {
-        let metadata = self.file.metadata();
         let failed = |source| MailboxError::File { database: self.name, action: "look at the file `db`", source };
-        Ok(metadata.map_err(failed)?.len())
+        self.medium.len().map_err(failed)
     }
 
     pub(super) fn error(&self, source: sled::Error) -> MailboxError {
@@ -104,22 +119,20 @@ impl Database {
 
 /// sled locks its file, and gives up at once if somebody else has: a killed gateway's store, which is not quite dead. One that
 /// lives on is left to sled, which says so.
-fn wait_for_predecessor(directory: &OwnedFd) -> nix::Result<()> {
+fn open_once_free(directory: &OwnedFd) -> io::Result<File> {
     const LOOK: Duration = Duration::from_millis(10);
-    let file = match openat(directory, "db", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::ENOENT) => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let file = File::from(openat(directory, "db", flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
     let end = Instant::now() + LAST_BREATH;
     while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {
         std::thread::sleep(LOOK);
     }
-    Ok(())
+    file.unlock()?;
+    Ok(file)
 }
 
 /// sled takes what a crash left of a snapshot for corruption.
-fn remove_unfinished_snapshots(directory: &OwnedFd) -> nix::Result<()> {
+fn remove_unfinished_snapshots(directory: &OwnedFd) -> io::Result<()> {
     let mut listing =
         Dir::openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     for entry in listing.iter() {

@@ -33,10 +33,11 @@ const USES: usize = 3;
 /// The trees of the inboxes database.
 #[derive(Debug)]
 pub(super) struct Inboxes {
-    database: Database,
     set_aside: Tree,
     /// Bytes that records in the inboxes take, about.
     live: AtomicU64,
+    /// Let go of last.
+    database: Database,
 }
 
 impl Inboxes {

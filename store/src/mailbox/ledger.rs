@@ -47,11 +47,12 @@ const GCM_SIV: u8 = 1;
 /// The ledger's trees.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    database: Database,
     clients: Tree,
     logins: Tree,
     seen: Tree,
     clock: Tree,
+    /// Let go of last.
+    database: Database,
 }
 
 /// An entry of `clients`.

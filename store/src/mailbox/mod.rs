@@ -10,6 +10,7 @@ pub mod found;
 mod import;
 mod inboxes;
 mod ledger;
+mod medium;
 mod record;
 #[cfg(test)]
 pub(crate) mod remembered;
