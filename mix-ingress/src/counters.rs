@@ -62,6 +62,9 @@ proto::counters! {
         acks_lost_to_egress,
         /// Messages sent to a new `store` because the old one had not answered.
         deliveries_sent_again,
+        /// Times that as many messages or bytes waited for an answer of `store` as `packets_in_flight` and `bytes_in_flight`
+        /// allow, and nothing more was read from the mixnet until one came.
+        window_full,
         /// Times that new marks of packets seen were saved.
         replay_snapshots_saved,
         /// Times that they could not be saved.

@@ -73,6 +73,8 @@ pub(crate) struct Deliveries {
     /// Within the window, in the order in which they came: ids count up.
     unanswered: BTreeMap<DeliveryId, Delivery>,
     credit: Credit,
+    /// Something had to wait for an answer, and there has been no room to spare since.
+    is_full: bool,
     next: u64,
     acks: LossySender<SendPacket>,
     /// Where the keeper of the replay filter gets its line to each new `store`.
@@ -95,6 +97,7 @@ impl Deliveries {
             waiting: VecDeque::new(),
             unanswered: BTreeMap::new(),
             credit: Credit::new(window),
+            is_full: false,
             next: 0,
             acks,
             lines,
@@ -215,6 +218,9 @@ impl Deliveries {
         while let Some(delivery) = self.waiting.pop_front() {
             if !self.credit.take(delivery.message.len()) {
                 self.waiting.push_front(delivery);
+                if !std::mem::replace(&mut self.is_full, true) {
+                    count(&self.counters.window_full);
+                }
                 return;
             }
             let id = DeliveryId(self.next);
@@ -222,6 +228,7 @@ impl Deliveries {
             self.send(id, &delivery);
             self.unanswered.insert(id, delivery);
         }
+        self.is_full &= !self.credit.has_room(1);
     }
 
     fn send_again(&mut self) {

@@ -17,6 +17,9 @@ proto::counters! {
         refused_unfit_for_client,
         /// Messages pushed to clients, repetitions included.
         pushed,
+        /// Times that a client had been pushed as much as `client_buffer` allows without proof, and more of its mail had to
+        /// wait on disk.
+        client_buffers_full,
         /// Messages removed because their client proved receipt.
         delivered,
         /// Records found in an inbox that are no messages.

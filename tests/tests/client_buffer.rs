@@ -1,8 +1,10 @@
 //! A small `client_buffer`: what a client gets that proves nothing, and where the rest is.
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use proto::wire::{packet::PacketSize, surb_ack::SURB_ACK_LEN};
 use tests::{
+    counters::counted,
     deadline::bounded,
     gateway::{Gateway, IPV4},
     home::Home,
@@ -49,6 +51,14 @@ async fn push_to_a_silent_client(scene: &mut Scene, at_once: usize, restart: boo
     Ok(())
 }
 
+/// It was counted so often at least that there was more for a client than it may have without proof. Ends the gateway.
+async fn expect_buffers_full(scene: &mut Scene, times: u64) -> Result<()> {
+    scene.gateway.stop(Signal::SIGTERM).await?;
+    let counted = counted(&scene.gateway.log().lines(), "store", "client_buffers_full");
+    ensure!(counted >= times, "a full buffer was counted {counted} times");
+    Ok(())
+}
+
 fn messages(sent: &[FinalHopPacket]) -> impl Iterator<Item = &Vec<u8>> {
     sent.iter().map(|packet| &packet.message)
 }
@@ -61,8 +71,10 @@ async fn a_client_that_proves_nothing_is_pushed_no_more_than_client_buffer_and_g
         let len = PacketSize::Regular.plaintext_len() - SURB_ACK_LEN;
         // One byte short of room for one more.
         let mut scene = scene_with((AT_ONCE + 1) * len - 1).await?;
+        push_to_a_silent_client(&mut scene, AT_ONCE, true).await?;
         push_to_a_silent_client(&mut scene, AT_ONCE, false).await?;
-        push_to_a_silent_client(&mut scene, AT_ONCE, true).await
+        // Since it was started anew: once for who came back twice, and once for the silent one.
+        expect_buffers_full(&mut scene, 3).await
     })
     .await
 }
@@ -71,7 +83,8 @@ async fn a_client_that_proves_nothing_is_pushed_no_more_than_client_buffer_and_g
 async fn messages_larger_than_client_buffer_are_pushed_one_by_one() -> Result<()> {
     bounded(async {
         let mut scene = scene_with(1).await?;
-        push_to_a_silent_client(&mut scene, 1, false).await
+        push_to_a_silent_client(&mut scene, 1, false).await?;
+        expect_buffers_full(&mut scene, 2).await
     })
     .await
 }

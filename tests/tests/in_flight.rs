@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use proto::wire::{framing::FrameHeader, packet::PacketSize, surb_ack::SURB_ACK_LEN};
 use tests::{
+    counters::counted,
     deadline::{self, bounded},
     gateway::{Gateway, IPV4},
     home::Home,
@@ -143,7 +144,30 @@ async fn expect_window(packets: usize, bytes: usize, then: Then) -> Result<()> {
     scene.mixnode.wait_for_acks(&sent).await?;
     let mut returned = client.authenticate(scene.gateway.clients).await?;
     expect_in_order(&returned.next_messages(warm_up.len()).await?, &warm_up)?;
-    expect_in_order(&returned.next_messages(PACKETS).await?, &sent)
+    expect_in_order(&returned.next_messages(PACKETS).await?, &sent)?;
+    returned.leave().await?;
+    scene.gateway.stop(Signal::SIGTERM).await?;
+    let counted = counted(&scene.gateway.log().lines(), "mix-ingress", "window_full");
+    ensure!(counted >= 1, "it was not counted that the window was full");
+    Ok(())
+}
+
+/// Whoever sends no more than the window allows never fills it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_is_large_enough_is_never_counted_as_full() -> Result<()> {
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let client = scene.client().await?.leave().await?;
+        let sent = scene.send_many(client.address(), 500).await?;
+        scene.mixnode.wait_for_acks(&sent).await?;
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        let lines = scene.gateway.log().lines();
+        ensure!(counted(&lines, "mix-ingress", "acks_paid") == 500);
+        ensure!(counted(&lines, "mix-ingress", "window_full") == 0, "the window was full");
+        ensure!(counted(&lines, "store", "client_buffers_full") == 0, "a client's buffer was full");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

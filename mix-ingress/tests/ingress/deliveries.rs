@@ -214,6 +214,7 @@ async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
     let received = value(&counters.packets_received);
     assert!(received < (window + 1_000) as u64, "{received} packets were read with room for {window}");
     assert_eq!(value(&counters.packets_cut_off), received - 10);
+    assert_eq!(value(&counters.window_full), 1, "it was full all the time");
 }
 
 #[tokio::test]

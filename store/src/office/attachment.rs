@@ -1,6 +1,6 @@
 //! One attached session: what was pushed to it and is not yet proved, and how far it has come through its inbox.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use bytes::Bytes;
 use proto::{
@@ -36,6 +36,8 @@ pub(super) enum Step {
     Read(Sequence, Sequence),
     /// Nothing, until something happens.
     Wait,
+    /// Nothing, until the client proves something: from now on its credit is used up.
+    Pause,
 }
 
 /// An attached session.
@@ -47,6 +49,8 @@ pub(super) struct Attachment {
     /// Waits for its turn in the office's `ready` queue.
     pub(super) queued: bool,
     credit: Credit,
+    /// Something waits for credit.
+    paused: bool,
     unproved: VecDeque<Pushed>,
     last_pushed: Option<Sequence>,
     /// Everything before this has been pushed in this session.
@@ -65,6 +69,7 @@ impl Attachment {
             newcomer: None,
             queued: false,
             credit: Credit::new(credit),
+            paused: false,
             unproved: VecDeque::new(),
             last_pushed: None,
             cursor: oldest,
@@ -90,8 +95,11 @@ impl Attachment {
         let may_read = self.page.is_empty() && self.disk_may_hold_more(inbox);
         // The disk may hold something older than what is in custody, unless that is the very next message.
         if may_read && held.is_none_or(|(sequence, _)| *sequence != self.cursor) {
-            if self.read.is_some() || !self.credit.has_room(0) {
+            if self.read.is_some() {
                 return Step::Wait;
+            }
+            if !self.credit.has_room(0) {
+                return self.pause();
             }
             self.read = Some(Read { end: inbox.stored_end, stale: false });
             return Step::Read(self.scanned.max(self.cursor), inbox.stored_end);
@@ -104,13 +112,18 @@ impl Attachment {
             (None, None) => return Step::Wait,
         };
         if !self.credit.take(message.len()) {
-            return Step::Wait;
+            return self.pause();
         }
+        self.paused = false;
         self.page.pop_front_if(|(paged, _)| *paged == sequence);
         self.cursor = Sequence(sequence.0 + 1);
         self.last_pushed = Some(sequence);
         self.unproved.push_back(Pushed { sequence, len: message.len() });
         Step::Push(sequence, message)
+    }
+
+    const fn pause(&mut self) -> Step {
+        if mem::replace(&mut self.paused, true) { Step::Wait } else { Step::Pause }
     }
 
     /// A page came from disk.

@@ -33,6 +33,7 @@ impl<M: Mailbox> Office<M> {
                     return Some(StoreToEdge::PushMessage { session, sequence, message: Opaque(message) });
                 }
                 Step::Read(from, to) => self.orders.jobs.push(Job::Peek { visit, client, range: (from, to) }),
+                Step::Pause => count(&self.counters.client_buffers_full),
                 Step::Wait => {}
             }
         }

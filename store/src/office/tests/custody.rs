@@ -212,11 +212,13 @@ fn a_slow_client_is_pushed_no_more_than_its_credit_and_the_rest_is_on_disk_at_on
     assert_eq!(bench.pushed(1).len() as u64, credit);
     bench.finish_all_jobs();
     assert_eq!(bench.accepted().len() as u64, credit + 50, "what has no credit does not wait for a receipt");
+    assert_eq!(bench.office.counters.client_buffers_full.load(Relaxed), 1);
     bench.confirm_all(1);
     bench.finish_all_jobs();
     bench.confirm_all(1);
     bench.finish_all_jobs();
     assert_eq!(bench.pushed(1), (0..credit + 50).collect::<Vec<_>>());
+    assert_eq!(bench.office.counters.client_buffers_full.load(Relaxed), 1, "it keeps up again");
     assert!(bench.stored().is_empty());
 }
 

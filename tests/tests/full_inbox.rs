@@ -1,0 +1,55 @@
+//! An inbox that is full: what comes then is refused, and counted, until its client has fetched its mail.
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use proto::wire::packet::PacketSize;
+use tests::{
+    client::{Client, Era, Identity},
+    counters::counted,
+    deadline::bounded,
+    gateway::{Gateway, IPV4},
+    home::Home,
+    packet::expect_in_order,
+    scene::Scene,
+};
+
+const ROOM: usize = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_takes_inbox_messages_refuses_more_and_takes_mail_again_once_it_is_fetched() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        home.set_config("limits", "inbox_messages", &ROOM.to_string())?;
+        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
+        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
+        let account = Client::register_in(Era::TODAY, &Identity::random(), clients, &gateway).await?.leave().await?;
+        let other = scene.client().await?.leave().await?;
+
+        let sent = scene.send_many(account.address(), ROOM + 3).await?;
+        // Behind them on the same way: once it is acknowledged, they have been answered.
+        let behind = scene.send(other.address(), PacketSize::Regular).await?;
+        scene.mixnode.wait_for_acks(&[behind]).await?;
+        let (kept, refused) = sent.split_at(ROOM);
+        scene.mixnode.wait_for_acks(kept).await?;
+        ensure!(scene.mixnode.count_acked(refused) == 0, "mail for a full inbox was acknowledged");
+
+        let mut client = Client::log_in(&account, clients).await?;
+        expect_in_order(&client.next_messages(ROOM).await?, kept)?;
+        client.connection.expect_quiet_and_open().await?;
+        let account = client.leave().await?;
+        let again = scene.send_many(account.address(), ROOM).await?;
+        scene.mixnode.wait_for_acks(&again).await?;
+
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        let lines = scene.gateway.log().lines();
+        for worker in ["store", "mix-ingress"] {
+            let counted = counted(&lines, worker, "refused_inbox_full");
+            ensure!(counted == 3, "{worker} counted {counted} refused messages");
+        }
+        scene.start_again().await?;
+        let mut client = Client::log_in(&account, scene.gateway.clients).await?;
+        expect_in_order(&client.next_messages(ROOM).await?, &again)?;
+        client.connection.expect_quiet_and_open().await
+    })
+    .await
+}
