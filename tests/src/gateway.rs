@@ -5,7 +5,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -14,6 +14,7 @@ use proto::pem::KeyTag;
 use tokio::process::Child;
 
 use crate::{
+    counters::counted,
     deadline,
     home::Home,
     log::{self, Log},
@@ -158,6 +159,20 @@ impl Gateway {
         }
         self.log().wait_for_end().await?;
         Ok(status)
+    }
+
+    /// Ends it, and checks that each of these workers has counted so much of this, or more.
+    ///
+    /// # Errors
+    /// If one has not.
+    pub async fn expect_counted(&mut self, expected: &[(&str, &str, usize)]) -> Result<()> {
+        self.stop(Signal::SIGTERM).await?;
+        let lines = self.log().lines();
+        for (worker, counter, least) in expected {
+            let counted = counted(&lines, worker, counter);
+            ensure!(counted >= *least as u64, "{worker} has counted {counted} {counter}, which is less than {least}");
+        }
+        Ok(())
     }
 
     /// Kills the supervisor, and waits until all workers have died with it.

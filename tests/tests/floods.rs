@@ -46,7 +46,7 @@ async fn flood(connection: &mut Connection) -> Result<(usize, Option<u16>)> {
 async fn whoever_floods_with_pings_is_cut_off_every_time() -> Result<()> {
     const FLOODERS: usize = 2;
     bounded(async {
-        let bystander = Bystander::of(gateway_with(&[]).await?).await?;
+        let mut bystander = Bystander::of(gateway_with(&[]).await?).await?;
         let gateway = bystander.scene.gateway.clients;
         let cut = Arc::new(AtomicUsize::new(0));
         let mut flooders = Hostiles::new()?;
@@ -68,7 +68,7 @@ async fn whoever_floods_with_pings_is_cut_off_every_time() -> Result<()> {
         let cut = cut.load(Ordering::Relaxed);
         eprintln!("{cut} floods were ended");
         ensure!(cut >= FLOODERS, "no more than {cut} floods were ended");
-        Ok(())
+        bystander.scene.gateway.expect_counted(&[("client-edge", "frame_floods", cut)]).await
     })
     .await
 }
@@ -140,11 +140,12 @@ impl Flood {
     }
 }
 
-/// Has somebody who means well be served while two of the hostile take turns with floods, and checks that each ended.
-async fn expect_to_be_served_during(floods: Vec<Flood>) -> Result<()> {
+/// Has somebody who means well be served while two of the hostile take turns with floods, and checks that each ended, and that
+/// these were counted.
+async fn expect_to_be_served_during(floods: Vec<Flood>, counted: [(&str, usize); 2]) -> Result<()> {
     const FLOODERS: usize = 2;
     const GROWTH: u64 = 4 << 20;
-    let bystander = Bystander::of(gateway_with(&[]).await?).await?;
+    let mut bystander = Bystander::of(gateway_with(&[]).await?).await?;
     let gateway = bystander.scene.gateway.clients;
     let edge = bystander.scene.gateway.worker("client-edge")?;
     for flood in &floods {
@@ -168,7 +169,7 @@ async fn expect_to_be_served_during(floods: Vec<Flood>) -> Result<()> {
     }
     let after = edge.resident()?;
     ensure!(after <= before + GROWTH, "client-edge grew from {before} to {after} bytes");
-    Ok(())
+    bystander.scene.gateway.expect_counted(&counted.map(|(counter, least)| ("client-edge", counter, least))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,13 +177,13 @@ async fn messages_at_the_limit_are_refused_so_often_and_those_over_it_at_once() 
     const LIMIT: usize = 64 << 10;
     let flood =
         |name, message: &[u8], code, answers| Flood { name, begin: Vec::new(), again: message.to_vec(), code, answers };
-    bounded(expect_to_be_served_during(vec![
+    let floods = vec![
         flood("binary messages at the limit", &raw_frame(0x82, &[0; LIMIT]), Flood::CLOSED_FOR_CONDUCT, MOST),
         flood("texts at the limit", &raw_frame(0x81, &[b'['; LIMIT]), Flood::CLOSED_FOR_CONDUCT, MOST),
         flood("messages over the limit", &raw_frame(0x82, &[0; LIMIT + 1]), Flood::CLOSED_FOR_SIZE, 0),
         flood("the largest there can be", b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff????", Flood::CLOSED_FOR_SIZE, 0),
-    ]))
-    .await
+    ];
+    bounded(expect_to_be_served_during(floods, [("malformed_limit_closures", 2), ("websocket_faults", 2)])).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,11 +196,11 @@ async fn floods_of_fragments_and_of_pongs_are_cut_off_every_time() -> Result<()>
         answers: 0,
     };
     let beginning = raw_frame(0x02, b"?");
-    bounded(expect_to_be_served_during(vec![
+    let floods = vec![
         flood("fragments without content", &beginning, &raw_frame(0, b""), Flood::CLOSED_FOR_CONDUCT),
         flood("fragments of a byte each", &beginning, &raw_frame(0, b"?"), Flood::CLOSED_FOR_CONDUCT),
         flood("a message without end", &beginning, &raw_frame(0, &[0; 1_024]), Flood::CLOSED_FOR_SIZE),
         flood("Pongs that nobody asked for", &[], &raw_frame(0x8a, b""), Flood::CLOSED_FOR_CONDUCT),
-    ]))
-    .await
+    ];
+    bounded(expect_to_be_served_during(floods, [("frame_floods", 3), ("websocket_faults", 1)])).await
 }

@@ -46,7 +46,7 @@ async fn thousands_of_connections_from_one_address_are_cut_to_its_share() -> Res
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
         // Whoever got a place keeps it for the length of the test.
         let times = [("timeouts", "websocket_upgrade", "'5m'"), ("timeouts", "half_frame", "'5m'")];
-        let bystander = Bystander::of(gateway_with(&times).await?).await?;
+        let mut bystander = Bystander::of(gateway_with(&times).await?).await?;
         let gateway = &bystander.scene.gateway;
         let mut crowds = Vec::new();
         for (port, worker) in [(gateway.clients, "client-edge"), (gateway.mix, "mix-ingress")] {
@@ -64,7 +64,9 @@ async fn thousands_of_connections_from_one_address_are_cut_to_its_share() -> Res
             ensure!(held <= SHARE, "{worker} holds {held} connections of one address");
             crowds.push(crowd);
         }
-        bystander.expect_to_be_served_as_before().await
+        bystander.expect_to_be_served_as_before().await?;
+        let turned_away = |worker| (worker, "connections_refused_prefix", CONNECTIONS - SHARE);
+        bystander.scene.gateway.expect_counted(&["client-edge", "mix-ingress"].map(turned_away)).await
     })
     .await
 }
@@ -95,7 +97,7 @@ async fn who_drips_bytes_into_either_port_is_cut_off_in_time() -> Result<()> {
     const DRIPS: usize = 200;
     bounded(async {
         let times = [("timeouts", "websocket_upgrade", "'8s'"), ("timeouts", "half_frame", "'8s'")];
-        let bystander = Bystander::of(gateway_with(&times).await?).await?;
+        let mut bystander = Bystander::of(gateway_with(&times).await?).await?;
         let (clients, mix) = (bystander.scene.gateway.clients, bystander.scene.gateway.mix);
         let mut drips = Hostiles::new()?;
         for _ in 0..DRIPS {
@@ -103,7 +105,9 @@ async fn who_drips_bytes_into_either_port_is_cut_off_in_time() -> Result<()> {
             drips.spawn(drip(mix, &[7, 1, 0, 9]));
         }
         bystander.expect_to_be_served_as_before().await?;
-        deadline::soon("the end of all drips", drips.all_ended()).await?
+        deadline::soon("the end of all drips", drips.all_ended()).await??;
+        let cut_off = [("client-edge", "upgrades_failed", DRIPS), ("mix-ingress", "half_frame_timeouts", DRIPS)];
+        bystander.scene.gateway.expect_counted(&cut_off).await
     })
     .await
 }
@@ -111,7 +115,7 @@ async fn who_drips_bytes_into_either_port_is_cut_off_in_time() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_in_the_wrong_phase_are_refused_so_often_and_no_more() -> Result<()> {
     bounded(async {
-        let bystander = Bystander::of(gateway_with(&[]).await?).await?;
+        let mut bystander = Bystander::of(gateway_with(&[]).await?).await?;
         let gateway = bystander.scene.gateway.clients;
         let before = count_refusals(gateway, Incoming::Binary(vec![0; 2_453].into())).await?;
         ensure!(before == MOST, "{before} binary frames were refused before authentication");
@@ -127,9 +131,10 @@ async fn frames_in_the_wrong_phase_are_refused_so_often_and_no_more() -> Result<
             });
         }
         tokio::select! {
-            served = bystander.expect_to_be_served_as_before() => served,
-            ended = babble.ended() => ended,
+            served = bystander.expect_to_be_served_as_before() => served?,
+            ended = babble.ended() => return ended,
         }
+        bystander.scene.gateway.expect_counted(&[("client-edge", "malformed_limit_closures", 2)]).await
     })
     .await
 }
@@ -159,7 +164,7 @@ async fn count_refusals(gateway: SocketAddr, frame: Incoming) -> Result<usize> {
 async fn a_flood_of_registrations_is_cut_to_its_rate() -> Result<()> {
     const RATE: usize = 30;
     bounded(async {
-        let bystander = Bystander::of(gateway_with(&[]).await?).await?;
+        let mut bystander = Bystander::of(gateway_with(&[]).await?).await?;
         let (gateway, identity) = (bystander.scene.gateway.clients, bystander.scene.gateway.identity);
         let began = Instant::now();
         let mut registered = 0;
@@ -191,9 +196,11 @@ async fn a_flood_of_registrations_is_cut_to_its_rate() -> Result<()> {
             });
         }
         tokio::select! {
-            served = bystander.expect_to_be_served_as_before() => served,
-            ended = flood.ended() => ended,
+            served = bystander.expect_to_be_served_as_before() => served?,
+            ended = flood.ended() => return ended,
         }
+        let refused = 2 * RATE - registered;
+        bystander.scene.gateway.expect_counted(&[("client-edge", "registrations_refused_rate", refused)]).await
     })
     .await
 }
@@ -251,7 +258,8 @@ async fn when_descriptors_run_out_the_connected_are_served_and_newcomers_once_ot
             };
             deadline::soon("a newcomer to be served", newcomer).await??;
         }
-        Ok(())
+        let turned_away = |worker| (worker, "connections_refused_descriptors", TURNED_AWAY);
+        scene.gateway.expect_counted(&["client-edge", "mix-ingress"].map(turned_away)).await
     })
     .await
 }
@@ -260,7 +268,7 @@ async fn when_descriptors_run_out_the_connected_are_served_and_newcomers_once_ot
 async fn who_sends_and_reads_no_answers_costs_no_memory_and_is_disconnected_in_time() -> Result<()> {
     const GROWTH: u64 = 4 << 20;
     bounded(async {
-        let bystander = Bystander::of(gateway_with(&[("delivery", "receipt_timeout", "'10s'")]).await?).await?;
+        let mut bystander = Bystander::of(gateway_with(&[("delivery", "receipt_timeout", "'10s'")]).await?).await?;
         let gateway = &bystander.scene.gateway;
         let account = Client::register(gateway.clients, &gateway.identity).await?.leave().await?;
         let socket = TcpSocket::new_v4()?;
@@ -294,7 +302,7 @@ async fn who_sends_and_reads_no_answers_costs_no_memory_and_is_disconnected_in_t
         }
         eprintln!("{} KiB before, {} KiB at most", before >> 10, most >> 10);
         ensure!(most <= before + GROWTH, "client-edge grew from {before} to {most} bytes");
-        Ok(())
+        bystander.scene.gateway.expect_counted(&[("client-edge", "unwritten_timeouts", 1)]).await
     })
     .await
 }
