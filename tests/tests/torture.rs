@@ -28,7 +28,8 @@ async fn torture(tool: PathBuf, log: &'static str, arguments: &'static [&'static
     Ok((output, report))
 }
 
-/// Kinds of faults that were not brought about although they can be, and how many faults fell into the middle of others.
+/// Kinds of faults that were not brought about although they can be, and how many faults fell into the middle of
+/// others.
 fn covered(report: &str) -> Result<(Vec<&str>, usize)> {
     let missing = report.lines().filter_map(|line| line.strip_prefix("not brought about: "));
     let is_excused = |missing: &&str| {

@@ -95,7 +95,8 @@ impl Arena {
         outcome
     }
 
-    /// Has something last, and perhaps something else happen meanwhile. Says what came of both, and when the other began and ended.
+    /// Has something last, and perhaps something else happen meanwhile. Says what came of both, and when the other
+    /// began and ended.
     ///
     /// # Errors
     /// If the gateway does not come back from it.

@@ -32,8 +32,8 @@ use crate::{
 
 /// Whoever is accused of garbage has been replaced by then: it comes behind all that the link holds.
 const REACTION: Duration = Duration::from_secs(10);
-/// So often garbage is tried on links that others have just let go of, a reset on an edge that has just died, and the tearing of a
-/// database that nobody was writing to.
+/// So often garbage is tried on links that others have just let go of, a reset on an edge that has just died, and the
+/// tearing of a database that nobody was writing to.
 const ATTEMPTS: usize = 3;
 
 impl Arena {

@@ -158,9 +158,9 @@ impl Condition {
 
     /// Whether such a fault can happen meanwhile.
     ///
-    /// A gateway is not ended in good order while one of its processes is stopped: that one is rightly killed for being late, and
-    /// others wait for it. Nobody can be accused while the accuser or the supervisor is stopped. On a full disk there is nothing
-    /// to tear, and nothing to write a snapshot with.
+    /// A gateway is not ended in good order while one of its processes is stopped: that one is rightly killed for being
+    /// late, and others wait for it. Nobody can be accused while the accuser or the supervisor is stopped. On a full
+    /// disk there is nothing to tear, and nothing to write a snapshot with.
     pub(crate) fn allows(self, kind: Kind) -> bool {
         use Kind::*;
         match (self, kind) {

@@ -1,5 +1,5 @@
-//! The mix nodes: one of 2021 and one of today. Each sends steadily on one connection, and in surges, and opens another when it
-//! breaks. Now and then it sends a packet of before once more, which is to be dropped.
+//! The mix nodes: one of 2021 and one of today. Each sends steadily on one connection, and in surges, and opens another
+//! when it breaks. Now and then it sends a packet of before once more, which is to be dropped.
 
 use std::{
     collections::VecDeque,

@@ -49,9 +49,9 @@ impl Outcome {
         lost.is_empty() && out_of_order.is_empty() && strange.is_empty() && self.strange.is_empty()
     }
 
-    /// Messages that are known to have been refused: each is counted by `mix-ingress` and by `store`, and one of them may have
-    /// been killed before it could tell. The others are lost with connections and processes, without an ack, or were refused by
-    /// processes that were killed.
+    /// Messages that are known to have been refused: each is counted by `mix-ingress` and by `store`, and one of them
+    /// may have been killed before it could tell. The others are lost with connections and processes, without an ack,
+    /// or were refused by processes that were killed.
     fn refused(&self) -> u64 {
         let reasons: BTreeSet<&String> = self.counters.values().flat_map(BTreeMap::keys).collect();
         let told = |reason| self.counters.values().filter_map(move |counters| counters.get(reason).copied());

@@ -10,7 +10,8 @@ use rand::{
 
 use crate::fault::{Condition, Fault, Kind, millis};
 
-/// From one fault to the next, in milliseconds: in the first round so short that all kinds come up within half a minute.
+/// From one fault to the next, in milliseconds: in the first round so short that all kinds come up within half a
+/// minute.
 const FIRST_GAPS: (u64, u64) = (100, 1_600);
 const LATER_GAPS: (u64, u64) = (100, 2_500);
 
@@ -73,7 +74,8 @@ pub(crate) fn draw(seed: u64, duration: Duration, kinds: &[Kind]) -> Vec<Planned
 }
 
 impl Happening {
-    /// Of two that last one after the other, one has something happen meanwhile at least: `was_alone` is about the last.
+    /// Of two that last one after the other, one has something happen meanwhile at least: `was_alone` is about the
+    /// last.
     fn draw(kind: Kind, kinds: &[Kind], was_alone: bool, random: &mut StdRng) -> Option<Self> {
         let Some(condition) = Condition::draw(kind, random) else {
             return Fault::draw(kind, None, random).map(Self::Sudden);

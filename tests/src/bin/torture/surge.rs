@@ -1,5 +1,5 @@
-//! Surges: now and then all mix nodes send as fast as the gateway takes packets. What they send then was made before, so that
-//! making it holds nobody up.
+//! Surges: now and then all mix nodes send as fast as the gateway takes packets. What they send then was made before,
+//! so that making it holds nobody up.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,13 +22,14 @@ const PERIOD: Duration = Duration::from_secs(5);
 pub(crate) const LASTS: Duration = Duration::from_secs(1);
 /// One that the end of the run cut shorter is counted as if it had lasted this long.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// What a mix node has in stock for a surge: together more than a gateway on two cores works off in that second (5,000 to 7,000), so
-/// that it is at its limit all the time; what it has not taken by then waits in the kernel. More could not be made in the pause
-/// without taking the cores away from the gateway. A packet of today takes three times as long to make as one of 2021.
+/// What a mix node has in stock for a surge: together more than a gateway on two cores works off in that second (5,000
+/// to 7,000), so that it is at its limit all the time; what it has not taken by then waits in the kernel. More could
+/// not be made in the pause without taking the cores away from the gateway. A packet of today takes three times as long
+/// to make as one of 2021.
 const STOCK_OF_2021: usize = 5_000;
 const STOCK_OF_TODAY: usize = 3_000;
-/// So many surges go to everybody, and later ones to those who keep up with their mail: what others leave lying for the whole of a
-/// long run would fill the disk.
+/// So many surges go to everybody, and later ones to those who keep up with their mail: what others leave lying for the
+/// whole of a long run would fill the disk.
 const TO_EVERYBODY: u32 = 6;
 
 /// A packet that has been made, and whose it is.

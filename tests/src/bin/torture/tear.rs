@@ -158,7 +158,8 @@ pub(crate) struct Torn {
     pub(crate) unsynced: u64,
 }
 
-/// Changes some of these parts of a file, the last one at least if no other: to zeros, to anything, from some point on, or not at all.
+/// Changes some of these parts of a file, the last one at least if no other: to zeros, to anything, from some point on,
+/// or not at all.
 ///
 /// # Errors
 /// If the file cannot be written.
