@@ -1,7 +1,10 @@
 //! Clients that stop reading or vanish without a word: what they cost the gateway, and others, and what they find when they
 //! come back.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use proto::{address::ClientAddress, wire::packet::PacketSize};
@@ -27,6 +30,18 @@ fn processes(gateway: &Gateway) -> Result<Vec<(&'static str, Process)>> {
         all.push((name, gateway.worker(name)?));
     }
     Ok(all)
+}
+
+/// Has the kernel forget the most memory that a process has ever had resident.
+fn forget_peak(process: Process) -> Result<()> {
+    fs::write(format!("/proc/{}/clear_refs", process.0), "5").context("the kernel forgets the peak for root only")
+}
+
+/// The most memory that a process has had resident since that was forgotten.
+fn peak(process: Process) -> Result<u64> {
+    let line = process.status("VmHWM")?;
+    let kib = line.strip_suffix(" kB").and_then(|kib| kib.trim().parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("cannot read the peak of process {} from {line:?}", process.0))? << 10)
 }
 
 /// By this messages are told apart; they begin with a number.
@@ -70,8 +85,8 @@ async fn expect_all<C: Sealing>(client: &mut Client<C>, marks: &[Vec<u8>]) -> Re
 async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all_there_when_it_returns() -> Result<()> {
     const PACKETS: usize = 50_000;
     const GROWTH: u64 = 16 << 20;
-    /// The engine of the store fills its page cache and its buffers with the first packets it is given, whoever they are for;
-    /// that is its size, and no growth.
+    /// The engine of the store fills its page cache and its buffers, and glibc its arenas, with the first packets, whoever they
+    /// are for; that is the size of the store, 33 MiB more than at its start, and no growth.
     const WARM_UP: usize = 10_000;
     bounded(async {
         let home = Home::init(IPV4).await?;
@@ -84,14 +99,15 @@ async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all
 
         let mut before = Vec::new();
         for (name, process) in processes(&scene.gateway)? {
+            forget_peak(process)?;
             before.push((name, process, process.resident()?));
         }
         let marks = send_and_wait(&mut scene, stalled.address(), PACKETS).await?;
         let mut too_large = Vec::new();
         for (name, process, before) in before {
-            let after = process.resident()?;
-            eprintln!("{name}: {} KiB before, {} KiB after", before >> 10, after >> 10);
-            if after > before + GROWTH {
+            let (peak, after) = (peak(process)?, process.resident()?);
+            eprintln!("{name}: {} KiB before, {} KiB at most, {} KiB after", before >> 10, peak >> 10, after >> 10);
+            if peak > before + GROWTH {
                 too_large.push(name);
             }
         }
@@ -161,9 +177,8 @@ async fn a_half_open_connection_keeps_its_client_out_for_no_more_than_a_second()
             returned.leave().await?;
             drop((lost, way));
         }
-        waits.sort();
-        let median = waits.get(ROUNDS / 2).context("there were rounds")?;
-        ensure!(*median <= LIMIT, "a client that came back was kept out for {waits:?}");
+        eprintln!("kept out for {waits:?}");
+        ensure!(waits.iter().all(|wait| *wait <= LIMIT), "a client that came back was kept out for {waits:?}");
         Ok(())
     })
     .await
