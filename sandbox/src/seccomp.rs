@@ -78,6 +78,7 @@ fn conditions(rule: &Rule) -> Result<Vec<SeccompCondition>, seccompiler::Error> 
         let int = SeccompCmpArgLen::Dword;
         let (len, operator, value) = match *must {
             Must::Equal(value) => (int, SeccompCmpOp::Eq, value),
+            Must::NotEqual(value) => (int, SeccompCmpOp::Ne, value),
             Must::HaveBits { mask, value } => (int, SeccompCmpOp::MaskedEq(mask), value),
             Must::BeOwnProcess => (int, SeccompCmpOp::Eq, u64::from(std::process::id())),
             Must::BeNull => (SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),

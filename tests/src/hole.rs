@@ -45,9 +45,15 @@ pub enum Hole {
     Kill,
     /// seccomp: the process group of another process.
     LookAt,
+    /// seccomp: the processors of another process.
+    Affinity,
+    /// seccomp: every clock, those of other processes too.
+    Clock,
+    /// seccomp: every operation on locks.
+    Lock,
 }
 
-const HOLES: [Hole; 12] = [
+const HOLES: [Hole; 15] = [
     Hole::Socket,
     Hole::Connect,
     Hole::Listen,
@@ -60,6 +66,9 @@ const HOLES: [Hole; 12] = [
     Hole::Fork,
     Hole::Kill,
     Hole::LookAt,
+    Hole::Affinity,
+    Hole::Clock,
+    Hole::Lock,
 ];
 
 /// Has `role` started with these holes from now on.
@@ -124,6 +133,9 @@ impl Hole {
             Self::Fork => vec![allow(libc::SYS_clone)?],
             Self::Kill => vec![allow(libc::SYS_kill)?],
             Self::LookAt => vec![allow(libc::SYS_getpgid)?],
+            Self::Affinity => vec![allow(libc::SYS_sched_getaffinity)?],
+            Self::Clock => vec![allow(libc::SYS_clock_gettime)?],
+            Self::Lock => vec![allow(libc::SYS_futex)?],
             Self::Network | Self::SharedMemory | Self::GatewayFolder => Vec::new(),
         })
     }

@@ -40,6 +40,21 @@ async fn one_system_call_too_many_turns_its_own_cell_red() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_is_seen_by_each_call_that_takes_the_number_of_another() -> Result<()> {
+    bounded(async {
+        for start in Start::all() {
+            for (role, hole) in [("mix-ingress", Hole::Affinity), ("mix-egress", Hole::Clock), (EDGE, Hole::Lock)] {
+                let home = hole::make(start.home().await?, role, &[hole])?;
+                let table = audit(&home, &["--self-test", "--ability", "see other processes"]).await?;
+                ensure!(table.wrong() == [format!("{role}: see other processes: yes")], "{:?}", table.wrong());
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_out_takes_system_calls_and_the_network() -> Result<()> {
     bounded(async {
         for start in Start::all() {

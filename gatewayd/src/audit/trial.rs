@@ -114,6 +114,11 @@ pub fn trials(ability: Ability, on: &Targets) -> Vec<Trial> {
         Ability::SeeProcesses => vec![
             Attempt::LookAt { pid },
             Attempt::HoldProcess { pid },
+            Attempt::AskAffinity { pid },
+            Attempt::ReadClock { pid },
+            Attempt::AskClock { pid },
+            Attempt::SleepByClock { pid },
+            Attempt::TakeLock { pid },
             Attempt::OpenFile { path: format!("/proc/{pid}/status").into() },
         ],
     };

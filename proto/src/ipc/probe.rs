@@ -145,6 +145,31 @@ pub enum Attempt {
         /// The next bytes.
         begin: Vec<u8>,
     },
+    /// Ask on which processors a process may run (`sched_getaffinity`).
+    AskAffinity {
+        /// Which.
+        pid: u32,
+    },
+    /// Read the clock of the processor time that a process has used (`clock_gettime`).
+    ReadClock {
+        /// Of whom.
+        pid: u32,
+    },
+    /// Ask how fine that clock is (`clock_getres`).
+    AskClock {
+        /// Of whom.
+        pid: u32,
+    },
+    /// Sleep for no time by that clock (`clock_nanosleep`).
+    SleepByClock {
+        /// Of whom.
+        pid: u32,
+    },
+    /// Try to take a lock of which it is written that a process holds it (`futex`).
+    TakeLock {
+        /// Which.
+        pid: u32,
+    },
 }
 
 impl fmt::Display for Attempt {
@@ -182,6 +207,11 @@ impl fmt::Display for Attempt {
             Self::NewUserNamespace => f.write_str("unshare a user namespace"),
             Self::LookAt { pid } => write!(f, "getpgid of process {pid}"),
             Self::HoldProcess { pid } => write!(f, "pidfd_open process {pid}"),
+            Self::AskAffinity { pid } => write!(f, "sched_getaffinity of process {pid}"),
+            Self::ReadClock { pid } => write!(f, "clock_gettime by the clock of process {pid}"),
+            Self::AskClock { pid } => write!(f, "clock_getres of the clock of process {pid}"),
+            Self::SleepByClock { pid } => write!(f, "clock_nanosleep by the clock of process {pid}"),
+            Self::TakeLock { pid } => write!(f, "futex held by process {pid}"),
         }
     }
 }
@@ -213,6 +243,7 @@ mod tests {
         pin(Attempt::ReadDatabase { directory: Inode { device: 1, number: 2 } }, "040102");
         pin(Attempt::Connect { to: "127.0.0.1:5".parse().unwrap() }, "08007f00000105");
         pin(Attempt::HoldProcess { pid: 7 }, "1c07");
+        pin(Attempt::TakeLock { pid: 7 }, "2207");
         pin(Finding::Allowed, "00");
         pin(Finding::Opened, "01");
         pin(Finding::Denied { errno: 1 }, "0202");

@@ -4,11 +4,12 @@
 
 use libc::{
     CLONE_CHILD_CLEARTID, CLONE_FILES, CLONE_FS, CLONE_PARENT_SETTID, CLONE_SETTLS, CLONE_SIGHAND, CLONE_SYSVSEM,
-    CLONE_THREAD, CLONE_VM, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFL, FIONBIO, MSG_FASTOPEN, O_CLOEXEC, O_RDONLY,
-    PR_SET_NAME, PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
+    CLONE_THREAD, CLONE_VM, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFL, FIONBIO, FUTEX_CLOCK_REALTIME,
+    FUTEX_PRIVATE_FLAG, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE, MSG_FASTOPEN, O_CLOEXEC, O_RDONLY, PR_SET_NAME,
+    PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
 };
 
-use super::{Argument, Rule, has_none_of, is, is_but_for, is_own_process};
+use super::{Argument, Rule, has_none_of, is, is_but_for, is_not, is_own_process};
 
 /// What `pthread_create` asks for: a thread, never a process, and in no new namespace.
 const THREAD: i32 = CLONE_VM
@@ -24,6 +25,13 @@ const THREAD: i32 = CLONE_VM
 /// With this flag a TCP socket that is not connected would connect, and Landlock would not be asked.
 pub(super) const NOT_CONNECTING: Argument = has_none_of(3, MSG_FASTOPEN);
 
+/// The clocks of the machine, coarse ones too, and what this process and this thread have used: 0 to 7, whatever the C library
+/// asks. Numbers below zero are made of the numbers of other processes, and tell of them.
+const CLOCK: Argument = has_none_of(0, !7);
+
+/// On memory of this process alone, or to be shared; a time limit by the clock on the wall, or not.
+const FUTEX_FLAGS: i32 = FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME;
+
 /// The signal by which glibc changes the account of all threads; it takes hold of it before the first thread starts.
 const SIGSETXID: i32 = 33;
 
@@ -35,10 +43,13 @@ pub(super) const RULES: &[Rule] = &[
     allow!(SYS_epoll_wait, "the reactor waits"),
     allow!(SYS_epoll_pwait, "the same, on architectures without epoll_wait").unseen(),
     allow!(SYS_eventfd2, "one thread wakes the reactor of another"),
-    allow!(SYS_futex, "locks, and threads that wait for work"),
+    // Not those that inherit priority: they look for whoever holds the lock, by a number that the caller writes.
+    allow!(SYS_futex, "locks, and threads that wait for work").when(&[is_but_for(1, FUTEX_WAIT, FUTEX_FLAGS)]),
+    allow!(SYS_futex, "the same, until a time").when(&[is_but_for(1, FUTEX_WAIT_BITSET, FUTEX_FLAGS)]),
+    allow!(SYS_futex, "whoever waits is woken").when(&[is_but_for(1, FUTEX_WAKE, FUTEX_FLAGS)]),
     allow!(SYS_sched_yield, "a thread that spins for a lock lets others go first"),
-    allow!(SYS_clock_nanosleep, "a thread that sleeps").unseen(),
-    allow!(SYS_clock_gettime, "the time, where the clock cannot be read without a call").unseen(),
+    allow!(SYS_clock_nanosleep, "a thread that sleeps").when(&[CLOCK]).unseen(),
+    allow!(SYS_clock_gettime, "the time, where the clock cannot be read without a call").when(&[CLOCK]).unseen(),
     allow!(SYS_restart_syscall, "a wait goes on after the process was stopped and continued").unseen(),
     // Descriptors it has.
     allow!(SYS_read, "a reactor that was woken; the socketpair below"),
@@ -80,7 +91,12 @@ pub(super) const RULES: &[Rule] = &[
     allow!(SYS_rseq, "a thread begins"),
     allow!(SYS_sigaltstack, "a thread begins and ends: the stack on which its overflow would be noticed"),
     allow!(SYS_prctl, "a thread's name").when(&[is(0, PR_SET_NAME)]),
-    allow!(SYS_sched_getaffinity, "std looks for the stack of a thread"),
+    allow!(SYS_sched_getaffinity, "how many processors are there?").when(&[is(0, 0)]).unseen(),
+    absent!(
+        SYS_sched_getaffinity,
+        "glibc asks for it with the number of a thread when std looks for the stack of that thread; it can do without"
+    )
+    .when(&[is_not(0, 0)]),
     allow!(SYS_gettid, "a thread asks for its number, once"),
     allow!(SYS_exit, "a thread ends"),
     // Signals: SIGSYS can be neither handled nor sent.

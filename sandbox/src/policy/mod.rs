@@ -110,6 +110,8 @@ pub struct Argument {
 pub enum Must {
     /// It must be this number.
     Equal(u64),
+    /// It must be another number than this one.
+    NotEqual(u64),
     /// Of the bits in `mask` it must have exactly those in `value`.
     HaveBits {
         /// Which bits.
@@ -161,6 +163,10 @@ impl Rule {
 
 const fn is(index: u8, value: i32) -> Argument {
     Argument { index, must: Must::Equal(value.cast_unsigned() as u64) }
+}
+
+const fn is_not(index: u8, value: i32) -> Argument {
+    Argument { index, must: Must::NotEqual(value.cast_unsigned() as u64) }
 }
 
 const fn has_none_of(index: u8, bits: i32) -> Argument {

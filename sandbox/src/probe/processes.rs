@@ -1,7 +1,7 @@
 //! Attempts on processes: to make one, to become another, and to reach those that are there.
 #![allow(unsafe_code)]
 
-use std::{ffi::CString, io, ptr};
+use std::{ffi::CString, io, ptr, sync::atomic::AtomicU32};
 
 use super::answer;
 
@@ -58,7 +58,7 @@ pub(super) fn execute_at(path: &[u8]) -> io::Result<()> {
 /// `PTRACE_SEIZE` does not stop the other, and ends with this process.
 pub(super) fn trace(pid: u32) -> io::Result<()> {
     // SAFETY: reads and writes no memory of ours.
-    answer(unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_SEIZE, pid, 0, 0) }).map(drop)
+    answer(unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_SEIZE, pid, 0_usize, 0_usize) }).map(drop)
 }
 
 pub(super) fn signal(pid: u32) -> io::Result<()> {
@@ -85,8 +85,10 @@ pub(super) fn read_memory(pid: u32) -> io::Result<()> {
     let here = libc::iovec { iov_base: ptr::from_mut(&mut byte).cast(), iov_len: 1 };
     let there = libc::iovec { iov_base: ptr::without_provenance_mut(0x1000), iov_len: 1 };
     let (here, there) = (ptr::from_ref(&here), ptr::from_ref(&there));
+    // Of as many bits as the kernel reads: what lies beside a shorter number on the stack would be flags, and refused.
+    let (one, no_flags) = (1_usize, 0_usize);
     // SAFETY: writes at most one byte to a place of ours; the records outlive the call.
-    match answer(unsafe { libc::syscall(libc::SYS_process_vm_readv, pid, here, 1, there, 1, 0) }) {
+    match answer(unsafe { libc::syscall(libc::SYS_process_vm_readv, pid, here, one, there, one, no_flags) }) {
         Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(()),
         read => read.map(drop),
     }
@@ -101,4 +103,49 @@ pub(super) fn look_at(pid: u32) -> io::Result<()> {
 pub(super) fn hold(pid: u32) -> io::Result<()> {
     // SAFETY: makes a descriptor and touches no memory.
     answer(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(drop)
+}
+
+pub(super) fn ask_affinity(pid: u32) -> io::Result<()> {
+    let mut processors = [0_u64; 128];
+    let place = processors.as_mut_ptr();
+    // SAFETY: the place is ours, and of this size.
+    answer(unsafe { libc::syscall(libc::SYS_sched_getaffinity, pid, size_of_val(&processors), place) }).map(drop)
+}
+
+/// The clock of the processor time that a process has used, as the kernel numbers it: its own number turned over, and a kind.
+fn clock_of(pid: u32) -> i32 {
+    /// `CPUCLOCK_SCHED`: the time that it ran.
+    const RUN: i32 = 2;
+    !pid.cast_signed() << 3 | RUN
+}
+
+pub(super) fn read_clock(pid: u32) -> io::Result<()> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes the record, which is ours.
+    answer(unsafe { libc::syscall(libc::SYS_clock_gettime, clock_of(pid), ptr::from_mut(&mut time)) }).map(drop)
+}
+
+pub(super) fn ask_clock(pid: u32) -> io::Result<()> {
+    let mut fineness = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes the record, which is ours.
+    answer(unsafe { libc::syscall(libc::SYS_clock_getres, clock_of(pid), ptr::from_mut(&mut fineness)) }).map(drop)
+}
+
+pub(super) fn sleep_by_clock(pid: u32) -> io::Result<()> {
+    const RELATIVE: i32 = 0;
+    let no_time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let (time, rest) = (ptr::from_ref(&no_time), ptr::null::<libc::timespec>());
+    // SAFETY: the record outlives the call.
+    answer(unsafe { libc::syscall(libc::SYS_clock_nanosleep, clock_of(pid), RELATIVE, time, rest) }).map(drop)
+}
+
+/// Whether the holder is there is found out before that the lock is held.
+pub(super) fn take_lock(pid: u32) -> io::Result<()> {
+    let lock = AtomicU32::new(pid);
+    let (place, no_limit) = (lock.as_ptr(), ptr::null::<libc::timespec>());
+    // SAFETY: the lock outlives the call, and nobody else has it.
+    match answer(unsafe { libc::syscall(libc::SYS_futex, place, libc::FUTEX_TRYLOCK_PI, 0, no_limit) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(()),
+        taken => taken.map(drop),
+    }
 }

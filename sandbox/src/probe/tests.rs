@@ -93,14 +93,20 @@ fn other_processes_are_reached() {
         Attempt::QueueSignal { pid },
         Attempt::LookAt { pid },
         Attempt::HoldProcess { pid },
+        Attempt::AskAffinity { pid },
+        Attempt::ReadClock { pid },
+        Attempt::AskClock { pid },
+        Attempt::SleepByClock { pid },
+        Attempt::TakeLock { pid },
         Attempt::ReadMemory { pid },
         Attempt::Trace { pid },
     ];
-    let found = attempts.map(|attempt| (attempt.clone(), found(&attempt)));
+    let tried = attempts.map(|attempt| (attempt.clone(), found(&attempt)));
     other.kill().unwrap();
     other.wait().unwrap();
-    for (attempt, finding) in found {
+    for (attempt, finding) in tried {
         assert_eq!(finding, Finding::Allowed, "{attempt:?}");
+        assert_ne!(found(&attempt), Finding::Allowed, "{attempt:?} of nobody");
     }
 }
 

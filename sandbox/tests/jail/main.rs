@@ -2,123 +2,25 @@
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-};
+mod inmate;
+mod others;
+
+use std::os::fd::AsRawFd;
 
 use nix::{
     sys::{
         signal::Signal,
         wait::{WaitStatus, waitpid},
     },
-    unistd::{ForkResult, Gid, Uid, fork, geteuid, getpid, setgroups, setresgid, setresuid},
+    unistd::{ForkResult, fork},
 };
-use proto::{
-    ipc::{
-        codec,
-        control::WorkerReport,
-        jail::{Account, JailOrder, Layer, Walls},
-    },
-    link::descriptor::{control_pair, receive},
-};
+use proto::ipc::jail::{JailOrder, Layer, Walls};
 use sandbox::{
-    Closed, Jail, close,
-    policy::{CLIENT_EDGE, MIX_EGRESS, MIX_INGRESS, Network, Policy, STORE},
+    Jail, close,
+    policy::{MIX_INGRESS, Network, STORE},
 };
 
-const ROLES: [&Policy; 4] = [&MIX_INGRESS, &MIX_EGRESS, &CLIENT_EDGE, &STORE];
-/// An account that no machine has.
-const NOBODY: u32 = 1_879_048_200;
-
-/// How a child ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    /// It did the thing, and found what it looked for (or did not).
-    Found(bool),
-    /// A filter killed it, and its last words named this call.
-    Refused(i64),
-    /// In another way.
-    Other(WaitStatus),
-}
-
-/// Who starts the jail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Starter {
-    Root,
-    User,
-}
-
-/// Both, where this can be.
-fn starters() -> Vec<Starter> {
-    if geteuid().is_root() { vec![Starter::Root, Starter::User] } else { vec![Starter::User] }
-}
-
-/// A child in the jail of `policy`, with `directory` for the role that has any.
-fn inmate(policy: &'static Policy, starter: Starter, directory: &File, act: impl FnOnce(&Closed) -> bool) -> End {
-    let (ours, theirs) = control_pair().unwrap();
-    let parent = getpid();
-    // SAFETY: the child has this thread alone; the C library's memory is usable in it, and it leaves through `_exit`.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            // SAFETY: both descriptors are open.
-            unsafe { libc::dup2(theirs.as_raw_fd(), 0) };
-            drop(ours);
-            for name in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
-                // SAFETY: nobody else is there to look at it. A worker's environment is empty.
-                unsafe { std::env::remove_var(name) };
-            }
-            let walls = Walls {
-                account: (starter == Starter::Root).then_some(Account { uid: NOBODY, gid: NOBODY }),
-                required: vec![Layer::Seccomp],
-            };
-            if starter == Starter::User && geteuid().is_root() {
-                let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-                setgroups(&[]).unwrap();
-                setresgid(gid, gid, gid).unwrap();
-                setresuid(uid, uid, uid).unwrap();
-            }
-            let order = JailOrder { supervisor: parent.as_raw().cast_unsigned(), open_files: 64, walls: Some(walls) };
-            let directories: &[BorrowedFd<'_>] = if policy.name == STORE.name { &[directory.as_fd()] } else { &[] };
-            let code = match close(Jail { policy, order: &order, directories }) {
-                Ok(closed) => i32::from(!act(&closed)),
-                Err(_) => 2,
-            };
-            // SAFETY: ends the child without the parent's clean-up.
-            unsafe { libc::_exit(code) }
-        }
-        ForkResult::Parent { child } => {
-            drop(theirs);
-            let status = waitpid(child, None).unwrap();
-            match status {
-                WaitStatus::Exited(_, 0) => End::Found(true),
-                WaitStatus::Exited(_, 1) => End::Found(false),
-                WaitStatus::Signaled(_, Signal::SIGSYS, _) => {
-                    match codec::decode_one(&receive(ours.as_fd()).unwrap().0) {
-                        Ok(WorkerReport::RefuseSyscall { number }) => End::Refused(number.into()),
-                        _ => End::Other(status),
-                    }
-                }
-                other => End::Other(other),
-            }
-        }
-    }
-}
-
-/// A bare system call: what it returns, or its error below zero.
-fn call(number: i64, arguments: [i64; 6]) -> i64 {
-    let [a, b, c, d, e, f] = arguments;
-    // SAFETY: every caller below passes numbers, null pointers, or pointers to what lives longer than the call.
-    let returned = unsafe { libc::syscall(number, a, b, c, d, e, f) };
-    if returned == -1 { -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { returned }
-}
-
-fn folder() -> (tempfile::TempDir, File) {
-    let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).ok();
-    let opened = File::open(folder.path()).unwrap();
-    (folder, opened)
-}
+use self::inmate::{End, ROLES, Starter, call, folder, inmate, starters};
 
 const EXECUTABLE: i64 = (libc::PROT_READ | libc::PROT_EXEC) as i64;
 const ANONYMOUS: i64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as i64;
