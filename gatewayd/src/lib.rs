@@ -27,6 +27,7 @@ pub mod overrides;
 pub mod paths;
 pub mod run;
 pub mod supervisor;
+mod syscall;
 pub mod upgrade;
 pub mod validator;
 pub mod version;

@@ -107,22 +107,18 @@ pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
     laid.layer(Layer::LandlockFiles, landlock::files(directories))?;
     laid.layer(Layer::LandlockPorts, landlock::ports(policy.network))?;
     laid.layer(Layer::LandlockScopes, landlock::scopes())?;
-    let filter = seccomp::filter(policy).and_then(|filter| {
-        refusal::report()?;
-        filter.apply()
-    });
-    laid.layer(Layer::Seccomp, filter)?;
+    laid.layer(Layer::Seccomp, filter(policy))?;
     Ok(Closed { held: laid.held })
 }
 
 /// What a program does that asks strangers one question and ends. It keeps the network, but connects to no TCP port other than
 /// `ports` and that of name servers, and reads only how this machine finds an address by its name. It gives up its account, if
 /// it is told another one, every capability, and all system calls but those of [`VALIDATOR_QUERY`]. To be called while the
-/// process has one thread.
+/// process has one thread. Returns which layers of Landlock and of seccomp hold; the others depend on what it was told.
 ///
 /// # Errors
 /// If a step fails, or who was told an account can still go back. The process must end.
-pub fn renounce(account: Option<Account>, ports: &[u16]) -> Result<(), JailError> {
+pub fn renounce(account: Option<Account>, ports: &[u16]) -> Result<Closed, JailError> {
     limits::resources(ENOUGH_FILES, false)?;
     let bounding = capabilities::empty_bounding_set();
     // Without an account to change to there was no privilege either, and nothing is lost if nothing can be dropped.
@@ -137,9 +133,19 @@ pub fn renounce(account: Option<Account>, ports: &[u16]) -> Result<(), JailError
     step("not dumpable", nix::sys::prctl::set_dumpable(false))?;
     no_new_privileges()?;
     // As for workers: best effort, and not without the list of system calls.
-    let _ = (landlock::names(), landlock::destinations(ports), landlock::scopes());
-    let filter = seccomp::filter(&VALIDATOR_QUERY).and_then(|filter| filter.apply());
-    filter.map_err(|why| JailError::Required { layer: Layer::Seccomp, why })
+    let mut laid = Laid { required: &[Layer::Seccomp], held: Held::default() };
+    laid.layer(Layer::LandlockFiles, landlock::names())?;
+    laid.layer(Layer::LandlockPorts, landlock::destinations(ports))?;
+    laid.layer(Layer::LandlockScopes, landlock::scopes())?;
+    laid.layer(Layer::Seccomp, filter(&VALIDATOR_QUERY))?;
+    Ok(Closed { held: laid.held })
+}
+
+/// The list of system calls, and last words for whoever makes another one.
+fn filter(policy: &Policy) -> Result<(), Why> {
+    let filter = seccomp::filter(policy)?;
+    refusal::report()?;
+    filter.apply()
 }
 
 fn no_new_privileges() -> Result<(), JailError> {

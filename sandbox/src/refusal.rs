@@ -21,7 +21,7 @@ use proto::ipc::control::{REFUSAL_LEN, encode_refusal};
 
 use crate::close::{Why, because};
 
-/// Every worker is born with its control link as standard input.
+/// Every process that closes a jail is born with its control link as standard input.
 const CONTROL_LINK: c_int = libc::STDIN_FILENO;
 
 /// `SYS_SECCOMP` of `<asm-generic/siginfo.h>`: the signal comes from a filter.

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind::PermissionDenied, Read as _},
     net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket},
+    os::fd::{AsFd as _, AsRawFd as _},
 };
 
 use nix::{
@@ -15,7 +16,14 @@ use nix::{
     },
     unistd::{ForkResult, fork, geteuid},
 };
-use proto::ipc::jail::Account;
+use proto::{
+    ipc::{
+        codec,
+        control::WorkerReport,
+        jail::{Account, Layer},
+    },
+    link::descriptor::{control_pair, receive},
+};
 
 /// An account that no machine has.
 const NOBODY: u32 = 1_879_048_200;
@@ -26,18 +34,22 @@ enum End {
     Done,
     Denied,
     Failed,
-    /// A filter killed it.
-    Killed,
+    /// A filter killed it, and its last words named this call.
+    Refused(i64),
     Other(WaitStatus),
 }
 
 /// A child that renounces all but connections to `port`, and acts.
 fn renounced(port: u16, act: impl FnOnce() -> io::Result<()>) -> End {
+    let (ours, theirs) = control_pair().unwrap();
     // SAFETY: the child has this thread alone, uses the C library's memory and its own, and leaves through `_exit`.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
+            // SAFETY: both descriptors are open.
+            unsafe { libc::dup2(theirs.as_raw_fd(), 0) };
+            drop(ours);
             let account = geteuid().is_root().then_some(Account { uid: NOBODY, gid: NOBODY });
-            let code = match sandbox::renounce(account, &[port]).map(|()| act()) {
+            let code = match sandbox::renounce(account, &[port]).map(|_closed| act()) {
                 Ok(Ok(())) => 0,
                 Ok(Err(error)) if error.kind() == PermissionDenied => 1,
                 Ok(Err(_)) => 2,
@@ -46,13 +58,21 @@ fn renounced(port: u16, act: impl FnOnce() -> io::Result<()>) -> End {
             // SAFETY: ends the child without the parent's clean-up.
             unsafe { libc::_exit(code) }
         }
-        ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
-            WaitStatus::Exited(_, 0) => End::Done,
-            WaitStatus::Exited(_, 1) => End::Denied,
-            WaitStatus::Exited(_, 2) => End::Failed,
-            WaitStatus::Signaled(_, Signal::SIGSYS, _) => End::Killed,
-            other => End::Other(other),
-        },
+        ForkResult::Parent { child } => {
+            drop(theirs);
+            match waitpid(child, None).unwrap() {
+                WaitStatus::Exited(_, 0) => End::Done,
+                WaitStatus::Exited(_, 1) => End::Denied,
+                WaitStatus::Exited(_, 2) => End::Failed,
+                status @ WaitStatus::Signaled(_, Signal::SIGSYS, _) => {
+                    match codec::decode_one(&receive(ours.as_fd()).unwrap().0) {
+                        Ok(WorkerReport::RefuseSyscall { number }) => End::Refused(number.into()),
+                        _ => End::Other(status),
+                    }
+                }
+                other => End::Other(other),
+            }
+        }
     }
 }
 
@@ -86,7 +106,7 @@ fn it_finds_addresses_by_name() {
         Ok(_) | Err(_) => Ok(()),
     });
     assert_eq!(end, End::Done);
-    assert_eq!(renounced(1, || UdpSocket::bind("127.0.0.1:0").map(drop)), End::Killed);
+    assert_eq!(renounced(1, || UdpSocket::bind("127.0.0.1:0").map(drop)), End::Refused(libc::SYS_bind));
 }
 
 #[test]
@@ -97,8 +117,8 @@ fn it_reads_how_names_are_found_and_nothing_else_and_writes_nothing() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new");
-    assert_eq!(renounced(1, || File::create(&path).map(drop)), End::Killed);
-    assert_eq!(renounced(1, || fs::remove_dir(folder.path())), End::Killed);
+    assert_eq!(renounced(1, || File::create(&path).map(drop)), End::Refused(libc::SYS_openat));
+    assert!(matches!(renounced(1, || fs::remove_dir(folder.path())), End::Refused(_)));
 }
 
 #[test]
@@ -116,7 +136,7 @@ fn it_starts_traces_and_becomes_nothing() {
         (libc::SYS_memfd_create, 0),
     ];
     for (call, argument) in calls {
-        assert_eq!(renounced(1, || bare(call, argument)), End::Killed, "{call}");
+        assert_eq!(renounced(1, || bare(call, argument)), End::Refused(call), "{call}");
     }
 }
 
@@ -130,5 +150,22 @@ fn no_memory_of_its_own_becomes_executable() {
             _ => Ok(()),
         }
     });
-    assert_eq!(end, End::Killed);
+    assert_eq!(end, End::Refused(libc::SYS_mmap));
+}
+
+#[test]
+fn it_knows_which_layers_hold() {
+    // SAFETY: as in `renounced`.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            let all = [Layer::LandlockFiles, Layer::LandlockPorts, Layer::LandlockScopes, Layer::Seccomp];
+            let good = sandbox::renounce(None, &[1])
+                .is_ok_and(|closed| closed.held().layers == all && closed.held().missing.is_empty());
+            // SAFETY: ends the child without the parent's clean-up.
+            unsafe { libc::_exit(i32::from(!good)) }
+        }
+        ForkResult::Parent { child } => {
+            assert!(matches!(waitpid(child, None).unwrap(), WaitStatus::Exited(_, 0)));
+        }
+    }
 }

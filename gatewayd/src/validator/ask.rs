@@ -1,8 +1,15 @@
 //! The supervisor's end: starts `validator-query`, gives it the request, waits a bounded time for the answer.
+//!
+//! The request goes over a control link, as a worker's orders do, and what the program says of its jail comes back there: which
+//! layers are missing, and at which system call it dies. The answer has a pipe of its own.
 
 use std::{
-    io::{self, Read as _, Write as _},
-    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
+    io::{self, Read as _},
+    net::Shutdown,
+    os::{
+        fd::AsFd as _,
+        unix::{net::UnixDatagram, process::ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -14,12 +21,37 @@ use nix::{
     sys::signal::Signal,
 };
 
-use super::message::{Answer, MAX_ANSWER, Malformed, Request};
+use proto::{
+    ipc::{
+        codec,
+        control::WorkerReport,
+        jail::{Held, Missing},
+    },
+    link::descriptor,
+};
+
+use super::{
+    message::{Answer, MAX_ANSWER, Malformed, Request},
+    text::printable,
+};
+use crate::syscall;
 
 /// How long the whole question may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 const PROGRAM: &str = "validator-query";
+
+/// The longest text of the program about its jail that is shown, in characters.
+const MAX_WHY: usize = 600;
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What the validators say.
+    pub answer: Answer,
+    /// What is missing of the jail in which they were asked.
+    pub missing: Vec<Missing>,
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -36,16 +68,19 @@ pub enum AskError {
     /// It did not end in time and was killed.
     #[error("{PROGRAM} gave no answer within {} s", PATIENCE.as_secs())]
     Timeout,
-    /// It was killed; by `SIGSYS` if it made a system call that its policy does not list.
+    /// It was killed.
     #[error("{PROGRAM} died of {0}")]
     Died(Signal),
+    /// Its filter killed it.
+    #[error("{PROGRAM} died of a system call that its policy does not list: {0}")]
+    Refused(String),
     /// It ended without an answer, or with nonsense.
     #[error("the answer of {PROGRAM} is {0}")]
     Malformed(#[from] Malformed),
 }
 
 /// Asks. Takes at most [`PATIENCE`]; nothing of the child is left afterwards.
-pub fn ask(request: &Request) -> Result<Answer, AskError> {
+pub fn ask(request: &Request) -> Result<Asked, AskError> {
     let own = std::env::current_exe()?;
     let program = find(&own).ok_or(AskError::NoProgram)?;
     ask_program(&program, request, PATIENCE)
@@ -56,32 +91,63 @@ fn find(own: &Path) -> Option<PathBuf> {
     [folder.join(PROGRAM), folder.join("../libexec/gatewayd").join(PROGRAM)].into_iter().find(|path| path.is_file())
 }
 
-fn ask_program(program: &Path, request: &Request, patience: Duration) -> Result<Answer, AskError> {
+fn ask_program(program: &Path, request: &Request, patience: Duration) -> Result<Asked, AskError> {
     let end = Instant::now() + patience;
     let request = request.encode().map_err(|Malformed| AskError::TooMany)?;
+    let (ours, theirs) = descriptor::control_pair()?;
+    // Sent before there is anybody to read it; behind it comes the end of the link.
+    descriptor::send(ours.as_fd(), &request, &[])?;
+    let control = UnixDatagram::from(ours);
+    control.shutdown(Shutdown::Write)?;
     let mut child = Killed(
         Command::new(program)
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::piped())
+            .stdin(theirs)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?,
     );
-    // Dropping standard input behind the request is the end of file that the child waits for.
-    if let Some(mut stdin) = child.0.stdin.take() {
-        stdin.write_all(&request)?;
-    }
     let answer = read_answer(&mut child.0, end)?;
+    let mut killer = None;
     if answer.is_empty() {
         // What it died of before is not changed by this.
         let _ = child.0.kill();
-        match child.0.wait()?.signal().map(Signal::try_from) {
-            Some(Ok(signal)) if signal != Signal::SIGKILL => return Err(AskError::Died(signal)),
-            _ => {}
-        }
+        killer = child.0.wait()?.signal().and_then(|signal| Signal::try_from(signal).ok());
     }
-    Ok(Answer::decode(&answer)?)
+    let said = Said::on(&control)?;
+    match killer {
+        Some(Signal::SIGSYS) => {
+            Err(AskError::Refused(said.refused.map_or_else(|| "unknown".to_owned(), syscall::name)))
+        }
+        Some(signal) if signal != Signal::SIGKILL => Err(AskError::Died(signal)),
+        _ => Ok(Asked { answer: Answer::decode(&answer)?, missing: said.missing }),
+    }
+}
+
+/// What a program has said of its jail. Of each thing its first word counts: later it may be in other hands.
+#[derive(Debug, Default)]
+struct Said {
+    missing: Vec<Missing>,
+    refused: Option<u32>,
+}
+
+impl Said {
+    /// What lies on its control link. It is at its end, or dead, and says no more than fits there.
+    fn on(control: &UnixDatagram) -> io::Result<Self> {
+        control.set_nonblocking(true)?;
+        let (mut held, mut refused) = (None, None);
+        while let Ok((bytes, _)) = descriptor::receive(control.as_fd()) {
+            match codec::decode_one(&bytes) {
+                Ok(WorkerReport::JailClosed(layers)) => held = held.or(Some(layers)),
+                Ok(WorkerReport::RefuseSyscall { number }) => refused = refused.or(Some(number)),
+                _ => break,
+            }
+        }
+        let Held { missing, .. } = held.unwrap_or_default();
+        let clean = |Missing { layer, why }| Missing { layer, why: printable(&why, MAX_WHY) };
+        Ok(Self { missing: missing.into_iter().map(clean).collect(), refused })
+    }
 }
 
 fn read_answer(child: &mut Child, end: Instant) -> Result<Vec<u8>, AskError> {
@@ -125,6 +191,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+    use proto::ipc::jail::Layer;
 
     fn request() -> Request {
         Request {
@@ -137,7 +204,7 @@ mod tests {
         }
     }
 
-    fn ask_script(script: &str, patience: Duration) -> Result<Answer, AskError> {
+    fn ask_script(script: &str, patience: Duration) -> Result<Asked, AskError> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("script");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -152,8 +219,33 @@ mod tests {
             r#"[ "$(/usr/bin/wc -c)" -eq {} ] && [ -z "$HOME" ] && printf '\001\002id'"#,
             request().encode().unwrap().len()
         );
-        let answer = ask_script(&script, PATIENCE).unwrap();
-        assert_eq!(answer, Answer::Conflict { identity: "id".into() });
+        let asked = ask_script(&script, PATIENCE).unwrap();
+        assert_eq!(asked, Asked { answer: Answer::Conflict { identity: "id".into() }, missing: vec![] });
+    }
+
+    #[test]
+    fn what_is_missing_of_its_jail_is_heard_once_and_printable() {
+        // The words of `JailClosed`: no layer holds, one is missing, and why in three letters.
+        let say = |layer: u8, why: &str| format!(r"printf '\004\000\001\00{layer}\003{why}' >&0");
+        let script = format!(r"/bin/cat >/dev/null; {}; {}; printf '\000'", say(3, r"o\033d"), say(4, "new"));
+        let asked = ask_script(&script, PATIENCE).unwrap();
+        let missing = vec![Missing { layer: Layer::LandlockFiles, why: "o?d".into() }];
+        assert_eq!(asked, Asked { answer: Answer::NoConflict, missing });
+    }
+
+    #[test]
+    fn the_call_that_it_dies_of_is_named() {
+        // The words of `RefuseSyscall` for call 59, on this architecture.
+        let killed = |words: &str| match ask_script(&format!("/bin/cat >/dev/null; {words} kill -SYS $$"), PATIENCE) {
+            Err(AskError::Refused(call)) => call,
+            other => panic!("{other:?}"),
+        };
+        let number = u8::try_from(nix::libc::SYS_execve).unwrap();
+        assert_eq!(killed(&format!(r"printf '\005\{number:03o}' >&0;")), "execve");
+        assert_eq!(killed(""), "unknown");
+        // A word about a refusal is believed only of a process that died of one.
+        let script = format!(r"/bin/cat >/dev/null; printf '\005\{number:03o}' >&0; printf '\000'");
+        assert_eq!(ask_script(&script, PATIENCE).unwrap().answer, Answer::NoConflict);
     }
 
     #[test]
@@ -165,8 +257,8 @@ mod tests {
         assert!(started.elapsed() < PATIENCE);
         assert!(matches!(ask_script("/bin/cat >/dev/null", PATIENCE), Err(AskError::Malformed(_))));
         assert!(matches!(
-            ask_script("/bin/cat >/dev/null; kill -SYS $$", PATIENCE),
-            Err(AskError::Died(Signal::SIGSYS))
+            ask_script("/bin/cat >/dev/null; kill -SEGV $$", PATIENCE),
+            Err(AskError::Died(Signal::SIGSEGV))
         ));
         assert!(matches!(
             ask_script("/bin/cat >/dev/null; exec /bin/cat /dev/zero", PATIENCE),

@@ -1,9 +1,10 @@
 //! The one question the gateway asks the network before it starts: does another gateway announce our addresses?
 //!
 //! The supervisor never reads from the network, so a program of its own asks ([`query`], in `validator-query`): it gets a
-//! [`Request`](message::Request) on standard input, gives an [`Answer`](message::Answer) on standard output, and ends. It
-//! has an empty environment, no descriptor but three, an account of its own where the supervisor can give one, no
-//! capability, and a jail (`sandbox::renounce`); the supervisor ([`ask()`]) kills it after five seconds.
+//! [`Request`](message::Request) on its control link, which is its standard input, says there what holds of its jail, gives an
+//! [`Answer`](message::Answer) on standard output, and ends. It has an empty environment, no descriptor but three, an account of
+//! its own where the supervisor can give one, no capability, and a jail (`sandbox::renounce`); the supervisor ([`ask()`]) kills it
+//! after five seconds.
 //!
 //! *Trusts* nothing the validators say: replies are bounded in size, number and time, and whatever text of theirs is
 //! shown is cut to a few printable characters, twice.
@@ -13,9 +14,9 @@ pub mod message;
 pub mod query;
 mod text;
 
-pub use ask::{AskError, PATIENCE, ask};
+pub use ask::{AskError, Asked, PATIENCE, ask};
 
-use proto::ipc::jail::Account;
+use proto::ipc::jail::{Account, Missing};
 
 use crate::run::RunPlan;
 use message::{Answer, Request};
@@ -47,7 +48,11 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
         clients_host: plan.clients_announce.clone(),
         identity: plan.public_keys.identity_base58(),
     };
-    let reasons = match ask(&request) {
+    let asked = ask(&request).map(|Asked { answer, missing }| {
+        warn_of(&missing);
+        answer
+    });
+    let reasons = match asked {
         Ok(Answer::NoConflict) => return Ok(()),
         Ok(Answer::SameIdentity) => {
             tracing::warn!(
@@ -67,4 +72,13 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
          (`--validators \"\"` with `gatewayd init` asks none)"
     );
     Ok(())
+}
+
+/// As for the workers: one line for all that is missing, or none.
+fn warn_of(missing: &[Missing]) {
+    let missing: Vec<String> =
+        missing.iter().map(|Missing { layer, why }| format!("{layer} is missing: {why}")).collect();
+    if !missing.is_empty() {
+        tracing::warn!("The jail of validator-query was incomplete. {}", missing.join(". "));
+    }
 }

@@ -105,6 +105,15 @@ impl Birth {
         }
     }
 
+    /// The first message, for a program whose order is of another form than a worker's.
+    ///
+    /// # Errors
+    /// If the link fails.
+    pub fn receive_bytes(&self) -> Result<Vec<u8>, BirthError> {
+        // Descriptors that came along are closed: such a program is lent none.
+        Ok(descriptor::receive(self.0.as_fd())?.0)
+    }
+
     /// Tells the supervisor why this worker cannot start.
     pub fn report_failure(&self, what: &str) {
         self.report(&WorkerReport::StartFailed { what: what.to_owned() });

@@ -1,13 +1,11 @@
 //! What a crew makes of what its workers say of their jails.
 
+use super::Crew;
+use crate::{supervisor::worker::Death, syscall};
 use proto::ipc::{
     Role,
     jail::{Held, Layer},
 };
-use syscalls::Sysno;
-
-use super::Crew;
-use crate::supervisor::worker::Death;
 
 impl Crew {
     pub(super) fn on_jail_closed(&mut self, role: Role, held: Held) {
@@ -20,7 +18,7 @@ impl Crew {
 
     /// The system call that a worker died of, if it died of one.
     pub(super) fn killing_call(&self, role: Role, death: &Death) -> Option<String> {
-        death.is_refusal().then(|| self.posts.get(role).refused.map_or_else(|| "unknown".to_owned(), name))
+        death.is_refusal().then(|| self.posts.get(role).refused.map_or_else(|| "unknown".to_owned(), syscall::name))
     }
 
     /// One line for all that is missing, or none.
@@ -47,19 +45,4 @@ impl Crew {
 pub(super) fn names(layers: &[Layer]) -> String {
     let names: Vec<&str> = layers.iter().map(|layer| layer.name()).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
-}
-
-fn name(number: u32) -> String {
-    usize::try_from(number).ok().and_then(Sysno::new).map_or_else(|| number.to_string(), |call| call.name().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_have_names_and_unknown_ones_numbers() {
-        assert_eq!(name(u32::try_from(nix::libc::SYS_execve).unwrap()), "execve");
-        assert_eq!(name(u32::MAX), "4294967295");
-    }
 }
