@@ -37,6 +37,8 @@ pub struct RunPlan {
     pub id: GatewayId,
     /// The gateway's folder.
     pub home: PathBuf,
+    /// The configuration file that was read.
+    pub config_file: PathBuf,
     /// Where the pid lock and the admin socket go. May not exist yet.
     pub run_dir: PathBuf,
     /// Where to bind for Sphinx packets. `::` is meant for both families.
@@ -147,6 +149,7 @@ pub fn prepare(
     let plan = RunPlan {
         id: id.clone(),
         home: paths.home().to_owned(),
+        config_file: file,
         run_dir: paths.run_dir(surroundings.runtime_directory),
         mix_listen: config.mix.listen,
         clients_listen: config.clients.listen,

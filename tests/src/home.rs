@@ -35,6 +35,8 @@ pub struct Home {
     as_unit: bool,
     /// Hard limit on the descriptors of each process, if it is not the test's own.
     open_files: Option<u64>,
+    /// Which system calls its kernel seems not to have, and the program that sees to it.
+    lacking: Option<(PathBuf, &'static [&'static str])>,
 }
 
 /// What a program that ended had to say.
@@ -55,7 +57,7 @@ impl Home {
     /// If the folder cannot be made.
     pub fn empty() -> Result<Self> {
         let root = tempfile::Builder::new().prefix("gatewayd-test-").tempdir()?;
-        Ok(Self { root, has_programs: false, user: None, as_unit: false, open_files: None })
+        Ok(Self { root, has_programs: false, user: None, as_unit: false, open_files: None, lacking: None })
     }
 
     /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
@@ -212,7 +214,34 @@ impl Home {
     /// # Errors
     /// If the program has not been built.
     pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Command> {
-        self.command_of(self.start_of(&self.gatewayd_program()?), command, arguments)
+        let gatewayd = self.gatewayd_program()?;
+        let process = match &self.lacking {
+            Some((without, calls)) => {
+                let mut process = self.start_of(without);
+                process.args(*calls).arg("--").arg(gatewayd);
+                process
+            }
+            None => self.start_of(&gatewayd),
+        };
+        self.command_of(process, command, arguments)
+    }
+
+    /// Has everything that is started from here run as on a kernel without these system calls.
+    ///
+    /// # Errors
+    /// If the program that sees to it has not been built, or cannot be copied.
+    pub fn lacking(mut self, calls: &'static [&'static str]) -> Result<Self> {
+        self.lacking = Some((self.for_its_user(&program("without")?)?, calls));
+        Ok(self)
+    }
+
+    /// The program itself, or a copy that the user of this home may start.
+    fn for_its_user(&self, program: &Path) -> Result<PathBuf> {
+        let Some(user) = self.user else { return Ok(program.to_owned()) };
+        let copy = self.root().join("bin/launcher");
+        fs::copy(program, &copy)?;
+        give(&copy, user)?;
+        Ok(copy)
     }
 
     /// Has everything that is started from here run with a hard limit on its descriptors.
@@ -251,15 +280,7 @@ impl Home {
     /// # Errors
     /// If it cannot be started, or does not end.
     pub async fn below(&self, launcher: &Path, what: &[&str], command: &str, arguments: &[&str]) -> Result<Outcome> {
-        let launcher = match self.user {
-            Some(user) => {
-                let copy = self.root().join("bin/launcher");
-                fs::copy(launcher, &copy)?;
-                give(&copy, user)?;
-                copy
-            }
-            None => launcher.to_owned(),
-        };
+        let launcher = self.for_its_user(launcher)?;
         let mut process = self.start_of(&launcher);
         process.args(what).arg("--").arg(self.gatewayd_program()?);
         finish(command, self.command_of(process, command, arguments)?).await

@@ -23,6 +23,7 @@ pub mod home;
 pub mod hostiles;
 pub mod impostor;
 pub mod log;
+pub mod loose;
 pub mod mixnode;
 pub mod packet;
 pub mod packet_today;

@@ -9,8 +9,19 @@ use std::{
 use serde::Serialize;
 
 /// Lines of `/proc/<pid>/status` that say what a process may do.
-const LINES: [&str; 10] =
-    ["Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+const LINES: [&str; 11] = [
+    "Uid",
+    "Gid",
+    "Groups",
+    "NoNewPrivs",
+    "Seccomp",
+    "Seccomp_filters",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+];
 /// Kinds of namespaces that matter.
 const NAMESPACES: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid", "user"];
 

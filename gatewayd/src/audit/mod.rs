@@ -35,7 +35,7 @@ use self::{
     look::look,
     report::{Cell, Layers, Process, Report, TrialReport},
     trial::verdict,
-    wire::{Answer, Crew, Question},
+    wire::{Answer, Crew, Live, Question},
 };
 use crate::{
     console::Console,
@@ -47,6 +47,8 @@ use crate::{
 
 /// Time for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+/// Where the unit that gives each worker its account keeps its gateways.
+const HOME_OF_UNITS: &str = "/var/lib/gatewayd";
 /// Where the units of systemd have their runtime directories.
 const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
 /// Where they have their credentials, for root and their own account to see.
@@ -110,6 +112,13 @@ pub enum AuditError {
     Surprises(usize),
 }
 
+/// Whether the gateways below `root` are those of the unit. What the unit has elsewhere belongs to no gateway of another folder,
+/// whatever its id.
+fn is_of_units(root: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(root).is_some_and(|root| real(Path::new(HOME_OF_UNITS)) == Some(root))
+}
+
 /// The private keys of a gateway that systemd runs may be nowhere else.
 fn credentials_of_unit(id: &GatewayId) -> Option<PathBuf> {
     let directory = Path::new(CREDENTIALS_OF_UNITS).join(format!("gatewayd@{id}.service"));
@@ -129,7 +138,9 @@ pub fn execute(
 ) -> Result<(), AuditError> {
     let Request { json, self_test, config, role, ability } = request;
     let mut nobody = io::sink();
-    let credentials = surroundings.credentials_directory.clone().or_else(|| credentials_of_unit(id));
+    let of_units = is_of_units(root.as_path());
+    let credentials = surroundings.credentials_directory.clone();
+    let credentials = credentials.or_else(|| credentials_of_unit(id).filter(|_| of_units));
     let surroundings = Surroundings { credentials_directory: credentials, ..surroundings };
     let plan = run::prepare(id, root, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
     // One thread only: probes die with the thread that started them.
@@ -141,7 +152,7 @@ pub fn execute(
         let mut witness = if self_test {
             Witness::SelfTest(Box::new(SelfTest::begin(&plan).await?))
         } else {
-            Witness::Running(Connection::open(&plan)?)
+            Witness::Running(Connection::open(&plan, of_units)?)
         };
         let roles = Role::ALL.into_iter().filter(|one| role.is_none_or(|only| only == *one));
         let abilities = Ability::ALL.into_iter().filter(|one| ability.is_none_or(|only| only == *one));
@@ -215,10 +226,14 @@ async fn compare(witness: &mut Witness, role: Role) -> Result<Process, AuditErro
     let mut surprises = probe.holes();
     let mut live = None;
     if let Witness::Running(_) = witness {
-        match crew.live.iter().find(|(other, _)| *other == role) {
-            Some(&(_, pid)) => {
-                let worker = looked(pid)?;
+        match crew.live.iter().find(|live| live.role == role) {
+            Some(Live { pid, held: said, .. }) => {
+                let worker = looked(*pid)?;
                 surprises.extend(worker.differences(&probe));
+                if said.layers != held.layers {
+                    let (its, of_probe) = (said.names(), held.names());
+                    surprises.push(format!("layers that it says hold are {its}, of the probe {of_probe}"));
+                }
                 live = Some(worker);
             }
             None => surprises.push("no worker is alive; run the audit again when it is".to_owned()),
@@ -253,11 +268,12 @@ struct Connection {
 
 impl Connection {
     /// In the runtime directory of the gateway's folder, or of its unit.
-    fn open(plan: &RunPlan) -> Result<Self, AuditError> {
-        let of_unit = Path::new(RUN_DIR_OF_UNITS).join(plan.id.as_str());
-        let places = [plan.run_dir.join(SOCKET), of_unit.join(SOCKET)];
-        let connected = places.iter().find_map(|path| UnixStream::connect(path).ok());
-        let socket = connected.map_or_else(|| UnixStream::connect(plan.run_dir.join(SOCKET)), Ok);
+    fn open(plan: &RunPlan, of_units: bool) -> Result<Self, AuditError> {
+        let of_unit = Path::new(RUN_DIR_OF_UNITS).join(plan.id.as_str()).join(SOCKET);
+        let socket = match UnixStream::connect(plan.run_dir.join(SOCKET)) {
+            Err(_) if of_units => UnixStream::connect(of_unit),
+            connected => connected,
+        };
         let opened = socket.and_then(|socket| open(OwnedFd::from(socket)));
         let (answers, questions) = opened.map_err(|source| AuditError::Ask {
             path: plan.run_dir.join(SOCKET),
@@ -277,5 +293,19 @@ impl Connection {
             Ok(Err(error)) => Err(AuditError::Conversation(error.to_string())),
             Err(_) => Err(AuditError::Conversation("it did not answer in time".to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folder_of_the_units_is_theirs() {
+        let other = tempfile::tempdir().unwrap();
+        assert!(!is_of_units(other.path()));
+        assert!(!is_of_units(Path::new("/nowhere")));
+        assert!(!is_of_units(&Path::new(HOME_OF_UNITS).join("one")));
+        assert_eq!(is_of_units(Path::new(HOME_OF_UNITS)), Path::new(HOME_OF_UNITS).is_dir());
     }
 }

@@ -21,8 +21,8 @@ pub struct Targets {
     pub ledger: (PathBuf, Inode),
     /// The inboxes' directory.
     pub inboxes: (PathBuf, Inode),
-    /// The gateway's folder.
-    pub home: PathBuf,
+    /// The gateway's folder, its configuration, and the folder of the account that runs it.
+    pub homes: Vec<PathBuf>,
     /// Directories that others write to.
     pub directories: Vec<PathBuf>,
     /// Somebody who accepts TCP connections.
@@ -31,10 +31,8 @@ pub struct Targets {
     pub udp: SocketAddr,
     /// A Unix socket.
     pub socket: PathBuf,
-    /// A process of another role.
-    pub other: u32,
-    /// The supervisor.
-    pub supervisor: u32,
+    /// The processes of all other roles, and the supervisor.
+    pub others: Vec<u32>,
     /// Users that nobody in a jail may become.
     pub users: Vec<u32>,
 }
@@ -68,13 +66,16 @@ pub fn trials(ability: Ability, on: &Targets) -> Vec<Trial> {
     let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
     let open = |file: &Path| Attempt::OpenFile { path: path(file) };
     let beneath = |file: &str| Attempt::OpenBeneath { path: file.into() };
-    let pid = on.other;
+    let others = on.others.iter().copied();
     let attempts = match ability {
         Ability::ReadIdentityKey => key(&on.identity_key, KEY_OF_IDENTITY, on),
         Ability::ReadSphinxKey => key(&on.sphinx_key, KEY_OF_SPHINX, on),
         Ability::ReadLedger => vec![Attempt::ReadDatabase { directory: on.ledger.1 }, open(&on.ledger.0)],
         Ability::ReadInbox => vec![Attempt::ReadDatabase { directory: on.inboxes.1 }, open(&on.inboxes.0)],
-        Ability::OpenHome => vec![open(&on.home), beneath(".."), beneath("../..")],
+        Ability::OpenHome => {
+            let homes = on.homes.iter().map(|path| open(path));
+            homes.chain([beneath(".."), beneath("../.."), beneath("../../config/config.toml")]).collect()
+        }
         Ability::Write => {
             let own = [on.ledger.1, on.inboxes.1].map(|directory| Attempt::WriteDatabase { directory });
             let own = own.into_iter().map(|attempt| Trial { attempt, own: true });
@@ -94,16 +95,15 @@ pub fn trials(ability: Ability, on: &Targets) -> Vec<Trial> {
                 Attempt::ExecuteAt { path: shell() },
             ]
         }
-        Ability::Trace => vec![Attempt::Trace { pid }],
-        Ability::Signal => vec![
-            Attempt::Signal { pid },
-            Attempt::SignalThread { pid },
-            Attempt::QueueSignal { pid },
-            Attempt::Signal { pid: on.supervisor },
-        ],
-        Ability::ReadMemory => {
-            vec![Attempt::ReadMemory { pid }, Attempt::OpenFile { path: format!("/proc/{pid}/mem").into() }]
-        }
+        Ability::Trace => others.map(|pid| Attempt::Trace { pid }).collect(),
+        Ability::Signal => others
+            .flat_map(|pid| [Attempt::Signal { pid }, Attempt::SignalThread { pid }, Attempt::QueueSignal { pid }])
+            .collect(),
+        Ability::ReadMemory => others
+            .flat_map(|pid| {
+                [Attempt::ReadMemory { pid }, Attempt::OpenFile { path: format!("/proc/{pid}/mem").into() }]
+            })
+            .collect(),
         Ability::MakeExecutable => {
             vec![Attempt::MapExecutable, Attempt::ProtectExecutable, Attempt::ProtectExecutableByKey]
         }
@@ -111,18 +111,23 @@ pub fn trials(ability: Ability, on: &Targets) -> Vec<Trial> {
             let become_user = on.users.iter().map(|&uid| Attempt::BecomeUser { uid });
             become_user.chain([Attempt::NewUserNamespace]).collect()
         }
-        Ability::SeeProcesses => vec![
-            Attempt::LookAt { pid },
-            Attempt::HoldProcess { pid },
-            Attempt::AskAffinity { pid },
-            Attempt::ReadClock { pid },
-            Attempt::AskClock { pid },
-            Attempt::SleepByClock { pid },
-            Attempt::TakeLock { pid },
-            Attempt::OpenFile { path: format!("/proc/{pid}/status").into() },
-        ],
+        Ability::SeeProcesses => others.flat_map(sight).collect(),
     };
     attempts.into_iter().map(|attempt| Trial { attempt, own: false }).collect()
+}
+
+/// Each way to see whether a process is there.
+fn sight(pid: u32) -> [Attempt; 8] {
+    [
+        Attempt::LookAt { pid },
+        Attempt::HoldProcess { pid },
+        Attempt::AskAffinity { pid },
+        Attempt::ReadClock { pid },
+        Attempt::AskClock { pid },
+        Attempt::SleepByClock { pid },
+        Attempt::TakeLock { pid },
+        Attempt::OpenFile { path: format!("/proc/{pid}/status").into() },
+    ]
 }
 
 const KEY_OF_IDENTITY: &str = "-----BEGIN ED25519 PRIVATE KEY";

@@ -50,14 +50,25 @@ pub enum Answer {
 pub struct Crew {
     /// The supervisor.
     pub supervisor: u32,
-    /// Workers that are alive, with their process numbers.
-    pub live: Vec<(Role, u32)>,
+    /// Workers that are alive.
+    pub live: Vec<Live>,
+}
+
+/// A worker that is alive.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Live {
+    /// Of which role.
+    pub role: Role,
+    /// Its process number.
+    pub pid: u32,
+    /// What it has said of its jail.
+    pub held: Held,
 }
 
 impl Crew {
-    /// A worker of another role than this one.
-    pub fn other_than(&self, role: Role) -> Option<u32> {
-        self.live.iter().find(|(other, _)| *other != role).map(|(_, pid)| *pid)
+    /// The workers of all other roles than this one.
+    pub fn others_than(&self, role: Role) -> Vec<u32> {
+        self.live.iter().filter(|other| other.role != role).map(|other| other.pid).collect()
     }
 }
 

@@ -17,10 +17,7 @@ use interprocess::{
     },
 };
 use nix::unistd::geteuid;
-use proto::{
-    ipc::Role,
-    link::stream::{LinkReader, LinkWriter, open},
-};
+use proto::link::stream::{LinkReader, LinkWriter, open};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -28,7 +25,7 @@ use tokio::{
 };
 
 use super::{examiner::Examiner, prober::Prober};
-use crate::audit::wire::{Answer, Question};
+use crate::audit::wire::{Answer, Live, Question};
 
 /// The socket's name in the runtime directory.
 pub(crate) const SOCKET: &str = "admin.sock";
@@ -46,7 +43,7 @@ const REST: Duration = Duration::from_secs(1);
 /// The task that answers. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Admin {
-    roster: watch::Sender<Vec<(Role, u32)>>,
+    roster: watch::Sender<Vec<Live>>,
     task: JoinHandle<()>,
 }
 
@@ -68,7 +65,7 @@ impl Admin {
     }
 
     /// Says who is alive now.
-    pub(super) fn publish(&self, live: Vec<(Role, u32)>) {
+    pub(super) fn publish(&self, live: Vec<Live>) {
         self.roster.send_if_modified(|roster| {
             let changed = *roster != live;
             *roster = live;
@@ -83,7 +80,7 @@ impl Drop for Admin {
     }
 }
 
-async fn serve(listener: Listener, mut examiner: Examiner, live: watch::Receiver<Vec<(Role, u32)>>) {
+async fn serve(listener: Listener, mut examiner: Examiner, live: watch::Receiver<Vec<Live>>) {
     loop {
         let error = match listener.accept().await {
             Ok(stream) => match admit(stream) {
@@ -113,7 +110,7 @@ fn admit(stream: Stream) -> io::Result<OwnedFd> {
     }
 }
 
-async fn converse(socket: OwnedFd, examiner: &mut Examiner, live: &watch::Receiver<Vec<(Role, u32)>>) -> Option<()> {
+async fn converse(socket: OwnedFd, examiner: &mut Examiner, live: &watch::Receiver<Vec<Live>>) -> Option<()> {
     let (mut questions, mut answers): (LinkReader<Question>, LinkWriter<Answer>) = open(socket).ok()?;
     let mut asked = timeout(FIRST_QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
     tracing::info!("an audit begins");

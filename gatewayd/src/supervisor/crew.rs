@@ -34,6 +34,7 @@ use super::{
     systemd,
     worker::{Event, Worker},
 };
+use crate::audit::wire::Live;
 
 /// Within this time a worker must report ready.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -204,10 +205,12 @@ impl Crew {
         }
     }
 
-    /// Workers that are at work, with their process numbers.
-    pub(super) fn roster(&self) -> Vec<(Role, u32)> {
-        let ready = |role| match &self.posts.get(role).state {
-            State::Ready { worker } => Some((role, worker.pid())),
+    /// Workers that are at work.
+    pub(super) fn roster(&self) -> Vec<Live> {
+        let ready = |role| match self.posts.get(role) {
+            Post { state: State::Ready { worker }, held, .. } => {
+                Some(Live { role, pid: worker.pid(), held: held.clone() })
+            }
             _ => None,
         };
         Role::ALL.into_iter().filter_map(ready).collect()

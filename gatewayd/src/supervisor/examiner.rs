@@ -1,9 +1,7 @@
 //! Answers the questions of an audit: the same for a running gateway and for a self-test.
 
-use proto::ipc::Role;
-
 use super::prober::{Prober, Waiting};
-use crate::audit::wire::{Answer, Crew, Question};
+use crate::audit::wire::{Answer, Crew, Live, Question};
 
 /// Asked one question after the other.
 #[derive(Debug)]
@@ -18,7 +16,7 @@ impl Examiner {
     }
 
     /// Answers one, with these workers alive.
-    pub(crate) async fn answer(&mut self, question: Question, live: Vec<(Role, u32)>) -> Answer {
+    pub(crate) async fn answer(&mut self, question: Question, live: Vec<Live>) -> Answer {
         self.waiting = None;
         let crew = Crew { supervisor: std::process::id(), live };
         match question {
@@ -30,14 +28,14 @@ impl Examiner {
                 }
                 Err(error) => Answer::Failed(error.to_string()),
             },
-            Question::Measure { role, ability } => match crew.other_than(role) {
-                Some(other) => self
-                    .prober
-                    .measure(role, ability, other)
-                    .await
-                    .map_or_else(|error| Answer::Failed(error.to_string()), Answer::Measured),
-                None => Answer::Failed(format!("no worker but {role} is alive to try it on")),
-            },
+            Question::Measure { role, ability } => {
+                let others = crew.others_than(role);
+                if others.is_empty() {
+                    return Answer::Failed(format!("no worker but {role} is alive to try it on"));
+                }
+                let measured = self.prober.measure(role, ability, others).await;
+                measured.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Measured)
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, User, geteuid};
 use proto::{
     ipc::{
         Role,
@@ -52,6 +52,7 @@ pub(crate) struct Places {
     ledger: PathBuf,
     inboxes: PathBuf,
     home: PathBuf,
+    homes: Vec<PathBuf>,
     run_dir: PathBuf,
 }
 
@@ -63,9 +64,16 @@ impl Places {
             ledger: plan.ledger_path.clone(),
             inboxes: plan.inboxes_dir.clone(),
             home: plan.home.clone(),
+            homes: [plan.home.clone(), plan.config_file.clone()].into_iter().chain(home_of_account()).collect(),
             run_dir: plan.run_dir.clone(),
         }
     }
+}
+
+/// The folder of the account that runs this process, whatever `HOME` says. There may be none.
+fn home_of_account() -> Option<PathBuf> {
+    let user = User::from_uid(geteuid()).ok().flatten()?;
+    user.dir.is_dir().then_some(user.dir)
 }
 
 /// Starts probes.
@@ -101,27 +109,29 @@ impl Prober {
         Self { equipment, places }
     }
 
-    /// Tries every way in which `role` might have `ability`. `other` is a process of another role.
+    /// Tries every way in which `role` might have `ability`. `others` are the processes of other roles.
     ///
     /// # Errors
     /// If there is nothing to try on.
-    pub(crate) async fn measure(&self, role: Role, ability: Ability, other: u32) -> io::Result<Vec<Tried>> {
+    pub(crate) async fn measure(&self, role: Role, ability: Ability, others: Vec<u32>) -> io::Result<Vec<Tried>> {
         // Whoever answers there, and a directory that everybody may write to.
         let (tcp, udp) = (listeners()?, UdpSocket::bind(("127.0.0.1", 0))?);
-        let targets = self.targets(&tcp, udp.local_addr()?, other)?;
+        let others = others.into_iter().chain([std::process::id()]).collect();
+        let targets = self.targets(&tcp, udp.local_addr()?, others)?;
         let mut tried = Vec::new();
         for trial in trials(ability, &targets) {
             let mut outcome = self.probe(role, &trial.attempt).await;
-            if !i32::try_from(other).is_ok_and(|other| runs(Pid::from_raw(other))) {
-                outcome = Outcome::Broken(format!("process {other}, which it was tried on, is gone"));
+            let is_gone = |other: &&u32| !i32::try_from(**other).is_ok_and(|other| runs(Pid::from_raw(other)));
+            if let Some(gone) = targets.others.iter().find(is_gone) {
+                outcome = Outcome::Broken(format!("process {gone}, which it was to be tried on, is gone"));
             }
             tried.push(Tried { attempt: trial.attempt, own: trial.own, outcome });
         }
         Ok(tried)
     }
 
-    fn targets(&self, tcp: &[TcpListener], udp: SocketAddr, other: u32) -> io::Result<Targets> {
-        let Places { identity_key, sphinx_key, ledger, inboxes, home, run_dir } = &self.places;
+    fn targets(&self, tcp: &[TcpListener], udp: SocketAddr, others: Vec<u32>) -> io::Result<Targets> {
+        let Places { identity_key, sphinx_key, ledger, inboxes, home, homes, run_dir } = &self.places;
         for path in [identity_key, sphinx_key, home] {
             path.metadata()?;
         }
@@ -135,13 +145,12 @@ impl Prober {
             sphinx_key: sphinx_key.clone(),
             ledger: (ledger.clone(), inode(ledger)?),
             inboxes: (inboxes.clone(), inode(inboxes)?),
-            home: home.clone(),
+            homes: homes.clone(),
             directories,
             tcp: tcp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
             udp,
             socket: run_dir.join(super::admin::SOCKET),
-            other,
-            supervisor: std::process::id(),
+            others,
             users,
         })
     }

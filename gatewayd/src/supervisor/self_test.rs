@@ -20,7 +20,7 @@ use super::{
     system,
 };
 use crate::{
-    audit::wire::{Answer, Question},
+    audit::wire::{Answer, Live, Question},
     run::RunPlan,
 };
 
@@ -55,7 +55,9 @@ impl SelfTest {
 
     /// Answers a question.
     pub(crate) async fn answer(&mut self, question: Question) -> Answer {
-        let live = self.crew.iter().map(|(role, waiting)| (*role, waiting.pid())).collect();
+        let live =
+            |(role, waiting): &(Role, Waiting)| Live { role: *role, pid: waiting.pid(), held: waiting.held().clone() };
+        let live = self.crew.iter().map(live).collect();
         self.examiner.answer(question, live).await
     }
 }

@@ -112,6 +112,14 @@ pub struct Held {
     pub missing: Vec<Missing>,
 }
 
+impl Held {
+    /// The names of the layers that hold, with spaces in between.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.layers.iter().map(|layer| layer.name()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+    }
+}
+
 /// A layer that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Missing {

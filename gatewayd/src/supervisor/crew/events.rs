@@ -7,7 +7,7 @@ use std::{
 
 use proto::ipc::{Role, control::WorkerReport};
 
-use super::{Crew, CrewError, Phase, RETRIES_AT_START, State, jail};
+use super::{Crew, CrewError, Phase, RETRIES_AT_START, State};
 use crate::supervisor::{
     systemd,
     worker::{Death, Event, What},
@@ -43,7 +43,7 @@ impl Crew {
         let post = self.posts.get_mut(role);
         match mem::replace(&mut post.state, State::Gone) {
             State::Starting { worker, .. } => {
-                let layers = jail::names(&post.held.layers);
+                let layers = post.held.names();
                 tracing::info!(worker = %role, pid = worker.pid(), layers, "worker ready");
                 post.state = State::Ready { worker };
             }

@@ -40,9 +40,3 @@ impl Crew {
         Some(format!("{layer} is missing in {}: {why}", roles.join(", ")))
     }
 }
-
-/// For the log, with spaces in between.
-pub(super) fn names(layers: &[Layer]) -> String {
-    let names: Vec<&str> = layers.iter().map(|layer| layer.name()).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
-}

@@ -1,0 +1,47 @@
+//! A worker that is not in the jail that its probes show, by putting `loose` in the place of its program: an audit that measured
+//! probes alone would not notice.
+//!
+//! The program reads in the file beside it how it differs.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use crate::home::Home;
+
+/// Beside the program.
+const FILE: &str = "loose";
+
+/// How the worker at work differs from its probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loose {
+    /// Not at all.
+    Nowhere,
+    /// It has one filter of system calls less.
+    Filter,
+    /// It has one file open more.
+    File,
+    /// It says that one layer less holds.
+    Layer,
+}
+
+const ALL: [Loose; 4] = [Loose::Nowhere, Loose::Filter, Loose::File, Loose::Layer];
+
+/// Has `role` started like that from now on.
+///
+/// # Errors
+/// If its program cannot be replaced.
+pub fn make(home: Home, role: &str, how: Loose) -> Result<Home> {
+    let home = home.with_impostor(role, "loose")?;
+    fs::write(home.root().join("bin").join(FILE), format!("{how:?}"))?;
+    Ok(home)
+}
+
+/// How the program in this folder is to differ.
+///
+/// # Errors
+/// If nothing says so.
+pub fn read(folder: &Path) -> Result<Loose> {
+    let name = fs::read_to_string(folder.join(FILE))?;
+    ALL.into_iter().find(|how| format!("{how:?}") == name).with_context(|| format!("not a way to be loose: {name}"))
+}
