@@ -8,7 +8,8 @@
 //! What an attacker gains from there being a handler: nothing of the call, which is not carried out in any case. The handler
 //! cannot be replaced, because the filter does not let SIGSYS be touched; to block it is to die without last words. Memory
 //! that the handler uses can be overwritten by whoever has the process already; then the supervisor hears nothing, or a
-//! lie about a number.
+//! lie about a number. With a second thread that changes the stack of the handler it can even be left before it dies: what the
+//! filter refuses is refused all the same, as often as it is tried.
 #![allow(unsafe_code)]
 
 use std::{
