@@ -22,7 +22,7 @@ torture: setup
 soak: setup
 	@./dev/torture --soak --seconds $(or $(SECONDS),600) --rate $(or $(RATE),1500)
 
-# Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of ten targets.
+# Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of twelve targets.
 fuzz: setup
 	@SECONDS_EACH=$(or $(SECONDS_EACH),60) ./dev/fuzz $(ONLY)
 

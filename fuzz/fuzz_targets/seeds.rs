@@ -2,18 +2,26 @@
 
 use std::{env, fs, path::PathBuf};
 
-use fuzz::{final_hop_routing, record};
+use fuzz::{final_hop_routing, record, replay_file};
+use gatewayd::{
+    audit::{
+        ability::Ability,
+        wire::{self as audit, Crew, Question},
+    },
+    validator::message::{self as validator, Request},
+};
 use libfuzzer_sys as _;
 use proto::{
     address::ClientAddress,
     ipc::{
         Opaque, Role,
-        codec::encode_one,
+        codec::{CodecError, encode_one},
         control::{WorkerOrder, WorkerReport},
         egress::SendPacket,
         ingress_store::{
             DeliveryId, IngressToStore, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
         },
+        jail::Account,
         store_edge::{EdgeToStore, Sequence, SessionId},
     },
     pem::{self, KeyTag},
@@ -89,6 +97,7 @@ fn main() {
     mix();
     clients();
     ipc();
+    supervisor();
     files();
 }
 
@@ -165,7 +174,7 @@ fn clients() {
 fn ipc() {
     let mut corpus = Corpus::of("ipc");
     let mut add = |link: u8, message: Result<Vec<u8>, _>| {
-        let bytes = message.unwrap_or_else(|error: proto::ipc::codec::CodecError| panic!("{error}"));
+        let bytes = message.unwrap_or_else(|error: CodecError| panic!("{error}"));
         corpus.add(&[&[link], &bytes]);
         corpus.add(&[&[link], &bytes, &bytes]);
     };
@@ -215,7 +224,54 @@ fn ipc() {
     add(6, encode_one(&WorkerReport::LinkLost { peer: Role::ClientEdge, link: 1 }));
 }
 
+fn supervisor() {
+    let mut corpus = Corpus::of("supervisor");
+    let mut add = |kind: u8, bytes: Vec<u8>| corpus.add(&[&[kind], &bytes]);
+    let mut ask = |question| add(0, encode_one(&question).expect("it is short"));
+    ask(Question::ShowCrew);
+    for role in Role::ALL {
+        ask(Question::WaitInJail { role });
+        for ability in Ability::ALL {
+            ask(Question::Measure { role, ability });
+        }
+    }
+    let crew = Crew { supervisor: 700, live: vec![(Role::Store, 701), (Role::MixIngress, 702)] };
+    for answer in [audit::Answer::Crew(crew), audit::Answer::Failed("it died".into())] {
+        add(1, encode_one(&answer).expect("it is short"));
+    }
+    // The other answers, with enough behind their tag to be some attempt.
+    for tag in [1, 2] {
+        add(1, [&[tag][..], &[1; 60]].concat());
+    }
+    let request = Request {
+        account: Some(Account { uid: 7, gid: 8 }),
+        validators: vec!["http://a:1317".into(), "https://b".into()],
+        contract: "hal1".into(),
+        mix_host: "1.2.3.4:1789".into(),
+        clients_host: "ws://1.2.3.4:9000".into(),
+        identity: "3M2seioUjFw8drmTJabP8c8e6Ds9MBhsGwrzAfk2x64L".into(),
+    };
+    add(2, request.encode().expect("it is short"));
+    let identity = request.identity;
+    for answer in [
+        validator::Answer::NoConflict,
+        validator::Answer::Conflict { identity },
+        validator::Answer::SameIdentity,
+        validator::Answer::Unreachable { reasons: "http://a:1317: connection refused".into() },
+    ] {
+        add(3, answer.encode().expect("it is short"));
+    }
+}
+
 fn files() {
+    let mut corpus = Corpus::of("replay_file");
+    for marks in [&[][..], &[0; 8], &[0xa5; 1_000]] {
+        for number in [2_u64, 3] {
+            let file = replay_file(number, marks);
+            corpus.add(&[&[0], &file]);
+            corpus.add(&[&[1], &file]);
+        }
+    }
     let mut corpus = Corpus::of("pem");
     for tag in [KeyTag::Ed25519Private, KeyTag::Ed25519Public, KeyTag::X25519Private, KeyTag::X25519Public] {
         let file = pem::encode(tag, &[5; 32]);

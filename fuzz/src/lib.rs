@@ -58,3 +58,45 @@ pub fn record(kind: u8, client: u8, sequence: u8, value: &[u8]) -> Vec<u8> {
     let len = u8::try_from(value.len()).unwrap_or(u8::MAX);
     [&[kind, client, sequence, len][..], &value[..len.into()]].concat()
 }
+
+/// Where the number of the generation begins in a file of marks, and where its length does.
+const NUMBER_BEGINS: usize = 12;
+const LEN_BEGINS: usize = 56;
+/// Where the marks begin, and how many bytes stand behind them.
+pub const MARKS_BEGIN: usize = 64;
+/// As above.
+pub const CHECKSUM_LEN: usize = blake3::OUT_LEN;
+
+/// A file of the marks of packets seen, as the store writes it.
+pub fn replay_file(number: u64, marks: &[u8]) -> Vec<u8> {
+    let header = [
+        &b"packseen"[..],
+        &1_u32.to_le_bytes(),
+        &number.to_le_bytes(),
+        &[3; 16],
+        &17_u32.to_le_bytes(),
+        &5_u64.to_le_bytes(),
+        &1_700_000_000_u64.to_le_bytes(),
+        &(marks.len() as u64).to_le_bytes(),
+    ]
+    .concat();
+    with_checksum(&[&header, marks].concat())
+}
+
+/// Gives what stands before the checksum its true length and checksum.
+pub fn made_whole(content: &[u8]) -> Vec<u8> {
+    let mut content = content.to_vec();
+    if let Some(marks) = content.len().checked_sub(MARKS_BEGIN) {
+        content[LEN_BEGINS..MARKS_BEGIN].copy_from_slice(&(marks as u64).to_le_bytes());
+    }
+    with_checksum(&content)
+}
+
+/// The number of the generation that a file says it holds.
+pub fn number_in(file: &[u8]) -> Option<u64> {
+    file.get(NUMBER_BEGINS..NUMBER_BEGINS + 8)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+fn with_checksum(content: &[u8]) -> Vec<u8> {
+    [content, blake3::hash(content).as_bytes()].concat()
+}

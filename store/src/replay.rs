@@ -7,6 +7,8 @@
 //! it; the room that mail needs on the disk is left free.
 
 mod file;
+#[cfg(feature = "found-records")]
+pub mod found;
 
 use std::{io, os::fd::OwnedFd};
 

@@ -1,0 +1,43 @@
+//! The file of marks of packets seen. What is offered is what the file holds; whatever else is there is put aside as it was, once.
+//! Input: whether length and checksum are to be right, and the file.
+#![no_main]
+
+use std::{fs, os::fd::OwnedFd, path::PathBuf, sync::LazyLock};
+
+use fuzz::{CHECKSUM_LEN, MARKS_BEGIN, made_whole, number_in};
+use libfuzzer_sys::fuzz_target;
+use store::replay::found::offered;
+
+const NAMES: [&str; 2] = ["generation-even", "generation-odd"];
+
+/// The folder goes with that of all temporary files: a static is never dropped.
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| tempfile::tempdir().unwrap().keep());
+
+fn directory() -> OwnedFd {
+    fs::File::open(&*FOLDER).unwrap().into()
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((whole, bytes)) = data.split_first() else { return };
+    let file =
+        if whole % 2 == 1 { made_whole(&bytes[..bytes.len().saturating_sub(CHECKSUM_LEN)]) } else { bytes.to_vec() };
+    let odd = number_in(&file).is_some_and(|number| number % 2 == 1);
+    let path = FOLDER.join(NAMES[usize::from(odd)]);
+    fs::write(&path, &file).unwrap();
+    let aside = path.with_extension("damaged");
+    match &offered(directory())[..] {
+        [] => {
+            assert!(fs::read(&aside).unwrap() == file && !path.exists(), "not put aside as it was");
+            assert!(offered(directory()).is_empty());
+            fs::remove_file(&aside).unwrap();
+        }
+        [(generation, marks)] => {
+            assert!(
+                *marks == file[MARKS_BEGIN..file.len() - CHECKSUM_LEN] && Some(generation.number) == number_in(&file)
+            );
+            assert!(!aside.exists());
+            fs::remove_file(&path).unwrap();
+        }
+        more => panic!("one file holds {} generations", more.len()),
+    }
+});
