@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
     allow!(SYS_sched_yield, "a thread that spins for a lock lets others go first"),
     allow!(SYS_clock_nanosleep, "a thread that sleeps").when(&[CLOCK]).unseen(),
     allow!(SYS_clock_gettime, "the time, where the clock cannot be read without a call").when(&[CLOCK]).unseen(),
-    allow!(SYS_restart_syscall, "a wait goes on after the process was stopped and continued").unseen(),
+    allow!(SYS_restart_syscall, "a wait goes on after the process was stopped and continued"),
     // Descriptors it has.
     allow!(SYS_read, "a reactor that was woken; the socketpair below"),
     allow!(SYS_write, "the log; waking a reactor"),
