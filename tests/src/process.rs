@@ -63,6 +63,16 @@ impl Process {
         Ok(line.with_context(|| format!("/proc/{}/status has no {name}", self.0))?.trim().to_owned())
     }
 
+    /// The number of its effective user.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn user(self) -> Result<u32> {
+        let line = self.status("Uid")?;
+        let user = line.split_whitespace().nth(1).and_then(|user| user.parse().ok());
+        user.with_context(|| format!("cannot read the user of process {} from {line:?}", self.0))
+    }
+
     /// Bytes of memory that it has resident.
     ///
     /// # Errors

@@ -9,9 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::Signal,
+    unistd::{Uid, User},
+};
 use tests::{
-    audit::{ABILITIES, Start, audit, audit_by_us, audit_without, part},
+    audit::{ABILITIES, Start, Table, audit, audit_by_us, audit_without, part},
     deadline::bounded,
     gateway::{Gateway, WORKERS},
     home::{Home, program},
@@ -33,6 +36,7 @@ async fn no_cell_of_a_running_gateway_is_a_surprise_and_its_workers_are_like_the
                 processes.iter().filter_map(|seen| part(part(seen, "live"), "pid").as_u64()).collect();
             ensure!(live == workers.iter().map(|worker| u64::from(worker.0)).collect(), "{live:?} are not {workers:?}");
             ensure!(gateway.workers()? == workers, "an audit replaced a worker");
+            everything_was_tried(&table, &gateway)?;
             // For people, the same.
             let text = gateway.home.gatewayd("audit", &[]).await?;
             ensure!(text.code == Some(0) && text.stdout.contains("No surprise."), "{}", text.stdout);
@@ -45,6 +49,39 @@ async fn no_cell_of_a_running_gateway_is_a_surprise_and_its_workers_are_like_the
         Ok(())
     })
     .await
+}
+
+/// Each role has tried to trace each other process, and to open the configuration and the folder of the account.
+fn everything_was_tried(table: &Table, gateway: &Gateway) -> Result<()> {
+    let cells = part(&table.whole, "cells").as_array().context("no cells")?;
+    for role in WORKERS {
+        let tried = |ability: &str, attempt: &str| {
+            let cell = cells.iter().find(|cell| part(cell, "role") == role && part(cell, "ability") == ability);
+            let trials = cell.and_then(|cell| part(cell, "trials").as_array());
+            trials.is_some_and(|trials| trials.iter().any(|trial| part(trial, "attempt") == attempt))
+        };
+        let others = WORKERS.into_iter().filter(|other| *other != role).map(|other| gateway.worker(other));
+        for other in others.chain([Ok(gateway.supervisor())]) {
+            let pid = other?.0;
+            for (ability, attempt) in [
+                ("trace another role", "ptrace"),
+                ("read another role's memory", "process_vm_readv of"),
+                ("signal another role", "kill"),
+                ("see other processes", "getpgid of"),
+            ] {
+                ensure!(tried(ability, &format!("{attempt} process {pid}")), "{role}: {ability}: {pid}");
+            }
+        }
+        let account = User::from_uid(Uid::from_raw(gateway.supervisor().user()?))?.map(|user| user.dir);
+        for home in [gateway.home.path(), gateway.home.config_file()].into_iter().chain(account) {
+            ensure!(
+                tried("open a file in the home", &format!("open {}", home.display())),
+                "{role}: {}",
+                home.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
