@@ -86,7 +86,7 @@ async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all
     const PACKETS: usize = 50_000;
     const GROWTH: u64 = 16 << 20;
     /// The engine of the store fills its page cache and its buffers, and glibc its arenas, with the first packets, whoever they
-    /// are for; that is the size of the store, 33 MiB more than at its start, and no growth.
+    /// are for; that is the size of the store, 32 MiB more than at its start, and no growth.
     const WARM_UP: usize = 10_000;
     bounded(async {
         let home = Home::init(IPV4).await?;

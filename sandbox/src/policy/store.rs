@@ -11,7 +11,7 @@ const OWN: &[Rule] = &[
     allow!(SYS_fcntl, "directories that are listed are closed on exec").when(&[is(1, libc::F_SETFD)]),
     allow!(SYS_pread64, "sled reads pages"),
     allow!(SYS_pwrite64, "sled writes its log"),
-    allow!(SYS_lseek, "sled reads its configuration and snapshot"),
+    allow!(SYS_lseek, "sled reads its configuration and snapshot; holes in a file that is written anew"),
     allow!(SYS_sync_file_range, "sled flushes"),
     allow!(SYS_fdatasync, "a commit"),
     allow!(SYS_fsync, "a file that was made is found again; sled's snapshot"),
