@@ -139,10 +139,10 @@ impl Arena {
             // A link that is about to be replaced may take garbage along unread.
             self.wait_for_all().await?;
             let process = self.process(worker).await?;
-            let mut others = vec![self.gateway.supervisor()];
-            others.extend(tests::gateway::WORKERS.iter().filter_map(|other| self.latest(other)));
+            let mut gateway = vec![self.gateway.supervisor()];
+            gateway.extend(tests::gateway::WORKERS.iter().filter_map(|worker| self.latest(worker)));
             let before = self.gateway.log().lines().len();
-            match garbage::feed(process, &others, link, len) {
+            match garbage::feed(process, &gateway, link, len) {
                 Ok(()) => break before,
                 Err(error) if attempt == ATTEMPTS => return Ok(Effect::NotDone(format!("{error:#}"))),
                 Err(_) => attempt += 1,

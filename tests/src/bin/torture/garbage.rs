@@ -6,19 +6,24 @@
 use std::os::{fd::RawFd, unix::net::UnixStream};
 
 use anyhow::{Context, Result, bail};
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use tests::process::Process;
 
 /// No frame of a link is as long as this says.
 const BYTE: u8 = 0xff;
 
-/// Writes `len` bytes of garbage into one of the links from `process` to `others`, or the next that stands.
+/// Writes `len` bytes of garbage into one of the links from `process` to others of `gateway`, the supervisor first, or the next
+/// that stands.
 ///
 /// # Errors
 /// If this program may not, or there is no link.
-pub(crate) fn feed(process: Process, others: &[Process], link: usize, len: usize) -> Result<()> {
-    let mut links = links(process, others)?;
+pub(crate) fn feed(process: Process, gateway: &[Process], link: usize, len: usize) -> Result<()> {
+    let supervisor = i32::try_from(gateway.first().context("there is no gateway")?.0)?;
+    let mut links = links(process, gateway)?;
     if links.is_empty() {
         bail!("process {} has no link", process.0)
     }
@@ -29,8 +34,8 @@ pub(crate) fn feed(process: Process, others: &[Process], link: usize, len: usize
     for number in links {
         let end = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).context("cannot copy the end of a link")?;
         let end = UnixStream::from(end);
-        // Some other socket, whose number follows another's by chance.
-        if end.local_addr().is_err() {
+        // Some other socket, whose number follows another's by chance: links are made by the supervisor.
+        if !getsockopt(&end, PeerCredentials).is_ok_and(|maker| maker.pid() == supervisor) {
             continue;
         }
         match nix::unistd::write(end, &vec![BYTE; len]) {
