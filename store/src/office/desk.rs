@@ -35,7 +35,7 @@ pub(super) enum Session {
     /// Waiting for the client's second handshake message.
     Handshaking(Box<Begun>),
     /// Proven; waiting for the ledger or for a probe.
-    Claiming(Claim),
+    Claiming(Box<Claim>),
     /// Mail flows.
     Attached(Box<Attachment>),
     /// Ended by us; the edge does not know yet.
@@ -173,7 +173,8 @@ impl<M: Mailbox> Office<M> {
                     return self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
                 }
                 self.claims.insert(client, session);
-                self.sessions.insert(session, Session::Claiming(Claim { client, key, by: ClaimedBy::Registration }));
+                self.sessions
+                    .insert(session, Session::Claiming(Box::new(Claim { client, key, by: ClaimedBy::Registration })));
                 self.contest(session, now);
             }
             Err(reason) => self.refuse_handshake(session, reason),
@@ -189,7 +190,7 @@ impl<M: Mailbox> Office<M> {
             Ok((key, proof)) => {
                 let client = proof.address();
                 self.claims.insert(client, session);
-                self.sessions.insert(session, Session::Claiming(Claim { client, key, by: ClaimedBy::Login }));
+                self.sessions.insert(session, Session::Claiming(Box::new(Claim { client, key, by: ClaimedBy::Login })));
                 let entry = LedgerEntry::Login { client, freshness: proof.freshness() };
                 self.entries.push((entry, Some(session)));
             }

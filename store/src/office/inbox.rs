@@ -152,7 +152,8 @@ impl Inbox {
 /// The inboxes in use, looked up when needed.
 #[derive(Debug)]
 pub(super) struct Inboxes {
-    known: HashMap<ClientAddress, Inbox>,
+    /// Boxed: half of the places in a table are empty.
+    known: HashMap<ClientAddress, Box<Inbox>>,
     /// With so many, unused ones are forgotten. Twice as many as were in use the last time, so that looking costs each that is
     /// looked up no more than a constant.
     forget_at: usize,
@@ -179,19 +180,19 @@ impl Inboxes {
                 self.forget_at = KEPT.max(2 * self.known.len());
             }
             let inbox = Inbox::new(is_of_2021(&key), mailbox.summary_of(client)?);
-            self.known.insert(*client, inbox);
+            self.known.insert(*client, Box::new(inbox));
         }
-        Ok(self.known.get_mut(client))
+        Ok(self.get_mut(client))
     }
 
     /// An inbox that is in use.
     pub(super) fn get(&self, client: &ClientAddress) -> Option<&Inbox> {
-        self.known.get(client)
+        self.known.get(client).map(AsRef::as_ref)
     }
 
     /// An inbox that is in use.
     pub(super) fn get_mut(&mut self, client: &ClientAddress) -> Option<&mut Inbox> {
-        self.known.get_mut(client)
+        self.known.get_mut(client).map(AsMut::as_mut)
     }
 
     /// Forgets the inbox of a client that is not in the ledger any more.
