@@ -6,7 +6,7 @@ use fuzz::{final_hop_routing, record, replay_file};
 use gatewayd::{
     audit::{
         ability::Ability,
-        wire::{self as audit, Crew, Question},
+        wire::{self as audit, Crew, Live, Question},
     },
     validator::message::{self as validator, Request},
 };
@@ -235,7 +235,9 @@ fn supervisor() {
             ask(Question::Measure { role, ability });
         }
     }
-    let crew = Crew { supervisor: 700, live: vec![(Role::Store, 701), (Role::MixIngress, 702)] };
+    let live =
+        [(Role::Store, 701), (Role::MixIngress, 702)].map(|(role, pid)| Live { role, pid, held: Default::default() });
+    let crew = Crew { supervisor: 700, live: live.into() };
     for answer in [audit::Answer::Crew(crew), audit::Answer::Failed("it died".into())] {
         add(1, encode_one(&answer).expect("it is short"));
     }
