@@ -3,27 +3,16 @@
 
 use std::fmt::Debug;
 
+use fuzz::check_body;
 use libfuzzer_sys::fuzz_target;
 use proto::ipc::{
-    codec::{append, decode_body, decode_one, encode_one},
+    codec::{decode_body, decode_one, encode_one},
     control::{WorkerOrder, WorkerReport},
     egress::SendPacket,
     ingress_store::{IngressToStore, StoreToIngress},
     store_edge::{EdgeToStore, StoreToEdge},
 };
 use proto::link::lossy::Silence;
-
-macro_rules! check_body {
-    ($message:ty, $body:expr) => {
-        if let Ok(messages) = decode_body::<$message>($body) {
-            let mut again = Vec::new();
-            for message in &messages {
-                append(&mut again, message).unwrap();
-            }
-            assert_eq!(decode_body::<$message>(&again).unwrap(), messages);
-        }
-    };
-}
 
 macro_rules! check_one {
     ($message:ty, $bytes:expr) => {
@@ -40,11 +29,11 @@ fn refused<T: Debug>(result: Result<T, impl Debug>) {
 fuzz_target!(|data: &[u8]| {
     let Some((link, bytes)) = data.split_first() else { return };
     match link % 8 {
-        0 => check_body!(IngressToStore, bytes),
-        1 => check_body!(StoreToIngress, bytes),
-        2 => check_body!(EdgeToStore, bytes),
-        3 => check_body!(StoreToEdge, bytes),
-        4 => check_body!(SendPacket, bytes),
+        0 => check_body::<IngressToStore>(bytes),
+        1 => check_body::<StoreToIngress>(bytes),
+        2 => check_body::<EdgeToStore>(bytes),
+        3 => check_body::<StoreToEdge>(bytes),
+        4 => check_body::<SendPacket>(bytes),
         5 => check_one!(WorkerOrder, bytes),
         6 => check_one!(WorkerReport, bytes),
         _ if bytes.is_empty() => {}

@@ -4,24 +4,12 @@
 
 use std::fmt::Debug;
 
+use fuzz::check_body;
 use gatewayd::{audit::wire, validator::message};
 use libfuzzer_sys::fuzz_target;
-use proto::ipc::codec::{append, decode_body};
 
 /// Characters of a text that is shown.
 const MAX_SHOWN: usize = 1024;
-
-macro_rules! check_body {
-    ($message:ty, $body:expr) => {
-        if let Ok(messages) = decode_body::<$message>($body) {
-            let mut again = Vec::new();
-            for message in &messages {
-                append(&mut again, message).unwrap();
-            }
-            assert_eq!(decode_body::<$message>(&again).unwrap(), messages);
-        }
-    };
-}
 
 fn same<M: PartialEq + Debug, E: Debug>(message: &M, again: Result<M, E>) {
     assert_eq!(again.unwrap(), *message);
@@ -30,8 +18,8 @@ fn same<M: PartialEq + Debug, E: Debug>(message: &M, again: Result<M, E>) {
 fuzz_target!(|data: &[u8]| {
     let Some((speaker, bytes)) = data.split_first() else { return };
     match speaker % 4 {
-        0 => check_body!(wire::Question, bytes),
-        1 => check_body!(wire::Answer, bytes),
+        0 => check_body::<wire::Question>(bytes),
+        1 => check_body::<wire::Answer>(bytes),
         2 => {
             if let Ok(request) = message::Request::decode(bytes) {
                 same(&request, message::Request::decode(&request.encode().unwrap()));

@@ -1,12 +1,18 @@
 //! What targets and seeds agree on: fixed keys, and the forms in which a target reads its input.
 
+use std::fmt::Debug;
+
+use bincode::{Decode, Encode};
 use bytes::Bytes;
-use proto::wire::client::{
-    aead_frame,
-    aead_frame::RequestKind,
-    key::{CtrHmacKey, GcmSivKey},
-    request::RotationMarks,
-    session::Session,
+use proto::{
+    ipc::codec::{append, decode_body},
+    wire::client::{
+        aead_frame,
+        aead_frame::RequestKind,
+        key::{CtrHmacKey, GcmSivKey},
+        request::RotationMarks,
+        session::Session,
+    },
 };
 use serde_json::json;
 
@@ -44,6 +50,17 @@ pub fn open_request(session: &Session, frame: impl Into<Bytes>) {
         Err(refusal) => {
             let _ = session.refuse(refusal);
         }
+    }
+}
+
+/// Reads the messages of a link. Those that decode are encoded and decoded to the same again.
+pub fn check_body<M: Encode + Decode<()> + PartialEq + Debug>(body: &[u8]) {
+    if let Ok(messages) = decode_body::<M>(body) {
+        let mut again = Vec::new();
+        for message in &messages {
+            append(&mut again, message).unwrap();
+        }
+        assert_eq!(decode_body::<M>(&again).unwrap(), messages);
     }
 }
 

@@ -2,11 +2,13 @@
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod last_words;
+
 use std::{
     fs::{self, File},
     io::{self, ErrorKind::PermissionDenied, Read as _},
     net::{TcpListener, TcpStream, ToSocketAddrs as _, UdpSocket},
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::fd::AsRawFd as _,
 };
 
 use nix::{
@@ -17,13 +19,11 @@ use nix::{
     unistd::{ForkResult, fork, geteuid},
 };
 use proto::{
-    ipc::{
-        codec,
-        control::WorkerReport,
-        jail::{Account, Layer},
-    },
-    link::descriptor::{control_pair, receive},
+    ipc::jail::{Account, Layer},
+    link::descriptor::control_pair,
 };
+
+use self::last_words::refused_call;
 
 /// An account that no machine has.
 const NOBODY: u32 = 1_879_048_200;
@@ -65,10 +65,7 @@ fn renounced(port: u16, act: impl FnOnce() -> io::Result<()>) -> End {
                 WaitStatus::Exited(_, 1) => End::Denied,
                 WaitStatus::Exited(_, 2) => End::Failed,
                 status @ WaitStatus::Signaled(_, Signal::SIGSYS, _) => {
-                    match codec::decode_one(&receive(ours.as_fd()).unwrap().0) {
-                        Ok(WorkerReport::RefuseSyscall { number }) => End::Refused(number.into()),
-                        _ => End::Other(status),
-                    }
+                    refused_call(&ours).map_or(End::Other(status), End::Refused)
                 }
                 other => End::Other(other),
             }

@@ -214,14 +214,9 @@ impl Home {
     /// # Errors
     /// If the program has not been built.
     pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Command> {
-        let gatewayd = self.gatewayd_program()?;
         let process = match &self.lacking {
-            Some((without, calls)) => {
-                let mut process = self.start_of(without);
-                process.args(*calls).arg("--").arg(gatewayd);
-                process
-            }
-            None => self.start_of(&gatewayd),
+            Some((without, calls)) => self.start_below(without, calls)?,
+            None => self.start_of(&self.gatewayd_program()?),
         };
         self.command_of(process, command, arguments)
     }
@@ -261,6 +256,13 @@ impl Home {
         process
     }
 
+    /// `gatewayd`, started by `launcher`, which is told `what`.
+    fn start_below(&self, launcher: &Path, what: &[&str]) -> Result<Command> {
+        let mut process = self.start_of(launcher);
+        process.args(what).arg("--").arg(self.gatewayd_program()?);
+        Ok(process)
+    }
+
     fn gatewayd_program(&self) -> Result<PathBuf> {
         if self.has_programs { Ok(self.root().join("bin/gatewayd")) } else { program("gatewayd") }
     }
@@ -280,9 +282,7 @@ impl Home {
     /// # Errors
     /// If it cannot be started, or does not end.
     pub async fn below(&self, launcher: &Path, what: &[&str], command: &str, arguments: &[&str]) -> Result<Outcome> {
-        let launcher = self.for_its_user(launcher)?;
-        let mut process = self.start_of(&launcher);
-        process.args(what).arg("--").arg(self.gatewayd_program()?);
+        let process = self.start_below(&self.for_its_user(launcher)?, what)?;
         finish(command, self.command_of(process, command, arguments)?).await
     }
 

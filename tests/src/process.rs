@@ -78,7 +78,27 @@ impl Process {
     /// # Errors
     /// If the kernel does not say.
     pub fn resident(self) -> Result<u64> {
-        let line = self.status("VmRSS")?;
+        self.memory("VmRSS")
+    }
+
+    /// The most bytes of memory that it has had resident, since it was started or that was forgotten.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn peak(self) -> Result<u64> {
+        self.memory("VmHWM")
+    }
+
+    /// Has the kernel forget the most memory that it has had resident.
+    ///
+    /// # Errors
+    /// If the kernel does not: it does for root only.
+    pub fn forget_peak(self) -> Result<()> {
+        fs::write(self.file("clear_refs"), "5").context("the kernel forgets the peak for root only")
+    }
+
+    fn memory(self, name: &str) -> Result<u64> {
+        let line = self.status(name)?;
         let kib = line.strip_suffix(" kB").and_then(|kib| kib.trim().parse::<u64>().ok());
         Ok(kib.with_context(|| format!("cannot read the memory of process {} from {line:?}", self.0))? << 10)
     }

@@ -61,7 +61,7 @@ impl Tracer {
     /// # Errors
     /// If strace is not there, or may not.
     pub async fn attach(process: Process) -> Result<Self> {
-        Self::attach_with(process, &[]).await
+        Self::attach_failing(process, &[]).await
     }
 
     /// Traces all threads of a process from now on, and has calls fail that the kernel then never sees: `fdatasync:error=EIO`
@@ -70,10 +70,6 @@ impl Tracer {
     /// # Errors
     /// If strace is not there, or may not.
     pub async fn attach_failing(process: Process, faults: &[&str]) -> Result<Self> {
-        Self::attach_with(process, faults).await
-    }
-
-    async fn attach_with(process: Process, faults: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gatewayd-trace-").tempdir()?;
         let file = folder.path().join("trace");
         let mut command = Command::new("strace");

@@ -1,10 +1,7 @@
 //! Clients that stop reading or vanish without a word: what they cost the gateway, and others, and what they find when they
 //! come back.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use proto::{address::ClientAddress, wire::packet::PacketSize};
@@ -30,18 +27,6 @@ fn processes(gateway: &Gateway) -> Result<Vec<(&'static str, Process)>> {
         all.push((name, gateway.worker(name)?));
     }
     Ok(all)
-}
-
-/// Has the kernel forget the most memory that a process has ever had resident.
-fn forget_peak(process: Process) -> Result<()> {
-    fs::write(format!("/proc/{}/clear_refs", process.0), "5").context("the kernel forgets the peak for root only")
-}
-
-/// The most memory that a process has had resident since that was forgotten.
-fn peak(process: Process) -> Result<u64> {
-    let line = process.status("VmHWM")?;
-    let kib = line.strip_suffix(" kB").and_then(|kib| kib.trim().parse::<u64>().ok());
-    Ok(kib.with_context(|| format!("cannot read the peak of process {} from {line:?}", process.0))? << 10)
 }
 
 /// By this messages are told apart; they begin with a number.
@@ -99,13 +84,13 @@ async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all
 
         let mut before = Vec::new();
         for (name, process) in processes(&scene.gateway)? {
-            forget_peak(process)?;
+            process.forget_peak()?;
             before.push((name, process, process.resident()?));
         }
         let marks = send_and_wait(&mut scene, stalled.address(), PACKETS).await?;
         let mut too_large = Vec::new();
         for (name, process, before) in before {
-            let (peak, after) = (peak(process)?, process.resident()?);
+            let (peak, after) = (process.peak()?, process.resident()?);
             eprintln!("{name}: {} KiB before, {} KiB at most, {} KiB after", before >> 10, peak >> 10, after >> 10);
             if peak > before + GROWTH {
                 too_large.push(name);

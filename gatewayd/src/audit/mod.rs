@@ -140,7 +140,7 @@ pub fn execute(
     let mut nobody = io::sink();
     let of_units = is_of_units(root.as_path());
     let credentials = surroundings.credentials_directory.clone();
-    let credentials = credentials.or_else(|| credentials_of_unit(id).filter(|_| of_units));
+    let credentials = credentials.or_else(|| of_units.then(|| credentials_of_unit(id)).flatten());
     let surroundings = Surroundings { credentials_directory: credentials, ..surroundings };
     let plan = run::prepare(id, root, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
     // One thread only: probes die with the thread that started them.

@@ -20,7 +20,6 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
 };
-
 use proto::{
     ipc::{
         codec,
@@ -190,8 +189,9 @@ impl Drop for Killed {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
-    use super::*;
     use proto::ipc::jail::Layer;
+
+    use super::*;
 
     fn request() -> Request {
         Request {

@@ -13,17 +13,15 @@ use nix::{
     unistd::{ForkResult, Gid, Uid, fork, geteuid, getpid, setgroups, setresgid, setresuid},
 };
 use proto::{
-    ipc::{
-        codec,
-        control::WorkerReport,
-        jail::{Account, JailOrder, Layer, Walls},
-    },
-    link::descriptor::{control_pair, receive},
+    ipc::jail::{Account, JailOrder, Layer, Walls},
+    link::descriptor::control_pair,
 };
 use sandbox::{
     Closed, Jail, close,
     policy::{CLIENT_EDGE, MIX_EGRESS, MIX_INGRESS, Policy, STORE},
 };
+
+use crate::last_words::refused_call;
 
 pub(crate) const ROLES: [&Policy; 4] = [&MIX_INGRESS, &MIX_EGRESS, &CLIENT_EDGE, &STORE];
 /// An account that no machine has.
@@ -97,10 +95,7 @@ pub(crate) fn inmate(
                 WaitStatus::Exited(_, 0) => End::Found(true),
                 WaitStatus::Exited(_, 1) => End::Found(false),
                 WaitStatus::Signaled(_, Signal::SIGSYS, _) => {
-                    match codec::decode_one(&receive(ours.as_fd()).unwrap().0) {
-                        Ok(WorkerReport::RefuseSyscall { number }) => End::Refused(number.into()),
-                        _ => End::Other(status),
-                    }
+                    refused_call(&ours).map_or(End::Other(status), End::Refused)
                 }
                 other => End::Other(other),
             }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod inmate;
+#[path = "../last_words/mod.rs"]
+mod last_words;
 mod others;
 
 use std::os::fd::AsRawFd;

@@ -164,10 +164,12 @@ impl<M: Mailbox> Office<M> {
     pub(super) fn abandon(&mut self, client: &ClientAddress) {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
         let custody = inbox.abandon();
-        let spilling = custody.iter().filter(|(_, held)| held.state == Custody::Spilling);
+        let mut spilling = custody.iter().filter(|(_, held)| held.state == Custody::Spilling).peekable();
+        if spilling.peek().is_some() {
+            self.batch.summarize(*client, inbox.summary());
+        }
         for (sequence, _) in spilling {
             self.batch.remove(*client, *sequence);
-            self.batch.summarize(*client, inbox.summary());
         }
         for held in custody.into_values().filter(|held| held.state != Custody::Refused) {
             self.refuse(held.ticket, held.message.len(), Refusal::UnknownClient);

@@ -1,11 +1,12 @@
 //! What a crew makes of what its workers say of their jails.
 
-use super::Crew;
-use crate::{supervisor::worker::Death, syscall};
 use proto::ipc::{
     Role,
     jail::{Held, Layer},
 };
+
+use super::Crew;
+use crate::{supervisor::worker::Death, syscall};
 
 impl Crew {
     pub(super) fn on_jail_closed(&mut self, role: Role, held: Held) {

@@ -55,9 +55,7 @@ impl Resident {
     pub(crate) fn now(gateway: &Gateway) -> Result<Self> {
         let mut resident = Vec::new();
         for (name, process) in processes(gateway)? {
-            let line = process.status("VmRSS")?;
-            let kib = line.strip_suffix(" kB").and_then(|number| number.parse().ok());
-            resident.push((name, kib.with_context(|| format!("cannot read the memory of {name} from {line:?}"))?));
+            resident.push((name, process.resident().with_context(|| format!("the memory of {name}"))? >> 10));
         }
         Ok(Self(resident))
     }

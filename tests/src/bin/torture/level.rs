@@ -13,10 +13,7 @@ use std::{
 use ::tests::process::Process;
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{
-    report::say,
-    usage::{kib, processes},
-};
+use crate::{report::say, usage::processes};
 
 /// What may be more in the end: a tenth, and a little that is noise.
 const GROWTH: f64 = 1.10;
@@ -69,8 +66,8 @@ impl Drop for Levels {
 fn look(supervisor: Process, data: &Path) -> Sample {
     let mut sample = Sample::new();
     for (name, process) in processes(supervisor) {
-        if let (Some(memory), Ok(descriptors)) = (kib(process, "VmRSS"), process.descriptors()) {
-            sample.insert(format!("{name} KiB"), memory as f64);
+        if let (Ok(memory), Ok(descriptors)) = (process.resident(), process.descriptors()) {
+            sample.insert(format!("{name} KiB"), (memory >> 10) as f64);
             sample.insert(format!("{name} fds"), descriptors.len() as f64);
         }
     }

@@ -44,7 +44,7 @@ impl Peaks {
             loop {
                 let now = *supervisor.borrow();
                 for (name, process) in processes(now) {
-                    let Some(kib) = kib(process, "VmHWM") else { continue };
+                    let Ok(kib) = process.peak().map(|bytes| bytes >> 10) else { continue };
                     let mut peaks = keep.lock().unwrap_or_else(PoisonError::into_inner);
                     let peak = peaks.entry(name).or_default();
                     *peak = kib.max(*peak);
@@ -65,9 +65,4 @@ impl Drop for Peaks {
     fn drop(&mut self) {
         self.looking.abort();
     }
-}
-
-/// A line of `/proc/<pid>/status` that is an amount of memory.
-pub(crate) fn kib(process: Process, line: &str) -> Option<u64> {
-    process.status(line).ok()?.strip_suffix(" kB")?.parse().ok()
 }

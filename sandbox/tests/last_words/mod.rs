@@ -1,0 +1,16 @@
+//! What a child says on its control link when its filter kills it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use proto::{
+    ipc::{codec, control::WorkerReport},
+    link::descriptor::receive,
+};
+
+/// The call that it names, if that is what it says.
+pub(crate) fn refused_call(control: &OwnedFd) -> Option<i64> {
+    match codec::decode_one(&receive(control.as_fd()).unwrap().0) {
+        Ok(WorkerReport::RefuseSyscall { number }) => Some(number.into()),
+        _ => None,
+    }
+}
