@@ -214,7 +214,8 @@ async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
     let received = value(&counters.packets_received);
     assert!(received < (window + 1_000) as u64, "{received} packets were read with room for {window}");
     assert_eq!(value(&counters.packets_cut_off), received - 10);
-    assert_eq!(value(&counters.window_full), 1, "it was full all the time");
+    // Each answer makes room that may be there for a while, if the sender is slow.
+    assert!((1..=11).contains(&value(&counters.window_full)), "it was filled once, and ten times it had room for one");
 }
 
 #[tokio::test]
