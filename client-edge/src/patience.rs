@@ -4,11 +4,16 @@
 //! ever, because every try costs the gateway more than the client. And after each it is the others' turn: a client whose frames
 //! are there already would otherwise be refused dozens of times in a row while they wait.
 
+use std::time::Duration;
+
 use proto::counter::count;
-use tokio::task::yield_now;
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::{counters::Counters, websocket::Exit};
+
+/// How long a client is not listened to after a refusal.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is left of it.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ impl Patience {
     pub(crate) async fn lose(&mut self, counters: &Counters) -> Result<(), Exit> {
         self.left = self.left.saturating_sub(1);
         if self.left > 0 {
-            yield_now().await;
+            sleep(PAUSE).await;
             return Ok(());
         }
         count(&counters.malformed_limit_closures);

@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, accept_async_with_config,
@@ -251,7 +251,10 @@ impl Websocket {
 
     /// Reads on until both sides have closed.
     async fn exhaust(&mut self) {
-        while let Some(Ok(_)) = self.stream.next().await {}
+        let mut pace = Pace::default();
+        while let Some(Ok(message)) = self.stream.next().await {
+            pace.keep(message.len()).await;
+        }
     }
 
     /// Reads on without understanding. A socket closed with unread bytes would take the Close frame back from the client.
@@ -259,7 +262,31 @@ impl Websocket {
         let socket = self.stream.get_mut();
         let mut bytes = [0; 512];
         if socket.shutdown().await.is_ok() {
-            while let Ok(1..) = socket.read(&mut bytes).await {}
+            let mut pace = Pace::default();
+            while let Ok(len @ 1..) = socket.read(&mut bytes).await {
+                pace.keep(len).await;
+            }
+        }
+    }
+}
+
+/// How fast is read what nobody wants to know: somebody may send it as fast as it is read.
+#[derive(Default)]
+struct Pace {
+    read: usize,
+}
+
+impl Pace {
+    /// So many bytes are followed by a pause.
+    const STRETCH: usize = MESSAGE_LIMIT;
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    /// So many bytes were read.
+    async fn keep(&mut self, len: usize) {
+        self.read += len;
+        if self.read >= Self::STRETCH {
+            self.read = 0;
+            sleep(Self::PAUSE).await;
         }
     }
 }
