@@ -12,6 +12,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, setsockopt, socket,
     sockopt::{Ipv6V6Only, ReuseAddr},
 };
+use socket2::SockRef;
 
 use super::lock::PREDECESSOR;
 
@@ -20,7 +21,12 @@ const BACKLOG: i32 = 1024;
 /// Between two attempts to bind a port that a predecessor may still hold.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Where an operator says on which address to listen.
+/// Bytes for a client that the kernel takes although it cannot send them yet. What the client's own kernel takes is not among
+/// them, so this is no limit to the speed of one that reads. By default it is all that fits into 4 MiB: a hundred thousand
+/// answers to one that sends packets and reads nothing.
+const UNSENT: u32 = 64 * 1024;
+
+/// Where an operator says on which address to listen, and what is particular to connections there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     /// Flag for the address.
@@ -29,14 +35,25 @@ pub(super) struct Setting {
     port_flag: &'static str,
     /// Key in `config.toml`.
     key: &'static str,
+    /// Bytes that the kernel takes although it cannot send them yet, if that is not left to it.
+    unsent: Option<u32>,
 }
 
 /// The port for mix nodes.
-pub(super) const MIX: Setting =
-    Setting { host_flag: "--mix-host", port_flag: "--mix-port", key: "mixnet_endpoint.listening_address" };
+pub(super) const MIX: Setting = Setting {
+    host_flag: "--mix-host",
+    port_flag: "--mix-port",
+    key: "mixnet_endpoint.listening_address",
+    // Nothing is written there.
+    unsent: None,
+};
 /// The port for clients.
-pub(super) const CLIENTS: Setting =
-    Setting { host_flag: "--clients-host", port_flag: "--clients-port", key: "clients_endpoint.listening_address" };
+pub(super) const CLIENTS: Setting = Setting {
+    host_flag: "--clients-host",
+    port_flag: "--clients-port",
+    key: "clients_endpoint.listening_address",
+    unsent: Some(UNSENT),
+};
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
@@ -97,10 +114,10 @@ pub enum ListenError {
 /// # Errors
 /// With the setting to change.
 pub(super) fn bind(address: SocketAddr, setting: Setting) -> Result<TcpListener, ListenError> {
-    let Setting { host_flag, port_flag, key } = setting;
+    let Setting { host_flag, port_flag, key, unsent } = setting;
     let patience = Instant::now() + PREDECESSOR;
     let bound = loop {
-        match try_bind(address) {
+        match try_bind(address, unsent) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => thread::sleep(PAUSE),
             bound => break bound,
         }
@@ -113,7 +130,7 @@ pub(super) fn bind(address: SocketAddr, setting: Setting) -> Result<TcpListener,
     })
 }
 
-fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn try_bind(address: SocketAddr, unsent: Option<u32>) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(family, SockType::Stream, flags, None)?;
@@ -122,6 +139,10 @@ fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.ip() == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) {
         setsockopt(&socket, Ipv6V6Only, &false)?;
     }
+    if let Some(bytes) = unsent {
+        // Every connection inherits it.
+        SockRef::from(&socket).set_tcp_notsent_lowat(bytes)?;
+    }
     bind_socket(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(socket.into())
@@ -129,8 +150,11 @@ fn try_bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, net::TcpStream};
+
+    use nix::sys::socket::{connect, sockopt::RcvBuf};
+
     use super::*;
-    use std::net::TcpStream;
 
     #[test]
     fn a_port_in_use_names_the_port_the_flag_and_the_key() {
@@ -146,6 +170,24 @@ mod tests {
             assert!(error.starts_with(&format!("cannot listen on 127.0.0.1:{port}: port {port} is in use")), "{error}");
             assert!(error.contains(flag) && error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn the_kernel_takes_so_much_for_a_client_that_reads_nothing() {
+        const NEARLY_NOTHING: usize = 4 * 1024;
+        let listener = bind("127.0.0.1:0".parse().unwrap(), CLIENTS).unwrap();
+        let client = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        setsockopt(&client, RcvBuf, &NEARLY_NOTHING).unwrap();
+        connect(client.as_raw_fd(), &SockaddrStorage::from(listener.local_addr().unwrap())).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (mut connection, _) = listener.accept().unwrap();
+        connection.set_nonblocking(true).unwrap();
+        let mut held = 0;
+        while let Ok(written) = connection.write(&[0; 40]) {
+            held += written;
+        }
+        let unsent = UNSENT as usize;
+        assert!((unsent..unsent + 32 * NEARLY_NOTHING).contains(&held), "{held} bytes");
     }
 
     #[test]
