@@ -53,7 +53,7 @@ pub struct Bystander {
 
 impl Bystander {
     /// Below this it is the machine that is measured.
-    const FLOOR: Duration = Duration::from_millis(15);
+    const FLOOR: Duration = Duration::from_millis(5);
     const ROUNDS: usize = 20;
     const ATTEMPTS: usize = 4;
 

@@ -24,8 +24,8 @@ use tests::{
     scene::Scene,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
     time::{interval, timeout},
 };
@@ -276,9 +276,11 @@ async fn who_sends_and_reads_no_answers_costs_no_memory_and_is_disconnected_in_t
         socket.set_recv_buffer_size(4096)?;
         let connection = Connection::upgrade(socket.connect(gateway.clients).await?).await?;
         let silent = Client::new(account.clone(), account.account().log_in_on(connection).await?);
+        // Where its packets go is elsewhere in the world, too.
+        let sink = TcpListener::bind((IPV4, 0)).await?;
         let request = ForwardRequest {
             packet_type: PacketType::Mix,
-            next_hop: bystander.scene.mixnode.address,
+            next_hop: sink.local_addr()?,
             size: PacketSize::Ack,
             packet: vec![9; PacketSize::Ack.packet_len()].into(),
         };
@@ -287,6 +289,11 @@ async fn who_sends_and_reads_no_answers_costs_no_memory_and_is_disconnected_in_t
         let (before, with_silent) = (edge.resident()?, edge.sockets()?.len());
         silent.connection.read_socket(false);
         let mut flood = Hostiles::new()?;
+        flood.spawn(async move {
+            loop {
+                copy(&mut sink.accept().await?.0, &mut tokio::io::sink()).await?;
+            }
+        });
         flood.spawn(async move {
             while silent.connection.send_binary(sealed.clone()).await.is_ok() {}
             // The connection lives as long as this: it is the gateway that ends it.
