@@ -26,6 +26,7 @@ mod lobby;
 mod mail;
 mod meter;
 mod outbox;
+mod pace;
 mod patience;
 mod refusal;
 mod visitor;

@@ -1,19 +1,12 @@
 //! How many frames of one client may be refused in a row.
 //!
 //! Each refusal is answered in the words of the client's era, and before version 3 the client may try again; but not for
-//! ever, because every try costs the gateway more than the client. And after each it is the others' turn: a client whose frames
-//! are there already would otherwise be refused dozens of times in a row while they wait.
-
-use std::time::Duration;
+//! ever, because every try costs the gateway more than the client. And after each the client has to wait a moment.
 
 use proto::counter::count;
-use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::{counters::Counters, websocket::Exit};
-
-/// How long a client is not listened to after a refusal.
-const PAUSE: Duration = Duration::from_millis(1);
+use crate::{counters::Counters, pace::pause, websocket::Exit};
 
 /// What is left of it.
 #[derive(Debug)]
@@ -28,14 +21,14 @@ impl Patience {
         Self { most, left: most }
     }
 
-    /// A frame was refused. Returns when everybody else who has something to do had a turn.
+    /// A frame was refused. Returns when the client may be listened to again.
     ///
     /// # Errors
     /// If it was one too many.
     pub(crate) async fn lose(&mut self, counters: &Counters) -> Result<(), Exit> {
         self.left = self.left.saturating_sub(1);
         if self.left > 0 {
-            sleep(PAUSE).await;
+            pause().await;
             return Ok(());
         }
         count(&counters.malformed_limit_closures);

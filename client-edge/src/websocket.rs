@@ -15,7 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream, accept_async_with_config,
@@ -28,7 +28,7 @@ use tokio_tungstenite::{
 
 use proto::wire::client::protocol::Protocol;
 
-use crate::{chatter::Chatter, meter::Meter, outbox::Outbox};
+use crate::{chatter::Chatter, meter::Meter, outbox::Outbox, pace::Pace};
 
 /// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
 pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -266,27 +266,6 @@ impl Websocket {
             while let Ok(len @ 1..) = socket.read(&mut bytes).await {
                 pace.keep(len).await;
             }
-        }
-    }
-}
-
-/// How fast is read what nobody wants to know: somebody may send it as fast as it is read.
-#[derive(Default)]
-struct Pace {
-    read: usize,
-}
-
-impl Pace {
-    /// So many bytes are followed by a pause.
-    const STRETCH: usize = MESSAGE_LIMIT;
-    const PAUSE: Duration = Duration::from_millis(1);
-
-    /// So many bytes were read.
-    async fn keep(&mut self, len: usize) {
-        self.read += len;
-        if self.read >= Self::STRETCH {
-            self.read = 0;
-            sleep(Self::PAUSE).await;
         }
     }
 }
