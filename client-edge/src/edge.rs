@@ -31,6 +31,8 @@ use crate::{accept::Acceptor, connection::Context, counters::Counters, dispatch}
 const TO_STORE: LaneCapacity = LaneCapacity { control: 1_024, bulk: 1 };
 /// Frames from `store` that may wait for the dispatcher, which never waits.
 const FROM_STORE: usize = 16;
+/// Clients' packets that wait for `mix-egress`: 10 MB of regular ones, 140 MB if all were of the largest size.
+const TO_EGRESS: usize = 4_096;
 /// Reports about links that may wait.
 const REPORTS: usize = 4;
 /// Everything but the counters ends by itself within this time once the process is to stop.
@@ -104,7 +106,7 @@ impl Edge {
         let (stop, stopped) = watch::channel(false);
         let (first_up, store_is_there) = oneshot::channel();
         let (dispatch, dispatcher) = dispatch::dispatcher(config.session_credit, Arc::clone(&counters), first_up);
-        let (egress, carrier) = lossy::channel(Arc::clone(&counters.packets_lost_to_egress));
+        let (egress, carrier) = lossy::channel(TO_EGRESS, Arc::clone(&counters.packets_lost_to_egress));
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
         let acceptor = Acceptor::new(listener, Arc::new(context))?;
         let (events, incoming) = mpsc::channel(FROM_STORE);

@@ -5,9 +5,13 @@ use crate::log::field;
 /// The value of a counter of this worker in the last line of it that names all its counters; zero if there is no such line, or
 /// nothing was counted.
 pub fn counted(lines: &[String], worker: &str, name: &str) -> u64 {
+    last_line(lines, worker).and_then(|line| field(line, name)?.parse().ok()).unwrap_or_default()
+}
+
+/// The last line of this worker that names all its counters but those that are zero.
+pub fn last_line<'a>(lines: &'a [String], worker: &str) -> Option<&'a String> {
     let head = format!(" {worker} > counters: ");
-    let last = lines.iter().rev().find(|line| line.contains(&head));
-    last.and_then(|line| field(line, name)?.parse().ok()).unwrap_or_default()
+    lines.iter().rev().find(|line| line.contains(&head))
 }
 
 #[cfg(test)]

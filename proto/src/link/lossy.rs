@@ -2,9 +2,9 @@
 //! because the mixnet is lossy by design and whoever made a packet sends it again. A peer that says anything at all breaks a rule,
 //! and is reported.
 //!
-//! What waits for the link is bounded by a constant, which no setting changes: 4,096 packets and a batch of 128 that is being
-//! written, that is 10 MB of regular packets, 2 MB of SURB-acks, and 140 MB if all were of the largest size. With more, the newest
-//! is dropped. That happens while `mix-egress` stands still or is being replaced: what it cannot send in time it drops itself.
+//! What waits for the link is bounded in packets, and a batch of 128 that is being written comes on top; with more, the newest is
+//! dropped. That happens while `mix-egress` stands still or is being replaced: what it cannot send in time it drops itself. The bound
+//! is for whoever makes the link to choose, for it knows how much may come at once without anybody standing still.
 
 use std::{
     os::fd::OwnedFd,
@@ -23,8 +23,6 @@ use tokio::sync::mpsc;
 use super::{LinkError, duplex, stream};
 use crate::ipc::{Role, control::WorkerReport};
 
-/// Packets that wait for the link at the most.
-const QUEUE: usize = 4_096;
 /// Packets written at once at the most.
 const BATCH: usize = 128;
 
@@ -73,9 +71,10 @@ pub struct LossyCarrier<Out> {
     dropped: Arc<AtomicU64>,
 }
 
-/// Makes a sender and its carrier; `dropped` counts the messages that were lost on the way to the peer.
-pub fn channel<Out>(dropped: Arc<AtomicU64>) -> (LossySender<Out>, LossyCarrier<Out>) {
-    let (tx, rx) = mpsc::channel(QUEUE);
+/// Makes a sender and its carrier, between which `capacity` messages may wait, at least one; `dropped` counts the messages that were
+/// lost on the way to the peer.
+pub fn channel<Out>(capacity: usize, dropped: Arc<AtomicU64>) -> (LossySender<Out>, LossyCarrier<Out>) {
+    let (tx, rx) = mpsc::channel(capacity.max(1));
     (LossySender { queue: tx, dropped: Arc::clone(&dropped) }, LossyCarrier { queue: rx, dropped })
 }
 

@@ -189,14 +189,14 @@ async fn whoever_lets_go_of_a_link_is_reported_and_with_it_what_came_last() {
 #[tokio::test]
 async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
     let dropped = Arc::new(AtomicU64::new(0));
-    let (sender, carrier) = lossy::channel(Arc::clone(&dropped));
+    let (sender, carrier) = lossy::channel(4_096, Arc::clone(&dropped));
     let (ends, ends_rx) = mpsc::channel(2);
     // Nobody carries yet: the queue fills up, and the rest is dropped.
     for n in 0..10_000 {
         sender.send(answer(n));
     }
     let lost = dropped.load(Relaxed);
-    assert!(lost > 0);
+    assert_eq!(lost, 10_000 - 4_096);
     let (here, there) = descriptor::link_pair().unwrap();
     ends.send(here).await.unwrap();
     let mut task = JoinSet::new();
@@ -233,7 +233,7 @@ async fn expect_successor_to_be_served(sender: &lossy::LossySender<StoreToIngres
 
 #[tokio::test]
 async fn whoever_says_anything_on_a_lossy_link_is_reported_and_its_successor_served() {
-    let (sender, carrier) = lossy::channel(Arc::default());
+    let (sender, carrier) = lossy::channel(16, Arc::default());
     let (ends, ends_rx) = mpsc::channel(2);
     let (reports_tx, mut reports) = mpsc::channel(1);
     let mut task = JoinSet::new();

@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use tests::{
     account::Account,
     connection::Connection,
-    gateway::{Gateway, IPV4},
+    counters,
+    gateway::{Gateway, IPV4, WORKERS},
     home::Home,
     packet::PacketMaker,
 };
@@ -123,6 +125,22 @@ impl Rig {
             accounts.push(account);
         }
         Ok(accounts)
+    }
+
+    /// Ends the gateway; if something went wrong, its counters are added to the last of that: they say
+    /// what it dropped, and where.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub(crate) async fn end(self, faults: &mut [String]) -> Result<()> {
+        let mut gateway = Arc::into_inner(self.gateway).context("the gateway is still in use")?;
+        gateway.stop(Signal::SIGTERM).await?;
+        if let Some(last) = faults.last_mut() {
+            let lines = gateway.log().lines();
+            let counted = WORKERS.iter().filter_map(|worker| counters::last_line(&lines, worker));
+            last.extend(counted.flat_map(|line| ["\n   ", line.as_str()]));
+        }
+        Ok(())
     }
 
     /// Waits until the gateway has nothing left to do.

@@ -43,6 +43,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     let what = "login to its answer while they wait";
     round.add(what, answered.as_secs_f64() * 1e3, Millis, Aim::AtMost(20.0));
     faults.extend(mail.faults(&account, &load.packets)?);
+    rig.end(&mut faults).await?;
     round.faults = faults;
     Ok(round)
 }

@@ -52,6 +52,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     round.add(format!("{what}, p99"), share(99)?, Millis, Aim::None);
     round.add(format!("{what}, worst"), share(100)?, Millis, Aim::None);
     round.faults.extend(rig.acks.faults(&load.packets));
+    rig.end(&mut round.faults).await?;
     Ok(round)
 }
 

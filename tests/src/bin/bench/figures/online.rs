@@ -40,6 +40,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
         round.notes.push(format!("{over} {each}"));
         round.faults.extend(mail.faults(&account, &load.packets)?);
         round.faults.extend(rig.acks.faults(&load.packets));
+        rig.end(&mut round.faults).await?;
     }
     Ok(round)
 }

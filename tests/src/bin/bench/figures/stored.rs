@@ -43,5 +43,6 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
         let mail = Mail::take(&mut era.log_in(account, &rig.gateway).await?, due.len()).await;
         round.faults.extend(mail.faults(account, due)?);
     }
+    rig.end(&mut round.faults).await?;
     Ok(round)
 }
