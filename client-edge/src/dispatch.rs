@@ -1,16 +1,14 @@
 //! The owner of the link to `store` in this process: takes what arrives to the session it is for.
 //!
 //! *Trusts* `store` for nothing: whatever breaks a rule of the link has it dropped, and `store` replaced. *Holds*: which
-//! sessions `store` has heard of since the link came up, and no key for longer than it takes to pass it on. *Promises*: never
+//! sessions `store` has heard of since the link came up, and no key for longer than it takes to put it in its place. *Promises*: never
 //! waits for a session, so a slow one holds up nobody; a session that is not known here belongs to no `store` any more.
 
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use proto::{
     counter::count,
-    ipc::store_edge::{
-        AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId, SessionKey, StoreToEdge,
-    },
+    ipc::store_edge::{AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId, StoreToEdge},
     link::{
         Window,
         duplex::{LinkEvent, LinkSender},
@@ -23,6 +21,7 @@ use tokio::{
 
 use crate::{
     counters::Counters,
+    keys::{HeldKey, KeyRoom},
     line::Line,
     mail::{self, Mail, MailReceiver, MailSender},
 };
@@ -44,7 +43,7 @@ pub(crate) enum Order {
     /// The authentication failed.
     RefuseAuthentication(AuthenticationRefusal),
     /// The client is who it says.
-    Attach(SessionKey, MailReceiver),
+    Attach(HeldKey, MailReceiver),
     /// Find out whether the client still answers.
     Probe,
     /// Registration and mail of the client are gone.
@@ -84,6 +83,7 @@ pub(crate) struct Dispatcher {
     first_up: Option<oneshot::Sender<()>>,
     /// What each session may be pushed.
     credit: Window,
+    keys: KeyRoom,
     counters: Arc<Counters>,
 }
 
@@ -94,9 +94,10 @@ struct Route {
 }
 
 /// Makes the task and the place to ask it. `first_up` is told when `store` is there for the first time; `store` may push each
-/// session as much as `credit` says.
+/// session as much as `credit` says. Their keys are kept in `keys`.
 pub(crate) fn dispatcher(
     credit: Window,
+    keys: KeyRoom,
     counters: Arc<Counters>,
     first_up: oneshot::Sender<()>,
 ) -> (Dispatch, Dispatcher) {
@@ -113,6 +114,7 @@ pub(crate) fn dispatcher(
             dispatch,
             first_up: Some(first_up),
             credit,
+            keys,
             counters,
         },
     )
@@ -242,6 +244,7 @@ impl Dispatcher {
                 if route.mail.is_some() {
                     return Err("a session was attached twice");
                 }
+                let key = self.keys.keep(key)?;
                 let (sender, receiver) = mail::queue(self.credit);
                 route.mail = Some(sender);
                 route.order(Order::Attach(key, receiver))

@@ -25,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{accept::Acceptor, connection::Context, counters::Counters, dispatch};
+use crate::{accept::Acceptor, connection::Context, counters::Counters, dispatch, keys::KeyRoom};
 
 /// Requests and receipts that may wait for the link to `store`; there is no mail in that direction.
 const TO_STORE: LaneCapacity = LaneCapacity { control: 1_024, bulk: 1 };
@@ -47,6 +47,8 @@ pub struct Given {
     pub store: OwnedFd,
     /// Link to `mix-egress`.
     pub egress: OwnedFd,
+    /// Where session keys are kept.
+    pub keys: KeyRoom,
 }
 
 /// Where the ends of the links come from, the first and all later ones.
@@ -69,7 +71,7 @@ pub async fn run(config: EdgeConfig, given: Given, birth: &Birth) -> io::Result<
         egress: orders.link_ends(Role::MixEgress, given.egress),
     };
     let (reports, of_links) = mpsc::channel(REPORTS);
-    let mut edge = Edge::start(config, given.listener.into(), ends, reports)?;
+    let mut edge = Edge::start(config, given.keys, given.listener.into(), ends, reports)?;
     let ending = tokio::select! {
         ending = orders.follow(of_links) => ending,
         () = edge.failed() => return Err(io::Error::other("a task that should live as long as the process has ended")),
@@ -98,6 +100,7 @@ impl Edge {
     /// If the listener cannot be used.
     pub fn start(
         config: EdgeConfig,
+        keys: KeyRoom,
         listener: TcpListener,
         ends: LinkEnds,
         reports: mpsc::Sender<WorkerReport>,
@@ -105,7 +108,7 @@ impl Edge {
         let counters = Arc::new(Counters::default());
         let (stop, stopped) = watch::channel(false);
         let (first_up, store_is_there) = oneshot::channel();
-        let (dispatch, dispatcher) = dispatch::dispatcher(config.session_credit, Arc::clone(&counters), first_up);
+        let (dispatch, dispatcher) = dispatch::dispatcher(config.session_credit, keys, Arc::clone(&counters), first_up);
         let (egress, carrier) = lossy::channel(TO_EGRESS, Arc::clone(&counters.packets_lost_to_egress));
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
         let acceptor = Acceptor::new(listener, Arc::new(context))?;

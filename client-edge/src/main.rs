@@ -3,7 +3,10 @@
 
 use std::process::ExitCode;
 
-use client_edge::edge::{self, Given};
+use client_edge::{
+    edge::{self, Given},
+    keys::KeyRoom,
+};
 use proto::{
     ipc::{
         Role,
@@ -12,7 +15,7 @@ use proto::{
     link::worker::{self, Birth, BirthError, Ending},
     log,
 };
-use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
+use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy, secret::LockError};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +24,8 @@ enum EdgeError {
     Birth(#[from] BirthError),
     #[error(transparent)]
     Jail(#[from] JailError),
+    #[error("{0}; or allow fewer connections (max_client_connections in [limits] of config.toml)")]
+    Keys(#[from] LockError),
     #[error("cannot serve clients: {0}")]
     Service(#[from] std::io::Error),
 }
@@ -31,14 +36,18 @@ fn main() -> ExitCode {
 }
 
 fn live(birth: &Birth) -> Result<Ending, EdgeError> {
-    // 2. The start message, and the descriptors of this role. No key: step 3 has nothing to do.
+    // 2. The start message, and the descriptors of this role.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::ClientEdge(config) = start.config else { return Err(BirthError::NoStart.into()) };
     log::init(Role::ClientEdge.name(), &start.log_filter);
+
+    // 3. There is no key yet, but room for those of clients: none can be locked later.
+    let keys = KeyRoom::for_connections(config.max_connections, start.jail.open_files)?;
     let given = Given {
         listener: grants.take(Grant::ClientListener)?,
         store: grants.take(Grant::Link(Role::Store))?,
         egress: grants.take(Grant::Link(Role::MixEgress))?,
+        keys,
     };
 
     // 4. The doors are closed.

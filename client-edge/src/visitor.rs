@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use proto::{
     counter::count,
-    ipc::store_edge::{EdgeToStore, EndReason, SessionId, SessionKey},
+    ipc::store_edge::{EdgeToStore, EndReason, SessionId},
     wire::client::{
         control::HandshakeMessage,
         login::LoginProof,
@@ -29,6 +29,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use crate::{
     connection::{Context, stopped},
     dispatch::Order,
+    keys::HeldKey,
     line::Line,
     lobby::Guest,
     mail::MailReceiver,
@@ -60,7 +61,7 @@ pub(crate) struct Visitor<'a> {
 /// What an admitted client is served with.
 pub(crate) struct Admitted {
     /// What it speaks, and its key.
-    pub(crate) session: Session,
+    pub(crate) session: Session<HeldKey>,
     /// Its mail.
     pub(crate) mail: MailReceiver,
 }
@@ -202,7 +203,7 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    fn admitted(&self, key: SessionKey, mail: MailReceiver) -> Result<Admitted, Exit> {
+    fn admitted(&self, key: HeldKey, mail: MailReceiver) -> Result<Admitted, Exit> {
         match Session::new(*self.spoken, key) {
             Ok(session) => Ok(Admitted { session, mail }),
             Err(_) => Err(self.violated("a session was attached with another kind of key than its client's")),

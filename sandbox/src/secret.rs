@@ -1,10 +1,15 @@
 //! Step 3: secrets live in memory of their own that is never swapped, never dumped, never inherited, and wiped at the end.
 #![allow(unsafe_code)]
 
+mod pages;
+mod places;
+
 use std::{fmt, io, ops::Deref, ptr::NonNull};
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
 use zeroize::ZeroizeOnDrop;
+
+use pages::Pages;
+pub use places::{Kept, Places};
 
 /// The secret's memory could not be locked.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +21,8 @@ pub struct LockError(#[from] io::Error);
 /// A value that wipes itself when dropped, in locked pages of its own. Never printed.
 pub struct Locked<T: ZeroizeOnDrop> {
     place: NonNull<T>,
-    len: std::num::NonZeroUsize,
+    /// Given back after the value is wiped.
+    _pages: Pages,
 }
 
 // SAFETY: the pages belong to this value alone, so it may move between threads as a `Box<T>` may.
@@ -30,26 +36,11 @@ impl<T: ZeroizeOnDrop> Locked<T> {
     /// # Errors
     /// If the kernel gives no pages or will not lock them.
     pub fn new(make: impl FnOnce() -> T) -> Result<Self, LockError> {
-        let len = std::num::NonZeroUsize::MIN.saturating_add(size_of::<T>());
-        // SAFETY: a fresh anonymous mapping that nothing else refers to; page alignment is enough for any `T`.
-        let place =
-            unsafe { mmap_anonymous(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE) }
-                .map_err(io::Error::from)?;
-        let unmap_on_error = |error: nix::Error| {
-            // SAFETY: the mapping made above, not yet handed to anyone.
-            let _ = unsafe { munmap(place, len.get()) };
-            LockError(error.into())
-        };
-        // SAFETY: the mapping made above, of this length.
-        unsafe { mlock(place, len.get()) }.map_err(unmap_on_error)?;
-        for advice in [MmapAdvise::MADV_DONTDUMP, MmapAdvise::MADV_WIPEONFORK] {
-            // SAFETY: the mapping made above, of this length; neither advice changes what this process sees.
-            unsafe { madvise(place, len.get(), advice) }.map_err(unmap_on_error)?;
-        }
-        let place = place.cast::<T>();
+        let pages = Pages::new(size_of::<T>())?;
+        let place = pages.start().cast::<T>();
         // SAFETY: writable, aligned to a page, large enough, and not yet initialised.
         unsafe { place.write(make()) };
-        Ok(Self { place, len })
+        Ok(Self { place, _pages: pages })
     }
 }
 
@@ -64,11 +55,8 @@ impl<T: ZeroizeOnDrop> Deref for Locked<T> {
 
 impl<T: ZeroizeOnDrop> Drop for Locked<T> {
     fn drop(&mut self) {
-        // SAFETY: initialised in `new` and never used again; dropping wipes it, and the pages go right after.
-        unsafe {
-            self.place.drop_in_place();
-            let _ = munmap(self.place.cast(), self.len.get());
-        }
+        // SAFETY: initialised in `new` and never used again; dropping wipes it, and the pages go after that.
+        unsafe { self.place.drop_in_place() };
     }
 }
 
@@ -82,6 +70,15 @@ impl<T: ZeroizeOnDrop> fmt::Debug for Locked<T> {
 mod tests {
     use super::*;
     use zeroize::Zeroizing;
+
+    /// The memory at this address is locked, left out of dumps, and not inherited.
+    pub(super) fn expect_to_be_safe(address: usize) {
+        let flags = smaps_of(address);
+        let flags = flags.lines().find(|line| line.starts_with("VmFlags:")).unwrap();
+        for flag in ["lo", "dd", "wf"] {
+            assert!(flags.split(' ').any(|f| f == flag), "{flag} is missing in {flags}");
+        }
+    }
 
     fn smaps_of(address: usize) -> String {
         let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
@@ -106,11 +103,7 @@ mod tests {
     fn a_secret_is_locked_and_kept_out_of_dumps_and_children() {
         let secret = Locked::new(|| Zeroizing::new([7_u8; 32])).unwrap();
         assert_eq!(**secret, [7; 32]);
-        let flags = smaps_of(secret.place.as_ptr() as usize);
-        let flags = flags.lines().find(|line| line.starts_with("VmFlags:")).unwrap();
-        for flag in ["lo", "dd", "wf"] {
-            assert!(flags.split(' ').any(|f| f == flag), "{flag} is missing in {flags}");
-        }
+        expect_to_be_safe(secret.place.as_ptr() as usize);
         assert_eq!(format!("{secret:?}"), "Locked(secret)");
     }
 

@@ -1,7 +1,8 @@
 //! What the kernel says about a process of the gateway.
 
-use std::{collections::BTreeSet, fs, io, path::PathBuf};
+use std::{collections::BTreeSet, fs, io, os::unix::fs::FileExt, path::PathBuf};
 
+use aho_corasick::AhoCorasick;
 use anyhow::{Context, Result, bail};
 use nix::{
     sys::signal::{Signal, kill},
@@ -9,6 +10,29 @@ use nix::{
 };
 
 use crate::deadline;
+
+/// What is in the private memory of a process.
+#[derive(Default)]
+pub struct PrivateMemory {
+    locked: Vec<Vec<u8>>,
+    other: Vec<Vec<u8>>,
+}
+
+impl PrivateMemory {
+    /// Whether this is in locked memory.
+    pub fn has_locked(&self, what: &[u8]) -> bool {
+        Self::has(&self.locked, what)
+    }
+
+    /// Whether this is in memory that is not locked.
+    pub fn has_unlocked(&self, what: &[u8]) -> bool {
+        Self::has(&self.other, what)
+    }
+
+    fn has(parts: &[Vec<u8>], what: &[u8]) -> bool {
+        AhoCorasick::new([what]).is_ok_and(|pattern| parts.iter().any(|part| pattern.is_match(part)))
+    }
+}
 
 /// A process, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,6 +172,37 @@ impl Process {
     pub fn mapped_files(self) -> io::Result<BTreeSet<String>> {
         let maps = fs::read_to_string(self.file("maps"))?;
         Ok(maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..))).map(str::to_owned).collect())
+    }
+
+    /// What its private memory holds, page by page as it is mapped: what is locked, left out of dumps and not inherited, and the rest.
+    ///
+    /// # Errors
+    /// If the kernel does not show it; a process that cannot be dumped is shown to root only.
+    pub fn private_memory(self) -> io::Result<PrivateMemory> {
+        let smaps = fs::read_to_string(self.file("smaps"))?;
+        let memory = fs::File::open(self.file("mem"))?;
+        let mut found = PrivateMemory::default();
+        let mut range = None;
+        for line in smaps.lines() {
+            if let Some(flags) = line.strip_prefix("VmFlags:") {
+                let Some((low, high)) = range.take() else { continue };
+                let mut bytes = vec![0; high - low];
+                // What was unmapped meanwhile holds nothing any more.
+                if memory.read_exact_at(&mut bytes, low as u64).is_err() {
+                    continue;
+                }
+                let has = |flag| flags.split(' ').any(|f| f == flag);
+                let part = if has("lo") && has("dd") && has("wf") { &mut found.locked } else { &mut found.other };
+                part.push(bytes);
+            } else if let Some((addresses, rest)) = line.split_once(' ')
+                && rest.starts_with("rw-p")
+                && let Some((low, high)) = addresses.split_once('-')
+            {
+                let number = |text| usize::from_str_radix(text, 16).ok();
+                range = number(low).zip(number(high));
+            }
+        }
+        Ok(found)
     }
 
     /// Inode numbers of its sockets.

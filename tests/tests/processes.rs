@@ -1,9 +1,12 @@
 //! What each process holds and may do, as the kernel sees it; and one gateway per id and per port.
 
-use std::io;
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
-use proto::wire::packet::PacketSize;
+use proto::{
+    pem::{self, KeyTag},
+    wire::packet::PacketSize,
+};
 use tests::{
     deadline::{self, bounded},
     gateway::{Gateway, IPV4, WORKERS},
@@ -53,6 +56,43 @@ async fn no_worker_has_an_environment_or_can_gain_privileges() -> Result<()> {
             }
         }
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_private_key_is_in_the_locked_memory_of_one_process_and_nowhere_else() -> Result<()> {
+    bounded(async {
+        let scene = exercised().await?;
+        for (tag, file, keeper) in [
+            (KeyTag::Ed25519Private, "private_identity.pem", "store"),
+            (KeyTag::X25519Private, "private_sphinx.pem", "mix-ingress"),
+        ] {
+            let key = pem::decode(tag, &fs::read(scene.gateway.home.data().join(file))?)?;
+            let workers = WORKERS.into_iter().zip(scene.gateway.workers()?);
+            for (name, process) in workers.chain([("gatewayd", scene.gateway.supervisor())]) {
+                let Some(memory) = shown(process.private_memory())? else { continue };
+                ensure!(!memory.has_unlocked(&*key), "{name} has {file} in memory that is not locked");
+                ensure!(memory.has_locked(&*key) == (name == keeper), "{file} is in {name}, or is not in {keeper}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_key_is_in_locked_memory_while_its_client_is_attached_and_no_longer() -> Result<()> {
+    bounded(async {
+        let scene = Scene::start().await?;
+        let client = scene.client().await?;
+        let key = client.credentials.key.to_bytes();
+        let (encryption, _) = key.split_at(16);
+        let edge = scene.gateway.worker("client-edge")?;
+        let is_locked = || anyhow::Ok(shown(edge.private_memory())?.map(|memory| memory.has_locked(encryption)));
+        ensure!(is_locked()? != Some(false), "the key of an attached client is not in locked memory");
+        client.leave().await?;
+        deadline::until(deadline::SOON, "the key to be wiped", || !matches!(is_locked(), Ok(Some(true)))).await
     })
     .await
 }

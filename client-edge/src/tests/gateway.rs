@@ -23,7 +23,10 @@ use proto::{
 use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 
 use super::client::{Client, NARROW, PATIENCE, authenticate, key, token};
-use crate::edge::{Edge, LinkEnds};
+use crate::{
+    edge::{Edge, LinkEnds},
+    keys::KeyRoom,
+};
 
 pub(super) fn config() -> EdgeConfig {
     EdgeConfig {
@@ -73,7 +76,8 @@ impl Gateway {
         let (store_ends, store) = mpsc::channel(1);
         let (egress_ends, egress) = mpsc::channel(1);
         let (report, reports) = mpsc::channel(4);
-        let edge = Edge::start(config, listener, LinkEnds { store, egress }, report).unwrap();
+        let keys = KeyRoom::for_connections(config.max_connections.min(1_000), u64::MAX).unwrap();
+        let edge = Edge::start(config, keys, listener, LinkEnds { store, egress }, report).unwrap();
 
         let (here, there) = descriptor::link_pair().unwrap();
         egress_ends.send(there).await.unwrap();

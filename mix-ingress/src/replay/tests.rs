@@ -78,7 +78,7 @@ fn of_copies_on_many_threads_one_passes() {
     let filter = filter(PACKETS * 20, 1);
     let passed = AtomicUsize::new(0);
     let barrier = Barrier::new(THREADS + 1);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 barrier.wait();
@@ -104,7 +104,7 @@ fn a_copy_is_refused_while_the_packet_is_marked_and_another_packet_passes_after_
     let other = (1..).map(tag).find(|other| place(other) == place(&first)).unwrap();
     let being_marked = filter.take_place(filter.hasher.hash(&first)).unwrap();
     assert_eq!(filter.mark(&first), Seen::Before);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let waiting = scope.spawn(|| filter.mark(&other));
         drop(being_marked);
         assert_eq!(waiting.join().unwrap(), Seen::Never);

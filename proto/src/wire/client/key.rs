@@ -179,6 +179,9 @@ pub enum SessionKey {
     GcmSiv(GcmSivKey),
 }
 
+/// Whichever key it is wipes itself.
+impl ZeroizeOnDrop for SessionKey {}
+
 impl SessionKey {
     /// Which kind it is.
     pub const fn kind(&self) -> KeyKind {

@@ -1,7 +1,9 @@
 //! A session: a protocol and the key that goes with it. One code for every version, on both sides.
 //!
-//! *Holds* the key of one client. *Promises*: what is sealed and how is decided by the kind of key alone; a refusal in a
+//! *Holds* the key of one client, wherever its owner wants keys to be. *Promises*: what is sealed and how is decided by the kind of key alone; a refusal in a
 //! session never ends it.
+
+use std::borrow::Borrow;
 
 use bytes::Bytes;
 
@@ -24,9 +26,9 @@ use crate::wire::{
 
 /// What a client speaks that has been let in, and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
+pub struct Session<K = SessionKey> {
     protocol: Protocol,
-    key: SessionKey,
+    key: K,
 }
 
 /// The key is of another kind than the protocol's.
@@ -53,14 +55,14 @@ pub enum Command {
     },
 }
 
-impl Session {
+impl<K: Borrow<SessionKey>> Session<K> {
     /// Makes it.
     ///
     /// # Errors
     ///
     /// [`WrongKeyKind`], if whoever let the client in did so with another handshake or login than the client's.
-    pub fn new(protocol: Protocol, key: SessionKey) -> Result<Self, WrongKeyKind> {
-        let (expected, got) = (protocol.key_kind(), key.kind());
+    pub fn new(protocol: Protocol, key: K) -> Result<Self, WrongKeyKind> {
+        let (expected, got) = (protocol.key_kind(), key.borrow().kind());
         if expected == got { Ok(Self { protocol, key }) } else { Err(WrongKeyKind { expected, got }) }
     }
 
@@ -71,7 +73,7 @@ impl Session {
 
     /// Seals a message of the client's inbox. `nonce` must be fresh and random; the older kind of key takes none.
     pub fn seal_push(&self, nonce: Nonce, message: &[u8]) -> Bytes {
-        match &self.key {
+        match self.key.borrow() {
             SessionKey::CtrHmac(key) => frame::seal(key, message),
             SessionKey::GcmSiv(key) => aead_frame::seal(key, PushKind::Message, &nonce, message),
         }
@@ -83,7 +85,7 @@ impl Session {
     ///
     /// What to [refuse](Session::refuse).
     pub fn open_request(&self, frame: Bytes) -> Result<MarkedRequest, RequestRefusal> {
-        match &self.key {
+        match self.key.borrow() {
             SessionKey::CtrHmac(key) => {
                 let plaintext = frame::open(key, frame).map_err(RequestRefusal::Frame)?;
                 let request = ForwardRequest::parse(plaintext).map_err(RequestRefusal::Forward)?;
@@ -137,7 +139,7 @@ impl Session {
             | ClientRequest::Authenticate { .. }
             | ClientRequest::AuthenticateV2 { .. } => Err(RequestRefusal::AlreadyAuthenticated),
             ClientRequest::EncryptedRequest { ciphertext, nonce: theirs } => {
-                let SessionKey::GcmSiv(key) = &self.key else { return Err(RequestRefusal::SealedRequest) };
+                let SessionKey::GcmSiv(key) = self.key.borrow() else { return Err(RequestRefusal::SealedRequest) };
                 let acknowledge = |response: SensitiveResponse| response.seal(key, nonce);
                 match SensitiveRequest::open(key, ciphertext, &theirs) {
                     Ok(SensitiveRequest::ForgetMe { client: true, .. }) => {
@@ -160,7 +162,7 @@ impl Session {
 
     /// As a client: seals a request. `nonce` must be fresh and random; the older kind of key takes none, and no mark.
     pub fn seal_request(&self, nonce: Nonce, request: &MarkedRequest) -> Bytes {
-        match &self.key {
+        match self.key.borrow() {
             SessionKey::CtrHmac(key) => frame::seal(key, &request.request.encode()),
             SessionKey::GcmSiv(key) => {
                 let (kind, plaintext) = request.encode();
@@ -175,7 +177,7 @@ impl Session {
     ///
     /// Why it does not open.
     pub fn open_push(&self, frame: Bytes) -> Result<Bytes, RequestRefusal> {
-        match &self.key {
+        match self.key.borrow() {
             SessionKey::CtrHmac(key) => frame::open(key, frame).map_err(RequestRefusal::Frame),
             SessionKey::GcmSiv(key) => {
                 let (PushKind::Message, message) = aead_frame::open(key, frame).map_err(RequestRefusal::AeadFrame)?;

@@ -1,0 +1,57 @@
+//! Where the session keys of attached clients are: in memory that was locked before the jail closed.
+//!
+//! *Promises*: a key is wiped, and its place free for the next, as soon as its session is over. From the link to its place a key
+//! goes through ordinary memory; what is left of it there, in the buffers of the link, is not wiped.
+
+use proto::ipc::store_edge::SessionKey;
+use sandbox::secret::{Kept, LockError, Places};
+
+/// Places for each connection: that of a client that has come back may not have ended yet.
+const PER_CONNECTION: usize = 2;
+
+const RULE_TOO_MANY: &str = "more sessions were attached than there can be connections";
+
+/// A session key in its place.
+pub(crate) type HeldKey = Kept<SessionKey>;
+
+/// Room for the keys of all sessions there can be, 33 bytes each.
+#[derive(Clone, Debug)]
+pub struct KeyRoom(Places<SessionKey>);
+
+impl KeyRoom {
+    /// For so many connections, and no more than there can be descriptors.
+    ///
+    /// # Errors
+    /// If so much memory cannot be locked.
+    pub fn for_connections(connections: u32, descriptors: u64) -> Result<Self, LockError> {
+        let connections = usize::try_from(descriptors.min(connections.into())).unwrap_or(usize::MAX);
+        Places::new(connections.saturating_mul(PER_CONNECTION)).map(Self)
+    }
+
+    /// Keeps a key.
+    ///
+    /// # Errors
+    /// The rule that `store` has broken, if there is no place.
+    pub(crate) fn keep(&self, key: SessionKey) -> Result<HeldKey, &'static str> {
+        self.0.keep(key).ok_or(RULE_TOO_MANY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::wire::client::key::CtrHmacKey;
+
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_two_keys_for_each_connection_that_settings_and_descriptors_allow() {
+        for (connections, descriptors) in [(2, u64::MAX), (u32::MAX, 2)] {
+            let room = KeyRoom::for_connections(connections, descriptors).unwrap();
+            let keep = || room.keep(SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
+            let held: Vec<_> = (0..4).map(|_| keep().unwrap()).collect();
+            assert_eq!(keep().unwrap_err(), RULE_TOO_MANY);
+            drop(held);
+            keep().unwrap();
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Room for many small secrets that come and go, all of it locked before the jail closes: nothing can be locked after that.
+
+use std::{
+    borrow::Borrow,
+    fmt,
+    ptr::NonNull,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use zeroize::ZeroizeOnDrop;
+
+use super::{LockError, Pages};
+
+/// Places for so many secrets of one kind, in locked pages. Clones are the same places.
+pub struct Places<T>(Arc<Room<T>>);
+
+struct Room<T> {
+    /// Given back after the last place.
+    _pages: Pages,
+    free: Mutex<Vec<NonNull<T>>>,
+}
+
+// SAFETY: of `T` there is nothing here. The pointers lead to places of these pages where nobody is, and whoever takes one out is
+// the only one that has it.
+unsafe impl<T> Send for Room<T> {}
+// SAFETY: as above; they are taken out and given back under the lock.
+unsafe impl<T> Sync for Room<T> {}
+
+impl<T> Clone for Places<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Places<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Places(secrets)")
+    }
+}
+
+/// A secret in its place, until it is dropped: then it is wiped, and the place is free for another. Never printed.
+pub struct Kept<T: ZeroizeOnDrop> {
+    place: NonNull<T>,
+    room: Arc<Room<T>>,
+}
+
+// SAFETY: the place belongs to this value alone, so it may move between threads as a `Box<T>` may.
+unsafe impl<T: ZeroizeOnDrop + Send> Send for Kept<T> {}
+// SAFETY: shared access is plain `&T`, as with a `Box<T>`.
+unsafe impl<T: ZeroizeOnDrop + Sync> Sync for Kept<T> {}
+
+impl<T: ZeroizeOnDrop + Clone> Places<T> {
+    /// Takes room for `count` secrets, `size_of::<T>()` bytes each.
+    ///
+    /// # Errors
+    /// If the kernel gives no pages or will not lock them.
+    pub fn new(count: usize) -> Result<Self, LockError> {
+        let pages = Pages::new(count.saturating_mul(size_of::<T>()))?;
+        let first = pages.start().cast::<T>();
+        // SAFETY: all of them lie within the pages, which begin where any `T` may lie.
+        let free = (0..count).map(|number| unsafe { first.add(number) }).collect();
+        Ok(Self(Arc::new(Room { _pages: pages, free: Mutex::new(free) })))
+    }
+
+    /// Copies a secret into a free place, and wipes the one it was given. `None` if no place is free.
+    pub fn keep(&self, secret: T) -> Option<Kept<T>> {
+        let place = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        // SAFETY: a free place is writable, aligned, large enough and not initialised, and no longer in anybody else's hands.
+        unsafe { place.write(secret.clone()) };
+        Some(Kept { place, room: Arc::clone(&self.0) })
+    }
+}
+
+impl<T: ZeroizeOnDrop> Borrow<T> for Kept<T> {
+    fn borrow(&self) -> &T {
+        // SAFETY: initialised in `keep` and valid until `drop`.
+        unsafe { self.place.as_ref() }
+    }
+}
+
+impl<T: ZeroizeOnDrop> Drop for Kept<T> {
+    fn drop(&mut self) {
+        // SAFETY: initialised in `keep` and never used again; dropping wipes it.
+        unsafe { self.place.drop_in_place() };
+        self.room.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
+    }
+}
+
+impl<T: ZeroizeOnDrop> fmt::Debug for Kept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::{super::tests::expect_to_be_safe, *};
+
+    type Secret = Zeroizing<[u8; 33]>;
+
+    fn look(kept: &Kept<Secret>) -> &[u8; 33] {
+        let secret: &Secret = kept.borrow();
+        secret
+    }
+
+    #[test]
+    fn as_many_secrets_are_kept_as_there_are_places_and_each_is_locked() {
+        let places = Places::<Secret>::new(1_000).unwrap();
+        let mut kept: Vec<_> = (0..1_000).map(|n| places.keep(Zeroizing::new([n as u8; 33])).unwrap()).collect();
+        assert!(places.keep(Zeroizing::new([0; 33])).is_none());
+        for (number, secret) in kept.iter().enumerate() {
+            assert_eq!(look(secret), &[number as u8; 33]);
+        }
+        for secret in [&kept[0], &kept[999]] {
+            expect_to_be_safe(secret.place.as_ptr() as usize);
+        }
+        assert_eq!(format!("{:?} {places:?}", kept[0]), "Kept(secret) Places(secrets)");
+        kept.truncate(999);
+        let another = places.keep(Zeroizing::new([9; 33])).unwrap();
+        assert_eq!(look(&another), &[9; 33]);
+        assert_eq!(look(&kept[998]), &[998_u16 as u8; 33]);
+    }
+
+    #[test]
+    fn a_secret_is_wiped_when_it_leaves_its_place() {
+        let places = Places::<Secret>::new(1).unwrap();
+        let kept = places.keep(Zeroizing::new([7; 33])).unwrap();
+        let place = kept.place;
+        drop(kept);
+        // SAFETY: `places` still holds the pages; any bytes make an array.
+        assert_eq!(unsafe { place.cast::<[u8; 33]>().read() }, [0; 33]);
+    }
+
+    #[test]
+    fn the_pages_stay_as_long_as_a_secret_is_there() {
+        let places = Places::<Secret>::new(1).unwrap();
+        let kept = places.keep(Zeroizing::new([7; 33])).unwrap();
+        drop(places);
+        assert_eq!(look(&kept), &[7; 33]);
+    }
+
+    #[test]
+    fn threads_never_share_a_place() {
+        let places = Places::<Secret>::new(4).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4_u8 {
+                let places = places.clone();
+                scope.spawn(move || {
+                    for _ in 0..10_000 {
+                        let kept = places.keep(Zeroizing::new([thread; 33])).unwrap();
+                        assert_eq!(look(&kept), &[thread; 33]);
+                    }
+                });
+            }
+        });
+    }
+}
