@@ -19,7 +19,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     packets::{Sample, made, recorded, recorded_without_surb_ack},
     peers::{Delivered, Store, soon},
-    rig::{CONFIG, Rig, value},
+    rig::{CONFIG, Rig, reaches, value},
 };
 
 fn recorded_regular() -> Sample {
@@ -248,4 +248,30 @@ async fn a_small_window_ends_by_messages_or_bytes_and_lets_a_message_through_alo
         }
         assert_eq!(value(&rig.counters.acks_paid), 4);
     }
+}
+
+#[tokio::test]
+async fn acks_of_a_whole_window_that_is_accepted_at_once_wait_until_egress_takes_them() {
+    const PACKETS: u32 = 6_000;
+    let window = Window { messages: PACKETS, ..CONFIG.window };
+    let (rig, mut store, mut egress) = Rig::start(IngressConfig { window, ..CONFIG }).await;
+    let mut node = rig.connect().await;
+    let sending = tokio::spawn(async move {
+        for number in 0..PACKETS {
+            node.send(&made(number, PacketSize::Regular)).await;
+        }
+        node
+    });
+    let mut credit = Credit::new(window);
+    let delivered = fill(&mut store, &mut credit, PACKETS as usize).await;
+    for delivered in &delivered {
+        store.accept(delivered.id).await;
+    }
+    reaches(&rig.counters.acks_paid, PACKETS.into()).await;
+    for number in 0..PACKETS {
+        let ack = egress.next().await;
+        assert_eq!(ack.packet.0[..4], number.to_be_bytes());
+    }
+    assert_eq!(value(&rig.counters.acks_lost_to_egress), 0);
+    drop(sending);
 }
