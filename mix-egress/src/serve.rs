@@ -3,7 +3,7 @@
 //! Trusts nobody: a packet that cannot be framed ends the link it came on. Promises that no link ever waits for a next
 //! hop, so nobody who hands over a packet does either.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use proto::{
     counter::{self, Counters},
@@ -16,7 +16,7 @@ use proto::{
 };
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Instant, timeout_at},
 };
 
@@ -63,6 +63,19 @@ impl Inlet {
     }
 }
 
+/// Hands over what the links bring, until dropped.
+async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops) -> Infallible {
+    loop {
+        tokio::select! {
+            Some(event) = ingress.events.recv() => ingress.handle(event, hops),
+            Some(event) = edge.events.recv() => edge.handle(event, hops),
+            else => std::future::pending().await,
+        }
+        // The next batch may be for the same hop, whose task cannot have seen this one yet if there is one thread only.
+        yield_now().await;
+    }
+}
+
 /// Serves until ordered to end; then sends what is in the queues, within a time limit.
 pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: Arc<EgressCounters>) -> Ending {
     let (reports_tx, reports) = mpsc::channel(4);
@@ -77,13 +90,9 @@ pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: A
     let mut edge = inlet(Role::ClientEdge, links.edge);
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
 
-    let mut follow = std::pin::pin!(orders.follow(reports));
-    let ending = loop {
-        tokio::select! {
-            ending = &mut follow => break ending,
-            Some(event) = ingress.events.recv() => ingress.handle(event, &mut hops),
-            Some(event) = edge.events.recv() => edge.handle(event, &mut hops),
-        }
+    let ending = tokio::select! {
+        ending = orders.follow(reports) => ending,
+        never = forward(&mut ingress, &mut edge, &mut hops) => match never {},
     };
     if ending == Ending::Drain {
         let deadline = Instant::now() + LAST_PACKETS;
@@ -99,4 +108,53 @@ pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: A
         counter::log(&counters.snapshot());
     }
     ending
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proto::{
+        ipc::Opaque,
+        wire::{
+            framing::{FrameHeader, Framing},
+            packet::PacketSize,
+        },
+    };
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
+    use super::*;
+    use crate::config::EgressConfig;
+
+    #[tokio::test]
+    async fn batches_in_a_row_for_one_next_hop_fit_its_queue_on_one_thread() {
+        const BATCH: usize = 128;
+        let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let packet = || SendPacket {
+            next_hop: node.local_addr().unwrap(),
+            header: FrameHeader { framing: Framing::V7, size: PacketSize::Ack },
+            packet: Opaque(Bytes::from(vec![7; PacketSize::Ack.packet_len()])),
+        };
+        let counters = Arc::new(EgressCounters::default());
+        let config = EgressConfig { allow_private: true, queue_packets: BATCH, ..EgressConfig::default() };
+        let mut hops = Hops::new(config, Arc::clone(&counters));
+        let (links, events) = mpsc::channel(EVENTS);
+        let mut ingress = Inlet { events, sender: None };
+        let mut edge = Inlet { events: mpsc::channel(1).1, sender: None };
+        let take = async {
+            // The connection is there before the rest comes.
+            links.send(LinkEvent::Batch(vec![packet()])).await.unwrap();
+            let (mut stream, _) = node.accept().await.unwrap();
+            let one = stream.read(&mut [0; 4_096]).await.unwrap();
+            for _ in 0..EVENTS {
+                links.try_send(LinkEvent::Batch(vec![packet(); BATCH])).unwrap();
+            }
+            let mut all = vec![0; one * EVENTS * BATCH];
+            stream.read_exact(&mut all).await.unwrap();
+        };
+        let took = tokio::select! {
+            took = tokio::time::timeout(Duration::from_secs(20), take) => took,
+            never = forward(&mut ingress, &mut edge, &mut hops) => match never {},
+        };
+        assert!(took.is_ok(), "{:?}", counters.snapshot());
+    }
 }
