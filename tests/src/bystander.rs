@@ -95,6 +95,11 @@ impl Bystander {
         p90(Self::ROUNDS, async || self.served().await).await
     }
 
+    /// How long it took when nobody disturbed.
+    pub const fn undisturbed(&self) -> Duration {
+        self.undisturbed
+    }
+
     /// Whether that is within twice the undisturbed latency.
     pub fn is_as_before(undisturbed: Duration, disturbed: Duration) -> bool {
         disturbed <= 2 * undisturbed.max(Self::FLOOR)
@@ -128,6 +133,14 @@ pub async fn p90(rounds: usize, mut round: impl AsyncFnMut() -> Result<Duration>
     for _ in 0..rounds {
         took.push(round().await?);
     }
+    p90_of(took)
+}
+
+/// What nine in ten of them took at the most.
+///
+/// # Errors
+/// If there is none.
+pub fn p90_of(mut took: Vec<Duration>) -> Result<Duration> {
     took.sort();
-    took.get(rounds * 9 / 10).copied().context("there were rounds")
+    took.get(took.len() * 9 / 10).copied().context("there were no rounds")
 }

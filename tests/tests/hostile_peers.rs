@@ -13,7 +13,7 @@ use proto::wire::{
     packet::{PacketSize, PacketType},
 };
 use tests::{
-    bystander::{Bystander, gateway_with, p90},
+    bystander::{Bystander, gateway_with, p90, p90_of},
     client::{Client, Credentials, Identity, Registration},
     connection::{Connection, Incoming},
     deadline::{self, bounded},
@@ -300,13 +300,17 @@ async fn who_sends_and_reads_no_answers_costs_no_memory_and_is_disconnected_in_t
             let _silent = silent;
             std::future::pending().await
         });
+        // While its packets are taken, which they are until so many answers wait that nothing is read any more.
         bystander.expect_to_be_served_as_before().await?;
         ensure!(edge.sockets()?.len() >= with_silent, "it was disconnected too soon to be in anybody's way");
-        let mut most = before;
+        let (mut most, mut took) = (before, Vec::new());
         while edge.sockets()?.len() >= with_silent {
-            bystander.served().await?;
+            took.push(bystander.served().await?);
             most = most.max(edge.resident()?);
         }
+        let (undisturbed, afterwards) = (bystander.undisturbed(), p90_of(took)?);
+        eprintln!("served in {undisturbed:?} undisturbed, in {afterwards:?} from then on");
+        ensure!(Bystander::is_as_before(undisturbed, afterwards), "served in {afterwards:?} from then on");
         eprintln!("{} KiB before, {} KiB at most", before >> 10, most >> 10);
         ensure!(most <= before + GROWTH, "client-edge grew from {before} to {most} bytes");
         bystander.scene.gateway.expect_counted(&[("client-edge", "unwritten_timeouts", 1)]).await

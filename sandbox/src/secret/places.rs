@@ -3,11 +3,12 @@
 use std::{
     borrow::Borrow,
     fmt,
+    mem::ManuallyDrop,
     ptr::NonNull,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use zeroize::ZeroizeOnDrop;
+use zeroize::{ZeroizeOnDrop, zeroize_flat_type};
 
 use super::{LockError, Pages};
 
@@ -49,7 +50,7 @@ unsafe impl<T: ZeroizeOnDrop + Send> Send for Kept<T> {}
 // SAFETY: shared access is plain `&T`, as with a `Box<T>`.
 unsafe impl<T: ZeroizeOnDrop + Sync> Sync for Kept<T> {}
 
-impl<T: ZeroizeOnDrop + Clone> Places<T> {
+impl<T: ZeroizeOnDrop> Places<T> {
     /// Takes room for `count` secrets, `size_of::<T>()` bytes each.
     ///
     /// # Errors
@@ -62,11 +63,16 @@ impl<T: ZeroizeOnDrop + Clone> Places<T> {
         Ok(Self(Arc::new(Room { _pages: pages, free: Mutex::new(free) })))
     }
 
-    /// Copies a secret into a free place, and wipes the one it was given. `None` if no place is free.
+    /// Moves a secret into a free place, and wipes what is left where it was. `None` if no place is free.
     pub fn keep(&self, secret: T) -> Option<Kept<T>> {
         let place = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        // SAFETY: a free place is writable, aligned, large enough and not initialised, and no longer in anybody else's hands.
-        unsafe { place.write(secret.clone()) };
+        let mut secret = ManuallyDrop::new(secret);
+        // SAFETY: a free place is writable, aligned, large enough and not initialised, and no longer in anybody else's hands. This
+        // moves the value: where it was it is neither used nor dropped any more, so any bytes may be there.
+        unsafe {
+            place.copy_from_nonoverlapping(NonNull::from(&mut *secret), 1);
+            zeroize_flat_type(&raw mut secret);
+        }
         Some(Kept { place, room: Arc::clone(&self.0) })
     }
 }
