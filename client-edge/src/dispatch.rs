@@ -213,8 +213,9 @@ impl Dispatcher {
         }
     }
 
-    fn take(&mut self, messages: Vec<StoreToEdge>) {
-        for message in messages {
+    /// A key among them is wiped where it is, with all of them.
+    fn take(&mut self, mut messages: Vec<StoreToEdge>) {
+        for message in &mut messages {
             if let Err(rule) = self.route(message) {
                 self.dropped = self.lose_link();
                 if let Some(link) = &self.dropped {
@@ -232,15 +233,17 @@ impl Dispatcher {
         self.link.take().inspect(|_| count(&self.counters.store_link_losses))
     }
 
-    fn route(&mut self, message: StoreToEdge) -> Result<(), &'static str> {
+    fn route(&mut self, message: &mut StoreToEdge) -> Result<(), &'static str> {
         match message {
-            StoreToEdge::PushMessage { session, sequence, message } => match self.sessions.get_mut(&session) {
-                Some(Route { mail: Some(mail), .. }) => mail.push(Mail { sequence, message: message.0 }),
+            StoreToEdge::PushMessage { session, sequence, message } => match self.sessions.get_mut(session) {
+                Some(Route { mail: Some(mail), .. }) => {
+                    mail.push(Mail { sequence: *sequence, message: mem::take(&mut message.0) })
+                }
                 Some(_) => Err("mail came for a session that is not attached"),
                 None => Ok(()),
             },
             StoreToEdge::AttachSession { session, key } => {
-                let Some(route) = self.sessions.get_mut(&session) else { return Ok(()) };
+                let Some(route) = self.sessions.get_mut(session) else { return Ok(()) };
                 if route.mail.is_some() {
                     return Err("a session was attached twice");
                 }
@@ -249,14 +252,16 @@ impl Dispatcher {
                 route.mail = Some(sender);
                 route.order(Order::Attach(key, receiver))
             }
-            StoreToEdge::ReplyHandshake { session, payload } => self.order(session, Order::ReplyHandshake(payload)),
-            StoreToEdge::RefuseHandshake { session, reason } => self.order(session, Order::RefuseHandshake(reason)),
-            StoreToEdge::RefuseAuthentication { session, reason } => {
-                self.order(session, Order::RefuseAuthentication(reason))
+            StoreToEdge::ReplyHandshake { session, payload } => {
+                self.order(*session, Order::ReplyHandshake(mem::take(payload)))
             }
-            StoreToEdge::ProbeSession { session } => self.order(session, Order::Probe),
-            StoreToEdge::ConfirmForgotten { session } => self.order(session, Order::Forgotten),
-            StoreToEdge::EndSession { session, reason } => self.order(session, Order::End(reason)),
+            StoreToEdge::RefuseHandshake { session, reason } => self.order(*session, Order::RefuseHandshake(*reason)),
+            StoreToEdge::RefuseAuthentication { session, reason } => {
+                self.order(*session, Order::RefuseAuthentication(*reason))
+            }
+            StoreToEdge::ProbeSession { session } => self.order(*session, Order::Probe),
+            StoreToEdge::ConfirmForgotten { session } => self.order(*session, Order::Forgotten),
+            StoreToEdge::EndSession { session, reason } => self.order(*session, Order::End(*reason)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where the session keys of attached clients are: in memory that was locked before the jail closed.
 //!
 //! *Promises*: a key is wiped, and its place free for the next, as soon as its session is over. From the link to its place a key
-//! goes through ordinary memory; what is left of it there, in the buffers of the link, is not wiped.
+//! goes through ordinary memory, the link's buffer and a message, which are wiped as well, and over the stack, which is not.
 
 use proto::ipc::store_edge::SessionKey;
 use sandbox::secret::{Kept, LockError, Places};
@@ -28,11 +28,11 @@ impl KeyRoom {
         Places::new(connections.saturating_mul(PER_CONNECTION)).map(Self)
     }
 
-    /// Keeps a key.
+    /// Keeps a copy of a key.
     ///
     /// # Errors
     /// The rule that `store` has broken, if there is no place.
-    pub(crate) fn keep(&self, key: SessionKey) -> Result<HeldKey, &'static str> {
+    pub(crate) fn keep(&self, key: &SessionKey) -> Result<HeldKey, &'static str> {
         self.0.keep(key).ok_or(RULE_TOO_MANY)
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     fn there_is_room_for_two_keys_for_each_connection_that_settings_and_descriptors_allow() {
         for (connections, descriptors) in [(2, u64::MAX), (u32::MAX, 2)] {
             let room = KeyRoom::for_connections(connections, descriptors).unwrap();
-            let keep = || room.keep(SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
+            let keep = || room.keep(&SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
             let held: Vec<_> = (0..4).map(|_| keep().unwrap()).collect();
             assert_eq!(keep().unwrap_err(), RULE_TOO_MANY);
             drop(held);

@@ -7,6 +7,7 @@
 pub mod credit;
 pub mod descriptor;
 pub mod duplex;
+mod inflow;
 pub mod lossy;
 pub mod stream;
 pub mod worker;

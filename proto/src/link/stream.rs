@@ -13,14 +13,15 @@ use bincode::{Decode, Encode};
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc,
 };
 
-use super::LinkError;
+use super::{LinkError, inflow::Inflow};
 use crate::ipc::codec::{self, FRAME_HEADER_LEN, FRAME_TARGET};
 
-const READ_BUFFER: usize = 64 * 1024;
+/// Bytes for a frame that is being made, at first.
+const FRAME_SPACE: usize = 64 * 1024;
 /// Mail taken at once; bounds how long an answer waits.
 const LANE_BATCH: usize = 128;
 
@@ -49,8 +50,8 @@ impl AsyncWrite for Half {
 
 /// The reading half of a link on which messages `In` arrive.
 pub struct LinkReader<In> {
-    stream: BufReader<Half>,
-    body: Vec<u8>,
+    stream: Half,
+    inflow: Inflow,
     incoming: PhantomData<fn() -> In>,
 }
 
@@ -71,22 +72,35 @@ pub fn open<In, Out>(end: OwnedFd) -> io::Result<(LinkReader<In>, LinkWriter<Out
     let stream = Arc::new(Stream::try_from(end)?);
     let (read, write) = (Half(Arc::clone(&stream)), Half(stream));
     Ok((
-        LinkReader { stream: BufReader::with_capacity(READ_BUFFER, read), body: Vec::new(), incoming: PhantomData },
-        LinkWriter { stream: write, frame: Vec::new(), outgoing: PhantomData },
+        LinkReader { stream: read, inflow: Inflow::new(), incoming: PhantomData },
+        LinkWriter { stream: write, frame: Vec::with_capacity(FRAME_SPACE), outgoing: PhantomData },
     ))
 }
 
 impl<In: Decode<()>> LinkReader<In> {
-    /// The messages of the next frame. Not cancel-safe: a reader that was interrupted is to be dropped.
+    /// The messages of the next frame. Cancel-safe.
     ///
     /// # Errors
     /// [`LinkError::Closed`] at the end of the link, otherwise what is wrong with it.
     pub async fn read_batch(&mut self) -> Result<Vec<In>, LinkError> {
-        let mut header = [0; FRAME_HEADER_LEN];
-        self.stream.read_exact(&mut header).await.map_err(closed_or_io)?;
-        self.body.resize(codec::body_len(header)?, 0);
-        self.stream.read_exact(&mut self.body).await.map_err(closed_or_io)?;
-        Ok(codec::decode_body(&self.body)?)
+        self.read_until(FRAME_HEADER_LEN).await?;
+        let header = *self.inflow.unread().first_chunk().ok_or(LinkError::Closed)?;
+        let len = FRAME_HEADER_LEN + codec::body_len(header)?;
+        self.read_until(len).await?;
+        let batch = codec::decode_body(self.inflow.unread().get(FRAME_HEADER_LEN..len).ok_or(LinkError::Closed)?);
+        self.inflow.take(len);
+        Ok(batch?)
+    }
+
+    /// Reads until so many bytes are unread.
+    async fn read_until(&mut self, len: usize) -> Result<(), LinkError> {
+        while self.inflow.unread().len() < len {
+            match self.stream.read(self.inflow.space(len)).await.map_err(closed_or_io)? {
+                0 => return Err(LinkError::Closed),
+                came => self.inflow.filled(came),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -124,6 +138,8 @@ impl<Out: Encode> LinkWriter<Out> {
             *header = length.to_be_bytes();
         }
         let written = self.stream.write_all(&self.frame).await.map_err(closed_or_io);
+        // Session keys go this way, too.
+        self.frame.fill(0);
         self.frame.clear();
         written
     }

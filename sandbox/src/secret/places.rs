@@ -3,12 +3,11 @@
 use std::{
     borrow::Borrow,
     fmt,
-    mem::ManuallyDrop,
     ptr::NonNull,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use zeroize::{ZeroizeOnDrop, zeroize_flat_type};
+use zeroize::ZeroizeOnDrop;
 
 use super::{LockError, Pages};
 
@@ -50,7 +49,7 @@ unsafe impl<T: ZeroizeOnDrop + Send> Send for Kept<T> {}
 // SAFETY: shared access is plain `&T`, as with a `Box<T>`.
 unsafe impl<T: ZeroizeOnDrop + Sync> Sync for Kept<T> {}
 
-impl<T: ZeroizeOnDrop> Places<T> {
+impl<T: ZeroizeOnDrop + Clone> Places<T> {
     /// Takes room for `count` secrets, `size_of::<T>()` bytes each.
     ///
     /// # Errors
@@ -63,16 +62,11 @@ impl<T: ZeroizeOnDrop> Places<T> {
         Ok(Self(Arc::new(Room { _pages: pages, free: Mutex::new(free) })))
     }
 
-    /// Moves a secret into a free place, and wipes what is left where it was. `None` if no place is free.
-    pub fn keep(&self, secret: T) -> Option<Kept<T>> {
+    /// Keeps a copy of a secret in a free place. `None` if no place is free.
+    pub fn keep(&self, secret: &T) -> Option<Kept<T>> {
         let place = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        let mut secret = ManuallyDrop::new(secret);
-        // SAFETY: a free place is writable, aligned, large enough and not initialised, and no longer in anybody else's hands. This
-        // moves the value: where it was it is neither used nor dropped any more, so any bytes may be there.
-        unsafe {
-            place.copy_from_nonoverlapping(NonNull::from(&mut *secret), 1);
-            zeroize_flat_type(&raw mut secret);
-        }
+        // SAFETY: a free place is writable, aligned, large enough and not initialised, and no longer in anybody else's hands.
+        unsafe { place.write(secret.clone()) };
         Some(Kept { place, room: Arc::clone(&self.0) })
     }
 }
@@ -114,8 +108,8 @@ mod tests {
     #[test]
     fn as_many_secrets_are_kept_as_there_are_places_and_each_is_locked() {
         let places = Places::<Secret>::new(1_000).unwrap();
-        let mut kept: Vec<_> = (0..1_000).map(|n| places.keep(Zeroizing::new([n as u8; 33])).unwrap()).collect();
-        assert!(places.keep(Zeroizing::new([0; 33])).is_none());
+        let mut kept: Vec<_> = (0..1_000).map(|n| places.keep(&Zeroizing::new([n as u8; 33])).unwrap()).collect();
+        assert!(places.keep(&Zeroizing::new([0; 33])).is_none());
         for (number, secret) in kept.iter().enumerate() {
             assert_eq!(look(secret), &[number as u8; 33]);
         }
@@ -124,7 +118,7 @@ mod tests {
         }
         assert_eq!(format!("{:?} {places:?}", kept[0]), "Kept(secret) Places(secrets)");
         kept.truncate(999);
-        let another = places.keep(Zeroizing::new([9; 33])).unwrap();
+        let another = places.keep(&Zeroizing::new([9; 33])).unwrap();
         assert_eq!(look(&another), &[9; 33]);
         assert_eq!(look(&kept[998]), &[998_u16 as u8; 33]);
     }
@@ -132,7 +126,7 @@ mod tests {
     #[test]
     fn a_secret_is_wiped_when_it_leaves_its_place() {
         let places = Places::<Secret>::new(1).unwrap();
-        let kept = places.keep(Zeroizing::new([7; 33])).unwrap();
+        let kept = places.keep(&Zeroizing::new([7; 33])).unwrap();
         let place = kept.place;
         drop(kept);
         // SAFETY: `places` still holds the pages; any bytes make an array.
@@ -142,7 +136,7 @@ mod tests {
     #[test]
     fn the_pages_stay_as_long_as_a_secret_is_there() {
         let places = Places::<Secret>::new(1).unwrap();
-        let kept = places.keep(Zeroizing::new([7; 33])).unwrap();
+        let kept = places.keep(&Zeroizing::new([7; 33])).unwrap();
         drop(places);
         assert_eq!(look(&kept), &[7; 33]);
     }
@@ -155,7 +149,7 @@ mod tests {
                 let places = places.clone();
                 scope.spawn(move || {
                     for _ in 0..10_000 {
-                        let kept = places.keep(Zeroizing::new([thread; 33])).unwrap();
+                        let kept = places.keep(&Zeroizing::new([thread; 33])).unwrap();
                         assert_eq!(look(&kept), &[thread; 33]);
                     }
                 });

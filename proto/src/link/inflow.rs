@@ -1,0 +1,110 @@
+//! What has come over a link and was not taken yet: whole frames are decoded where they were read, and wiped behind.
+//!
+//! *Promises*: no byte is copied unless a frame does not fit behind the one before; what was taken is gone from memory, for session
+//! keys come this way.
+
+use zeroize::Zeroizing;
+
+/// Bytes of the buffer at first; it grows to the largest frame that has come.
+const FIRST: usize = 64 * 1024;
+
+/// The buffer, and which part of it is unread.
+#[derive(Debug)]
+pub(super) struct Inflow {
+    buffer: Zeroizing<Vec<u8>>,
+    start: usize,
+    end: usize,
+}
+
+impl Inflow {
+    /// Nothing.
+    pub(super) fn new() -> Self {
+        Self { buffer: Zeroizing::new(vec![0; FIRST]), start: 0, end: 0 }
+    }
+
+    /// What is unread.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Where the next bytes go, if `wanted` are to be unread together. Never empty while fewer are.
+    pub(super) fn space(&mut self, wanted: usize) -> &mut [u8] {
+        if self.start.saturating_add(wanted) > self.buffer.len() {
+            self.move_to_front(wanted);
+        }
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// So many bytes of the space were filled.
+    pub(super) fn filled(&mut self, len: usize) {
+        self.end = self.end.saturating_add(len).min(self.buffer.len());
+    }
+
+    /// So many of the unread bytes are done with.
+    pub(super) fn take(&mut self, len: usize) {
+        let taken = self.start.saturating_add(len).min(self.end);
+        // Plain stores, which are many times faster than such as cannot be left out: these cannot either, since the buffer lives on.
+        self.buffer.get_mut(self.start..taken).unwrap_or_default().fill(0);
+        self.start = taken;
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    fn move_to_front(&mut self, wanted: usize) {
+        let unread = self.unread().len();
+        if wanted > self.buffer.len() {
+            // Not `resize`, which would leave behind what was in the old place.
+            let mut larger = Zeroizing::new(vec![0; wanted]);
+            if let Some(front) = larger.get_mut(..unread) {
+                front.copy_from_slice(self.unread());
+            }
+            self.buffer = larger;
+        } else {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.buffer.get_mut(unread..self.end).unwrap_or_default().fill(0);
+        }
+        (self.start, self.end) = (0, unread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn put(inflow: &mut Inflow, wanted: usize, bytes: &[u8]) -> usize {
+        let space = inflow.space(wanted);
+        let len = space.len().min(bytes.len());
+        space[..len].copy_from_slice(&bytes[..len]);
+        inflow.filled(len);
+        len
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_in_any_pieces_is_unread_in_order_and_what_was_taken_is_wiped(
+            frames in prop::collection::vec(1_usize..100_000, 1..20),
+            piece in 1_usize..80_000,
+        ) {
+            let total: usize = frames.iter().sum();
+            // No byte is zero, so that what is left anywhere is seen.
+            let stream: Vec<u8> = (0..total).map(|n| (n % 251) as u8 + 1).collect();
+            let (mut inflow, mut put_in, mut taken) = (Inflow::new(), 0, 0);
+            for frame in frames {
+                while inflow.unread().len() < frame {
+                    let more = (total - put_in).min(piece);
+                    let came = put(&mut inflow, frame, &stream[put_in..put_in + more]);
+                    prop_assert!(came > 0);
+                    put_in += came;
+                }
+                prop_assert_eq!(inflow.unread(), &stream[taken..put_in]);
+                inflow.take(frame);
+                taken += frame;
+                let unread = inflow.start..inflow.end;
+                prop_assert!(inflow.buffer.iter().enumerate().all(|(at, byte)| unread.contains(&at) || *byte == 0));
+            }
+        }
+    }
+}
