@@ -3,8 +3,8 @@
 //! *Trusts*: nobody. Clients are strangers until `store` has checked their proof, and hostile ones may hold a key as well.
 //! `store` is trusted to name one session key at a time, and held to the rules of its link.
 //!
-//! *Holds*: the session keys of the clients connected right now, in locked memory, and their mail on its way out, within the credit of each
-//! session. Never the identity key: handshake bytes are relayed to `store` unread.
+//! *Holds*: the session keys of the clients connected right now, in locked memory, and their mail on its way out, within the
+//! credit of each session. Never the identity key: handshake bytes are relayed to `store` unread.
 //!
 //! *May do*: accept TCP connections on the listener it was given. It opens none; clients' packets leave through `mix-egress`.
 //!

@@ -69,6 +69,7 @@ async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops) -> Infa
         tokio::select! {
             Some(event) = ingress.events.recv() => ingress.handle(event, hops),
             Some(event) = edge.events.recv() => edge.handle(event, hops),
+            // Nobody is left who could bring anything; an order to end will come.
             else => std::future::pending().await,
         }
         // The next batch may be for the same hop, whose task cannot have seen this one yet if there is one thread only.

@@ -8,8 +8,7 @@ use zeroize::Zeroizing;
 /// Bytes of the buffer at first; it grows to the largest frame that has come.
 const FIRST: usize = 64 * 1024;
 
-/// The buffer, and which part of it is unread.
-#[derive(Debug)]
+/// The buffer, and which part of it is unread. Not `Debug`: there may be a key in it.
 pub(super) struct Inflow {
     buffer: Zeroizing<Vec<u8>>,
     start: usize,

@@ -16,12 +16,11 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc,
 };
+use zeroize::Zeroizing;
 
 use super::{LinkError, inflow::Inflow};
 use crate::ipc::codec::{self, FRAME_HEADER_LEN, FRAME_TARGET};
 
-/// Bytes for a frame that is being made, at first.
-const FRAME_SPACE: usize = 64 * 1024;
 /// Mail taken at once; bounds how long an answer waits.
 const LANE_BATCH: usize = 128;
 
@@ -58,7 +57,8 @@ pub struct LinkReader<In> {
 /// The writing half of a link on which messages `Out` leave.
 pub struct LinkWriter<Out> {
     stream: Half,
-    frame: Vec<u8>,
+    /// Wiped behind each frame: session keys go this way.
+    frame: Zeroizing<Vec<u8>>,
     outgoing: PhantomData<fn(Out)>,
 }
 
@@ -73,7 +73,7 @@ pub fn open<In, Out>(end: OwnedFd) -> io::Result<(LinkReader<In>, LinkWriter<Out
     let (read, write) = (Half(Arc::clone(&stream)), Half(stream));
     Ok((
         LinkReader { stream: read, inflow: Inflow::new(), incoming: PhantomData },
-        LinkWriter { stream: write, frame: Vec::with_capacity(FRAME_SPACE), outgoing: PhantomData },
+        LinkWriter { stream: write, frame: Zeroizing::new(Vec::with_capacity(FRAME_TARGET)), outgoing: PhantomData },
     ))
 }
 
@@ -138,7 +138,6 @@ impl<Out: Encode> LinkWriter<Out> {
             *header = length.to_be_bytes();
         }
         let written = self.stream.write_all(&self.frame).await.map_err(closed_or_io);
-        // Session keys go this way, too.
         self.frame.fill(0);
         self.frame.clear();
         written

@@ -1,7 +1,7 @@
 //! A session: a protocol and the key that goes with it. One code for every version, on both sides.
 //!
-//! *Holds* the key of one client, wherever its owner wants keys to be. *Promises*: what is sealed and how is decided by the kind of key alone; a refusal in a
-//! session never ends it.
+//! *Holds* the key of one client, wherever its owner wants keys to be. *Promises*: what is sealed and how is decided by the
+//! kind of key alone; a refusal in a session never ends it.
 
 use std::borrow::Borrow;
 
