@@ -1,8 +1,9 @@
 //! The owner of the link to `store` in this process: takes what arrives to the session it is for.
 //!
 //! *Trusts* `store` for nothing: whatever breaks a rule of the link has it dropped, and `store` replaced. *Holds*: which
-//! sessions `store` has heard of since the link came up, and no key for longer than it takes to put it in its place. *Promises*: never
-//! waits for a session, so a slow one holds up nobody; a session that is not known here belongs to no `store` any more.
+//! sessions `store` has heard of since the link came up, and no key for longer than it takes to put it in its place.
+//! *Promises*: never waits for a session, so a slow one holds up nobody; a session that is not known here belongs to no
+//! `store` any more.
 
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 

@@ -4,15 +4,15 @@
 //! goes through ordinary memory, the link's buffer and a message, which are wiped as well, and over the stack, which is not.
 
 use proto::ipc::store_edge::SessionKey;
-use sandbox::secret::{Kept, LockError, Places};
+use sandbox::secret::{LockError, Locked, Places};
 
-/// Places for each connection: that of a client that has come back may not have ended yet.
+/// Places for each connection, as `store` counts sessions: its own, and that of one that has ended and whose end is on its way.
 const PER_CONNECTION: usize = 2;
 
 const RULE_TOO_MANY: &str = "more sessions were attached than there can be connections";
 
 /// A session key in its place.
-pub(crate) type HeldKey = Kept<SessionKey>;
+pub(crate) type HeldKey = Locked<SessionKey>;
 
 /// Room for the keys of all sessions there can be, 33 bytes each.
 #[derive(Clone, Debug)]

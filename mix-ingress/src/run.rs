@@ -62,11 +62,6 @@ const fn lanes(window: Window) -> LaneCapacity {
     LaneCapacity { control: 1, bulk: window.messages as usize }
 }
 
-/// A commit may accept all that is in the window, and so pay as many SURB-acks at once.
-const fn acks_waiting(window: Window) -> usize {
-    window.messages as usize
-}
-
 /// What the worker was given.
 pub struct Ingress {
     /// Where mix nodes connect.
@@ -119,7 +114,8 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let (deliveries, batches) = mpsc::channel(DELIVERY_QUEUE);
     let (events, store_events) = mpsc::channel(EVENT_QUEUE);
     let (replay, window) = (config.replay, config.window);
-    let (acks, carrier) = lossy::channel(acks_waiting(window), Arc::clone(&counters.acks_lost_to_egress));
+    // A commit may accept all that is in the window, and so pay as many SURB-acks at once.
+    let (acks, carrier) = lossy::channel(window.messages as usize, Arc::clone(&counters.acks_lost_to_egress));
     let (lines, new_lines) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
     let entrance = Entrance { listener, key, config, threads, deliveries, drain: drain.clone(), counters };

@@ -4,12 +4,13 @@
 mod pages;
 mod places;
 
-use std::{fmt, io, ops::Deref, ptr::NonNull};
+use std::{borrow::Borrow, fmt, io, ops::Deref, ptr::NonNull, sync::Arc};
 
 use zeroize::ZeroizeOnDrop;
 
 use pages::Pages;
-pub use places::{Kept, Places};
+pub use places::Places;
+use places::Room;
 
 /// The secret's memory could not be locked.
 #[derive(Debug, thiserror::Error)]
@@ -18,14 +19,13 @@ pub use places::{Kept, Places};
 )]
 pub struct LockError(#[from] io::Error);
 
-/// A value that wipes itself when dropped, in locked pages of its own. Never printed.
+/// A value that wipes itself when dropped, in locked pages: its own, or a place among others. Never printed.
 pub struct Locked<T: ZeroizeOnDrop> {
     place: NonNull<T>,
-    /// Given back after the value is wiped.
-    _pages: Pages,
+    room: Arc<Room<T>>,
 }
 
-// SAFETY: the pages belong to this value alone, so it may move between threads as a `Box<T>` may.
+// SAFETY: the place belongs to this value alone, so it may move between threads as a `Box<T>` may.
 unsafe impl<T: ZeroizeOnDrop + Send> Send for Locked<T> {}
 // SAFETY: shared access is plain `&T`, as with a `Box<T>`.
 unsafe impl<T: ZeroizeOnDrop + Sync> Sync for Locked<T> {}
@@ -40,7 +40,7 @@ impl<T: ZeroizeOnDrop> Locked<T> {
         let place = pages.start().cast::<T>();
         // SAFETY: writable, aligned to a page, large enough, and not yet initialised.
         unsafe { place.write(make()) };
-        Ok(Self { place, _pages: pages })
+        Ok(Self { place, room: Arc::new(Room::new(pages, Vec::new())) })
     }
 }
 
@@ -48,15 +48,22 @@ impl<T: ZeroizeOnDrop> Deref for Locked<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: initialised in `new` and valid until `drop`.
+        // SAFETY: whoever made this has initialised the place, and it is valid until `drop`.
         unsafe { self.place.as_ref() }
+    }
+}
+
+impl<T: ZeroizeOnDrop> Borrow<T> for Locked<T> {
+    fn borrow(&self) -> &T {
+        self
     }
 }
 
 impl<T: ZeroizeOnDrop> Drop for Locked<T> {
     fn drop(&mut self) {
-        // SAFETY: initialised in `new` and never used again; dropping wipes it, and the pages go after that.
+        // SAFETY: initialised, and never used again; dropping wipes it, and the pages go after that.
         unsafe { self.place.drop_in_place() };
+        self.room.free_again(self.place);
     }
 }
 

@@ -174,7 +174,7 @@ impl Process {
         Ok(maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..))).map(str::to_owned).collect())
     }
 
-    /// What its private memory holds, page by page as it is mapped: what is locked, left out of dumps and not inherited, and the rest.
+    /// What its private memory holds: what is locked, left out of dumps and not inherited, and the rest.
     ///
     /// # Errors
     /// If the kernel does not show it; a process that cannot be dumped is shown to root only.

@@ -1,7 +1,6 @@
 //! Room for many small secrets that come and go, all of it locked before the jail closes: nothing can be locked after that.
 
 use std::{
-    borrow::Borrow,
     fmt,
     ptr::NonNull,
     sync::{Arc, Mutex, PoisonError},
@@ -9,15 +8,16 @@ use std::{
 
 use zeroize::ZeroizeOnDrop;
 
-use super::{LockError, Pages};
+use super::{LockError, Locked, Pages};
 
 /// Places for so many secrets of one kind, in locked pages. Clones are the same places.
 pub struct Places<T>(Arc<Room<T>>);
 
-struct Room<T> {
-    /// Given back after the last place.
-    _pages: Pages,
+/// Pages, and where in them nobody is.
+pub(super) struct Room<T> {
     free: Mutex<Vec<NonNull<T>>>,
+    /// Given back once nobody is there.
+    _pages: Pages,
 }
 
 // SAFETY: of `T` there is nothing here. The pointers lead to places of these pages where nobody is, and whoever takes one out is
@@ -25,6 +25,22 @@ struct Room<T> {
 unsafe impl<T> Send for Room<T> {}
 // SAFETY: as above; they are taken out and given back under the lock.
 unsafe impl<T> Sync for Room<T> {}
+
+impl<T> Room<T> {
+    /// All `free` places must be in `pages`.
+    pub(super) const fn new(pages: Pages, free: Vec<NonNull<T>>) -> Self {
+        Self { free: Mutex::new(free), _pages: pages }
+    }
+
+    fn take_place(&self) -> Option<NonNull<T>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Whoever was there has been dropped.
+    pub(super) fn free_again(&self, place: NonNull<T>) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(place);
+    }
+}
 
 impl<T> Clone for Places<T> {
     fn clone(&self) -> Self {
@@ -38,17 +54,6 @@ impl<T> fmt::Debug for Places<T> {
     }
 }
 
-/// A secret in its place, until it is dropped: then it is wiped, and the place is free for another. Never printed.
-pub struct Kept<T: ZeroizeOnDrop> {
-    place: NonNull<T>,
-    room: Arc<Room<T>>,
-}
-
-// SAFETY: the place belongs to this value alone, so it may move between threads as a `Box<T>` may.
-unsafe impl<T: ZeroizeOnDrop + Send> Send for Kept<T> {}
-// SAFETY: shared access is plain `&T`, as with a `Box<T>`.
-unsafe impl<T: ZeroizeOnDrop + Sync> Sync for Kept<T> {}
-
 impl<T: ZeroizeOnDrop + Clone> Places<T> {
     /// Takes room for `count` secrets, `size_of::<T>()` bytes each.
     ///
@@ -59,36 +64,15 @@ impl<T: ZeroizeOnDrop + Clone> Places<T> {
         let first = pages.start().cast::<T>();
         // SAFETY: all of them lie within the pages, which begin where any `T` may lie.
         let free = (0..count).map(|number| unsafe { first.add(number) }).collect();
-        Ok(Self(Arc::new(Room { _pages: pages, free: Mutex::new(free) })))
+        Ok(Self(Arc::new(Room::new(pages, free))))
     }
 
-    /// Keeps a copy of a secret in a free place. `None` if no place is free.
-    pub fn keep(&self, secret: &T) -> Option<Kept<T>> {
-        let place = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+    /// Keeps a copy of a secret in a free place, which is free again when that is dropped. `None` if no place is free.
+    pub fn keep(&self, secret: &T) -> Option<Locked<T>> {
+        let place = self.0.take_place()?;
         // SAFETY: a free place is writable, aligned, large enough and not initialised, and no longer in anybody else's hands.
         unsafe { place.write(secret.clone()) };
-        Some(Kept { place, room: Arc::clone(&self.0) })
-    }
-}
-
-impl<T: ZeroizeOnDrop> Borrow<T> for Kept<T> {
-    fn borrow(&self) -> &T {
-        // SAFETY: initialised in `keep` and valid until `drop`.
-        unsafe { self.place.as_ref() }
-    }
-}
-
-impl<T: ZeroizeOnDrop> Drop for Kept<T> {
-    fn drop(&mut self) {
-        // SAFETY: initialised in `keep` and never used again; dropping wipes it.
-        unsafe { self.place.drop_in_place() };
-        self.room.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.place);
-    }
-}
-
-impl<T: ZeroizeOnDrop> fmt::Debug for Kept<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(secret)")
+        Some(Locked { place, room: Arc::clone(&self.0) })
     }
 }
 
@@ -100,9 +84,8 @@ mod tests {
 
     type Secret = Zeroizing<[u8; 33]>;
 
-    fn look(kept: &Kept<Secret>) -> &[u8; 33] {
-        let secret: &Secret = kept.borrow();
-        secret
+    fn look(kept: &Locked<Secret>) -> &[u8; 33] {
+        kept
     }
 
     #[test]
@@ -116,7 +99,7 @@ mod tests {
         for secret in [&kept[0], &kept[999]] {
             expect_to_be_safe(secret.place.as_ptr() as usize);
         }
-        assert_eq!(format!("{:?} {places:?}", kept[0]), "Kept(secret) Places(secrets)");
+        assert_eq!(format!("{:?} {places:?}", kept[0]), "Locked(secret) Places(secrets)");
         kept.truncate(999);
         let another = places.keep(&Zeroizing::new([9; 33])).unwrap();
         assert_eq!(look(&another), &[9; 33]);
