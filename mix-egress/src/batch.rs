@@ -4,16 +4,16 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use crate::{frame::OutgoingFrame, room::TakenRoom};
+use crate::{budget::TakenBytes, frame::OutgoingFrame};
 
 /// Frames in one batch at the most.
 pub(crate) const MAX_FRAMES: usize = 64;
 
-/// A frame together with the room it takes.
+/// A frame together with the bytes it takes of a budget.
 #[derive(Debug)]
 pub(crate) struct QueuedFrame {
     pub(crate) frame: OutgoingFrame,
-    pub(crate) _room: TakenRoom,
+    pub(crate) _bytes: TakenBytes,
 }
 
 /// The frames that are being written, oldest first.
@@ -86,10 +86,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::room::Room;
+    use crate::budget::{ByteBudget, HopBytes};
 
     fn batch(lengths: &[usize]) -> (Batch, Vec<u8>) {
-        let room = Room::new(usize::MAX);
+        let budget = ByteBudget::new(usize::MAX, 1);
+        let hop = HopBytes::default();
         let mut batch = Batch::default();
         let mut wire = Vec::new();
         for (number, &len) in lengths.iter().enumerate() {
@@ -98,7 +99,7 @@ mod tests {
             wire.extend(&packet);
             let header = FrameHeader { framing: Framing::Unversioned(PacketType::Mix), size: PacketSize::Regular };
             let frame = OutgoingFrame::of_any_length(header, packet);
-            batch.push(QueuedFrame { frame, _room: room.take(len).unwrap() });
+            batch.push(QueuedFrame { frame, _bytes: budget.take(&hop, len).unwrap() });
         }
         (batch, wire)
     }

@@ -11,7 +11,8 @@ use proto::{ipc::control, wire::framing::FramingChoice};
 pub struct EgressConfig {
     /// Time limit of one attempt to connect (0.10.1: `initial_connection_timeout`).
     pub connect_timeout: Duration,
-    /// Wait after the first failed attempt; it doubles with each further one (`packet_forwarding_initial_backoff`).
+    /// Wait after the first failed attempt; it doubles with each further one (`packet_forwarding_initial_backoff`). A next
+    /// hop that has worked before is tried a few times sooner.
     pub initial_backoff: Duration,
     /// Longest wait between attempts (`packet_forwarding_maximum_backoff`).
     pub maximum_backoff: Duration,
@@ -20,8 +21,8 @@ pub struct EgressConfig {
     pub queue_packets: usize,
     /// Whether next hops in private, shared, link-local and loopback networks are allowed.
     pub allow_private: bool,
-    /// Next hops known at once, at the most. While one gives its place to another, its socket may still be closing: the
-    /// process needs up to twice as many descriptors for a moment.
+    /// Next hops that have taken packets, at the most; a quarter as many may be connecting for the first time beside them.
+    /// While one gives its place to another, its socket may still be closing.
     pub max_next_hops: usize,
     /// With which frame header packets leave.
     pub framing: FramingChoice,

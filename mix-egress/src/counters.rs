@@ -12,11 +12,11 @@ proto::counters! {
         next_hop_forbidden,
         /// Packets dropped because as many as allowed were already waiting for their next hop.
         next_hop_queue_full,
-        /// Packets dropped because packets for all next hops together held as many bytes as allowed.
+        /// Packets dropped because those that wait for their next hop already hold its share of the bytes that are left.
         queued_bytes_full,
-        /// Packets dropped because as many next hops as allowed were in use.
+        /// Packets dropped with their next hop, which gave its place to another.
         too_many_next_hops,
-        /// Packets that waited for a next hop that could not be connected, and were dropped when others needed the room
+        /// Packets that waited for a next hop that could not be connected, and were dropped when others needed the place
         /// or at the end.
         next_hop_unreachable,
         /// Packets dropped because their next hop stopped reading.

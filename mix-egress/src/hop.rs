@@ -3,15 +3,9 @@
 //! Trusts neither the next hop nor the order of events. Holds at most one batch besides the queue. Promises: packets
 //! leave in the order in which they came; a connection is opened only when there is a packet to send; an attempt to
 //! connect never comes sooner after a failure than the backoff says; whatever ends the task, every packet it still holds
-//! is counted.
+//! is counted. What the table has to know of the connection, the task tells it ([`SharedState`]).
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use proto::counter::count;
 use tokio::{
@@ -21,43 +15,13 @@ use tokio::{
 };
 
 use crate::{
-    backoff::Backoff,
+    backoff::{Backoff, Wait},
     batch::{Batch, QueuedFrame},
     config::EgressConfig,
     connection::{Connection, Gone},
     counters::{EgressCounters, count_many},
+    hop_state::{HopState, SharedState},
 };
-
-/// Whether a hop could give its place to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Standing {
-    /// Failing to be connected: what waits for it will most likely never leave.
-    Unreachable,
-    /// Holds no packet.
-    Idle,
-    /// Connecting for the first time, or sending.
-    Busy,
-}
-
-/// A hop's standing, as its task last told.
-#[derive(Clone, Debug)]
-pub(crate) struct SharedStanding(Arc<AtomicU8>);
-
-impl SharedStanding {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicU8::new(Standing::Busy as u8)))
-    }
-
-    pub(crate) fn get(&self) -> Standing {
-        let now = self.0.load(Ordering::Relaxed);
-        [Standing::Unreachable, Standing::Idle].into_iter().find(|&s| s as u8 == now).unwrap_or(Standing::Busy)
-    }
-
-    fn set(&self, standing: Standing) {
-        self.0.store(standing as u8, Ordering::Relaxed);
-    }
-}
 
 /// The task of one next hop.
 #[derive(Debug)]
@@ -66,7 +30,7 @@ pub(crate) struct Hop {
     queue: mpsc::Receiver<QueuedFrame>,
     batch: Batch,
     backoff: Backoff,
-    standing: SharedStanding,
+    state: SharedState,
     config: Arc<EgressConfig>,
     counters: Arc<EgressCounters>,
 }
@@ -75,20 +39,21 @@ impl Hop {
     pub(crate) fn new(
         next_hop: SocketAddr,
         queue: mpsc::Receiver<QueuedFrame>,
-        standing: SharedStanding,
+        state: SharedState,
+        has_worked: bool,
         config: Arc<EgressConfig>,
         counters: Arc<EgressCounters>,
     ) -> Self {
-        let backoff = Backoff::new(config.initial_backoff, config.maximum_backoff);
-        Self { next_hop, queue, batch: Batch::default(), backoff, standing, config, counters }
+        let backoff = Backoff::new(config.initial_backoff, config.maximum_backoff, has_worked);
+        Self { next_hop, queue, batch: Batch::default(), backoff, state, config, counters }
     }
 
     /// Sends what comes through the queue until its other end is dropped, or there has been nothing to do for so long
-    /// that the next packet may as well start a new task.
-    pub(crate) async fn run(mut self) {
+    /// that the next packet may as well start a new task. Returns the next hop.
+    pub(crate) async fn run(mut self) -> SocketAddr {
         while self.hold_packet().await {
-            if let Some(not_before) = self.backoff.not_before() {
-                sleep_until(not_before).await;
+            if let Some(wait) = self.backoff.wait() {
+                self.wait_for_next_attempt(wait).await;
             }
             let EgressConfig { connect_timeout, write_timeout, .. } = *self.config;
             match Connection::open(self.next_hop, connect_timeout, write_timeout).await {
@@ -99,9 +64,26 @@ impl Hop {
                     self.back_off();
                 }
             }
-            if self.standing.get() == Standing::Unreachable && self.queue.is_closed() {
+            if self.state.get() == HopState::Unreachable && self.queue.is_closed() {
                 break;
             }
+        }
+        self.next_hop
+    }
+
+    async fn wait_for_next_attempt(&self, Wait { until, may_ask }: Wait) {
+        let asked_for = async {
+            match may_ask {
+                Some(may_ask) => {
+                    sleep_until(may_ask).await;
+                    self.state.asked().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        select! {
+            () = sleep_until(until) => {}
+            () = asked_for => {}
         }
     }
 
@@ -109,7 +91,7 @@ impl Hop {
     async fn hold_packet(&mut self) -> bool {
         if self.batch.is_empty() {
             // The memory of a failure is all that keeps a hop without connection and packets.
-            let forgotten = self.backoff.not_before().unwrap_or_else(Instant::now);
+            let forgotten = self.backoff.wait().map_or_else(Instant::now, |wait| wait.until);
             let packet = select! {
                 biased;
                 packet = self.queue.recv() => packet,
@@ -127,10 +109,9 @@ impl Hop {
 
     /// Sends over `connection` until it has ended or is not needed any more.
     async fn use_up(&mut self, mut connection: Connection) {
-        self.standing.set(Standing::Busy);
         let Err(gone) = self.send_over(&mut connection).await else { return };
         if connection.has_sent() {
-            self.backoff.succeed();
+            self.worked();
         }
         match gone {
             Gone::Closed => {
@@ -145,7 +126,8 @@ impl Hop {
                 connection.abandon();
                 let dropped = self.drop_packets();
                 count_many(&self.counters.next_hop_stalled, dropped);
-                self.back_off();
+                self.backoff.fail_for_long(Instant::now());
+                self.state.set(HopState::Unreachable);
             }
         }
     }
@@ -154,7 +136,6 @@ impl Hop {
         let mut last_sent = Instant::now();
         loop {
             if self.batch.is_empty() {
-                self.standing.set(Standing::Idle);
                 let packet = select! {
                     biased;
                     packet = self.queue.recv() => packet,
@@ -165,7 +146,6 @@ impl Hop {
                     gone = connection.gone() => return Err(gone),
                 };
                 let Some(packet) = packet else { return Ok(()) };
-                self.standing.set(Standing::Busy);
                 self.batch.push(packet);
             }
             while !self.batch.is_full()
@@ -174,14 +154,21 @@ impl Hop {
                 self.batch.push(packet);
             }
             connection.write(&mut self.batch, &self.counters).await?;
-            self.backoff.succeed();
+            self.worked();
             last_sent = Instant::now();
         }
     }
 
+    fn worked(&mut self) {
+        self.backoff.succeed();
+        self.state.set(HopState::Proven);
+    }
+
     fn back_off(&mut self) {
-        self.backoff.fail(Instant::now());
-        self.standing.set(Standing::Unreachable);
+        let expected_back_soon = self.backoff.fail(Instant::now());
+        if !expected_back_soon {
+            self.state.set(HopState::Unreachable);
+        }
     }
 
     /// Drops every packet, being written or waiting. Returns how many there were.
@@ -198,9 +185,11 @@ impl Drop for Hop {
     fn drop(&mut self) {
         self.queue.close();
         let dropped = self.drop_packets();
-        match self.standing.get() {
-            Standing::Unreachable => count_many(&self.counters.next_hop_unreachable, dropped),
-            Standing::Idle | Standing::Busy => count_many(&self.counters.next_hop_lost, dropped),
-        }
+        let ended_in = match self.state.get() {
+            HopState::Unreachable => &self.counters.next_hop_unreachable,
+            HopState::New | HopState::Proven if self.state.is_displaced() => &self.counters.too_many_next_hops,
+            HopState::New | HopState::Proven => &self.counters.next_hop_lost,
+        };
+        count_many(ended_in, dropped);
     }
 }

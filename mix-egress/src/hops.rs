@@ -1,10 +1,11 @@
 //! The table of next hops: which packet goes to which task.
 //!
 //! Trusts nobody who asks: every next hop is checked against the policy, and there are bounds on packets per next hop,
-//! next hops, and bytes in all. Promises that sending never waits, and that each packet ends in exactly one counter.
+//! next hops, and bytes in all. Who gives way when next hops are too many is decided in [`places`](crate::places), and how
+//! bytes are shared in [`budget`](crate::budget). First connects have bytes of their own, so that next hops at which
+//! nobody listens take none from those that work.
 //!
-//! A next hop that cannot be connected keeps its packets only as long as nobody else needs the room: otherwise anybody
-//! could fill the table for good by naming addresses at which nobody listens.
+//! Promises that sending never waits, and that each packet ends in exactly one counter.
 
 #[cfg(test)]
 mod tests;
@@ -20,31 +21,57 @@ use tokio::{
 
 use crate::{
     batch::QueuedFrame,
+    budget::{ByteBudget, HopBytes},
     config::EgressConfig,
     counters::EgressCounters,
     frame::{OutgoingFrame, WrongLength},
-    hop::{Hop, SharedStanding, Standing},
+    hop::Hop,
+    hop_state::{HopState, News, SharedState},
+    places::{Origin, Place, Places},
     policy::NextHopPolicy,
-    room::Room,
+    worked_before::WorkedBefore,
 };
+
+/// One part in so many of all next hops is for the first connects of each origin, and one of all bytes.
+const FIRST_CONNECTS: usize = 8;
+
+/// First connects of each origin in the smallest table.
+const FEWEST_FIRST_CONNECTS: usize = 16;
 
 /// The table's side of one next hop.
 #[derive(Debug)]
 struct Entry {
     queue: mpsc::Sender<QueuedFrame>,
-    standing: SharedStanding,
-    last_used: Instant,
+    state: SharedState,
+    bytes: HopBytes,
+    origin: Origin,
+    place: Place,
     task: AbortHandle,
 }
 
-impl Entry {
-    /// The standing if it is such that the hop may give its place to another.
-    fn dispensable(&self) -> Option<Standing> {
-        match self.standing.get() {
-            Standing::Unreachable => Some(Standing::Unreachable),
-            // Its task may not have seen a packet that is already in the queue.
-            Standing::Idle if self.queue.capacity() == self.queue.max_capacity() => Some(Standing::Idle),
-            Standing::Idle | Standing::Busy => None,
+/// Bytes of packets that wait for next hops of each kind.
+#[derive(Debug)]
+struct Budgets {
+    acks: ByteBudget,
+    clients: ByteBudget,
+    proven: ByteBudget,
+}
+
+impl Budgets {
+    fn new(bytes: usize, proven: usize, first_connects: usize) -> Self {
+        let of_first = bytes / FIRST_CONNECTS;
+        Self {
+            acks: ByteBudget::new(of_first, first_connects),
+            clients: ByteBudget::new(of_first, first_connects),
+            proven: ByteBudget::new(bytes.saturating_sub(2 * of_first), proven),
+        }
+    }
+
+    const fn of(&self, origin: Origin, place: Place) -> &ByteBudget {
+        match (place, origin) {
+            (Place::Proven(_), _) => &self.proven,
+            (Place::First(_), Origin::Acks) => &self.acks,
+            (Place::First(_), Origin::Clients) => &self.clients,
         }
     }
 }
@@ -55,20 +82,27 @@ pub struct Hops {
     config: Arc<EgressConfig>,
     policy: NextHopPolicy,
     counters: Arc<EgressCounters>,
-    room: Room,
+    budgets: Budgets,
     hops: HashMap<SocketAddr, Entry>,
-    tasks: JoinSet<()>,
+    places: Places,
+    news: News,
+    worked_before: WorkedBefore,
+    tasks: JoinSet<SocketAddr>,
 }
 
 impl Hops {
     /// An empty table. Every drop is counted in `counters`.
     pub fn new(config: EgressConfig, counters: Arc<EgressCounters>) -> Self {
+        let first_connects = (config.max_next_hops / FIRST_CONNECTS).max(FEWEST_FIRST_CONNECTS);
         Self {
             policy: NextHopPolicy { allow_private: config.allow_private },
-            room: Room::new(config.max_queued_bytes),
+            budgets: Budgets::new(config.max_queued_bytes, config.max_next_hops, first_connects),
+            places: Places::new(config.max_next_hops, first_connects),
+            worked_before: WorkedBefore::new(config.max_next_hops),
             config: Arc::new(config),
             counters,
             hops: HashMap::new(),
+            news: News::default(),
             tasks: JoinSet::new(),
         }
     }
@@ -78,8 +112,9 @@ impl Hops {
     ///
     /// # Errors
     /// The packet cannot be framed: whoever asked for it broke a rule of its link.
-    pub fn send(&mut self, SendPacket { next_hop, header, packet }: SendPacket) -> Result<(), WrongLength> {
-        self.hand_over(next_hop, OutgoingFrame::new(self.config.framing.apply(header), packet)?);
+    pub fn send(&mut self, origin: Origin, packet: SendPacket) -> Result<(), WrongLength> {
+        let SendPacket { next_hop, header, packet } = packet;
+        self.hand_over(origin, next_hop, OutgoingFrame::new(self.config.framing.apply(header), packet)?);
         Ok(())
     }
 
@@ -87,7 +122,7 @@ impl Hops {
     pub async fn drain(mut self, deadline: Instant) {
         // A task whose queue has no other end any more sends what it holds and ends.
         for (_, entry) in self.hops.drain() {
-            if entry.standing.get() == Standing::Unreachable {
+            if entry.state.get() == HopState::Unreachable {
                 entry.task.abort();
             }
         }
@@ -97,83 +132,128 @@ impl Hops {
         }
     }
 
-    fn hand_over(&mut self, next_hop: SocketAddr, frame: OutgoingFrame) {
+    fn hand_over(&mut self, origin: Origin, next_hop: SocketAddr, frame: OutgoingFrame) {
         if let Err(reason) = self.policy.check(next_hop) {
             tracing::trace!(%next_hop, %reason, "next hop refused");
             count(&self.counters.next_hop_forbidden);
             return;
         }
+        self.hear_news();
         // One hop has one connection, however its address is written.
         let next_hop = SocketAddr::new(next_hop.ip().to_canonical(), next_hop.port());
-        let Some(room) = self.room.take(frame.wire_len()) else {
-            count(&self.counters.queued_bytes_full);
-            self.dispense_with(Standing::Unreachable);
-            return;
-        };
-        let mut frame = QueuedFrame { frame, _room: room };
-        if let Some(entry) = self.hops.get_mut(&next_hop) {
-            entry.last_used = Instant::now();
-            match entry.queue.try_send(frame) {
-                Ok(()) => return,
-                Err(TrySendError::Full(_)) => {
-                    count(&self.counters.next_hop_queue_full);
-                    return;
+        match self.hops.get(&next_hop) {
+            Some(entry) if !entry.queue.is_closed() => {
+                if let Some(frame) = self.queue(entry, frame) {
+                    self.start(origin, next_hop, frame);
                 }
-                // Its task has just ended for want of packets.
-                Err(TrySendError::Closed(back)) => frame = back,
             }
+            _ => self.start(origin, next_hop, frame),
         }
-        self.start(next_hop, frame);
     }
 
-    fn start(&mut self, next_hop: SocketAddr, first: QueuedFrame) {
+    /// Gives the frame to the hop's task, or drops and counts it. The frame comes back if the task has just ended for want
+    /// of packets.
+    fn queue(&self, entry: &Entry, frame: OutgoingFrame) -> Option<OutgoingFrame> {
+        entry.state.ask();
+        let budget = self.budgets.of(entry.origin, entry.place);
+        let Some(bytes) = budget.take(&entry.bytes, frame.wire_len()) else {
+            count(&self.counters.queued_bytes_full);
+            return None;
+        };
+        match entry.queue.try_send(QueuedFrame { frame, _bytes: bytes }) {
+            Ok(()) => None,
+            Err(TrySendError::Full(_)) => {
+                count(&self.counters.next_hop_queue_full);
+                None
+            }
+            Err(TrySendError::Closed(back)) => Some(back.frame),
+        }
+    }
+
+    fn start(&mut self, origin: Origin, next_hop: SocketAddr, first: OutgoingFrame) {
         self.reap();
-        self.hops.remove(&next_hop);
-        if self.hops.len() >= self.config.max_next_hops && !self.dispense_with(Standing::Idle) {
-            count(&self.counters.too_many_next_hops);
-            return;
+        self.forget(next_hop);
+        let (place, displaced) = self.places.first(origin, next_hop);
+        if let Some(displaced) = displaced {
+            self.displace(displaced);
         }
         let (queue, packets) = mpsc::channel(self.config.queue_packets.max(1));
-        let standing = SharedStanding::new();
-        let hop = Hop::new(next_hop, packets, standing.clone(), Arc::clone(&self.config), Arc::clone(&self.counters));
+        let state = SharedState::new(next_hop, self.news.clone());
+        let (config, counters) = (Arc::clone(&self.config), Arc::clone(&self.counters));
+        let has_worked = self.worked_before.contains(next_hop);
+        let hop = Hop::new(next_hop, packets, state.clone(), has_worked, config, counters);
+        let bytes = HopBytes::default();
         // Before the task runs: it would end at once if it found nothing to do.
-        if queue.try_send(first).is_err() {
+        let Some(taken) = self.budgets.of(origin, place).take(&bytes, first.wire_len()) else {
+            count(&self.counters.queued_bytes_full);
+            self.places.leave(origin, next_hop, place);
+            return;
+        };
+        if queue.try_send(QueuedFrame { frame: first, _bytes: taken }).is_err() {
             count(&self.counters.next_hop_queue_full);
+            self.places.leave(origin, next_hop, place);
             return;
         }
         let task = self.tasks.spawn(hop.run());
-        self.hops.insert(next_hop, Entry { queue, standing, last_used: Instant::now(), task });
+        self.hops.insert(next_hop, Entry { queue, state, bytes, origin, place, task });
     }
 
-    /// Forgets the hops whose tasks have ended.
-    fn reap(&mut self) {
-        let mut any = false;
-        while let Some(ended) = self.tasks.try_join_next() {
-            any = true;
-            if let Err(error) = ended
-                && error.is_panic()
-            {
-                tracing::error!(%error, "the task of a next hop panicked; its packets are counted as lost");
+    /// Gives the hops whose state has changed the places that they now deserve.
+    fn hear_news(&mut self) {
+        for next_hop in self.news.take() {
+            // One that has ended needs no better place.
+            let Some(entry) = self.hops.get_mut(&next_hop).filter(|entry| !entry.queue.is_closed()) else { continue };
+            let displaced = match (entry.state.look(), entry.place) {
+                (HopState::Proven, place @ Place::First(_)) => {
+                    self.worked_before.insert(next_hop);
+                    self.places.leave(entry.origin, next_hop, place);
+                    let (place, displaced) = self.places.prove(next_hop);
+                    entry.place = place;
+                    displaced
+                }
+                (HopState::Unreachable, place @ Place::Proven(_)) => {
+                    self.places.leave(entry.origin, next_hop, place);
+                    let (place, displaced) = self.places.first(entry.origin, next_hop);
+                    entry.place = place;
+                    displaced
+                }
+                _ => None,
+            };
+            if let Some(displaced) = displaced {
+                self.displace(displaced);
             }
         }
-        if any {
-            self.hops.retain(|_, entry| !entry.queue.is_closed());
+    }
+
+    /// Lets go of the hops whose tasks have ended.
+    fn reap(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            match ended {
+                // It may have a successor.
+                Ok(next_hop) if self.hops.get(&next_hop).is_some_and(|entry| entry.queue.is_closed()) => {
+                    self.forget(next_hop);
+                }
+                Err(error) if error.is_panic() => {
+                    tracing::error!(%error, "the task of a next hop panicked; its packets are counted as lost");
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 
-    /// Lets go of the hop that can best be done without: an unreachable one before an idle one, the one not used for
-    /// longest first, and none that is better than `at_best`. Returns whether there was one.
-    fn dispense_with(&mut self, at_best: Standing) -> bool {
-        let dispensable = self.hops.iter().filter_map(|(&next_hop, entry)| {
-            let standing = entry.dispensable().filter(|standing| *standing <= at_best)?;
-            Some((standing, entry.last_used, next_hop))
-        });
-        let Some((standing, _, next_hop)) = dispensable.min() else { return false };
-        if let Some(entry) = self.hops.remove(&next_hop)
-            && standing == Standing::Unreachable
-        {
+    fn forget(&mut self, next_hop: SocketAddr) {
+        let Some(entry) = self.hops.remove(&next_hop) else { return };
+        self.places.leave(entry.origin, next_hop, entry.place);
+        if entry.state.get() == HopState::Proven {
+            self.worked_before.insert(next_hop);
+        }
+    }
+
+    /// Ends a hop whose place was taken away.
+    fn displace(&mut self, next_hop: SocketAddr) {
+        if let Some(entry) = self.hops.remove(&next_hop) {
+            entry.state.displace();
             entry.task.abort();
         }
-        true
     }
 }

@@ -4,7 +4,8 @@
 //! hop is checked against the [`policy`], whoever asked for it, and what a next hop says is read only to be discarded.
 //!
 //! *Holds*: no key of any kind. Encrypted Sphinx packets, for as long as it takes to send them, within three bounds:
-//! packets per next hop, next hops, and bytes in all.
+//! packets per next hop, next hops, and bytes in all. Next hops that have taken packets do not give way to such as were only
+//! named ([`places`]).
 //!
 //! *May do*: open TCP connections to next hops that the policy allows, and write to them. A caller never waits: what
 //! does not fit is dropped, and every drop has a named counter ([`counters`]).
@@ -13,12 +14,15 @@
 
 mod backoff;
 mod batch;
+mod budget;
 pub mod config;
 mod connection;
 pub mod counters;
 pub mod frame;
 mod hop;
+mod hop_state;
 pub mod hops;
+pub mod places;
 pub mod policy;
-mod room;
 pub mod serve;
+mod worked_before;

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{counters::EgressCounters, frame::WrongLength, hops::Hops};
+use crate::{counters::EgressCounters, frame::WrongLength, hops::Hops, places::Origin};
 
 /// Batches of a link that may wait.
 const EVENTS: usize = 8;
@@ -40,6 +40,7 @@ pub struct Links {
 
 /// One link: what happens on it, and the way to drop it.
 struct Inlet {
+    origin: Origin,
     events: mpsc::Receiver<LinkEvent<SendPacket, Silence>>,
     sender: Option<LinkSender<Silence>>,
 }
@@ -51,7 +52,7 @@ impl Inlet {
             LinkEvent::Down => self.sender = None,
             LinkEvent::Batch(batch) => {
                 for packet in batch {
-                    if hops.send(packet).is_err()
+                    if hops.send(self.origin, packet).is_err()
                         && let Some(sender) = &self.sender
                     {
                         sender.drop_link(WrongLength::RULE);
@@ -81,14 +82,14 @@ async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops) -> Infa
 pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: Arc<EgressCounters>) -> Ending {
     let (reports_tx, reports) = mpsc::channel(4);
     let mut tasks = JoinSet::new();
-    let mut inlet = |peer, first| {
+    let mut inlet = |peer, origin, first| {
         let (tx, events) = mpsc::channel(EVENTS);
         let ends = orders.link_ends(peer, first);
         tasks.spawn(duplex::serve(peer, ends, NO_ANSWERS, tx, reports_tx.clone()));
-        Inlet { events, sender: None }
+        Inlet { origin, events, sender: None }
     };
-    let mut ingress = inlet(Role::MixIngress, links.ingress);
-    let mut edge = inlet(Role::ClientEdge, links.edge);
+    let mut ingress = inlet(Role::MixIngress, Origin::Acks, links.ingress);
+    let mut edge = inlet(Role::ClientEdge, Origin::Clients, links.edge);
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
 
     let ending = tokio::select! {
@@ -139,8 +140,8 @@ mod tests {
         let config = EgressConfig { allow_private: true, queue_packets: BATCH, ..EgressConfig::default() };
         let mut hops = Hops::new(config, Arc::clone(&counters));
         let (links, events) = mpsc::channel(EVENTS);
-        let mut ingress = Inlet { events, sender: None };
-        let mut edge = Inlet { events: mpsc::channel(1).1, sender: None };
+        let mut ingress = Inlet { origin: Origin::Acks, events, sender: None };
+        let mut edge = Inlet { origin: Origin::Clients, events: mpsc::channel(1).1, sender: None };
         let take = async {
             // The connection is there before the rest comes.
             links.send(LinkEvent::Batch(vec![packet()])).await.unwrap();

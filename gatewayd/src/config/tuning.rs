@@ -101,7 +101,7 @@ pub struct Egress {
     /// Whether packets may go to private addresses. Not set (every 0.10.1 file): see
     /// [`Config::allow_private`](super::Config::allow_private).
     pub allow_private: Option<bool>,
-    /// Next hops connected at once.
+    /// Next hops connected at once, of those that have taken packets.
     pub max_next_hops: NonZeroU32,
     /// With which frame header packets leave.
     pub framing: Framing,

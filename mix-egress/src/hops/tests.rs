@@ -35,6 +35,7 @@ fn config() -> EgressConfig {
         allow_private: true,
         initial_backoff: Duration::from_millis(20),
         maximum_backoff: Duration::from_millis(200),
+        max_queued_bytes: 8 << 30,
         ..EgressConfig::default()
     }
 }

@@ -124,7 +124,7 @@ pub struct ReplayConfig {
 pub struct EgressConfig {
     /// Time limit of one attempt to connect.
     pub connect_timeout: Duration,
-    /// Wait after the first failed attempt; doubles each time.
+    /// Wait after the first failed attempt; doubles each time. A next hop that has worked before is tried a few times sooner.
     pub initial_backoff: Duration,
     /// Longest wait between attempts.
     pub maximum_backoff: Duration,
@@ -132,7 +132,7 @@ pub struct EgressConfig {
     pub queue_packets: u32,
     /// Whether next hops in private and loopback networks are allowed.
     pub allow_private: bool,
-    /// Next hops known at once, at the most.
+    /// Next hops that have taken packets, at the most.
     pub max_next_hops: u32,
     /// With which frame header packets leave.
     pub framing: FramingChoice,

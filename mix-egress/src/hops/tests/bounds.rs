@@ -8,14 +8,14 @@ async fn a_full_queue_drops_the_newest() {
     let (mut hops, counters) = hops(EgressConfig { queue_packets: 4, ..config() });
     // The task does not run before the first await.
     for number in 0..7 {
-        hops.hand_over(node.address, frame(number));
+        hops.hand_over(Origin::Clients, node.address, frame(number));
     }
     assert_eq!(value(&counters.next_hop_queue_full), 3);
     let mut stream = node.accept().await;
     for number in 0..4 {
         assert_eq!(read_packet(&mut stream).await, number);
     }
-    hops.hand_over(node.address, frame(7));
+    hops.hand_over(Origin::Clients, node.address, frame(7));
     assert_eq!(read_packet(&mut stream).await, 7);
 }
 
@@ -23,10 +23,10 @@ async fn a_full_queue_drops_the_newest() {
 async fn a_node_that_is_down_holds_no_more_than_the_queue_and_the_packet_that_asked_for_it() {
     let (_socket, address) = deaf_socket();
     let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
-    hops.hand_over(address, frame(0));
+    hops.hand_over(Origin::Clients, address, frame(0));
     until(|| value(&counters.connects_failed) == 1).await;
     for number in 1..=131 {
-        hops.hand_over(address, frame(number));
+        hops.hand_over(Origin::Clients, address, frame(number));
         tokio::task::yield_now().await;
     }
     assert_eq!(value(&counters.next_hop_queue_full), 3);
@@ -43,20 +43,20 @@ async fn a_stalled_node_harms_no_other_and_is_given_up() {
         ..config()
     });
     let mut handed_over = 1;
-    hops.hand_over(stalled.address, sized_frame(0, 33_133));
+    hops.hand_over(Origin::Clients, stalled.address, sized_frame(0, 33_133));
     let mut never_read = stalled.accept().await;
     until(|| {
-        hops.hand_over(stalled.address, sized_frame(0, 33_133));
+        hops.hand_over(Origin::Clients, stalled.address, sized_frame(0, 33_133));
         handed_over += 1;
         value(&counters.next_hop_queue_full) > 0
     })
     .await;
 
-    hops.hand_over(healthy.address, frame(0));
+    hops.hand_over(Origin::Clients, healthy.address, frame(0));
     let mut stream = healthy.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);
     for number in 1..100 {
-        hops.hand_over(healthy.address, frame(number));
+        hops.hand_over(Origin::Clients, healthy.address, frame(number));
         assert_eq!(read_packet(&mut stream).await, number);
     }
     handed_over += 100;
@@ -68,87 +68,140 @@ async fn a_stalled_node_harms_no_other_and_is_given_up() {
 
     until(|| value(&counters.next_hop_stalled) > 0).await;
     assert_eq!(accounted(&counters), handed_over);
-    hops.hand_over(healthy.address, frame(100));
+    hops.hand_over(Origin::Clients, healthy.address, frame(100));
     assert_eq!(read_packet(&mut stream).await, 100);
     let ended = soon(never_read.read_to_end(&mut Vec::new())).await;
     assert!(ended.is_err(), "the kernel went on holding packets for the stalled node");
 }
 
-#[tokio::test]
-async fn the_table_is_bounded_and_idle_hops_make_room() {
-    let (a, b, c) = (Node::new().await, Node::new().await, Node::new().await);
-    let (mut hops, counters) = hops(EgressConfig { max_next_hops: 2, ..config() });
-    // No task runs before the first await, so neither of the two is idle.
-    hops.hand_over(a.address, frame(0));
-    hops.hand_over(b.address, frame(0));
-    hops.hand_over(c.address, frame(0));
-    assert_eq!(value(&counters.too_many_next_hops), 1);
-
-    let (mut stream_a, mut stream_b) = (a.accept().await, b.accept().await);
-    assert_eq!(read_packet(&mut stream_a).await, 0);
-    assert_eq!(read_packet(&mut stream_b).await, 0);
-    until(|| hops.hops.values().all(|entry| entry.dispensable() == Some(Standing::Idle))).await;
-
-    // Again none is idle, although no task has seen its packet yet.
-    hops.hand_over(b.address, frame(1));
-    hops.hand_over(a.address, frame(1));
-    hops.hand_over(c.address, frame(1));
-    assert_eq!(value(&counters.too_many_next_hops), 2);
-    assert_eq!(read_packet(&mut stream_a).await, 1);
-    assert_eq!(read_packet(&mut stream_b).await, 1);
-    until(|| hops.hops.values().all(|entry| entry.dispensable() == Some(Standing::Idle))).await;
-
-    hops.hand_over(c.address, frame(1));
-    assert_eq!(read_packet(&mut c.accept().await).await, 1);
-    assert!(has_ended(&mut stream_b).await, "the one not used for longest makes room");
-    hops.hand_over(a.address, frame(2));
-    assert_eq!(read_packet(&mut stream_a).await, 2);
-    assert_eq!(value(&counters.too_many_next_hops), 2);
-    assert_eq!(accounted(&counters), 8);
+/// The `n`th of many addresses at which nobody listens, each in a network of its own.
+fn nobody(n: u16) -> SocketAddr {
+    let [high, low] = n.to_be_bytes();
+    SocketAddr::from(([127, 128 + high, low, 1], 9))
 }
 
 #[tokio::test]
-async fn unreachable_hops_make_room_before_idle_ones() {
-    let (idle, newcomer) = (Node::new().await, Node::new().await);
-    let (_socket, unreachable) = deaf_socket();
-    let (mut hops, counters) =
-        hops(EgressConfig { max_next_hops: 2, initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
-    hops.hand_over(idle.address, frame(0));
-    let mut stream = idle.accept().await;
+async fn first_connects_displace_no_proven_hop() {
+    let (proven, newcomer) = (Node::new().await, Node::new().await);
+    let (mut hops, counters) = hops(EgressConfig {
+        max_next_hops: 1,
+        queue_packets: 1_000,
+        initial_backoff: HOUR,
+        maximum_backoff: HOUR,
+        ..config()
+    });
+    hops.hand_over(Origin::Acks, proven.address, frame(0));
+    let mut stream = proven.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);
-    for number in 0..3 {
-        hops.hand_over(unreachable, frame(number));
+    until(|| value(&counters.packets_sent) == 1).await;
+    for n in 0..1_000 {
+        hops.hand_over(Origin::Clients, nobody(n), frame(0));
+        hops.hand_over(Origin::Acks, proven.address, frame(1 + u32::from(n)));
     }
-    until(|| value(&counters.connects_failed) == 1).await;
-
-    hops.hand_over(newcomer.address, frame(0));
-    assert_eq!(read_packet(&mut newcomer.accept().await).await, 0);
-    until(|| value(&counters.next_hop_unreachable) == 3).await;
-    hops.hand_over(idle.address, frame(1));
-    assert_eq!(read_packet(&mut stream).await, 1);
-}
-
-#[tokio::test]
-async fn bytes_in_all_are_bounded_and_unreachable_hops_make_room() {
-    let node = Node::new().await;
-    let (_socket, unreachable) = deaf_socket();
-    let (mut hops, counters) =
-        hops(EgressConfig { max_queued_bytes: 3 * 389, initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
-    for number in 0..3 {
-        hops.hand_over(unreachable, frame(number));
-    }
-    until(|| value(&counters.connects_failed) == 1).await;
-    hops.hand_over(node.address, frame(0));
-    assert_eq!(value(&counters.queued_bytes_full), 1);
-    until(|| value(&counters.next_hop_unreachable) == 3).await;
-    for number in 1..4 {
-        hops.hand_over(node.address, frame(number));
-    }
-    let mut stream = node.accept().await;
-    for number in 1..4 {
+    for number in 1..=1_000 {
         assert_eq!(read_packet(&mut stream).await, number);
     }
-    assert_eq!(value(&counters.queued_bytes_full), 1);
+    let displaced = || value(&counters.too_many_next_hops) + value(&counters.next_hop_unreachable);
+    until(|| displaced() == 1_000 - FEWEST_FIRST_CONNECTS as u64).await;
+
+    // Neither does the flood take the places for first connects of acks.
+    hops.hand_over(Origin::Acks, newcomer.address, frame(0));
+    for n in 1_000..2_000 {
+        hops.hand_over(Origin::Clients, nobody(n), frame(0));
+    }
+    assert_eq!(read_packet(&mut newcomer.accept().await).await, 0);
+}
+
+#[tokio::test]
+async fn with_too_many_proven_hops_the_last_proven_gives_way() {
+    let nodes = [Node::new().await, Node::new().await, Node::new().await];
+    let (mut hops, counters) = hops(EgressConfig { max_next_hops: 2, ..config() });
+    let mut streams = Vec::new();
+    for (sent, node) in (1..).zip(&nodes) {
+        hops.hand_over(Origin::Clients, node.address, frame(0));
+        let mut stream = node.accept().await;
+        assert_eq!(read_packet(&mut stream).await, 0);
+        streams.push(stream);
+        until(|| value(&counters.packets_sent) == sent).await;
+        until(|| {
+            hops.hear_news();
+            !matches!(hops.hops.get(&node.address), Some(Entry { place: Place::First(_), .. }))
+        })
+        .await;
+    }
+    assert!(has_ended(&mut streams[2]).await);
+    for (node, stream) in nodes.iter().zip(&mut streams).take(2) {
+        hops.hand_over(Origin::Clients, node.address, frame(1));
+        assert_eq!(read_packet(stream).await, 1);
+    }
+    assert_eq!(accounted(&counters), 5);
+}
+
+#[tokio::test]
+async fn a_hop_that_went_down_gives_its_place_to_one_that_works() {
+    let (down, works) = (Node::new().await, Node::new().await);
+    let (mut hops, counters) = hops(EgressConfig { max_next_hops: 1, ..config() });
+    hops.hand_over(Origin::Clients, down.address, frame(0));
+    let mut stream = down.accept().await;
+    assert_eq!(read_packet(&mut stream).await, 0);
+    until(|| value(&counters.packets_sent) == 1).await;
+    hops.hear_news();
+    let address = down.address;
+    drop((down, stream));
+    // Handed over until the task that notices holds a packet, and has tried in vain for long enough.
+    until(|| {
+        hops.hand_over(Origin::Clients, address, frame(1));
+        value(&counters.connects_failed) > 5
+    })
+    .await;
+    hops.hand_over(Origin::Clients, works.address, frame(0));
+    let mut stream = works.accept().await;
+    for number in 0..10 {
+        assert_eq!(read_packet(&mut stream).await, number);
+        hops.hand_over(Origin::Clients, works.address, frame(number + 1));
+    }
+    assert!(matches!(hops.hops.get(&works.address), Some(Entry { place: Place::Proven(_), .. })));
+}
+
+#[tokio::test]
+async fn hops_that_hoard_bytes_leave_some_for_others() {
+    let (hoarder, other) = (Node::new().await, Node::new().await);
+    let (_socket, nobody) = deaf_socket();
+    let (mut hops, counters) = hops(EgressConfig {
+        queue_packets: 10_000,
+        max_next_hops: 16,
+        max_queued_bytes: 128 << 10,
+        initial_backoff: HOUR,
+        maximum_backoff: HOUR,
+        ..config()
+    });
+    // First connects of clients have 16 KiB: for each of 16 a part of 512 bytes, which is one frame, and an eighth of 8 KiB,
+    // which is two.
+    for number in 0..5 {
+        hops.hand_over(Origin::Clients, nobody, frame(number));
+    }
+    assert_eq!(value(&counters.queued_bytes_full), 2);
+    hops.hand_over(Origin::Clients, hoarder.address, frame(0));
+    let mut never_read = hoarder.accept().await;
+    assert_eq!(read_packet(&mut never_read).await, 0);
+    let mut handed_over = 6;
+    until(|| {
+        for _ in 0..10 {
+            hops.hand_over(Origin::Clients, hoarder.address, frame(0));
+            handed_over += 1;
+        }
+        value(&counters.queued_bytes_full) > 100
+    })
+    .await;
+    hops.hand_over(Origin::Clients, other.address, frame(0));
+    let mut stream = other.accept().await;
+    for number in 0..100 {
+        assert_eq!(read_packet(&mut stream).await, number);
+        hops.hand_over(Origin::Clients, other.address, frame(number + 1));
+    }
+    assert_eq!(read_packet(&mut stream).await, 100);
+    hops.drain(Instant::now()).await;
+    assert_eq!(accounted(&counters), handed_over + 101);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,7 +227,7 @@ async fn every_packet_is_accounted_for() {
     let (mut hops, counters) = hops(EgressConfig {
         max_next_hops: 4,
         queue_packets: 16,
-        max_queued_bytes: 40 * 389,
+        max_queued_bytes: 8 * 40 * 389,
         idle_limit: Duration::from_millis(1),
         initial_backoff: Duration::from_millis(1),
         ..config()
@@ -182,7 +235,7 @@ async fn every_packet_is_accounted_for() {
     let mut handed_over = 0;
     for round in 0..5_000 {
         for &address in addresses.iter().cycle().skip(round % 7).take(round % 11) {
-            hops.hand_over(address, frame(0));
+            hops.hand_over(Origin::Clients, address, frame(0));
             handed_over += 1;
         }
         tokio::task::yield_now().await;

@@ -8,7 +8,7 @@ async fn a_connection_is_opened_for_the_first_packet_and_keeps_the_order() {
     let (mut hops, counters) = hops(EgressConfig { queue_packets: 2_000, ..config() });
     assert!(hops.tasks.is_empty());
     for number in 0..1_000 {
-        hops.hand_over(node.address, frame(number));
+        hops.hand_over(Origin::Clients, node.address, frame(number));
     }
     let mut stream = node.accept().await;
     for number in 0..1_000 {
@@ -24,7 +24,7 @@ async fn packets_for_a_node_that_is_down_arrive_when_it_comes_up() {
     let (mut hops, counters) = hops(config());
     let start = Instant::now();
     for number in 0..5 {
-        hops.hand_over(address, frame(number));
+        hops.hand_over(Origin::Clients, address, frame(number));
     }
     until(|| value(&counters.connects_failed) == 4).await;
     assert!(start.elapsed() >= Duration::from_millis(20 + 40 + 80), "attempts came faster than the backoff allows");
@@ -34,6 +34,46 @@ async fn packets_for_a_node_that_is_down_arrive_when_it_comes_up() {
     for number in 0..5 {
         assert_eq!(read_packet(&mut stream).await, number);
     }
+}
+
+#[tokio::test]
+async fn a_node_that_restarts_is_tried_again_at_once() {
+    let node = Node::new().await;
+    let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
+    hops.hand_over(Origin::Clients, node.address, frame(0));
+    let mut stream = node.accept().await;
+    assert_eq!(read_packet(&mut stream).await, 0);
+    until(|| value(&counters.packets_sent) == 1).await;
+    let address = node.address;
+    drop((node, stream));
+    // Its task ends with its connection, as there is nothing to send.
+    until(|| hops.hops[&address].queue.is_closed()).await;
+    let down = Instant::now();
+    hops.hand_over(Origin::Clients, address, frame(1));
+    until(|| value(&counters.connects_failed) == 3).await;
+    assert!(down.elapsed() >= Duration::from_millis(250), "attempts came faster than the backoff allows");
+    let node = Node::at(&address.to_string()).await;
+    assert_eq!(read_packet(&mut node.accept().await).await, 1);
+    until(|| accounted(&counters) == 2).await;
+}
+
+#[tokio::test]
+async fn a_packet_asks_for_a_node_that_was_down_for_long() {
+    let node = Node::new().await;
+    let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
+    hops.hand_over(Origin::Clients, node.address, frame(0));
+    let mut stream = node.accept().await;
+    assert_eq!(read_packet(&mut stream).await, 0);
+    let address = node.address;
+    drop((node, stream));
+    until(|| hops.hops[&address].queue.is_closed()).await;
+    hops.hand_over(Origin::Clients, address, frame(1));
+    until(|| value(&counters.connects_failed) == 5).await;
+    let node = Node::at(&address.to_string()).await;
+    hops.hand_over(Origin::Clients, address, frame(2));
+    let mut stream = node.accept().await;
+    assert_eq!(read_packet(&mut stream).await, 1);
+    assert_eq!(read_packet(&mut stream).await, 2);
 }
 
 #[tokio::test]
@@ -47,7 +87,7 @@ async fn an_attempt_to_connect_has_a_time_limit() {
         assert!(backlog.len() < 10, "the backlog never fills");
     }
     let (mut hops, counters) = hops(EgressConfig { connect_timeout: Duration::from_millis(50), ..config() });
-    hops.hand_over(address, frame(0));
+    hops.hand_over(Origin::Clients, address, frame(0));
     until(|| value(&counters.connects_failed) == 2).await;
 }
 
@@ -57,7 +97,7 @@ async fn nothing_is_written_into_a_connection_that_the_node_has_closed() {
     let (mut hops, counters) = hops(config());
     for round in 0..100 {
         // From the second round on, the task still believes the connection of the round before to be open.
-        hops.hand_over(node.address, frame(round));
+        hops.hand_over(Origin::Clients, node.address, frame(round));
         let mut stream = node.accept().await;
         assert_eq!(read_packet(&mut stream).await, round);
         match round % 3 {
@@ -75,12 +115,12 @@ async fn nothing_is_written_into_a_connection_that_the_node_has_closed() {
 async fn what_a_node_says_is_discarded() {
     let node = Node::new().await;
     let (mut hops, _counters) = hops(config());
-    hops.hand_over(node.address, frame(0));
+    hops.hand_over(Origin::Clients, node.address, frame(0));
     let mut stream = node.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);
     // More than socket buffers hold: this ends only because somebody reads.
     soon(stream.write_all(&vec![0; 32 << 20])).await.unwrap();
-    hops.hand_over(node.address, frame(1));
+    hops.hand_over(Origin::Clients, node.address, frame(1));
     assert_eq!(read_packet(&mut stream).await, 1);
 }
 
@@ -88,8 +128,8 @@ async fn what_a_node_says_is_discarded() {
 async fn a_packet_cut_off_by_the_node_is_lost_and_the_next_waits_for_the_backoff() {
     let node = Node::new().await;
     let (mut hops, counters) = hops(config());
-    hops.hand_over(node.address, sized_frame(0, 16 << 20));
-    hops.hand_over(node.address, frame(1));
+    hops.hand_over(Origin::Clients, node.address, sized_frame(0, 16 << 20));
+    hops.hand_over(Origin::Clients, node.address, frame(1));
     let mut stream = node.accept().await;
     stream.read_exact(&mut [0; 3]).await.unwrap();
     let closed = Instant::now();
@@ -106,9 +146,9 @@ async fn a_packet_of_the_wrong_length_is_refused_and_garbles_nothing() {
     let node = Node::new().await;
     let (mut hops, _counters) = hops(config());
     let ask = |len| SendPacket { next_hop: node.address, header: ACK_HEADER, packet: Opaque(vec![0; len].into()) };
-    assert_eq!(hops.send(ask(386)), Ok(()));
-    assert_eq!(hops.send(ask(385)), Err(WrongLength));
-    assert_eq!(hops.send(ask(386)), Ok(()));
+    assert_eq!(hops.send(Origin::Clients, ask(386)), Ok(()));
+    assert_eq!(hops.send(Origin::Clients, ask(385)), Err(WrongLength));
+    assert_eq!(hops.send(Origin::Clients, ask(386)), Ok(()));
     let mut stream = node.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);
     assert_eq!(read_packet(&mut stream).await, 0);
@@ -118,7 +158,7 @@ async fn a_packet_of_the_wrong_length_is_refused_and_garbles_nothing() {
 async fn ipv6_works() {
     let node = Node::at("[::1]:0").await;
     let (mut hops, _counters) = hops(config());
-    hops.hand_over(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), node.address.port()), frame(1));
+    hops.hand_over(Origin::Clients, SocketAddr::new(Ipv6Addr::LOCALHOST.into(), node.address.port()), frame(1));
     assert_eq!(read_packet(&mut node.accept().await).await, 1);
 }
 
@@ -128,8 +168,8 @@ async fn both_ways_to_write_an_ipv4_address_mean_one_connection() {
     let SocketAddr::V4(plain) = node.address else { panic!("not IPv4") };
     let mapped = SocketAddr::new(plain.ip().to_ipv6_mapped().into(), plain.port());
     let (mut hops, _counters) = hops(config());
-    hops.hand_over(mapped, frame(0));
-    hops.hand_over(node.address, frame(1));
+    hops.hand_over(Origin::Clients, mapped, frame(0));
+    hops.hand_over(Origin::Clients, node.address, frame(1));
     let mut stream = node.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);
     assert_eq!(read_packet(&mut stream).await, 1);
@@ -139,7 +179,7 @@ async fn both_ways_to_write_an_ipv4_address_mean_one_connection() {
 async fn forbidden_next_hops_are_counted_and_never_connected() {
     let node = Node::new().await;
     let (mut hops, counters) = hops(EgressConfig { allow_private: false, ..config() });
-    hops.hand_over(node.address, frame(0));
+    hops.hand_over(Origin::Clients, node.address, frame(0));
     assert_eq!(value(&counters.next_hop_forbidden), 1);
     assert!(hops.tasks.is_empty());
 }
@@ -149,7 +189,7 @@ async fn an_idle_connection_is_closed_and_opened_again_when_needed() {
     let node = Node::new().await;
     let (mut hops, counters) = hops(EgressConfig { idle_limit: Duration::from_millis(20), ..config() });
     for number in 0..20 {
-        hops.hand_over(node.address, frame(number));
+        hops.hand_over(Origin::Clients, node.address, frame(number));
         let mut stream = node.accept().await;
         assert_eq!(read_packet(&mut stream).await, number);
         assert!(has_ended(&mut stream).await);

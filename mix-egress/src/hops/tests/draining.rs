@@ -7,11 +7,11 @@ async fn draining_sends_what_is_queued() {
     let node = Node::new().await;
     let (_socket, unreachable) = deaf_socket();
     let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
-    hops.hand_over(unreachable, frame(0));
+    hops.hand_over(Origin::Clients, unreachable, frame(0));
     until(|| value(&counters.connects_failed) == 1).await;
-    hops.hand_over(unreachable, frame(1));
+    hops.hand_over(Origin::Clients, unreachable, frame(1));
     for number in 0..128 {
-        hops.hand_over(node.address, frame(number));
+        hops.hand_over(Origin::Clients, node.address, frame(number));
     }
     // An unreachable hop does not hold this up for its hour.
     soon(hops.drain(Instant::now() + HOUR)).await;
@@ -28,8 +28,8 @@ async fn draining_sends_what_is_queued() {
 async fn draining_ends_at_its_deadline_and_counts_what_is_lost() {
     let node = Node::new().await;
     let (mut hops, counters) = hops(config());
-    hops.hand_over(node.address, sized_frame(0, 16 << 20));
-    hops.hand_over(node.address, frame(1));
+    hops.hand_over(Origin::Clients, node.address, sized_frame(0, 16 << 20));
+    hops.hand_over(Origin::Clients, node.address, frame(1));
     let _never_read = node.accept().await;
     soon(hops.drain(Instant::now() + Duration::from_millis(50))).await;
     assert_eq!(value(&counters.next_hop_lost), 2);
@@ -40,7 +40,7 @@ async fn draining_ends_at_its_deadline_and_counts_what_is_lost() {
 async fn a_hop_that_turns_out_unreachable_while_draining_is_not_tried_again() {
     let (_socket, unreachable) = deaf_socket();
     let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
-    hops.hand_over(unreachable, frame(0));
+    hops.hand_over(Origin::Clients, unreachable, frame(0));
     soon(hops.drain(Instant::now() + HOUR)).await;
     assert_eq!(value(&counters.next_hop_unreachable), 1);
 }

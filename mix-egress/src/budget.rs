@@ -1,0 +1,123 @@
+//! How many bytes of packets may wait for next hops.
+//!
+//! Trusts nobody: a sender may name any next hop, and a next hop may stop reading. Half of the bytes is set aside in equal
+//! parts, one for each next hop that there may be. Of the other half, a next hop that wants more may hold a [fixed
+//! share](SHARE) of what is left.
+//!
+//! Promises: whatever others hold, a next hop has its part. Bytes are given back exactly when their packet is dropped, on
+//! whatever path.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// A next hop may hold one part in so many of what is left of the common half.
+const SHARE: usize = 8;
+
+/// Bytes that next hops share.
+#[derive(Debug)]
+pub(crate) struct ByteBudget {
+    part: usize,
+    left: Arc<AtomicUsize>,
+}
+
+/// Bytes that one next hop has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HopBytes(Arc<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    of_part: AtomicUsize,
+    of_common: AtomicUsize,
+}
+
+impl ByteBudget {
+    /// So many bytes for so many next hops.
+    pub(crate) fn new(bytes: usize, next_hops: usize) -> Self {
+        let half = bytes / 2;
+        Self { part: half / next_hops.max(1), left: Arc::new(AtomicUsize::new(half)) }
+    }
+
+    /// Takes `bytes` for the next hop that has `hop`, or nothing if it may not hold as many. There must be one taker; bytes
+    /// may come back at any time.
+    pub(crate) fn take(&self, hop: &HopBytes, bytes: usize) -> Option<TakenBytes> {
+        let Held { of_part, of_common } = &*hop.0;
+        if of_part.load(Ordering::Relaxed).saturating_add(bytes) <= self.part {
+            of_part.fetch_add(bytes, Ordering::Relaxed);
+            return Some(TakenBytes { hop: hop.clone(), common: None, bytes });
+        }
+        let left = self.left.load(Ordering::Relaxed);
+        if of_common.load(Ordering::Relaxed).saturating_add(bytes) > left / SHARE {
+            return None;
+        }
+        of_common.fetch_add(bytes, Ordering::Relaxed);
+        self.left.fetch_sub(bytes, Ordering::Relaxed);
+        Some(TakenBytes { hop: hop.clone(), common: Some(Arc::clone(&self.left)), bytes })
+    }
+}
+
+/// Bytes that are in use until this is dropped.
+#[derive(Debug)]
+pub(crate) struct TakenBytes {
+    hop: HopBytes,
+    /// What is left of the common half, if they are from there.
+    common: Option<Arc<AtomicUsize>>,
+    bytes: usize,
+}
+
+impl Drop for TakenBytes {
+    fn drop(&mut self) {
+        let Held { of_part, of_common } = &*self.hop.0;
+        match &self.common {
+            None => of_part.fetch_sub(self.bytes, Ordering::Relaxed),
+            Some(left) => {
+                left.fetch_add(self.bytes, Ordering::Relaxed);
+                of_common.fetch_sub(self.bytes, Ordering::Relaxed)
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hop_has_its_part_and_a_share_and_bytes_come_back() {
+        // Parts of 10 bytes, and 80 in common.
+        let budget = ByteBudget::new(160, 8);
+        let (one, other) = (HopBytes::default(), HopBytes::default());
+        assert!(budget.take(&one, 11).is_none());
+        let part = budget.take(&one, 10).unwrap();
+        let share = budget.take(&one, 10).unwrap();
+        assert!(budget.take(&one, 1).is_none());
+        let part_of_other = budget.take(&other, 10).unwrap();
+        let share_of_other = budget.take(&other, 8).unwrap();
+        assert!(budget.take(&other, 1).is_none(), "of 62 bytes that are left 7 may be held");
+        drop(share);
+        assert!(budget.take(&one, 10).is_none(), "of 72 bytes that are left 9 may be held");
+        drop(part);
+        assert!(budget.take(&one, 10).is_some());
+        drop((part_of_other, share_of_other));
+        let _part = budget.take(&one, 10).unwrap();
+        assert!(budget.take(&one, 10).is_some());
+    }
+
+    #[test]
+    fn however_many_hops_hoard_another_has_its_part() {
+        let budget = ByteBudget::new(48 << 20, 4_096);
+        let mut hoarded = Vec::new();
+        for _ in 1..4_096 {
+            let hop = HopBytes::default();
+            while let Some(taken) = budget.take(&hop, 389) {
+                hoarded.push(taken);
+            }
+        }
+        let bytes: usize = hoarded.iter().map(|taken| taken.bytes).sum();
+        let honest = HopBytes::default();
+        let packets: Vec<_> = std::iter::from_fn(|| budget.take(&honest, 2_413)).collect();
+        assert_eq!(packets.len(), 2);
+        assert!(bytes + 2 * 2_413 <= 48 << 20);
+    }
+}
