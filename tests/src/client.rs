@@ -165,7 +165,19 @@ impl Client<Account> {
         gateway: SocketAddr,
         gateway_identity: &[u8; 32],
     ) -> Result<Self> {
-        let mut connection = Connection::open(gateway).await?;
+        Self::register_on(Connection::open(gateway).await?, era, identity, gateway_identity).await
+    }
+
+    /// Registered on this connection, speaking as in this era.
+    ///
+    /// # Errors
+    /// If the gateway refuses; the text holds its answer.
+    pub async fn register_on(
+        mut connection: Connection,
+        era: Era,
+        identity: &Identity,
+        gateway_identity: &[u8; 32],
+    ) -> Result<Self> {
         let registration = Registration::of(era, identity.clone());
         let account = registration.shake_hands(&mut connection, gateway_identity).await?;
         let answer = connection.next_text().await?;

@@ -76,6 +76,21 @@ impl Home {
     /// # Errors
     /// If `init` fails.
     pub async fn initialised(self, ip: IpAddr) -> Result<Self> {
+        let home = self.with_defaults(ip).await?;
+        for limit in PER_ADDRESS {
+            home.set_config("limits", limit, "1000000")?;
+        }
+        let mut config = fs::OpenOptions::new().append(true).open(home.config_file())?;
+        config.write_all(b"\n[debug]\nmaximum_connection_buffer_size = 10000\n")?;
+        Ok(home)
+    }
+
+    /// A gateway as `gatewayd init` makes it, with every limit that an operator has by default. It will listen on `ip` and on
+    /// whatever ports are free.
+    ///
+    /// # Errors
+    /// If `init` fails.
+    pub async fn with_defaults(self, ip: IpAddr) -> Result<Self> {
         let home = self;
         let ip_text = ip.to_string();
         let outcome = home.gatewayd("init", &["--mix-host", &ip_text, "--clients-host", &ip_text]).await?;
@@ -83,11 +98,6 @@ impl Home {
         let any_port = format!("'{}'", SocketAddr::new(ip, 0));
         home.set_config("mixnet_endpoint", "listening_address", &any_port)?;
         home.set_config("clients_endpoint", "listening_address", &any_port)?;
-        for limit in PER_ADDRESS {
-            home.set_config("limits", limit, "1000000")?;
-        }
-        let mut config = fs::OpenOptions::new().append(true).open(home.config_file())?;
-        config.write_all(b"\n[debug]\nmaximum_connection_buffer_size = 10000\n")?;
         Ok(home)
     }
 

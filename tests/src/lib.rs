@@ -7,11 +7,14 @@
 //! Nothing here panics: what goes wrong is an error that says what was waited for, and the test returns it.
 
 pub mod account;
+pub mod ack_port;
+pub mod addrs;
 pub mod audit;
 pub mod black_hole;
 pub mod bystander;
 pub mod carrier;
 pub mod client;
+pub mod client_model;
 pub mod connection;
 pub mod counters;
 pub mod deadline;
@@ -23,13 +26,19 @@ pub mod home;
 pub mod hostiles;
 pub mod impostor;
 pub mod log;
+pub mod log_oracle;
 pub mod loose;
+pub mod mix_model;
 pub mod mixnode;
+pub mod oracle;
+pub mod output;
 pub mod packet;
 pub mod packet_today;
 pub mod process;
+pub mod raw_websocket;
 pub mod rogue;
 pub mod scene;
 pub mod source;
 pub mod trace;
+pub mod usage;
 pub mod validator;

@@ -9,6 +9,7 @@ use tests::{
     connection::{Connection, Incoming},
     deadline::{self, bounded},
     hostiles::Hostiles,
+    raw_websocket::{self, raw_frame},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -72,16 +73,6 @@ async fn whoever_floods_with_pings_is_cut_off_every_time() -> Result<()> {
     .await
 }
 
-/// A websocket frame as a client writes it, masked with zeros.
-fn raw_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = match payload.len() {
-        len @ ..126 => vec![0x80 | len as u8],
-        len @ ..65_536 => [&[0x80 | 126][..], &(len as u16).to_be_bytes()].concat(),
-        len => [&[0x80 | 127][..], &(len as u64).to_be_bytes()].concat(),
-    };
-    [&[first][..], &length, &[0; 4], payload].concat()
-}
-
 /// The codes of the Close frames among what the gateway wrote, and how many other frames there were.
 fn closes(mut written: &[u8]) -> (Vec<u16>, usize) {
     let (mut codes, mut others) = (Vec::new(), 0);
@@ -115,13 +106,7 @@ impl Flood {
     /// connection reset, because the gateway does not read to the end.
     async fn send(&self, gateway: SocketAddr) -> Result<bool> {
         let mut stream = TcpStream::connect(gateway).await?;
-        let upgrade = "GET / HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        stream.write_all(upgrade.as_bytes()).await?;
-        let mut upgraded = Vec::new();
-        while !upgraded.ends_with(b"\r\n\r\n") {
-            upgraded.push(stream.read_u8().await?);
-        }
+        raw_websocket::upgrade(&mut stream).await?;
         let (mut reading, mut writing) = stream.into_split();
         let many = self.again.repeat((64 << 10) / self.again.len() + 1);
         let write = async {

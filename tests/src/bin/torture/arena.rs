@@ -11,23 +11,23 @@ use nix::sys::signal::Signal;
 use rand::{SeedableRng, rngs::StdRng};
 use tests::{
     account::Account,
+    addrs::Addrs,
     deadline,
     disk::Disk,
     gateway::{Gateway, IPV4},
     home::Home,
     log::field,
+    log_oracle::{LogOracle, Suspicion},
+    oracle::{Gap, Oracle},
     process::Process,
 };
 use tokio::sync::watch;
 
 use crate::{
-    books::Books,
     coverage::Effect,
     fault::{Condition, Fault},
-    memory::{self, Gap},
-    place::Place,
+    memory,
     schedule::Meanwhile,
-    witness::{Suspicion, Witness},
 };
 
 /// A clean stop takes no longer than this.
@@ -42,13 +42,13 @@ pub(crate) struct Arena {
     /// The gateway.
     pub(crate) gateway: Gateway,
     /// Where it is.
-    pub(crate) place: watch::Sender<Place>,
+    pub(crate) addrs: watch::Sender<Addrs>,
     /// Its supervisor.
     pub(crate) supervisor: watch::Sender<Process>,
     /// What its log says.
-    pub(crate) witness: Witness,
+    pub(crate) log_oracle: LogOracle,
     /// To be told of what may be forgotten.
-    pub(crate) books: Arc<Books>,
+    pub(crate) oracle: Arc<Oracle>,
     /// For what a fault leaves to chance.
     pub(crate) random: StdRng,
     /// Clients in whose names others come.
@@ -60,7 +60,7 @@ impl Arena {
     ///
     /// # Errors
     /// If it does not start.
-    pub(crate) async fn open(may_mount: bool, seed: u64, books: Arc<Books>) -> Result<Self> {
+    pub(crate) async fn open(may_mount: bool, seed: u64, oracle: Arc<Oracle>) -> Result<Self> {
         let home = Home::empty()?;
         let disk = may_mount.then(|| Disk::mount(&home.data(), DISK_MIB)).transpose()?.map(Arc::new);
         let home = home.initialised(IPV4).await?;
@@ -72,10 +72,10 @@ impl Arena {
         home.set_config("limits", "packets_in_flight", "2_000")?;
         memory::save_often(&home)?;
         let gateway = Gateway::start_in(home, &[]).await?;
-        let (place, _) = watch::channel(Place::from(&gateway));
+        let (addrs, _) = watch::channel(Addrs::from(&gateway));
         let (supervisor, _) = watch::channel(gateway.supervisor());
-        let (witness, random) = (Witness::default(), StdRng::seed_from_u64(seed));
-        Ok(Self { disk, gateway, place, supervisor, witness, books, random, accounts: Arc::new([]) })
+        let (log_oracle, random) = (LogOracle::default(), StdRng::seed_from_u64(seed));
+        Ok(Self { disk, gateway, addrs, supervisor, log_oracle, oracle, random, accounts: Arc::new([]) })
     }
 
     /// Brings a fault about, and says what came of it.
@@ -83,14 +83,14 @@ impl Arena {
     /// # Errors
     /// If the gateway does not come back from it.
     pub(crate) async fn suffer(&mut self, fault: Fault) -> Result<Effect> {
-        self.witness.look(self.gateway.log(), Suspicion::None);
+        self.log_oracle.look(self.gateway.log(), Suspicion::None);
         let from = memory::saved_at(&self.gateway.home.data());
         let seen_by = self.latest("mix-ingress");
         let outcome = self.bring_about(fault).await;
         // At an orderly end everything is saved.
         let is_orderly = matches!(fault, Fault::Restart);
         if !is_orderly && self.latest("mix-ingress").filter(|ingress| ingress.runs()) != seen_by {
-            self.books.forgets(Gap { from, to: Instant::now() });
+            self.oracle.forgets(Gap { from, to: Instant::now() });
         }
         outcome
     }
@@ -151,9 +151,9 @@ impl Arena {
         let status = self.gateway.stop(Signal::SIGTERM).await?;
         let took = begin.elapsed();
         if status.code() != Some(0) || took > CLEAN_STOP {
-            self.witness.note(format!("after SIGTERM the gateway ended with {status} within {took:?}"));
+            self.log_oracle.note(format!("after SIGTERM the gateway ended with {status} within {took:?}"));
         }
-        self.witness.close(self.gateway.log());
+        self.log_oracle.close(self.gateway.log());
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl Arena {
     /// If that takes too long.
     pub(crate) async fn settle(&mut self) -> Result<()> {
         self.wait_for_all().await?;
-        self.witness.look(self.gateway.log(), Suspicion::None);
+        self.log_oracle.look(self.gateway.log(), Suspicion::None);
         Ok(())
     }
 

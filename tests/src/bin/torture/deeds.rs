@@ -13,8 +13,11 @@ use nix::{
     unistd::Pid,
 };
 use tests::{
+    addrs::Addrs,
     deadline,
     log::{Log, field},
+    log_oracle::Suspicion,
+    oracle::Gap,
     process::Process,
 };
 
@@ -22,12 +25,8 @@ use crate::{
     arena::Arena,
     coverage::Effect,
     fault::{Database, Fault, Stage},
-    garbage,
-    memory::{self, Gap},
-    place::Place,
-    pretender,
+    garbage, memory, pretender,
     tear::{self, Torn, Trace},
-    witness::Suspicion,
 };
 
 /// Whoever is accused of garbage has been replaced by then: it comes behind all that the link holds.
@@ -76,21 +75,21 @@ impl Arena {
     }
 
     async fn kill_process(&mut self, victim: Process) -> Result<()> {
-        self.witness.expect_death(victim);
+        self.log_oracle.expect_death(victim);
         victim.signal(Signal::SIGKILL)?;
         victim.wait_until_gone().await
     }
 
     async fn kill_supervisor(&mut self) -> Result<()> {
         self.gateway.kill_supervisor().await?;
-        self.witness.close(self.gateway.log());
+        self.log_oracle.close(self.gateway.log());
         Ok(())
     }
 
     async fn start_again(&mut self) -> Result<()> {
         self.gateway.start_again().await.context("the gateway does not start again")?;
         self.supervisor.send_replace(self.gateway.supervisor());
-        self.place.send_replace(Place::from(&self.gateway));
+        self.addrs.send_replace(Addrs::from(&self.gateway));
         Ok(())
     }
 
@@ -104,7 +103,7 @@ impl Arena {
         killpg(group, Signal::SIGKILL)?;
         deadline::soon("gatewayd to die", child.wait()).await??;
         log.wait_for_end().await?;
-        self.witness.overhear(&log);
+        self.log_oracle.overhear(&log);
         Ok(())
     }
 
@@ -114,7 +113,7 @@ impl Arena {
         let is_unsaved = |line: &String| line.contains("marks of packets seen were not saved");
         if self.gateway.log().lines().iter().skip(before).any(is_unsaved) {
             let from = memory::saved_at(&self.gateway.home.data());
-            self.books.forgets(Gap { from, to: Instant::now() });
+            self.oracle.forgets(Gap { from, to: Instant::now() });
         }
         self.start_again().await
     }
@@ -155,10 +154,12 @@ impl Arena {
         };
         let outcome = deadline::until(REACTION, "somebody to be accused", || accused().is_some()).await;
         let accused = accused();
-        self.witness.look(self.gateway.log(), Suspicion::Garbage);
+        self.log_oracle.look(self.gateway.log(), Suspicion::Garbage);
         match (outcome, accused) {
             (Ok(()), Some(accused)) => accused.wait_until_gone().await?,
-            _ => self.witness.note(format!("nobody was accused of {len} bytes of garbage from {worker} (link {link})")),
+            _ => self
+                .log_oracle
+                .note(format!("nobody was accused of {len} bytes of garbage from {worker} (link {link})")),
         }
         Ok(Effect::DONE)
     }

@@ -10,10 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::tests::process::Process;
+use ::tests::{output::say, process::Process, usage::processes};
 use tokio::{sync::watch, task::JoinHandle};
-
-use crate::{report::say, usage::processes};
 
 /// What may be more in the end: a tenth, and a little that is noise.
 const GROWTH: f64 = 1.10;

@@ -1,40 +1,41 @@
 //! Breaks a gateway in every way it must survive, while clients and mix nodes use it, and then asks whether every message that
 //! was acknowledged has reached its client.
 //!
-//! The schedule of faults is drawn from a seed and printed before anything starts. The books are the judge: they are
+//! The schedule of faults is drawn from a seed and printed before anything starts. The oracle are the judge: they are
 //! written by clients and mix nodes alone, and know nothing of the gateway. Nothing here trusts the gateway, and nothing
 //! outside its folder is touched.
 
-mod ackport;
 mod arena;
-mod books;
 mod coverage;
 mod deeds;
 mod fault;
 mod garbage;
 mod level;
 mod memory;
-mod mixnodes;
 mod newcomers;
 mod options;
 mod ordeal;
-mod order;
-mod patron;
-mod place;
 mod pretender;
 mod report;
 mod schedule;
 mod secrets;
-mod surge;
 mod tear;
-mod usage;
-mod witness;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use proto::wire::client::key::SessionKey;
-use tests::{deadline, era::Era};
+use tests::{
+    ack_port::AckPort,
+    addrs::Addrs,
+    client_model::{ClientModel, Manner},
+    deadline,
+    era::Era,
+    mix_model::{self, Load, MixModel, surge::Surges},
+    oracle::Oracle,
+    output::say,
+    usage::Peaks,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -42,18 +43,12 @@ use tokio::{
 };
 
 use crate::{
-    ackport::AckPort,
     arena::Arena,
-    books::Books,
     level::Levels,
-    mixnodes::{Load, MixNode},
     newcomers::{Door, Pace},
     options::Options,
-    patron::{Manner, Patron},
-    report::{Outcome, say},
+    report::Outcome,
     secrets::Secrets,
-    surge::Surges,
-    usage::Peaks,
 };
 
 /// Acks are all in when none has come for so long.
@@ -106,38 +101,38 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
 
     // Where durable takes its time, unless the disk is to be filled.
     let small_disk = may_mount && options.kinds.contains(&fault::Kind::FullDisk);
-    let books = Arc::new(Books::default());
-    let mut arena = Arena::open(small_disk, options.seed, books.clone()).await?;
+    let oracle = Arc::new(Oracle::default());
+    let mut arena = Arena::open(small_disk, options.seed, oracle.clone()).await?;
     let levels = options
         .soak
         .then(|| Levels::watch(arena.supervisor.subscribe(), arena.gateway.home.data(), options.duration / LOOKS));
     let peaks = Peaks::watch(arena.supervisor.subscribe());
     let (halt, stop) = watch::channel(false);
-    let patrons = gather(&arena, &books, options.soak).await?;
-    let addresses: Vec<_> = patrons.iter().map(Patron::addressee).collect();
-    arena.accounts = patrons.iter().map(|patron| patron.account().clone()).collect();
+    let models = gather(&arena, &oracle, options.soak).await?;
+    let addresses: Vec<_> = models.iter().map(ClientModel::addressee).collect();
+    arena.accounts = models.iter().map(|client_model| client_model.account().clone()).collect();
     let door = Door {
         pace: if options.soak { NEWCOMERS_OF_A_SOAK } else { NEWCOMERS },
-        first: patrons.len(),
+        first: models.len(),
         addresses: Arc::new(watch::Sender::new(addresses)),
-        place: arena.place.subscribe(),
+        addrs: arena.addrs.subscribe(),
         gateway_identity: arena.gateway.identity,
-        books: books.clone(),
+        oracle: oracle.clone(),
     };
     let to = door.addresses.subscribe();
     let newcomers = tokio::spawn(door.keep_open(stop.clone()));
     let mut clients = JoinSet::new();
-    for patron in patrons {
-        clients.spawn(patron.live(arena.place.subscribe(), stop.clone()));
+    for client_model in models {
+        clients.spawn(client_model.live(arena.addrs.subscribe(), stop.clone()));
     }
-    let acks = AckPort::start(books.clone()).await?;
+    let acks = AckPort::start(oracle.clone()).await?;
     let maker = acks.packet_maker(arena.gateway.sphinx);
     let surges = Arc::new(Surges::default());
     // A soak is about what is level.
     let load = Load { per_second: options.rate / 2, surges: (!options.soak).then(|| surges.clone()) };
     let mut mixnodes = JoinSet::new();
-    for kind in [mixnodes::Kind::Of2021, mixnodes::Kind::OfToday] {
-        let node = MixNode::new(kind, maker, books.clone(), to.clone(), arena.place.subscribe());
+    for kind in [mix_model::Kind::Of2021, mix_model::Kind::OfToday] {
+        let node = MixModel::new(kind, maker, oracle.clone(), to.clone(), arena.addrs.subscribe());
         mixnodes.spawn(node.work(load.clone(), stop.clone()));
     }
 
@@ -148,16 +143,16 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     while let Some(node) = deadline::soon("a mix node to stop", mixnodes.join_next()).await? {
         node??;
     }
-    let mut patrons = deadline::soon("the newcomers to stop", newcomers).await???;
-    while let Some(patron) = deadline::soon("a client to stop", clients.join_next()).await? {
-        patrons.push(patron??);
+    let mut models = deadline::soon("the newcomers to stop", newcomers).await???;
+    while let Some(client_model) = deadline::soon("a client to stop", clients.join_next()).await? {
+        models.push(client_model??);
     }
     arena.settle().await?;
-    wait_for_quiet(&books).await;
+    wait_for_quiet(&oracle).await;
     let mut fetching = JoinSet::new();
-    for patron in patrons {
-        let place = *arena.place.borrow();
-        fetching.spawn(fetch_all(patron, maker, books.clone(), place));
+    for client_model in models {
+        let addrs = *arena.addrs.borrow();
+        fetching.spawn(fetch_all(client_model, maker, oracle.clone(), addrs));
     }
     while let Some(fetched) = fetching.join_next().await {
         if let Err(error) = fetched? {
@@ -166,12 +161,12 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     let peaks = peaks.seen();
     arena.end().await?;
-    strange.extend_from_slice(arena.witness.strange());
-    let log_lines = arena.witness.said().len();
-    strange.extend(secrets_of(&arena, &books)?.found_in(arena.witness.said())?);
+    strange.extend_from_slice(arena.log_oracle.strange());
+    let log_lines = arena.log_oracle.said().len();
+    strange.extend(secrets_of(&arena, &oracle)?.found_in(arena.log_oracle.said())?);
     Ok(Outcome {
-        tally: books.tally(),
-        counters: arena.witness.counters(),
+        tally: oracle.tally(),
+        counters: arena.log_oracle.counters(),
         coverage,
         surges,
         peaks,
@@ -181,9 +176,9 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
 }
 
 /// Everything that the logs of a run must not say.
-fn secrets_of(arena: &Arena, books: &Books) -> Result<Secrets> {
+fn secrets_of(arena: &Arena, oracle: &Oracle) -> Result<Secrets> {
     let mut secrets = Secrets::of(&arena.gateway.home)?;
-    for client in books.clients() {
+    for client in oracle.clients() {
         let key = match &client.key {
             SessionKey::CtrHmac(key) => key.to_bytes(),
             SessionKey::GcmSiv(key) => key.to_bytes(),
@@ -191,47 +186,47 @@ fn secrets_of(arena: &Arena, books: &Books) -> Result<Secrets> {
         secrets.add("a session key", key.as_slice());
         secrets.add_client(client.address());
     }
-    for sample in books.samples() {
+    for sample in oracle.samples() {
         secrets.add("what is in a message", &sample);
     }
     Ok(secrets)
 }
 
 /// One client of 2021 and one of today of every manner; in a soak, of every manner that keeps up with its mail.
-async fn gather(arena: &Arena, books: &Arc<Books>, soak: bool) -> Result<Vec<Patron>> {
+async fn gather(arena: &Arena, oracle: &Arc<Oracle>, soak: bool) -> Result<Vec<ClientModel>> {
     let later = Era::ALL.into_iter().skip(1).cycle();
-    let mut patrons = Vec::new();
+    let mut models = Vec::new();
     // Mail of those who fetch less than they are sent piles up, which is not what a soak is to find.
     let manners = Manner::ALL.into_iter().filter(|manner| !soak || manner.keeps_up());
     for (manner, era) in manners.zip(later) {
         for era in [Era::Of2021, era] {
-            let who = (patrons.len(), era, manner);
-            let place = *arena.place.borrow();
-            patrons.push(Patron::register(who, place, &arena.gateway.identity, books.clone()).await?);
+            let who = (models.len(), era, manner);
+            let addrs = *arena.addrs.borrow();
+            models.push(ClientModel::register(who, addrs, &arena.gateway.identity, oracle.clone()).await?);
         }
     }
-    Ok(patrons)
+    Ok(models)
 }
 
-async fn wait_for_quiet(books: &Books) {
+async fn wait_for_quiet(oracle: &Oracle) {
     let mut acked = None;
-    while acked != Some(books.tally().acked) {
-        acked = Some(books.tally().acked);
+    while acked != Some(oracle.tally().acked) {
+        acked = Some(oracle.tally().acked);
         tokio::time::sleep(QUIET).await;
     }
 }
 
 /// Has a client fetch everything: mail is in order, so whatever is not there before one last message is gone.
 async fn fetch_all(
-    mut patron: Patron,
+    mut client_model: ClientModel,
     maker: tests::packet::PacketMaker,
-    books: Arc<Books>,
-    place: place::Place,
+    oracle: Arc<Oracle>,
+    addrs: Addrs,
 ) -> Result<()> {
     let mut outcome = Ok(());
     for _ in 0..FETCHES {
-        let last = mixnodes::send_one(maker, &books, patron.addressee(), place.mix).await?;
-        outcome = patron.fetch(place, FETCH, |books| books.has_delivered(&last)).await;
+        let last = mix_model::send_one(maker, &oracle, client_model.addressee(), None, addrs.mix).await?;
+        outcome = client_model.fetch(addrs, FETCH, |oracle| oracle.has_delivered(&last)).await;
         if outcome.is_ok() {
             break;
         }

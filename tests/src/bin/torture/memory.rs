@@ -24,19 +24,3 @@ pub(crate) fn saved_at(data: &Path) -> Option<Instant> {
     let made = FILES.iter().filter_map(|name| fs::metadata(folder.join(name)).ok()?.created().ok());
     Instant::now().checked_sub(made.max()?.elapsed().ok()?)
 }
-
-/// A time from which the gateway may have forgotten what it saw.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Gap {
-    /// Afterwards, if there was a save at all.
-    pub(crate) from: Option<Instant>,
-    /// Until then.
-    pub(crate) to: Instant,
-}
-
-impl Gap {
-    /// Whether something that happened at some time between these two may have been forgotten.
-    pub(crate) fn may_hold(&self, earliest: Instant, latest: Instant) -> bool {
-        earliest <= self.to && self.from.is_none_or(|from| latest > from)
-    }
-}

@@ -4,15 +4,14 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use tests::era::Era;
-use tokio::{sync::watch, task::JoinSet};
-
-use crate::{
-    books::{Books, Inbox},
-    mixnodes::Addressee,
-    patron::{Manner, Patron},
-    place::Place,
+use tests::{
+    addrs::Addrs,
+    client_model::{ClientModel, Manner},
+    era::Era,
+    mix_model::Addressee,
+    oracle::{Inbox, Oracle},
 };
+use tokio::{sync::watch, task::JoinSet};
 
 /// How newcomers come, and whether they stay.
 #[derive(Debug, Clone, Copy)]
@@ -32,16 +31,16 @@ pub(crate) type Addresses = watch::Sender<Vec<Addressee>>;
 pub(crate) struct Door {
     /// How they come.
     pub(crate) pace: Pace,
-    /// The first newcomer's number in the books.
+    /// The first newcomer's number in the oracle.
     pub(crate) first: Inbox,
     /// To be told of newcomers.
     pub(crate) addresses: Arc<Addresses>,
     /// Where the gateway is.
-    pub(crate) place: watch::Receiver<Place>,
+    pub(crate) addrs: watch::Receiver<Addrs>,
     /// Who it is.
     pub(crate) gateway_identity: [u8; 32],
-    /// The books.
-    pub(crate) books: Arc<Books>,
+    /// The oracle.
+    pub(crate) oracle: Arc<Oracle>,
 }
 
 impl Door {
@@ -49,11 +48,11 @@ impl Door {
     ///
     /// # Errors
     /// If a client that wants to be forgotten is not.
-    pub(crate) async fn keep_open(self, mut stop: watch::Receiver<bool>) -> Result<Vec<Patron>> {
+    pub(crate) async fn keep_open(self, mut stop: watch::Receiver<bool>) -> Result<Vec<ClientModel>> {
         const MANNERS: [Manner; 3] = [Manner::Flapping, Manner::Online, Manner::Offline];
         let mut inside = JoinSet::new();
         let mut inbox = self.first;
-        let mut patrons = Vec::new();
+        let mut models = Vec::new();
         while !*stop.borrow() {
             // Over or told to stop: the same.
             let _ = tokio::time::timeout(self.pace.every, stop.wait_for(|stop| *stop)).await;
@@ -64,35 +63,35 @@ impl Door {
                 Some(_) => Manner::Flapping,
                 None => MANNERS.into_iter().cycle().nth(inbox % MANNERS.len()).unwrap_or(Manner::Flapping),
             };
-            let place = *self.place.borrow();
+            let addrs = *self.addrs.borrow();
             let registered =
-                Patron::register((inbox, era, manner), place, &self.gateway_identity, self.books.clone()).await;
+                ClientModel::register((inbox, era, manner), addrs, &self.gateway_identity, self.oracle.clone()).await;
             // A gateway in trouble may refuse.
-            let Ok(patron) = registered else { continue };
+            let Ok(client_model) = registered else { continue };
             inbox += 1;
-            self.addresses.send_modify(|all| all.push(patron.addressee()));
-            inside.spawn(visit(patron, self.pace.stay, self.addresses.clone(), self.place.clone(), stop.clone()));
-            while let Some(patron) = inside.try_join_next() {
-                patrons.extend(patron??);
+            self.addresses.send_modify(|all| all.push(client_model.addressee()));
+            inside.spawn(visit(client_model, self.pace.stay, self.addresses.clone(), self.addrs.clone(), stop.clone()));
+            while let Some(client_model) = inside.try_join_next() {
+                models.extend(client_model??);
             }
         }
-        while let Some(patron) = inside.join_next().await {
-            patrons.extend(patron??);
+        while let Some(client_model) = inside.join_next().await {
+            models.extend(client_model??);
         }
-        Ok(patrons)
+        Ok(models)
     }
 }
 
 /// Lives until told to stop, or until it is time to be forgotten.
 async fn visit(
-    patron: Patron,
+    client_model: ClientModel,
     stay: Option<Duration>,
     addresses: Arc<Addresses>,
-    place: watch::Receiver<Place>,
+    addrs: watch::Receiver<Addrs>,
     mut stop: watch::Receiver<bool>,
-) -> Result<Option<Patron>> {
+) -> Result<Option<ClientModel>> {
     let (leave, leaves) = watch::channel(false);
-    let own = tokio::spawn(patron.live(place.clone(), leaves));
+    let own = tokio::spawn(client_model.live(addrs.clone(), leaves));
     let told = stop.wait_for(|stop| *stop);
     let is_over = match stay {
         // An error means that nobody is left to say it.
@@ -100,12 +99,12 @@ async fn visit(
         None => told.await.is_ok(),
     };
     leave.send_replace(true);
-    let patron = own.await??;
+    let client_model = own.await??;
     if is_over {
-        return Ok(Some(patron));
+        return Ok(Some(client_model));
     }
-    addresses.send_modify(|all| all.retain(|addressee| addressee.inbox != patron.inbox));
-    let here = *place.borrow();
-    patron.be_forgotten(here).await?;
+    addresses.send_modify(|all| all.retain(|addressee| addressee.inbox != client_model.inbox));
+    let here = *addrs.borrow();
+    client_model.be_forgotten(here).await?;
     Ok(None)
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tests::output::say;
 
 use crate::{
     arena::Arena,
     coverage::{Coverage, Effect},
     fault::Kind,
-    report::say,
     schedule::{Happening, Meanwhile, Planned},
 };
 

@@ -2,31 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    io::{self, Write},
     sync::Arc,
 };
 
 use anyhow::Result;
+use tests::{mix_model::surge::Surges, oracle::Tally, output::say};
 
-use crate::{books::Tally, coverage::Coverage, surge::Surges};
+use crate::coverage::Coverage;
 
 /// Of what there is too much to say.
 const EXAMPLES: usize = 20;
 
-/// Writes one line.
-///
-/// # Errors
-/// If standard output is closed.
-pub(crate) fn say(line: impl fmt::Display) -> Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
-}
-
 /// Everything there is to say at the end.
 pub(crate) struct Outcome {
-    /// The books.
+    /// The oracle.
     pub(crate) tally: Tally,
     /// What the gateway counted.
     pub(crate) counters: BTreeMap<String, BTreeMap<String, u64>>,

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use tests::{gateway::WORKERS, process::Process};
 use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{gateway::WORKERS, process::Process};
 
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The supervisor and its children, by name.
-pub(crate) fn processes(supervisor: Process) -> Vec<(String, Process)> {
+pub fn processes(supervisor: Process) -> Vec<(String, Process)> {
     let pid = supervisor.0;
     let mut processes = vec![("supervisor".to_owned(), supervisor)];
     // A gateway that has just died has no processes.
@@ -30,14 +31,14 @@ pub(crate) fn processes(supervisor: Process) -> Vec<(String, Process)> {
 
 /// The most memory that each process has had resident, in KiB.
 #[derive(Debug)]
-pub(crate) struct Peaks {
+pub struct Peaks {
     peaks: Arc<Mutex<BTreeMap<String, u64>>>,
     looking: JoinHandle<()>,
 }
 
 impl Peaks {
     /// Looks at the gateway with this supervisor again and again.
-    pub(crate) fn watch(supervisor: watch::Receiver<Process>) -> Self {
+    pub fn watch(supervisor: watch::Receiver<Process>) -> Self {
         let peaks = Arc::new(Mutex::new(BTreeMap::new()));
         let keep = peaks.clone();
         let looking = tokio::spawn(async move {
@@ -56,7 +57,7 @@ impl Peaks {
     }
 
     /// What has been seen.
-    pub(crate) fn seen(&self) -> BTreeMap<String, u64> {
+    pub fn seen(&self) -> BTreeMap<String, u64> {
         self.peaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

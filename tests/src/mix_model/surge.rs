@@ -7,19 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::tests::packet::{FinalHopPacket, PacketMaker};
 use anyhow::{Context, Result};
 use proto::wire::{framing::Framing, packet::PacketSize};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
-    books::Inbox,
-    mixnodes::{Addressee, Kind, make},
+    mix_model::{Addressee, Kind, make},
+    oracle::Inbox,
+    packet::{FinalHopPacket, PacketMaker},
 };
 
-/// From the beginning of one surge to the next, and how long one lasts.
+/// From the beginning of one surge to the next.
 const PERIOD: Duration = Duration::from_secs(5);
-pub(crate) const LASTS: Duration = Duration::from_secs(1);
+/// How long one surge lasts.
+pub const LASTS: Duration = Duration::from_secs(1);
 /// One that the end of the run cut shorter is counted as if it had lasted this long.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// What a mix node has in stock for a surge: together more than a gateway on two cores works off in that second (5,000
@@ -33,10 +34,10 @@ const STOCK_OF_TODAY: usize = 3_000;
 const TO_EVERYBODY: u32 = 6;
 
 /// A packet that has been made, and whose it is.
-pub(crate) type Made = (Inbox, Framing, FinalHopPacket);
+pub type Made = (Inbox, Framing, FinalHopPacket);
 
 /// The packets that one mix node has made for surges.
-pub(crate) struct Stock {
+pub struct Stock {
     kind: Kind,
     maker: PacketMaker,
     most: usize,
@@ -48,7 +49,7 @@ pub(crate) struct Stock {
 
 impl Stock {
     /// Nothing yet. The first surge comes when one period is over.
-    pub(crate) fn new(kind: Kind, maker: PacketMaker) -> Self {
+    pub fn new(kind: Kind, maker: PacketMaker) -> Self {
         let most = match kind {
             Kind::Of2021 => STOCK_OF_2021,
             Kind::OfToday => STOCK_OF_TODAY,
@@ -60,7 +61,7 @@ impl Stock {
     ///
     /// # Errors
     /// If a packet cannot be made.
-    pub(crate) async fn is_due(&mut self, everybody: &[Addressee]) -> Result<bool> {
+    pub async fn is_due(&mut self, everybody: &[Addressee]) -> Result<bool> {
         if self.made.len() < self.most && self.making.is_none() {
             let missing = self.most - self.made.len();
             let to_all = self.surges < TO_EVERYBODY;
@@ -86,13 +87,13 @@ impl Stock {
     }
 
     /// The next surge begins now. Returns its number.
-    pub(crate) fn begin(&mut self) -> u32 {
+    pub fn begin(&mut self) -> u32 {
         self.surges += 1;
         self.surges
     }
 
     /// The next packet to send.
-    pub(crate) fn next(&mut self) -> Option<Made> {
+    pub fn next(&mut self) -> Option<Made> {
         self.made.pop_front()
     }
 }
@@ -107,11 +108,11 @@ struct Surge {
 
 /// All surges, by number.
 #[derive(Debug, Default)]
-pub(crate) struct Surges(Mutex<BTreeMap<u32, Surge>>);
+pub struct Surges(Mutex<BTreeMap<u32, Surge>>);
 
 impl Surges {
     /// A mix node has sent so many packets since `begin`, as its part of this surge.
-    pub(crate) fn note(&self, number: u32, begin: Instant, packets: usize) {
+    pub fn note(&self, number: u32, begin: Instant, packets: usize) {
         let now = Instant::now();
         let mut surges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let surge = surges.entry(number).or_insert(Surge { begin, end: now, packets: 0 });
@@ -121,12 +122,12 @@ impl Surges {
     }
 
     /// Packets sent in all surges.
-    pub(crate) fn packets(&self) -> usize {
+    pub fn packets(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(|surge| surge.packets).sum()
     }
 
     /// The highest number of packets per second that any surge reached.
-    pub(crate) fn highest_rate(&self) -> f64 {
+    pub fn highest_rate(&self) -> f64 {
         let surges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lasted = |surge: &Surge| (surge.end - surge.begin).max(SHORTEST).as_secs_f64();
         let rates = surges.values().map(|surge| surge.packets as f64 / lasted(surge));

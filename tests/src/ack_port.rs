@@ -1,4 +1,4 @@
-//! Where all SURB-acks go: a mix node that enters them into the books.
+//! Where all SURB-acks go: a mix node that enters them into the oracle.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -7,17 +7,16 @@ use std::{
 
 use anyhow::Result;
 use proto::wire::framing::FrameBuffer;
-use tests::packet::PacketMaker;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 
-use crate::books::Books;
+use crate::{oracle::Oracle, packet::PacketMaker};
 
 /// Where acks go.
-pub(crate) struct AckPort {
+pub struct AckPort {
     address: SocketAddr,
     _accepting: JoinSet<()>,
 }
@@ -27,21 +26,21 @@ impl AckPort {
     ///
     /// # Errors
     /// If there is none.
-    pub(crate) async fn start(books: Arc<Books>) -> Result<Self> {
+    pub async fn start(oracle: Arc<Oracle>) -> Result<Self> {
         let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
         let address = listener.local_addr()?;
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(collect(stream, books.clone()));
+                connections.spawn(collect(stream, oracle.clone()));
             }
         });
         Ok(Self { address, _accepting: accepting })
     }
 
     /// Makes packets whose acks come here.
-    pub(crate) fn packet_maker(&self, gateway_sphinx_key: [u8; 32]) -> PacketMaker {
+    pub fn packet_maker(&self, gateway_sphinx_key: [u8; 32]) -> PacketMaker {
         // Nobody opens the acks, so the key at their last hop is anybody's.
         PacketMaker { gateway: gateway_sphinx_key, ack_hop: self.address, ack_key: ACK_KEY }
     }
@@ -54,11 +53,11 @@ const ACK_KEY: [u8; 32] = {
     key
 };
 
-async fn collect(mut stream: TcpStream, books: Arc<Books>) {
+async fn collect(mut stream: TcpStream, oracle: Arc<Oracle>) {
     let mut frames = FrameBuffer::new();
     while matches!(stream.read_buf(&mut frames.space()).await, Ok(1..)) {
         while let Ok(Some((_, packet))) = frames.next_frame() {
-            books.acked(&packet);
+            oracle.acked(&packet);
         }
     }
 }

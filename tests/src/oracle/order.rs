@@ -7,11 +7,11 @@ use std::{
     time::Instant,
 };
 
-use crate::books::Stream;
+use crate::oracle::Stream;
 
 /// What is known of the order in one inbox.
 #[derive(Debug, Default)]
-pub(crate) struct Order {
+pub(super) struct Order {
     /// The message that was sent last of those delivered so far.
     newest: HashMap<Stream, (Instant, u64)>,
     /// Acknowledged and not delivered yet.
@@ -20,14 +20,14 @@ pub(crate) struct Order {
 
 impl Order {
     /// A message that is not delivered yet has been acknowledged.
-    pub(crate) fn acked(&mut self, number: u64, at: Instant) {
+    pub(super) fn acked(&mut self, number: u64, at: Instant) {
         self.owed.insert((at, number));
     }
 
     /// A message that was sent and acknowledged at these times is delivered for the first time. Returns what is wrong with that.
     ///
     /// One without a stream was sent more than once.
-    pub(crate) fn delivered(
+    pub(super) fn delivered(
         &mut self,
         number: u64,
         stream: Option<Stream>,

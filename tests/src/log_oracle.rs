@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use ::tests::{
+use crate::{
     log::{Log, REFUSAL, field},
     process::Process,
 };
@@ -12,7 +12,7 @@ type Counters = BTreeMap<String, u64>;
 
 /// What the log has said so far, over all starts of the gateway.
 #[derive(Debug, Default)]
-pub(crate) struct Witness {
+pub struct LogOracle {
     /// Lines of the present log that have been read.
     read: usize,
     /// All lines of all logs.
@@ -26,21 +26,21 @@ pub(crate) struct Witness {
 
 /// What has just been done to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Suspicion {
+pub enum Suspicion {
     /// Nothing that would have one worker accuse another.
     None,
     /// A link was fed with garbage: somebody will be accused of it.
     Garbage,
 }
 
-impl Witness {
+impl LogOracle {
     /// This process is about to be killed by a fault.
-    pub(crate) fn expect_death(&mut self, process: Process) {
+    pub fn expect_death(&mut self, process: Process) {
         self.killed.insert(process.0);
     }
 
     /// Reads what is new.
-    pub(crate) fn look(&mut self, log: &Log, suspicion: Suspicion) {
+    pub fn look(&mut self, log: &Log, suspicion: Suspicion) {
         let lines = log.lines();
         let new = lines.get(self.read..).unwrap_or_default();
         for line in new {
@@ -51,7 +51,7 @@ impl Witness {
     }
 
     /// Reads what is new; the next log will be another one.
-    pub(crate) fn close(&mut self, log: &Log) {
+    pub fn close(&mut self, log: &Log) {
         self.look(log, Suspicion::None);
         self.read = 0;
     }
@@ -88,27 +88,27 @@ impl Witness {
     }
 
     /// Something else that should not be.
-    pub(crate) fn note(&mut self, what: String) {
+    pub fn note(&mut self, what: String) {
         self.strange.push(what);
     }
 
     /// A log of a gateway that may die of anything.
-    pub(crate) fn overhear(&mut self, log: &Log) {
+    pub fn overhear(&mut self, log: &Log) {
         self.said.extend(log.lines());
     }
 
     /// All lines that have been read.
-    pub(crate) fn said(&self) -> &[String] {
+    pub fn said(&self) -> &[String] {
         &self.said
     }
 
     /// What should not be.
-    pub(crate) fn strange(&self) -> &[String] {
+    pub fn strange(&self) -> &[String] {
         &self.strange
     }
 
     /// Counters of all roles, as far as their processes lived to tell.
-    pub(crate) fn counters(mut self) -> BTreeMap<String, Counters> {
+    pub fn counters(mut self) -> BTreeMap<String, Counters> {
         let roles: Vec<String> = self.counting.keys().cloned().collect();
         for role in roles {
             self.fold(&role);
@@ -125,38 +125,38 @@ mod tests {
 
     #[test]
     fn a_death_that_nobody_caused_is_strange() {
-        let mut witness = Witness::default();
-        witness.read_line(DIED, Suspicion::None);
-        assert_eq!(witness.strange(), [DIED]);
-        let mut witness = Witness::default();
-        witness.expect_death(Process(7));
-        witness.read_line(DIED, Suspicion::None);
-        assert_eq!(witness.strange(), [""; 0]);
+        let mut log_oracle = LogOracle::default();
+        log_oracle.read_line(DIED, Suspicion::None);
+        assert_eq!(log_oracle.strange(), [DIED]);
+        let mut log_oracle = LogOracle::default();
+        log_oracle.expect_death(Process(7));
+        log_oracle.read_line(DIED, Suspicion::None);
+        assert_eq!(log_oracle.strange(), [""; 0]);
     }
 
     #[test]
     fn an_accusation_needs_garbage_and_explains_a_death() {
         let accused = " 2026 ERROR gatewayd > worker is killed: it broke a rule of its link worker=store pid=7";
         for (suspicion, strange) in [(Suspicion::None, 1), (Suspicion::Garbage, 0)] {
-            let mut witness = Witness::default();
-            witness.read_line(accused, suspicion);
-            witness.read_line(DIED, Suspicion::None);
-            assert_eq!(witness.strange().len(), strange);
+            let mut log_oracle = LogOracle::default();
+            log_oracle.read_line(accused, suspicion);
+            log_oracle.read_line(DIED, Suspicion::None);
+            assert_eq!(log_oracle.strange().len(), strange);
         }
     }
 
     #[test]
     fn counters_of_all_processes_of_a_role_are_added_up() {
-        let mut witness = Witness::default();
+        let mut log_oracle = LogOracle::default();
         for line in [
             " 2026 INFO  store > counters: refused_inbox_full=1",
             " 2026 INFO  store > counters: refused_inbox_full=3 pushed=2",
             " 2026 INFO  gatewayd > worker started worker=store pid=8",
             " 2026 INFO  store > counters: refused_inbox_full=4",
         ] {
-            witness.read_line(line, Suspicion::None);
+            log_oracle.read_line(line, Suspicion::None);
         }
-        let counters = witness.counters();
+        let counters = log_oracle.counters();
         assert_eq!(counters["store"], Counters::from([("refused_inbox_full".into(), 7), ("pushed".into(), 2)]));
     }
 }

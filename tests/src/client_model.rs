@@ -1,8 +1,9 @@
-//! The clients, well-behaved and not. Whatever a client's websocket has read is in the books before its next frame is asked
+//! The clients, well-behaved and not. Whatever a client's websocket has read is in the oracle before its next frame is asked
 //! for, however its connection ends: the Pong that lets the gateway forget a message proves no more than that.
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,19 +11,18 @@ use std::{
 use anyhow::{Result, ensure};
 use proto::wire::client::control::sealed::{SensitiveRequest, SensitiveResponse};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tests::{
+use tokio::sync::watch;
+
+use crate::{
     account::{Account, Identity, now},
+    addrs::Addrs,
     client::Client,
     connection::Connection,
     deadline,
     era::Era,
-};
-use tokio::sync::watch;
-
-use crate::{
-    books::{Books, Inbox},
-    mixnodes::Addressee,
-    place::Place,
+    mix_model::Addressee,
+    oracle::{Inbox, Oracle},
+    source,
 };
 
 /// Before another connection is tried.
@@ -34,13 +34,15 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What a client is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub enum Manner {
     /// There all the time.
     Online,
     /// Comes at the very end.
     Offline,
     /// Comes and goes, with a word and without.
     Flapping,
+    /// Is there nearly all the time, and reconnects now and then.
+    Returning,
     /// Reads a little now and then.
     Slow,
     /// Stops reading, and keeps its connection open.
@@ -48,60 +50,75 @@ pub(crate) enum Manner {
 }
 
 impl Manner {
-    /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::Online, Self::Offline, Self::Flapping, Self::Slow, Self::BlackHoled];
+    /// Those that a run in which everything breaks has.
+    pub const ALL: [Self; 5] = [Self::Online, Self::Offline, Self::Flapping, Self::Slow, Self::BlackHoled];
 
     /// Whether such a client fetches all its mail sooner or later, without being told.
-    pub(crate) const fn keeps_up(self) -> bool {
-        matches!(self, Self::Online | Self::Flapping)
+    pub const fn keeps_up(self) -> bool {
+        matches!(self, Self::Online | Self::Flapping | Self::Returning)
     }
 }
 
 /// A client.
-pub(crate) struct Patron {
-    /// Its number in the books.
-    pub(crate) inbox: Inbox,
+pub struct ClientModel {
+    /// Its number in the oracle.
+    pub inbox: Inbox,
     manner: Manner,
     account: Account,
     /// The time in its last login. Each must be later than the last.
     last_login: u64,
     random: StdRng,
-    books: Arc<Books>,
+    oracle: Arc<Oracle>,
+    /// Where it connects from, if that is not left to the kernel.
+    source: Option<IpAddr>,
 }
 
-impl fmt::Display for Patron {
+impl fmt::Display for ClientModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "client {} ({}, {:?})", self.inbox, self.account.era, self.manner)
     }
 }
 
-impl Patron {
+impl ClientModel {
     /// Registers somebody new, and leaves again.
     ///
     /// # Errors
     /// If the gateway refuses.
-    pub(crate) async fn register(
+    pub async fn register(
         (inbox, era, manner): (Inbox, Era, Manner),
-        place: Place,
+        addrs: Addrs,
         gateway_identity: &[u8; 32],
-        books: Arc<Books>,
+        oracle: Arc<Oracle>,
     ) -> Result<Self> {
-        let client = Client::register_in(era, &Identity::random(), place.clients, gateway_identity).await?;
+        let client = Client::register_in(era, &Identity::random(), addrs.clients, gateway_identity).await?;
         let account = client.credentials.clone();
-        books.registered(&account);
-        let mut patron =
-            Self { inbox, manner, account, last_login: 0, random: StdRng::seed_from_u64(inbox as u64), books };
-        patron.leave(client).await;
-        Ok(patron)
+        oracle.registered(&account);
+        let mut client_model = Self {
+            inbox,
+            manner,
+            account,
+            last_login: 0,
+            random: StdRng::seed_from_u64(inbox as u64),
+            oracle,
+            source: None,
+        };
+        client_model.leave(client).await;
+        Ok(client_model)
+    }
+
+    /// Has it connect from this address from now on.
+    #[must_use]
+    pub fn coming_from(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// What mix nodes need to know of it.
-    pub(crate) fn addressee(&self) -> Addressee {
+    pub fn addressee(&self) -> Addressee {
         Addressee { inbox: self.inbox, address: self.account.address(), keeps_up: self.manner.keeps_up() }
     }
 
     /// The account of a client, for those who pretend to be it.
-    pub(crate) const fn account(&self) -> &Account {
+    pub const fn account(&self) -> &Account {
         &self.account
     }
 
@@ -109,18 +126,24 @@ impl Patron {
     ///
     /// # Errors
     /// Never; but whoever waits for tasks wants to hear of errors.
-    pub(crate) async fn live(mut self, place: watch::Receiver<Place>, mut stop: watch::Receiver<bool>) -> Result<Self> {
+    pub async fn live(mut self, addrs: watch::Receiver<Addrs>, mut stop: watch::Receiver<bool>) -> Result<Self> {
         if self.manner == Manner::Offline {
             // An error means that nobody is left to say it.
             let _ = stop.wait_for(|stop| *stop).await;
         }
         while !*stop.borrow() {
-            let clients = *place.borrow();
+            let clients = *addrs.borrow();
             match self.log_in(clients).await {
-                Ok(client) => self.sit(client, &mut stop).await,
-                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                Ok(client) => {
+                    self.oracle.let_in();
+                    self.sit(client, &mut stop).await;
+                }
+                Err(refused) => {
+                    self.oracle.turned_away(format!("a login: {}", refused.root_cause()));
+                    tokio::time::sleep(BEFORE_RETRY).await;
+                }
             }
-            if self.manner == Manner::Flapping {
+            if matches!(self.manner, Manner::Flapping | Manner::Returning) {
                 let pause = self.millis(0, 1_500);
                 tokio::time::sleep(pause).await;
             }
@@ -132,8 +155,15 @@ impl Patron {
         Duration::from_millis(self.random.random_range(from..to))
     }
 
-    async fn log_in(&mut self, place: Place) -> Result<Client<Account>> {
-        let mut connection = Connection::open(place.clients).await?;
+    async fn connect(&self, addrs: Addrs) -> Result<Connection> {
+        match self.source {
+            Some(source) => Connection::upgrade(source::connect(source, addrs.clients).await?).await,
+            None => Connection::open(addrs.clients).await,
+        }
+    }
+
+    async fn log_in(&mut self, addrs: Addrs) -> Result<Client<Account>> {
+        let mut connection = self.connect(addrs).await?;
         let text = match self.account.era {
             Era::Version(4..) => {
                 let next = now().max(self.last_login + 1);
@@ -156,13 +186,15 @@ impl Patron {
     /// One session, from its beginning to its end.
     async fn sit(&mut self, client: Client<Account>, stop: &mut watch::Receiver<bool>) {
         match self.manner {
-            Manner::Online | Manner::Offline => {
-                if let Some(client) = self.read_until(client, None, stop).await {
-                    self.leave(client).await;
-                }
-            }
-            Manner::Flapping => {
-                let stay = self.millis(100, 4_000);
+            Manner::Online | Manner::Offline => match self.read_until(client, None, stop).await {
+                Some(client) => self.leave(client).await,
+                None => self.oracle.turned_away("a session ended".into()),
+            },
+            Manner::Flapping | Manner::Returning => {
+                let stay = match self.manner {
+                    Manner::Returning => self.millis(4_000, 12_000),
+                    _ => self.millis(100, 4_000),
+                };
                 if let Some(client) = self.read_until(client, Some(stay), stop).await {
                     if self.random.random_bool(0.5) {
                         self.leave(client).await;
@@ -225,7 +257,7 @@ impl Patron {
             tokio::select! {
                 biased;
                 message = client.next_message_or_end() => match message {
-                    Ok(Some(message)) => self.books.delivered(self.inbox, &message),
+                    Ok(Some(message)) => self.oracle.delivered(self.inbox, &message),
                     Ok(None) => return None,
                     // Words: a gateway that refuses something says why. What it has sent before stays valid.
                     Err(_) => {}
@@ -254,7 +286,7 @@ impl Patron {
     async fn drain(&mut self, client: &mut Client<Account>) {
         loop {
             match client.next_message_or_end().await {
-                Ok(Some(message)) => self.books.delivered(self.inbox, &message),
+                Ok(Some(message)) => self.oracle.delivered(self.inbox, &message),
                 Ok(None) => return,
                 Err(_) => {}
             }
@@ -265,20 +297,20 @@ impl Patron {
     ///
     /// # Errors
     /// If it does not.
-    pub(crate) async fn be_forgotten(mut self, place: Place) -> Result<()> {
+    pub async fn be_forgotten(mut self, addrs: Addrs) -> Result<()> {
         let forget = SensitiveRequest::ForgetMe { client: true, stats: false };
-        let mut client = deadline::soon("a client to be let in", self.log_in_sometime(place)).await?;
+        let mut client = deadline::soon("a client to be let in", self.log_in_sometime(addrs)).await?;
         // What is acknowledged from now on is lost because its owner wants it.
-        self.books.forgotten(self.inbox);
+        self.oracle.forgotten(self.inbox);
         let answer = client.ask_sealed(&forget).await?;
         self.leave(client).await;
         ensure!(answer == SensitiveResponse::ForgetMeAck {}, "{self} was not forgotten: {answer:?}");
         Ok(())
     }
 
-    async fn log_in_sometime(&mut self, place: Place) -> Client<Account> {
+    async fn log_in_sometime(&mut self, addrs: Addrs) -> Client<Account> {
         loop {
-            match self.log_in(place).await {
+            match self.log_in(addrs).await {
                 Ok(client) => return client,
                 Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
             }
@@ -289,21 +321,16 @@ impl Patron {
     ///
     /// # Errors
     /// If it takes longer than `limit`.
-    pub(crate) async fn fetch(
-        &mut self,
-        place: Place,
-        limit: Duration,
-        is_last: impl Fn(&Books) -> bool,
-    ) -> Result<()> {
+    pub async fn fetch(&mut self, addrs: Addrs, limit: Duration, is_last: impl Fn(&Oracle) -> bool) -> Result<()> {
         let end = Instant::now() + limit;
         let mut refusal = None;
-        while Instant::now() < end && !is_last(&self.books) {
-            match self.log_in(place).await {
+        while Instant::now() < end && !is_last(&self.oracle) {
+            match self.log_in(addrs).await {
                 Ok(mut client) => {
-                    while Instant::now() < end && !is_last(&self.books) {
+                    while Instant::now() < end && !is_last(&self.oracle) {
                         let next = client.next_message_or_end();
                         match tokio::time::timeout(deadline::SOON, next).await {
-                            Ok(Ok(Some(message))) => self.books.delivered(self.inbox, &message),
+                            Ok(Ok(Some(message))) => self.oracle.delivered(self.inbox, &message),
                             Ok(Err(_)) => {}
                             Ok(Ok(None)) | Err(_) => break,
                         }
@@ -312,12 +339,12 @@ impl Patron {
                 }
                 Err(error) => refusal = Some(error),
             }
-            if !is_last(&self.books) {
+            if !is_last(&self.oracle) {
                 tokio::time::sleep(BEFORE_RETRY).await;
             }
         }
         ensure!(
-            is_last(&self.books),
+            is_last(&self.oracle),
             "{self} could not fetch its mail within {limit:?}; its last refusal: {refusal:?}"
         );
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,19 +17,20 @@ use proto::{
     wire::{framing::Framing, packet::PacketSize},
 };
 use rand::{rngs::StdRng, seq::IteratorRandom};
-use tests::{
-    deadline,
-    mixnode::{FRAMING_2021, MixSender},
-    packet::{FinalHopPacket, PacketMaker},
-    packet_today::PacketMakerToday,
-};
 use tokio::{net::TcpSocket, sync::watch};
 
 use crate::{
-    books::{Books, Inbox, Stream},
-    place::Place,
-    surge::{self, Stock, Surges},
+    addrs::Addrs,
+    deadline,
+    mix_model::surge::{Stock, Surges},
+    mixnode::{FRAMING_2021, MixSender},
+    oracle::{Inbox, Oracle, Stream},
+    packet::{FinalHopPacket, PacketMaker},
+    packet_today::PacketMakerToday,
+    source,
 };
+
+pub mod surge;
 
 /// Packets leave in small bursts, as often as this.
 const BEAT: Duration = Duration::from_millis(20);
@@ -48,24 +49,24 @@ const NEWEST_SPHINX: u16 = 260;
 
 /// Somebody who may be sent something.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Addressee {
-    /// The number in the books.
-    pub(crate) inbox: Inbox,
+pub struct Addressee {
+    /// The number in the oracle.
+    pub inbox: Inbox,
     /// The address.
-    pub(crate) address: ClientAddress,
+    pub address: ClientAddress,
     /// Whether all mail is fetched sooner or later.
-    pub(crate) keeps_up: bool,
+    pub keeps_up: bool,
 }
 
 /// All of them: grows as clients register.
-pub(crate) type Addressees = watch::Receiver<Vec<Addressee>>;
+pub type Addressees = watch::Receiver<Vec<Addressee>>;
 
 /// Numbers of connections.
 static STREAMS: AtomicU64 = AtomicU64::new(0);
 
 /// How a mix node makes and frames its packets.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// As in 2021.
     Of2021,
     /// As today.
@@ -74,44 +75,52 @@ pub(crate) enum Kind {
 
 /// How much a mix node sends.
 #[derive(Debug, Clone)]
-pub(crate) struct Load {
+pub struct Load {
     /// Packets per second.
-    pub(crate) per_second: u32,
+    pub per_second: u32,
     /// To be told of surges, if there are to be any.
-    pub(crate) surges: Option<Arc<Surges>>,
+    pub surges: Option<Arc<Surges>>,
 }
 
 /// A mix node.
-pub(crate) struct MixNode {
+pub struct MixModel {
     kind: Kind,
     maker: PacketMaker,
-    books: Arc<Books>,
+    oracle: Arc<Oracle>,
     to: Addressees,
-    place: watch::Receiver<Place>,
+    addrs: watch::Receiver<Addrs>,
     connected: Option<(MixSender, Stream)>,
+    /// Where it connects from, if that is not left to the kernel.
+    source: Option<IpAddr>,
     sent: u64,
     kept: VecDeque<(Framing, FinalHopPacket)>,
     random: StdRng,
 }
 
-impl MixNode {
+impl MixModel {
     /// One that is not connected yet.
-    pub(crate) fn new(
+    pub fn new(
         kind: Kind,
         maker: PacketMaker,
-        books: Arc<Books>,
+        oracle: Arc<Oracle>,
         to: Addressees,
-        place: watch::Receiver<Place>,
+        addrs: watch::Receiver<Addrs>,
     ) -> Self {
         let (kept, random) = (VecDeque::new(), rand::make_rng());
-        Self { kind, maker, books, to, place, connected: None, sent: 0, kept, random }
+        Self { kind, maker, oracle, to, addrs, connected: None, source: None, sent: 0, kept, random }
+    }
+
+    /// Has it connect from this address.
+    #[must_use]
+    pub fn coming_from(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// Sends to everybody in turn, until told to stop.
     ///
     /// # Errors
     /// If a packet cannot be made.
-    pub(crate) async fn work(mut self, load: Load, mut stop: watch::Receiver<bool>) -> Result<()> {
+    pub async fn work(mut self, load: Load, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stock = load.surges.map(|surges| (surges, Stock::new(self.kind, self.maker)));
@@ -158,10 +167,13 @@ impl MixNode {
 
     async fn connect(&mut self, stop: &watch::Receiver<bool>) {
         while self.connected.is_none() && !*stop.borrow() {
-            let mix = self.place.borrow().mix;
-            match connect(mix).await {
+            let mix = self.addrs.borrow().mix;
+            match connect(self.source, mix).await {
                 Ok(sender) => self.connected = Some((sender, STREAMS.fetch_add(1, Ordering::Relaxed))),
-                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                Err(refused) => {
+                    self.oracle.turned_away(format!("a mix node: {}", refused.root_cause()));
+                    tokio::time::sleep(BEFORE_RETRY).await;
+                }
             }
         }
     }
@@ -169,15 +181,16 @@ impl MixNode {
     async fn send(&mut self, inbox: Inbox, framing: Framing, packet: FinalHopPacket) {
         self.sent += 1;
         let Some((sender, stream)) = &mut self.connected else { return };
-        self.books.sending(inbox, *stream, &packet);
+        self.oracle.sending(inbox, *stream, &packet);
         let mut outcome = sender.send_framed(framing, packet.size, &packet.packet).await;
         if self.sent.is_multiple_of(REPLAY_EVERY)
             && let Some((framing, packet)) = self.kept.iter().choose(&mut self.random)
         {
-            self.books.replaying(packet);
+            self.oracle.replaying(packet);
             outcome = sender.send_framed(*framing, packet.size, &packet.packet).await;
         }
         if outcome.is_err() {
+            self.oracle.turned_away("a mix node's connection was closed".into());
             self.connected = None;
         }
         if self.sent.is_multiple_of(KEEP_EVERY) && packet.size == PacketSize::Regular {
@@ -188,25 +201,30 @@ impl MixNode {
 }
 
 /// Connects with little room for what the gateway has not taken yet.
-async fn connect(mix: SocketAddr) -> Result<MixSender> {
-    let socket = TcpSocket::new_v4()?;
+async fn connect(source: Option<IpAddr>, mix: SocketAddr) -> Result<MixSender> {
+    let socket = match source {
+        Some(source) => source::socket(source)?,
+        None => TcpSocket::new_v4()?,
+    };
     socket.set_send_buffer_size(ROOM)?;
+    socket.set_nodelay(true)?;
     Ok(MixSender::on(deadline::soon("a connection to the mixnet port", socket.connect(mix)).await??))
 }
 
-/// Sends one packet of 2021 on a connection of its own, and returns it.
+/// Sends one packet of 2021 on a connection of its own, from this address if there is one, and returns it.
 ///
 /// # Errors
 /// If the gateway does not take it.
-pub(crate) async fn send_one(
+pub async fn send_one(
     maker: PacketMaker,
-    books: &Books,
+    oracle: &Oracle,
     to: Addressee,
+    source: Option<IpAddr>,
     mix: SocketAddr,
 ) -> Result<FinalHopPacket> {
     let (framing, packet) = make(Kind::Of2021, maker, to.address, PacketSize::Regular)?;
-    books.sending(to.inbox, STREAMS.fetch_add(1, Ordering::Relaxed), &packet);
-    MixSender::connect(mix).await?.send_framed(framing, packet.size, &packet.packet).await?;
+    oracle.sending(to.inbox, STREAMS.fetch_add(1, Ordering::Relaxed), &packet);
+    connect(source, mix).await?.send_framed(framing, packet.size, &packet.packet).await?;
     Ok(packet)
 }
 
@@ -214,12 +232,7 @@ pub(crate) async fn send_one(
 ///
 /// # Errors
 /// If the Sphinx library refuses.
-pub(crate) fn make(
-    kind: Kind,
-    maker: PacketMaker,
-    to: ClientAddress,
-    size: PacketSize,
-) -> Result<(Framing, FinalHopPacket)> {
+pub fn make(kind: Kind, maker: PacketMaker, to: ClientAddress, size: PacketSize) -> Result<(Framing, FinalHopPacket)> {
     Ok(match kind {
         Kind::Of2021 => (FRAMING_2021, maker.make(to, size)?),
         Kind::OfToday => (Framing::V7, PacketMakerToday::like(maker, NEWEST_SPHINX).make(to, size)?),

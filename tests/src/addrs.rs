@@ -2,18 +2,18 @@
 
 use std::net::SocketAddr;
 
-use tests::gateway::Gateway;
+use crate::gateway::Gateway;
 
 /// The gateway's ports.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub struct Addrs {
     /// For mix nodes.
-    pub(crate) mix: SocketAddr,
+    pub mix: SocketAddr,
     /// For clients.
-    pub(crate) clients: SocketAddr,
+    pub clients: SocketAddr,
 }
 
-impl From<&Gateway> for Place {
+impl From<&Gateway> for Addrs {
     fn from(gateway: &Gateway) -> Self {
         Self { mix: gateway.mix, clients: gateway.clients }
     }

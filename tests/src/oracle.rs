@@ -1,0 +1,332 @@
+//! The oracle: every message that was sent, whether it was acknowledged, and whether its client received it.
+//!
+//! A message is entered before its packet is sent, an ack when a mix node has read it, a delivery when the client's websocket
+//! has handed it over. Nothing is ever taken out.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use crate::{account::Account, packet::FinalHopPacket};
+
+mod figures;
+mod gap;
+mod order;
+
+use order::Order;
+
+pub use figures::{Figures, percentile};
+pub use gap::Gap;
+
+/// How a SURB-ack is recognised: it begins with a public key that nobody else has.
+type AckMark = [u8; 48];
+
+/// Of every so many messages a part is kept, to be looked for where it should not be.
+const SAMPLE: usize = 64;
+/// Behind the number with which a message begins.
+const SAMPLED: std::ops::Range<usize> = 8..32;
+
+/// Which client.
+pub type Inbox = usize;
+
+/// A mix node's connection, within which packets stay in order.
+pub type Stream = u64;
+
+#[derive(Debug)]
+struct Record {
+    inbox: Inbox,
+    stream: Stream,
+    digest: u64,
+    sent: Instant,
+    /// Since when its packet has been sent more than once.
+    replayed: Option<Instant>,
+    first_acked: Option<Instant>,
+    first_delivered: Option<Instant>,
+    acked: u32,
+    delivered: u32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the number with which each message begins.
+    records: HashMap<u64, Record>,
+    acks: HashMap<AckMark, u64>,
+    orders: HashMap<Inbox, Order>,
+    out_of_order: Vec<String>,
+    /// What of the past may be forgotten.
+    gaps: Vec<Gap>,
+    clients: Vec<Account>,
+    samples: Vec<Vec<u8>>,
+    /// Clients whose mail is gone because they wanted it.
+    forgotten: HashSet<Inbox>,
+    /// How many times a client was let in.
+    let_in: usize,
+    /// How many times somebody was turned away who means well, by reason.
+    refusals: BTreeMap<String, usize>,
+    strange: Vec<String>,
+}
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    state: Mutex<State>,
+    hasher: RandomState,
+}
+
+/// The sums.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Messages handed to the gateway, or lost on the way.
+    pub sent: usize,
+    /// Of those, acknowledged.
+    pub acked: usize,
+    /// Neither acknowledged nor delivered.
+    pub unanswered: usize,
+    /// Packets that were sent more than once.
+    pub replayed: usize,
+    /// Of those, packets that the gateway must have known when they came again.
+    pub replayed_known: usize,
+    /// Acknowledged more than once, which is as it should be only if the first time may be forgotten.
+    pub acked_again: usize,
+    /// Delivered at least once.
+    pub delivered: usize,
+    /// Deliveries beyond the first.
+    pub duplicates: usize,
+    /// First deliveries out of order.
+    pub out_of_order: Vec<String>,
+    /// Acknowledged, and never delivered: number of the message, and whose it is.
+    pub lost: Vec<(u64, Inbox)>,
+    /// What should never happen at all.
+    pub strange: Vec<String>,
+}
+
+impl Oracle {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A packet is about to be sent.
+    pub fn sending(&self, inbox: Inbox, stream: Stream, packet: &FinalHopPacket) {
+        let Some(number) = number_of(&packet.message) else { return };
+        let mark = packet.surb_ack.as_ref().and_then(|ack| ack.packet.first_chunk().copied());
+        let digest = self.hasher.hash_one(&packet.message);
+        let mut state = self.state();
+        if state.records.len().is_multiple_of(SAMPLE) {
+            state.samples.extend(packet.message.get(SAMPLED).map(<[u8]>::to_vec));
+        }
+        let sent = Instant::now();
+        let record = Record {
+            inbox,
+            stream,
+            digest,
+            sent,
+            replayed: None,
+            first_acked: None,
+            first_delivered: None,
+            acked: 0,
+            delivered: 0,
+        };
+        state.records.insert(number, record);
+        state.acks.extend(mark.map(|mark| (mark, number)));
+    }
+
+    /// A packet is about to be sent once more.
+    pub fn replaying(&self, packet: &FinalHopPacket) {
+        let mut state = self.state();
+        if let Some(record) = number_of(&packet.message).and_then(|number| state.records.get_mut(&number)) {
+            record.replayed.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The gateway may have forgotten what it saw then.
+    pub fn forgets(&self, gap: Gap) {
+        self.state().gaps.push(gap);
+    }
+
+    /// A mix node has received a packet.
+    pub fn acked(&self, packet: &[u8]) {
+        let mut state = self.state();
+        let State { records, acks, orders, strange, .. } = &mut *state;
+        let number = packet.first_chunk::<48>().and_then(|mark| acks.get(mark)).copied();
+        match number.and_then(|number| Some((number, records.get_mut(&number)?))) {
+            Some((number, record)) => {
+                record.acked += 1;
+                let at = *record.first_acked.get_or_insert_with(Instant::now);
+                if record.acked == 1 && record.delivered == 0 {
+                    orders.entry(record.inbox).or_default().acked(number, at);
+                }
+            }
+            None => strange.push(format!("a mix node was sent {} bytes that are no ack of ours", packet.len())),
+        }
+    }
+
+    /// A client has received a message.
+    pub fn delivered(&self, inbox: Inbox, message: &[u8]) {
+        let digest = self.hasher.hash_one(message);
+        let mut state = self.state();
+        let State { records, orders, out_of_order, strange, .. } = &mut *state;
+        let number = number_of(message).unwrap_or_default();
+        match records.get_mut(&number) {
+            Some(record) if record.inbox == inbox && record.digest == digest => {
+                record.delivered += 1;
+                record.first_delivered.get_or_insert_with(Instant::now);
+                if record.delivered == 1 {
+                    let stream = record.replayed.is_none().then_some(record.stream);
+                    let times = (record.sent, record.first_acked);
+                    let wrong = orders.entry(inbox).or_default().delivered(number, stream, times);
+                    out_of_order.extend(wrong.map(|wrong| format!("for client {inbox}, {wrong}")));
+                }
+            }
+            Some(record) if record.inbox == inbox => strange.push(format!("message {number} was changed on its way")),
+            Some(record) => {
+                strange.push(format!("message {number} for client {} came to client {inbox}", record.inbox))
+            }
+            None => strange.push(format!("client {inbox} received a message that nobody sent")),
+        }
+    }
+
+    /// A client has registered.
+    pub fn registered(&self, account: &Account) {
+        self.state().clients.push(account.clone());
+    }
+
+    /// All clients there ever were.
+    pub fn clients(&self) -> Vec<Account> {
+        self.state().clients.clone()
+    }
+
+    /// A client was let in.
+    pub fn let_in(&self) {
+        self.state().let_in += 1;
+    }
+
+    /// How many times clients were let in.
+    pub fn times_let_in(&self) -> usize {
+        self.state().let_in
+    }
+
+    /// Somebody was turned away, or sent away, for this reason.
+    pub fn turned_away(&self, reason: String) {
+        *self.state().refusals.entry(reason).or_default() += 1;
+    }
+
+    /// How many times somebody was turned away, by reason.
+    pub fn refusals(&self) -> BTreeMap<String, usize> {
+        self.state().refusals.clone()
+    }
+
+    /// Parts of some messages.
+    pub fn samples(&self) -> Vec<Vec<u8>> {
+        self.state().samples.clone()
+    }
+
+    /// A client asks to be forgotten: nobody owes it anything any more.
+    pub fn forgotten(&self, inbox: Inbox) {
+        self.state().forgotten.insert(inbox);
+    }
+
+    /// Whether the message of this packet has been received.
+    pub fn has_delivered(&self, packet: &FinalHopPacket) -> bool {
+        let state = self.state();
+        number_of(&packet.message)
+            .and_then(|number| state.records.get(&number))
+            .is_some_and(|record| record.delivered > 0)
+    }
+
+    /// The sums.
+    pub fn tally(&self) -> Tally {
+        let state = self.state();
+        let mut tally = Tally {
+            sent: state.records.len(),
+            out_of_order: state.out_of_order.clone(),
+            strange: state.strange.clone(),
+            ..Tally::default()
+        };
+        for (number, record) in &state.records {
+            tally.acked += usize::from(record.acked > 0);
+            let seen = record.first_acked.map(|acked| (record.sent, acked));
+            let is_known = seen.is_some_and(|(sent, acked)| !state.gaps.iter().any(|gap| gap.may_hold(sent, acked)));
+            tally.replayed += usize::from(record.replayed.is_some());
+            tally.replayed_known += usize::from(is_known && record.replayed > record.first_acked);
+            tally.acked_again += usize::from(record.acked > 1);
+            if record.acked > 1 && is_known {
+                tally.strange.push(format!("message {number} was acknowledged {} times", record.acked));
+            }
+            tally.delivered += usize::from(record.delivered > 0);
+            tally.unanswered += usize::from(record.acked == 0 && record.delivered == 0);
+            tally.duplicates += record.delivered.saturating_sub(1) as usize;
+            if record.acked > 0 && record.delivered == 0 && !state.forgotten.contains(&record.inbox) {
+                tally.lost.push((*number, record.inbox));
+            }
+        }
+        tally.lost.sort_unstable();
+        tally
+    }
+}
+
+fn number_of(message: &[u8]) -> Option<u64> {
+    message.first_chunk().map(|number| u64::from_be_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{account::Identity, packet::PacketMaker};
+
+    use super::*;
+
+    #[test]
+    fn what_is_lost_repeated_changed_or_out_of_order_is_seen() {
+        let ack_hop = "127.0.0.1:1".parse().unwrap();
+        let maker = PacketMaker { gateway: [9; 32], ack_hop, ack_key: [9; 32] };
+        let packets = maker.make_many(Identity::random().address(), 4).unwrap();
+        let oracle = Oracle::default();
+        for packet in &packets {
+            oracle.sending(7, 0, packet);
+        }
+        for packet in &packets[..3] {
+            oracle.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        }
+        for packet in [&packets[1], &packets[0], &packets[0]] {
+            oracle.delivered(7, &packet.message);
+        }
+        let tally = oracle.tally();
+        assert_eq!((tally.sent, tally.acked, tally.delivered, tally.duplicates, tally.unanswered), (4, 3, 2, 1, 1));
+        assert_eq!(tally.out_of_order.len(), 1);
+        assert_eq!(tally.lost.iter().map(|(_, inbox)| *inbox).collect::<Vec<_>>(), [7]);
+        assert_eq!(tally.strange, [""; 0]);
+
+        oracle.forgotten(7);
+        assert_eq!(oracle.tally().lost, []);
+        let mut changed = packets[3].message.clone();
+        changed[100] ^= 1;
+        oracle.delivered(7, &changed);
+        oracle.delivered(8, &packets[3].message);
+        oracle.delivered(7, b"12345678 and nobody sent it");
+        oracle.acked(&[0; 386]);
+        assert_eq!(oracle.tally().strange.len(), 4);
+    }
+
+    #[test]
+    fn a_second_ack_is_excused_only_by_a_gap_in_the_memory() {
+        let ack_hop = "127.0.0.1:1".parse().unwrap();
+        let packet = PacketMaker { gateway: [9; 32], ack_hop, ack_key: [9; 32] }
+            .make_many(Identity::random().address(), 1)
+            .unwrap()
+            .remove(0);
+        let oracle = Oracle::default();
+        let before = Instant::now();
+        oracle.sending(7, 0, &packet);
+        oracle.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        oracle.forgets(Gap { from: Some(Instant::now()), to: Instant::now() });
+        oracle.replaying(&packet);
+        assert_eq!((oracle.tally().replayed_known, oracle.tally().strange.len()), (1, 0));
+        oracle.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        assert_eq!((oracle.tally().acked_again, oracle.tally().strange.len()), (1, 1));
+        oracle.forgets(Gap { from: Some(before), to: Instant::now() });
+        assert_eq!((oracle.tally().acked_again, oracle.tally().strange.len()), (1, 0));
+        assert_eq!(oracle.tally().replayed_known, 0);
+    }
+}
