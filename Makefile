@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test bench torture soak fuzz conformance
+.PHONY: setup run test bench torture soak siege fuzz conformance
 
 setup:
 	@./dev/setup
@@ -21,6 +21,10 @@ torture: setup
 # Ten minutes of traffic with clients and inboxes that come and go: is everything level in the end?
 soak: setup
 	@./dev/torture --soak --seconds $(or $(SECONDS),600) --rate $(or $(RATE),1500)
+
+# Attackers of every kind at once, while honest clients and mix nodes work: what did it cost them? ONLY=a,b picks attackers.
+siege: setup
+	@./dev/siege --seconds $(or $(SECONDS),60) $(if $(RATE),--rate $(RATE)) $(if $(ONLY),--only $(ONLY))
 
 # Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of twelve targets.
 fuzz: setup

@@ -71,6 +71,8 @@ pub struct ClientModel {
     oracle: Arc<Oracle>,
     /// Where it connects from, if that is not left to the kernel.
     source: Option<IpAddr>,
+    /// How long what it says after the upgrade is on its way.
+    distance: Duration,
 }
 
 impl fmt::Display for ClientModel {
@@ -101,6 +103,7 @@ impl ClientModel {
             random: StdRng::seed_from_u64(inbox as u64),
             oracle,
             source: None,
+            distance: Duration::ZERO,
         };
         client_model.leave(client).await;
         Ok(client_model)
@@ -110,6 +113,17 @@ impl ClientModel {
     #[must_use]
     pub fn coming_from(self, source: IpAddr) -> Self {
         Self { source: Some(source), ..self }
+    }
+
+    /// Has it live so far away that a login takes this long to arrive.
+    #[must_use]
+    pub fn at_distance(self, distance: Duration) -> Self {
+        Self { distance, ..self }
+    }
+
+    /// The address that it was given to connect from.
+    pub const fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     /// What mix nodes need to know of it.
@@ -164,6 +178,7 @@ impl ClientModel {
 
     async fn log_in(&mut self, addrs: Addrs) -> Result<Client<Account>> {
         let mut connection = self.connect(addrs).await?;
+        tokio::time::sleep(self.distance).await;
         let text = match self.account.era {
             Era::Version(4..) => {
                 let next = now().max(self.last_login + 1);

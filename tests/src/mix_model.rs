@@ -157,7 +157,7 @@ impl MixModel {
         let (number, begin) = (stock.begin(), Instant::now());
         let mut packets = 0;
         while begin.elapsed() < surge::LASTS && !*stop.borrow() {
-            let Some((inbox, framing, packet)) = stock.next() else { break };
+            let Some((inbox, framing, packet)) = stock.next_packet() else { break };
             self.connect(stop).await;
             self.send(inbox, framing, packet).await;
             packets += 1;

@@ -93,7 +93,7 @@ impl Stock {
     }
 
     /// The next packet to send.
-    pub fn next(&mut self) -> Option<Made> {
+    pub fn next_packet(&mut self) -> Option<Made> {
         self.made.pop_front()
     }
 }

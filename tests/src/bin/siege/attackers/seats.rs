@@ -1,0 +1,48 @@
+//! Wants every connection that the mixnet port has, so that no mix node gets one.
+//!
+//! Spends as many silent connections as there are seats and some more, from 41 addresses with as many as one may have, and
+//! comes again when one is closed.
+//!
+//! Succeeds if mix nodes that connect anew are not served.
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+
+use super::{Attack, PAUSE, until_closed};
+use crate::{
+    evidence::Evidence,
+    tally::{Tally, Verdict},
+};
+
+const ADDRESSES: u16 = 41;
+const EACH: u16 = 50;
+
+pub(super) async fn attack(attack: Attack) -> Result<()> {
+    let mut sitting = JoinSet::new();
+    for source in (0..ADDRESSES).flat_map(|number| [number; EACH as usize]) {
+        let attack = attack.clone();
+        sitting.spawn(async move {
+            loop {
+                // Being turned away is no reason to give up.
+                if let Ok(mut stream) = attack.target.mix(attack.block.address(source)).await {
+                    attack.tally.spent("connections", 1);
+                    until_closed(&mut stream).await;
+                    attack.tally.got("times shown out", 1);
+                }
+                tokio::time::sleep(5 * PAUSE).await;
+            }
+        });
+    }
+    while sitting.join_next().await.is_some() {}
+    Ok(())
+}
+
+pub(super) fn judge(tally: &Tally, evidence: &Evidence) -> Verdict {
+    let newcomers = &evidence.besieged.newcomers;
+    let enough = u64::from(ADDRESSES * EACH);
+    let came = tally.spending("connections");
+    Verdict::held_if(came >= enough, format_args!("only {came} connections came")).and(Verdict::held_if(
+        evidence.are_newcomers_served(),
+        format_args!("of {} mix nodes that came anew {} were served", newcomers.sent, newcomers.acked),
+    ))
+}
