@@ -17,12 +17,12 @@ use std::{
 
 use nix::{
     dir::Dir,
-    fcntl::{OFlag, openat},
+    fcntl::OFlag,
     sys::stat::Mode,
     unistd::{UnlinkatFlags, unlinkat},
 };
 
-use super::{MailboxError, medium::Medium};
+use super::{MailboxError, medium::Medium, plain_file};
 
 /// A process that was killed lets go of its files when its last write has returned.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -121,8 +121,7 @@ impl Database {
 /// lives on is left to sled, which says so.
 fn open_once_free(directory: &OwnedFd) -> io::Result<File> {
     const LOOK: Duration = Duration::from_millis(10);
-    let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    let file = File::from(openat(directory, "db", flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    let file = plain_file::open(directory, "db", OFlag::O_CREAT | OFlag::O_RDWR)?;
     let end = Instant::now() + LAST_BREATH;
     while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {
         std::thread::sleep(LOOK);

@@ -5,7 +5,6 @@
 //! stay where they are, with a warning.
 
 use std::{
-    fs::File,
     io::{self, Read},
     os::fd::{AsFd, OwnedFd},
 };
@@ -13,13 +12,14 @@ use std::{
 use bytes::Bytes;
 use nix::{
     dir::{Dir, Type},
+    errno::Errno,
     fcntl::{AtFlags, OFlag, openat},
     sys::stat::{Mode, fstatat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 use proto::{address::ClientAddress, ipc::store_edge::Sequence};
 
-use super::{MailBatch, Mailbox, MailboxError};
+use super::{MailBatch, Mailbox, MailboxError, plain_file};
 
 /// Bytes taken over in one commit.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
@@ -42,7 +42,7 @@ pub(super) fn import_files(mailbox: &impl Mailbox, inboxes: &OwnedFd) -> Result<
             }
             Err(error) => return Err(error),
         }
-        let folder = open(inboxes, &name, OFlag::O_DIRECTORY)?;
+        let folder = open_folder(inboxes, &name)?;
         let imported = import_folder(mailbox, &client, &folder)?;
         match unlinkat(inboxes.as_fd(), name.as_str(), UnlinkatFlags::RemoveDir) {
             Ok(()) => tracing::info!(messages = imported, "took over an inbox folder of nym-gateway 0.10"),
@@ -77,7 +77,10 @@ fn import_folder(mailbox: &impl Mailbox, client: &ClientAddress, folder: &OwnedF
                 tracing::warn!(%client, file = ?name, size, "a file too large to be a message stays as it is");
                 continue;
             }
-            let message = read(folder, &name)?;
+            let Some(message) = read(folder, &name)? else {
+                tracing::warn!(%client, file = ?name, "not a plain file with one name: it stays as it is");
+                continue;
+            };
             taken.push(name);
             if message.is_empty() {
                 continue;
@@ -105,18 +108,29 @@ fn failed(action: &'static str) -> impl Fn(nix::Error) -> MailboxError {
     move |error| MailboxError::File { database: "inboxes", action, source: error.into() }
 }
 
-fn open(at: &OwnedFd, name: &str, flags: OFlag) -> Result<OwnedFd, MailboxError> {
-    let flags = flags | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+fn open_folder(at: &OwnedFd, name: &str) -> Result<OwnedFd, MailboxError> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     openat(at, name, flags, Mode::empty()).map_err(failed("open an inbox of nym-gateway 0.10"))
 }
 
-fn read(folder: &OwnedFd, name: &str) -> Result<Bytes, MailboxError> {
+/// The message in a file; none if the file is a link, or has a second name: it may be a file of somebody else.
+fn read(folder: &OwnedFd, name: &str) -> Result<Option<Bytes>, MailboxError> {
+    let file = match plain_file::open(folder, name, OFlag::O_RDONLY) {
+        Err(error) if is_no_plain_file(&error) => return Ok(None),
+        file => file.map_err(|source| MailboxError::File { database: "inboxes", action: "open a message", source })?,
+    };
     let mut message = Vec::new();
-    File::from(open(folder, name, OFlag::empty())?)
-        .take(MAX_MESSAGE)
-        .read_to_end(&mut message)
-        .map_err(|source: io::Error| MailboxError::File { database: "inboxes", action: "read a message", source })?;
-    Ok(message.into())
+    file.take(MAX_MESSAGE).read_to_end(&mut message).map_err(|source: io::Error| MailboxError::File {
+        database: "inboxes",
+        action: "read a message",
+        source,
+    })?;
+    Ok(Some(message.into()))
+}
+
+/// The guard refused, or the kernel did: a file that is somebody else's cannot be read, and a link is not followed.
+fn is_no_plain_file(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(Errno::ELOOP as i32)
 }
 
 /// Names and kinds of what a directory holds; names that are no text were made by somebody else.

@@ -43,11 +43,12 @@ impl Medium {
     /// Takes charge of the file in this directory. If a sync of it has failed since that was last done, all that is in it is
     /// written anew; says how many bytes that were. Nobody else may have it open.
     pub(super) fn take_up(file: File, directory: OwnedFd) -> io::Result<(Self, Option<u64>)> {
-        let in_doubt = match openat(&directory, MARK, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-            Ok(_) => true,
-            Err(Errno::ENOENT) => false,
-            Err(error) => return Err(error.into()),
-        };
+        let in_doubt =
+            match openat(&directory, MARK, OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty()) {
+                Ok(_) => true,
+                Err(Errno::ENOENT) => false,
+                Err(error) => return Err(error.into()),
+            };
         let written = in_doubt.then(|| write_anew(&file)).transpose()?;
         if in_doubt {
             unlinkat(directory.as_fd(), MARK, UnlinkatFlags::NoRemoveDir)?;
@@ -88,7 +89,7 @@ impl Drop for Medium {
 }
 
 fn leave_mark(directory: &OwnedFd) {
-    let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     if let Err(error) = openat(directory, MARK, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
         tracing::error!(%error, "a sync of a database has failed, and that cannot be noted; start the machine anew");
     }

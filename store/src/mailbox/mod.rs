@@ -11,6 +11,7 @@ mod import;
 mod inboxes;
 mod ledger;
 mod medium;
+mod plain_file;
 mod record;
 #[cfg(test)]
 pub(crate) mod remembered;

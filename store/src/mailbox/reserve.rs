@@ -7,10 +7,11 @@ use std::{
 };
 
 use nix::{
-    fcntl::{FallocateFlags, OFlag, fallocate, openat},
-    sys::stat::Mode,
+    fcntl::{FallocateFlags, OFlag, fallocate},
     unistd::{UnlinkatFlags, unlinkat},
 };
+
+use super::plain_file;
 
 /// Name of the file in the inbox directory. No client's folder can have it: it is no address.
 const NAME: &str = "reserve";
@@ -42,9 +43,9 @@ impl Reserve {
         if self.held.load(Ordering::Relaxed) {
             return;
         }
-        let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let made = openat(directory, NAME, flags, Mode::S_IRUSR | Mode::S_IWUSR)
-            .and_then(|file| fallocate(file, FallocateFlags::empty(), 0, RESERVE.cast_signed()));
+        // A link of that name would have another file grow.
+        let made = plain_file::open(directory, NAME, OFlag::O_CREAT | OFlag::O_WRONLY)
+            .and_then(|file| Ok(fallocate(file, FallocateFlags::empty(), 0, RESERVE.cast_signed())?));
         match made {
             Ok(()) => self.held.store(true, Ordering::Relaxed),
             Err(error) => {

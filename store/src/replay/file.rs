@@ -160,7 +160,9 @@ impl Draft {
         if disk::free(directory)? < generation.len.saturating_add(ROOM_FOR_MAIL) {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the rest of the disk is left to mail"));
         }
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        // A new file, so that no other name of the one before is written to.
+        discard_draft(directory);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let file = File::from(openat(directory, DRAFT, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
         let mut draft = Self { generation, file, hasher: blake3::Hasher::new(), written: 0, synced: 0 };
         draft.append(&encode(&generation))?;
