@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::path_guard::hand_on;
+
 /// What failed, and on which path.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step} {}: {error}", path.display())]
@@ -35,7 +37,8 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes `bytes` aside. The file is created with `mode` (less the umask), never wider.
+    /// Writes `bytes` aside. The file is created with `mode` (less the umask), never wider. If root creates it, it belongs to
+    /// whoever owns the folder.
     pub fn new(destination: &Path, mode: u32, bytes: &[u8]) -> Result<Self, WriteError> {
         let name = destination.file_name().unwrap_or_default();
         let mut aside_name = OsString::from(".");
@@ -49,6 +52,9 @@ impl Staged {
             .open(&aside)
             .map_err(WriteError::at("create", &aside))?;
         let staged = Self { aside, destination: destination.to_owned() };
+        File::open(folder_of(destination))
+            .and_then(|folder| hand_on(&file, &folder))
+            .map_err(WriteError::at("give away", &staged.aside))?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(WriteError::at("write", &staged.aside))?;
         Ok(staged)
     }
@@ -72,12 +78,13 @@ impl Drop for Staged {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes renames and new names in the folder of `path` survive a power cut.
 pub fn sync_folder_of(path: &Path) -> Result<(), WriteError> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(WriteError::at("sync folder", folder))
 }
 

@@ -4,9 +4,7 @@
 //! last: a gateway that has one is complete.
 
 use std::{
-    fs::DirBuilder,
     io,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -16,13 +14,18 @@ use crate::{
     console::Console,
     keys::{self, KeyError, Presence, PublicKeys},
     overrides::{InvalidPath, Overrides},
+    path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
+    supervisor,
     version::{self, Incompatible},
 };
 
 /// Why a gateway could not be initialised.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
+    /// A folder is not safe to use with the privileges of this process.
+    #[error(transparent)]
+    Unsafe(#[from] PathError),
     /// A flag's path.
     #[error(transparent)]
     Path(#[from] InvalidPath),
@@ -72,11 +75,16 @@ fn list(paths: &[PathBuf]) -> String {
 pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut Console<'_>) -> Result<(), InitError> {
     console.line(format_args!("Initialising gateway {id}..."));
     let paths = GatewayPaths::new(root, id);
-    let existing = load_existing(id, &paths)?;
+    let guard = PathGuard::new(paths.home());
+    guard.check()?;
+    let existing = load_existing(id, &paths, &guard)?;
     let mut config = match &existing {
         Some(loaded) => loaded.config.clone(),
         None => Config::new(id, &paths),
     };
+    if let Some(user) = existing.as_ref().and_then(|loaded| supervisor::user_of_data(&loaded.config, paths.home())) {
+        console.line(format_args!("The gateway is running ({user}): what changes holds from its next start on."));
+    }
     overrides.apply(&mut config)?;
     settle(existing.as_ref().map(|loaded| &loaded.config), &mut config);
     let text = match &existing {
@@ -84,8 +92,8 @@ pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut
         None => config::fresh(&config)?,
     };
 
-    let public = keep_or_create_keys(id, &paths, &config.keys, existing.is_some(), console)?;
-    create_folder(&paths.config_dir(), 0o755)?;
+    let public = keep_or_create_keys(id, &paths, &guard, &config.keys, existing.is_some(), console)?;
+    create_folder(&guard, &paths.config_dir(), 0o755)?;
     let file = paths.config_file();
     atomic::write(&file, config::FILE_MODE, text.as_bytes())?;
     console.line(format_args!("Saved configuration file to {file:?}"));
@@ -94,8 +102,8 @@ pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut
     Ok(())
 }
 
-fn load_existing(id: &GatewayId, paths: &GatewayPaths) -> Result<Option<Loaded>, InitError> {
-    match Config::load(&paths.config_file(), paths) {
+fn load_existing(id: &GatewayId, paths: &GatewayPaths, guard: &PathGuard) -> Result<Option<Loaded>, InitError> {
+    match Config::load(&paths.config_file(), paths, guard) {
         Ok(loaded) => {
             loaded.warn_unknown();
             version::check(loaded.config.version.as_ref(), id.as_str())?;
@@ -120,22 +128,23 @@ fn settle(before: Option<&Config>, config: &mut Config) {
 fn keep_or_create_keys(
     id: &GatewayId,
     paths: &GatewayPaths,
+    guard: &PathGuard,
     keys: &KeyPaths,
     configured: bool,
     console: &mut Console<'_>,
 ) -> Result<PublicKeys, InitError> {
     let missing = match keys.presence() {
         Presence::All => {
-            let public = keys::load_public(keys)?;
-            keys::check_private(keys)?;
+            let public = keys::load_public(keys, guard)?;
+            keys::check_private(keys, guard)?;
             console.line(format_args!(
                 "Gateway \"{id}\" was already initialised before! Config information will be overwritten (but keys will be kept)!"
             ));
             return Ok(public);
         }
         Presence::None if !configured => {
-            create_folder(paths.home(), 0o755)?;
-            create_folder(&paths.data_dir(), 0o700)?;
+            create_folder(guard, paths.home(), 0o755)?;
+            create_folder(guard, &paths.data_dir(), 0o700)?;
             let public = keys::create(keys)?;
             console.line("Saved identity and mixnet sphinx keypairs");
             return Ok(public);
@@ -146,8 +155,8 @@ fn keep_or_create_keys(
     Err(InitError::MissingKeys { missing, config: paths.config_file() })
 }
 
-fn create_folder(path: &Path, mode: u32) -> Result<(), InitError> {
-    if let Err(error) = DirBuilder::new().recursive(true).mode(mode).create(path) {
+fn create_folder(guard: &PathGuard, path: &Path, mode: u32) -> Result<(), InitError> {
+    if let Err(error) = guard.make_directory(path, mode, None) {
         return Err(InitError::Folder { path: path.to_owned(), error });
     }
     Ok(atomic::sync_folder_of(path)?)

@@ -5,9 +5,9 @@
 //! *Promises*: a key is never replaced. Either all four files are made or none.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     atomic::{Staged, WriteError, sync_folder_of},
+    path_guard::PathGuard,
     paths::KeyPaths,
 };
 
@@ -182,16 +183,16 @@ impl Drop for Created<'_> {
 }
 
 /// Reads the two public keys.
-pub fn load_public(paths: &KeyPaths) -> Result<PublicKeys, KeyError> {
+pub fn load_public(paths: &KeyPaths, guard: &PathGuard) -> Result<PublicKeys, KeyError> {
     Ok(PublicKeys {
-        identity: load("public_identity_key_file", &paths.public_identity, KeyTag::Ed25519Public)?,
-        sphinx: load("public_sphinx_key_file", &paths.public_sphinx, KeyTag::X25519Public)?,
+        identity: load(guard, "public_identity_key_file", &paths.public_identity, KeyTag::Ed25519Public)?,
+        sphinx: load(guard, "public_sphinx_key_file", &paths.public_sphinx, KeyTag::X25519Public)?,
     })
 }
 
-fn load(setting: &'static str, path: &Path, tag: KeyTag) -> Result<[u8; 32], KeyError> {
+fn load(guard: &PathGuard, setting: &'static str, path: &Path, tag: KeyTag) -> Result<[u8; 32], KeyError> {
     let mut text = Vec::new();
-    open(setting, path)?
+    open(guard, setting, path)?
         .take(pem::MAX_FILE_LEN as u64 + 1)
         .read_to_end(&mut text)
         .map_err(read_error(setting, path))?;
@@ -202,11 +203,11 @@ fn load(setting: &'static str, path: &Path, tag: KeyTag) -> Result<[u8; 32], Key
 }
 
 /// Checks that the private keys can be opened, without reading them. Warns of one that others may read.
-pub fn check_private(paths: &KeyPaths) -> Result<(), KeyError> {
+pub fn check_private(paths: &KeyPaths, guard: &PathGuard) -> Result<(), KeyError> {
     for (setting, path) in
         [("private_identity_key_file", &paths.private_identity), ("private_sphinx_key_file", &paths.private_sphinx)]
     {
-        let file = open(setting, path)?;
+        let file = open(guard, setting, path)?;
         let metadata = file.metadata().map_err(read_error(setting, path))?;
         if metadata.mode() & 0o077 != 0 {
             tracing::warn!(
@@ -218,13 +219,8 @@ pub fn check_private(paths: &KeyPaths) -> Result<(), KeyError> {
     Ok(())
 }
 
-fn open(setting: &'static str, path: &Path) -> Result<File, KeyError> {
-    // Without O_NONBLOCK, opening a pipe would wait for ever.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(path)
-        .map_err(read_error(setting, path))?;
+fn open(guard: &PathGuard, setting: &'static str, path: &Path) -> Result<File, KeyError> {
+    let file = guard.open_file(path).map_err(read_error(setting, path))?;
     let metadata = file.metadata().map_err(read_error(setting, path))?;
     if !metadata.is_file() {
         return Err(read_error(setting, path)(io::Error::other("not a regular file")));
@@ -240,6 +236,10 @@ fn read_error(setting: &'static str, path: &Path) -> impl FnOnce(io::Error) -> K
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn guard(folder: &tempfile::TempDir) -> PathGuard {
+        PathGuard::new(folder.path())
+    }
 
     fn paths(folder: &Path) -> KeyPaths {
         KeyPaths {
@@ -257,8 +257,8 @@ mod tests {
         assert_eq!(paths.presence(), Presence::None);
         let public = create(&paths).unwrap();
         assert_eq!(paths.presence(), Presence::All);
-        assert_eq!(load_public(&paths).unwrap(), public);
-        check_private(&paths).unwrap();
+        assert_eq!(load_public(&paths, &guard(&folder)).unwrap(), public);
+        check_private(&paths, &guard(&folder)).unwrap();
 
         let seed = pem::decode(KeyTag::Ed25519Private, &fs::read(&paths.private_identity).unwrap()).unwrap();
         let sphinx = pem::decode(KeyTag::X25519Private, &fs::read(&paths.private_sphinx).unwrap()).unwrap();
@@ -293,10 +293,10 @@ mod tests {
         assert_eq!(keys, paths(folder.path()));
         let credential = credentials.path().join("private_sphinx.pem");
         fs::rename(&keys.private_sphinx, &credential).unwrap();
-        assert!(matches!(check_private(&keys), Err(KeyError::Read { .. })));
+        assert!(matches!(check_private(&keys, &guard(&folder)), Err(KeyError::Read { .. })));
         keys.prefer_credentials(credentials.path());
         assert_eq!(keys, KeyPaths { private_sphinx: credential, ..paths(folder.path()) });
-        check_private(&keys).unwrap();
+        check_private(&keys, &guard(&folder)).unwrap();
     }
 
     #[test]
@@ -305,14 +305,14 @@ mod tests {
         let paths = paths(folder.path());
         create(&paths).unwrap();
         fs::copy(&paths.public_identity, &paths.public_sphinx).unwrap();
-        let error = load_public(&paths).unwrap_err().to_string();
+        let error = load_public(&paths, &guard(&folder)).unwrap_err().to_string();
         assert!(error.contains("public_sphinx.pem") && error.contains("`public_sphinx_key_file`"), "{error}");
 
         fs::remove_file(&paths.private_sphinx).unwrap();
-        let error = check_private(&paths).unwrap_err().to_string();
+        let error = check_private(&paths, &guard(&folder)).unwrap_err().to_string();
         assert!(error.contains("private_sphinx.pem") && error.contains("No such file"), "{error}");
         fs::create_dir(&paths.private_sphinx).unwrap();
-        let error = check_private(&paths).unwrap_err().to_string();
+        let error = check_private(&paths, &guard(&folder)).unwrap_err().to_string();
         assert!(error.contains("not a regular file"), "{error}");
     }
 }

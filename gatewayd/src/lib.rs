@@ -9,7 +9,8 @@
 //!
 //! # May do
 //! Write the gateway's folder: keys, `config.toml` and its backups, each written aside and then renamed into place.
-//! Start the workers, and replace them.
+//! Start the workers, and replace them. With root's privileges it opens paths through [`path_guard`] only, so that no other account
+//! can have it write or give away what is not the gateway's.
 //!
 //! # On compromise
 //! The worst case: it can open the key files and start programs. That is why it reads nothing from the network.
@@ -24,6 +25,7 @@ pub mod endpoint;
 pub mod init;
 pub mod keys;
 pub mod overrides;
+pub mod path_guard;
 pub mod paths;
 pub mod run;
 pub mod supervisor;

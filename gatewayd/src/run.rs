@@ -12,6 +12,7 @@ use crate::{
     console::Console,
     keys::{self, KeyError, PublicKeys},
     overrides::{InvalidPath, Overrides},
+    path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
     supervisor::{self, SupervisorError},
     version::{self, Fit, Incompatible},
@@ -37,6 +38,8 @@ pub struct RunPlan {
     pub id: GatewayId,
     /// The gateway's folder.
     pub home: PathBuf,
+    /// Opens the paths below.
+    pub guard: PathGuard,
     /// The configuration file that was read.
     pub config_file: PathBuf,
     /// Where the pid lock and the admin socket go. May not exist yet.
@@ -82,6 +85,9 @@ pub enum RunError {
         /// What is wrong.
         error: LoadError,
     },
+    /// A folder is not safe to use with the privileges of this process.
+    #[error(transparent)]
+    Unsafe(#[from] PathError),
     /// A flag's path.
     #[error(transparent)]
     Path(#[from] InvalidPath),
@@ -105,7 +111,8 @@ pub fn execute(
     surroundings: Surroundings,
     console: &mut Console<'_>,
 ) -> Result<(), RunError> {
-    let plan = prepare(id, root, config_file, overrides, surroundings, console)?;
+    let guard = PathGuard::new(GatewayPaths::new(root, id).home());
+    let plan = prepare(id, root, guard, config_file, overrides, surroundings, console)?;
     console.flush();
     Ok(supervisor::run(plan)?)
 }
@@ -114,15 +121,17 @@ pub fn execute(
 pub fn prepare(
     id: &GatewayId,
     root: &Root,
+    guard: PathGuard,
     config_file: Option<PathBuf>,
     overrides: &Overrides,
     surroundings: Surroundings,
     console: &mut Console<'_>,
 ) -> Result<RunPlan, RunError> {
     console.line(format_args!("Starting gateway {id}..."));
+    guard.check()?;
     let paths = GatewayPaths::new(root, id);
     let file = config_file.unwrap_or_else(|| paths.config_file());
-    let loaded = Config::load(&file, &paths).map_err(|error| RunError::Load { id: id.clone(), error })?;
+    let loaded = Config::load(&file, &paths, &guard).map_err(|error| RunError::Load { id: id.clone(), error })?;
     loaded.warn_unknown();
     let mut config = loaded.config;
     overrides.apply(&mut config)?;
@@ -143,12 +152,13 @@ pub fn prepare(
     if let Some(directory) = &surroundings.credentials_directory {
         config.keys.prefer_credentials(directory);
     }
-    let public_keys = keys::load_public(&config.keys)?;
-    keys::check_private(&config.keys)?;
+    let public_keys = keys::load_public(&config.keys, &guard)?;
+    keys::check_private(&config.keys, &guard)?;
 
     let plan = RunPlan {
         id: id.clone(),
         home: paths.home().to_owned(),
+        guard,
         config_file: file,
         run_dir: paths.run_dir(surroundings.runtime_directory),
         mix_listen: config.mix.listen,

@@ -11,8 +11,9 @@ use crate::{
     atomic::{self, Staged, WriteError},
     config::{self, Config, DEFAULT_CONTRACT, EditError, LoadError, Loaded},
     console::Console,
+    path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, Root},
-    version,
+    supervisor, version,
 };
 
 /// The first version that wrote its version into the file.
@@ -21,6 +22,9 @@ const FIRST_WRITTEN: Version = Version::new(0, 9, 0);
 /// Why a configuration could not be upgraded.
 #[derive(Debug, thiserror::Error)]
 pub enum UpgradeError {
+    /// A folder is not safe to use with the privileges of this process.
+    #[error(transparent)]
+    Unsafe(#[from] PathError),
     /// There is no configuration, or it is not one.
     #[error("failed to load existing config file! - {0}")]
     Load(#[from] LoadError),
@@ -76,8 +80,13 @@ pub fn execute(
 ) -> Result<(), UpgradeError> {
     let paths = GatewayPaths::new(root, id);
     let file = paths.config_file();
-    let mut loaded = Config::load(&file, &paths)?;
+    let guard = PathGuard::new(paths.home());
+    guard.check()?;
+    let mut loaded = Config::load(&file, &paths, &guard)?;
     loaded.warn_unknown();
+    if let Some(user) = supervisor::user_of_data(&loaded.config, paths.home()) {
+        console.line(format_args!("The gateway is running ({user}): what changes holds from its next start on."));
+    }
     loop {
         let from = known_version(&loaded.config, current.as_ref())?;
         if from == version::NETWORK {

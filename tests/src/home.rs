@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use proto::pem::{self, KeyTag};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 use crate::deadline;
 
@@ -304,6 +307,27 @@ impl Home {
         let mut process = Command::new(self.gatewayd_program()?);
         process.env_clear().args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
         finish(command, process).await
+    }
+
+    /// Runs the gateway until it is up, or has ended by itself.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does neither.
+    pub async fn gatewayd_for_a_moment(&self) -> Result<()> {
+        let mut command = self.command("run", &[])?;
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
+        let is_up = async {
+            while let Some(line) = lines.next_line().await? {
+                if line.contains("Finished nym gateway startup procedure") {
+                    break;
+                }
+            }
+            anyhow::Ok(())
+        };
+        deadline::soon("gatewayd run to be up or to end", is_up).await??;
+        child.kill().await?;
+        Ok(())
     }
 
     /// Runs a command of `gatewayd` that ends by itself.

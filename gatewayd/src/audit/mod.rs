@@ -40,7 +40,8 @@ use self::{
 use crate::{
     console::Console,
     overrides::Overrides,
-    paths::{GatewayId, Root},
+    path_guard::PathGuard,
+    paths::{GatewayId, GatewayPaths, Root},
     run::{self, RunError, RunPlan, Surroundings},
     supervisor::{SOCKET, SelfTest, SupervisorError},
 };
@@ -142,7 +143,11 @@ pub fn execute(
     let credentials = surroundings.credentials_directory.clone();
     let credentials = credentials.or_else(|| of_units.then(|| credentials_of_unit(id)).flatten());
     let surroundings = Surroundings { credentials_directory: credentials, ..surroundings };
-    let plan = run::prepare(id, root, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
+    let home = GatewayPaths::new(root, id).home().to_owned();
+    // Whoever only asks reads a few files, and may do so in the folder of another account.
+    let guard = if self_test { PathGuard::new(&home) } else { PathGuard::for_reading(&home) };
+    let plan =
+        run::prepare(id, root, guard, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
     // One thread only: probes die with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Read as _},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use semver::Version;
@@ -105,9 +105,9 @@ struct Clients {
 struct Logging {}
 
 /// The text of the file at `path`.
-pub(super) fn read(path: &Path) -> io::Result<String> {
+pub(super) fn read(file: fs::File) -> io::Result<String> {
     let mut text = String::new();
-    let read = fs::File::open(path)?.take(MAX_LEN + 1).read_to_string(&mut text)?;
+    let read = file.take(MAX_LEN + 1).read_to_string(&mut text)?;
     if read as u64 > MAX_LEN {
         return Err(io::Error::other(format!("larger than {MAX_LEN} bytes, which no configuration is")));
     }

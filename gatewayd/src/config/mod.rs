@@ -20,6 +20,7 @@ pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, San
 
 use crate::{
     endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
+    path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, KeyPaths},
     version,
 };
@@ -175,8 +176,11 @@ impl Loaded {
 
 impl Config {
     /// Reads the file at `path`. What it leaves out comes from `paths`.
-    pub fn load(path: &Path, paths: &GatewayPaths) -> Result<Loaded, LoadError> {
-        let text = file::read(path).map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+    pub fn load(path: &Path, paths: &GatewayPaths, guard: &PathGuard) -> Result<Loaded, LoadError> {
+        let text = guard
+            .open_file(path)
+            .and_then(file::read)
+            .map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
         match Self::parse(&text, paths) {
             Ok((config, unknown)) => Ok(Loaded { text, config, unknown }),
             Err(error) => Err(LoadError::Parse { path: path.to_owned(), error }),

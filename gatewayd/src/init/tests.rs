@@ -31,7 +31,7 @@ impl Home {
         let mut out = Vec::new();
         execute(&"demo".parse().unwrap(), &self.root(), &flags.overrides, &mut Console::new(&mut out))?;
         let text = String::from_utf8(out).unwrap();
-        let public = keys::load_public(&self.paths().keys()).unwrap();
+        let public = keys::load_public(&self.paths().keys(), &PathGuard::new(self.paths().home())).unwrap();
         Ok(text
             .replace(self.0.path().to_str().unwrap(), "/home/nym/.nym")
             .replace(&public.identity_base58(), "IDENTITY")
@@ -39,7 +39,7 @@ impl Home {
     }
 
     fn config(&self) -> Config {
-        Config::load(&self.paths().config_file(), &self.paths()).unwrap().config
+        Config::load(&self.paths().config_file(), &self.paths(), &PathGuard::new(self.paths().home())).unwrap().config
     }
 
     fn config_text(&self) -> String {
@@ -203,10 +203,10 @@ fn missing_keys_are_never_replaced() {
 fn keys_without_a_configuration_are_kept() {
     let home = Home::new();
     home.init(LOCAL).unwrap();
-    let before = keys::load_public(&home.paths().keys()).unwrap();
+    let before = keys::load_public(&home.paths().keys(), &PathGuard::new(home.paths().home())).unwrap();
     fs::remove_file(home.paths().config_file()).unwrap();
     assert!(home.init(LOCAL).unwrap().contains(AGAIN));
-    assert_eq!(keys::load_public(&home.paths().keys()).unwrap(), before);
+    assert_eq!(keys::load_public(&home.paths().keys(), &PathGuard::new(home.paths().home())).unwrap(), before);
 }
 
 #[test]

@@ -25,6 +25,10 @@ fn surroundings() -> Surroundings {
     }
 }
 
+fn guard() -> PathGuard {
+    PathGuard::new(std::path::Path::new("/nowhere"))
+}
+
 struct Home(tempfile::TempDir);
 
 impl Home {
@@ -48,7 +52,7 @@ impl Home {
         let mut out = Vec::new();
         let id = id.parse().unwrap();
         let mut console = Console::new(&mut out);
-        let plan = prepare(&id, &self.root(), None, &flags(text), surroundings(), &mut console);
+        let plan = prepare(&id, &self.root(), guard(), None, &flags(text), surroundings(), &mut console);
         (plan, String::from_utf8(out).unwrap())
     }
 
@@ -136,6 +140,7 @@ fn the_plan_has_what_the_console_says() {
     let plan = prepare(
         &"demo".parse().unwrap(),
         &home.root(),
+        guard(),
         None,
         &Overrides::default(),
         surroundings,
@@ -162,7 +167,7 @@ fn another_configuration_file_is_used() {
         let mut out = Vec::new();
         let file = Some(home.0.path().join(file));
         let (id, mut console) = ("demo".parse().unwrap(), Console::new(&mut out));
-        prepare(&id, &home.root(), file, &Overrides::default(), surroundings(), &mut console)
+        prepare(&id, &home.root(), guard(), file, &Overrides::default(), surroundings(), &mut console)
     };
     assert_eq!(prepared("other.toml").unwrap().mix_listen.port(), 5);
     assert!(prepared("none.toml").unwrap_err().to_string().contains("none.toml"));

@@ -7,7 +7,7 @@
 
 use std::{fs, io};
 
-use nix::unistd::User;
+use nix::unistd::{Gid, Group, Uid, User, geteuid};
 use proto::ipc::{Role, jail::Account};
 
 use super::each::Each;
@@ -21,39 +21,70 @@ pub(super) struct Accounts {
 
 /// Numbers taken from the first on.
 const COUNT: u32 = 5;
+/// The names of accounts, in the order of the numbers that take their places.
+const NAMES: [&str; COUNT as usize] =
+    ["gatewayd-ingress", "gatewayd-egress", "gatewayd-edge", "gatewayd-store", "gatewayd-query"];
+
+/// Why there are no accounts for the workers.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// A number is somebody's.
+    #[error(
+        "`first_account` in [sandbox] of config.toml makes {number} the account of {worker}, and that is {owner} on this machine;          choose a first number of which {COUNT} are free, such as 1879048192, or make the accounts of sysusers.d/gatewayd.conf"
+    )]
+    Taken {
+        /// The number.
+        number: u32,
+        /// Who would get it.
+        worker: &'static str,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The kernel does not say which numbers there are.
+    #[error("cannot look for accounts: {0}")]
+    Unknown(#[from] io::Error),
+}
 
 impl Accounts {
-    /// Numbers, where they are needed, begin with `first`.
+    /// Numbers, where they are needed, begin with `first`. None of them may be somebody's.
     ///
     /// # Errors
-    /// If the kernel does not say which numbers there are.
-    pub(super) fn choose(first: u32) -> io::Result<Self> {
+    /// If one is, or the kernel does not say which numbers there are.
+    pub(super) fn choose(first: u32) -> Result<Self, AccountError> {
         let may_be_given = sandbox::may_change_account()
             && maps(&fs::read_to_string("/proc/self/uid_map")?, first)
             && maps(&fs::read_to_string("/proc/self/gid_map")?, first);
+        if may_be_given {
+            for (place, worker) in (0..COUNT).zip(NAMES) {
+                if named(worker).is_none() {
+                    refuse_if_taken(first + place, worker)?;
+                }
+            }
+        }
         Ok(Self { first, may_be_given })
     }
 
     /// The workers' accounts.
     pub(super) fn of_workers(self) -> Each<Option<Account>> {
         Each::new(|role| {
-            let (name, place) = match role {
-                Role::MixIngress => ("gatewayd-ingress", 0),
-                Role::MixEgress => ("gatewayd-egress", 1),
-                Role::ClientEdge => ("gatewayd-edge", 2),
-                Role::Store => ("gatewayd-store", 3),
+            let place = match role {
+                Role::MixIngress => 0,
+                Role::MixEgress => 1,
+                Role::ClientEdge => 2,
+                Role::Store => 3,
             };
-            self.account(name, place)
+            self.account(place)
         })
     }
 
     /// The account of `validator-query`.
     pub(super) fn of_query(self) -> Option<Account> {
-        self.account("gatewayd-query", 4)
+        self.account(4)
     }
 
-    fn account(self, name: &str, place: u32) -> Option<Account> {
-        self.may_be_given.then(|| named(name).unwrap_or_else(|| numbered(self.first + place)))
+    fn account(self, place: u32) -> Option<Account> {
+        let name = NAMES.get(place as usize).filter(|_| self.may_be_given)?;
+        Some(named(name).unwrap_or_else(|| numbered(self.first + place)))
     }
 }
 
@@ -61,6 +92,19 @@ impl Accounts {
 fn named(name: &str) -> Option<Account> {
     let user = User::from_name(name).ok().flatten().filter(|user| !user.uid.is_root())?;
     Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+}
+
+/// A worker that had the number of somebody could read what is theirs.
+fn refuse_if_taken(number: u32, worker: &'static str) -> Result<(), AccountError> {
+    let user =
+        User::from_uid(Uid::from_raw(number)).map_err(io::Error::from)?.map(|user| format!("the user {}", user.name));
+    let group =
+        || Group::from_gid(Gid::from_raw(number)).map(|group| group.map(|group| format!("the group {}", group.name)));
+    let own = || (number == geteuid().as_raw()).then(|| "the account that starts gatewayd".to_owned());
+    match user.or_else(own).map_or_else(|| group().map_err(io::Error::from), |user| Ok(Some(user)))? {
+        Some(owner) => Err(AccountError::Taken { number, worker, owner }),
+        None => Ok(()),
+    }
 }
 
 const fn numbered(number: u32) -> Account {
@@ -110,5 +154,15 @@ mod tests {
         let none = Accounts { first: 70_000, may_be_given: false };
         assert!(none.of_workers().get(Role::Store).is_none());
         assert!(none.of_query().is_none());
+    }
+
+    #[test]
+    fn a_number_when_somebody_has_it_is_refused() {
+        let free = refuse_if_taken(1_879_048_192, "gatewayd-store");
+        free.unwrap();
+        let error = refuse_if_taken(0, "gatewayd-store").unwrap_err().to_string();
+        for part in ["root", "first_account", "gatewayd-store", "1879048192"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! *Promises*: one conversation at a time, with a time limit for each question and for the whole; the crew is looked after
 //! meanwhile; the audit can be had or not, the gateway runs.
 
-use std::{io, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use interprocess::{
     local_socket::{
@@ -24,7 +24,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{examiner::Examiner, prober::Prober};
+use super::{examiner::Examiner, lock::RunLock, prober::Prober};
 use crate::audit::wire::{Answer, Live, Question};
 
 /// The socket's name in the runtime directory.
@@ -48,12 +48,12 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// Listens in `run_dir`. Whoever listened there before is gone: this process holds the lock.
+    /// Listens in the runtime directory. Whoever listened there before is gone: this process holds the lock.
     ///
     /// # Errors
     /// If the socket cannot be made.
-    pub(super) fn listen(run_dir: &Path, prober: Prober) -> io::Result<Self> {
-        let path = run_dir.join(SOCKET);
+    pub(super) fn listen(lock: &RunLock, prober: Prober) -> io::Result<Self> {
+        let path = lock.path_to(SOCKET);
         let listener: Listener = ListenerOptions::new()
             .name(path.to_fs_name::<GenericFilePath>()?)
             .mode(MODE.into())

@@ -4,27 +4,26 @@
 //! whatever has happened to the files meanwhile. *Promises*: a worker gets exactly what [`Holdings::for_role`] says.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::File,
     io,
     net::SocketAddr,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
-    },
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use nix::{
-    fcntl::{OFlag, openat},
-    sys::stat::Mode,
-};
+use nix::{fcntl::openat, sys::stat::Mode};
 use proto::ipc::{Role, control::Grant, jail::Account};
 
 use super::{
+    data_folders::{DataFolders, FolderError},
     listeners::{self, ListenError},
     ownership,
 };
-use crate::config::Config;
+use crate::{
+    config::Config,
+    path_guard::{DIRECTORY, PathGuard},
+    run::RunPlan,
+};
 
 /// Everything there is to lend.
 #[derive(Debug)]
@@ -33,9 +32,7 @@ pub(super) struct Holdings {
     client_listener: std::net::TcpListener,
     sphinx_key: File,
     identity_key: File,
-    ledger: OwnedFd,
-    inboxes: OwnedFd,
-    replay: OwnedFd,
+    data: DataFolders,
 }
 
 /// Why something cannot be lent.
@@ -82,25 +79,14 @@ pub enum OpenError {
         /// The setting that says so.
         key: &'static str,
     },
-    /// A directory cannot be made or opened.
-    #[error(
-        "cannot use {} as the directory of the {what} ({setting}): {source}; it must be a directory that the account \
-         that runs gatewayd may write", path.display()
-    )]
-    Directory {
-        /// Of what.
-        what: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What changes it.
-        setting: &'static str,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    /// A directory of the store.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A directory cannot be given to the account that is to work there.
     #[error(
         "cannot give {} ({key}) and what is in it to the account {uid}, which the store changes to: \
-         {source}; it must be on a file system where root may do that", path.display()
+         {source}; all of it must belong to root or to the gateway's accounts, on a file system where root may give it away",
+        path.display()
     )]
     NotGiven {
         /// Which.
@@ -115,46 +101,37 @@ pub enum OpenError {
 }
 
 impl Holdings {
-    /// Opens everything that `config` names. Directories are made (0700) if they are missing.
+    /// Opens everything that `config` names, beside the directories, which are open already.
     ///
     /// # Errors
     /// With the path, the setting and what to do.
-    pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
+    pub(super) fn open(config: &Config, guard: &PathGuard, data: DataFolders) -> Result<Self, OpenError> {
+        let sphinx = (&config.keys.private_sphinx, "gateway.private_sphinx_key_file");
+        let identity = (&config.keys.private_identity, "gateway.private_identity_key_file");
         Ok(Self {
-            sphinx_key: open_key("private Sphinx key", &config.keys.private_sphinx, "gateway.private_sphinx_key_file")?,
-            identity_key: open_key(
-                "private identity key",
-                &config.keys.private_identity,
-                "gateway.private_identity_key_file",
-            )?,
-            ledger: open_directory(
-                "client ledger",
-                &config.clients.ledger,
-                "--clients-ledger, or clients_endpoint.ledger_path in config.toml",
-            )?,
-            inboxes: open_directory(
-                "inboxes",
-                &config.clients.inboxes,
-                "--inboxes, or clients_endpoint.inboxes_directory in config.toml",
-            )?,
-            replay: open_directory("marks of packets seen", &config.replay_directory, "--home")?,
+            sphinx_key: open_key(guard, "private Sphinx key", sphinx.0, sphinx.1)?,
+            identity_key: open_key(guard, "private identity key", identity.0, identity.1)?,
+            data,
             mix_listener: listeners::bind(config.mix.listen, listeners::MIX)?,
             client_listener: listeners::bind(config.clients.listen, listeners::CLIENTS)?,
         })
     }
 
-    /// Gives the directories to the account that the store changes to.
+    /// Gives the directories to the account that the store changes to. `home` is the gateway's folder.
     ///
     /// # Errors
-    /// If the kernel refuses.
-    pub(super) fn give_to_store(&self, config: &Config, account: Account) -> Result<(), OpenError> {
-        for (directory, path, key) in [
-            (&self.ledger, &config.clients.ledger, "clients_endpoint.ledger_path in config.toml"),
-            (&self.inboxes, &config.clients.inboxes, "clients_endpoint.inboxes_directory in config.toml"),
-            (&self.replay, &config.replay_directory, "of the marks of packets seen, which no setting names"),
+    /// If the kernel refuses, or there is something in them that is not the gateway's.
+    pub(super) fn give_to_store(&self, plan: &RunPlan, account: Account) -> Result<(), OpenError> {
+        let clients = &plan.config.clients;
+        let home = plan.guard.open_directory(&plan.home, None);
+        for (folder, path, key) in [
+            (&self.data.ledger, &clients.ledger, "clients_endpoint.ledger_path in config.toml"),
+            (&self.data.inboxes, &clients.inboxes, "clients_endpoint.inboxes_directory in config.toml"),
+            (&self.data.replay, &plan.config.replay_directory, "of the marks of packets seen, which no setting names"),
         ] {
             let refused = |source| OpenError::NotGiven { path: path.clone(), key, uid: account.uid, source };
-            ownership::give(directory, account).map_err(refused)?;
+            let home = home.as_ref().map_err(|error| refused(io::Error::new(error.kind(), error.to_string())))?;
+            ownership::give(folder.directory(), account, home, plan.guard.trusted()).map_err(refused)?;
         }
         Ok(())
     }
@@ -189,19 +166,17 @@ impl Holdings {
             Role::ClientEdge => vec![(Grant::ClientListener, self.client_listener.try_clone()?.into())],
             Role::Store => vec![
                 (Grant::IdentityKey, lend_key(&self.identity_key)?),
-                (Grant::LedgerDirectory, lend_directory(&self.ledger)?),
-                (Grant::InboxDirectory, lend_directory(&self.inboxes)?),
-                (Grant::ReplayDirectory, lend_directory(&self.replay)?),
+                (Grant::LedgerDirectory, lend_directory(self.data.ledger.directory())?),
+                (Grant::InboxDirectory, lend_directory(self.data.inboxes.directory())?),
+                (Grant::ReplayDirectory, lend_directory(self.data.replay.directory())?),
             ],
         })
     }
 }
 
-fn open_key(what: &'static str, path: &Path, key: &'static str) -> Result<File, OpenError> {
+fn open_key(guard: &PathGuard, what: &'static str, path: &Path, key: &'static str) -> Result<File, OpenError> {
     let path_owned = || path.to_owned();
-    // Non-blocking, or a named pipe in its place would hold the start for ever. On a file it means nothing.
-    let opened = OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
-    let checked = opened.and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let checked = guard.open_file(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (file, metadata) = checked.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => OpenError::KeyMissing { what, path: path_owned(), key },
         _ => OpenError::KeyUnreadable { what, path: path_owned(), key, source },
@@ -215,17 +190,6 @@ fn open_key(what: &'static str, path: &Path, key: &'static str) -> Result<File, 
 /// Opened anew, even where no path leads to it any more: borrowers share no position.
 fn lend_key(key: &File) -> io::Result<OwnedFd> {
     Ok(File::open(format!("/proc/self/fd/{}", key.as_raw_fd()))?.into())
-}
-
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
-
-fn open_directory(what: &'static str, path: &Path, setting: &'static str) -> Result<OwnedFd, OpenError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .and_then(|()| Ok(nix::fcntl::open(path, DIRECTORY, Mode::empty())?))
-        .map_err(|source| OpenError::Directory { what, path: path.to_owned(), setting, source })
 }
 
 /// Opened anew, so that borrowers share no position.
@@ -258,10 +222,16 @@ pub(super) mod tests {
         config
     }
 
+    /// What a gateway of this configuration lends.
+    pub(in super::super) fn holdings(config: &Config) -> Result<Holdings, OpenError> {
+        let guard = PathGuard::new(&config.root.join(&config.id));
+        Holdings::open(config, &guard, DataFolders::open(config, &guard, None)?)
+    }
+
     #[test]
     fn each_role_is_lent_its_own_and_no_more() {
         let home = tempfile::tempdir().unwrap();
-        let holdings = Holdings::open(&config(home.path())).unwrap();
+        let holdings = holdings(&config(home.path())).unwrap();
         let lent =
             |role| -> Vec<Grant> { holdings.for_role(role).unwrap().into_iter().map(|(grant, _)| grant).collect() };
         assert_eq!(lent(Role::MixIngress), [Grant::MixListener, Grant::SphinxKey]);
@@ -277,7 +247,7 @@ pub(super) mod tests {
     fn a_key_is_read_from_the_beginning_by_each_borrower_and_survives_its_file() {
         let home = tempfile::tempdir().unwrap();
         let config = config(home.path());
-        let holdings = Holdings::open(&config).unwrap();
+        let holdings = holdings(&config).unwrap();
         std::fs::remove_file(&config.keys.private_sphinx).unwrap();
         for _ in 0..2 {
             let (_, key) = holdings.for_role(Role::MixIngress).unwrap().remove(1);
@@ -297,7 +267,7 @@ pub(super) mod tests {
     fn errors_name_the_path_the_setting_and_what_to_do() {
         let home = tempfile::tempdir().unwrap();
         let good = config(home.path());
-        let error = |config: &Config| Holdings::open(config).unwrap_err().to_string();
+        let error = |config: &Config| holdings(config).unwrap_err().to_string();
 
         let mut bad = good.clone();
         bad.keys.private_identity = home.path().join("nothing");
@@ -326,6 +296,6 @@ pub(super) mod tests {
         let mut config = config(home.path());
         config.keys.private_sphinx = home.path().join("pipe");
         nix::unistd::mkfifo(&config.keys.private_sphinx, Mode::S_IRUSR).unwrap();
-        assert!(matches!(Holdings::open(&config), Err(OpenError::KeyNotAFile { .. })));
+        assert!(matches!(holdings(&config), Err(OpenError::KeyNotAFile { .. })));
     }
 }

@@ -4,9 +4,9 @@
 //! a moment longer, which is waited for; what a stale file says is never believed.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -14,11 +14,13 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg},
+    fcntl::{Flock, FlockArg, OFlag, openat},
+    sys::stat::{Mode, fstat},
     unistd::Pid,
 };
 
 use super::alive::runs;
+use crate::path_guard::{PathGuard, hand_on};
 
 /// The file's name in the runtime directory.
 const FILE: &str = "gatewayd.pid";
@@ -54,33 +56,41 @@ pub enum LockError {
 
 /// The right to run a gateway, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct RunLock(Flock<File>);
+pub(super) struct RunLock {
+    file: Flock<File>,
+    directory: OwnedFd,
+}
 
 impl RunLock {
-    /// Takes the lock of gateway `id` in `run_dir`, which is made (0700) if it is missing.
+    /// Takes the lock of gateway `id` in `run_dir`, which is made (0700) if it is missing. The file is written only when it is
+    /// known to be a plain one of the gateway's: no link is followed.
     ///
     /// # Errors
     /// [`LockError::Running`] if another process holds it.
-    pub(super) fn take(run_dir: &Path, id: &str) -> Result<Self, LockError> {
+    pub(super) fn take(run_dir: &Path, id: &str, guard: &PathGuard) -> Result<Self, LockError> {
+        const FLAGS: OFlag = OFlag::O_RDWR
+            .union(OFlag::O_CREAT)
+            .union(OFlag::O_NOFOLLOW)
+            .union(OFlag::O_NONBLOCK)
+            .union(OFlag::O_NOCTTY)
+            .union(OFlag::O_CLOEXEC);
         let unusable = |step, path: &Path| {
             let path = path.to_owned();
             move |source| LockError::Unusable { step, path, source }
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(unusable("create", run_dir))?;
+        let directory = guard.make_directory(run_dir, 0o700, None).map_err(unusable("create", run_dir))?;
         let path = run_dir.join(FILE);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(unusable("open", &path))?;
+        let opened = openat(&directory, FILE, FLAGS, Mode::S_IRUSR | Mode::S_IWUSR)
+            .and_then(|file| fstat(&file).map(|stat| (file, stat)));
+        let (file, stat) = opened.map_err(|error| unusable("open", &path)(error.into()))?;
+        guard.check_writable(&path, &stat).map_err(|error| unusable("use", &path)(error.into()))?;
+        hand_on(&file, &directory).map_err(unusable("give away", &path))?;
+        let mut file = File::from(file);
         let patience = Instant::now() + PREDECESSOR;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
-                    let mut lock = Self(lock);
+                    let mut lock = Self { file: lock, directory };
                     lock.write_pid().map_err(unusable("write", &path))?;
                     return Ok(lock);
                 }
@@ -98,17 +108,22 @@ impl RunLock {
         }
     }
 
+    /// A path to `name` in the runtime directory that leads there whatever becomes of the directory's name. Good while this lives.
+    pub(super) fn path_to(&self, name: &str) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.directory.as_raw_fd().to_string()).join(name)
+    }
+
     fn write_pid(&mut self) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.rewind()?;
-        writeln!(self.0, "{}", std::process::id())
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        writeln!(self.file, "{}", std::process::id())
     }
 }
 
 impl Drop for RunLock {
     fn drop(&mut self) {
         // Nobody shall signal a number that is no longer ours. If it fails, the lock is gone all the same.
-        let _ = self.0.set_len(0);
+        let _ = self.file.set_len(0);
     }
 }
 
@@ -124,15 +139,19 @@ fn read_pid(file: &mut File) -> Option<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn take(run: &Path) -> Result<RunLock, LockError> {
+        RunLock::take(run, "demo", &PathGuard::new(run))
+    }
 
     #[test]
     fn the_second_is_told_who_is_the_first() {
         let home = tempfile::tempdir().unwrap();
         let run = home.path().join("run");
-        let first = RunLock::take(&run, "demo").unwrap();
+        let first = take(&run).unwrap();
         assert_eq!(std::fs::metadata(&run).unwrap().permissions().mode() & 0o7777, 0o700);
-        let error = RunLock::take(&run, "demo").unwrap_err();
+        let error = take(&run).unwrap_err();
         let pid = std::process::id();
         assert_eq!(
             error.to_string(),
@@ -140,30 +159,30 @@ mod tests {
         );
         drop(first);
         assert_eq!(std::fs::read_to_string(run.join(FILE)).unwrap(), "");
-        RunLock::take(&run, "demo").unwrap();
+        take(&run).unwrap();
     }
 
     #[test]
     fn a_stale_file_is_no_lock_and_a_strange_one_is_not_quoted() {
         let run = tempfile::tempdir().unwrap();
         std::fs::write(run.path().join(FILE), "4000000000 is a very long stale line\n").unwrap();
-        let lock = RunLock::take(run.path(), "demo").unwrap();
+        let lock = take(run.path()).unwrap();
         assert_eq!(std::fs::read_to_string(run.path().join(FILE)).unwrap(), format!("{}\n", std::process::id()));
         std::fs::write(run.path().join(FILE), "\x1b[31mnonsense").unwrap();
-        assert!(matches!(RunLock::take(run.path(), "demo"), Err(LockError::Running { pid, .. }) if pid == "unknown"));
+        assert!(matches!(take(run.path()), Err(LockError::Running { pid, .. }) if pid == "unknown"));
         drop(lock);
     }
 
     #[test]
     fn what_is_left_of_a_dead_supervisor_is_waited_for() {
         let run = tempfile::tempdir().unwrap();
-        let left = RunLock::take(run.path(), "demo").unwrap();
+        let left = take(run.path()).unwrap();
         let mut dead = std::process::Command::new("true").spawn().unwrap();
         dead.wait().unwrap();
         std::fs::write(run.path().join(FILE), dead.id().to_string()).unwrap();
         let next = thread::spawn({
             let run = run.path().to_owned();
-            move || RunLock::take(&run, "demo").map(|_| ())
+            move || take(&run).map(|_| ())
         });
         thread::sleep(PAUSE);
         drop(left);
@@ -172,7 +191,21 @@ mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_is_named() {
-        let error = RunLock::take(Path::new("/proc/nowhere/run"), "demo").unwrap_err().to_string();
+        let error = take(Path::new("/proc/nowhere/run")).unwrap_err().to_string();
         assert!(error.starts_with("cannot create /proc/nowhere/run: "), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_file_leaves_its_target_whole() {
+        let (run, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (canary, file) = (other.path().join("canary"), run.path().join(FILE));
+        std::fs::write(&canary, "sings").unwrap();
+        symlink(&canary, &file).unwrap();
+        assert!(matches!(take(run.path()), Err(LockError::Unusable { .. })));
+        std::fs::remove_file(&file).unwrap();
+        std::fs::hard_link(&canary, &file).unwrap();
+        let error = take(run.path()).unwrap_err().to_string();
+        assert!(error.contains("second name"), "{error}");
+        assert_eq!(std::fs::read_to_string(&canary).unwrap(), "sings");
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`links`] | the trust graph |
 //! | [`accounts`], [`ownership`] | who runs as whom, and whose the data is |
+//! | [`data_folders`], [`lock`] | one gateway for one set of data, and for one id |
 //! | [`holdings`] | what each role is lent |
 //! | [`worker`] | one process |
 //! | [`crew`] | the four together; `drain`: their orderly end |
@@ -21,12 +22,14 @@ mod admin;
 mod alive;
 mod binaries;
 mod crew;
+mod data_folders;
 mod each;
 mod examiner;
 mod holdings;
 mod links;
 mod listeners;
 mod lock;
+mod lock_holder;
 mod ownership;
 mod prober;
 mod restart;
@@ -38,7 +41,6 @@ mod worker;
 
 use std::{
     io,
-    path::Path,
     pin::pin,
     sync::Arc,
     thread::available_parallelism,
@@ -51,10 +53,15 @@ use proto::ipc::{
     jail::{JailOrder, Walls},
 };
 
+pub use self::{
+    accounts::AccountError, binaries::BinaryError, crew::CrewError, data_folders::FolderError, holdings::OpenError,
+    listeners::ListenError, lock::LockError, lock_holder::LockHolder,
+};
 use self::{
     accounts::Accounts,
     admin::Admin,
     crew::{Crew, Drained, Equipment},
+    data_folders::DataFolders,
     each::Each,
     holdings::Holdings,
     lock::RunLock,
@@ -62,8 +69,7 @@ use self::{
     signals::Signals,
     systemd::Watchdog,
 };
-pub(crate) use self::{admin::SOCKET, self_test::SelfTest};
-pub use self::{binaries::BinaryError, crew::CrewError, holdings::OpenError, listeners::ListenError, lock::LockError};
+pub(crate) use self::{admin::SOCKET, data_folders::user_of_data, self_test::SelfTest};
 use crate::{
     console::Console,
     run::RunPlan,
@@ -79,6 +85,9 @@ pub enum SupervisorError {
     /// It runs already.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// There are no accounts for the workers.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// A worker's program is missing.
     #[error(transparent)]
     Binary(#[from] BinaryError),
@@ -114,9 +123,11 @@ fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
 /// If the gateway does not come up. Nothing is left running then.
 pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
     tracing::info!("Starting nym gateway!");
-    let _lock = RunLock::take(&plan.run_dir, plan.id.as_str())?;
-    let accounts = accounts(&plan)?;
-    let equipment = Arc::new(equip(&plan, accounts)?);
+    let accounts = Accounts::choose(plan.config.sandbox.first_account.get())?;
+    // Before anything is touched: whoever runs by hand beside a unit has another runtime directory, and the same data.
+    let data = open_data(&plan, accounts)?;
+    let lock = RunLock::take(&plan.run_dir, plan.id.as_str(), &plan.guard)?;
+    let equipment = Arc::new(equip(&plan, accounts, data)?);
     validator::refuse_if_taken(&plan, accounts.of_query())?;
     announce(&equipment.holdings).map_err(system("read the address of a listener"))?;
     // One thread only: the workers die with the thread that started them.
@@ -126,26 +137,28 @@ pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
         .map_err(system("start the supervisor's loop"))?
         .block_on(async {
             let prober = Prober::new(Arc::clone(&equipment), Places::of(&plan));
-            supervise(Crew::new(equipment), audience(&plan.run_dir, prober)).await
+            supervise(Crew::new(equipment), audience(&lock, prober)).await
         })
 }
 
 /// The admin socket, if it can be had. A gateway that cannot be audited runs all the same.
-fn audience(run_dir: &Path, prober: Prober) -> Option<Admin> {
-    Admin::listen(run_dir, prober)
+fn audience(lock: &RunLock, prober: Prober) -> Option<Admin> {
+    Admin::listen(lock, prober)
         .inspect_err(|error| tracing::warn!(%error, "there is no admin socket: `gatewayd audit` has nobody to ask"))
         .ok()
 }
 
-fn accounts(plan: &RunPlan) -> Result<Accounts, SupervisorError> {
-    Accounts::choose(plan.config.sandbox.first_account.get()).map_err(system("look for accounts"))
+/// The directories of the store, locked.
+fn open_data(plan: &RunPlan, accounts: Accounts) -> Result<DataFolders, OpenError> {
+    let store = *accounts.of_workers().get(Role::Store);
+    Ok(DataFolders::open(&plan.config, &plan.guard, store)?)
 }
 
 /// All that workers are started from.
-fn equip(plan: &RunPlan, accounts: Accounts) -> Result<Equipment, SupervisorError> {
+fn equip(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Equipment, SupervisorError> {
     let equipment = Equipment {
         binaries: binaries::find()?,
-        holdings: Holdings::open(&plan.config)?,
+        holdings: Holdings::open(&plan.config, &plan.guard, data)?,
         configs: Each::new(|role| slices::slice(&plan.config, role)),
         log_filter: plan.log_filter.clone(),
         threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
@@ -157,7 +170,7 @@ fn equip(plan: &RunPlan, accounts: Accounts) -> Result<Equipment, SupervisorErro
              account can. For debugging only"
         );
     } else if let Some(account) = accounts.of_workers().get(Role::Store) {
-        equipment.holdings.give_to_store(&plan.config, *account)?;
+        equipment.holdings.give_to_store(plan, *account)?;
     }
     Ok(equipment)
 }

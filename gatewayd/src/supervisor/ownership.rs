@@ -15,25 +15,33 @@ use nix::{
 };
 use proto::ipc::jail::Account;
 
+use crate::path_guard::Trusted;
+
 /// Folders in folders: `blobs` of a database and inboxes of nym-gateway 0.10 are one deep.
 const DEPTH: u32 = 4;
+/// Those of its group may list and open.
+const OPEN_TO_GROUP: Mode = Mode::S_IRWXU.union(Mode::S_IRGRP).union(Mode::S_IXGRP);
 
-/// Gives `directory` to `account`, and to nobody else. What already belongs to it is left alone.
+/// Gives `directory` to `account`, and to nobody else. What already belongs to it is left alone, and what belongs to somebody
+/// who is not `trusted` is refused.
 ///
-/// Root can open it all the same. Whoever may give it away without being root keeps, through its group, the right to open
-/// the directory itself, and has to: at the next start it is opened again.
+/// Root can open it all the same. The account of a unit keeps, through its group, the right to open the directory itself, and
+/// has to: at the next start it is opened again. So whose gateway it is decides, not who starts it: root's run by hand leaves the
+/// folder of the unit's account as the unit needs it. `home` is the gateway's folder.
 ///
 /// # Errors
-/// If the kernel refuses, or a folder in it is suspiciously deep.
-pub(super) fn give(directory: &OwnedFd, account: Account) -> io::Result<()> {
+/// If the kernel refuses, or there is something in it that is not the gateway's.
+pub(super) fn give(directory: &OwnedFd, account: Account, home: &OwnedFd, trusted: Option<&Trusted>) -> io::Result<()> {
     let root = geteuid().is_root();
     if !root && fstat(directory)?.st_uid == account.uid {
         return Ok(());
     }
-    give_below(directory, account, DEPTH)?;
-    let (mode, group) = match root {
-        true => (Mode::S_IRWXU, Gid::from_raw(account.gid)),
-        false => (Mode::S_IRWXU | Mode::S_IRGRP | Mode::S_IXGRP, getegid()),
+    give_below(directory, account, trusted, DEPTH)?;
+    let home = fstat(home)?;
+    let (mode, group) = match (root, home.st_uid) {
+        (true, 0) => (Mode::S_IRWXU, Gid::from_raw(account.gid)),
+        (true, _) => (OPEN_TO_GROUP, Gid::from_raw(home.st_gid)),
+        (false, _) => (OPEN_TO_GROUP, getegid()),
     };
     // The mode first: only root may change that of what is another's.
     fchmod(directory, mode)?;
@@ -44,7 +52,7 @@ pub(super) fn give(directory: &OwnedFd, account: Account) -> io::Result<()> {
     Ok(())
 }
 
-fn give_below(directory: &OwnedFd, account: Account, depth: u32) -> io::Result<()> {
+fn give_below(directory: &OwnedFd, account: Account, trusted: Option<&Trusted>, depth: u32) -> io::Result<()> {
     const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
     let Some(depth) = depth.checked_sub(1) else {
         return Err(io::Error::other("folders in it are nested too deeply to be those of a gateway"));
@@ -64,10 +72,14 @@ fn give_below(directory: &OwnedFd, account: Account, depth: u32) -> io::Result<(
             found => found?,
         };
         let stat = fstat(&found)?;
+        let is_ours = stat.st_uid == account.uid || trusted.is_none_or(|trusted| trusted.has(stat.st_uid));
         match kind(&stat) {
+            SFlag::S_IFDIR | SFlag::S_IFREG if !is_ours => {
+                return Err(io::Error::other(format!("{name:?} in it belongs to the account {}", stat.st_uid)));
+            }
             SFlag::S_IFDIR => {
-                let folder = openat(directory, name, FOLDER, Mode::empty())?;
-                give_below(&folder, account, depth)?;
+                let folder = openat(&found, c".", FOLDER, Mode::empty())?;
+                give_below(&folder, account, trusted, depth)?;
                 if !belongs(&fstat(&folder)?, account) {
                     fchown(&folder, user, group)?;
                 }
@@ -95,8 +107,17 @@ mod tests {
     use super::*;
     use std::{
         fs::{self, File},
-        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+        os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+        path::Path,
     };
+
+    use crate::path_guard::PathGuard;
+
+    fn give_as_root(data: &Path, account: Account) -> io::Result<()> {
+        let home = data.parent().unwrap();
+        let guard = PathGuard::new(home);
+        give(&File::open(data)?.into(), account, &File::open(home)?.into(), guard.trusted())
+    }
 
     #[test]
     fn everything_changes_hands_and_nothing_is_followed() {
@@ -115,7 +136,7 @@ mod tests {
         fs::hard_link(&outside, data.join("second name")).unwrap();
         let account = Account { uid: 70_003, gid: 70_004 };
         for _ in 0..2 {
-            give(&File::open(&data).unwrap().into(), account).unwrap();
+            give_as_root(&data, account).unwrap();
             for path in ["", "db", "inbox", "inbox/deep", "inbox/deep/message"] {
                 let metadata = fs::symlink_metadata(data.join(path)).unwrap();
                 assert_eq!((metadata.uid(), metadata.gid()), (70_003, 70_004), "{path}");
@@ -124,6 +145,38 @@ mod tests {
             assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
         }
         fs::create_dir_all(data.join("a/b/c/d/e")).unwrap();
-        assert!(give(&File::open(&data).unwrap().into(), account).is_err());
+        assert!(give_as_root(&data, account).is_err());
+    }
+
+    #[test]
+    fn a_file_of_a_stranger_when_in_the_data_is_refused() {
+        if !geteuid().is_root() {
+            eprintln!("not root: nothing can be given away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("theirs"), "x").unwrap();
+        chown(data.join("theirs"), Some(70_009), Some(70_009)).unwrap();
+        let error = give_as_root(&data, Account { uid: 70_003, gid: 70_004 }).unwrap_err().to_string();
+        assert!(error.contains("theirs") && error.contains("70009"), "{error}");
+        assert_eq!(fs::metadata(data.join("theirs")).unwrap().uid(), 70_009);
+    }
+
+    /// Whoever starts it, the account that owns the gateway's folder can open the directory at its next start.
+    #[test]
+    fn a_gift_by_root_when_the_home_is_the_units_stays_open_to_it() {
+        if !geteuid().is_root() {
+            eprintln!("not root: nothing can be given away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        chown(folder.path(), Some(70_001), Some(70_002)).unwrap();
+        give_as_root(&data, Account { uid: 70_003, gid: 70_004 }).unwrap();
+        let metadata = fs::metadata(&data).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (70_003, 70_002, 0o750));
     }
 }

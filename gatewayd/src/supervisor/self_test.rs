@@ -14,8 +14,11 @@ use proto::ipc::Role;
 use tempfile::TempDir;
 
 use super::{
-    CrewError, SupervisorError, accounts, equip,
+    CrewError, SupervisorError,
+    accounts::Accounts,
+    equip,
     examiner::Examiner,
+    open_data,
     prober::{Places, Prober, Waiting},
     system,
 };
@@ -43,7 +46,9 @@ impl SelfTest {
         plan.config.mix.listen = (Ipv4Addr::LOCALHOST, 0).into();
         plan.config.clients.listen = (Ipv4Addr::LOCALHOST, 0).into();
         let stand_ins = stand_ins(&mut plan).map_err(system("make a directory beside the data for the self-test"))?;
-        let prober = Prober::new(Arc::new(equip(&plan, accounts(&plan)?)?), Places::of(&plan));
+        let accounts = Accounts::choose(plan.config.sandbox.first_account.get())?;
+        let data = open_data(&plan, accounts)?;
+        let prober = Prober::new(Arc::new(equip(&plan, accounts, data)?), Places::of(&plan));
         let mut crew = Vec::new();
         for role in Role::ALL {
             let waiting = prober.wait_in_jail(role).await;

@@ -5,7 +5,7 @@ use proto::ipc::control::WorkerReport;
 
 use super::*;
 use crate::supervisor::{
-    holdings::tests::config,
+    holdings::tests::{config, holdings},
     slices,
     worker::{self, What, tests::program},
 };
@@ -44,7 +44,7 @@ impl Stage {
         });
         let crew = Crew::new(Arc::new(Equipment {
             binaries,
-            holdings: Holdings::open(&config).unwrap(),
+            holdings: holdings(&config).unwrap(),
             configs: Each::new(|role| slices::slice(&config, role)),
             log_filter: "info".into(),
             threads: 1,

@@ -1,8 +1,9 @@
 //! Workers that are shell scripts: the control link is their standard input, and a shell can write to it.
 
 use super::*;
+use crate::path_guard::PathGuard;
 use crate::supervisor::{
-    holdings::{Holdings, tests::config},
+    holdings::tests::{config, holdings},
     lock::RunLock,
     slices,
 };
@@ -72,9 +73,9 @@ async fn a_worker_inherits_three_descriptors_and_nothing_else() {
     // What the test runner left open is not ours to answer for; a worker closes it first thing.
     let before = inheritable();
     let home = tempfile::tempdir().unwrap();
-    let _holdings = Holdings::open(&config(home.path())).unwrap();
+    let _holdings = holdings(&config(home.path())).unwrap();
     let _link = descriptor::link_pair().unwrap();
-    let _lock = RunLock::take(home.path(), "demo").unwrap();
+    let _lock = RunLock::take(home.path(), "demo", &PathGuard::new(home.path())).unwrap();
     assert_eq!(inheritable(), before);
 
     // In a subshell, because redirections are files that the looked-at shell would have open itself.

@@ -1,0 +1,214 @@
+//! Opens the paths of a gateway so that no other account can lead a privileged process astray.
+//!
+//! *Trusts*: root, the account of this process, and `gatewayd`, the account of the unit. Nobody else may own a folder on the way
+//! to the gateway's files, or be able to rename what is in it.
+//! *Promises*: a process that may give files away (root, or the unit's supervisor) walks each path from `/` with a descriptor for
+//! each folder. It refuses folders and files of other accounts, folders that others may write, symbolic links in the gateway's
+//! folder, and files with a second name. What it returns is what it has checked, whatever the names lead to later.
+//! An account without privileges can harm only itself: its paths are opened as they are.
+//!
+//! The rule is the one of sshd's `StrictModes`, with one difference: a sticky folder of root, such as `/tmp`, may be above the
+//! gateway's folder, because only the owner of an entry can rename it there.
+
+mod refusal;
+mod walk;
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, openat},
+    sys::stat::{FileStat, Mode, fstat},
+    unistd::{Gid, Uid, User, fchownat, getegid, geteuid},
+};
+
+pub use self::refusal::PathError;
+use self::walk::{Links, Place, Walk};
+
+/// The account of `systemd/gatewayd@.service`. Its supervisor may change accounts, so it is trusted like root.
+const UNIT_ACCOUNT: &str = "gatewayd";
+/// A pipe in the place of a file must not hold anybody up, a terminal not become ours.
+const SAFELY: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+/// A directory, to list it and to open what is in it.
+pub(crate) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
+
+/// Who may own what a privileged process uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trusted {
+    users: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+impl Trusted {
+    fn of_this_process() -> Self {
+        let mut trusted = Self { users: vec![0, geteuid().as_raw()], groups: vec![0, getegid().as_raw()] };
+        // An entry that cannot be read counts as none.
+        if let Some(unit) = User::from_name(UNIT_ACCOUNT).ok().flatten().filter(|_| geteuid().is_root()) {
+            trusted.users.push(unit.uid.as_raw());
+            trusted.groups.push(unit.gid.as_raw());
+        }
+        trusted.users.extend(walk::stranger_of_namespace());
+        trusted
+    }
+
+    /// Whether this user is one of them.
+    pub(crate) fn has(&self, user: u32) -> bool {
+        self.users.contains(&user)
+    }
+
+    fn has_group(&self, group: u32) -> bool {
+        self.groups.contains(&group)
+    }
+}
+
+/// How strict the guard is.
+#[derive(Debug, Clone)]
+enum Rule {
+    /// An account without privileges.
+    AsGiven,
+    /// A privileged process that only reads: owners do not matter, links do.
+    NoLinks,
+    /// A privileged process that makes files and gives them away.
+    Strict(Trusted),
+}
+
+/// Opens the paths of one gateway.
+#[derive(Debug, Clone)]
+pub struct PathGuard {
+    home: PathBuf,
+    rule: Rule,
+}
+
+impl PathGuard {
+    /// For a command that changes something in the gateway's folder `home`, or runs the gateway.
+    pub fn new(home: &Path) -> Self {
+        let rule = if is_privileged() { Rule::Strict(Trusted::of_this_process()) } else { Rule::AsGiven };
+        Self { home: home.to_owned(), rule }
+    }
+
+    /// For a command that only reads a few files.
+    pub fn for_reading(home: &Path) -> Self {
+        Self { home: home.to_owned(), rule: if is_privileged() { Rule::NoLinks } else { Rule::AsGiven } }
+    }
+
+    /// Who may own what is used; none if that does not matter.
+    pub(crate) const fn trusted(&self) -> Option<&Trusted> {
+        match &self.rule {
+            Rule::Strict(trusted) => Some(trusted),
+            Rule::AsGiven | Rule::NoLinks => None,
+        }
+    }
+
+    /// Checks the way to the gateway's folder, and the folders in it. What does not exist yet is not missed.
+    ///
+    /// # Errors
+    /// Names the first path that another account could use against us, and the remedy.
+    pub fn check(&self) -> Result<(), PathError> {
+        let Some(walk) = self.walk(None) else { return Ok(()) };
+        for folder in ["", "config", "data", "run"] {
+            match self.place(&walk, &self.home.join(folder)) {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a file to read. The caller looks whether it is a regular one.
+    ///
+    /// # Errors
+    /// If the kernel or the guard refuses.
+    pub fn open_file(&self, path: &Path) -> io::Result<File> {
+        let Some(walk) = self.walk(None) else {
+            return OpenOptions::new().read(true).custom_flags(SAFELY.bits()).open(path);
+        };
+        let folder = self.place(&walk, path.parent().unwrap_or(Path::new("/")))?;
+        Ok(walk.open_file(&folder, path, SAFELY)?)
+    }
+
+    /// Opens a directory that exists. Beside those that are trusted, `owner` may own it.
+    ///
+    /// # Errors
+    /// If the kernel or the guard refuses.
+    pub(crate) fn open_directory(&self, path: &Path, owner: Option<u32>) -> io::Result<OwnedFd> {
+        let Some(walk) = self.walk(owner) else { return Ok(nix::fcntl::open(path, DIRECTORY, Mode::empty())?) };
+        Ok(openat(&self.place(&walk, path)?.folder, ".", DIRECTORY, Mode::empty())?)
+    }
+
+    /// As [`open_directory`](Self::open_directory), but makes the directory and those above that are missing. What root makes
+    /// belongs to whoever owns the folder that it is in.
+    ///
+    /// # Errors
+    /// If the kernel or the guard refuses.
+    pub(crate) fn make_directory(&self, path: &Path, mode: u32, owner: Option<u32>) -> io::Result<OwnedFd> {
+        let Some(walk) = self.walk(owner).map(|walk| walk.making(mode)) else {
+            DirBuilder::new().recursive(true).mode(mode).create(path)?;
+            return Ok(nix::fcntl::open(path, DIRECTORY, Mode::empty())?);
+        };
+        Ok(openat(&self.place(&walk, path)?.folder, ".", DIRECTORY, Mode::empty())?)
+    }
+
+    /// Whether a file that is open may be written: it must be a regular file with one name, of somebody who is trusted.
+    ///
+    /// # Errors
+    /// If it is something else. `path` is for the message.
+    pub(crate) fn check_writable(&self, path: &Path, stat: &FileStat) -> Result<(), PathError> {
+        Walk::new(self.trusted(), None, &self.home).check_file(path, stat)
+    }
+
+    /// None if paths are taken as they are.
+    fn walk(&self, owner: Option<u32>) -> Option<Walk<'_>> {
+        match &self.rule {
+            Rule::AsGiven => None,
+            Rule::NoLinks => Some(Walk::new(None, owner, &self.home)),
+            Rule::Strict(trusted) => Some(Walk::new(Some(trusted), owner, &self.home)),
+        }
+    }
+
+    /// Walks to a folder. Links of root are followed above the gateway's folder, and none in it. Of a path elsewhere, the last
+    /// component may not be a link.
+    fn place(&self, walk: &Walk<'_>, path: &Path) -> Result<Place, PathError> {
+        let (above, below) = match path.strip_prefix(&self.home) {
+            Ok(below) => (self.home.as_path(), below),
+            Err(_) => (path.parent().unwrap_or(path), Path::new(path.file_name().unwrap_or_default())),
+        };
+        let place = walk.go(Place::root()?, above, Links::OfRoot)?;
+        walk.go_to_last(place, below)
+    }
+}
+
+/// Gives what root has made in `folder` to whoever owns the folder, so that this account finds its own there.
+///
+/// # Errors
+/// If the kernel refuses.
+pub(crate) fn hand_on(made: impl AsFd, folder: impl AsFd) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let stat = fstat(folder)?;
+    let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    if user.is_root() {
+        return Ok(());
+    }
+    match fchownat(made, c"", Some(user), Some(group), AtFlags::AT_EMPTY_PATH) {
+        // The owner is outside of this user namespace.
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether this process could give away what belongs to others.
+fn is_privileged() -> bool {
+    geteuid().is_root() || sandbox::may_change_account()
+}
+
+#[cfg(test)]
+mod tests;

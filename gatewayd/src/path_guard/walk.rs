@@ -1,0 +1,190 @@
+//! A path, one folder at a time, each by the descriptor of the one above.
+
+use std::{
+    fs::{self, File},
+    os::fd::OwnedFd,
+    path::{Component, Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat, readlinkat},
+    sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat},
+};
+
+use super::{PathError, Trusted, hand_on};
+
+/// Links on one way. The kernel follows as many.
+const MOST_LINKS: u32 = 40;
+/// A place without the right to read it: enough to look at it, and to go on from there.
+const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Which symbolic links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Those that root made; without an owner to trust, all.
+    OfRoot,
+    /// None.
+    None,
+}
+
+/// A folder that was reached.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its descriptor, which can not be listed.
+    pub(super) folder: OwnedFd,
+    path: PathBuf,
+}
+
+impl Place {
+    /// `/`.
+    pub(super) fn root() -> Result<Self, PathError> {
+        let path = PathBuf::from("/");
+        let folder = nix::fcntl::open("/", PLACE | OFlag::O_DIRECTORY, Mode::empty());
+        Ok(Self { folder: folder.map_err(PathError::system(&path))?, path })
+    }
+}
+
+/// The rules of one walk.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Walk<'a> {
+    trusted: Option<&'a Trusted>,
+    /// Who else may own the last folder.
+    owner: Option<u32>,
+    home: &'a Path,
+    /// With this mode missing folders are made.
+    making: Option<u32>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) const fn new(trusted: Option<&'a Trusted>, owner: Option<u32>, home: &'a Path) -> Self {
+        Self { trusted, owner, home, making: None }
+    }
+
+    /// Makes folders that are missing.
+    pub(super) const fn making(self, mode: u32) -> Self {
+        Self { making: Some(mode), ..self }
+    }
+
+    /// Walks `path` from `place`, through folders of those who are trusted.
+    pub(super) fn go(&self, place: Place, path: &Path, links: Links) -> Result<Place, PathError> {
+        let no_other_owner = Self { owner: None, ..*self };
+        no_other_owner.follow(place, path, links, MOST_LINKS)
+    }
+
+    /// As [`go`](Self::go), without following links, to a folder that may belong to the other owner.
+    pub(super) fn go_to_last(&self, place: Place, path: &Path) -> Result<Place, PathError> {
+        let Some(last) = path.file_name() else { return Ok(place) };
+        let above = self.go(place, path.parent().unwrap_or(Path::new("")), Links::None)?;
+        self.step(above, Path::new(last), Links::None, MOST_LINKS)
+    }
+
+    fn follow(&self, mut place: Place, path: &Path, links: Links, left: u32) -> Result<Place, PathError> {
+        for component in path.components() {
+            place = match component {
+                Component::RootDir => Place::root()?,
+                Component::CurDir | Component::Prefix(_) => continue,
+                Component::ParentDir => self.step(place, Path::new(".."), links, left)?,
+                Component::Normal(name) => self.step(place, Path::new(name), links, left)?,
+            };
+        }
+        Ok(place)
+    }
+
+    fn step(&self, place: Place, name: &Path, links: Links, left: u32) -> Result<Place, PathError> {
+        let path = place.path.join(name);
+        let found = match openat(&place.folder, name, PLACE, Mode::empty()) {
+            Err(Errno::ENOENT) if self.making.is_some() => self.make(&place, name, &path)?,
+            found => found.map_err(PathError::system(&path))?,
+        };
+        let stat = fstat(&found).map_err(PathError::system(&path))?;
+        match kind(&stat) {
+            SFlag::S_IFDIR => {
+                let place = Place { folder: found, path };
+                self.check_folder(&place)?;
+                Ok(place)
+            }
+            SFlag::S_IFLNK => {
+                let made_by_root = self.trusted.is_none() || stat.st_uid == 0;
+                if links == Links::None || !made_by_root {
+                    return Err(PathError::Link { path });
+                }
+                let left = left.checked_sub(1).ok_or(Errno::ELOOP).map_err(PathError::system(&path))?;
+                let target = readlinkat(&found, "").map_err(PathError::system(&path))?;
+                self.follow(place, Path::new(&target), links, left)
+            }
+            _ => Err(PathError::system(&path)(Errno::ENOTDIR)),
+        }
+    }
+
+    /// Makes a folder. It belongs to whoever owns the one above.
+    fn make(&self, above: &Place, name: &Path, path: &Path) -> Result<OwnedFd, PathError> {
+        let mode = Mode::from_bits_truncate(self.making.unwrap_or(0o700));
+        let made = mkdirat(&above.folder, name, mode)
+            .and_then(|()| openat(&above.folder, name, PLACE | OFlag::O_DIRECTORY, Mode::empty()));
+        let made = made.map_err(PathError::system(path))?;
+        match hand_on(&made, &above.folder) {
+            Ok(()) => Ok(made),
+            Err(source) => Err(PathError::System { path: path.to_owned(), source }),
+        }
+    }
+
+    fn check_folder(&self, place: &Place) -> Result<(), PathError> {
+        let Some(trusted) = self.trusted else { return Ok(()) };
+        let stat = fstat(&place.folder).map_err(PathError::system(&place.path))?;
+        if !trusted.has(stat.st_uid) && self.owner != Some(stat.st_uid) {
+            let (path, home) = (place.path.clone(), self.home.to_owned());
+            return Err(PathError::Owner { path, owner: stat.st_uid, home });
+        }
+        let mode = Mode::from_bits_truncate(stat.st_mode);
+        let sticky = mode.contains(Mode::S_ISVTX) && stat.st_uid == 0;
+        let by_group = mode.contains(Mode::S_IWGRP) && !trusted.has_group(stat.st_gid);
+        if !sticky && (by_group || mode.contains(Mode::S_IWOTH)) {
+            return Err(PathError::Writable { path: place.path.clone(), mode: stat.st_mode & 0o7777 });
+        }
+        Ok(())
+    }
+
+    /// Opens the file of `path` in `folder`.
+    pub(super) fn open_file(&self, folder: &Place, path: &Path, flags: OFlag) -> Result<File, PathError> {
+        let Some(name) = path.file_name() else { return Err(PathError::system(path)(Errno::EISDIR)) };
+        let file = match openat(&folder.folder, name, flags | OFlag::O_RDONLY | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Err(Errno::ELOOP) => return Err(PathError::Link { path: path.to_owned() }),
+            file => file.map_err(PathError::system(path))?,
+        };
+        let stat = fstat(&file).map_err(PathError::system(path))?;
+        if kind(&stat) == SFlag::S_IFREG {
+            self.check_file(path, &stat)?;
+        }
+        Ok(file.into())
+    }
+
+    /// A regular file with one name, of somebody who is trusted.
+    pub(super) fn check_file(&self, path: &Path, stat: &FileStat) -> Result<(), PathError> {
+        let path = path.to_owned();
+        if kind(stat) != SFlag::S_IFREG {
+            return Err(PathError::NotAFile { path });
+        }
+        if stat.st_nlink != 1 {
+            return Err(PathError::SecondName { path });
+        }
+        match self.trusted {
+            Some(trusted) if !trusted.has(stat.st_uid) => {
+                Err(PathError::Owner { path, owner: stat.st_uid, home: self.home.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What kind of file it is.
+const fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// In a user namespace, the number that stands for all accounts outside of it. What is theirs cannot be given away from here.
+pub(super) fn stranger_of_namespace() -> Option<u32> {
+    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
+    let is_whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    (!is_whole).then(|| fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()).flatten()
+}
