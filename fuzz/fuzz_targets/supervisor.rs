@@ -27,7 +27,10 @@ fuzz_target!(|data: &[u8]| {
         }
         _ => {
             if let Ok(answer) = message::Answer::decode(bytes) {
-                if let message::Answer::Conflict { identity: text } | message::Answer::Unreachable { reasons: text } =
+                if let message::Answer::Conflict { identity: text }
+                | message::Answer::SameIdentity { also: Some(text) }
+                | message::Answer::Disputed { identity: text, .. }
+                | message::Answer::Unreachable { reasons: text } =
                     &answer
                 {
                     assert!(text.chars().count() <= MAX_SHOWN && !text.contains(char::is_control));

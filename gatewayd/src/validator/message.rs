@@ -40,22 +40,34 @@ pub struct Request {
     pub identity: String,
 }
 
-/// What the first validator that answered knows.
+/// What the validators that answered know.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Answer {
     /// Nobody announces our addresses.
     NoConflict,
-    /// A gateway of another identity does.
+    /// More than half of those that answered say that a gateway of this identity does, and nobody lists ours.
     Conflict {
         /// Its identity, as it claims.
         identity: String,
     },
-    /// Only we ourselves do.
-    SameIdentity,
+    /// Our identity is listed.
+    SameIdentity {
+        /// Another identity that is listed with our address, as it claims.
+        also: Option<String>,
+    },
     /// No validator answered.
     Unreachable {
         /// Why not, one reason per validator.
         reasons: String,
+    },
+    /// Some of those that answered say that a gateway of another identity announces our address, and not enough of them agree.
+    Disputed {
+        /// The identity that most of them name, as it claims.
+        identity: String,
+        /// How many name it.
+        named_by: u32,
+        /// How many answered.
+        answered: u32,
     },
 }
 
@@ -108,7 +120,13 @@ impl Answer {
         match self {
             Self::Conflict { identity } => Self::Conflict { identity: printable(&identity, MAX_IDENTITY) },
             Self::Unreachable { reasons } => Self::Unreachable { reasons: printable(&reasons, MAX_REASONS) },
-            plain @ (Self::NoConflict | Self::SameIdentity) => plain,
+            Self::Disputed { identity, named_by, answered } => {
+                Self::Disputed { identity: printable(&identity, MAX_IDENTITY), named_by, answered }
+            }
+            Self::SameIdentity { also } => {
+                Self::SameIdentity { also: also.map(|identity| printable(&identity, MAX_IDENTITY)) }
+            }
+            Self::NoConflict => Self::NoConflict,
         }
     }
 }
@@ -137,7 +155,10 @@ mod tests {
         );
         assert_eq!(Answer::NoConflict.encode().unwrap(), [0]);
         assert_eq!(Answer::Conflict { identity: "id".into() }.encode().unwrap(), b"\x01\x02id");
-        assert_eq!(Answer::SameIdentity.encode().unwrap(), [2]);
+        assert_eq!(Answer::SameIdentity { also: None }.encode().unwrap(), [2, 0]);
+        assert_eq!(Answer::SameIdentity { also: Some("id".into()) }.encode().unwrap(), b"\x02\x01\x02id");
+        let disputed = Answer::Disputed { identity: "id".into(), named_by: 1, answered: 3 };
+        assert_eq!(disputed.encode().unwrap(), b"\x04\x02id\x01\x03");
         assert_eq!(Answer::Unreachable { reasons: "no".into() }.encode().unwrap(), b"\x03\x02no");
     }
 

@@ -33,8 +33,9 @@ pub struct AddressTaken {
     clients_host: String,
 }
 
-/// Asks the validators of `plan`, if it has any. Only a gateway of another identity at our address is an error; validators
-/// that cannot be asked are a warning. `account` is that of the program that asks, if it can have one of its own. Takes at
+/// Asks the validators of `plan`, if it has any. The only error is a gateway of another identity at our address, if more than
+/// half of the validators that answer name it and none lists our own identity: whoever bonds a gateway with the address of
+/// one that is bonded does not keep it from starting, nor does a validator that lies alone. All else is a warning. `account` is that of the program that asks, if it can have one of its own. Takes at
 /// most [`PATIENCE`].
 pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), AddressTaken> {
     if plan.validators.is_empty() {
@@ -54,7 +55,21 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
     });
     let reasons = match asked {
         Ok(Answer::NoConflict) => return Ok(()),
-        Ok(Answer::SameIdentity) => {
+        Ok(Answer::SameIdentity { also: Some(other) }) => {
+            tracing::warn!(
+                "a gateway with our identity is bonded, and another one ({other}) claims our address; starting, because \
+                 anybody can claim it"
+            );
+            return Ok(());
+        }
+        Ok(Answer::Disputed { identity, named_by, answered }) => {
+            tracing::warn!(
+                "{named_by} of {answered} validators that answered say that a gateway with another identity ({identity}) \
+                 announces our address; starting, because they do not agree"
+            );
+            return Ok(());
+        }
+        Ok(Answer::SameIdentity { also: None }) => {
             tracing::warn!(
                 "a gateway with our identity is already bonded with our address: fine after a restart, but two gateways \
                  with one identity lose messages"

@@ -2,9 +2,12 @@
 //!
 //! `GET <validator>/wasm/contract/<contract>/smart/<base64 of a JSON question>?encoding=base64` is answered with
 //! `{"result":{"smart":"<base64 of JSON>"}}`; inside is one page of nodes and the key of the next page, or null.
+//!
+//! Anybody can bond a gateway that claims our address, and a validator may lie. So all validators are asked, and none of
+//! them decides alone: see [`Votes`].
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -39,17 +42,20 @@ pub fn ports(request: &Request) -> Vec<u16> {
     request.validators.iter().filter_map(port).collect()
 }
 
-/// Asks the validators in random order, each for an equal share of the time that is left, until one has answered.
+/// Asks the validators in random order, each for an equal share of the time that is left, until all were asked or one lists
+/// our identity.
 pub fn query(request: &Request, patience: Duration) -> Answer {
     let end = Instant::now() + patience;
     let mut validators: Vec<_> = request.validators.iter().collect();
     validators.shuffle(&mut rand::rng());
+    let mut votes = Votes::default();
     let mut reasons = String::new();
     for (asked, validator) in validators.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(validators.len() - asked).unwrap_or(u32::MAX);
         match ask_one(validator, request, Instant::now() + share) {
-            Ok(answer) => return answer.printable(),
+            Ok(Listed { ours: true, other }) => return Answer::SameIdentity { also: other }.printable(),
+            Ok(Listed { ours: false, other }) => votes.count(other),
             Err(error) if reasons.len() < MAX_REASONS => {
                 let separator = if reasons.is_empty() { "" } else { "; " };
                 let reason = printable(&format!("{validator}: {error}"), MAX_REASON);
@@ -59,7 +65,44 @@ pub fn query(request: &Request, patience: Duration) -> Answer {
             Err(_) => {}
         }
     }
-    Answer::Unreachable { reasons }.printable()
+    votes.result(reasons).printable()
+}
+
+/// What one validator lists.
+struct Listed {
+    /// Our identity: with our address, or with another one beside a stranger that has ours.
+    ours: bool,
+    /// The first other identity that has our address.
+    other: Option<String>,
+}
+
+/// What the validators say that do not list our identity.
+///
+/// Our address counts as taken if more than half of those that answered name the same other identity. Those that did not
+/// answer have no vote.
+#[derive(Default)]
+struct Votes {
+    answered: u32,
+    others: HashMap<String, u32>,
+}
+
+impl Votes {
+    fn count(&mut self, other: Option<String>) {
+        self.answered += 1;
+        if let Some(other) = other {
+            *self.others.entry(other).or_default() += 1;
+        }
+    }
+
+    fn result(self, reasons: String) -> Answer {
+        let answered = self.answered;
+        match self.others.into_iter().max_by_key(|(_, named_by)| *named_by) {
+            None if answered == 0 => Answer::Unreachable { reasons },
+            None => Answer::NoConflict,
+            Some((identity, named_by)) if named_by > answered / 2 => Answer::Conflict { identity },
+            Some((identity, named_by)) => Answer::Disputed { identity, named_by, answered },
+        }
+    }
 }
 
 /// Why a validator gave no answer.
@@ -110,7 +153,7 @@ struct Gateway {
     identity_key: String,
 }
 
-fn ask_one(validator: &str, request: &Request, end: Instant) -> Result<Answer, QueryError> {
+fn ask_one(validator: &str, request: &Request, end: Instant) -> Result<Listed, QueryError> {
     let agent = ureq::Agent::new_with_config(
         ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -123,21 +166,20 @@ fn ask_one(validator: &str, request: &Request, end: Instant) -> Result<Answer, Q
     let mut left = MAX_REPLY;
     let mut start_after = None;
     let mut starts = HashSet::new();
-    let mut ourselves = false;
+    let (mut ours_elsewhere, mut ours_here, mut other) = (false, false, None);
     for _ in 0..MAX_PAGES {
         let page = fetch(&agent, validator, &request.contract, start_after.as_deref(), end, &mut left)?;
         for Node { gateway } in page.nodes {
-            if !gateway.announces_one_of(request) {
-                continue;
+            let is_here = gateway.announces_one_of(request);
+            if gateway.identity_key == request.identity {
+                ours_here |= is_here;
+                ours_elsewhere |= !is_here;
+            } else if is_here {
+                other.get_or_insert(gateway.identity_key);
             }
-            if gateway.identity_key != request.identity {
-                return Ok(Answer::Conflict { identity: gateway.identity_key });
-            }
-            ourselves = true;
         }
         match page.start_next_after {
-            None if ourselves => return Ok(Answer::SameIdentity),
-            None => return Ok(Answer::NoConflict),
+            None => return Ok(Listed { ours: ours_here || (ours_elsewhere && other.is_some()), other }),
             Some(next) if starts.insert(next.clone()) => start_after = Some(next),
             Some(_) => return Err(QueryError::Nonsense),
         }

@@ -100,9 +100,54 @@ fn our_address_is_found_in_either_field() {
     let clients = ("1.2.3.4:1", "ws://gw.example:9000/", "theirs");
     assert_eq!(ask(vec![page(&[clients], None)]), conflict);
     let ours = ("gw.example:1789", "ws://gw.example:9000", "ours");
-    assert_eq!(ask(vec![page(&[OTHER, ours], None)]), Answer::SameIdentity);
-    // A stranger behind our own entry still counts.
-    assert_eq!(ask(vec![page(&[ours, mix], None)]), conflict);
+    assert_eq!(ask(vec![page(&[OTHER, ours], None)]), Answer::SameIdentity { also: None });
+}
+
+/// Our own entry, with our address and after a move; and that of somebody who claims our address.
+const OURS: (&str, &str, &str) = ("gw.example:1789", "ws://gw.example:9000", "ours");
+const OURS_BEFORE: (&str, &str, &str) = ("9.9.9.9:1789", "ws://9.9.9.9:9000", "ours");
+const CLAIM: (&str, &str, &str) = ("gw.example:1789", "ws://gw.example:9000", "theirs");
+
+/// What comes of validators that list these.
+fn ask_all(lists: &[&[(&str, &str, &str)]]) -> Answer {
+    let validators: Vec<_> = lists.iter().map(|nodes| validator(vec![page(nodes, None)])).collect();
+    let addresses: Vec<_> = validators.iter().map(|(address, _questions)| address.as_str()).collect();
+    query(&request(&addresses), PATIENCE)
+}
+
+#[test]
+fn our_own_identity_is_no_conflict_whoever_claims_our_address() {
+    let ours_and = Answer::SameIdentity { also: Some("theirs".into()) };
+    for list in [[OURS, CLAIM], [CLAIM, OURS], [CLAIM, OURS_BEFORE], [OURS_BEFORE, CLAIM]] {
+        assert_eq!(ask_all(&[&list]), ours_and);
+        assert_eq!(ask_all(&[&list, &list, &list]), ours_and);
+    }
+    // One that lists us is enough, whatever the others say.
+    assert!(matches!(ask_all(&[&[CLAIM], &[OURS], &[CLAIM]]), Answer::SameIdentity { .. }));
+    let pages = vec![page(&[CLAIM], Some("next")), page(&[OURS], None)];
+    assert_eq!(ask(pages), ours_and);
+    assert_eq!(ask_all(&[&[OURS_BEFORE, OTHER]]), Answer::NoConflict);
+}
+
+#[test]
+fn one_liar_of_three_does_not_outvote_the_others() {
+    let disputed = Answer::Disputed { identity: "theirs".into(), named_by: 1, answered: 3 };
+    assert_eq!(ask_all(&[&[CLAIM], &[OTHER], &[]]), disputed);
+    let other_claim = ("gw.example:1789", "ws://x", "another");
+    let Answer::Disputed { named_by: 1, answered: 2, .. } = ask_all(&[&[CLAIM], &[other_claim]]) else {
+        panic!("they do not agree");
+    };
+}
+
+#[test]
+fn validators_that_agree_or_answer_alone_are_believed() {
+    let conflict = Answer::Conflict { identity: "theirs".into() };
+    assert_eq!(ask_all(&[&[CLAIM]]), conflict);
+    assert_eq!(ask_all(&[&[CLAIM], &[CLAIM], &[CLAIM]]), conflict);
+    assert_eq!(ask_all(&[&[CLAIM], &[OTHER], &[OTHER, CLAIM]]), conflict);
+    // Who does not answer has no vote.
+    let (address, _questions) = validator(vec![page(&[CLAIM], None)]);
+    assert_eq!(query(&request(&[&address, "http://127.0.0.1:1"]), PATIENCE), conflict);
 }
 
 #[test]
