@@ -1,14 +1,16 @@
 //! The file of marks of packets seen. What is offered is what the file holds; whatever else is there is put aside as it was, once.
-//! Input: whether length and checksum are to be right, and the file.
+//! Input: in bits, whether length and checksum are to be right and whether an earlier gateway left it; and the file.
 #![no_main]
 
 use std::{fs, os::fd::OwnedFd, path::PathBuf, sync::LazyLock};
 
 use fuzz::{CHECKSUM_LEN, MARKS_BEGIN, made_whole, number_in};
 use libfuzzer_sys::fuzz_target;
+use proto::ipc::ingress_store::GENERATIONS_LIMIT;
 use store::replay::found::offered;
 
-const NAMES: [&str; 2] = ["generation-even", "generation-odd"];
+/// The places of earlier gateways, for even and for odd numbers.
+const EARLIER_NAMES: [&str; 2] = ["generation-even", "generation-odd"];
 
 /// The folder goes with that of all temporary files: a static is never dropped.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| tempfile::tempdir().unwrap().keep());
@@ -18,11 +20,14 @@ fn directory() -> OwnedFd {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((whole, bytes)) = data.split_first() else { return };
+    let Some((kind, bytes)) = data.split_first() else { return };
     let file =
-        if whole % 2 == 1 { made_whole(&bytes[..bytes.len().saturating_sub(CHECKSUM_LEN)]) } else { bytes.to_vec() };
-    let odd = number_in(&file).is_some_and(|number| number % 2 == 1);
-    let path = FOLDER.join(NAMES[usize::from(odd)]);
+        if kind % 2 == 1 { made_whole(&bytes[..bytes.len().saturating_sub(CHECKSUM_LEN)]) } else { bytes.to_vec() };
+    let number = number_in(&file).unwrap_or_default();
+    let path = FOLDER.join(match kind & 2 {
+        0 => format!("generation-{:02}", number % GENERATIONS_LIMIT as u64),
+        _ => EARLIER_NAMES[usize::from(number % 2 == 1)].to_owned(),
+    });
     fs::write(&path, &file).unwrap();
     let aside = path.with_extension("damaged");
     match &offered(directory())[..] {

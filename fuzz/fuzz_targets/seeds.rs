@@ -186,7 +186,7 @@ fn ipc() {
     for request in [
         ReplayRequest::ListGenerations,
         ReplayRequest::ReadMarks { generation: 4, offset: 70_000 },
-        ReplayRequest::BeginSave { generation },
+        ReplayRequest::BeginSave { generation, live: vec![3, 4] },
         ReplayRequest::WriteMarks { marks: opaque() },
         ReplayRequest::CommitSave,
     ] {
@@ -257,8 +257,10 @@ fn supervisor() {
     let identity = request.identity;
     for answer in [
         validator::Answer::NoConflict,
-        validator::Answer::Conflict { identity },
-        validator::Answer::SameIdentity,
+        validator::Answer::Conflict { identity: identity.clone() },
+        validator::Answer::SameIdentity { also: None },
+        validator::Answer::SameIdentity { also: Some(identity.clone()) },
+        validator::Answer::Disputed { identity, named_by: 1, answered: 3 },
         validator::Answer::Unreachable { reasons: "http://a:1317: connection refused".into() },
     ] {
         add(3, answer.encode().expect("it is short"));
@@ -270,8 +272,9 @@ fn files() {
     for marks in [&[][..], &[0; 8], &[0xa5; 1_000]] {
         for number in [2_u64, 3] {
             let file = replay_file(number, marks);
-            corpus.add(&[&[0], &file]);
-            corpus.add(&[&[1], &file]);
+            for kind in 0..4 {
+                corpus.add(&[&[kind], &file]);
+            }
         }
     }
     let mut corpus = Corpus::of("pem");

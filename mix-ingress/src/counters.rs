@@ -2,7 +2,7 @@
 
 use proto::{ipc::ingress_store::Refusal, wire::surb_ack::SplitError};
 
-use crate::sphinx::UnwrapError;
+use crate::{replay::NoRoom, sphinx::UnwrapError};
 
 proto::counters! {
     /// The counters of the process. Each packet received ends in exactly one of those from `unwrap_wrong_length` to
@@ -44,6 +44,10 @@ proto::counters! {
         split_no_surb_ack,
         /// Packets whose SURB-ack had no address.
         split_bad_ack_address,
+        /// Packets refused because room for marks of packets seen was short, and their destination had had its share.
+        refused_replay_share,
+        /// Packets refused because there was no room for marks of packets seen.
+        refused_replay_full,
         /// Messages that `store` refused: nobody is registered under the destination.
         refused_unknown_client,
         /// Messages that `store` refused: the inbox is full.
@@ -87,6 +91,13 @@ impl Counters {
         proto::counter::count(match error {
             SplitError::NoSurbAck(_) => &self.split_no_surb_ack,
             SplitError::BadAckAddress(_) => &self.split_bad_ack_address,
+        });
+    }
+
+    pub(crate) fn no_room_for_mark(&self, reason: NoRoom) {
+        proto::counter::count(match reason {
+            NoRoom::ShareUsedUp => &self.refused_replay_share,
+            NoRoom::Full => &self.refused_replay_full,
         });
     }
 

@@ -2,7 +2,7 @@
 //!
 //! *Trusts* `store`'s word that a delivery is accepted, once per delivery; any other answer ends the link. *Holds* every
 //! delivery that is not answered yet, message and SURB-ack, within the window of the link. *Promises*: a SURB-ack leaves
-//! after acceptance and never before; a new `store` is asked everything its predecessor did not answer, in the same order;
+//! after acceptance and never before, and after the packet is marked as seen; a new `store` is asked everything its predecessor did not answer, in the same order;
 //! when the window is used up nothing more is taken from the connections.
 
 use std::{
@@ -33,7 +33,7 @@ use tokio::{
 use crate::{
     counters::{Counters, add},
     drain::Drain,
-    replay::archive::Line,
+    replay::{ProvisionalMark, archive::Line},
 };
 
 /// What happens on the link to `store`.
@@ -44,7 +44,6 @@ const RULE_UNREAD: &str = "answers to deliveries that were not read";
 const RULE_UNASKED: &str = "an answer about marks that nobody asked for";
 
 /// A message to deliver.
-#[derive(Debug)]
 pub(crate) struct Delivery {
     /// Whose inbox it is for.
     pub(crate) destination: ClientAddress,
@@ -52,6 +51,17 @@ pub(crate) struct Delivery {
     pub(crate) message: Bytes,
     /// What to send once the message is safe. None if the message is an acknowledgement itself.
     pub(crate) ack: Option<SendPacket>,
+    /// By which copies of the packet are known. None once it is kept.
+    pub(crate) mark: Option<ProvisionalMark>,
+}
+
+impl Delivery {
+    /// Marks the packet as seen, if that has not been done yet.
+    fn keep_mark(&mut self) {
+        if let Some(mark) = self.mark.take() {
+            mark.keep(&self.destination);
+        }
+    }
 }
 
 /// The link to `store`, as far as deliveries are concerned.
@@ -140,12 +150,20 @@ impl Deliveries {
                 },
                 batch = batches.recv(), if more && self.waiting.is_empty() => match batch {
                     Some(batch) => self.waiting.extend(batch),
-                    None => more = false,
+                    None => {
+                        more = false;
+                        self.keep_all_marks();
+                    }
                 },
                 () = lines.closed(), if !lines.is_closed() => {}
             }
             self.deliver_waiting();
         }
+    }
+
+    /// At the end of the worker the keeper saves what is marked, and waits for no answer: what may still be accepted is marked.
+    fn keep_all_marks(&mut self) {
+        self.waiting.iter_mut().chain(self.unanswered.values_mut()).for_each(Delivery::keep_mark);
     }
 
     async fn follow(&mut self, event: StoreEvent) {
@@ -181,7 +199,8 @@ impl Deliveries {
         }
         match answer {
             StoreToIngress::AcceptDelivery { delivery } => {
-                let Some(delivery) = self.take_answered(delivery) else { return };
+                let Some(mut delivery) = self.take_answered(delivery) else { return };
+                delivery.keep_mark();
                 match delivery.ack {
                     None => count(&self.counters.accepted_without_ack),
                     Some(ack) => {

@@ -1,131 +1,173 @@
-//! Which packets were seen before.
+//! Which packets were delivered before.
 //!
-//! A packet is known by its replay tag. Tags are kept as marks in two generations of a Bloom filter: new ones go into the
-//! current generation, both are asked. When the current one is full or old, the previous one is emptied and takes its
-//! place, so that every packet is remembered for one generation at least and for two at most. A filter never forgets a
-//! packet of these generations; now and then it takes a new packet for an old one, as often as it was made for.
+//! A packet is known by its replay tag. From its first sight until `store` has answered, the packet is *unanswered*, and its
+//! tag is held exactly. When `store` accepts the packet, its tag becomes a mark in the current generation, which is a Bloom
+//! filter; before the SURB-ack is paid. When the packet comes to nothing (its payload does not decrypt, nobody is registered
+//! under its destination, the inbox is full), it leaves no mark. A later copy of such a packet is then its first delivery.
+//! Whoever can send that copy could have held the packet back in the first place, so the copy shows nothing new. In return
+//! packets for nobody take no room: they cannot push out the marks of others, at any rate.
+//!
+//! Marks go by age and never by count. A generation that is full, or as old as `period`, gets a successor. A generation goes
+//! `period` after it ended; when `memory` is used up, the oldest one may go earlier, but not before `kept_at_least`. If none
+//! may go, packets are refused and no mark is dropped: see [`retention`] and [`shares`].
+//!
+//! A filter never forgets a packet that it holds. Now and then it takes a new packet for an old one: a full generation does
+//! so as often as `false_positive_rate` says, and the rates of all generations add up. Twelve full ones, as many as the
+//! default memory holds, refuse 12 new packets in 100,000 at the default rate; their senders send again.
 //!
 //! *Trusts* nothing about a tag; which bits it marks depends on a secret seed, so that nobody can look for packets that
-//! get others refused. *Holds* marks only, from which no tag can be told. *Promises*: of any number of copies of a packet,
-//! on any threads at any time, one passes at the most; no packet is refused because of another that is marked meanwhile.
+//! get others refused. *Holds* marks, from which no tag can be told, and one number for each unanswered packet. *Promises*:
+//! of any number of copies of a packet, on any threads at any time, one is delivered at the most, and none after one was
+//! accepted, for `kept_at_least`; no packet is refused because of another that is marked meanwhile.
 //!
-//! [`keeper`] empties, saves and restores; [`generation`] is one filter; [`archive`] asks `store`.
+//! [`keeper`] begins generations, saves and restores; [`generation`] is one filter; [`unanswered`] is the set of packets
+//! without an answer; [`archive`] asks `store`.
 
 pub(crate) mod archive;
 mod generation;
 pub(crate) mod keeper;
+pub(crate) mod retention;
+mod shares;
+mod unanswered;
 
 use std::{
-    hint,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
-        },
-    },
-    thread,
+    collections::VecDeque,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
-use proto::ipc::ingress_store::ReplayGeneration;
+use proto::{address::ClientAddress, ipc::ingress_store::ReplayGeneration};
 use tokio::sync::mpsc;
 
 use crate::sphinx::ReplayTag;
 use generation::{Generation, TagHasher};
+use retention::{Retention, Room};
+use shares::Shares;
+use unanswered::Unanswered;
 
-pub(crate) use generation::{Shape, TooLarge};
-
-/// Places where a packet can be while it is marked. With so many, two packets that are marked at the same moment want the same
-/// place once in four thousand times.
-const PLACES: usize = 1 << 12;
-
-/// A place where nobody is.
-const FREE: u64 = 0;
-
-/// Looks that a packet has at a place where another is, before it lets another thread run: the other may be waiting for that.
-const LOOKS: u32 = 64;
-
-/// What a filter says of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// It is new, and from now on it is not.
-    Never,
-    /// It was marked before.
-    Before,
-}
-
-/// Two generations of marks.
+/// The generations of marks, and the packets that have no mark yet. Times are since 1970.
 pub(crate) struct ReplayFilter {
     hasher: TagHasher,
-    generations: [Generation; 2],
-    /// Which of them is the current one: that of even or of odd number.
-    current: AtomicU64,
-    /// Inserting sets one bit after another, so two threads with one packet could both find a bit that was not set. Whoever
-    /// is in the packet's place is alone with it. Holds the number of the packet that is there.
-    places: Box<[AtomicU64]>,
-    packets_per_generation: u64,
+    retention: Retention,
+    generations: RwLock<Generations>,
+    unanswered: Unanswered,
+    shares: Shares,
 }
 
-/// A packet's place, taken until dropped.
-struct Place<'a>(&'a AtomicU64);
+/// The generations whose marks are kept.
+struct Generations {
+    /// The oldest first.
+    older: VecDeque<Arc<Generation>>,
+    /// New marks go here.
+    current: Arc<Generation>,
+}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.store(FREE, Release);
+impl Generations {
+    fn len(&self) -> usize {
+        self.older.len().saturating_add(1)
     }
+
+    fn oldest_first(&self) -> impl DoubleEndedIterator<Item = &Arc<Generation>> {
+        self.older.iter().chain([&self.current])
+    }
+
+    /// When each of the older generations ended: when its successor began. The oldest first.
+    fn ended(&self) -> impl Iterator<Item = Duration> {
+        self.oldest_first().skip(1).map(|successor| successor.begun())
+    }
+}
+
+/// Why a packet is refused although it is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// Room for marks is short, and this destination has had its share.
+    ShareUsedUp,
+    /// There is no room for marks at all.
+    Full,
 }
 
 impl ReplayFilter {
-    /// An empty filter, whose current generation has this number and began then, in seconds since 1970.
-    pub(crate) fn new(seed: [u8; 16], shape: Shape, packets_per_generation: u32, number: u64, begun: u64) -> Self {
-        let filter = Self {
+    /// A filter with these generations, the oldest first, that marks new packets in `current`.
+    fn new(seed: [u8; 16], retention: Retention, older: VecDeque<Arc<Generation>>, current: Arc<Generation>) -> Self {
+        Self {
             hasher: TagHasher::new(seed),
-            generations: [Generation::new(shape), Generation::new(shape)],
-            current: AtomicU64::new(number % 2),
-            places: (0..PLACES).map(|_| AtomicU64::new(FREE)).collect(),
-            packets_per_generation: packets_per_generation.into(),
-        };
-        filter.current().begin(number, begun);
-        filter
+            retention,
+            generations: RwLock::new(Generations { older, current }),
+            unanswered: Unanswered::new(),
+            shares: Shares::new(retention.packets_per_second()),
+        }
     }
 
-    /// Marks a packet and says whether it was marked before.
-    pub(crate) fn mark(&self, tag: &ReplayTag) -> Seen {
-        let hash = self.hasher.hash(tag);
-        let Some(_place) = self.take_place(hash) else { return Seen::Before };
-        let (current, previous) = self.by_age();
-        if previous.holds(hash) || current.insert(hash) { Seen::Before } else { Seen::Never }
+    /// Whether a packet of this destination may have a mark. Only asked of packets that are new.
+    pub(crate) fn admit(&self, destination: &ClientAddress, now: Duration) -> Result<(), NoRoom> {
+        match self.room(now) {
+            Room::Ample => Ok(()),
+            Room::Short if self.shares.has_some_left(destination) => Ok(()),
+            Room::Short => Err(NoRoom::ShareUsedUp),
+            Room::None => Err(NoRoom::Full),
+        }
     }
 
-    /// Whether a new generation is due because of the packets in the current one.
-    pub(crate) fn is_full(&self) -> bool {
-        self.current().marked() >= self.packets_per_generation
+    /// How much room there is for marks.
+    fn room(&self, now: Duration) -> Room {
+        let generations = self.read();
+        self.retention.room(generations.ended(), generations.current.marked(), now)
     }
 
-    /// Forgets the previous generation and begins a new one in its place. Takes milliseconds. One caller at a time.
+    /// Begins a new interval of the shares.
+    pub(crate) fn begin_share_interval(&self) {
+        self.shares.begin_interval();
+    }
+
+    /// Lets generations go that are old enough, and begins a new one if it is due and there is room. Says whether one was
+    /// begun. Takes milliseconds. One caller at a time.
     ///
-    /// A packet that is being marked meanwhile may still go into what was the current generation, where it is found as well.
-    pub(crate) fn rotate(&self, now: u64) {
-        let (current, previous) = self.by_age();
-        previous.begin(current.number() + 1, now);
-        self.current.fetch_xor(1, Release);
+    /// A mark that is made meanwhile may still go into what was the current generation, where it is found as well.
+    pub(crate) fn tend(&self, now: Duration) -> bool {
+        if !self.make_room(now) {
+            return false;
+        }
+        let number = self.current().number().saturating_add(1);
+        // Made before the lock is taken: its memory is emptied page by page.
+        let next = Arc::new(Generation::new(self.retention.shape, number, now));
+        let mut generations = self.write();
+        let before = std::mem::replace(&mut generations.current, next);
+        generations.older.push_back(before);
+        true
     }
 
-    /// The generation that new packets go into.
-    pub(crate) fn current(&self) -> &Generation {
-        self.by_age().0
+    /// Lets generations go, and says whether a new one is to be begun.
+    fn make_room(&self, now: Duration) -> bool {
+        let mut generations = self.write();
+        while generations.ended().next().is_some_and(|ended| self.retention.has_expired(ended, now)) {
+            generations.older.pop_front();
+        }
+        if !self.retention.has_ended(&generations.current, now) {
+            return false;
+        }
+        if generations.len() >= self.retention.generations {
+            if generations.ended().next().is_none_or(|ended| self.retention.is_young(ended, now)) {
+                return false;
+            }
+            generations.older.pop_front();
+        }
+        true
     }
 
-    /// The older generation first.
-    pub(crate) fn oldest_first(&self) -> [&Generation; 2] {
-        let (current, previous) = self.by_age();
-        [previous, current]
+    /// How long [`ReplayFilter::tend`] has nothing to do if no marks are made.
+    pub(crate) fn idle_for(&self, now: Duration) -> Duration {
+        let generations = self.read();
+        self.retention.idle_for(generations.ended().next(), &generations.current, generations.len(), now)
     }
 
-    /// The generation of that number, or the one whose place it takes.
-    fn of_parity(&self, number: u64) -> &Generation {
-        let [even, odd] = &self.generations;
-        if number.is_multiple_of(2) { even } else { odd }
+    /// The generation that new marks go into.
+    pub(crate) fn current(&self) -> Arc<Generation> {
+        Arc::clone(&self.read().current)
+    }
+
+    /// All generations, the oldest first.
+    pub(crate) fn oldest_first(&self) -> Vec<Arc<Generation>> {
+        self.read().oldest_first().map(Arc::clone).collect()
     }
 
     /// What is to be saved beside the marks.
@@ -133,38 +175,32 @@ impl ReplayFilter {
         generation.describe(&self.hasher)
     }
 
-    /// The current and the previous generation.
-    fn by_age(&self) -> (&Generation, &Generation) {
-        let current = self.current.load(Acquire);
-        (self.of_parity(current), self.of_parity(current ^ 1))
+    /// Whether a packet is marked. The newest generation is asked first: replays of accidents come soon.
+    fn holds(&self, hash: u64) -> bool {
+        self.read().oldest_first().rev().any(|generation| generation.holds(hash))
     }
 
-    /// Takes the place of the packet of this number. `None` if a copy of it is there: that will have been marked.
-    ///
-    /// Another packet that is there leaves within a microsecond, or as soon as its thread gets a processor again.
-    fn take_place(&self, hash: u64) -> Option<Place<'_>> {
-        // The low bits: the filter decides by the high ones.
-        let place = self.places.get(hash as usize % PLACES)?;
-        let hash = hash.max(FREE + 1);
-        let mut looks = 0;
-        loop {
-            match place.compare_exchange_weak(FREE, hash, Acquire, Relaxed) {
-                Ok(_) => return Some(Place(place)),
-                Err(there) if there == hash => return None,
-                Err(_) if looks < LOOKS => {
-                    looks += 1;
-                    hint::spin_loop();
-                }
-                Err(_) => thread::yield_now(),
-            }
-        }
+    /// Marks a packet and says whether the current generation is full.
+    fn insert(&self, hash: u64) -> bool {
+        let generations = self.read();
+        generations.current.insert(hash);
+        self.retention.is_full(generations.current.marked())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Generations> {
+        self.generations.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Generations> {
+        self.generations.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A filter in use, which tells its keeper when it is full, and, by its end, that nothing will be marked any more.
+/// A filter in use, which tells its keeper when a generation is full, and, by its end, that nothing will be marked any more.
 #[derive(Clone)]
 pub(crate) struct Marker {
     filter: Arc<ReplayFilter>,
+    clock: retention::Clock,
     full: mpsc::Sender<Full>,
 }
 
@@ -173,14 +209,44 @@ pub(crate) struct Marker {
 pub(crate) struct Full;
 
 impl Marker {
-    /// Marks a packet and says whether it was marked before.
-    pub(crate) fn mark(&self, tag: &ReplayTag) -> Seen {
-        let seen = self.filter.mark(tag);
-        if seen == Seen::Never && self.filter.is_full() {
-            // If there is no room, the keeper has been told already.
-            let _ = self.full.try_send(Full);
+    /// The packet's provisional mark, if neither the packet nor a copy of it was seen before.
+    pub(crate) fn first_sight(&self, tag: &ReplayTag) -> Option<ProvisionalMark> {
+        let hash = self.filter.hasher.hash(tag);
+        if !self.filter.unanswered.enter(hash) {
+            return None;
         }
-        seen
+        // From here on no copy can pass. A packet that is accepted is marked before it leaves the unanswered ones, so it is
+        // found in one of the two.
+        let provisional = ProvisionalMark { marker: self.clone(), hash };
+        (!self.filter.holds(hash)).then_some(provisional)
+    }
+
+    /// Whether there is room for a mark of this destination.
+    pub(crate) fn admit(&self, destination: &ClientAddress) -> Result<(), NoRoom> {
+        self.filter.admit(destination, self.clock.now())
+    }
+}
+
+/// The mark of a packet that `store` has not answered yet. Dropped, it is forgotten.
+pub(crate) struct ProvisionalMark {
+    marker: Marker,
+    hash: u64,
+}
+
+impl ProvisionalMark {
+    /// The packet was accepted, or may be: marks it for as long as marks are kept.
+    pub(crate) fn keep(self, destination: &ClientAddress) {
+        self.marker.filter.shares.count(destination);
+        if self.marker.filter.insert(self.hash) {
+            // If there is no room, the keeper has been told already.
+            let _ = self.marker.full.try_send(Full);
+        }
+    }
+}
+
+impl Drop for ProvisionalMark {
+    fn drop(&mut self) {
+        self.marker.filter.unanswered.leave(self.hash);
     }
 }
 

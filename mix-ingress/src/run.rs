@@ -39,7 +39,11 @@ use crate::{
     counters::Counters,
     deliver::{Deliveries, Delivery},
     drain::{self, Drain},
-    replay::{Marker, Shape, TooLarge, keeper::Keeper},
+    replay::{
+        Marker,
+        keeper::Keeper,
+        retention::{Retention, RetentionError},
+    },
     sphinx::SphinxKey,
     unwrap::Unwrapper,
 };
@@ -95,9 +99,9 @@ pub enum RunError {
     /// A task ended that never ends by itself.
     #[error("a task of mix-ingress ended before its time; this is a fault of the program")]
     TaskEnded,
-    /// The replay filter would be too large.
+    /// The replay filter cannot be as configured.
     #[error(transparent)]
-    Filter(#[from] TooLarge),
+    Filter(#[from] RetentionError),
 }
 
 /// Works until `ending` says how to end, and ends that way.
@@ -106,14 +110,14 @@ pub enum RunError {
 /// If the listener is of no use, or a task ended before its time.
 pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = Ending>) -> Result<Ending, RunError> {
     let Ingress { listener, key, config, threads, counters } = ingress;
-    let shape = Shape::of(&config.replay)?;
+    let retention = Retention::of(&config.replay)?;
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
 
     let (order, drain) = drain::channel();
     let (deliveries, batches) = mpsc::channel(DELIVERY_QUEUE);
     let (events, store_events) = mpsc::channel(EVENT_QUEUE);
-    let (replay, window) = (config.replay, config.window);
+    let (snapshot_interval, window) = (config.replay.snapshot_interval, config.window);
     // A commit may accept all that is in the window, and so pay as many SURB-acks at once.
     let (acks, carrier) = lossy::channel(window.messages as usize, Arc::clone(&counters.acks_lost_to_egress));
     let (lines, new_lines) = mpsc::channel(1);
@@ -125,7 +129,8 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     // deliveries, then SURB-acks.
     let mut packet_path = JoinSet::new();
     packet_path.spawn(entrance.accept(opened));
-    packet_path.spawn(Keeper::new(replay, shape, new_lines, Arc::clone(&counters)).run(open, drain.clone()));
+    let keeper = Keeper::new(retention, snapshot_interval, new_lines, Arc::clone(&counters));
+    packet_path.spawn(keeper.run(open, drain.clone()));
     packet_path.spawn(Deliveries::new(window, acks, lines, Arc::clone(&counters)).run(batches, store_events, drain));
     packet_path.spawn(carrier.run(links.egress, links.reports.clone()));
     // These never end by themselves.

@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     counters::{Counters, add},
     deliver::Delivery,
-    replay::{Marker, Seen},
+    replay::{Marker, NoRoom},
     sphinx::{self, FinalHop, SphinxKey, UnwrapError},
 };
 
@@ -103,24 +103,26 @@ impl Unwrapping {
 
 /// One packet: what is to be delivered, or nothing and a count.
 ///
-/// It is marked as seen before anybody has accepted it: whoever sends again sends a new packet.
+/// From here on it is known until `store` has answered, and so are its copies. A packet that comes to nothing is forgotten.
 fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &Counters) -> Option<Delivery> {
     let failed = |error: &UnwrapError| counters.unwrap_failed(*error);
     let checked = sphinx::open_header(key, packet).inspect_err(failed).ok()?;
-    if marker.mark(&checked.replay_tag()) == Seen::Before {
+    let Some(mark) = marker.first_sight(&checked.replay_tag()) else {
         count(&counters.replayed);
         return None;
-    }
+    };
     let FinalHop { destination, plaintext } = checked.unwrap_payload(header.framing.into()).inspect_err(failed).ok()?;
     let content = split(header.size, sized_to_fit(header.size, plaintext));
     let FinalHopContent { surb_ack, message } = content.inspect_err(|error| counters.split_failed(*error)).ok()?;
+    let refused = |reason: &NoRoom| counters.no_room_for_mark(*reason);
+    marker.admit(&destination).inspect_err(refused).ok()?;
     let ack = surb_ack.map(|ack| SendPacket {
         next_hop: ack.next_hop,
         header: header.for_surb_ack(),
         // A copy, or an ack that waits for its next hop would hold the whole message's memory.
         packet: Opaque(Bytes::copy_from_slice(&ack.packet)),
     });
-    Some(Delivery { destination, message, ack })
+    Some(Delivery { destination, message, ack, mark: Some(mark) })
 }
 
 /// A short plaintext in a large packet is moved to memory of its own size: otherwise it would hold the packet's for as

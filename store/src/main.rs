@@ -71,7 +71,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
 
     // 5. Threads start: sled's, then ours.
     let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes)?;
-    let replay = ReplayArchive::open(&closed, replay)?;
+    let replay = ReplayArchive::open(&closed, replay, config.replay_bytes)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
         replay,

@@ -1,10 +1,11 @@
 //! The marks of packets seen, kept for `mix-ingress` so that a restart of it, or of the whole gateway, forgets no replay.
 //!
 //! *Trusts* `mix-ingress` with what marks mean; not with how many there are, nor with the order of its requests. *Holds* one
-//! directory, never a database: two files, one for each of two generations, and one that is being written. *Promises*: a
-//! generation is replaced whole or not at all, whatever dies in between; a file that is not as it was written is put
-//! aside and never offered; all this happens on a thread of its own, one piece at a time, so that mail waits for none of
-//! it; the room that mail needs on the disk is left free.
+//! directory, never a database: a file for each generation, and one that is being written. *Promises*: the files of all
+//! generations together take no more than the bytes of the configuration (`memory` in `[replay]`), and the one that is being
+//! written no more than that again; a generation is replaced whole or not at all, whatever dies in between; a file that is
+//! not as it was written is put aside and never offered; all this happens on a thread of its own, one piece at a time, so
+//! that mail waits for none of it; the room that mail needs on the disk is left free.
 
 mod file;
 #[cfg(feature = "found-records")]
@@ -12,10 +13,15 @@ pub mod found;
 
 use std::{io, os::fd::OwnedFd};
 
+use nix::errno::Errno;
+
 use proto::{
     ipc::{
         Opaque, Role,
-        ingress_store::{GENERATION_LIMIT, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress},
+        ingress_store::{
+            GENERATION_LIMIT, GENERATIONS_LIMIT, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest,
+            StoreToIngress,
+        },
     },
     link::duplex::LinkSender,
 };
@@ -30,6 +36,7 @@ const REQUESTS: usize = 2;
 
 const RULE_IMPATIENT: &str = "asked about marks before the last answer";
 const RULE_TOO_LARGE: &str = "announced more marks than a generation may have";
+const RULE_TOO_MANY: &str = "announced more marks than all generations together may have";
 const RULE_NO_SAVE: &str = "sent marks that it had not announced";
 const RULE_UNFINISHED: &str = "committed marks that it had not sent";
 const RULE_UNKNOWN: &str = "asked for marks that were not offered";
@@ -43,13 +50,13 @@ pub struct ReplayArchive {
 }
 
 impl ReplayArchive {
-    /// Starts the thread that works in `directory`; it ends when this value is dropped.
+    /// Starts the thread that works in `directory`, where it keeps so many bytes of marks; it ends when this value is dropped.
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub fn open(_: &Closed, directory: OwnedFd) -> io::Result<Self> {
+    pub fn open(_: &Closed, directory: OwnedFd, bytes: u64) -> io::Result<Self> {
         let (questions, asked) = mpsc::channel(REQUESTS);
-        let archivist = Archivist { directory, offered: Vec::new(), draft: None, is_failing: false };
+        let archivist = Archivist::new(directory, bytes);
         std::thread::Builder::new().name("replay".into()).spawn(move || archivist.work(asked))?;
         Ok(Self { questions })
     }
@@ -69,13 +76,30 @@ impl ReplayArchive {
 /// Works on the files, alone.
 struct Archivist {
     directory: OwnedFd,
+    /// The most bytes of marks in all files together.
+    bytes: u64,
+    /// Each file and what it holds. None before the first look.
+    kept: Option<Vec<(String, ReplayGeneration)>>,
+    /// What can be read.
     offered: Vec<Intact>,
-    draft: Option<Draft>,
+    draft: Option<Save>,
     /// Whether the last attempt to write failed, which is said once.
     is_failing: bool,
 }
 
+/// A generation that is being saved.
+struct Save {
+    draft: Draft,
+    generation: ReplayGeneration,
+    /// The numbers of all generations that stay when this one is durable.
+    live: Vec<u64>,
+}
+
 impl Archivist {
+    const fn new(directory: OwnedFd, bytes: u64) -> Self {
+        Self { directory, bytes, kept: None, offered: Vec::new(), draft: None, is_failing: false }
+    }
+
     fn work(mut self, mut asked: mpsc::Receiver<Question>) {
         while let Some((request, link)) = asked.blocking_recv() {
             match self.answer(request) {
@@ -104,15 +128,9 @@ impl Archivist {
                 });
                 Ok(ReplayAnswer::GiveMarks { marks: Opaque(marks.into()) })
             }
-            ReplayRequest::BeginSave { generation } => {
-                if generation.len > GENERATION_LIMIT {
-                    return Err(RULE_TOO_LARGE);
-                }
-                let begun = Draft::begin(&self.directory, generation);
-                Ok(self.note(begun, |this, draft| this.draft = Some(draft)))
-            }
+            ReplayRequest::BeginSave { generation, live } => self.begin(generation, live),
             ReplayRequest::WriteMarks { marks } => {
-                let draft = self.draft.as_mut().ok_or(RULE_NO_SAVE)?;
+                let draft = &mut self.draft.as_mut().ok_or(RULE_NO_SAVE)?.draft;
                 let len = marks.0.len();
                 if len > MARKS_LEN || len as u64 > draft.missing() {
                     return Err(RULE_NO_SAVE);
@@ -121,41 +139,102 @@ impl Archivist {
                 Ok(self.note(written, |_, ()| ()))
             }
             ReplayRequest::CommitSave => {
-                let draft = self.draft.take().ok_or(RULE_NO_SAVE)?;
-                if draft.missing() > 0 {
+                let save = self.draft.take().ok_or(RULE_NO_SAVE)?;
+                if save.draft.missing() > 0 {
                     return Err(RULE_UNFINISHED);
                 }
-                let committed = draft.commit(&self.directory);
-                Ok(self.note(committed, |_, ()| ()))
+                let committed = save.draft.commit(&self.directory);
+                Ok(self.note(committed, |this, ()| this.replace(save.generation, &save.live)))
+            }
+        }
+    }
+
+    /// Begins to save a generation, if all that will be kept beside it leaves room for it.
+    fn begin(&mut self, generation: ReplayGeneration, live: Vec<u64>) -> Result<ReplayAnswer, &'static str> {
+        if generation.len > GENERATION_LIMIT {
+            return Err(RULE_TOO_LARGE);
+        }
+        if live.len() > GENERATIONS_LIMIT {
+            return Err(RULE_TOO_MANY);
+        }
+        // A file that can still be read takes its room, even if it has been removed.
+        self.offered.clear();
+        if self.kept.is_none() {
+            self.list();
+        }
+        let place = file::name_of(generation.number);
+        let stays = |(name, kept): &&(String, ReplayGeneration)| {
+            *name != place && kept.number != generation.number && live.contains(&kept.number)
+        };
+        let beside = self.kept.iter().flatten().filter(stays).map(|(_, kept)| kept.len);
+        if beside.fold(generation.len, u64::saturating_add) > self.bytes {
+            return Err(RULE_TOO_MANY);
+        }
+        let begun = Draft::begin(&self.directory, generation);
+        Ok(self.note(begun, |this, draft| this.draft = Some(Save { draft, generation, live })))
+    }
+
+    /// Removes what a generation that is durable has made useless.
+    fn replace(&mut self, generation: ReplayGeneration, live: &[u64]) {
+        let place = file::name_of(generation.number);
+        let mut kept = self.kept.take().unwrap_or_default();
+        kept.retain(|(name, other)| {
+            if *name == place {
+                return false;
+            }
+            let is_useless = other.number == generation.number || !live.contains(&other.number);
+            !(is_useless && self.is_removed(name))
+        });
+        kept.push((place, generation));
+        self.kept = Some(kept);
+    }
+
+    /// Removes a file. One that cannot be removed takes its room, and the next save tries again.
+    fn is_removed(&self, name: &str) -> bool {
+        match file::remove(&self.directory, name) {
+            Ok(()) | Err(Errno::ENOENT) => true,
+            Err(error) => {
+                tracing::error!(file = name, %error, "old marks of packets seen cannot be removed");
+                false
             }
         }
     }
 
     /// What is on disk and intact. Whatever is not is put aside.
-    fn list(&self) -> Vec<Intact> {
+    fn list(&mut self) -> Vec<Intact> {
+        let mut kept = Vec::new();
         let mut intact = Vec::new();
-        for name in file::NAMES {
-            match Intact::open(&self.directory, name) {
-                Ok(file) => intact.extend(file),
-                Err(OpenError::Damaged(damage)) => {
-                    tracing::error!(
-                        file = name,
-                        "the marks of packets seen cannot be used: {damage}; the file is put aside, and replays of \
-                         packets it stood for will not be noticed"
-                    );
-                    if let Err(error) = file::put_aside(&self.directory, name) {
-                        tracing::error!(file = name, %error, "the file cannot be put aside");
-                    }
-                }
-                Err(OpenError::Io(error)) => {
-                    tracing::error!(
-                        file = name, %error,
-                        "the marks of packets seen cannot be read; replays of packets it stood for will not be noticed"
-                    );
-                }
+        for name in file::names() {
+            if let Some(file) = self.open_or_put_aside(&name) {
+                kept.push((name, file.generation()));
+                intact.push(file);
             }
         }
+        self.kept = Some(kept);
         intact
+    }
+
+    fn open_or_put_aside(&self, name: &str) -> Option<Intact> {
+        match Intact::open(&self.directory, name) {
+            Ok(file) => return file,
+            Err(OpenError::Damaged(damage)) => {
+                tracing::error!(
+                    file = name,
+                    "the marks of packets seen cannot be used: {damage}; the file is put aside, and replays of \
+                     packets it stood for will not be noticed"
+                );
+                if let Err(error) = file::put_aside(&self.directory, name) {
+                    tracing::error!(file = name, %error, "the file cannot be put aside");
+                }
+            }
+            Err(OpenError::Io(error)) => {
+                tracing::error!(
+                    file = name, %error,
+                    "the marks of packets seen cannot be read; replays of packets it stood for will not be noticed"
+                );
+            }
+        }
+        None
     }
 
     fn note<T>(&mut self, outcome: io::Result<T>, and: impl FnOnce(&mut Self, T)) -> ReplayAnswer {

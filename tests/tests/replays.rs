@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use proto::wire::packet::PacketSize;
 use tests::{
-    client::Client,
+    client::{Client, Identity},
     deadline::{self, bounded},
     gateway::{Gateway, IPV4},
     home::Home,
@@ -27,6 +27,10 @@ impl Play {
     async fn start(snapshot_interval: &str) -> Result<Self> {
         let home = Home::init(IPV4).await?;
         home.set_config("replay", "snapshot_interval", snapshot_interval)?;
+        Self::start_in(home).await
+    }
+
+    async fn start_in(home: Home) -> Result<Self> {
         let gateway = Gateway::start_in(home, &[]).await?;
         let mut scene = Scene::around(gateway, IPV4).await?;
         let mut client = scene.client().await?;
@@ -86,6 +90,24 @@ async fn the_same_packet_twice_is_one_message_and_one_ack() -> Result<()> {
         ensure!(!play.replay_passes().await?);
         // Over another connection, too.
         play.scene.sender = MixSender::connect(play.scene.gateway.mix).await?;
+        ensure!(!play.replay_passes().await?);
+        Ok(())
+    })
+    .await
+}
+
+/// All generations together hold fewer packets than come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_for_nobody_leaves_an_old_packet_old() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        home.set_config("replay", "packets_per_generation", "20")?;
+        home.set_config("replay", "memory", "200")?;
+        let mut play = Play::start_in(home).await?;
+        let nobody = Identity::random().address();
+        for _ in 0..300 {
+            play.scene.send(nobody, PacketSize::Ack).await?;
+        }
         ensure!(!play.replay_passes().await?);
         Ok(())
     })

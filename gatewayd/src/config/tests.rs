@@ -107,7 +107,7 @@ fn every_tuning_key_is_read() {
          [delivery]\nspill_after = 0\nreceipt_timeout = '1m'\n\
          [timeouts]\nwebsocket_upgrade = 1\nfirst_request = 2\nhandshake_message = 3\nhalf_frame = 4\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\n\
-         [replay]\npackets_per_generation = 10\nperiod = '11s'\nfalse_positive_rate = 0.012\nsnapshot_interval = 13\n\
+         [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 14\nfalse_positive_rate = 0.012\nsnapshot_interval = 13\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n\
          client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
@@ -130,6 +130,7 @@ fn every_tuning_key_is_read() {
     assert_eq!((config.allow_private(), config.egress.max_next_hops.get()), (true, 5));
     let replay = config.replay;
     assert_eq!((replay.packets_per_generation.get(), replay.period), (10, Duration::from_secs(11)));
+    assert_eq!((replay.kept_at_least, replay.memory.get()), (Duration::from_secs(9), 14));
     assert_eq!(replay.false_positive_rate.in_a_billion(), 12_000_000);
     assert_eq!(replay.snapshot_interval, Duration::from_millis(13));
     let limits = config.limits;
@@ -190,6 +191,8 @@ fn bad_values_are_errors_with_their_lines() {
         ("[limits]\npackets_in_flight = 0", "nonzero"),
         ("[limits]\nbytes_in_flight = 0", "nonzero"),
         ("[replay]\npackets_per_generation = 0", "nonzero"),
+        ("[replay]\nmemory = 0", "nonzero"),
+        ("[replay]\nkept_at_least = 0", "longer than zero"),
         ("[replay]\nfalse_positive_rate = 0.0", "from 0.000000001 to 0.1"),
         ("[replay]\nfalse_positive_rate = nan", "from 0.000000001 to 0.1"),
         ("[replay]\nfalse_positive_rate = 0.5", "from 0.000000001 to 0.1"),

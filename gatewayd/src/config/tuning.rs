@@ -156,11 +156,17 @@ impl Default for Protocol {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replay {
-    /// Packets in one generation of marks. A packet is remembered for one generation at least, and for two at most.
+    /// Packets in one generation of marks.
     pub packets_per_generation: NonZeroU32,
-    /// After this long a new generation begins, even if the present one is not full.
+    /// After this long a new generation begins, even if the present one is not full. Marks are kept as long again, if there is
+    /// room.
     #[serde(deserialize_with = "positive_duration")]
     pub period: Duration,
+    /// For this long marks are kept whatever is sent.
+    #[serde(deserialize_with = "positive_duration")]
+    pub kept_at_least: Duration,
+    /// Bytes of marks, in memory and again on disk: as many generations as fit.
+    pub memory: NonZeroU64,
     /// How often a new packet may be taken for a replay by one full generation.
     pub false_positive_rate: Probability,
     /// How often what is new is saved.
@@ -173,6 +179,9 @@ impl Default for Replay {
         Self {
             packets_per_generation: const { NonZeroU32::new(10_000_000).unwrap() },
             period: Duration::from_hours(24),
+            // With twelve generations of 30 MB, 30,000 packets can be accepted each second for ever.
+            kept_at_least: Duration::from_hours(1),
+            memory: const { NonZeroU64::new(352 << 20).unwrap() },
             false_positive_rate: Probability::per_billion(10_000),
             snapshot_interval: Duration::from_mins(1),
         }

@@ -34,6 +34,8 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             replay: ReplayConfig {
                 packets_per_generation: config.replay.packets_per_generation.get(),
                 period: config.replay.period,
+                kept_at_least: config.replay.kept_at_least,
+                memory: config.replay.memory.get(),
                 false_positives_per_billion: config.replay.false_positive_rate.in_a_billion(),
                 snapshot_interval: config.replay.snapshot_interval,
             },
@@ -78,6 +80,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             // One for each connection, and as many again that have ended and whose end is on its way.
             max_sessions: config.limits.max_client_connections.get().saturating_mul(2),
             session_credit: credit(&config.limits),
+            replay_bytes: config.replay.memory.get(),
         }),
     }
 }
@@ -113,6 +116,8 @@ mod tests {
         config.replay = crate::config::Replay {
             packets_per_generation: number(16),
             period: ms(17),
+            kept_at_least: ms(28),
+            memory: number(29).into(),
             snapshot_interval: ms(19),
             ..config.replay
         };
@@ -144,6 +149,7 @@ mod tests {
                 window: Window { messages: 26, bytes: 27 },
                 max_sessions: 30,
                 session_credit: session_credit(25),
+                replay_bytes: 29,
             }),
             WorkerConfig::MixEgress(EgressConfig {
                 connect_timeout: ms(3),
@@ -177,6 +183,8 @@ mod tests {
                 replay: ReplayConfig {
                     packets_per_generation: 16,
                     period: ms(17),
+                    kept_at_least: ms(28),
+                    memory: 29,
                     false_positives_per_billion: 10_000,
                     snapshot_interval: ms(19),
                 },

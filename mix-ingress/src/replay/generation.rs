@@ -5,10 +5,8 @@
 
 use std::{
     hash::{BuildHasher, Hasher},
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 use fastbloom::{AtomicBloomFilter, DefaultHasher};
@@ -92,24 +90,16 @@ impl TagHasher {
 /// One generation.
 pub(crate) struct Generation {
     marks: AtomicBloomFilter,
-    number: AtomicU64,
-    begun: AtomicU64,
+    number: u64,
+    begun: Duration,
     marked: AtomicU64,
 }
 
 impl Generation {
-    /// No marks.
-    pub(crate) fn new(shape: Shape) -> Self {
+    /// No marks. Begun then, since 1970.
+    pub(crate) fn new(shape: Shape, number: u64, begun: Duration) -> Self {
         let marks = AtomicBloomFilter::with_num_bits(shape.words.saturating_mul(WORD_BITS)).hashes(shape.hashes);
-        Self { marks, number: AtomicU64::new(0), begun: AtomicU64::new(0), marked: AtomicU64::new(0) }
-    }
-
-    /// Removes all marks and begins anew, as the generation of this number.
-    pub(crate) fn begin(&self, number: u64, now: u64) {
-        self.marks.clear();
-        self.marked.store(0, Relaxed);
-        self.begun.store(now, Relaxed);
-        self.number.store(number, Release);
+        Self { marks, number, begun, marked: AtomicU64::new(0) }
     }
 
     /// Whether a packet is marked.
@@ -117,18 +107,16 @@ impl Generation {
         self.marks.contains_hash(hash)
     }
 
-    /// Marks a packet and says whether it was marked before.
-    pub(crate) fn insert(&self, hash: u64) -> bool {
-        let before = self.marks.insert_hash(hash);
-        if !before {
+    /// Marks a packet.
+    pub(crate) fn insert(&self, hash: u64) {
+        if !self.marks.insert_hash(hash) {
             self.marked.fetch_add(1, Relaxed);
         }
-        before
     }
 
     /// Counts up from generation to generation.
-    pub(crate) fn number(&self) -> u64 {
-        self.number.load(Acquire)
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// Packets marked.
@@ -136,44 +124,45 @@ impl Generation {
         self.marked.load(Relaxed)
     }
 
-    /// When it began, in seconds since 1970.
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun.load(Relaxed)
+    /// When it began, since 1970.
+    pub(crate) const fn begun(&self) -> Duration {
+        self.begun
     }
 
     /// What is to be saved beside the marks.
     pub(crate) fn describe(&self, hasher: &TagHasher) -> ReplayGeneration {
         ReplayGeneration {
-            number: self.number(),
+            number: self.number,
             seed: hasher.seed(),
             hashes: self.marks.num_hashes(),
             marked: self.marked(),
-            begun: self.begun(),
+            begun: self.begun.as_secs(),
             len: (self.marks.as_slice().len() * WORD_LEN) as u64,
         }
     }
 
-    /// All marks, in pieces of at most `len` bytes.
-    pub(crate) fn pieces(&self, len: usize) -> impl Iterator<Item = Vec<u8>> {
-        let words = self.marks.as_slice().chunks((len / WORD_LEN).max(1));
-        words.map(|piece| piece.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect())
-    }
-
-    /// Begins as what was saved, whose marks are still to be taken.
-    pub(crate) fn restore(&self, saved: &ReplayGeneration) -> Restoring<'_> {
-        self.begin(saved.number, saved.begun);
-        Restoring { generation: self, marked: saved.marked, word: 0 }
+    /// Marks from byte `offset` on, at most `len` bytes; none behind the last.
+    pub(crate) fn piece(&self, offset: usize, len: usize) -> Vec<u8> {
+        let words = self.marks.as_slice().iter().skip(offset / WORD_LEN).take((len / WORD_LEN).max(1));
+        words.flat_map(|word| word.load(Relaxed).to_le_bytes()).collect()
     }
 }
 
 /// A generation that is being filled with what was saved of it.
-pub(crate) struct Restoring<'a> {
-    generation: &'a Generation,
-    marked: u64,
+pub(crate) struct Restoring {
+    generation: Generation,
+    saved: u64,
     word: usize,
 }
 
-impl Restoring<'_> {
+impl Restoring {
+    /// Begins as what was saved, whose marks are still to be taken. What claims to begin later than `now` begins now:
+    /// otherwise it might never be old.
+    pub(crate) fn begin(shape: Shape, saved: &ReplayGeneration, now: Duration) -> Self {
+        let begun = Duration::from_secs(saved.begun).min(now);
+        Self { generation: Generation::new(shape, saved.number, begun), saved: saved.marked, word: 0 }
+    }
+
     /// Bytes that were taken.
     pub(crate) const fn offset(&self) -> u64 {
         (self.word as u64).saturating_mul(WORD_LEN as u64)
@@ -197,15 +186,11 @@ impl Restoring<'_> {
     pub(crate) fn is_whole(&self) -> bool {
         self.word == self.generation.marks.as_slice().len()
     }
-}
 
-impl Drop for Restoring<'_> {
-    /// Half a generation is none: it would be saved as if it were whole.
-    fn drop(&mut self) {
-        if self.is_whole() {
-            self.generation.marked.store(self.marked, Relaxed);
-        } else {
-            self.generation.begin(self.generation.number(), self.generation.begun());
-        }
+    /// The generation. None if it is not whole: half a generation would be saved as if it were all.
+    pub(crate) fn finish(self) -> Option<Generation> {
+        let is_whole = self.is_whole();
+        self.generation.marked.store(self.saved, Relaxed);
+        is_whole.then_some(self.generation)
     }
 }

@@ -7,15 +7,15 @@
 //! thread that unwraps packets waits for it.
 
 use std::{
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use proto::{
     counter::count,
     ipc::{
         Opaque,
-        control::ReplayConfig,
         ingress_store::{MARKS_LEN, ReplayGeneration, ReplayRequest},
     },
 };
@@ -27,30 +27,35 @@ use tokio::{
 };
 
 use super::{
-    Generation, Marker, ReplayFilter, Shape,
+    Generation, Marker, ReplayFilter,
     archive::{Archive, AskError, Line},
+    generation::Restoring,
+    retention::{Clock, Retention},
+    shares,
 };
 use crate::{counters::Counters, drain::Drain};
 
 /// What the keeper works with.
 pub(crate) struct Keeper {
-    config: ReplayConfig,
-    shape: Shape,
+    retention: Retention,
+    snapshot_interval: Duration,
     archive: Archive,
-    /// Number and marks of what is on disk, by the number's parity, as `store` keeps it.
-    saved: [Option<(u64, u64)>; 2],
+    clock: Clock,
+    /// How many marks of each generation, by its number, are on disk.
+    saved: BTreeMap<u64, u64>,
     counters: Arc<Counters>,
 }
 
 impl Keeper {
     /// `lines` brings a line to each incarnation of `store`.
-    pub(crate) const fn new(
-        config: ReplayConfig,
-        shape: Shape,
+    pub(crate) fn new(
+        retention: Retention,
+        snapshot_interval: Duration,
         lines: mpsc::Receiver<Line>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { config, shape, archive: Archive::new(lines), saved: [None; 2], counters }
+        let (archive, clock) = (Archive::new(lines), Clock::start());
+        Self { retention, snapshot_interval, archive, clock, saved: BTreeMap::new(), counters }
     }
 
     /// Restores the filter, hands it to `open`, and keeps it until nothing will be marked any more.
@@ -61,22 +66,28 @@ impl Keeper {
         };
         let (full, mut signals) = mpsc::channel(1);
         // Whoever waited for it may be told to end.
-        let _ = open.send(Marker { filter: Arc::clone(&filter), full });
-        let mut next_save = Instant::now() + self.config.snapshot_interval;
+        let _ = open.send(Marker { filter: Arc::clone(&filter), clock: self.clock, full });
+        let mut next_save = Instant::now() + self.snapshot_interval;
+        let mut next_shares = Instant::now() + shares::INTERVAL;
         loop {
-            let old_in = self.config.period.saturating_sub(age(filter.current()));
             select! {
                 signal = signals.recv() => match signal {
-                    Some(_) if filter.is_full() => rotate(&filter).await,
                     Some(_) => {}
                     None => return self.save_last(&filter).await,
                 },
                 () = sleep_until(next_save) => {
                     self.save(&filter).await;
-                    next_save = Instant::now() + self.config.snapshot_interval;
+                    next_save = Instant::now() + self.snapshot_interval;
                 }
-                () = sleep(old_in) => rotate(&filter).await,
+                () = sleep_until(next_shares) => {
+                    filter.begin_share_interval();
+                    next_shares = Instant::now() + shares::INTERVAL;
+                }
+                () = sleep(filter.idle_for(self.clock.now())) => {}
                 () = self.archive.next_line() => {}
+            }
+            if filter.idle_for(self.clock.now()).is_zero() {
+                tend(&filter, self.clock.now()).await;
             }
         }
     }
@@ -86,13 +97,12 @@ impl Keeper {
             self.archive.next_line().await;
             // Without a link there will be another.
             let Ok(filter) = self.fetch().await else { continue };
-            let bytes = self.shape.len().saturating_mul(2);
-            let packets = filter.oldest_first().map(Generation::marked).iter().sum::<u64>();
             tracing::info!(
-                packets,
+                packets = packets(&filter),
                 generation = filter.current().number(),
-                packets_per_generation = self.config.packets_per_generation,
-                bytes,
+                generations_at_most = self.retention.generations,
+                bytes_per_generation = self.retention.shape.len(),
+                accepted_per_second = self.retention.packets_per_second(),
                 "replay filter ready"
             );
             return filter;
@@ -102,43 +112,54 @@ impl Keeper {
     /// The filter as it was saved, as far as `store` can give it back.
     async fn fetch(&mut self) -> Result<ReplayFilter, AskError> {
         let mut kept = self.archive.list().await?;
+        kept.sort_by_key(|saved| std::cmp::Reverse(saved.number));
+        kept.dedup_by_key(|saved| saved.number);
+        let now = self.clock.now();
+        let newest = kept.first().map(|newest| newest.number);
         kept.retain(|saved| {
-            let fits = self.shape.fits(saved);
+            let fits = self.retention.fits(saved);
             if !fits {
                 let generation = saved.number;
                 tracing::warn!(generation, "marks of packets seen are given up: [replay] was changed since");
             }
             fits
         });
-        kept.sort_by_key(|saved| std::cmp::Reverse(saved.number));
-        let now = seconds_since_1970();
-        let Some(newest) = kept.first().copied() else {
-            // Numbers never go back, or the remains of an earlier filter might be taken for the newest.
-            return Ok(ReplayFilter::new(rand::random(), self.shape, self.config.packets_per_generation, now, now));
-        };
-        let per_generation = self.config.packets_per_generation;
-        let filter = ReplayFilter::new(newest.seed, self.shape, per_generation, newest.number, newest.begun);
-        let previous = newest.number.checked_sub(1);
-        for saved in kept.iter().filter(|saved| {
-            saved.number == newest.number || (Some(saved.number) == previous && saved.seed == newest.seed)
-        }) {
-            self.fetch_marks(&filter, saved).await?;
+        let seed = kept.first().map_or_else(rand::random, |newest| newest.seed);
+        // A packet is hashed once for all generations.
+        kept.retain(|saved| saved.seed == seed);
+        kept.truncate(self.retention.generations);
+        let mut older = VecDeque::new();
+        for saved in kept.iter().rev() {
+            older.extend(self.fetch_generation(saved, now).await?.map(Arc::new));
         }
-        Ok(filter)
+        let current = match older.pop_back_if(|last| Some(last.number()) == newest) {
+            Some(current) => current,
+            // Numbers never go back, or the remains of an earlier filter might be taken for the newest.
+            None => {
+                older.drain(..older.len().saturating_sub(self.retention.generations.saturating_sub(1)));
+                let number = newest.map_or(0, |newest| newest.saturating_add(1)).max(now.as_secs());
+                Arc::new(Generation::new(self.retention.shape, number, now))
+            }
+        };
+        Ok(ReplayFilter::new(seed, self.retention, older, current))
     }
 
-    async fn fetch_marks(&mut self, filter: &ReplayFilter, saved: &ReplayGeneration) -> Result<(), AskError> {
-        let mut restoring = filter.of_parity(saved.number).restore(saved);
+    async fn fetch_generation(
+        &mut self,
+        saved: &ReplayGeneration,
+        now: Duration,
+    ) -> Result<Option<Generation>, AskError> {
+        let mut restoring = Restoring::begin(self.retention.shape, saved, now);
         while !restoring.is_whole() {
             let marks = self.archive.read(saved.number, restoring.offset()).await?;
             if !restoring.take(&marks) {
                 let generation = saved.number;
                 tracing::error!(generation, "marks of packets seen cannot be read back; replays may not be noticed");
-                return Ok(());
+                return Ok(None);
             }
         }
-        *self.saved_as(saved.number) = Some((saved.number, saved.marked));
-        Ok(())
+        self.saved.insert(saved.number, saved.marked);
+        Ok(restoring.finish())
     }
 
     /// Saves what is new, and says so if that fails: the next time may be better.
@@ -158,54 +179,63 @@ impl Keeper {
 
     async fn save_last(&mut self, filter: &ReplayFilter) {
         self.save(filter).await;
-        let packets = filter.oldest_first().map(Generation::marked).iter().sum::<u64>();
-        tracing::info!(packets, generation = filter.current().number(), "replay filter closed");
+        tracing::info!(packets = packets(filter), generation = filter.current().number(), "replay filter closed");
     }
 
-    /// Saves each generation that has changed, the older one first, so that what is on disk always fits together.
+    /// Saves each generation that has changed, the oldest first, so that what is on disk always fits together.
     async fn save_new(&mut self, filter: &ReplayFilter) -> Result<usize, AskError> {
-        let mut generations = 0;
-        for generation in filter.oldest_first() {
-            let description = filter.describe(generation);
-            let state = (description.number, description.marked);
-            if description.marked == 0 || *self.saved_as(description.number) == Some(state) {
+        let generations = filter.oldest_first();
+        let live: Vec<u64> = generations.iter().map(|generation| generation.number()).collect();
+        self.saved.retain(|number, _| live.contains(number));
+        let mut saved = 0;
+        for generation in generations {
+            let description = filter.describe(&generation);
+            let (number, marked) = (description.number, description.marked);
+            if marked == 0 || self.saved.get(&number) == Some(&marked) {
                 continue;
             }
-            self.archive.step(ReplayRequest::BeginSave { generation: description }).await?;
-            for marks in generation.pieces(MARKS_LEN) {
-                self.archive.step(ReplayRequest::WriteMarks { marks: Opaque(marks.into()) }).await?;
-            }
+            self.archive.step(ReplayRequest::BeginSave { generation: description, live: live.clone() }).await?;
+            self.write_marks(&generation).await?;
             self.archive.step(ReplayRequest::CommitSave).await?;
-            *self.saved_as(description.number) = Some(state);
-            generations += 1;
+            self.saved.insert(number, marked);
+            saved += 1;
         }
-        Ok(generations)
+        Ok(saved)
     }
 
-    const fn saved_as(&mut self, number: u64) -> &mut Option<(u64, u64)> {
-        let [even, odd] = &mut self.saved;
-        if number.is_multiple_of(2) { even } else { odd }
+    async fn write_marks(&mut self, generation: &Generation) -> Result<(), AskError> {
+        let mut offset = 0;
+        loop {
+            let marks = generation.piece(offset, MARKS_LEN);
+            if marks.is_empty() {
+                return Ok(());
+            }
+            offset += marks.len();
+            self.archive.step(ReplayRequest::WriteMarks { marks: Opaque(marks.into()) }).await?;
+        }
     }
 }
 
-/// Emptying a generation takes milliseconds, so not on a thread that others wait for.
-async fn rotate(filter: &Arc<ReplayFilter>) {
+fn packets(filter: &ReplayFilter) -> u64 {
+    filter.oldest_first().iter().map(|generation| generation.marked()).sum()
+}
+
+/// To make a generation takes milliseconds, so not on a thread that others wait for.
+async fn tend(filter: &Arc<ReplayFilter>, now: Duration) {
     let filter = Arc::clone(filter);
-    let rotated = spawn_blocking(move || {
-        let packets = filter.current().marked();
-        filter.rotate(seconds_since_1970());
-        tracing::info!(generation = filter.current().number(), packets_before = packets, "replay filter rotated");
+    let tended = spawn_blocking(move || {
+        let packets_before = filter.current().marked();
+        if filter.tend(now) {
+            let generations = filter.oldest_first().len();
+            tracing::info!(
+                generation = filter.current().number(),
+                generations,
+                packets_before,
+                "replay filter rotated"
+            );
+        }
     });
-    if let Err(error) = rotated.await {
-        tracing::error!(%error, "the replay filter was not rotated");
+    if let Err(error) = tended.await {
+        tracing::error!(%error, "no new generation of the replay filter was begun");
     }
-}
-
-fn age(generation: &Generation) -> Duration {
-    Duration::from_secs(seconds_since_1970().saturating_sub(generation.begun()))
-}
-
-fn seconds_since_1970() -> u64 {
-    // A clock before 1970 is a clock that was never set.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -3,27 +3,52 @@
 use std::{
     collections::HashSet,
     sync::{Barrier, atomic::AtomicUsize, atomic::Ordering::Relaxed},
-    time::Duration,
+    thread,
 };
 
 use proptest::prelude::*;
-use proto::ipc::{control::ReplayConfig, ingress_store::GENERATION_LIMIT};
+use proto::ipc::{
+    control::ReplayConfig,
+    ingress_store::{GENERATION_LIMIT, GENERATIONS_LIMIT},
+};
 
-use super::*;
+use super::{
+    generation::{Restoring, Shape, TooLarge},
+    retention::{Clock, RetentionError},
+    *,
+};
 
 const PACKETS: u32 = 2_000;
+const HOUR: Duration = Duration::from_hours(1);
+const START: Duration = Duration::from_secs(1_700_000_000);
+const CLIENT: ClientAddress = ClientAddress([5; 32]);
 
-fn config(packets: u32, per_billion: u32) -> ReplayConfig {
+const fn config(packets: u32, per_billion: u32) -> ReplayConfig {
     ReplayConfig {
         packets_per_generation: packets,
         period: Duration::from_hours(24),
+        kept_at_least: HOUR,
+        memory: 1 << 40,
         false_positives_per_billion: per_billion,
         snapshot_interval: Duration::from_mins(1),
     }
 }
 
-fn filter(packets: u32, per_billion: u32) -> ReplayFilter {
-    ReplayFilter::new([7; 16], Shape::of(&config(packets, per_billion)).unwrap(), packets, 4, 0)
+fn retention(packets: u32, per_billion: u32) -> Retention {
+    Retention::of(&config(packets, per_billion)).unwrap()
+}
+
+/// As many generations as that fit, and no more.
+fn retention_of(packets: u32, generations: u64) -> Retention {
+    let shape = Shape::of(&config(packets, 1)).unwrap();
+    Retention::of(&ReplayConfig { memory: shape.len() * (generations + 1) - 1, ..config(packets, 1) }).unwrap()
+}
+
+fn filter(retention: Retention) -> (Marker, mpsc::Receiver<Full>) {
+    let current = Arc::new(Generation::new(retention.shape, 4, START));
+    let filter = Arc::new(ReplayFilter::new([7; 16], retention, VecDeque::new(), current));
+    let (full, signals) = mpsc::channel(1);
+    (Marker { filter, clock: Clock::start(), full }, signals)
 }
 
 /// As unlike each other as real ones.
@@ -31,8 +56,19 @@ fn tag(number: u64) -> ReplayTag {
     ReplayTag(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
+/// Whether the packet is new; if it is, it is accepted at once.
+fn passes(marker: &Marker, number: u64) -> bool {
+    marker.first_sight(&tag(number)).map(|mark| mark.keep(&CLIENT)).is_some()
+}
+
 fn describe(generation: &Generation, filter: &ReplayFilter) -> (ReplayGeneration, Vec<u8>) {
-    (filter.describe(generation), generation.pieces(999).flatten().collect())
+    let mut marks = Vec::new();
+    loop {
+        match generation.piece(marks.len(), 999) {
+            piece if piece.is_empty() => return (filter.describe(generation), marks),
+            piece => marks.extend(piece),
+        }
+    }
 }
 
 #[test]
@@ -45,28 +81,42 @@ fn the_default_takes_thirty_megabytes_for_a_generation() {
 }
 
 #[test]
+fn memory_says_how_many_generations_and_packets_fit() {
+    let of = |memory| Retention::of(&ReplayConfig { memory, ..config(10_000_000, 10_000) });
+    let default = of(352 << 20).unwrap();
+    assert_eq!((default.generations, default.packets_per_second()), (12, 30_555));
+    let small = of(64 << 20).unwrap();
+    assert_eq!((small.generations, small.packets_per_second()), (2, 2_777));
+    assert_eq!(of(u64::MAX).unwrap().generations, GENERATIONS_LIMIT);
+    assert_eq!(of(59_906_623).unwrap_err(), RetentionError::TooLittleMemory { memory: 59_906_623, len: 29_953_312 });
+    let least = Retention::of(&ReplayConfig { kept_at_least: HOUR * 25, ..config(10, 1) });
+    assert_eq!(least.unwrap_err(), RetentionError::LeastExceedsPeriod);
+}
+
+#[test]
 fn the_bits_of_a_tag_are_pinned() {
     // Whatever changes them makes every saved generation worthless: give the files another version then.
-    let filter = filter(10, 1_000_000);
-    assert_eq!(filter.hasher.hash(&ReplayTag([1; 32])), GOLDEN_HASH);
-    filter.mark(&ReplayTag([1; 32]));
-    let (description, marks) = describe(filter.current(), &filter);
+    let (marker, _signals) = filter(retention(10, 1_000_000));
+    assert_eq!(marker.filter.hasher.hash(&ReplayTag([1; 32])), GOLDEN_HASH);
+    marker.first_sight(&ReplayTag([1; 32])).unwrap().keep(&CLIENT);
+    let (description, marks) = describe(&marker.filter.current(), &marker.filter);
     assert_eq!((description.number, description.hashes, description.marked, description.len), (4, 13, 1, 24));
+    assert_eq!(description.begun, START.as_secs());
     assert_eq!(hex::encode(marks), GOLDEN_MARKS);
 }
 
 #[test]
 fn the_rate_of_false_positives_is_kept() {
     const FULL: u32 = 50_000;
-    let filter = filter(FULL, 1_000_000);
+    let (marker, _signals) = filter(retention(FULL, 1_000_000));
     for number in 0..u64::from(FULL) {
-        filter.mark(&tag(number));
+        passes(&marker, number);
     }
     // Of those that came before it was full fewer were refused.
-    assert!(filter.current().marked() > u64::from(FULL) * 999 / 1_000);
+    assert!(marker.filter.current().marked() > u64::from(FULL) * 999 / 1_000);
     let asked = 1_000_000_u64;
-    let wrong =
-        (0..asked).filter(|number| filter.current().holds(filter.hasher.hash(&tag(number + (1 << 40))))).count();
+    let is_marked = |number: &u64| marker.filter.holds(marker.filter.hasher.hash(&tag(number + (1 << 40))));
+    let wrong = (0..asked).filter(is_marked).count();
     // One in a thousand; the deviation of such a count is 32.
     assert!((800..1_200).contains(&wrong), "{wrong} of {asked}");
 }
@@ -75,7 +125,7 @@ fn the_rate_of_false_positives_is_kept() {
 fn of_copies_on_many_threads_one_passes() {
     const THREADS: usize = 4;
     const TAGS: u64 = 20_000;
-    let filter = filter(PACKETS * 20, 1);
+    let (marker, _signals) = filter(retention(PACKETS * 20, 1));
     let passed = AtomicUsize::new(0);
     let barrier = Barrier::new(THREADS + 1);
     thread::scope(|scope| {
@@ -83,7 +133,7 @@ fn of_copies_on_many_threads_one_passes() {
             scope.spawn(|| {
                 barrier.wait();
                 for number in 0..TAGS {
-                    if filter.mark(&tag(number)) == Seen::Never {
+                    if passes(&marker, number) {
                         passed.fetch_add(1, Relaxed);
                     }
                 }
@@ -91,54 +141,109 @@ fn of_copies_on_many_threads_one_passes() {
         }
         // And generations change meanwhile, but none is forgotten.
         barrier.wait();
-        filter.rotate(1);
+        assert!(marker.filter.tend(START + HOUR * 24));
     });
     assert_eq!(passed.load(Relaxed), 20_000);
 }
 
 #[test]
-fn a_copy_is_refused_while_the_packet_is_marked_and_another_packet_passes_after_it() {
-    let filter = filter(PACKETS, 1);
-    let place = |tag: &ReplayTag| filter.hasher.hash(tag) as usize % PLACES;
-    let first = tag(0);
-    let other = (1..).map(tag).find(|other| place(other) == place(&first)).unwrap();
-    let being_marked = filter.take_place(filter.hasher.hash(&first)).unwrap();
-    assert_eq!(filter.mark(&first), Seen::Before);
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| filter.mark(&other));
-        drop(being_marked);
-        assert_eq!(waiting.join().unwrap(), Seen::Never);
-    });
-    assert_eq!(filter.mark(&other), Seen::Before);
-    assert_eq!(filter.mark(&first), Seen::Never);
+fn a_copy_is_refused_until_the_packet_comes_to_nothing() {
+    let (marker, _signals) = filter(retention(PACKETS, 1));
+    let refused = marker.first_sight(&tag(0)).unwrap();
+    assert!(!passes(&marker, 0) && passes(&marker, 1));
+    drop(refused);
+    assert_eq!(marker.filter.current().marked(), 1, "what was refused left no mark");
+    let accepted = marker.first_sight(&tag(0)).unwrap();
+    assert!(!passes(&marker, 0));
+    accepted.keep(&CLIENT);
+    assert!(!passes(&marker, 0) && !passes(&marker, 1));
+    assert_eq!(marker.filter.current().marked(), 2);
+}
+
+/// Fills the current generation with packets from this number on.
+fn fill(marker: &Marker, from: u64, packets: u64) {
+    for number in from..from + packets {
+        assert!(passes(marker, number));
+    }
+}
+
+#[test]
+fn marks_go_by_age_and_never_by_count() {
+    const FULL: u64 = 50;
+    let (marker, mut signals) = filter(retention_of(50, 3));
+    let filter = &marker.filter;
+    for generation in 0..3 {
+        assert_eq!(filter.tend(START), generation > 0);
+        fill(&marker, generation * FULL, FULL);
+        assert!(signals.try_recv().is_ok());
+    }
+    // All that fit are full. Nothing goes until the oldest has ended for an hour, whatever else is accepted.
+    let almost = START + HOUR - Duration::from_secs(1);
+    assert!(!filter.tend(START) && !filter.tend(almost));
+    assert_eq!(filter.idle_for(almost), Duration::from_secs(1));
+    fill(&marker, 3 * FULL, 10);
+    assert!((0..3 * FULL + 10).all(|number| !passes(&marker, number)));
+    assert_eq!(filter.admit(&CLIENT, almost), Err(NoRoom::Full));
+    // Then the oldest goes, and no other.
+    assert!(filter.tend(START + HOUR));
+    assert_eq!(filter.oldest_first().iter().map(|kept| kept.number()).collect::<Vec<_>>(), [5, 6, 7]);
+    assert!((FULL..3 * FULL).all(|number| !passes(&marker, number)));
+    assert!(passes(&marker, 0));
+    assert_eq!(filter.admit(&CLIENT, START + HOUR), Ok(()));
+}
+
+#[test]
+fn with_room_marks_stay_for_a_period_after_their_generation() {
+    let (marker, _signals) = filter(retention_of(50, 3));
+    let filter = &marker.filter;
+    let day = HOUR * 24;
+    fill(&marker, 0, 1);
+    assert!(!filter.tend(START + day - Duration::from_secs(1)));
+    assert_eq!(filter.idle_for(START), day);
+    assert!(filter.tend(START + day));
+    assert!(!passes(&marker, 0));
+    fill(&marker, 1, 50);
+    assert!(filter.tend(START + day + HOUR));
+    assert!(!filter.tend(START + day * 2 - Duration::from_secs(1)) && !passes(&marker, 0));
+    assert!(!filter.tend(START + day * 2), "it lets the oldest go, and begins none");
+    assert!(passes(&marker, 0) && !passes(&marker, 1));
+}
+
+#[test]
+fn short_of_room_each_destination_has_its_share() {
+    // Two generations of 7,200 packets: two a second, twenty in an interval.
+    let (marker, _signals) = filter(retention_of(7_200, 2));
+    let filter = &marker.filter;
+    fill(&marker, 0, 7_200);
+    assert_eq!(filter.admit(&CLIENT, START), Ok(()));
+    assert!(filter.tend(START));
+    assert_eq!(filter.admit(&CLIENT, START), Err(NoRoom::ShareUsedUp));
+    assert_eq!(filter.admit(&CLIENT, START + HOUR), Ok(()), "there is room again");
+    filter.begin_share_interval();
+    fill(&marker, 10_000, 20);
+    assert_eq!(filter.admit(&CLIENT, START), Err(NoRoom::ShareUsedUp));
+    // One in 16,384 pairs has one counter.
+    let others = (6..9).map(|number| ClientAddress([number; 32]));
+    assert!(others.into_iter().any(|other| filter.admit(&other, START).is_ok()));
 }
 
 proptest! {
     #[test]
-    fn nothing_is_forgotten_within_a_generation_and_across_one_rotation(
+    fn nothing_that_was_accepted_is_forgotten_while_it_is_young(
         numbers in prop::collection::vec(any::<u64>(), 1..300),
-        rotate_at in 0_usize..300,
+        tend_every in 1_usize..20,
     ) {
-        let filter = filter(PACKETS, 1);
+        let (marker, _signals) = filter(retention_of(100, 3));
         let mut seen = HashSet::new();
         for (index, number) in numbers.iter().enumerate() {
-            if index == rotate_at {
-                filter.rotate(9);
+            if index % tend_every == 0 {
+                marker.filter.tend(START + Duration::from_secs(index as u64));
             }
-            let expected = if seen.insert(*number) { Seen::Never } else { Seen::Before };
-            prop_assert_eq!(filter.mark(&tag(*number)), expected);
+            prop_assert_eq!(passes(&marker, *number), seen.insert(*number));
         }
+        prop_assert!(marker.filter.oldest_first().len() <= 3);
         for number in &seen {
-            prop_assert_eq!(filter.mark(&tag(*number)), Seen::Before);
-        }
-        if rotate_at >= numbers.len() {
-            filter.rotate(9);
-        }
-        prop_assert_eq!(filter.current().number(), 5);
-        filter.rotate(10);
-        filter.rotate(11);
-        for number in &seen {
-            prop_assert_eq!(filter.mark(&tag(*number)), Seen::Never);
+            prop_assert!(!passes(&marker, *number));
         }
     }
 
@@ -147,50 +252,38 @@ proptest! {
         numbers in prop::collection::hash_set(any::<u64>(), 1..200),
         piece in 1_usize..200,
     ) {
-        let before = filter(PACKETS, 1);
+        let (before, _signals) = filter(retention(PACKETS, 1));
         for number in &numbers {
-            before.mark(&tag(*number));
+            passes(&before, *number);
         }
-        let (description, marks) = describe(before.current(), &before);
-        let after = filter(PACKETS, 1);
-        let mut restoring = after.of_parity(description.number).restore(&description);
+        let (description, marks) = describe(&before.filter.current(), &before.filter);
+        let mut restoring = Restoring::begin(retention(PACKETS, 1).shape, &description, START);
         for piece in marks.chunks(piece * 8) {
             prop_assert!(restoring.take(piece));
         }
         prop_assert!(restoring.is_whole() && !restoring.take(&[0; 8]));
-        drop(restoring);
-        prop_assert_eq!(describe(after.current(), &after), (description, marks));
+        let restored = restoring.finish().unwrap();
+        prop_assert_eq!(describe(&restored, &before.filter), (description, marks));
         for number in &numbers {
-            prop_assert_eq!(after.mark(&tag(*number)), Seen::Before);
+            prop_assert!(restored.holds(before.filter.hasher.hash(&tag(*number))));
         }
     }
 }
 
 #[test]
-fn half_a_generation_is_none() {
-    let before = filter(PACKETS, 1);
-    before.mark(&tag(1));
-    let (description, marks) = describe(before.current(), &before);
-    let after = filter(PACKETS, 1);
-    let mut restoring = after.current().restore(&description);
+fn half_a_generation_is_none_and_one_of_tomorrow_begins_now() {
+    let (before, _signals) = filter(retention(PACKETS, 1));
+    passes(&before, 1);
+    let (description, marks) = describe(&before.filter.current(), &before.filter);
+    let earlier = START - HOUR;
+    let mut restoring = Restoring::begin(retention(PACKETS, 1).shape, &description, earlier);
     assert!(restoring.take(&marks[..marks.len() - 8]));
     assert!(!restoring.take(&[]) && !restoring.take(&[0; 7]) && !restoring.take(&[0; 16]));
-    drop(restoring);
-    assert_eq!(after.current().marked(), 0);
-    assert_eq!(after.mark(&tag(1)), Seen::Never);
-}
-
-#[test]
-fn a_filter_that_is_full_says_so_until_it_is_rotated() {
-    let filter = filter(3, 1);
-    for number in 0..3 {
-        assert!(!filter.is_full());
-        filter.mark(&tag(number));
-    }
-    assert!(filter.is_full());
-    filter.rotate(5);
-    assert!(!filter.is_full());
-    assert_eq!((filter.current().number(), filter.current().begun()), (5, 5));
+    assert!(!restoring.is_whole());
+    assert!(restoring.finish().is_none());
+    let mut restoring = Restoring::begin(retention(PACKETS, 1).shape, &description, earlier);
+    assert!(restoring.take(&marks));
+    assert_eq!(restoring.finish().unwrap().begun(), earlier);
 }
 
 const GOLDEN_HASH: u64 = 11_439_672_841_991_192_336;

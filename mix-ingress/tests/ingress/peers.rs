@@ -51,6 +51,7 @@ impl Delivered {
 pub(crate) struct Marks {
     pub(crate) kept: Vec<(ReplayGeneration, Vec<u8>)>,
     draft: Option<(ReplayGeneration, Vec<u8>)>,
+    live: Vec<u64>,
 }
 
 impl Marks {
@@ -64,7 +65,8 @@ impl Marks {
                 let rest = &marks[usize::try_from(offset).unwrap()..];
                 ReplayAnswer::GiveMarks { marks: Opaque(rest[..rest.len().min(MARKS_LEN)].to_vec().into()) }
             }
-            ReplayRequest::BeginSave { generation } => {
+            ReplayRequest::BeginSave { generation, live } => {
+                self.live = live;
                 self.draft = Some((generation, Vec::new()));
                 ReplayAnswer::Proceed
             }
@@ -76,7 +78,7 @@ impl Marks {
             ReplayRequest::CommitSave => {
                 let draft = self.draft.take().expect("was begun");
                 assert_eq!(draft.0.len, draft.1.len() as u64);
-                self.kept.retain(|(kept, _)| kept.number % 2 != draft.0.number % 2);
+                self.kept.retain(|(kept, _)| kept.number != draft.0.number && self.live.contains(&kept.number));
                 self.kept.push(draft);
                 ReplayAnswer::Proceed
             }

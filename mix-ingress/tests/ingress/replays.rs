@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use proto::{
-    ipc::control::{IngressConfig, ReplayConfig},
+    ipc::{
+        control::{IngressConfig, ReplayConfig},
+        ingress_store::Refusal,
+    },
     link::worker::Ending,
     wire::{
         framing::Framing,
@@ -14,7 +17,7 @@ use proto::{
 use crate::{
     packets::{Sample, made, recorded},
     peers::{Egress, Marks, Store},
-    rig::{CONFIG, MixNode, Rig, value},
+    rig::{CONFIG, MixNode, Rig, reaches, value},
 };
 
 const OFTEN: IngressConfig =
@@ -178,28 +181,82 @@ async fn the_end_may_come_before_the_beginning() {
     drop((store, egress));
 }
 
-#[tokio::test]
-async fn what_is_older_than_two_generations_is_forgotten() {
-    const PER_GENERATION: u32 = 10;
+/// Three generations of ten packets in all, each of which is kept for an hour.
+fn small() -> IngressConfig {
     let replay =
-        ReplayConfig { packets_per_generation: PER_GENERATION, false_positives_per_billion: 1, ..CONFIG.replay };
-    let (rig, mut store, _egress) = Rig::start(IngressConfig { replay, ..CONFIG }).await;
+        ReplayConfig { packets_per_generation: 10, false_positives_per_billion: 1, memory: 3 * 56, ..CONFIG.replay };
+    IngressConfig { replay, ..CONFIG }
+}
+
+#[tokio::test]
+async fn packets_for_nobody_make_no_old_packet_new() {
+    let (rig, mut store, _egress) = Rig::start(small()).await;
     let mut node = rig.connect().await;
     let first = is_next(&mut node, &mut store, 0).await;
-    // A new generation begins a moment after one is full, so it takes two full ones and a few packets more.
-    let mut next = 1;
-    let forgotten = loop {
-        assert!(next < 10 * PER_GENERATION, "it is never forgotten");
-        node.send(&first).await;
-        let sample = made(next, PacketSize::Ack);
+    let strange = made(1, PacketSize::Ack);
+    for (reason, number) in
+        [Refusal::UnknownClient, Refusal::InboxFull, Refusal::StorageFailed].iter().cycle().zip(2..200)
+    {
+        let sample = made(number, PacketSize::Ack);
         node.send(&sample).await;
         let delivered = store.next().await;
-        store.accept(delivered.id).await;
-        if delivered.destination == first.destination {
-            break next;
-        }
         delivered.assert_is(&sample);
+        store.refuse(delivered.id, *reason).await;
+        node.send(&first).await;
+    }
+    // What was refused may come again, until it is accepted.
+    for accepted in [false, true] {
+        node.send(&strange).await;
+        let delivered = store.next().await;
+        delivered.assert_is(&strange);
+        if accepted {
+            store.accept(delivered.id).await;
+        } else {
+            store.refuse(delivered.id, Refusal::UnknownClient).await;
+        }
+        let is_answered =
+            if accepted { &rig.counters.accepted_without_ack } else { &rig.counters.refused_unknown_client };
+        reaches(is_answered, if accepted { 2 } else { 67 }).await;
+    }
+    node.send(&strange).await;
+    is_next(&mut node, &mut store, 1_000).await;
+    assert_eq!(value(&rig.counters.replayed), 199);
+}
+
+#[tokio::test]
+async fn a_budget_that_is_used_up_refuses_and_forgets_nothing() {
+    let (rig, mut store, egress) = Rig::start(small()).await;
+    let mut node = rig.connect().await;
+    let mut samples = Vec::new();
+    let mut next = 0;
+    // Each goes to a client of its own, and few of them fall on one counter.
+    loop {
+        assert!(next < 60, "it is never full");
+        let short = value(&rig.counters.refused_replay_share);
+        let sample = made(next, PacketSize::Ack);
+        node.send(&sample).await;
         next += 1;
-    };
-    assert!(forgotten > PER_GENERATION, "forgotten after {forgotten} packets");
+        let delivered = tokio::select! {
+            delivered = store.next() => delivered,
+            () = reaches(&rig.counters.refused_replay_full, 1) => break,
+            () = reaches(&rig.counters.refused_replay_share, short + 1) => continue,
+        };
+        store.accept(delivered.id).await;
+        samples.push(sample);
+        reaches(&rig.counters.accepted_without_ack, samples.len() as u64).await;
+    }
+    assert!(samples.len() >= 30, "full after {}", samples.len());
+    for sample in &samples {
+        node.send(sample).await;
+    }
+    reaches(&rig.counters.replayed, samples.len() as u64).await;
+    // All generations are saved, and given back.
+    let marks = drained(rig, store, egress).await;
+    assert_eq!(marks.kept.len(), 3);
+    let (rig, _store, _egress) = Rig::start_with(small(), marks).await;
+    let mut node = rig.connect().await;
+    for sample in &samples {
+        node.send(sample).await;
+    }
+    reaches(&rig.counters.replayed, samples.len() as u64).await;
 }

@@ -40,6 +40,8 @@ pub(crate) const CONFIG: IngressConfig = IngressConfig {
     replay: ReplayConfig {
         packets_per_generation: 100_000,
         period: Duration::from_hours(24),
+        kept_at_least: Duration::from_hours(1),
+        memory: 1 << 30,
         false_positives_per_billion: 10_000,
         snapshot_interval: Duration::from_hours(1),
     },

@@ -109,10 +109,14 @@ pub struct IngressConfig {
 /// How packets seen are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ReplayConfig {
-    /// Packets after which a new generation of marks begins; a packet is remembered for one generation at least.
+    /// Packets after which a generation of marks is full.
     pub packets_per_generation: u32,
-    /// Time after which a new generation begins, if it is not full before.
+    /// Time after which a new generation begins, if it is not full before; and for which marks are kept if there is room.
     pub period: Duration,
+    /// Time for which marks are kept whatever is sent.
+    pub kept_at_least: Duration,
+    /// Bytes of all generations together. `store` is told the same.
+    pub memory: u64,
     /// Of so many new packets, how many are taken for replays by one generation that is full: times a thousand million.
     pub false_positives_per_billion: u32,
     /// How often what is new is saved.
@@ -188,6 +192,8 @@ pub struct StoreConfig {
     pub max_sessions: u32,
     /// What may be pushed to one session before its client has proved receipt. `client-edge` is told the same.
     pub session_credit: Window,
+    /// Bytes of marks of packets seen that `mix-ingress` may have kept, all generations together. It is told the same.
+    pub replay_bytes: u64,
 }
 
 /// From a worker.
@@ -271,10 +277,11 @@ mod tests {
                     window: Window { messages: 10, bytes: 11 },
                     max_sessions: 14,
                     session_credit: Window { messages: 12, bytes: 13 },
+                    replay_bytes: 15,
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0100",
+            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f0100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

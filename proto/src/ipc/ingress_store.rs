@@ -43,6 +43,9 @@ pub const MARKS_LEN: usize = 64 * 1024;
 /// The most bytes of marks that one generation may have.
 pub const GENERATION_LIMIT: u64 = 1 << 30;
 
+/// The most generations that are kept at once.
+pub const GENERATIONS_LIMIT: usize = 64;
+
 /// One generation of marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ReplayGeneration {
@@ -72,11 +75,14 @@ pub enum ReplayRequest {
         /// From this byte on.
         offset: u64,
     },
-    /// What follows is to take the place of the generation before the previous one, or of an older state of this one.
-    /// Answered by [`ReplayAnswer::Proceed`], as is each of the following.
+    /// What follows is a generation, which takes the place of an older state of itself. What was offered cannot be read any
+    /// more. Answered by [`ReplayAnswer::Proceed`], as is each of the following.
     BeginSave {
         /// What follows.
         generation: ReplayGeneration,
+        /// The numbers of all generations that are of use, at most [`GENERATIONS_LIMIT`]. Others are removed when this one is
+        /// durable.
+        live: Vec<u64>,
     },
     /// The next marks of the generation that is being saved.
     WriteMarks {
@@ -92,7 +98,7 @@ pub enum ReplayRequest {
 pub enum ReplayAnswer {
     /// These are kept, and intact.
     OfferGenerations {
-        /// At most two.
+        /// At most [`GENERATIONS_LIMIT`], and two that a gateway before this limit left.
         generations: Vec<ReplayGeneration>,
     },
     /// As asked.
@@ -174,7 +180,7 @@ mod tests {
         let marks = || Opaque(vec![1, 2, 3].into());
         pin(ask(ReplayRequest::ListGenerations), "0100");
         pin(ask(ReplayRequest::ReadMarks { generation: 300, offset: 5 }), "0101fb2c0105");
-        pin(ask(ReplayRequest::BeginSave { generation }), &format!("0102{bytes}"));
+        pin(ask(ReplayRequest::BeginSave { generation, live: vec![299, 300] }), &format!("0102{bytes}02fb2b01fb2c01"));
         pin(ask(ReplayRequest::WriteMarks { marks: marks() }), "010303010203");
         pin(ask(ReplayRequest::CommitSave), "0104");
         pin(answer(ReplayAnswer::OfferGenerations { generations: vec![generation] }), &format!("020001{bytes}"));

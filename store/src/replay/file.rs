@@ -6,8 +6,12 @@
 //! BLAKE3 of everything before, 32 bytes
 //! ```
 //!
-//! Numbers are little-endian. *Trusts* nothing it finds. *Promises*: a name always leads to a whole file, because it is
-//! written under another name, synced, and then renamed.
+//! Numbers are little-endian. A generation has one of a fixed number of places, by its number, so there is a limit on files
+//! whatever numbers are asked for. Earlier gateways had two places, for even and odd numbers; what they left is read, and
+//! removed when newer generations are kept.
+//!
+//! *Trusts* nothing it finds. *Promises*: a name always leads to a whole file, because it is written under another name,
+//! synced, and then renamed.
 
 use std::{
     fs::File,
@@ -24,13 +28,13 @@ use nix::{
     sys::stat::Mode,
     unistd::{UnlinkatFlags, fsync, unlinkat},
 };
-use proto::ipc::ingress_store::MARKS_LEN;
+use proto::ipc::ingress_store::{GENERATIONS_LIMIT, MARKS_LEN};
 
 use super::ReplayGeneration;
 use crate::disk;
 
-/// The files of the generations with an even and with an odd number: two successive ones are never in one place.
-pub(super) const NAMES: [&str; 2] = ["generation-even", "generation-odd"];
+/// The places of earlier gateways: for generations with an even and with an odd number.
+const EARLIER_NAMES: [&str; 2] = ["generation-even", "generation-odd"];
 /// What is being written.
 const DRAFT: &str = "generation.new";
 
@@ -71,9 +75,19 @@ impl From<Errno> for OpenError {
     }
 }
 
-const fn name_of(number: u64) -> &'static str {
-    let [even, odd] = NAMES;
-    if number.is_multiple_of(2) { even } else { odd }
+/// Where a generation is kept.
+pub(super) fn name_of(number: u64) -> String {
+    format!("generation-{:02}", number % GENERATIONS_LIMIT as u64)
+}
+
+/// All names under which a generation may be found.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    (0..GENERATIONS_LIMIT as u64).map(name_of).chain(EARLIER_NAMES.map(str::to_owned))
+}
+
+fn is_place_of(name: &str, number: u64) -> bool {
+    let [even, odd] = EARLIER_NAMES;
+    name == name_of(number) || name == if number.is_multiple_of(2) { even } else { odd }
 }
 
 /// Renames a damaged file, for whoever wants to look at it; only the last one is kept.
@@ -124,7 +138,7 @@ impl Intact {
         if hasher.finalize() != checksum {
             return Err(Damage::Checksum.into());
         }
-        if name != name_of(generation.number) {
+        if !is_place_of(name, generation.number) {
             return Err(Damage::Misplaced.into());
         }
         Ok(Some(Self { generation, file }))
@@ -185,12 +199,12 @@ impl Draft {
         Ok(())
     }
 
-    /// Puts the file, which is whole, in the place of the generation's older state or of the one before the previous.
+    /// Puts the file, which is whole, in the place of its generation.
     pub(super) fn commit(mut self, directory: &OwnedFd) -> io::Result<()> {
         let checksum = self.hasher.finalize();
         self.file.write_all(checksum.as_bytes())?;
         self.file.sync_all()?;
-        renameat(directory, DRAFT, directory, name_of(self.generation.number))?;
+        renameat(directory, DRAFT, directory, name_of(self.generation.number).as_str())?;
         fsync(directory)?;
         Ok(())
     }
@@ -201,10 +215,15 @@ impl Draft {
     }
 }
 
+/// Removes a generation that is of no more use.
+pub(super) fn remove(directory: &OwnedFd, name: &str) -> nix::Result<()> {
+    unlinkat(directory.as_fd(), name, UnlinkatFlags::NoRemoveDir)
+}
+
 /// Removes what was written of a file that will not be finished, so that it takes no room.
 pub(super) fn discard_draft(directory: &OwnedFd) {
     // If it is not there, nothing takes room.
-    let _ = unlinkat(directory.as_fd(), DRAFT, UnlinkatFlags::NoRemoveDir);
+    let _ = remove(directory, DRAFT);
 }
 
 fn encode(generation: &ReplayGeneration) -> Vec<u8> {

@@ -13,7 +13,7 @@ use super::Archivist;
 
 /// What a directory offers to a new `mix-ingress`: each generation, with all its marks. What is damaged is put aside.
 pub fn offered(directory: OwnedFd) -> Vec<(ReplayGeneration, Vec<u8>)> {
-    let mut archivist = Archivist { directory, offered: Vec::new(), draft: None, is_failing: false };
+    let mut archivist = Archivist::new(directory, 0);
     let Ok(ReplayAnswer::OfferGenerations { generations }) = archivist.answer(ReplayRequest::ListGenerations) else {
         return Vec::new();
     };

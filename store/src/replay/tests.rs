@@ -6,12 +6,26 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Where generations 2 and 3 are kept.
+const SECOND: &str = "generation-02";
+const THIRD: &str = "generation-03";
+/// Where gateways before kept them.
 const EVEN: &str = "generation-even";
 const ODD: &str = "generation-odd";
 
 fn archivist(directory: &Path) -> Archivist {
-    let directory = fs::File::open(directory).unwrap().into();
-    Archivist { directory, offered: Vec::new(), draft: None, is_failing: false }
+    archivist_of(directory, u64::MAX)
+}
+
+fn archivist_of(directory: &Path, bytes: u64) -> Archivist {
+    Archivist::new(fs::File::open(directory).unwrap().into(), bytes)
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 fn generation(number: u64, marks: &[u8]) -> ReplayGeneration {
@@ -23,8 +37,17 @@ fn parts(marks: &[u8]) -> impl Iterator<Item = ReplayRequest> {
     marks.chunks(MARKS_LEN).map(|part| ReplayRequest::WriteMarks { marks: Opaque(part.to_vec().into()) })
 }
 
+fn begin(number: u64, marks: &[u8], live: &[u64]) -> ReplayRequest {
+    ReplayRequest::BeginSave { generation: generation(number, marks), live: live.to_vec() }
+}
+
+/// Saves a generation beside all that are kept.
 fn save(archive: &mut Archivist, number: u64, marks: &[u8]) {
-    let begin = ReplayRequest::BeginSave { generation: generation(number, marks) };
+    save_among(archive, number, marks, &(0..100).collect::<Vec<_>>()[..GENERATIONS_LIMIT]);
+}
+
+fn save_among(archive: &mut Archivist, number: u64, marks: &[u8], live: &[u64]) {
+    let begin = begin(number, marks, live);
     for request in [begin].into_iter().chain(parts(marks)).chain([ReplayRequest::CommitSave]) {
         assert_eq!(archive.answer(request), Ok(ReplayAnswer::Proceed));
     }
@@ -65,19 +88,60 @@ fn what_was_saved_is_offered_to_a_successor_and_newer_states_replace_older() {
     let mut successor = archivist(home.path());
     assert_eq!(offered(&mut successor), [generation(6, &first), generation(7, &second)]);
     assert!(read(&mut successor, 6) == first && read(&mut successor, 7) == second);
-    save(&mut successor, 8, &third);
-    assert_eq!(read(&mut successor, 6), first, "what is offered stays readable");
-    assert_eq!(offered(&mut successor), [generation(8, &third), generation(7, &second)]);
-    let mut names: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, [EVEN, ODD], "no draft is left");
+    save_among(&mut successor, 8, &third, &[7, 8]);
+    assert_eq!(offered(&mut successor), [generation(7, &second), generation(8, &third)]);
+    assert_eq!(
+        names(home.path()),
+        ["generation-07", "generation-08"],
+        "what is of no use is gone, and no draft is left"
+    );
+}
+
+#[test]
+fn files_of_earlier_gateways_are_offered_until_useless() {
+    let home = tempfile::tempdir().unwrap();
+    let (older, newer) = (marks(100), marks(200));
+    for (number, marks, earlier) in [(2, &older, EVEN), (3, &newer, ODD)] {
+        save(&mut archivist(home.path()), number, marks);
+        fs::rename(home.path().join(file::name_of(number)), home.path().join(earlier)).unwrap();
+    }
+    let mut archive = archivist(home.path());
+    assert_eq!(offered(&mut archive), [generation(2, &older), generation(3, &newer)]);
+    assert!(read(&mut archive, 2) == older && read(&mut archive, 3) == newer);
+    save_among(&mut archive, 3, &newer, &[2, 3]);
+    assert_eq!(names(home.path()), [THIRD, EVEN]);
+    save_among(&mut archive, 4, &newer, &[3, 4]);
+    assert_eq!(names(home.path()), [THIRD, "generation-04"]);
+}
+
+#[test]
+fn whatever_is_announced_the_files_stay_within_their_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    let data = marks(100);
+    let mut archive = archivist_of(home.path(), 300);
+    let live: Vec<_> = (0..9).collect();
+    for number in 1..=3 {
+        save_among(&mut archive, number, &data, &live);
+    }
+    assert_eq!(archive.answer(begin(4, &data, &live)), Err(RULE_TOO_MANY));
+    // Neither a new thread nor another number changes that.
+    let mut archive = archivist_of(home.path(), 300);
+    assert_eq!(archive.answer(begin(64 + 9, &data, &live)), Err(RULE_TOO_MANY));
+    assert_eq!(archive.answer(begin(4, &data, &[0; GENERATIONS_LIMIT + 1])), Err(RULE_TOO_MANY));
+    assert_eq!(archive.answer(begin(4, &marks(301), &[])), Err(RULE_TOO_MANY));
+    assert_eq!(names(home.path()), ["generation-01", SECOND, THIRD]);
+    // What takes the place of another may come, as may its newer state.
+    save_among(&mut archive, 64 + 3, &data, &live);
+    save_among(&mut archive, 2, &data, &[1, 2, 64 + 3]);
+    save_among(&mut archive, 5, &data, &[2, 5, 64 + 3]);
+    assert_eq!(names(home.path()), [SECOND, THIRD, "generation-05"]);
 }
 
 #[test]
 fn the_bytes_of_a_file_are_pinned() {
     let home = tempfile::tempdir().unwrap();
     save(&mut archivist(home.path()), 3, &[1, 2, 3, 4, 5, 6, 7, 8]);
-    let bytes = fs::read(home.path().join(ODD)).unwrap();
+    let bytes = fs::read(home.path().join(THIRD)).unwrap();
     let header = "7061636b7365656e\
                   01000000\
                   0300000000000000\
@@ -97,7 +161,7 @@ fn an_unfinished_save_leaves_the_older_state() {
     let (old, new) = (marks(100), marks(2 * MARKS_LEN));
     let mut archive = archivist(home.path());
     save(&mut archive, 2, &old);
-    archive.answer(ReplayRequest::BeginSave { generation: generation(2, &new) }).unwrap();
+    archive.answer(begin(2, &new, &[2])).unwrap();
     archive.answer(parts(&new).next().unwrap()).unwrap();
     // The process dies here.
     let mut successor = archivist(home.path());
@@ -112,7 +176,7 @@ fn a_file_that_is_not_as_it_was_written_is_put_aside() {
     let whole = {
         let home = tempfile::tempdir().unwrap();
         save(&mut archivist(home.path()), 2, &marks(1000));
-        fs::read(home.path().join(EVEN)).unwrap()
+        fs::read(home.path().join(SECOND)).unwrap()
     };
     let flipped = |at: usize| {
         let mut bytes = whole.clone();
@@ -133,17 +197,19 @@ fn a_file_that_is_not_as_it_was_written_is_put_aside() {
     ];
     for (what, bytes) in cases {
         let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join(EVEN), &bytes).unwrap();
+        fs::write(home.path().join(SECOND), &bytes).unwrap();
         let mut archive = archivist(home.path());
         assert_eq!(offered(&mut archive), [], "{what}");
-        assert_eq!(fs::read(home.path().join("generation-even.damaged")).unwrap(), bytes, "{what}");
-        assert!(!home.path().join(EVEN).exists(), "{what}");
+        assert_eq!(fs::read(home.path().join("generation-02.damaged")).unwrap(), bytes, "{what}");
+        assert!(!home.path().join(SECOND).exists(), "{what}");
         save(&mut archive, 2, &marks(8));
         assert_eq!(offered(&mut archive).len(), 1, "{what}");
     }
-    let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join(ODD), &whole).unwrap();
-    assert_eq!(offered(&mut archivist(home.path())), [], "in the place of another");
+    for place in [THIRD, ODD] {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(place), &whole).unwrap();
+        assert_eq!(offered(&mut archivist(home.path())), [], "in the place of another");
+    }
 }
 
 #[test]
@@ -151,7 +217,8 @@ fn broken_rules_are_named() {
     let home = tempfile::tempdir().unwrap();
     let mut archive = archivist(home.path());
     let data = marks(10);
-    let begin = |len| ReplayRequest::BeginSave { generation: ReplayGeneration { len, ..generation(1, &[]) } };
+    let begin =
+        |len| ReplayRequest::BeginSave { generation: ReplayGeneration { len, ..generation(1, &[]) }, live: vec![1] };
     let write = |len| ReplayRequest::WriteMarks { marks: Opaque(marks(len).into()) };
     assert_eq!(archive.answer(write(1)), Err(RULE_NO_SAVE));
     assert_eq!(archive.answer(ReplayRequest::CommitSave), Err(RULE_NO_SAVE));
@@ -170,8 +237,7 @@ fn a_directory_that_cannot_be_written_is_not_the_end() {
     // Something that cannot be opened for writing, whoever runs this test.
     fs::create_dir(home.path().join("generation.new")).unwrap();
     let mut archive = archivist(home.path());
-    let begin = ReplayRequest::BeginSave { generation: generation(1, &marks(8)) };
-    assert_eq!(archive.answer(begin.clone()), Ok(ReplayAnswer::GiveUp));
+    assert_eq!(archive.answer(begin(1, &marks(8), &[1])), Ok(ReplayAnswer::GiveUp));
     assert!(archive.is_failing);
     fs::remove_dir(home.path().join("generation.new")).unwrap();
     save(&mut archive, 1, &marks(8));
@@ -183,7 +249,7 @@ proptest! {
     fn no_bytes_in_a_file_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), honest in any::<bool>()) {
         let home = tempfile::tempdir().unwrap();
         let start: &[u8] = if honest { b"packseen\x01\0\0\0" } else { b"" };
-        fs::write(home.path().join(EVEN), [start, &bytes].concat()).unwrap();
+        fs::write(home.path().join(SECOND), [start, &bytes].concat()).unwrap();
         prop_assert_eq!(offered(&mut archivist(home.path())), []);
     }
 }

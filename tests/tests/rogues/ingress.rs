@@ -82,7 +82,11 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out_and_takes_nobody_along()
             ("asked for marks that were not offered", ReplayRequest::ReadMarks { generation: 99, offset: 0 }),
             (
                 "announced more marks than a generation may have",
-                ReplayRequest::BeginSave { generation: generation(GENERATION_LIMIT + 1) },
+                ReplayRequest::BeginSave { generation: generation(GENERATION_LIMIT + 1), live: vec![1] },
+            ),
+            (
+                "announced more marks than all generations together may have",
+                ReplayRequest::BeginSave { generation: generation(GENERATION_LIMIT), live: vec![1] },
             ),
         ] {
             taken

@@ -6,9 +6,6 @@ use std::{fs, path::Path, time::Instant};
 use anyhow::Result;
 use tests::home::Home;
 
-/// The files that the gateway keeps its memory in.
-const FILES: [&str; 2] = ["generation-even", "generation-odd"];
-
 /// Has the gateway save often, as measured by the faults of a run, and little.
 ///
 /// # Errors
@@ -20,7 +17,8 @@ pub(crate) fn save_often(home: &Home) -> Result<()> {
 
 /// When the last save that was completed had begun: a file is made first, and gets its name when it is whole.
 pub(crate) fn saved_at(data: &Path) -> Option<Instant> {
-    let folder = data.join("replay");
-    let made = FILES.iter().filter_map(|name| fs::metadata(folder.join(name)).ok()?.created().ok());
+    let files = fs::read_dir(data.join("replay")).ok()?.filter_map(Result::ok);
+    let whole = files.filter(|file| file.path().extension().is_none());
+    let made = whole.filter_map(|file| file.metadata().ok()?.created().ok());
     Instant::now().checked_sub(made.max()?.elapsed().ok()?)
 }

@@ -1,0 +1,172 @@
+//! How long marks are kept, and what happens when the memory for them is used up.
+//!
+//! *Promises*: no generation goes before it has ended for `kept_at_least`, whatever is sent. As long as the generations fit
+//! into `memory`, they stay for `period`. With `n` generations of `p` packets in the memory, room lasts for ever at
+//! `(n - 1) * p / kept_at_least` accepted packets a second, which by default is 30,000, more than one gateway carries. Above
+//! that rate room becomes short, and each destination gets an equal share of it. Should the last generation be full all
+//! the same, nothing is accepted until the oldest one may go.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use proto::ipc::{
+    control::ReplayConfig,
+    ingress_store::{GENERATIONS_LIMIT, ReplayGeneration},
+};
+
+use super::generation::{Generation, Shape, TooLarge};
+
+/// With so many generations or fewer there would be nothing left when one goes.
+const FEWEST_GENERATIONS: u64 = 2;
+
+/// Room is short when less than one part in so many is left, or when the last generation is in use.
+const RESERVE: usize = 6;
+
+/// The settings cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RetentionError {
+    /// One generation is too large.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// There is too little memory.
+    #[error(
+        "`memory` in [replay] of config.toml is {memory} bytes, and the replay filter needs two generations of {len} bytes \
+         each; raise `memory`, or lower `packets_per_generation`"
+    )]
+    TooLittleMemory {
+        /// As set.
+        memory: u64,
+        /// Bytes of one generation.
+        len: u64,
+    },
+    /// The least is more than the usual.
+    #[error("`kept_at_least` in [replay] of config.toml is longer than `period`; raise `period`")]
+    LeastExceedsPeriod,
+}
+
+/// Room for marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// For all.
+    Ample,
+    /// For the share of each.
+    Short,
+    /// For nobody, until the oldest generation may go.
+    None,
+}
+
+/// The rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retention {
+    /// The size of a generation.
+    pub(crate) shape: Shape,
+    /// The most generations that are kept at once.
+    pub(crate) generations: usize,
+    packets: u64,
+    period: Duration,
+    kept_at_least: Duration,
+}
+
+impl Retention {
+    /// As configured.
+    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, RetentionError> {
+        let shape = Shape::of(config)?;
+        let (memory, len) = (config.memory, shape.len());
+        let generations = memory / len.max(1);
+        if generations < FEWEST_GENERATIONS {
+            return Err(RetentionError::TooLittleMemory { memory, len });
+        }
+        if config.kept_at_least > config.period {
+            return Err(RetentionError::LeastExceedsPeriod);
+        }
+        Ok(Self {
+            shape,
+            generations: usize::try_from(generations).unwrap_or(usize::MAX).min(GENERATIONS_LIMIT),
+            packets: config.packets_per_generation.max(1).into(),
+            period: config.period,
+            kept_at_least: config.kept_at_least,
+        })
+    }
+
+    /// Packets that can be accepted each second for ever.
+    pub(crate) fn packets_per_second(&self) -> u64 {
+        let packets = self.packets.saturating_mul(self.generations as u64 - 1);
+        packets / self.kept_at_least.as_secs().max(1)
+    }
+
+    /// Whether a generation with so many marks takes no more. What was under way then still goes in: a window of packets at
+    /// the most, which raises the rate of false positives by less than it is uncertain.
+    pub(crate) const fn is_full(&self, marked: u64) -> bool {
+        marked >= self.packets
+    }
+
+    /// Whether the current generation is to have a successor.
+    pub(crate) fn has_ended(&self, current: &Generation, now: Duration) -> bool {
+        self.is_full(current.marked()) || now.saturating_sub(current.begun()) >= self.period
+    }
+
+    /// Whether a generation that ended then is of no more use.
+    pub(crate) fn has_expired(&self, ended: Duration, now: Duration) -> bool {
+        now.saturating_sub(ended) >= self.period
+    }
+
+    /// Whether a generation that ended then must stay.
+    pub(crate) fn is_young(&self, ended: Duration, now: Duration) -> bool {
+        now.saturating_sub(ended) < self.kept_at_least
+    }
+
+    /// The room for marks if the older generations ended at these times, and the current one has so many marks.
+    pub(crate) fn room(&self, ended: impl Iterator<Item = Duration>, marked: u64, now: Duration) -> Room {
+        let young = ended.filter(|ended| self.is_young(*ended, now)).count().saturating_add(1);
+        match self.generations.saturating_sub(young) {
+            0 if self.is_full(marked) => Room::None,
+            free if free < (self.generations / RESERVE).max(1) => Room::Short,
+            _ => Room::Ample,
+        }
+    }
+
+    /// How long it takes until a generation is to go or to be begun, if no marks are made.
+    pub(crate) fn idle_for(
+        &self,
+        oldest_ended: Option<Duration>,
+        current: &Generation,
+        generations: usize,
+        now: Duration,
+    ) -> Duration {
+        let left = |since: Duration, limit: Duration| limit.saturating_sub(now.saturating_sub(since));
+        let expires = oldest_ended.map_or(self.period, |ended| left(ended, self.period));
+        let begins = if !self.is_full(current.marked()) {
+            left(current.begun(), self.period)
+        } else if generations < self.generations {
+            Duration::ZERO
+        } else {
+            oldest_ended.map_or(Duration::ZERO, |ended| left(ended, self.kept_at_least))
+        };
+        expires.min(begins)
+    }
+
+    /// Whether marks that were saved can be used.
+    pub(crate) const fn fits(&self, saved: &ReplayGeneration) -> bool {
+        self.shape.fits(saved)
+    }
+}
+
+/// The time since 1970 as it was at the start, and as it has passed since: no leap of the clock ages marks meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+    at_start: Duration,
+}
+
+impl Clock {
+    /// By the clock of this machine.
+    pub(crate) fn start() -> Self {
+        // A clock before 1970 is a clock that was never set.
+        let at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started: Instant::now(), at_start }
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Duration {
+        self.at_start.saturating_add(self.started.elapsed())
+    }
+}

@@ -1,0 +1,122 @@
+//! Who gives way when room for marks is short: the destinations with the most packets.
+//!
+//! An honest client is sent about a hundred packets a second. Whoever wants to use up the room has to send far more to few
+//! clients, which are his own, because packets for nobody leave no mark. So each destination has an equal share of what the memory can bear. The shares of all add up to that, so room
+//! lasts.
+//!
+//! *Trusts* `store` to accept packets for registered clients only: others would count as destinations and shrink the shares.
+//! *Holds* a fixed number of counters, found by a secret hash. Two clients that fall on one counter have one share
+//! together; nobody can choose with whom. *Promises*: a destination gets no more than its share in an interval, and what
+//! was under way to `store` when its share was used up.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use proto::address::ClientAddress;
+
+/// Counters: 64 KiB. One of 250 greedy destinations shares its counter with a given client at one start of 66.
+const COUNTERS: usize = 1 << 14;
+
+/// How long packets are counted before the counting begins anew.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Accepted packets of each destination in this interval.
+pub(crate) struct Shares {
+    hasher: RandomState,
+    accepted: Box<[AtomicU32]>,
+    /// Destinations in this interval.
+    destinations: AtomicU64,
+    /// Destinations in the interval before, so that the first one of an interval does not have all.
+    destinations_before: AtomicU64,
+    packets_per_interval: u64,
+}
+
+impl Shares {
+    /// Of so many packets a second, for all destinations together.
+    pub(crate) fn new(packets_per_second: u64) -> Self {
+        Self {
+            hasher: RandomState::new(),
+            accepted: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
+            destinations: AtomicU64::new(0),
+            destinations_before: AtomicU64::new(0),
+            packets_per_interval: packets_per_second.saturating_mul(INTERVAL.as_secs()),
+        }
+    }
+
+    /// Counts a packet that was accepted.
+    pub(crate) fn count(&self, destination: &ClientAddress) {
+        if self.counter(destination).is_some_and(|accepted| accepted.fetch_add(1, Relaxed) == 0) {
+            self.destinations.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether a destination may get another packet in this interval.
+    pub(crate) fn has_some_left(&self, destination: &ClientAddress) -> bool {
+        let destinations = self.destinations.load(Relaxed).max(self.destinations_before.load(Relaxed)).max(1);
+        // However many there are, each can get through.
+        let share = (self.packets_per_interval / destinations).max(1);
+        self.counter(destination).is_some_and(|accepted| u64::from(accepted.load(Relaxed)) < share)
+    }
+
+    /// Begins to count anew.
+    pub(crate) fn begin_interval(&self) {
+        self.destinations_before.store(self.destinations.swap(0, Relaxed), Relaxed);
+        for accepted in &self.accepted {
+            accepted.store(0, Relaxed);
+        }
+    }
+
+    fn counter(&self, destination: &ClientAddress) -> Option<&AtomicU32> {
+        self.accepted.get(self.hasher.hash_one(destination.0) as usize % COUNTERS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GREEDY: ClientAddress = ClientAddress([1; 32]);
+    const MODEST: ClientAddress = ClientAddress([2; 32]);
+
+    /// Ten packets a second, and a counter for each of the two.
+    fn separate() -> Shares {
+        let is_separate = |shares: &Shares| {
+            let [greedy, modest] = [GREEDY, MODEST].map(|destination| shares.counter(&destination).unwrap());
+            !std::ptr::eq(greedy, modest)
+        };
+        std::iter::repeat_with(|| Shares::new(10)).find(is_separate).unwrap()
+    }
+
+    #[test]
+    fn who_gets_most_gives_way_and_others_do_not() {
+        let shares = separate();
+        for _ in 0..100 {
+            assert!(shares.has_some_left(&GREEDY));
+            shares.count(&GREEDY);
+        }
+        assert!(!shares.has_some_left(&GREEDY) && shares.has_some_left(&MODEST));
+        shares.count(&MODEST);
+        shares.begin_interval();
+        for _ in 0..50 {
+            assert!(shares.has_some_left(&GREEDY));
+            shares.count(&GREEDY);
+        }
+        assert!(!shares.has_some_left(&GREEDY), "there were two destinations before");
+        assert!(shares.has_some_left(&MODEST));
+    }
+
+    #[test]
+    fn with_too_many_destinations_each_gets_one_packet() {
+        let shares = Shares::new(1);
+        for number in 0..100 {
+            shares.count(&ClientAddress([number; 32]));
+        }
+        shares.begin_interval();
+        assert!(shares.has_some_left(&GREEDY));
+        shares.count(&GREEDY);
+        assert!(!shares.has_some_left(&GREEDY));
+    }
+}

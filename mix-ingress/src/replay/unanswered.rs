@@ -1,0 +1,42 @@
+//! The packets that `store` has not answered yet.
+//!
+//! *Holds* one number for each of them, from first sight to the answer. Their number is bounded by the batches that are being
+//! unwrapped and by the window of the link to `store`.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Parts of the set, each with a lock of its own, so that threads seldom wait for each other.
+const SHARDS: usize = 64;
+
+/// A set of the hashes of tags.
+pub(crate) struct Unanswered {
+    shards: [Mutex<HashSet<u64>>; SHARDS],
+}
+
+impl Unanswered {
+    /// Empty.
+    pub(crate) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    /// Adds a packet, and says whether it was absent.
+    pub(crate) fn enter(&self, hash: u64) -> bool {
+        self.shard(hash).is_some_and(|mut shard| shard.insert(hash))
+    }
+
+    /// Removes a packet.
+    pub(crate) fn leave(&self, hash: u64) {
+        if let Some(mut shard) = self.shard(hash) {
+            shard.remove(&hash);
+        }
+    }
+
+    /// The shard of a packet. There always is one.
+    fn shard(&self, hash: u64) -> Option<MutexGuard<'_, HashSet<u64>>> {
+        let shard = self.shards.get(hash as usize % SHARDS)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
