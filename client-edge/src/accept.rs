@@ -1,15 +1,15 @@
 //! Takes connections from the listener, and owns the tasks that serve them.
 //!
-//! *Promises*: never more connections than allowed, in all and of one address prefix; at the limit of descriptors, clients are
-//! turned away instead of left waiting, and the processor is not kept busy with it; when told to stop, it ends when the last
-//! connection has.
+//! *Promises*: never more connections than allowed, in all and of one network, and never more before login; who comes when all
+//! places are taken gets one of those who proved least; at the limit of descriptors, clients are turned away instead of left
+//! waiting, and the processor is not kept busy with it; when told to stop, it ends when the last connection has.
 
 use std::{io, sync::Arc, time::Duration};
 
 use proto::{
     counter::count,
     ipc::store_edge::SessionId,
-    peer::{Crowded, Door, Newcomer, Seats, TurnedAway},
+    peer::{Accepted, ConnectionLimit, LimitReached, Listener, Rejected},
 };
 use tokio::{
     net::TcpListener,
@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     attached::LEAVE_LIMIT,
     connection::{self, Arrival, Context, stopped},
-    lobby::Lobby,
+    preauth_limit::PreauthLimit,
     websocket::CLOSE_LIMIT,
 };
 
@@ -29,9 +29,9 @@ const STOP_LIMIT: Duration = LEAVE_LIMIT.saturating_add(CLOSE_LIMIT).saturating_
 
 /// The task.
 pub(crate) struct Acceptor {
-    door: Door,
+    listener: Listener,
     next: u64,
-    lobby: Lobby,
+    preauth: PreauthLimit,
     connections: JoinSet<()>,
     context: Arc<Context>,
 }
@@ -44,10 +44,10 @@ impl Acceptor {
     pub(crate) fn new(listener: std::net::TcpListener, context: Arc<Context>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let config = &context.config;
-        let seats = Seats::new(config.max_connections, config.max_connections_per_prefix);
-        let lobby = Lobby::new(config.max_unauthenticated);
-        let door = Door::new(TcpListener::from_std(listener)?, seats);
-        Ok(Self { door, next: 0, lobby, connections: JoinSet::new(), context })
+        let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
+        let preauth = PreauthLimit::new(config.max_unauthenticated);
+        let listener = Listener::new(TcpListener::from_std(listener)?, limit)?;
+        Ok(Self { listener, next: 0, preauth, connections: JoinSet::new(), context })
     }
 
     /// Accepts until the process is to stop, then waits for the connections to end.
@@ -55,15 +55,15 @@ impl Acceptor {
         let mut stop = self.context.stop.clone();
         loop {
             tokio::select! {
-                arrival = self.door.next() => match arrival {
-                    Ok(newcomer) => self.admit(newcomer),
-                    Err(turned_away) => self.note(turned_away),
+                arrival = self.listener.next() => match arrival {
+                    Ok(accepted) => self.admit(accepted).await,
+                    Err(rejected) => self.note(rejected),
                 },
                 Some(ended) = self.connections.join_next() => report(ended),
                 () = stopped(&mut stop) => break,
             }
         }
-        drop(self.door);
+        drop(self.listener);
         self.context.dispatch.leave_all().await;
         let all = async {
             while let Some(ended) = self.connections.join_next().await {
@@ -76,28 +76,33 @@ impl Acceptor {
         }
     }
 
-    fn admit(&mut self, Newcomer { stream, peer: _, seat }: Newcomer) {
+    async fn admit(&mut self, Accepted { stream, peer: _, permit, evicted_another }: Accepted) {
         while let Some(ended) = self.connections.try_join_next() {
             report(ended);
         }
         let counters = &self.context.counters;
         count(&counters.connections_accepted);
-        self.next += 1;
-        let session = SessionId(self.next);
-        let (guest, displaced) = self.lobby.enter(session, seat.prefix());
-        if displaced {
-            count(&counters.unauthenticated_displaced);
+        if evicted_another {
+            count(&counters.connections_evicted);
         }
-        let arrival = Arrival { session, socket: stream, seat, guest };
+        let Ok((slot, evicted_another)) = self.preauth.admit(permit.prefix()).await else {
+            count(&counters.unauthenticated_refused);
+            return;
+        };
+        if evicted_another {
+            count(&counters.unauthenticated_evicted);
+        }
+        self.next += 1;
+        let arrival = Arrival { session: SessionId(self.next), socket: stream, permit, slot };
         self.connections.spawn(connection::serve(Arc::clone(&self.context), arrival));
     }
 
-    fn note(&self, turned_away: TurnedAway) {
+    fn note(&self, rejected: Rejected) {
         let counters = &self.context.counters;
-        count(match turned_away {
-            TurnedAway::Crowded(Crowded::InAll) => &counters.connections_refused_limit,
-            TurnedAway::Crowded(Crowded::ForPrefix) => &counters.connections_refused_prefix,
-            TurnedAway::NoDescriptor => &counters.connections_refused_descriptors,
+        count(match rejected {
+            Rejected::LimitReached(LimitReached::InAll) => &counters.connections_refused_limit,
+            Rejected::LimitReached(LimitReached::ForPrefix) => &counters.connections_refused_prefix,
+            Rejected::NoDescriptor => &counters.connections_refused_descriptors,
         });
     }
 }

@@ -16,6 +16,7 @@ use proto::{
         egress::SendPacket,
         store_edge::{EdgeToStore, EndReason},
     },
+    peer::ConnectionPermit,
     wire::client::{
         control::answer::GatewayResponse,
         protocol::refusal::RequestRefusal,
@@ -52,6 +53,7 @@ pub(crate) struct Attached<'a> {
     context: &'a Context,
     websocket: &'a mut Websocket,
     line: &'a mut Line,
+    permit: &'a ConnectionPermit,
     session: Session<HeldKey>,
     mail: MailReceiver,
     barriers: Barriers,
@@ -83,12 +85,14 @@ impl<'a> Attached<'a> {
         context: &'a Context,
         websocket: &'a mut Websocket,
         line: &'a mut Line,
+        permit: &'a ConnectionPermit,
         Admitted { session, mail }: Admitted,
     ) -> Self {
         Self {
             context,
             websocket,
             line,
+            permit,
             session,
             mail,
             barriers: Barriers::default(),
@@ -171,6 +175,7 @@ impl<'a> Attached<'a> {
         match self.session.open_request(bytes) {
             Ok(request) => {
                 count(&counters.packets_forwarded);
+                self.permit.prove(1);
                 self.context.egress.send(SendPacket {
                     next_hop: request.request.next_hop,
                     header: self.session.header(&request, self.context.marks),
@@ -222,6 +227,7 @@ impl<'a> Attached<'a> {
         if let Some(covered) = self.barriers.prove(number) {
             self.mail.give_back(covered);
             count(&self.context.counters.receipts);
+            self.permit.prove(1);
             let session = self.line.session();
             self.line.send(EdgeToStore::ConfirmReceipt { session, up_to: covered.up_to }).await?;
         }

@@ -1,6 +1,6 @@
 //! One connection from its first byte to its last: upgrade, visitor, attached, goodbye. One task serves it alone.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proto::{
     counter::count,
@@ -10,7 +10,7 @@ use proto::{
         store_edge::{EndReason, SessionId},
     },
     link::lossy::LossySender,
-    peer::{RateLimit, Seat},
+    peer::{ConnectionPermit, FULL_PROOF, RateLimit},
     wire::client::{
         protocol::{Eras, Protocol},
         request::RotationMarks,
@@ -24,10 +24,13 @@ use crate::{
     counters::Counters,
     dispatch::Dispatch,
     line::Line,
-    lobby::Guest,
+    preauth_limit::PreauthSlot,
     visitor::Visitor,
-    websocket::{Exit, Websocket},
+    websocket::{CLOSE_LIMIT, Exit, Websocket},
 };
+
+/// How long a connection whose place is another's already may take to say goodbye.
+const EVICTION_LIMIT: Duration = Duration::from_millis(50);
 
 /// What every connection needs.
 pub(crate) struct Context {
@@ -56,9 +59,9 @@ pub(crate) struct Arrival {
     /// The connection.
     pub(crate) socket: TcpStream,
     /// Its place, to the end.
-    pub(crate) seat: Seat,
+    pub(crate) permit: ConnectionPermit,
     /// Its place until it has authenticated.
-    pub(crate) guest: Guest,
+    pub(crate) slot: PreauthSlot,
 }
 
 impl Context {
@@ -96,21 +99,25 @@ impl Context {
 
 /// Serves one connection. `store` is told of its end before the client is.
 pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
-    let Arrival { session, socket, seat: _seat, guest } = arrival;
+    let Arrival { session, socket, permit, slot } = arrival;
     let mut stop = context.stop.clone();
     // Boxed: otherwise it would set the size of every connection for good.
     let upgrade = Box::pin(timeout(context.config.websocket_upgrade, Websocket::upgrade(socket)));
     let upgraded = tokio::select! {
         upgraded = upgrade => upgraded,
         () = stopped(&mut stop) => return,
-        () = guest.shown_out() => return,
+        () = slot.evicted() => return,
+        () = permit.evicted() => return,
     };
     let Ok(Ok(mut websocket)) = upgraded else {
         count(&context.counters.upgrades_failed);
         return;
     };
     let (mut line, mut spoken) = (None, Protocol::UNKNOWN);
-    let exit = stay(&context, session, &mut websocket, &mut line, &mut spoken, guest).await;
+    let (exit, limit) = tokio::select! {
+        exit = stay(&context, session, &mut websocket, &mut line, &mut spoken, &permit, slot) => (exit, CLOSE_LIMIT),
+        () = permit.evicted() => (Exit::CROWDED, EVICTION_LIMIT),
+    };
     if let Some(line) = line {
         line.close().await;
     }
@@ -120,7 +127,7 @@ pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
         Exit::Gone | Exit::ClosedByClient | Exit::Refused | Exit::Farewell(..) => {}
     }
     tracing::debug!(session = session.0, ?exit, "a connection ends");
-    websocket.end(exit, spoken).await;
+    let _ = timeout(limit, websocket.end(exit, spoken)).await;
 }
 
 async fn stay(
@@ -129,15 +136,17 @@ async fn stay(
     websocket: &mut Websocket,
     line: &mut Option<Line>,
     spoken: &mut Protocol,
-    guest: Guest,
+    permit: &ConnectionPermit,
+    slot: PreauthSlot,
 ) -> Exit {
-    let admitted = match Visitor::new(context, session, websocket, line, spoken, &guest).admit().await {
+    let admitted = match Visitor::new(context, session, websocket, line, spoken, &slot).admit().await {
         Ok(admitted) => admitted,
         Err(exit) => return exit,
     };
-    drop(guest);
+    slot.logged_in();
+    permit.prove(FULL_PROOF);
     match line {
-        Some(line) => Attached::new(context, websocket, line, admitted).serve().await,
+        Some(line) => Attached::new(context, websocket, line, permit, admitted).serve().await,
         // Nobody is admitted but over a line.
         None => Exit::RESTART,
     }

@@ -5,12 +5,18 @@ proto::counters! {
     pub struct Counters {
         /// Connections taken from the listener.
         connections_accepted,
-        /// Connections closed at once because as many as allowed were open.
+        /// Connections closed at once because as many as allowed were open, and each had proved more or was still closing.
         connections_refused_limit,
-        /// Connections closed at once because as many as allowed were open from the same address prefix.
+        /// Connections closed at once because as many as allowed were open from the same address prefix, or from a network around
+        /// it, and each had proved more.
         connections_refused_prefix,
-        /// Connections closed before authentication, as the oldest of them, because one too many came.
-        unauthenticated_displaced,
+        /// Connections closed to make room for another, as those that had proved least of the network that held most.
+        connections_evicted,
+        /// Connections closed before authentication, as the oldest of the network that had most of them, because one too many
+        /// came.
+        unauthenticated_evicted,
+        /// Connections closed at once because too many that were closed before authentication were not gone yet.
+        unauthenticated_refused,
         /// Connections closed at once because the process had no descriptor left.
         connections_refused_descriptors,
         /// Connections that did not become a websocket in time, or at all.

@@ -14,6 +14,7 @@ use proto::{
     },
     link::worker::{self, Birth, BirthError, Ending},
     log,
+    peer::possible_connections,
 };
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy, secret::LockError};
 use tokio::runtime::{Builder, Runtime};
@@ -38,8 +39,9 @@ fn main() -> ExitCode {
 fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     // 2. The start message, and the descriptors of this role.
     let (start, mut grants) = birth.receive_start()?;
-    let WorkerConfig::ClientEdge(config) = start.config else { return Err(BirthError::NoStart.into()) };
+    let WorkerConfig::ClientEdge(mut config) = start.config else { return Err(BirthError::NoStart.into()) };
     log::init(Role::ClientEdge.name(), &start.log_filter);
+    config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
 
     // 3. There is no key yet, but room for those of clients: none can be locked later.
     let keys = KeyRoom::for_connections(config.max_connections, start.jail.open_files)?;

@@ -31,9 +31,9 @@ use crate::{
     dispatch::Order,
     keys::HeldKey,
     line::Line,
-    lobby::Guest,
     mail::MailReceiver,
     patience::Patience,
+    preauth_limit::PreauthSlot,
     refusal,
     websocket::{Event, Exit, Frame, Websocket},
 };
@@ -54,7 +54,7 @@ pub(crate) struct Visitor<'a> {
     /// What the client speaks, as far as can be told; it decides what a refusal is like.
     spoken: &'a mut Protocol,
     stop: watch::Receiver<bool>,
-    guest: &'a Guest,
+    slot: &'a PreauthSlot,
     patience: Patience,
 }
 
@@ -74,11 +74,11 @@ impl<'a> Visitor<'a> {
         websocket: &'a mut Websocket,
         line: &'a mut Option<Line>,
         spoken: &'a mut Protocol,
-        guest: &'a Guest,
+        slot: &'a PreauthSlot,
     ) -> Self {
         let patience = Patience::new(context.config.malformed_frames);
         let stop = context.stop.clone();
-        Self { context, session, websocket, line, spoken, stop, guest, patience }
+        Self { context, session, websocket, line, spoken, stop, slot, patience }
     }
 
     /// Serves requests until one succeeds.
@@ -134,7 +134,7 @@ impl<'a> Visitor<'a> {
 
     async fn register(&mut self, init: Vec<u8>) -> Result<Option<Admitted>, Exit> {
         // Before `store` hears of it, which would have to sign and to write.
-        if !self.context.registrations.allows(self.guest.prefix(), std::time::Instant::now()) {
+        if !self.context.registrations.allows(self.slot.prefix(), std::time::Instant::now()) {
             count(&self.context.counters.registrations_refused_rate);
             return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::TooMany)).await;
         }
@@ -236,7 +236,7 @@ impl<'a> Visitor<'a> {
                 },
                 // An earlier refusal may still be on its way out.
                 written = self.websocket.write() => written?,
-                () = self.guest.shown_out() => return Err(Exit::CROWDED),
+                () = self.slot.evicted() => return Err(Exit::CROWDED),
                 () = sleep_until(due) => return Err(self.unavailable()),
             }
         }
@@ -255,7 +255,7 @@ impl<'a> Visitor<'a> {
                     _ => self.violated("an answer came to no request"),
                 }),
                 () = stopped(&mut self.stop) => return Err(Exit::AWAY),
-                () = self.guest.shown_out() => return Err(Exit::CROWDED),
+                () = self.slot.evicted() => return Err(Exit::CROWDED),
                 () = sleep_until(due) => return Ok(None),
             }
         }

@@ -1,28 +1,28 @@
 //! The mixnet port.
 //!
-//! *Trusts* nobody who connects. *Holds* the door and the task of every connection. *Promises*: never more connections than
-//! allowed, in all and of one address prefix; when descriptors run out, newcomers are turned away one by one and the worker
-//! goes on.
+//! *Trusts* nobody who connects. *Holds* the listener and the task of every connection. *Promises*: never more connections than
+//! allowed, in all and of one network; who comes when all places are taken gets one of those who proved least; when descriptors
+//! run out, newcomers are turned away one by one and the worker goes on.
 
 use proto::{
     counter::count,
-    peer::{Crowded, Door, Newcomer, Seats, TurnedAway},
+    peer::{Accepted, LimitReached, Listener, Rejected},
 };
-use tokio::{net::TcpListener, select, task::JoinSet};
+use tokio::{select, task::JoinSet};
 
 use crate::connection::{self, PacketPath};
 
 /// Accepts connections and owns their tasks.
 pub(crate) struct Acceptor {
-    door: Door,
+    listener: Listener,
     connections: JoinSet<()>,
     path: PacketPath,
 }
 
 impl Acceptor {
-    /// Accepts on `listener`, as many at a time as there are `seats`.
-    pub(crate) fn new(listener: TcpListener, seats: Seats, path: PacketPath) -> Self {
-        Self { door: Door::new(listener, seats), connections: JoinSet::new(), path }
+    /// Accepts on `listener`, as many at a time as it has places.
+    pub(crate) fn new(listener: Listener, path: PacketPath) -> Self {
+        Self { listener, connections: JoinSet::new(), path }
     }
 
     /// Accepts until the worker is to end; then until every connection has handed on what it read.
@@ -33,35 +33,38 @@ impl Acceptor {
             select! {
                 () = &mut stop => {}
                 Some(ended) = self.connections.join_next() => note_panic(ended),
-                arrival = self.door.next() => match arrival {
-                    Ok(newcomer) => self.take(newcomer),
-                    Err(turned_away) => self.note(turned_away),
+                arrival = self.listener.next() => match arrival {
+                    Ok(accepted) => self.take(accepted),
+                    Err(rejected) => self.note(rejected),
                 },
             }
         }
-        let Self { door, mut connections, path } = self;
-        drop((door, path));
+        let Self { listener, mut connections, path } = self;
+        drop((listener, path));
         // Ends soon: connections read no more, and whoever takes their packets has a time limit.
         while let Some(ended) = connections.join_next().await {
             note_panic(ended);
         }
     }
 
-    fn take(&mut self, Newcomer { stream, peer, seat }: Newcomer) {
+    fn take(&mut self, Accepted { stream, peer, permit, evicted_another }: Accepted) {
         while let Some(ended) = self.connections.try_join_next() {
             note_panic(ended);
         }
         count(&self.path.counters.connections_accepted);
+        if evicted_another {
+            count(&self.path.counters.connections_evicted);
+        }
         tracing::trace!(%peer, "connection accepted");
-        self.connections.spawn(connection::serve(stream, peer, seat, self.path.clone()));
+        self.connections.spawn(connection::serve(stream, peer, permit, self.path.clone()));
     }
 
-    fn note(&self, turned_away: TurnedAway) {
+    fn note(&self, rejected: Rejected) {
         let counters = &self.path.counters;
-        count(match turned_away {
-            TurnedAway::Crowded(Crowded::InAll) => &counters.connections_refused_limit,
-            TurnedAway::Crowded(Crowded::ForPrefix) => &counters.connections_refused_prefix,
-            TurnedAway::NoDescriptor => &counters.connections_refused_descriptors,
+        count(match rejected {
+            Rejected::LimitReached(LimitReached::InAll) => &counters.connections_refused_limit,
+            Rejected::LimitReached(LimitReached::ForPrefix) => &counters.connections_refused_prefix,
+            Rejected::NoDescriptor => &counters.connections_refused_descriptors,
         });
     }
 }

@@ -1,14 +1,16 @@
 //! One connection from a mix node: bytes in, deliveries out, in the order in which the packets came.
 //!
 //! *Trusts* nothing that is read; nothing is ever written. *Holds* the frames of one read and the beginning of the next
-//! frame. *Promises*: a frame that breaks the rules ends this connection only, and what came before it is kept;
-//! bytes are read only when there is room for the packets in them.
+//! frame, and as many batches that are not judged yet as can be under way. *Promises*: a frame that breaks the rules ends this
+//! connection only, and what came before it is kept; bytes are read only when there is room for the packets in them; too many
+//! packets in a row that do not unwrap end the connection, however fast they come: whoever judges the packets is asked before
+//! more is read, and reading waits for the judgement.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use proto::{
     counter::count,
-    peer::Seat,
+    peer::ConnectionPermit,
     wire::framing::{FrameBuffer, FramingError},
 };
 use tokio::{
@@ -23,6 +25,7 @@ use crate::{
     counters::{Counters, add},
     deliver::Delivery,
     drain::Drain,
+    turns::{Record, SharedRecord},
     unwrap::{BATCH_PACKETS, Frame, Unwrapper, Unwrapping},
 };
 
@@ -55,49 +58,80 @@ enum Broken {
     CutShort,
     #[error("too many packets in a row did not unwrap")]
     Malformed,
+    #[error("it had to make room for another connection")]
+    Evicted,
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
 /// Serves a connection to its end, and the packets it brought until they are handed on.
-pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, _seat: Seat, path: PacketPath) {
-    let enough = Notify::new();
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit, path: PacketPath) {
+    let judgement = Judgement { permit: &permit, record: SharedRecord::default(), too_many: Notify::new() };
     let (begun, in_order) = mpsc::channel(path.unwrapper.batches());
     let reading = async {
-        let reader =
-            Reader { stream, frames: FrameBuffer::new(), partial_until: None, begun, enough: &enough, path: &path };
-        let Err(broken) = reader.read().await else { return };
+        let reader = Reader {
+            stream,
+            frames: FrameBuffer::new(),
+            partial_until: None,
+            begun,
+            judgement: &judgement,
+            path: &path,
+        };
+        let Err(broken) = judgement.read(reader).await else { return };
         match broken {
             Broken::BadFrame(_) => count(&path.counters.bad_frames),
             Broken::HalfFrame => count(&path.counters.half_frame_timeouts),
             Broken::CutShort => count(&path.counters.frames_cut_short),
             Broken::Malformed => count(&path.counters.malformed_limit_closures),
-            Broken::Io(_) => {}
+            Broken::Evicted | Broken::Io(_) => {}
         }
         tracing::debug!(reason = %broken, "connection closed");
         tracing::trace!(%peer, reason = %broken, "connection closed");
     };
-    tokio::join!(reading, hand_on(in_order, &enough, &path));
+    tokio::join!(judgement.hand_on(in_order, &path), reading);
 }
 
-/// Hands batches on in the order in which they were begun, whichever is done first. Says when it is `enough`: when too many
-/// packets in a row came to nothing.
-///
-/// No time limit: `store` sets the pace, and at the end of the worker nothing is taken any more and all is counted.
-async fn hand_on(mut in_order: mpsc::Receiver<Unwrapping>, enough: &Notify, path: &PacketPath) {
-    let mut malformed = 0_usize;
-    while let Some(unwrapping) = in_order.recv().await {
-        let received = unwrapping.packets();
-        let (deliveries, permit) = unwrapping.done(&path.counters).await;
-        let packets = deliveries.len();
-        malformed = if packets > 0 { 0 } else { malformed.saturating_add(received) };
-        if malformed >= path.malformed_packets as usize {
-            enough.notify_one();
+/// What is known of the packets of a connection, for those who read more of them.
+struct Judgement<'a> {
+    permit: &'a ConnectionPermit,
+    record: SharedRecord,
+    /// Says that too many packets in a row came to nothing.
+    too_many: Notify,
+}
+
+impl Judgement<'_> {
+    /// Reads until the connection ends, has to end for its packets, or has to make room.
+    ///
+    /// Reading is asked last: bytes that are always there would otherwise keep the others from being heard.
+    async fn read(&self, reader: Reader<'_>) -> Result<(), Broken> {
+        select! {
+            biased;
+            () = self.too_many.notified() => Err(Broken::Malformed),
+            () = self.permit.evicted() => Err(Broken::Evicted),
+            read = reader.read() => read,
         }
-        if packets > 0 && path.deliveries.send(deliveries).await.is_err() {
-            add(&path.counters.packets_cut_off, packets);
+    }
+
+    /// Judges batches and hands them on in the order in which they were begun, whichever is done first.
+    ///
+    /// No time limit: `store` sets the pace, and at the end of the worker nothing is taken any more and all is counted.
+    async fn hand_on(&self, mut in_order: mpsc::Receiver<Unwrapping>, path: &PacketPath) {
+        let mut malformed = 0_usize;
+        while let Some(unwrapping) = in_order.recv().await {
+            let received = unwrapping.packets();
+            let (deliveries, turn) = unwrapping.done(&path.counters).await;
+            let packets = deliveries.len();
+            self.permit.prove(u32::try_from(packets).unwrap_or(u32::MAX));
+            self.record.set(if packets * 2 >= received { Record::Unwraps } else { Record::Fails });
+            malformed = if packets > 0 { 0 } else { malformed.saturating_add(received) };
+            if malformed >= path.malformed_packets as usize {
+                self.too_many.notify_one();
+            }
+            if packets > 0 && path.deliveries.send(deliveries).await.is_err() {
+                add(&path.counters.packets_cut_off, packets);
+            }
+            drop(turn);
         }
-        drop(permit);
     }
 }
 
@@ -107,20 +141,17 @@ struct Reader<'a> {
     /// By when the frame that has begun must end.
     partial_until: Option<Instant>,
     begun: mpsc::Sender<Unwrapping>,
-    enough: &'a Notify,
+    judgement: &'a Judgement<'a>,
     path: &'a PacketPath,
 }
 
 impl Reader<'_> {
     async fn read(mut self) -> Result<(), Broken> {
         let mut stop = pin!(self.path.drain.begun());
-        let enough = self.enough;
         while !self.path.drain.has_begun() {
             let len = select! {
-                biased;
                 len = self.read_bytes() => len?,
                 () = &mut stop => return Ok(()),
-                () = enough.notified() => return Err(Broken::Malformed),
             };
             if len == 0 {
                 return if self.frames.holds_partial_frame() { Err(Broken::CutShort) } else { Ok(()) };
@@ -176,7 +207,8 @@ impl Reader<'_> {
     }
 
     async fn begin(&self, batch: Vec<Frame>) {
-        if let Some(unwrapping) = self.path.unwrapper.begin(batch).await {
+        let (from, record) = (self.judgement.permit.prefix(), self.judgement.record.get());
+        if let Some(unwrapping) = self.path.unwrapper.begin(from, record, batch).await {
             // The other end listens until this one is dropped.
             let _ = self.begun.send(unwrapping).await;
         }

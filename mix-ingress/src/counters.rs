@@ -10,10 +10,13 @@ proto::counters! {
     pub struct Counters {
         /// Connections that were taken.
         connections_accepted,
-        /// Connections closed at once because as many as allowed were open.
+        /// Connections closed at once because as many as allowed were open, and each had proved more or was still closing.
         connections_refused_limit,
-        /// Connections closed at once because as many as allowed were open from the same address prefix.
+        /// Connections closed at once because as many as allowed were open from the same address prefix, or from a network around
+        /// it, and each had proved more.
         connections_refused_prefix,
+        /// Connections closed to make room for another, as those that had proved least of the network that held most.
+        connections_evicted,
         /// Connections closed at once because the process had no descriptor left for them.
         connections_refused_descriptors,
         /// Connections closed because their bytes were no frame.

@@ -22,4 +22,5 @@ pub mod key;
 mod replay;
 pub mod run;
 pub mod sphinx;
+mod turns;
 mod unwrap;

@@ -15,6 +15,7 @@ use proto::{
     },
     link::worker::{self, Birth, BirthError, Ending},
     log,
+    peer::possible_connections,
 };
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::{
@@ -47,8 +48,9 @@ fn main() -> ExitCode {
 fn live(birth: &Birth) -> Result<Ending, IngressError> {
     // 2. The start message, and the descriptors of this role.
     let (start, mut grants) = birth.receive_start()?;
-    let WorkerConfig::MixIngress(config) = start.config else { return Err(BirthError::NoStart.into()) };
+    let WorkerConfig::MixIngress(mut config) = start.config else { return Err(BirthError::NoStart.into()) };
     log::init(Role::MixIngress.name(), &start.log_filter);
+    config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
     let listener = TcpListener::from(grants.take(Grant::MixListener)?);
     let store = grants.take(Grant::Link(Role::Store))?;
     let egress = grants.take(Grant::Link(Role::MixEgress))?;

@@ -23,7 +23,7 @@ use proto::{
         lossy,
         worker::Ending,
     },
-    peer::Seats,
+    peer::{ConnectionLimit, Listener},
 };
 use sandbox::secret::Locked;
 use tokio::{
@@ -112,7 +112,8 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let Ingress { listener, key, config, threads, counters } = ingress;
     let retention = Retention::of(&config.replay)?;
     listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
+    let listener = Listener::new(tokio::net::TcpListener::from_std(listener)?, limit)?;
 
     let (order, drain) = drain::channel();
     let (deliveries, batches) = mpsc::channel(DELIVERY_QUEUE);
@@ -157,7 +158,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
 
 /// What waits for the replay filter.
 struct Entrance {
-    listener: tokio::net::TcpListener,
+    listener: Listener,
     key: Locked<SphinxKey>,
     config: IngressConfig,
     threads: usize,
@@ -183,7 +184,6 @@ impl Entrance {
             drain: self.drain,
             counters: self.counters,
         };
-        let seats = Seats::new(self.config.max_connections, self.config.max_connections_per_prefix);
-        Acceptor::new(self.listener, seats, path).run().await;
+        Acceptor::new(self.listener, path).run().await;
     }
 }

@@ -1,9 +1,9 @@
 //! The unwrapping of packets, on all cores.
 //!
-//! *Trusts* nothing about a packet. *Holds* the key, the replay filter, and one permit for each batch that is under way.
+//! *Trusts* nothing about a packet. *Holds* the key, the replay filter, and one turn for each batch that is under way.
 //! *Promises*: a packet that was seen before goes no further than its header; the batches under way, of all connections
-//! together, are bounded; a batch counts until it is handed on, so that a store that takes no more stops the reading of
-//! bytes and not the growth of memory.
+//! together, are bounded; a batch has its turn until it is handed on, so that a store that takes no more stops the reading of
+//! bytes and not the growth of memory. Who has the next turn is decided in [`crate::turns`].
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use proto::{
     counter::count,
     ipc::{Opaque, egress::SendPacket},
+    peer::AddressPrefix,
     wire::{
         framing::FrameHeader,
         packet::PacketSize,
@@ -18,16 +19,14 @@ use proto::{
     },
 };
 use sandbox::secret::Locked;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
     counters::{Counters, add},
     deliver::Delivery,
     replay::{Marker, NoRoom},
     sphinx::{self, FinalHop, SphinxKey, UnwrapError},
+    turns::{Record, Turn, Turns},
 };
 
 /// Packets that are unwrapped in one go: about a millisecond of one core. More would keep the first of them waiting and
@@ -45,7 +44,7 @@ pub(crate) type Frame = (FrameHeader, Bytes);
 pub(crate) struct Unwrapper {
     key: Arc<Locked<SphinxKey>>,
     marker: Marker,
-    permits: Arc<Semaphore>,
+    turns: Turns,
     batches: usize,
     counters: Arc<Counters>,
 }
@@ -54,14 +53,14 @@ pub(crate) struct Unwrapper {
 pub(crate) struct Unwrapping {
     packets: usize,
     work: JoinHandle<Vec<Delivery>>,
-    permit: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 impl Unwrapper {
     /// Unwraps with `key` on as many of the runtime's blocking threads as it has; that are `threads`.
     pub(crate) fn new(key: Arc<Locked<SphinxKey>>, marker: Marker, threads: usize, counters: Arc<Counters>) -> Self {
         let batches = threads.max(1).saturating_mul(BATCHES_PER_THREAD);
-        Self { key, marker, permits: Arc::new(Semaphore::new(batches)), batches, counters }
+        Self { key, marker, turns: Turns::new(batches), batches, counters }
     }
 
     /// The most batches that can be under way.
@@ -69,18 +68,18 @@ impl Unwrapper {
         self.batches
     }
 
-    /// Begins to unwrap `frames`, once it is their turn: connections are served in the order in which they ask.
+    /// Begins to unwrap `frames`, once it is their turn.
     ///
-    /// No time limit: a turn comes as soon as a batch before was handed on, and how long `store` takes is `store`'s matter.
-    /// `None` if there are no turns any more.
-    pub(crate) async fn begin(&self, frames: Vec<Frame>) -> Option<Unwrapping> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+    /// No time limit: turns come as batches before are handed on, and how long `store` takes is `store`'s matter. `None` if there
+    /// are no turns any more.
+    pub(crate) async fn begin(&self, from: AddressPrefix, record: Record, frames: Vec<Frame>) -> Option<Unwrapping> {
+        let turn = self.turns.take(from, record).await?;
         let packets = frames.len();
         let (key, marker, counters) = (Arc::clone(&self.key), self.marker.clone(), Arc::clone(&self.counters));
         let work = spawn_blocking(move || {
             frames.into_iter().filter_map(|frame| unwrap(&key, &marker, frame, &counters)).collect()
         });
-        Some(Unwrapping { packets, work, permit })
+        Some(Unwrapping { packets, work, turn })
     }
 }
 
@@ -90,14 +89,14 @@ impl Unwrapping {
         self.packets
     }
 
-    /// What came out, in the order in which it went in. To be handed on before the permit is dropped.
-    pub(crate) async fn done(self, counters: &Counters) -> (Vec<Delivery>, OwnedSemaphorePermit) {
+    /// What came out, in the order in which it went in. To be handed on before the turn is dropped.
+    pub(crate) async fn done(self, counters: &Counters) -> (Vec<Delivery>, Turn) {
         let deliveries = self.work.await.unwrap_or_else(|error| {
             tracing::error!(%error, packets = self.packets, "unwrapping failed; the packets of this batch are dropped");
             add(&counters.unwrap_panicked, self.packets);
             Vec::new()
         });
-        (deliveries, self.permit)
+        (deliveries, self.turn)
     }
 }
 

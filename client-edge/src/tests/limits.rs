@@ -20,7 +20,11 @@ const INIT: &str = r#"{"type":"handshakePayload","data":[1,2,3]}"#;
 async fn one_address_takes_its_share_of_the_connections_and_no_more() {
     let (gateway, mut store) = Gateway::start(EdgeConfig { max_connections_per_prefix: 2, ..config() }).await;
     let _first = gateway.attach(&mut store).await;
-    let _second = gateway.connect().await;
+    let mut second = gateway.connect().await;
+    let mut third = gateway.connect().await;
+    second.hear_close(1013).await;
+    store.attach(&mut third).await;
+    assert_eq!(gateway.edge.counters().connections_evicted.load(Relaxed), 1);
     let mut refused = TcpStream::connect(gateway.address).await.unwrap();
     assert_eq!(timeout(PATIENCE, refused.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     assert_eq!(gateway.edge.counters().connections_refused_prefix.load(Relaxed), 1);
@@ -37,7 +41,7 @@ async fn with_one_too_many_the_oldest_that_has_not_logged_in_is_closed() {
     deciding.text(authenticate()).await;
     let decided = store.expect_authentication().await;
     let counters = gateway.edge.counters();
-    assert_eq!(counters.unauthenticated_displaced.load(Relaxed), 0);
+    assert_eq!(counters.unauthenticated_evicted.load(Relaxed), 0);
 
     let mut upgrading = TcpStream::connect(gateway.address).await.unwrap();
     silent.hear_close(1013).await;
@@ -46,7 +50,7 @@ async fn with_one_too_many_the_oldest_that_has_not_logged_in_is_closed() {
     store.expect(EdgeToStore::CloseSession { session: decided }).await;
     let _one_more = gateway.connect().await;
     assert_eq!(timeout(PATIENCE, upgrading.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
-    assert_eq!(counters.unauthenticated_displaced.load(Relaxed), 3);
+    assert_eq!(counters.unauthenticated_evicted.load(Relaxed), 3);
 
     // Neither the one who came last nor the one who is let in has noticed anything.
     store.attach(&mut latest).await;

@@ -9,7 +9,8 @@ use proto::{
 
 use crate::{
     packets::{Sample, made},
-    rig::{CONFIG, Rig, reaches, value},
+    peers::Store,
+    rig::{CONFIG, MixNode, Rig, reaches, value},
 };
 
 #[tokio::test]
@@ -77,37 +78,92 @@ async fn frames_may_come_in_pieces_and_end_with_the_connection() {
     store.next().await.assert_is(&last);
 }
 
+/// Sends one packet and waits until it is delivered: the connection has proved something then.
+async fn prove(node: &mut MixNode, store: &mut Store, number: u32) {
+    let sample = made(number, PacketSize::Regular);
+    node.send(&sample).await;
+    store.next().await.assert_is(&sample);
+}
+
 #[tokio::test]
 async fn a_connection_too_many_is_closed_at_once() {
     let (rig, mut store, _egress) = Rig::start(IngressConfig { max_connections: 2, ..CONFIG }).await;
     let mut nodes = [rig.connect().await, rig.connect().await];
+    for (number, node) in (0..).zip(&mut nodes) {
+        prove(node, &mut store, number).await;
+    }
     let mut third = rig.connect().await;
     third.closed().await;
     assert_eq!(value(&rig.counters.connections_refused_limit), 1);
-    for (number, node) in (0..).zip(&mut nodes) {
-        let sample = made(number, PacketSize::Regular);
-        node.send(&sample).await;
-        store.next().await.assert_is(&sample);
+    for (number, node) in (10..).zip(&mut nodes) {
+        prove(node, &mut store, number).await;
     }
     // A place that becomes free is given away: garbage, so that it is known when.
     let [mut first, _second] = nodes;
     first.write(&[0]).await;
     first.closed().await;
-    let sample = made(9, PacketSize::Regular);
-    let mut next = rig.connect().await;
-    next.send(&sample).await;
-    store.next().await.assert_is(&sample);
+    prove(&mut rig.connect().await, &mut store, 20).await;
+}
+
+#[tokio::test]
+async fn silent_connections_give_way_to_a_node_elsewhere() {
+    let (rig, mut store, _egress) = Rig::start(IngressConfig { max_connections: 16, ..CONFIG }).await;
+    let mut node = rig.connect_from(Ipv4Addr::new(127, 0, 1, 1)).await;
+    prove(&mut node, &mut store, 0).await;
+    let mut crowd = Vec::new();
+    for number in 0..15 {
+        crowd.push(rig.connect_from(Ipv4Addr::new(127, 0, 2, 1 + number % 5)).await);
+    }
+    reaches(&rig.counters.connections_accepted, 16).await;
+    let mut newcomer = rig.connect_from(Ipv4Addr::new(127, 0, 3, 1)).await;
+    prove(&mut newcomer, &mut store, 1).await;
+    crowd[0].closed().await;
+    prove(&mut node, &mut store, 2).await;
+    assert_eq!(value(&rig.counters.connections_evicted), 1);
 }
 
 #[tokio::test]
 async fn one_address_takes_its_share_of_the_connections_and_no_more() {
     let (rig, mut store, _egress) = Rig::start(IngressConfig { max_connections_per_prefix: 2, ..CONFIG }).await;
-    let _crowd = [rig.connect().await, rig.connect().await];
+    let mut crowd = [rig.connect().await, rig.connect().await];
+    prove(&mut crowd[0], &mut store, 0).await;
+    let mut third = rig.connect().await;
+    crowd[1].closed().await;
+    prove(&mut third, &mut store, 1).await;
     rig.connect().await.closed().await;
+    assert_eq!(value(&rig.counters.connections_evicted), 1);
     assert_eq!(value(&rig.counters.connections_refused_prefix), 1);
-    let sample = made(0, PacketSize::Regular);
-    rig.connect_from(Ipv4Addr::new(127, 0, 0, 2)).await.send(&sample).await;
-    store.next().await.assert_is(&sample);
+    prove(&mut rig.connect_from(Ipv4Addr::new(127, 0, 0, 2)).await, &mut store, 2).await;
+}
+
+/// There are always more bytes to read: the limit must be heard all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_garbage_is_cut_off_at_the_limit() {
+    const LIMIT: u32 = 200;
+    // What is read and not judged when the limit is reached: the batches of two threads, and one more that waits.
+    const BEGUN: u64 = 9 * 16;
+    let (rig, mut store, _egress) = Rig::start(IngressConfig { malformed_packets: LIMIT, ..CONFIG }).await;
+    let garbage: Vec<u8> = (0..64)
+        .flat_map(|number| {
+            let mut frame = made(number, PacketSize::Ack).frame(Framing::V7);
+            frame[100] ^= 1;
+            frame
+        })
+        .collect();
+    let mut flood = rig.connect_from(Ipv4Addr::new(127, 0, 1, 1)).await;
+    let flooding = tokio::spawn(async move {
+        let mut sent = 0_u64;
+        while sent < 1_000_000 && flood.0.write_all(&garbage).await.is_ok() {
+            sent += 64;
+        }
+        sent
+    });
+    let sent = flooding.await.unwrap();
+    assert!(sent < 1_000_000, "the flood was never cut off");
+    reaches(&rig.counters.malformed_limit_closures, 1).await;
+    let received = value(&rig.counters.packets_received);
+    assert!((u64::from(LIMIT)..=u64::from(LIMIT) + BEGUN).contains(&received), "{received} packets were read");
+    prove(&mut rig.connect().await, &mut store, 1_000).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
 //! The part of an address that tells strangers apart: whoever has one IPv6 address has a whole /64 of them.
+//!
+//! Addresses are sold and rented in larger blocks as well, so a prefix lies in wider networks that have limits of their own: an
+//! IPv4 address in its /24, an IPv6 /64 in its /56 and its /48.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,6 +12,38 @@ pub enum AddressPrefix {
     V4(Ipv4Addr),
     /// A /64.
     V6([u8; 8]),
+}
+
+/// A network that limits are about: a prefix, or one of the wider networks in which it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network {
+    /// The first bits of the address, the others zero.
+    bits: u64,
+    /// How many of them count. No length is used by both families, so it tells them apart.
+    len: u8,
+}
+
+impl AddressPrefix {
+    /// The networks in which the prefix lies, the widest first and the prefix itself last.
+    pub fn networks(self) -> impl DoubleEndedIterator<Item = Network> {
+        let (bits, lengths): (u64, &'static [u8]) = match self {
+            Self::V4(address) => (u64::from(u32::from(address)) << 32, &[24, 32]),
+            Self::V6(half) => (u64::from_be_bytes(half), &[48, 56, 64]),
+        };
+        lengths.iter().map(move |&len| Network { bits: bits & (u64::MAX << (64 - len)), len })
+    }
+}
+
+impl Network {
+    /// What this network may have if one prefix may have `most`. A wider network is one neighbourhood with honest people in it,
+    /// so it has more, but nowhere near what all of its prefixes have together: four times as much for each step.
+    pub fn share(self, most: u32) -> u32 {
+        match self.len {
+            32 | 64 => most,
+            24 | 56 => most.saturating_mul(4),
+            _ => most.saturating_mul(16),
+        }
+    }
 }
 
 impl From<IpAddr> for AddressPrefix {
@@ -50,6 +85,32 @@ mod tests {
         assert_eq!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:2:ffff::9"));
         assert_ne!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:3::1"));
         assert_ne!(prefix("192.0.2.1"), prefix("192.0.2.2"));
+    }
+
+    #[test]
+    fn neighbours_share_the_wider_networks() {
+        let shared = |one, other| {
+            prefix(one).networks().zip(prefix(other).networks()).filter(|(one, other)| one == other).count()
+        };
+        assert_eq!(shared("192.0.2.1", "192.0.2.255"), 1);
+        assert_eq!(shared("192.0.2.1", "192.0.3.1"), 0);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:1:2:3::"), 3);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:1:3::1"), 2);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:1:103::1"), 1);
+        assert_eq!(shared("2001:db8:1:2::1", "2001:db8:2:2::1"), 0);
+    }
+
+    #[test]
+    fn a_wider_network_has_more_and_not_all() {
+        let shares = |text| prefix(text).networks().map(|network| network.share(10)).collect::<Vec<_>>();
+        assert_eq!(shares("192.0.2.1"), [40, 10]);
+        assert_eq!(shares("2001:db8::1"), [160, 40, 10]);
+    }
+
+    #[test]
+    fn no_ipv6_network_is_taken_for_an_ipv4_one() {
+        let v4: Vec<_> = prefix("32.1.13.184").networks().collect();
+        assert!(prefix("2001:db8::1").networks().all(|network| !v4.contains(&network)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! So many a minute for each address prefix.
+//! So many a minute for each address prefix, and somewhat more for each wider network in which prefixes lie: otherwise a /24
+//! would have 256 times the limit.
 //!
-//! A bucket for each prefix: full at first, it refills evenly within a minute. One that nobody has touched for a minute is full
-//! again, which is what an unknown prefix has, so it can be forgotten. Buckets are kept in two generations, and every minute the
+//! A bucket for each network: full at first, it refills evenly within a minute. One that nobody has touched for a minute is full
+//! again, which is what an unknown network has, so it can be forgotten. Buckets are kept in two generations, and every minute the
 //! older one is.
 
 use std::{
@@ -11,12 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::AddressPrefix;
+use super::{AddressPrefix, prefix::Network};
 
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Prefixes in one generation, of about 50 bytes each. Whoever has more prefixes than this may fill buckets by forgetting
-/// them, and gains nothing: with so many prefixes the limit of each is no limit.
+/// Networks in one generation, of about 60 bytes each. Whoever uses more networks than this within a minute may fill buckets by
+/// having them forgotten. That takes a quarter as many /24s at least, because a prefix whose wider network is used up gets no
+/// bucket: with so many the limit of each is no limit.
 const GENERATION: usize = 65_536;
 
 /// The limit and who has used how much of it.
@@ -28,8 +30,8 @@ pub struct RateLimit {
 
 #[derive(Debug)]
 struct Buckets {
-    young: HashMap<AddressPrefix, Bucket>,
-    old: HashMap<AddressPrefix, Bucket>,
+    young: HashMap<Network, Bucket>,
+    old: HashMap<Network, Bucket>,
     turned: Instant,
 }
 
@@ -40,36 +42,49 @@ struct Bucket {
 }
 
 impl RateLimit {
-    /// So many a minute for each prefix, the first of them at once.
+    /// So many a minute for each prefix, the first of them at once; for wider networks more, as [`Network::share`] says.
     pub fn per_minute(most: u32) -> Self {
         let buckets = Buckets { young: HashMap::new(), old: HashMap::new(), turned: Instant::now() };
         Self { per_period: most, buckets: Mutex::new(buckets) }
     }
 
-    /// Uses one of the prefix's; `false` if there is none left now.
+    /// Uses one of the prefix's and of the networks around it; `false`, and nothing is used, if one of them has none left now.
     pub fn allows(&self, prefix: AddressPrefix, now: Instant) -> bool {
         // Whole at any moment, whoever panicked.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = f64::from(self.per_period);
-        let mut bucket = buckets.take(&prefix, now).unwrap_or(Bucket { left: full, since: now });
-        let gained = now.saturating_duration_since(bucket.since).as_secs_f64() / PERIOD.as_secs_f64() * full;
-        bucket = Bucket { left: full.min(bucket.left + gained), since: now };
-        let allowed = bucket.left >= 1.0;
+        // The widest first, so that a network that is used up costs no memory for its prefixes.
+        let allowed = prefix.networks().all(|network| buckets.left(network, self.share(network), now) >= 1.0);
         if allowed {
-            bucket.left -= 1.0;
+            prefix.networks().for_each(|network| buckets.use_one(network));
         }
-        buckets.young.insert(prefix, bucket);
         allowed
+    }
+
+    fn share(&self, network: Network) -> f64 {
+        f64::from(network.share(self.per_period))
     }
 }
 
 impl Buckets {
-    fn take(&mut self, prefix: &AddressPrefix, now: Instant) -> Option<Bucket> {
+    /// What is left for the network, whose full share is `full`; its bucket is brought up to date.
+    fn left(&mut self, network: Network, full: f64, now: Instant) -> f64 {
         if now.saturating_duration_since(self.turned) >= PERIOD || self.young.len() >= GENERATION {
             self.old = mem::take(&mut self.young);
             self.turned = now;
         }
-        self.young.remove(prefix).or_else(|| self.old.remove(prefix))
+        let known = self.young.remove(&network).or_else(|| self.old.remove(&network));
+        let bucket = known.unwrap_or(Bucket { left: full, since: now });
+        let gained = now.saturating_duration_since(bucket.since).as_secs_f64() / PERIOD.as_secs_f64() * full;
+        let left = full.min(bucket.left + gained);
+        self.young.insert(network, Bucket { left, since: now });
+        left
+    }
+
+    fn use_one(&mut self, network: Network) {
+        // A turn of the generations may lie between; whoever causes it has what the limit cannot hold anyway.
+        if let Some(bucket) = self.young.get_mut(&network).or_else(|| self.old.get_mut(&network)) {
+            bucket.left -= 1.0;
+        }
     }
 }
 
@@ -79,8 +94,33 @@ mod tests {
 
     const THIRD_OF_A_MINUTE: Duration = Duration::from_secs(20);
 
+    /// Each from a /48 of its own.
     fn stranger(number: u64) -> AddressPrefix {
-        AddressPrefix::V6(number.to_be_bytes())
+        AddressPrefix::V6((number << 16).to_be_bytes())
+    }
+
+    #[test]
+    fn a_wider_network_has_four_times_the_limit_and_no_more() {
+        let neighbours = |limit: &RateLimit, prefixes: &[AddressPrefix]| {
+            let now = Instant::now();
+            prefixes.iter().cycle().take(10_000).filter(|prefix| limit.allows(**prefix, now)).count()
+        };
+        let of_24: Vec<_> = (0..=255).map(|last| AddressPrefix::V4([192, 0, 2, last].into())).collect();
+        assert_eq!(neighbours(&RateLimit::per_minute(3), &of_24), 12);
+        let of_56: Vec<_> = (0..=255).map(|last| AddressPrefix::V6([32, 1, 0, 0, 0, 0, 0, last])).collect();
+        assert_eq!(neighbours(&RateLimit::per_minute(3), &of_56), 12);
+        let of_48: Vec<_> = (0..=255).map(|last| AddressPrefix::V6([32, 1, 0, 0, 0, 0, last, 0])).collect();
+        assert_eq!(neighbours(&RateLimit::per_minute(3), &of_48), 48);
+    }
+
+    #[test]
+    fn what_a_wide_network_refuses_costs_no_memory() {
+        let limit = RateLimit::per_minute(1);
+        let now = Instant::now();
+        for last in 0..=255 {
+            limit.allows(AddressPrefix::V4([192, 0, 2, last].into()), now);
+        }
+        assert_eq!(limit.buckets.lock().unwrap().young.len(), 5, "one for the /24 and for each who was allowed");
     }
 
     #[test]
@@ -118,16 +158,16 @@ mod tests {
     fn what_is_kept_is_bounded_and_forgotten_in_time() {
         let limit = RateLimit::per_minute(1);
         let start = Instant::now();
-        for number in 0..3 * GENERATION as u64 {
+        for number in 0..GENERATION as u64 {
             limit.allows(stranger(number), start);
         }
         let kept = |limit: &RateLimit| {
             let buckets = limit.buckets.lock().unwrap();
             buckets.young.len() + buckets.old.len()
         };
-        assert!(kept(&limit) <= 2 * GENERATION, "{}", kept(&limit));
+        assert!(kept(&limit) <= 2 * (GENERATION + 1), "{}", kept(&limit));
         limit.allows(stranger(1), start + PERIOD);
         limit.allows(stranger(1), start + PERIOD * 2);
-        assert_eq!(kept(&limit), 1);
+        assert_eq!(kept(&limit), 3, "the networks of one prefix");
     }
 }

@@ -1,6 +1,6 @@
 //! `mix-ingress`: accepts mix nodes on the listener it was given. Makes no socket, opens no file.
 
-use libc::{IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_NODELAY};
+use libc::{IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY};
 
 use super::{Network, Policy, Rule, is};
 
@@ -11,4 +11,8 @@ const OWN: &[Rule] = &[
     allow!(SYS_accept4, "mix nodes connect"),
     allow!(SYS_setsockopt, "packets are not held back").when(&[is(1, IPPROTO_TCP), is(2, TCP_NODELAY)]),
     allow!(SYS_setsockopt, "mix nodes that are gone are noticed").when(&[is(1, SOL_SOCKET), is(2, SO_KEEPALIVE)]),
+    allow!(SYS_setsockopt, "after a minute of silence").when(&[is(1, IPPROTO_TCP), is(2, TCP_KEEPIDLE)]),
+    allow!(SYS_setsockopt, "by questions a quarter of a minute apart")
+        .when(&[is(1, IPPROTO_TCP), is(2, TCP_KEEPINTVL)]),
+    allow!(SYS_setsockopt, "of which four have no answer").when(&[is(1, IPPROTO_TCP), is(2, TCP_KEEPCNT)]),
 ];

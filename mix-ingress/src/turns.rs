@@ -1,0 +1,313 @@
+//! Turns at unwrapping: so many batches are under way at a time, and who is next is decided here.
+//!
+//! *Trusts* what a connection says about its own packets: whether those judged last unwrapped. *Holds* the batches that wait, one for
+//! each connection at the most. *Promises*: connections whose packets unwrap come first, however many others there are; in
+//! between and whenever nobody better waits, the others have turns too, so that they can prove themselves or be found out; among
+//! equals turns go around the widest networks, there around the narrower ones, and so on, so that many connections of one network
+//! delay nobody outside.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+};
+
+use proto::peer::{AddressPrefix, Network};
+use tokio::sync::oneshot;
+
+/// Of so many turns one goes to a connection of which nothing is known, if one waits.
+const UNKNOWN_EVERY: u64 = 4;
+
+/// Of so many turns one goes to a connection whose packets do not unwrap, if one waits.
+const FAILING_EVERY: u64 = 16;
+
+/// What became of a connection's packets that were judged last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// Half of them or more unwrapped.
+    Unwraps,
+    /// None have been judged.
+    Unknown,
+    /// Most did not unwrap.
+    Fails,
+}
+
+/// The record of one connection: who judges its packets writes, who reads more of them asks.
+#[derive(Debug, Default)]
+pub(crate) struct SharedRecord(AtomicU8);
+
+impl SharedRecord {
+    const UNWRAPS: u8 = 1;
+    const FAILS: u8 = 2;
+
+    pub(crate) fn get(&self) -> Record {
+        match self.0.load(Relaxed) {
+            Self::UNWRAPS => Record::Unwraps,
+            Self::FAILS => Record::Fails,
+            _ => Record::Unknown,
+        }
+    }
+
+    pub(crate) fn set(&self, record: Record) {
+        let code = match record {
+            Record::Unwraps => Self::UNWRAPS,
+            Record::Fails => Self::FAILS,
+            Record::Unknown => 0,
+        };
+        self.0.store(code, Relaxed);
+    }
+}
+
+/// The turns. Locked once for each batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    given: u64,
+    unwraps: Ring,
+    unknown: Ring,
+    fails: Ring,
+}
+
+/// Those who wait from one network: narrower networks in the order in which they have their turns, or the waiting themselves.
+#[derive(Debug, Default)]
+struct Ring {
+    order: VecDeque<Network>,
+    networks: HashMap<Network, Ring>,
+    waiting: VecDeque<oneshot::Sender<Turn>>,
+}
+
+/// Leave to have one batch under way. The next in line has it when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// None if it was never given.
+    turns: Option<Turns>,
+}
+
+impl Turns {
+    /// So many at a time.
+    pub(crate) fn new(most: usize) -> Self {
+        let state =
+            State { free: most, given: 0, unwraps: Ring::default(), unknown: Ring::default(), fails: Ring::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Waits for a turn. `None` if there are none any more. Whoever gives up the wait takes none away.
+    pub(crate) async fn take(&self, prefix: AddressPrefix, record: Record) -> Option<Turn> {
+        let granted = {
+            let mut state = self.state();
+            if state.free > 0 {
+                state.free -= 1;
+                state.given += 1;
+                return Some(Turn { turns: Some(self.clone()) });
+            }
+            let (grant, granted) = oneshot::channel();
+            state.ring(record).push(prefix.networks(), grant);
+            granted
+        };
+        granted.await.ok()
+    }
+
+    /// Gives a turn that has come back to the next who still waits.
+    fn pass_on(&self) {
+        loop {
+            let next = {
+                let mut state = self.state();
+                let Some(next) = state.next() else {
+                    state.free += 1;
+                    return;
+                };
+                next
+            };
+            match next.send(Turn { turns: Some(self.clone()) }) {
+                Ok(()) => return,
+                // Nobody waits there any more.
+                Err(mut turn) => drop(turn.turns.take()),
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whole at any moment, whoever panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(turns) = self.turns.take() {
+            turns.pass_on();
+        }
+    }
+}
+
+impl State {
+    const fn ring(&mut self, record: Record) -> &mut Ring {
+        match record {
+            Record::Unwraps => &mut self.unwraps,
+            Record::Unknown => &mut self.unknown,
+            Record::Fails => &mut self.fails,
+        }
+    }
+
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        use Record::{Fails, Unknown, Unwraps};
+        let order = if self.given % FAILING_EVERY == FAILING_EVERY - 1 {
+            [Fails, Unwraps, Unknown]
+        } else if self.given % UNKNOWN_EVERY == UNKNOWN_EVERY - 2 {
+            [Unknown, Unwraps, Fails]
+        } else {
+            [Unwraps, Unknown, Fails]
+        };
+        self.given += 1;
+        order.into_iter().find_map(|record| self.ring(record).pop())
+    }
+}
+
+impl Ring {
+    fn push(&mut self, mut inward: impl Iterator<Item = Network>, grant: oneshot::Sender<Turn>) {
+        let Some(network) = inward.next() else {
+            self.waiting.push_back(grant);
+            return;
+        };
+        let ring = self.networks.entry(network).or_insert_with(|| {
+            self.order.push_back(network);
+            Self::default()
+        });
+        // One step inward each time; the type of the iterator must not grow with it.
+        ring.push(&mut inward as &mut dyn Iterator<Item = Network>, grant);
+    }
+
+    fn pop(&mut self) -> Option<oneshot::Sender<Turn>> {
+        let Some(network) = self.order.pop_front() else { return self.waiting.pop_front() };
+        let ring = self.networks.get_mut(&network)?;
+        let next = ring.pop();
+        if ring.is_empty() {
+            self.networks.remove(&network);
+        } else {
+            self.order.push_back(network);
+        }
+        next
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty() && self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    type Waiting<'a> = Pin<Box<dyn Future<Output = Option<Turn>> + 'a>>;
+
+    fn poll(waiting: &mut (impl Future<Output = Option<Turn>> + Unpin)) -> Option<Turn> {
+        match pin!(waiting).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => turn,
+            Poll::Pending => None,
+        }
+    }
+
+    fn wait(turns: &Turns, from: [u8; 4], record: Record) -> Waiting<'_> {
+        let mut waiting: Waiting<'_> = Box::pin(turns.take(AddressPrefix::V4(from.into()), record));
+        assert!(poll(&mut waiting).is_none());
+        waiting
+    }
+
+    fn at_once(turns: &Turns) -> Turn {
+        poll(&mut Box::pin(turns.take(AddressPrefix::V4([9; 4].into()), Record::Unknown))).unwrap()
+    }
+
+    /// In which order those who wait have their turns, one at a time.
+    fn order<'a>(first: Turn, waiting: impl IntoIterator<Item = Waiting<'a>>) -> Vec<usize> {
+        let mut waiting: Vec<_> = waiting.into_iter().enumerate().collect();
+        let mut order = Vec::new();
+        let mut turn = first;
+        while !waiting.is_empty() {
+            drop(turn);
+            let (position, next) = waiting
+                .iter_mut()
+                .enumerate()
+                .find_map(|(position, (_, waiting))| Some((position, poll(waiting)?)))
+                .expect("somebody has the turn");
+            order.push(waiting.remove(position).0);
+            turn = next;
+        }
+        order
+    }
+
+    #[test]
+    fn packets_that_unwrap_do_not_wait_for_garbage() {
+        let turns = Turns::new(1);
+        let first = at_once(&turns);
+        let floods = (0..200).map(|number| wait(&turns, [127, 0, number, 2], Record::Fails));
+        let floods: Vec<_> = floods.collect();
+        let honest = [wait(&turns, [10, 0, 0, 1], Record::Unwraps)];
+        let order = order(first, floods.into_iter().chain(honest));
+        assert_eq!(order[0], 200);
+    }
+
+    #[test]
+    fn turns_go_around_networks_whoever_has_most() {
+        let turns = Turns::new(1);
+        let first = at_once(&turns);
+        let from = [[192, 0, 2, 1], [192, 0, 2, 1], [192, 0, 2, 1], [192, 0, 2, 2], [10, 0, 0, 1], [10, 0, 0, 1]];
+        let waiting: Vec<_> = from.into_iter().map(|from| wait(&turns, from, Record::Unwraps)).collect();
+        assert_eq!(order(first, waiting), [0, 4, 3, 5, 1, 2]);
+    }
+
+    #[test]
+    fn those_who_fail_and_those_unknown_have_a_part_of_the_turns() {
+        let turns = Turns::new(1);
+        let first = at_once(&turns);
+        let waiting = |record| {
+            let turns = &turns;
+            (0..16).map(move |_| wait(turns, [10, 0, 0, 1], record))
+        };
+        let all: Vec<_> =
+            waiting(Record::Unwraps).chain(waiting(Record::Unknown)).chain(waiting(Record::Fails)).collect();
+        let order = order(first, all);
+        let parts = |among: &[usize]| {
+            [0, 16, 32].map(|from| among.iter().filter(|number| (from..from + 16).contains(*number)).count())
+        };
+        assert_eq!(parts(&order[..16]), [11, 4, 1]);
+    }
+
+    #[test]
+    fn a_turn_whose_taker_has_left_goes_to_the_next() {
+        let turns = Turns::new(1);
+        let first = at_once(&turns);
+        let [left, mut granted, mut last] = [1, 2, 3].map(|number| wait(&turns, [10, 0, number, 1], Record::Unwraps));
+        drop(left);
+        drop(first);
+        let turn = poll(&mut granted).unwrap();
+        drop(turn);
+        // Granted, but not taken: it goes on as well.
+        let another = wait(&turns, [10, 0, 0, 9], Record::Unwraps);
+        drop(poll(&mut last).unwrap());
+        drop(another);
+        at_once(&turns);
+        assert_eq!(turns.state().free, 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_who_has_had_its_turn() {
+        let turns = Turns::new(1);
+        let first = at_once(&turns);
+        let waiting: Vec<_> = (0..9).map(|number| wait(&turns, [10, 0, number, 1], Record::Fails)).collect();
+        order(first, waiting);
+        let state = turns.state();
+        assert!(state.fails.is_empty() && state.fails.networks.is_empty());
+    }
+}
