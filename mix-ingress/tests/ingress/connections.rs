@@ -6,6 +6,7 @@ use proto::{
     ipc::control::IngressConfig,
     wire::{framing::Framing, packet::PacketSize},
 };
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     packets::{Sample, made},
