@@ -150,9 +150,9 @@ impl<'a> Attached<'a> {
     async fn command(&mut self, text: &str) -> Result<(), Exit> {
         match self.session.read_text(text, rand::random()) {
             Command::Answer(answer) => self.answer(&answer),
-            Command::Refuse(answer) => {
+            Command::Refuse(refusal) => {
                 count(&self.context.counters.refusals);
-                self.answer(&answer);
+                self.refuse(refusal);
                 return self.patience.lose(&self.context.counters).await;
             }
             Command::Forget { done } => match &self.forgetting {
@@ -187,7 +187,7 @@ impl<'a> Attached<'a> {
             }
             Err(refusal) => {
                 count(&counters.malformed_frames);
-                self.answer(&self.session.refuse(refusal));
+                self.refuse(refusal);
                 self.patience.lose(counters).await
             }
         }
@@ -195,6 +195,13 @@ impl<'a> Attached<'a> {
 
     fn answer(&mut self, answer: &GatewayResponse) {
         self.websocket.push(Message::text(answer.to_string()));
+    }
+
+    fn refuse(&mut self, refusal: RequestRefusal) {
+        if refusal.is_reflection() {
+            count(&self.context.counters.reflected_frames);
+        }
+        self.answer(&self.session.refuse(refusal));
     }
 
     /// Queues a burst and the barrier behind it. The time limit for its receipt runs from here.

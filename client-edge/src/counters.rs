@@ -41,6 +41,9 @@ proto::counters! {
         frame_floods,
         /// Binary frames refused: not sealed with the session's key, or no forward request.
         malformed_frames,
+        /// Binary frames and encrypted requests refused because the gateway had sealed them itself: somebody listens on a client's
+        /// connection and sends back what comes.
+        reflected_frames,
         /// Connections closed because so many frames in a row were refused as are allowed.
         malformed_limit_closures,
         /// Clients' packets handed over to `mix-egress`.

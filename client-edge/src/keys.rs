@@ -3,7 +3,7 @@
 //! *Promises*: a key is wiped, and its place free for the next, as soon as its session is over. From the link to its place a key
 //! goes through ordinary memory, the link's buffer and a message, which are wiped as well, and over the stack, which is not.
 
-use proto::ipc::store_edge::SessionKey;
+use proto::{ipc::store_edge::SessionKey, wire::client::side::GatewayKey};
 use sandbox::secret::{LockError, Locked, Places};
 
 /// Places for each connection, as `store` counts sessions: its own, and that of one that has ended and whose end is on its way.
@@ -11,12 +11,12 @@ const PER_CONNECTION: usize = 2;
 
 const RULE_TOO_MANY: &str = "more sessions were attached than there can be connections";
 
-/// A session key in its place.
-pub(crate) type HeldKey = Locked<SessionKey>;
+/// A session key in its place, and beside it the key that marks the gateway's nonces.
+pub(crate) type HeldKey = Locked<GatewayKey>;
 
-/// Room for the keys of all sessions there can be, 33 bytes each.
+/// Room for the keys of all sessions there can be, 65 bytes each.
 #[derive(Clone, Debug)]
-pub struct KeyRoom(Places<SessionKey>);
+pub struct KeyRoom(Places<GatewayKey>);
 
 impl KeyRoom {
     /// For so many connections, and no more than there can be descriptors.
@@ -28,12 +28,12 @@ impl KeyRoom {
         Places::new(connections.saturating_mul(PER_CONNECTION)).map(Self)
     }
 
-    /// Keeps a copy of a key.
+    /// Keeps a key as the gateway uses it.
     ///
     /// # Errors
     /// The rule that `store` has broken, if there is no place.
     pub(crate) fn keep(&self, key: &SessionKey) -> Result<HeldKey, &'static str> {
-        self.0.keep(key).ok_or(RULE_TOO_MANY)
+        self.0.keep(|| GatewayKey::of(key)).ok_or(RULE_TOO_MANY)
     }
 }
 
@@ -42,6 +42,12 @@ mod tests {
     use proto::wire::client::key::CtrHmacKey;
 
     use super::*;
+
+    /// README.privsep.md and the configuration say how much memory is locked.
+    #[test]
+    fn a_key_and_its_mark_take_65_bytes() {
+        assert_eq!(size_of::<GatewayKey>(), 65);
+    }
 
     #[test]
     fn there_is_room_for_two_keys_for_each_connection_that_settings_and_descriptors_allow() {

@@ -10,6 +10,7 @@ use proto::{
     wire::client::{
         handshake::{ClientInit, GatewayMaterial, GatewayReply, HandshakeInit},
         key::SessionKey,
+        side::GatewayKey,
     },
 };
 use store::{identity::Identity, registrar};
@@ -32,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for key in [SessionKey::CtrHmac(ctr_hmac_key()), SessionKey::GcmSiv(gcm_siv_key())] {
         let _ = key.open_signature(material);
+        let _ = GatewayKey::of(&key).open_signature(material);
     }
     if let Ok((begun, reply)) = registrar::begin(&IDENTITY, init) {
         GatewayReply::parse(&reply).expect("our own reply");

@@ -161,6 +161,7 @@ fn clients() {
     for (kind, field) in [(1, "v1"), (2, "v2")] {
         for plaintext in bytes("mix_packets", field) {
             corpus.add(&[&[kind], &plaintext]);
+            corpus.add(&[&[5], &plaintext]);
         }
     }
     for text in texts() {

@@ -9,6 +9,7 @@ use proto::{
     wire::client::{
         aead_frame,
         aead_frame::RequestKind,
+        client_session::ClientSession,
         key::{CtrHmacKey, GcmSivKey},
         request::RotationMarks,
         session::Session,
@@ -39,13 +40,13 @@ pub fn sealed_text(plaintext: &[u8]) -> String {
     json!({ "type": "encryptedRequest", "ciphertext": ciphertext, "nonce": nonce }).to_string()
 }
 
-/// Opens a frame of a session. What was understood fits its header, and is understood the same when it is sealed as we would seal it.
-pub fn open_request(session: &Session, frame: impl Into<Bytes>) {
+/// Opens a frame of a session, whose other side is `client`. What was understood fits its header, and is understood the same when it is sealed as we would seal it.
+pub fn open_request(session: &Session, client: &ClientSession, frame: impl Into<Bytes>) {
     match session.open_request(frame.into()) {
         Ok(request) => {
             let header = session.header(&request, RotationMarks::Kept);
             assert_eq!(header.size.packet_len(), request.request.packet.len());
-            assert_eq!(session.open_request(session.seal_request([0; 12], &request)), Ok(request));
+            assert_eq!(session.open_request(client.seal_request([0; 12], &request)), Ok(request));
         }
         Err(refusal) => {
             let _ = session.refuse(refusal);

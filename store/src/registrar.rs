@@ -10,6 +10,7 @@ use proto::{
     wire::client::{
         handshake::{ClientInit, EphemeralKeys, GatewayReply, PublicKey as IdentityKey, Signature},
         refusal::HandshakeFailure,
+        side::GatewayKey,
     },
 };
 use x25519_dalek::{EphemeralSecret, PublicKey};
@@ -44,7 +45,7 @@ pub fn begin(identity: &Identity, init: &[u8]) -> Result<(Begun, Vec<u8>), Hands
     let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
     let keys = init.keys(PublicKey::from(&secret).to_bytes());
     let key = init.derive_key(secret.diffie_hellman(&PublicKey::from(init.ephemeral)).as_bytes());
-    let sealed_signature = key.seal_signature(identity.sign(&keys), rand::random());
+    let sealed_signature = GatewayKey::of(&key).seal_signature(identity.sign(&keys), rand::random());
     let reply = GatewayReply { ephemeral: keys.gateway, sealed_signature };
     Ok((Begun { client, keys, key }, reply.encode()))
 }
@@ -54,7 +55,7 @@ pub fn begin(identity: &Identity, init: &[u8]) -> Result<(Begun, Vec<u8>), Hands
 /// # Errors
 /// If it is none, or the client did not sign.
 pub fn finish(begun: Begun, material: &[u8]) -> Result<Registration, HandshakeRefusal> {
-    let signature = begun.key.open_signature(material).map_err(refusal)?;
+    let signature = GatewayKey::of(&begun.key).open_signature(material).map_err(refusal)?;
     begun
         .client
         .verify_strict(&begun.keys.signed_by_client(), &Ed25519Signature::from_bytes(&signature))

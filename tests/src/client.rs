@@ -9,6 +9,7 @@ use proto::{
     address::ClientAddress,
     wire::{
         client::{
+            client_session::ClientSession,
             control::{
                 answer::GatewayResponse,
                 sealed::{SensitiveRequest, SensitiveResponse},
@@ -16,7 +17,6 @@ use proto::{
             frame,
             key::{CtrHmacKey, GcmSivKey, Iv, SessionKey},
             request::{ForwardRequest, MarkedRequest},
-            session::Session,
         },
         packet::{KeyRotation, PacketSize, PacketType},
     },
@@ -37,17 +37,17 @@ pub trait Sealing {
     ///
     /// # Errors
     /// If its key does not fit its era.
-    fn session(&self) -> Result<Session>;
+    fn session(&self) -> Result<ClientSession>;
 }
 
 impl Sealing for Account {
-    fn session(&self) -> Result<Session> {
+    fn session(&self) -> Result<ClientSession> {
         self.era.session(self.key.clone())
     }
 }
 
 impl Sealing for Credentials {
-    fn session(&self) -> Result<Session> {
+    fn session(&self) -> Result<ClientSession> {
         self.account().session()
     }
 }

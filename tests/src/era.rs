@@ -4,10 +4,10 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use proto::wire::client::{
+    client_session::ClientSession,
     control::HandshakeMessage,
     key::{KeyKind, SessionKey},
     protocol::{Protocol, ProtocolVersion},
-    session::Session,
 };
 
 /// What a client speaks.
@@ -47,8 +47,8 @@ impl Era {
     ///
     /// # Errors
     /// If the key is of another kind.
-    pub fn session(self, key: SessionKey) -> Result<Session> {
-        Ok(Session::new(Protocol::negotiate(self.key_kind(), self.number()), key)?)
+    pub fn session(self, key: SessionKey) -> Result<ClientSession> {
+        Ok(ClientSession::new(Protocol::negotiate(self.key_kind(), self.number()), key)?)
     }
 
     /// The text of a client's handshake message.

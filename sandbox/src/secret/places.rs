@@ -54,7 +54,7 @@ impl<T> fmt::Debug for Places<T> {
     }
 }
 
-impl<T: ZeroizeOnDrop + Clone> Places<T> {
+impl<T: ZeroizeOnDrop> Places<T> {
     /// Takes room for `count` secrets, `size_of::<T>()` bytes each.
     ///
     /// # Errors
@@ -67,11 +67,12 @@ impl<T: ZeroizeOnDrop + Clone> Places<T> {
         Ok(Self(Arc::new(Room::new(pages, free))))
     }
 
-    /// Keeps a copy of a secret in a free place, which is free again when that is dropped. `None` if no place is free.
-    pub fn keep(&self, secret: &T) -> Option<Locked<T>> {
+    /// Has `make` fill a free place, which is free again when that is dropped. `None` if no place is free. What `make` leaves on
+    /// the stack is its own to wipe.
+    pub fn keep(&self, make: impl FnOnce() -> T) -> Option<Locked<T>> {
         let place = self.0.take_place()?;
         // SAFETY: a free place is writable, aligned, large enough and not initialised, and no longer in anybody else's hands.
-        unsafe { place.write(secret.clone()) };
+        unsafe { place.write(make()) };
         Some(Locked { place, room: Arc::clone(&self.0) })
     }
 }
@@ -91,8 +92,8 @@ mod tests {
     #[test]
     fn as_many_secrets_are_kept_as_there_are_places_and_each_is_locked() {
         let places = Places::<Secret>::new(1_000).unwrap();
-        let mut kept: Vec<_> = (0..1_000).map(|n| places.keep(&Zeroizing::new([n as u8; 33])).unwrap()).collect();
-        assert!(places.keep(&Zeroizing::new([0; 33])).is_none());
+        let mut kept: Vec<_> = (0..1_000).map(|n| places.keep(|| Zeroizing::new([n as u8; 33])).unwrap()).collect();
+        assert!(places.keep(|| Zeroizing::new([0; 33])).is_none());
         for (number, secret) in kept.iter().enumerate() {
             assert_eq!(look(secret), &[number as u8; 33]);
         }
@@ -101,7 +102,7 @@ mod tests {
         }
         assert_eq!(format!("{:?} {places:?}", kept[0]), "Locked(secret) Places(secrets)");
         kept.truncate(999);
-        let another = places.keep(&Zeroizing::new([9; 33])).unwrap();
+        let another = places.keep(|| Zeroizing::new([9; 33])).unwrap();
         assert_eq!(look(&another), &[9; 33]);
         assert_eq!(look(&kept[998]), &[998_u16 as u8; 33]);
     }
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn a_secret_is_wiped_when_it_leaves_its_place() {
         let places = Places::<Secret>::new(1).unwrap();
-        let kept = places.keep(&Zeroizing::new([7; 33])).unwrap();
+        let kept = places.keep(|| Zeroizing::new([7; 33])).unwrap();
         let place = kept.place;
         drop(kept);
         // SAFETY: `places` still holds the pages; any bytes make an array.
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn the_pages_stay_as_long_as_a_secret_is_there() {
         let places = Places::<Secret>::new(1).unwrap();
-        let kept = places.keep(&Zeroizing::new([7; 33])).unwrap();
+        let kept = places.keep(|| Zeroizing::new([7; 33])).unwrap();
         drop(places);
         assert_eq!(look(&kept), &[7; 33]);
     }
@@ -132,7 +133,7 @@ mod tests {
                 let places = places.clone();
                 scope.spawn(move || {
                     for _ in 0..10_000 {
-                        let kept = places.keep(&Zeroizing::new([thread; 33])).unwrap();
+                        let kept = places.keep(|| Zeroizing::new([thread; 33])).unwrap();
                         assert_eq!(look(&kept), &[thread; 33]);
                     }
                 });

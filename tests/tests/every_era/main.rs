@@ -4,6 +4,7 @@
 mod comeback;
 mod entry;
 mod packets;
+mod reflection;
 mod words;
 
 use anyhow::{Context, Result, ensure};

@@ -1,12 +1,18 @@
-//! Sealed traffic under a [`GcmSivKey`], in both directions: one binary websocket frame is
-//! `kind 1 | 01 | nonce 12 | AES-256-GCM-SIV ciphertext and tag`. The kind is not covered by the tag.
+//! Sealed traffic under a [`GcmSivKey`](super::key::GcmSivKey), in both directions: one binary websocket frame is
+//! `kind 1 | 01 | nonce 12 | AES-256-GCM-SIV ciphertext and tag`. The kind is not covered by the tag, and is the same number
+//! in both directions: a [`Side`] opens what the other one sealed, and no frame of its own.
 //!
 //! The second byte tells that the rest is encrypted. nym-node takes 00 for "not encrypted" and then reads the frame without
 //! the key; here nothing unsealed is ever read, so 00 is as unexpected as any other value.
 
+use std::borrow::Borrow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::key::{AEAD_TAG_LEN, GcmSivKey, NONCE_LEN, Nonce};
+use super::{
+    key::{AEAD_TAG_LEN, NONCE_LEN, Nonce},
+    side::{self, NotOpened, Side},
+};
 
 /// What a frame holds, by the number in its first byte. Numbers of the two directions have nothing to do with each other.
 pub trait FrameKind: Copy {
@@ -79,43 +85,55 @@ pub enum AeadFrameError {
     /// Made under another key, or altered on the way.
     #[error("a binary frame was not sealed with this session's key; the client has to register again if this persists")]
     NotAuthentic,
+    /// Made by the side that is to open it.
+    #[error("a binary frame was sealed by the gateway itself; somebody who listens on this connection sent it back")]
+    Reflected,
 }
 
-/// Encrypts `plaintext` into one new buffer. `nonce` must be fresh and random.
-pub fn seal(key: &GcmSivKey, kind: impl FrameKind, nonce: &Nonce, plaintext: &[u8]) -> Bytes {
+impl From<NotOpened> for AeadFrameError {
+    fn from(why: NotOpened) -> Self {
+        match why {
+            NotOpened::NotAuthentic(_) => Self::NotAuthentic,
+            NotOpened::Reflected => Self::Reflected,
+        }
+    }
+}
+
+/// Encrypts `plaintext` into one new buffer. A client's `nonce` must be fresh and random.
+pub fn seal<S: Side>(side: &S, kind: S::Sends, nonce: &S::Nonce, plaintext: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(HEAD_LEN + plaintext.len() + AEAD_TAG_LEN);
     frame.put_u8(kind.code());
     frame.put_u8(ENCRYPTED);
-    frame.extend_from_slice(nonce);
+    frame.extend_from_slice(nonce.borrow());
     frame.extend_from_slice(plaintext);
     let mut ciphertext = frame.split_off(HEAD_LEN);
-    let tag = key.seal_in_place(nonce, &mut ciphertext);
+    let tag = side::seal_in_place(side, nonce, &mut ciphertext);
     ciphertext.extend_from_slice(&tag);
     frame.unsplit(ciphertext);
     frame.freeze()
 }
 
-/// Checks the tag in constant time and decrypts in place.
+/// Checks nonce and tag in constant time and decrypts in place.
 ///
 /// Copies the ciphertext only if somebody else still holds the frame's buffer.
 ///
 /// # Errors
 ///
 /// The first [`AeadFrameError`].
-pub fn open<K: FrameKind>(key: &GcmSivKey, mut frame: Bytes) -> Result<(K, Bytes), AeadFrameError> {
+pub fn open<S: Side>(side: &S, mut frame: Bytes) -> Result<(S::Receives, Bytes), AeadFrameError> {
     let [kind, flag] = *frame.first_chunk().ok_or(AeadFrameError::TooShort)?;
     if flag != ENCRYPTED {
         return Err(AeadFrameError::Flag(flag));
     }
     let (_, sealed) = frame.split_first_chunk::<2>().ok_or(AeadFrameError::TooShort)?;
     let nonce: Nonce = *sealed.first_chunk().ok_or(AeadFrameError::TooShort)?;
-    let kind = K::from_code(kind).ok_or(AeadFrameError::UnknownKind(kind))?;
+    let kind = S::Receives::from_code(kind).ok_or(AeadFrameError::UnknownKind(kind))?;
     let sealed = frame.split_off(HEAD_LEN);
     // A buffer is taken over only from its last holder.
     drop(frame);
     let mut plaintext = BytesMut::from(sealed);
     let (ciphertext, tag) = plaintext.split_last_chunk_mut().ok_or(AeadFrameError::NotAuthentic)?;
-    key.open_in_place(&nonce, ciphertext, tag).map_err(|_| AeadFrameError::NotAuthentic)?;
+    side::open_in_place(side, &nonce, ciphertext, tag)?;
     plaintext.truncate(plaintext.len() - AEAD_TAG_LEN);
     Ok((kind, plaintext.freeze()))
 }
@@ -125,35 +143,56 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::wire::client::vectors::{file, hex_of};
+    use crate::wire::client::{
+        key::GcmSivKey,
+        side::{GatewayNonce, MarkingKey},
+        vectors::{file, hex_of},
+    };
 
     fn key() -> GcmSivKey {
         GcmSivKey::from_bytes([5; 32])
     }
 
     fn open_request(frame: impl Into<Bytes>) -> Result<(RequestKind, Bytes), AeadFrameError> {
-        open(&key(), frame.into())
+        open(&gateway(), frame.into())
+    }
+
+    fn gateway() -> MarkingKey {
+        MarkingKey::of(&key())
     }
 
     /// Opens and seals again every frame of one direction of the vectors.
-    fn check<K: FrameKind>(direction: &str) -> usize {
+    fn check<S: Side, R: Side<Receives = S::Sends>>(
+        direction: &str,
+        sender: impl Fn(&GcmSivKey) -> S,
+        receiver: impl Fn(&GcmSivKey) -> R,
+        nonce: impl Fn(Nonce) -> S::Nonce,
+    ) -> usize {
         let vectors = file("binary_frames.json");
         let key = GcmSivKey::from_bytes(hex_of(&vectors["shared_key"]).try_into().unwrap());
+        let (sender, receiver) = (sender(&key), receiver(&key));
         let cases = vectors[direction].as_array().unwrap();
         for case in cases {
             let (frame, plaintext) = (hex_of(&case["ws_binary"]), hex_of(&case["plaintext"]));
-            let (kind, opened) = open::<K>(&key, frame.clone().into()).unwrap();
+            let (kind, opened) = open(&receiver, frame.clone().into()).unwrap();
             assert_eq!(case["kind"], kind.code());
             assert_eq!(opened, plaintext);
-            assert_eq!(seal(&key, kind, &frame[2..14].try_into().unwrap(), &plaintext), frame);
+            assert_eq!(seal(&sender, kind, &nonce(frame[2..14].try_into().unwrap()), &plaintext), frame);
         }
         cases.len()
     }
 
     #[test]
     fn opens_and_seals_what_real_clients_and_gateways_exchange() {
-        assert_eq!(check::<RequestKind>("requests"), 16);
-        assert_eq!(check::<PushKind>("responses"), 3);
+        assert_eq!(check("requests", GcmSivKey::clone, MarkingKey::of, |nonce| nonce), 16);
+        assert_eq!(check("responses", MarkingKey::of, GcmSivKey::clone, GatewayNonce::recorded), 3);
+    }
+
+    #[test]
+    fn a_push_sent_back_is_refused_and_opens_for_the_client() {
+        let push = seal(&gateway(), PushKind::Message, &gateway().nonce([3; 6]), b"chosen by its sender");
+        assert_eq!(open_request(push.clone()), Err(AeadFrameError::Reflected));
+        assert_eq!(open(&key(), push), Ok((PushKind::Message, Bytes::from_static(b"chosen by its sender"))));
     }
 
     #[test]
@@ -166,7 +205,7 @@ mod tests {
         let with_kind = |kind| [&[kind, 1][..], &[0; 12]].concat();
         assert_eq!(open_request(with_kind(9)), Err(AeadFrameError::UnknownKind(9)));
         assert_eq!(open_request(with_kind(2)), Err(AeadFrameError::NotAuthentic));
-        assert_eq!(open::<PushKind>(&key(), with_kind(2).into()), Err(AeadFrameError::UnknownKind(2)));
+        assert_eq!(open(&key(), with_kind(2).into()), Err(AeadFrameError::UnknownKind(2)));
     }
 
     #[test]
@@ -192,7 +231,7 @@ mod tests {
             for kind in [RequestKind::Forward, RequestKind::ForwardMarked] {
                 let frame = seal(&key, kind, &nonce, &plaintext);
                 prop_assert_eq!(frame.len(), 30 + plaintext.len());
-                prop_assert_eq!(open(&key, frame), Ok((kind, plaintext.clone().into())));
+                prop_assert_eq!(open(&MarkingKey::of(&key), frame), Ok((kind, plaintext.clone().into())));
             }
         }
 

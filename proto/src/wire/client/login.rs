@@ -18,6 +18,7 @@ use bincode::{Decode, Encode};
 use super::{
     handshake::{PublicKey, Signature},
     key::{Iv, Nonce, SessionKey},
+    side::MarkingKey,
     token::{AuthenticationToken, GcmSivToken, SignedLogin},
 };
 use crate::address::ClientAddress;
@@ -112,8 +113,8 @@ impl LoginProof {
     pub fn check_key(&self, key: &SessionKey) -> Result<(), LoginRefusal> {
         let proven = match (self, key) {
             (Self::CtrHmac(token), SessionKey::CtrHmac(key)) => token.verify(key).is_ok(),
-            (Self::GcmSiv(token), SessionKey::GcmSiv(key)) => token.is_of(key),
-            (Self::Signed(login), SessionKey::GcmSiv(key)) => login.claim.is_of(key),
+            (Self::GcmSiv(token), SessionKey::GcmSiv(key)) => token.is_of(&MarkingKey::of(key)),
+            (Self::Signed(login), SessionKey::GcmSiv(key)) => login.claim.is_of(&MarkingKey::of(key)),
             (Self::CtrHmac(_), SessionKey::GcmSiv(_)) | (Self::GcmSiv(_) | Self::Signed(_), SessionKey::CtrHmac(_)) => {
                 false
             }

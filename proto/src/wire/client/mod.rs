@@ -9,6 +9,7 @@
 //! messages. From then on its [`key`] seals each [`frame`], and a client's frame holds a forward [`request`].
 
 pub mod aead_frame;
+pub mod client_session;
 pub mod control;
 pub mod frame;
 pub mod handshake;
@@ -20,6 +21,7 @@ pub mod protocol;
 pub mod refusal;
 pub mod request;
 pub mod session;
+pub mod side;
 pub mod token;
 
 #[cfg(test)]

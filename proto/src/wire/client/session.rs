@@ -1,7 +1,8 @@
-//! A session: a protocol and the key that goes with it. One code for every version, on both sides.
+//! A session as the gateway has it: a protocol and the key that goes with it. One code for every version; the client's side is
+//! [`ClientSession`](super::client_session::ClientSession).
 //!
 //! *Holds* the key of one client, wherever its owner wants keys to be. *Promises*: what is sealed and how is decided by the
-//! kind of key alone; a refusal in a session never ends it.
+//! kind of key alone; since version 3 nothing opens that the gateway sealed itself; a refusal in a session never ends it.
 
 use std::borrow::Borrow;
 
@@ -15,9 +16,10 @@ use super::{
         sealed::{SealedMessageError, SensitiveRequest, SensitiveResponse},
     },
     frame,
-    key::{KeyKind, Nonce, SessionKey},
+    key::KeyKind,
     protocol::{Protocol, refusal::RequestRefusal},
     request::{ForwardRequest, MarkedRequest, RotationMarks},
+    side::{GatewayKey, NonceRandom},
 };
 use crate::wire::{
     framing::{FrameHeader, Framing},
@@ -25,8 +27,8 @@ use crate::wire::{
 };
 
 /// What a client speaks that has been let in, and its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session<K = SessionKey> {
+#[derive(Debug)]
+pub struct Session<K = GatewayKey> {
     protocol: Protocol,
     key: K,
 }
@@ -41,13 +43,19 @@ pub struct WrongKeyKind {
     pub got: KeyKind,
 }
 
+impl WrongKeyKind {
+    pub(super) fn unless_equal(expected: KeyKind, got: KeyKind) -> Result<(), Self> {
+        if expected == got { Ok(()) } else { Err(Self { expected, got }) }
+    }
+}
+
 /// What a text in a session comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Nothing but an answer.
     Answer(GatewayResponse),
-    /// Refused; this is the answer. The connection stays.
-    Refuse(GatewayResponse),
+    /// To be [refused](Session::refuse). The connection stays.
+    Refuse(RequestRefusal),
     /// Remove the client's key and mail, durably, then answer this.
     Forget {
         /// The answer when it is done; if it cannot be done, [`RequestRefusal::StorageFailed`] is.
@@ -55,15 +63,15 @@ pub enum Command {
     },
 }
 
-impl<K: Borrow<SessionKey>> Session<K> {
+impl<K: Borrow<GatewayKey>> Session<K> {
     /// Makes it.
     ///
     /// # Errors
     ///
     /// [`WrongKeyKind`], if whoever let the client in did so with another handshake or login than the client's.
     pub fn new(protocol: Protocol, key: K) -> Result<Self, WrongKeyKind> {
-        let (expected, got) = (protocol.key_kind(), key.borrow().kind());
-        if expected == got { Ok(Self { protocol, key }) } else { Err(WrongKeyKind { expected, got }) }
+        WrongKeyKind::unless_equal(protocol.key_kind(), key.borrow().kind())?;
+        Ok(Self { protocol, key })
     }
 
     /// What it speaks.
@@ -71,11 +79,11 @@ impl<K: Borrow<SessionKey>> Session<K> {
         self.protocol
     }
 
-    /// Seals a message of the client's inbox. `nonce` must be fresh and random; the older kind of key takes none.
-    pub fn seal_push(&self, nonce: Nonce, message: &[u8]) -> Bytes {
+    /// Seals a message of the client's inbox. `random` must be fresh and random; the older kind of key takes none.
+    pub fn seal_push(&self, random: NonceRandom, message: &[u8]) -> Bytes {
         match self.key.borrow() {
-            SessionKey::CtrHmac(key) => frame::seal(key, message),
-            SessionKey::GcmSiv(key) => aead_frame::seal(key, PushKind::Message, &nonce, message),
+            GatewayKey::CtrHmac(key) => frame::seal(key, message),
+            GatewayKey::GcmSiv(key) => aead_frame::seal(key, PushKind::Message, &key.nonce(random), message),
         }
     }
 
@@ -86,12 +94,12 @@ impl<K: Borrow<SessionKey>> Session<K> {
     /// What to [refuse](Session::refuse).
     pub fn open_request(&self, frame: Bytes) -> Result<MarkedRequest, RequestRefusal> {
         match self.key.borrow() {
-            SessionKey::CtrHmac(key) => {
+            GatewayKey::CtrHmac(key) => {
                 let plaintext = frame::open(key, frame).map_err(RequestRefusal::Frame)?;
                 let request = ForwardRequest::parse(plaintext).map_err(RequestRefusal::Forward)?;
                 Ok(MarkedRequest { request, key_rotation: None })
             }
-            SessionKey::GcmSiv(key) => {
+            GatewayKey::GcmSiv(key) => {
                 let (kind, plaintext) = aead_frame::open(key, frame).map_err(RequestRefusal::AeadFrame)?;
                 MarkedRequest::parse(kind, plaintext).map_err(RequestRefusal::Forward)
             }
@@ -118,12 +126,12 @@ impl<K: Borrow<SessionKey>> Session<K> {
         self.protocol.refuse_request(refusal)
     }
 
-    /// Reads a text of the client. `nonce` must be fresh and random; it seals the answer, if that is to be sealed.
-    pub fn read_text(&self, text: &str, nonce: Nonce) -> Command {
-        self.command(text, nonce).unwrap_or_else(|refusal| Command::Refuse(self.refuse(refusal)))
+    /// Reads a text of the client. `random` must be fresh and random; it seals the answer, if that is to be sealed.
+    pub fn read_text(&self, text: &str, random: NonceRandom) -> Command {
+        self.command(text, random).unwrap_or_else(Command::Refuse)
     }
 
-    fn command(&self, text: &str, nonce: Nonce) -> Result<Command, RequestRefusal> {
+    fn command(&self, text: &str, random: NonceRandom) -> Result<Command, RequestRefusal> {
         // In 2021 there was nothing to say in a session.
         if self.protocol.version().is_none() {
             return Err(RequestRefusal::MalformedText);
@@ -138,10 +146,10 @@ impl<K: Borrow<SessionKey>> Session<K> {
             ClientRequest::Handshake { .. }
             | ClientRequest::Authenticate { .. }
             | ClientRequest::AuthenticateV2 { .. } => Err(RequestRefusal::AlreadyAuthenticated),
-            ClientRequest::EncryptedRequest { ciphertext, nonce: theirs } => {
-                let SessionKey::GcmSiv(key) = self.key.borrow() else { return Err(RequestRefusal::SealedRequest) };
-                let acknowledge = |response: SensitiveResponse| response.seal(key, nonce);
-                match SensitiveRequest::open(key, ciphertext, &theirs) {
+            ClientRequest::EncryptedRequest { ciphertext, nonce } => {
+                let GatewayKey::GcmSiv(key) = self.key.borrow() else { return Err(RequestRefusal::SealedRequest) };
+                let acknowledge = |response: SensitiveResponse| response.seal(key, key.nonce(random));
+                match SensitiveRequest::open(key, ciphertext, &nonce) {
                     Ok(SensitiveRequest::ForgetMe { client: true, .. }) => {
                         Ok(Command::Forget { done: acknowledge(SensitiveResponse::ForgetMeAck {}) })
                     }
@@ -154,34 +162,9 @@ impl<K: Borrow<SessionKey>> Session<K> {
                     }
                     Ok(SensitiveRequest::UpgradeKey { .. }) => Err(RequestRefusal::UpgradeKey),
                     Err(SealedMessageError::NotAuthentic) => Err(RequestRefusal::SealedRequest),
+                    Err(SealedMessageError::Reflected) => Err(RequestRefusal::ReflectedRequest),
                     Err(SealedMessageError::Unknown) => Err(RequestRefusal::UnknownSealedRequest),
                 }
-            }
-        }
-    }
-
-    /// As a client: seals a request. `nonce` must be fresh and random; the older kind of key takes none, and no mark.
-    pub fn seal_request(&self, nonce: Nonce, request: &MarkedRequest) -> Bytes {
-        match self.key.borrow() {
-            SessionKey::CtrHmac(key) => frame::seal(key, &request.request.encode()),
-            SessionKey::GcmSiv(key) => {
-                let (kind, plaintext) = request.encode();
-                aead_frame::seal(key, kind, &nonce, &plaintext)
-            }
-        }
-    }
-
-    /// As a client: opens a message that the gateway pushed.
-    ///
-    /// # Errors
-    ///
-    /// Why it does not open.
-    pub fn open_push(&self, frame: Bytes) -> Result<Bytes, RequestRefusal> {
-        match self.key.borrow() {
-            SessionKey::CtrHmac(key) => frame::open(key, frame).map_err(RequestRefusal::Frame),
-            SessionKey::GcmSiv(key) => {
-                let (PushKind::Message, message) = aead_frame::open(key, frame).map_err(RequestRefusal::AeadFrame)?;
-                Ok(message)
             }
         }
     }

@@ -1,10 +1,15 @@
 //! Requests that are read with the session key only, and their answers: JSON objects with one member, encrypted into the
 //! messages `encryptedRequest` and `encryptedResponse`. Since protocol version 3.
 
+use std::borrow::Borrow;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{answer::GatewayResponse, request::ClientRequest};
-use crate::wire::client::key::{GcmSivKey, Nonce};
+use crate::wire::client::{
+    key::{GcmSivKey, Nonce},
+    side::{self, GatewayNonce, MarkingKey, NotOpened, Side},
+};
 
 /// What a client asks for under its session key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,13 +69,25 @@ pub enum SealedMessageError {
     /// Made under another key, or altered on the way.
     #[error("an encrypted control message does not decrypt under the session key; the client has to register again")]
     NotAuthentic,
+    /// Made by the gateway itself.
+    #[error("an encrypted control message was sealed by the gateway itself; somebody who listens sent it back")]
+    Reflected,
     /// The plaintext is no message of this direction.
     #[error("an encrypted control message is of no known kind")]
     Unknown,
 }
 
+impl From<NotOpened> for SealedMessageError {
+    fn from(why: NotOpened) -> Self {
+        match why {
+            NotOpened::NotAuthentic(_) => Self::NotAuthentic,
+            NotOpened::Reflected => Self::Reflected,
+        }
+    }
+}
+
 impl SensitiveRequest {
-    /// Encrypts it. `nonce` must be fresh and random.
+    /// As a client: encrypts it. `nonce` must be fresh and random.
     pub fn seal(&self, key: &GcmSivKey, nonce: Nonce) -> ClientRequest {
         ClientRequest::EncryptedRequest { ciphertext: seal(key, &nonce, self), nonce: nonce.to_vec() }
     }
@@ -80,18 +97,19 @@ impl SensitiveRequest {
     /// # Errors
     ///
     /// [`SealedMessageError`].
-    pub fn open(key: &GcmSivKey, ciphertext: Vec<u8>, nonce: &[u8]) -> Result<Self, SealedMessageError> {
+    pub fn open(key: &MarkingKey, ciphertext: Vec<u8>, nonce: &[u8]) -> Result<Self, SealedMessageError> {
         open(key, ciphertext, nonce)
     }
 }
 
 impl SensitiveResponse {
-    /// Encrypts it. `nonce` must be fresh and random.
-    pub fn seal(&self, key: &GcmSivKey, nonce: Nonce) -> GatewayResponse {
-        GatewayResponse::EncryptedResponse { ciphertext: seal(key, &nonce, self), nonce: nonce.to_vec() }
+    /// Encrypts it.
+    pub fn seal(&self, key: &MarkingKey, nonce: GatewayNonce) -> GatewayResponse {
+        let plain: &Nonce = nonce.borrow();
+        GatewayResponse::EncryptedResponse { ciphertext: seal(key, &nonce, self), nonce: plain.to_vec() }
     }
 
-    /// Decrypts the fields of an `encryptedResponse`.
+    /// As a client: decrypts the fields of an `encryptedResponse`.
     ///
     /// # Errors
     ///
@@ -101,14 +119,14 @@ impl SensitiveResponse {
     }
 }
 
-fn seal(key: &GcmSivKey, nonce: &Nonce, message: &impl Serialize) -> Vec<u8> {
+fn seal<S: Side>(side: &S, nonce: &S::Nonce, message: &impl Serialize) -> Vec<u8> {
     // Numbers, strings and lists always have a JSON form.
-    key.seal(nonce, serde_json::to_vec(message).unwrap_or_default())
+    side::seal(side, nonce, serde_json::to_vec(message).unwrap_or_default())
 }
 
-fn open<T: DeserializeOwned>(key: &GcmSivKey, ciphertext: Vec<u8>, nonce: &[u8]) -> Result<T, SealedMessageError> {
+fn open<T: DeserializeOwned>(side: &impl Side, ciphertext: Vec<u8>, nonce: &[u8]) -> Result<T, SealedMessageError> {
     let nonce = nonce.try_into().map_err(|_| SealedMessageError::NotAuthentic)?;
-    let plaintext = key.open(nonce, ciphertext).map_err(|_| SealedMessageError::NotAuthentic)?;
+    let plaintext = side::open(side, nonce, ciphertext)?;
     serde_json::from_slice(&plaintext).map_err(|_| SealedMessageError::Unknown)
 }
 
@@ -123,6 +141,10 @@ mod tests {
 
     fn key() -> GcmSivKey {
         GcmSivKey::from_bytes([5; 32])
+    }
+
+    fn gateway() -> MarkingKey {
+        MarkingKey::of(&key())
     }
 
     #[test]
@@ -142,7 +164,7 @@ mod tests {
             assert_eq!(serde_json::to_string(&request).unwrap(), case["plaintext"]);
             let (ciphertext, nonce) = (hex_of(&case["ciphertext"]), bytes_of(&case["nonce"]));
             assert_eq!(request.seal(&key, nonce).to_string(), case["text"]);
-            assert_eq!(SensitiveRequest::open(&key, ciphertext, &nonce), Ok(request));
+            assert_eq!(SensitiveRequest::open(&MarkingKey::of(&key), ciphertext, &nonce), Ok(request));
         }
         for (name, answer) in [
             ("forget_me_ack", SensitiveResponse::ForgetMeAck {}),
@@ -151,7 +173,8 @@ mod tests {
             let case = &vectors["responses"][name];
             assert_eq!(serde_json::to_string(&answer).unwrap(), case["plaintext"]);
             let (ciphertext, nonce) = (hex_of(&case["ciphertext"]), bytes_of(&case["nonce"]));
-            assert_eq!(answer.seal(&key, nonce).to_string(), case["text"]);
+            let sealed = answer.seal(&MarkingKey::of(&key), GatewayNonce::recorded(nonce));
+            assert_eq!(sealed.to_string(), case["text"]);
             assert_eq!(SensitiveResponse::open(&key, ciphertext, &nonce), Ok(answer));
         }
     }
@@ -160,30 +183,40 @@ mod tests {
     fn the_upgrade_of_a_key_is_recognised() {
         let text = r#"{"UpgradeKey":{"hkdf_salt":[1],"derived_key_digest":[2]}}"#;
         let upgrade = SensitiveRequest::UpgradeKey { hkdf_salt: vec![1], derived_key_digest: vec![2] };
-        assert_eq!(SensitiveRequest::open(&key(), key().seal(&NONCE, text.into()), &NONCE), Ok(upgrade));
+        assert_eq!(SensitiveRequest::open(&gateway(), side::seal(&key(), &NONCE, text.into()), &NONCE), Ok(upgrade));
     }
 
     #[test]
     fn only_known_requests_under_this_key_are_read() {
-        let open = |plaintext: &str| SensitiveRequest::open(&key(), key().seal(&NONCE, plaintext.into()), &NONCE);
+        let open =
+            |plaintext: &str| SensitiveRequest::open(&gateway(), side::seal(&key(), &NONCE, plaintext.into()), &NONCE);
         for unknown in ["", "{}", r#"{"forgetMe":{"client":true,"stats":true}}"#, r#"{"ForgetMe":{"client":true}}"#] {
             assert_eq!(open(unknown), Err(SealedMessageError::Unknown), "{unknown}");
         }
         assert_eq!(open(r#"{"RememberMe":{"session_type":"Other"}}"#), Err(SealedMessageError::Unknown));
-        let sealed = key().seal(&NONCE, br#"{"ForgetMe":{"client":true,"stats":true}}"#.to_vec());
+        let sealed = side::seal(&key(), &NONCE, br#"{"ForgetMe":{"client":true,"stats":true}}"#.to_vec());
         for nonce in [&[][..], &[7; 11], &[7; 13], &[8; 12]] {
-            let refused = SensitiveRequest::open(&key(), sealed.clone(), nonce);
+            let refused = SensitiveRequest::open(&gateway(), sealed.clone(), nonce);
             assert_eq!(refused, Err(SealedMessageError::NotAuthentic));
         }
+    }
+
+    #[test]
+    fn what_the_gateway_sealed_is_no_request() {
+        let nonce = gateway().nonce([7; 6]);
+        let plaintext = br#"{"ForgetMe":{"client":true,"stats":true}}"#;
+        let sealed = side::seal(&gateway(), &nonce, plaintext.to_vec());
+        let plain: &Nonce = nonce.borrow();
+        assert_eq!(SensitiveRequest::open(&gateway(), sealed, plain), Err(SealedMessageError::Reflected));
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(ciphertext in vec(any::<u8>(), 0..100), nonce in vec(any::<u8>(), 0..14), text: String) {
-            prop_assert!(SensitiveRequest::open(&key(), ciphertext.clone(), &nonce).is_err());
+            prop_assert!(SensitiveRequest::open(&gateway(), ciphertext.clone(), &nonce).is_err());
             prop_assert!(SensitiveResponse::open(&key(), ciphertext, &nonce).is_err());
-            let sealed = key().seal(&NONCE, text.into());
-            prop_assert_eq!(SensitiveRequest::open(&key(), sealed, &NONCE), Err(SealedMessageError::Unknown));
+            let sealed = side::seal(&key(), &NONCE, text.into());
+            prop_assert_eq!(SensitiveRequest::open(&gateway(), sealed, &NONCE), Err(SealedMessageError::Unknown));
         }
 
         #[test]
@@ -192,7 +225,7 @@ mod tests {
             let ClientRequest::EncryptedRequest { ciphertext, nonce } = request.seal(&key(), nonce) else {
                 return Err(TestCaseError::fail("another request"));
             };
-            prop_assert_eq!(SensitiveRequest::open(&key(), ciphertext, &nonce), Ok(request));
+            prop_assert_eq!(SensitiveRequest::open(&gateway(), ciphertext, &nonce), Ok(request));
         }
     }
 }

@@ -6,11 +6,14 @@
 //! | session key | [`CtrHmacKey`], unsalted | [`GcmSivKey`], salted |
 //! | sealed signature | ciphertext 64 | ciphertext 64, tag 16, nonce 12 |
 
+use std::borrow::Borrow;
+
 use super::{EphemeralKeys, HandshakeInit, PublicKey, SIGNATURE_LEN, Signature};
 use crate::wire::client::{
     kdf::{self, Salt},
     key::{AEAD_TAG_LEN, CtrHmacKey, GcmSivKey, KeyKind, NONCE_LEN, Nonce, SessionKey},
     refusal::HandshakeFailure,
+    side::{self, GatewayKey, NonceRandom, Side},
 };
 
 /// The client's first message, in any version.
@@ -82,7 +85,7 @@ impl ClientInit {
 pub struct GatewayReply {
     /// The gateway's half of the key agreement.
     pub ephemeral: PublicKey,
-    /// The gateway's signature, [sealed](SessionKey::seal_signature).
+    /// The gateway's signature, [sealed](GatewayKey::seal_signature).
     pub sealed_signature: Vec<u8>,
 }
 
@@ -101,37 +104,65 @@ impl GatewayReply {
 }
 
 impl SessionKey {
-    /// Encrypts a signature for the other side. `nonce` must be fresh and random; the older kind of key takes none.
+    /// As a client: encrypts a signature. `nonce` must be fresh and random; the older kind of key takes none.
     pub fn seal_signature(&self, signature: Signature, nonce: Nonce) -> Vec<u8> {
         match self {
             Self::CtrHmac(key) => super::seal_signature(key, signature).to_vec(),
-            Self::GcmSiv(key) => {
-                let mut sealed = key.seal(&nonce, signature.to_vec());
-                sealed.extend_from_slice(&nonce);
-                sealed
-            }
+            Self::GcmSiv(key) => seal_signature(key, &nonce, signature),
         }
     }
 
-    /// Decrypts the other side's signature. Nothing is proved before the signature has been verified.
+    /// As a client: decrypts the gateway's signature. Nothing is proved before the signature has been verified.
     ///
     /// # Errors
     ///
     /// [`HandshakeFailure::MaterialLength`] unless `sealed` is as long as a sealed signature;
     /// [`HandshakeFailure::InvalidSignature`] if it does not decrypt.
     pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeFailure> {
-        const EXPECTED: usize = SIGNATURE_LEN + AEAD_TAG_LEN + NONCE_LEN;
         match self {
             Self::CtrHmac(key) => super::open_signature(key, sealed),
-            Self::GcmSiv(key) => match sealed.split_last_chunk() {
-                Some((ciphertext, nonce)) if sealed.len() == EXPECTED => key
-                    .open(nonce, ciphertext.to_vec())
-                    .ok()
-                    .and_then(|signature| signature.try_into().ok())
-                    .ok_or(HandshakeFailure::InvalidSignature),
-                _ => Err(HandshakeFailure::MaterialLength { got: sealed.len(), expected: EXPECTED }),
-            },
+            Self::GcmSiv(key) => open_signature(key, sealed),
         }
+    }
+}
+
+impl GatewayKey {
+    /// Encrypts the gateway's signature. `random` must be fresh and random; the older kind of key takes none.
+    pub fn seal_signature(&self, signature: Signature, random: NonceRandom) -> Vec<u8> {
+        match self {
+            Self::CtrHmac(key) => super::seal_signature(key, signature).to_vec(),
+            Self::GcmSiv(key) => seal_signature(key, &key.nonce(random), signature),
+        }
+    }
+
+    /// Decrypts the client's signature. Nothing is proved before the signature has been verified.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeFailure::MaterialLength`] unless `sealed` is as long as a sealed signature;
+    /// [`HandshakeFailure::InvalidSignature`] if it does not decrypt, or is the gateway's own.
+    pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeFailure> {
+        match self {
+            Self::CtrHmac(key) => super::open_signature(key, sealed),
+            Self::GcmSiv(key) => open_signature(key, sealed),
+        }
+    }
+}
+
+fn seal_signature<S: Side>(side: &S, nonce: &S::Nonce, signature: Signature) -> Vec<u8> {
+    let mut sealed = side::seal(side, nonce, signature.to_vec());
+    sealed.extend_from_slice(nonce.borrow());
+    sealed
+}
+
+fn open_signature(side: &impl Side, sealed: &[u8]) -> Result<Signature, HandshakeFailure> {
+    const EXPECTED: usize = SIGNATURE_LEN + AEAD_TAG_LEN + NONCE_LEN;
+    match sealed.split_last_chunk() {
+        Some((ciphertext, nonce)) if sealed.len() == EXPECTED => side::open(side, nonce, ciphertext.to_vec())
+            .ok()
+            .and_then(|signature| signature.try_into().ok())
+            .ok_or(HandshakeFailure::InvalidSignature),
+        _ => Err(HandshakeFailure::MaterialLength { got: sealed.len(), expected: EXPECTED }),
     }
 }
 
@@ -143,7 +174,10 @@ mod tests {
     use x25519_dalek::{PublicKey as X25519Key, StaticSecret};
 
     use super::*;
-    use crate::wire::client::vectors::{bytes_of, file, hex_of};
+    use crate::wire::client::{
+        side::{GatewayNonce, MarkingKey},
+        vectors::{bytes_of, file, hex_of},
+    };
 
     fn any_key(bytes: &PublicKey) -> Option<PublicKey> {
         Some(*bytes)
@@ -178,7 +212,9 @@ mod tests {
         let nonce = |message: &[u8]| *message.last_chunk().unwrap();
         let reply = GatewayReply::parse(&message(1)).unwrap();
         let signature = gateway.sign(&keys.signed_by_gateway()).to_bytes();
-        let sealed_signature = key.seal_signature(signature, nonce(&message(1)));
+        let SessionKey::GcmSiv(plain) = &key else { panic!("another kind of key") };
+        let (side, nonce_1) = (MarkingKey::of(plain), GatewayNonce::recorded(nonce(&message(1))));
+        let sealed_signature = seal_signature(&side, &nonce_1, signature);
         assert_eq!(GatewayReply { ephemeral: keys.gateway, sealed_signature }, reply);
         assert_eq!(reply.encode(), message(1));
         let opened = Ed25519Signature::from_bytes(&key.open_signature(&reply.sealed_signature).unwrap());
@@ -186,7 +222,7 @@ mod tests {
 
         let signature = client.sign(&keys.signed_by_client()).to_bytes();
         assert_eq!(key.seal_signature(signature, nonce(&message(2))), message(2));
-        let opened = Ed25519Signature::from_bytes(&key.open_signature(&message(2)).unwrap());
+        let opened = Ed25519Signature::from_bytes(&GatewayKey::of(&key).open_signature(&message(2)).unwrap());
         client.verifying_key().verify_strict(&keys.signed_by_client(), &opened).unwrap();
         assert_eq!(message(3), super::super::FINISHED);
     }
@@ -229,8 +265,9 @@ mod tests {
         for (salt, expected, lens) in [(None, 64, [0, 63, 92]), (Some([3; 16]), 92, [64, 91, 93])] {
             let key = init(salt).derive_key(&[5; 32]);
             for got in lens {
-                let refused = key.open_signature(&vec![7; got]);
-                assert_eq!(refused, Err(HandshakeFailure::MaterialLength { got, expected }));
+                let refused = Err(HandshakeFailure::MaterialLength { got, expected });
+                assert_eq!(key.open_signature(&vec![7; got]), refused);
+                assert_eq!(GatewayKey::of(&key).open_signature(&vec![7; got]), refused);
             }
         }
         let key = init(Some([3; 16])).derive_key(&[5; 32]);
@@ -248,7 +285,8 @@ mod tests {
                 prop_assert_eq!(reply.encode(), &data[..]);
             }
             for salt in [None, Some([3; 16])] {
-                let _ = init(salt).derive_key(&[5; 32]).open_signature(&data);
+                let key = init(salt).derive_key(&[5; 32]);
+                let _ = (key.open_signature(&data), GatewayKey::of(&key).open_signature(&data));
             }
         }
 
@@ -258,7 +296,12 @@ mod tests {
             prop_assert_eq!(ClientInit::parse(&init.encode(), any_key), Ok((init, init.identity)));
             let key = init.derive_key(&secret);
             let signature: Signature = [half, secret].concat().try_into().unwrap();
-            prop_assert_eq!(key.open_signature(&key.seal_signature(signature, nonce)), Ok(signature));
+            let (gateway, [random @ .., _, _, _, _, _, _]) = (GatewayKey::of(&key), nonce);
+            prop_assert_eq!(gateway.open_signature(&key.seal_signature(signature, nonce)), Ok(signature));
+            let sealed = gateway.seal_signature(signature, random);
+            prop_assert_eq!(key.open_signature(&sealed), Ok(signature));
+            let sent_back = if salt.is_some() { Err(HandshakeFailure::InvalidSignature) } else { Ok(signature) };
+            prop_assert_eq!(gateway.open_signature(&sealed), sent_back);
         }
     }
 }

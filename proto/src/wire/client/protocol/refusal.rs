@@ -71,12 +71,21 @@ pub enum RequestRefusal {
     Credential,
     /// An encrypted request that does not decrypt.
     SealedRequest,
+    /// An encrypted request that the gateway sealed itself.
+    ReflectedRequest,
     /// An encrypted request of no known kind.
     UnknownSealedRequest,
     /// An encrypted request to replace a key of before version 3.
     UpgradeKey,
     /// The gateway could not remove what it was to forget.
     StorageFailed,
+}
+
+impl RequestRefusal {
+    /// Whether somebody sent back what the gateway had sealed.
+    pub const fn is_reflection(self) -> bool {
+        matches!(self, Self::ReflectedRequest | Self::AeadFrame(AeadFrameError::Reflected))
+    }
 }
 
 /// What becomes of a client that is not let in.
@@ -230,6 +239,7 @@ fn request_words_of_2021(refusal: RequestRefusal) -> String {
         | RequestRefusal::MalformedText
         | RequestRefusal::AlreadyAuthenticated
         | RequestRefusal::SealedRequest
+        | RequestRefusal::ReflectedRequest
         | RequestRefusal::UnknownSealedRequest
         | RequestRefusal::UpgradeKey => LegacyRefusal::InvalidRequest.to_string(),
     }
@@ -245,7 +255,8 @@ fn request_words_of_today(refusal: RequestRefusal) -> String {
         RequestRefusal::AeadFrame(AeadFrameError::UnknownKind(kind)) => {
             binary(&format_args!("received request with an unknown kind: {kind}"))
         }
-        RequestRefusal::Frame(FrameError::InvalidMac) | RequestRefusal::AeadFrame(AeadFrameError::NotAuthentic) => {
+        RequestRefusal::Frame(FrameError::InvalidMac)
+        | RequestRefusal::AeadFrame(AeadFrameError::NotAuthentic | AeadFrameError::Reflected) => {
             binary(&"failed to either encrypt or decrypt provided message")
         }
         RequestRefusal::Forward(error) => binary(&format_args!("failed to serialise created sphinx packet: {error}")),
@@ -258,7 +269,9 @@ fn request_words_of_today(refusal: RequestRefusal) -> String {
                 .to_owned()
         }
         RequestRefusal::Credential => TAKES_NO_CREDENTIALS.to_owned(),
-        RequestRefusal::SealedRequest => "failed to decrypt provided text request".to_owned(),
+        RequestRefusal::SealedRequest | RequestRefusal::ReflectedRequest => {
+            "failed to decrypt provided text request".to_owned()
+        }
         RequestRefusal::UnknownSealedRequest => {
             "Provided text request was malformed - the encrypted request is none that this gateway knows".to_owned()
         }

@@ -5,10 +5,12 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::wire::{
     client::{
-        aead_frame::AeadFrameError,
+        aead_frame::{AeadFrameError, RequestKind},
+        client_session::ClientSession,
         frame::FrameError,
-        key::{CtrHmacKey, GcmSivKey},
+        key::{CtrHmacKey, GcmSivKey, Nonce, SessionKey},
         request::RequestError,
+        side::MarkingKey,
         vectors::{bytes_of, dialogues, file, hex_of},
     },
     packet::{KeyRotation, PacketSize},
@@ -16,12 +18,26 @@ use crate::wire::{
 
 const NONCE: Nonce = [7; 12];
 
-fn session(kind: KeyKind, version: Option<u8>) -> Session {
-    let key = match kind {
+const RANDOM: NonceRandom = [7; 6];
+
+fn key(kind: KeyKind) -> SessionKey {
+    match kind {
         KeyKind::CtrHmac => SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32])),
         KeyKind::GcmSiv => SessionKey::GcmSiv(gcm_siv()),
-    };
-    Session::new(Protocol::negotiate(kind, version), key).unwrap()
+    }
+}
+
+fn session(kind: KeyKind, version: Option<u8>) -> Session {
+    Session::new(Protocol::negotiate(kind, version), GatewayKey::of(&key(kind))).unwrap()
+}
+
+/// The other side of a session.
+fn client_of(session: &Session) -> ClientSession {
+    ClientSession::new(session.protocol(), key(session.protocol().key_kind())).unwrap()
+}
+
+fn gateway() -> MarkingKey {
+    MarkingKey::of(&gcm_siv())
 }
 
 fn gcm_siv() -> GcmSivKey {
@@ -50,14 +66,14 @@ fn request(packet_type: PacketType, key_rotation: Option<KeyRotation>) -> Marked
 }
 
 fn refused(session: &Session, text: &str) -> String {
-    match session.read_text(text, NONCE) {
-        Command::Refuse(answer) => answer.to_string(),
+    match session.read_text(text, RANDOM) {
+        Command::Refuse(refusal) => session.refuse(refusal).to_string(),
         other => panic!("{text}: {other:?}"),
     }
 }
 
 fn answered(session: &Session, text: &str) -> String {
-    match session.read_text(text, NONCE) {
+    match session.read_text(text, RANDOM) {
         Command::Answer(answer) => answer.to_string(),
         other => panic!("{text}: {other:?}"),
     }
@@ -67,10 +83,11 @@ fn answered(session: &Session, text: &str) -> String {
 fn a_protocol_takes_its_own_kind_of_key_only() {
     for (kind, version) in [(KeyKind::CtrHmac, None), (KeyKind::CtrHmac, Some(6)), (KeyKind::GcmSiv, Some(1))] {
         for key in [SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32])), SessionKey::GcmSiv(gcm_siv())] {
-            let made = Session::new(Protocol::negotiate(kind, version), key.clone());
+            let protocol = Protocol::negotiate(kind, version);
             let expected =
                 if key.kind() == kind { None } else { Some(WrongKeyKind { expected: kind, got: key.kind() }) };
-            assert_eq!(made.err(), expected);
+            assert_eq!(Session::new(protocol, GatewayKey::of(&key)).err(), expected);
+            assert_eq!(ClientSession::new(protocol, key).err(), expected);
         }
     }
 }
@@ -79,18 +96,54 @@ fn a_protocol_takes_its_own_kind_of_key_only() {
 fn pushes_and_opens_the_frames_of_today() {
     let vectors = file("binary_frames.json");
     let key = SessionKey::GcmSiv(GcmSivKey::from_bytes(bytes_of(&vectors["shared_key"])));
-    let session = Session::new(Protocol::CURRENT, key).unwrap();
+    let session = Session::new(Protocol::CURRENT, GatewayKey::of(&key)).unwrap();
+    let client = ClientSession::new(Protocol::CURRENT, key).unwrap();
     for case in vectors["responses"].as_array().unwrap() {
         let (frame, message) = (hex_of(&case["ws_binary"]), hex_of(&case["plaintext"]));
-        assert_eq!(session.seal_push(frame[2..14].try_into().unwrap(), &message), frame);
-        assert_eq!(session.open_push(frame.into()).unwrap(), message);
+        let pushed = session.seal_push(RANDOM, &message);
+        assert_eq!((&pushed[..8], pushed.len()), (&[&frame[..2], &RANDOM].concat()[..], frame.len()));
+        assert_eq!(client.open_push(pushed).unwrap(), message);
+        assert_eq!(client.open_push(frame.into()).unwrap(), message);
     }
     for case in vectors["requests"].as_array().unwrap() {
         let frame = hex_of(&case["ws_binary"]);
         let request = session.open_request(frame.clone().into()).unwrap();
         assert_eq!(request.key_rotation.is_some(), case["name"] == "ForwardSphinxV2");
-        assert_eq!(session.seal_request(frame[2..14].try_into().unwrap(), &request), frame);
+        assert_eq!(client.seal_request(frame[2..14].try_into().unwrap(), &request), frame);
     }
+}
+
+/// A push sent back as it is would be a request to forward, if the sender of the message chose so.
+#[test]
+fn what_the_gateway_sealed_is_refused_when_it_comes_back() {
+    let session = today();
+    let (kind, plaintext) = request(PacketType::Mix, None).encode();
+    assert_eq!(kind, RequestKind::Forward);
+    let push = session.seal_push(RANDOM, &plaintext);
+    let refusal = session.open_request(push.clone()).unwrap_err();
+    assert_eq!(refusal, RequestRefusal::AeadFrame(AeadFrameError::Reflected));
+    assert!(refusal.is_reflection());
+    assert_eq!(session.refuse(refusal), session.refuse(RequestRefusal::AeadFrame(AeadFrameError::NotAuthentic)));
+
+    let as_text = |frame: &[u8]| {
+        ClientRequest::EncryptedRequest { ciphertext: frame[14..].to_vec(), nonce: frame[2..14].to_vec() }.to_string()
+    };
+    let text = as_text(&session.seal_push(RANDOM, br#"{"ForgetMe":{"client":true,"stats":true}}"#));
+    assert_eq!(session.read_text(&text, RANDOM), Command::Refuse(RequestRefusal::ReflectedRequest));
+    assert!(RequestRefusal::ReflectedRequest.is_reflection());
+    assert_eq!(session.refuse(RequestRefusal::ReflectedRequest), session.refuse(RequestRefusal::SealedRequest));
+    let answer = SensitiveResponse::ForgetMeAck {}.seal(&gateway(), gateway().nonce(RANDOM));
+    let GatewayResponse::EncryptedResponse { ciphertext, nonce } = answer else { panic!("{answer:?}") };
+    let text = ClientRequest::EncryptedRequest { ciphertext, nonce }.to_string();
+    assert_eq!(session.read_text(&text, RANDOM), Command::Refuse(RequestRefusal::ReflectedRequest));
+}
+
+/// Their frames have no nonce: README.privsep.md says what that means.
+#[test]
+fn before_version_3_a_push_sent_back_is_a_request() {
+    let session = session(KeyKind::CtrHmac, None);
+    let request = request(PacketType::Mix, None);
+    assert_eq!(session.open_request(session.seal_push(RANDOM, &request.request.encode())), Ok(request));
 }
 
 #[test]
@@ -120,7 +173,7 @@ fn today_a_binary_frame_is_refused_in_the_words_of_the_real_gateway() {
         let refusal = session.open_request(frame.into()).unwrap_err();
         session.refuse(refusal).to_string()
     };
-    let sealed = |plaintext: &[u8]| aead_frame::seal(&gcm_siv(), PushKind::Message, &NONCE, plaintext).to_vec();
+    let sealed = |plaintext: &[u8]| aead_frame::seal(&gcm_siv(), RequestKind::Forward, &NONCE, plaintext).to_vec();
     let said = |why: &str| format!(r#"{{"type":"error","message":"Provided binary request was malformed - {why}"}}"#);
     let mut damaged = sealed(&request(PacketType::Mix, None).encode().1);
     damaged[40] ^= 1;
@@ -198,19 +251,25 @@ fn the_answer_to_a_packet_is_that_of_the_version() {
 #[test]
 fn what_is_encrypted_is_answered_encrypted() {
     let vectors = file("control_messages.json");
-    let key = SessionKey::GcmSiv(GcmSivKey::from_bytes(bytes_of(&vectors["shared_key"])));
-    let session = Session::new(Protocol::CURRENT, key).unwrap();
-    let text = |message: &serde_json::Value| message["text"].as_str().unwrap().to_owned();
-    let (forgotten, remembered) = (&vectors["responses"]["forget_me_ack"], &vectors["responses"]["remember_me_ack"]);
+    let key = GcmSivKey::from_bytes(bytes_of(&vectors["shared_key"]));
+    let session = Session::new(Protocol::CURRENT, GatewayKey::GcmSiv(MarkingKey::of(&key))).unwrap();
+    let read = |request: &str| session.read_text(vectors["requests"][request]["text"].as_str().unwrap(), RANDOM);
+    let opened = |answer: GatewayResponse| match answer {
+        GatewayResponse::EncryptedResponse { ciphertext, nonce } => {
+            assert_eq!(nonce[..6], RANDOM);
+            SensitiveResponse::open(&key, ciphertext, &nonce).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
     for request in ["forget_me", "forget_me_both"] {
-        match session.read_text(&text(&vectors["requests"][request]), bytes_of(&forgotten["nonce"])) {
-            Command::Forget { done } => assert_eq!(done.to_string(), text(forgotten)),
+        match read(request) {
+            Command::Forget { done } => assert_eq!(opened(done), SensitiveResponse::ForgetMeAck {}),
             other => panic!("{other:?}"),
         }
     }
     for request in ["remember_me_vpn", "remember_me_native", "remember_me_mixnet", "remember_me_unknown"] {
-        match session.read_text(&text(&vectors["requests"][request]), bytes_of(&remembered["nonce"])) {
-            Command::Answer(done) => assert_eq!(done.to_string(), text(remembered)),
+        match read(request) {
+            Command::Answer(done) => assert_eq!(opened(done), SensitiveResponse::RememberMeAck {}),
             other => panic!("{other:?}"),
         }
     }
@@ -220,7 +279,7 @@ fn what_is_encrypted_is_answered_encrypted() {
 fn forgetting_what_was_counted_removes_no_client() {
     let only_stats = SensitiveRequest::ForgetMe { client: false, stats: true }.seal(&gcm_siv(), NONCE);
     let answer = answered(&today(), &only_stats.to_string());
-    assert_eq!(answer, SensitiveResponse::ForgetMeAck {}.seal(&gcm_siv(), NONCE).to_string());
+    assert_eq!(answer, SensitiveResponse::ForgetMeAck {}.seal(&gateway(), gateway().nonce(RANDOM)).to_string());
 }
 
 #[test]
@@ -232,8 +291,8 @@ fn an_encrypted_request_that_comes_to_nothing_is_refused() {
     assert_eq!(refused(&today(), &text(&other, forget.clone())), said("failed to decrypt provided text request"));
     let upgrade = SensitiveRequest::UpgradeKey { hkdf_salt: vec![1], derived_key_digest: vec![2] };
     assert!(refused(&today(), &text(&gcm_siv(), upgrade)).contains("register again"));
-    let unknown =
-        ClientRequest::EncryptedRequest { ciphertext: gcm_siv().seal(&NONCE, b"{}".to_vec()), nonce: NONCE.to_vec() };
+    let frame = aead_frame::seal(&gcm_siv(), RequestKind::Forward, &NONCE, b"{}");
+    let unknown = ClientRequest::EncryptedRequest { ciphertext: frame[14..].to_vec(), nonce: NONCE.to_vec() };
     assert!(refused(&today(), &unknown.to_string()).contains("Provided text request was malformed - "));
     let old = session(KeyKind::CtrHmac, Some(2));
     assert_eq!(refused(&old, &text(&gcm_siv(), forget)), said("invalid request"));
@@ -254,10 +313,10 @@ fn who_is_in_need_not_ask_again() {
 
 #[test]
 fn before_version_3_kinds_of_frame_do_not_exist() {
-    let frame = today().seal_request(NONCE, &request(PacketType::Mix, None));
-    let refusal = session(KeyKind::CtrHmac, None).open_request(frame).unwrap_err();
-    assert_eq!(refusal, RequestRefusal::Frame(FrameError::InvalidMac));
-    let frame = session(KeyKind::CtrHmac, None).seal_request(NONCE, &request(PacketType::Mix, None));
+    let frame = client_of(&today()).seal_request(NONCE, &request(PacketType::Mix, None));
+    let old = session(KeyKind::CtrHmac, None);
+    assert_eq!(old.open_request(frame), Err(RequestRefusal::Frame(FrameError::InvalidMac)));
+    let frame = client_of(&old).seal_request(NONCE, &request(PacketType::Mix, None));
     assert!(matches!(
         today().open_request(frame),
         Err(RequestRefusal::AeadFrame(
@@ -270,12 +329,13 @@ proptest! {
     #[test]
     fn both_sides_of_every_version_understand_each_other(nonce: [u8; 12], message in vec(any::<u8>(), 0..300)) {
         for session in sessions() {
-            let pushed = session.open_push(session.seal_push(nonce, &message));
-            prop_assert_eq!(pushed, Ok(message.clone().into()));
+            let client = client_of(&session);
+            let [random @ .., _, _, _, _, _, _] = nonce;
+            prop_assert_eq!(client.open_push(session.seal_push(random, &message)), Ok(message.clone().into()));
             let rotation = (session.protocol().key_kind() == KeyKind::GcmSiv).then_some(KeyRotation::Even);
             for rotation in [None, rotation] {
                 let request = request(PacketType::Mix, rotation);
-                prop_assert_eq!(session.open_request(session.seal_request(nonce, &request)), Ok(request));
+                prop_assert_eq!(session.open_request(client.seal_request(nonce, &request)), Ok(request));
             }
         }
     }
@@ -284,9 +344,9 @@ proptest! {
     fn no_frame_and_no_text_panics(bytes in vec(any::<u8>(), 0..600), text: String) {
         for session in sessions() {
             prop_assert!(session.open_request(bytes.clone().into()).is_err());
-            prop_assert!(session.open_push(bytes.clone().into()).is_err());
-            let _ = session.open_request(session.seal_push(NONCE, &bytes));
-            prop_assert!(matches!(session.read_text(&text, NONCE), Command::Refuse(_)));
+            prop_assert!(client_of(&session).open_push(bytes.clone().into()).is_err());
+            let _ = session.open_request(session.seal_push(RANDOM, &bytes));
+            prop_assert!(matches!(session.read_text(&text, RANDOM), Command::Refuse(_)));
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     wire::client::{
         control::request::ClientRequest,
         key::{AEAD_TAG_LEN, GcmSivKey, NONCE_LEN, Nonce},
+        side::{self, MarkingKey},
     },
 };
 
@@ -63,24 +64,37 @@ impl GcmSivToken {
         }
     }
 
-    /// Whether `key` made this token, in constant time. Says nothing about a replay.
-    pub fn is_of(&self, key: &GcmSivKey) -> bool {
-        seal_address(key, &self.address, &self.nonce).ct_eq(&self.enc_address).into()
+    /// Whether a client made this token with the key, in constant time. Says nothing about a replay. What the gateway sealed
+    /// itself is none: somebody may have sent the client its own address as a message.
+    pub fn is_of(&self, key: &MarkingKey) -> bool {
+        is_sealed_address(key, &self.address, &self.nonce, &self.enc_address)
     }
 }
 
-/// Encrypts an address. Under one key and nonce the outcome is always the same.
+/// Whether a client encrypted this address.
+pub(super) fn is_sealed_address(
+    key: &MarkingKey,
+    address: &ClientAddress,
+    nonce: &Nonce,
+    sealed: &SealedAddress,
+) -> bool {
+    side::open(key, nonce, sealed.to_vec()).is_ok_and(|opened| opened.ct_eq(address.as_bytes()).into())
+}
+
+/// As a client: encrypts an address.
 pub(super) fn seal_address(key: &GcmSivKey, address: &ClientAddress, nonce: &Nonce) -> SealedAddress {
     let mut sealed = [0; ClientAddress::LEN + AEAD_TAG_LEN];
     if let Some((ciphertext, tag)) = sealed.split_last_chunk_mut() {
         ciphertext.copy_from_slice(address.as_bytes());
-        *tag = key.seal_in_place(nonce, ciphertext);
+        *tag = side::seal_in_place(key, nonce, ciphertext);
     }
     sealed
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Borrow;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -104,13 +118,24 @@ mod tests {
         assert!(read(32, 48, 12).is_ok());
     }
 
+    #[test]
+    fn an_address_that_the_gateway_sealed_is_no_token() {
+        let (key, address) = (GcmSivKey::from_bytes([5; 32]), ClientAddress([1; 32]));
+        let gateway = MarkingKey::of(&key);
+        let nonce = gateway.nonce([2; 6]);
+        let enc_address = side::seal(&gateway, &nonce, address.as_bytes().to_vec()).try_into().unwrap();
+        let token = GcmSivToken { address, enc_address, nonce: *nonce.borrow() };
+        assert_eq!(token, GcmSivToken::create(&key, address, token.nonce));
+        assert!(!token.is_of(&gateway));
+    }
+
     proptest! {
         #[test]
         fn is_of_its_key_only_and_survives_its_text(key: [u8; 32], other: [u8; 32], address: [u8; 32], nonce: [u8; 12]) {
             let key = GcmSivKey::from_bytes(key);
             let token = GcmSivToken::create(&key, ClientAddress(address), nonce);
-            prop_assert!(token.is_of(&key));
-            prop_assert!(!token.is_of(&GcmSivKey::from_bytes(other)));
+            prop_assert!(token.is_of(&MarkingKey::of(&key)));
+            prop_assert!(!token.is_of(&MarkingKey::of(&GcmSivKey::from_bytes(other))));
             let ClientRequest::Authenticate { address, enc_address, iv, .. } = token.to_request(Some(3)) else {
                 return Err(TestCaseError::fail("another request"));
             };
@@ -123,7 +148,7 @@ mod tests {
             let mut token = GcmSivToken::create(&key, ClientAddress([1; 32]), [2; 12]);
             let bytes = token.address.0.iter_mut().chain(&mut token.enc_address).chain(&mut token.nonce);
             *bytes.into_iter().nth(bit / 8).unwrap() ^= 1 << (bit % 8);
-            prop_assert!(!token.is_of(&key));
+            prop_assert!(!token.is_of(&MarkingKey::of(&key)));
         }
 
         #[test]

@@ -5,15 +5,15 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bincode::{Decode, Encode};
-use subtle::ConstantTimeEq;
 
-use super::gcm_siv::{SealedAddress, seal_address};
+use super::gcm_siv::{SealedAddress, is_sealed_address, seal_address};
 use crate::{
     address::ClientAddress,
     wire::client::{
         control::request::ClientRequest,
         handshake::{PublicKey, SIGNATURE_LEN, Signature},
         key::{GcmSivKey, NONCE_LEN, Nonce},
+        side::MarkingKey,
     },
 };
 
@@ -96,9 +96,9 @@ impl LoginClaim {
         last.is_none_or(|last| self.timestamp > last)
     }
 
-    /// Whether `key` encrypted the address, in constant time.
-    pub fn is_of(&self, key: &GcmSivKey) -> bool {
-        seal_address(key, &self.identity, &self.nonce).ct_eq(&self.address_ciphertext).into()
+    /// Whether a client encrypted the address with the key, in constant time.
+    pub fn is_of(&self, key: &MarkingKey) -> bool {
+        is_sealed_address(key, &self.identity, &self.nonce, &self.address_ciphertext)
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
             assert_eq!(login.signature, bytes_of(&case["signature"]));
             assert_eq!(login.to_request().to_string(), case["text"]);
             assert_eq!(read(case["text"].as_str().unwrap()), Ok(login));
-            assert!(login.is_signed(verify) && claim.is_of(&key));
+            assert!(login.is_signed(verify) && claim.is_of(&MarkingKey::of(&key)));
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
             prop_assert_eq!(damaged.signed_bytes(), bytes);
             let is_signed = SignedLogin { claim: damaged, signature }.is_signed(verify);
             prop_assert!(!is_signed);
-            prop_assert_eq!(damaged.is_of(&key), !(1..93).contains(&at));
+            prop_assert_eq!(damaged.is_of(&MarkingKey::of(&key)), !(1..93).contains(&at));
         }
 
         #[test]

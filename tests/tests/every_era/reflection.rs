@@ -1,0 +1,122 @@
+//! Somebody who listens on a client's connection sends back what the gateway has sealed. The sender of a message chooses what
+//! that is, so it could be a login, a request to be forgotten, or a packet to forward.
+
+use anyhow::{Result, bail, ensure};
+use bytes::Bytes;
+use proto::wire::{
+    client::{
+        aead_frame::{FrameKind, RequestKind},
+        control::{answer::GatewayResponse, request::ClientRequest},
+        key::Nonce,
+        request::{ForwardRequest, MarkedRequest},
+        token::{GcmSivToken, SealedAddress},
+    },
+    packet::{PacketSize, PacketType},
+};
+use tests::{account::Identity, connection::Incoming, deadline::bounded, era::Era, scene::Scene};
+
+use crate::{Someone, log_in, register};
+
+const ERAS: [Era; 4] = [Era::Version(3), Era::Version(4), Era::Version(5), Era::Version(6)];
+
+/// A push as it is on the wire: kind, flag, nonce, ciphertext.
+struct Push(Bytes);
+
+impl Push {
+    /// Sends the client a message and takes the push that comes of it.
+    async fn capture(scene: &mut Scene, client: &mut Someone, message: Vec<u8>) -> Result<Self> {
+        let packet = scene.packets().make_with(client.address(), PacketSize::Regular, message)?;
+        scene.sender.send(&packet).await?;
+        match client.connection.next().await? {
+            Incoming::Binary(frame) => Ok(Self(frame)),
+            other => bail!("expected mail, not {other:?}"),
+        }
+    }
+
+    fn nonce(&self) -> Result<Nonce> {
+        Ok(self.0[2..14].try_into()?)
+    }
+
+    fn ciphertext(&self) -> &[u8] {
+        &self.0[14..]
+    }
+}
+
+async fn expect_error(client: &mut Someone) -> Result<()> {
+    let answer = client.next_text().await?;
+    ensure!(matches!(answer.parse(), Ok(GatewayResponse::Error { .. })), "expected an error, not {answer}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_sent_back_as_a_login_is_refused() -> Result<()> {
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let mut client = register(&scene, Era::Version(3)).await?;
+        let address = client.address();
+        let push = Push::capture(&mut scene, &mut client, address.as_bytes().to_vec()).await?;
+        let account = client.leave().await?;
+
+        let enc_address: SealedAddress = push.ciphertext().try_into()?;
+        let token = GcmSivToken { address, enc_address, nonce: push.nonce()? };
+        let mut thief = scene.connection().await?;
+        thief.send_text(token.to_request(Some(3)).to_string()).await?;
+        let answer = thief.next_text().await?;
+        let no = matches!(answer.parse(), Ok(GatewayResponse::Authenticate { status: false, .. }));
+        ensure!(no, "a login that nobody made is answered {answer}");
+        thief.wait_for_end().await?;
+
+        log_in(&scene, &account).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_sent_back_as_a_request_erases_nobody() -> Result<()> {
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        for era in ERAS {
+            let mut client = register(&scene, era).await?;
+            let forget = br#"{"ForgetMe":{"client":true,"stats":true}}"#.to_vec();
+            let push = Push::capture(&mut scene, &mut client, forget).await?;
+            let request =
+                ClientRequest::EncryptedRequest { ciphertext: push.ciphertext().into(), nonce: push.nonce()?.to_vec() };
+            client.connection.send_text(request.to_string()).await?;
+            expect_error(&mut client).await?;
+            let account = client.leave().await?;
+            log_in(&scene, &account).await?;
+        }
+        scene.gateway.expect_counted(&[("client-edge", "reflected_frames", ERAS.len())]).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_sent_back_as_a_packet_is_not_forwarded() -> Result<()> {
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        for era in ERAS {
+            let mut client = register(&scene, era).await?;
+            let packet = scene.packets().make(Identity::random().address(), PacketSize::Ack)?.packet;
+            let request = ForwardRequest {
+                packet_type: PacketType::Mix,
+                next_hop: scene.mixnode.address,
+                size: PacketSize::Ack,
+                packet: packet.clone().into(),
+            };
+            let (kind, message) = MarkedRequest { request, key_rotation: None }.encode();
+            let push = Push::capture(&mut scene, &mut client, message).await?;
+            ensure!(push.0[0] == kind.code() && kind.code() == RequestKind::Forward.code(), "another kind of frame");
+            client.connection.send_binary(push.0).await?;
+            expect_error(&mut client).await?;
+            // Packets of the client itself go on, and the other one is not before them.
+            let own = scene.packets().make(Identity::random().address(), PacketSize::Ack)?.packet;
+            client.forward(scene.mixnode.address, &own).await?;
+            scene.mixnode.wait_for_packet(&own).await?;
+            ensure!(scene.mixnode.frames().iter().all(|frame| frame.packet != packet), "{era}: forwarded");
+        }
+        scene.gateway.expect_counted(&[("client-edge", "reflected_frames", ERAS.len())]).await
+    })
+    .await
+}
