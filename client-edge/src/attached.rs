@@ -2,7 +2,8 @@
 //!
 //! *Holds* the key of this one session. *Promises*: a receipt is confirmed only when the client has returned a barrier behind
 //! the mail; a client that proves nothing for the receipt time limit is disconnected; one that does not read holds up nobody
-//! but itself, and holds no more than the credit of its session.
+//! but itself, and holds no more than the credit of its session; from the moment in which a client asks to be forgotten, nothing
+//! is forwarded for it.
 //!
 //! Everything happens in one loop that owns everything, so reading, writing and waiting never wait for each other.
 
@@ -59,16 +60,9 @@ pub(crate) struct Attached<'a> {
     barriers: Barriers,
     patience: Patience,
     probe: Option<Probe>,
-    forgetting: Forgetting,
+    /// The answer for a client that wants to be forgotten, until `store` has done it.
+    forgetting: Option<GatewayResponse>,
     leaving: Option<Instant>,
-}
-
-/// Whether the client wants to be forgotten.
-enum Forgetting {
-    No,
-    /// Asked of `store`; the answer for the client waits.
-    Asked(GatewayResponse),
-    Done,
 }
 
 /// A barrier that has to come back in time.
@@ -98,7 +92,7 @@ impl<'a> Attached<'a> {
             barriers: Barriers::default(),
             patience: Patience::new(context.config.malformed_frames),
             probe: None,
-            forgetting: Forgetting::No,
+            forgetting: None,
             leaving: None,
         }
     }
@@ -155,16 +149,13 @@ impl<'a> Attached<'a> {
                 self.refuse(refusal);
                 return self.patience.lose(&self.context.counters).await;
             }
-            Command::Forget { done } => match &self.forgetting {
-                Forgetting::Done => self.answer(&done),
-                // One answer serves both.
-                Forgetting::Asked(_) => {}
-                Forgetting::No => {
-                    self.forgetting = Forgetting::Asked(done);
-                    let session = self.line.session();
-                    self.line.send(EdgeToStore::ForgetClient { session }).await?;
-                }
-            },
+            Command::Forget { done } => {
+                // From here on the session refuses whatever takes an account, a second request to forget included.
+                self.session.forget_account();
+                self.forgetting = Some(done);
+                let session = self.line.session();
+                self.line.send(EdgeToStore::ForgetClient { session }).await?;
+            }
         }
         self.patience.restore();
         Ok(())
@@ -186,7 +177,9 @@ impl<'a> Attached<'a> {
                 Ok(())
             }
             Err(refusal) => {
-                count(&counters.malformed_frames);
+                if refusal != RequestRefusal::NoAccount {
+                    count(&counters.malformed_frames);
+                }
                 self.refuse(refusal);
                 self.patience.lose(counters).await
             }
@@ -200,6 +193,9 @@ impl<'a> Attached<'a> {
     fn refuse(&mut self, refusal: RequestRefusal) {
         if refusal.is_reflection() {
             count(&self.context.counters.reflected_frames);
+        }
+        if refusal == RequestRefusal::NoAccount {
+            count(&self.context.counters.requests_without_account);
         }
         self.answer(&self.session.refuse(refusal));
     }
@@ -244,9 +240,9 @@ impl<'a> Attached<'a> {
     fn obey(&mut self, order: Order) -> Result<(), Exit> {
         match order {
             Order::Probe => self.begin_probe(),
-            Order::Forgotten => match mem::replace(&mut self.forgetting, Forgetting::Done) {
-                Forgetting::Asked(done) => self.answer(&done),
-                Forgetting::No | Forgetting::Done => {
+            Order::Forgotten => match self.forgetting.take() {
+                Some(done) => self.answer(&done),
+                None => {
                     return Err(self.context.violated(self.line, "a client was forgotten that did not ask for it"));
                 }
             },

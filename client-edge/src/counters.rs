@@ -44,6 +44,8 @@ proto::counters! {
         /// Binary frames and encrypted requests refused because the gateway had sealed them itself: somebody listens on a client's
         /// connection and sends back what comes.
         reflected_frames,
+        /// Packets and requests refused because their client had asked to be forgotten.
+        requests_without_account,
         /// Connections closed because so many frames in a row were refused as are allowed.
         malformed_limit_closures,
         /// Clients' packets handed over to `mix-egress`.

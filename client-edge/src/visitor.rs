@@ -2,12 +2,13 @@
 //!
 //! *Trusts* nothing the client says; `store` decides. *Holds* no key: a binary frame cannot be opened here, whatever it is.
 //! *Promises*: the first answer to an admitted client is queued before its mail can be; after a refusal the client may try
-//! again as often as it likes, each time within the time limit for a request.
+//! again, but the registration or login that succeeds has to begin within one time limit, whatever came before it. Time that
+//! the gateway takes for itself does not count.
 //!
 //! Each phase of a session is a function: *fresh* is [`Visitor::admit`], *handshaking* is [`Visitor::handshake_message`], and
 //! *deciding* is [`Visitor::decision`].
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use proto::{
     counter::count,
@@ -56,6 +57,10 @@ pub(crate) struct Visitor<'a> {
     stop: watch::Receiver<bool>,
     slot: &'a PreauthSlot,
     patience: Patience,
+    /// When the time is over in which a client has to ask for what lets it in.
+    due: Instant,
+    /// Whether the client has asked for the protocol version.
+    asked_version: bool,
 }
 
 /// What an admitted client is served with.
@@ -78,7 +83,8 @@ impl<'a> Visitor<'a> {
     ) -> Self {
         let patience = Patience::new(context.config.malformed_frames);
         let stop = context.stop.clone();
-        Self { context, session, websocket, line, spoken, stop, slot, patience }
+        let due = Instant::now() + context.config.first_request;
+        Self { context, session, websocket, line, spoken, stop, slot, patience, due, asked_version: false }
     }
 
     /// Serves requests until one succeeds.
@@ -92,10 +98,7 @@ impl<'a> Visitor<'a> {
                 Ok(opening) => {
                     *self.spoken = opening.protocol();
                     match opening {
-                        Opening::AskVersion => {
-                            self.say(Protocol::supported());
-                            None
-                        }
+                        Opening::AskVersion => self.tell_version().await?,
                         Opening::Register { init, .. } => self.register(init).await?,
                         Opening::LogIn { proof, .. } => self.log_in(proof).await?,
                     }
@@ -113,14 +116,11 @@ impl<'a> Visitor<'a> {
 
     /// The next text. Anything else is no request.
     async fn request(&mut self) -> Result<Utf8Bytes, Exit> {
-        let limit = self.context.config.first_request;
-        let mut due = Instant::now() + limit;
         loop {
-            match self.read(due).await? {
+            match self.read(self.due).await? {
                 Some(Frame::Text(text)) => return Ok(text),
                 Some(Frame::Binary(_)) => {
                     self.refuse(&EntryRefusal::BinaryFrame).await?;
-                    due = Instant::now() + limit;
                 }
                 Some(Frame::Pong(_)) => {}
                 None => {
@@ -130,6 +130,15 @@ impl<'a> Visitor<'a> {
                 }
             }
         }
+    }
+
+    /// Who asks again for what it has been told costs patience: no client needs to.
+    async fn tell_version(&mut self) -> Result<Option<Admitted>, Exit> {
+        self.say(Protocol::supported());
+        if mem::replace(&mut self.asked_version, true) {
+            self.patience.lose(&self.context.counters).await?;
+        }
+        Ok(None)
     }
 
     async fn register(&mut self, init: Vec<u8>) -> Result<Option<Admitted>, Exit> {
@@ -212,6 +221,7 @@ impl<'a> Visitor<'a> {
 
     /// Asks `store`, over a line opened for the purpose if this is the first time.
     async fn ask(&mut self, message: impl FnOnce(SessionId) -> EdgeToStore) -> Result<(), Exit> {
+        let began = Instant::now();
         if self.line.is_none() {
             *self.line = tokio::select! {
                 opened = self.context.dispatch.open(self.session, STORE_LIMIT) => opened,
@@ -219,21 +229,27 @@ impl<'a> Visitor<'a> {
             };
         }
         match self.line {
-            Some(line) => line.send(message(self.session)).await,
-            None => Err(self.unavailable()),
+            Some(line) => line.send(message(self.session)).await?,
+            None => return Err(self.unavailable()),
         }
+        self.due += began.elapsed();
+        Ok(())
     }
 
     /// What `store` has decided.
     async fn decision(&mut self) -> Result<Order, Exit> {
-        let due = Instant::now() + DECISION_LIMIT;
+        let began = Instant::now();
+        let due = began + DECISION_LIMIT;
         loop {
             tokio::select! {
-                order = next_order(self.line) => return match order? {
-                    Order::End(reason) => Err(self.ended(reason)),
-                    Order::Leave => Err(Exit::AWAY),
-                    order => Ok(order),
-                },
+                order = next_order(self.line) => {
+                    self.due += began.elapsed();
+                    return match order? {
+                        Order::End(reason) => Err(self.ended(reason)),
+                        Order::Leave => Err(Exit::AWAY),
+                        order => Ok(order),
+                    };
+                }
                 // An earlier refusal may still be on its way out.
                 written = self.websocket.write() => written?,
                 () = self.slot.evicted() => return Err(Exit::CROWDED),
@@ -242,9 +258,10 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    /// The client's next frame; `None` if it does not come until `due`.
+    /// The client's next frame; `None` if it does not come until `due`. When that is over nothing more is read, however much is
+    /// there already.
     async fn read(&mut self, due: Instant) -> Result<Option<Frame>, Exit> {
-        loop {
+        while Instant::now() < due {
             tokio::select! {
                 event = self.websocket.event() => if let Event::Read(frame) = event? {
                     return Ok(Some(frame));
@@ -259,6 +276,7 @@ impl<'a> Visitor<'a> {
                 () = sleep_until(due) => return Ok(None),
             }
         }
+        Ok(None)
     }
 
     fn say(&mut self, message: impl ToString) {

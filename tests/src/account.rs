@@ -11,7 +11,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use proto::{
     address::ClientAddress,
     wire::client::{
-        control::{answer::GatewayResponse, request::ClientRequest},
+        control::{answer::GatewayResponse, request::ClientRequest, sealed::SensitiveRequest},
         handshake::{ClientInit, FINISHED, GatewayReply},
         key::{CtrHmacKey, GcmSivKey, Iv, KeyKind, SessionKey},
         token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
@@ -91,6 +91,25 @@ impl Account {
     fn signed(&self, key: &GcmSivKey, number: u8, time: u64) -> SignedLogin {
         let claim = LoginClaim::create(number, key, self.address(), rand::random(), time);
         SignedLogin { claim, signature: self.identity.0.sign(&claim.signed_bytes()).to_bytes() }
+    }
+
+    /// The text of an encrypted request.
+    ///
+    /// # Errors
+    /// If the era has none.
+    pub fn sealed_text(&self, request: &SensitiveRequest) -> Result<String> {
+        Ok(request.seal(self.sealing_key()?, rand::random()).to_string())
+    }
+
+    /// The key of encrypted requests and their answers.
+    ///
+    /// # Errors
+    /// If the era has none.
+    pub fn sealing_key(&self) -> Result<&GcmSivKey> {
+        match &self.key {
+            SessionKey::GcmSiv(key) => Ok(key),
+            SessionKey::CtrHmac(_) => bail!("a client of {} has no encrypted requests", self.era),
+        }
     }
 
     /// Checks the answer to a login.

@@ -15,7 +15,7 @@ use proto::{
                 sealed::{SensitiveRequest, SensitiveResponse},
             },
             frame,
-            key::{CtrHmacKey, GcmSivKey, Iv, SessionKey},
+            key::{CtrHmacKey, Iv, SessionKey},
             request::{ForwardRequest, MarkedRequest},
         },
         packet::{KeyRotation, PacketSize, PacketType},
@@ -199,24 +199,16 @@ impl Client<Account> {
         self.credentials.address()
     }
 
-    fn sealing_key(&self) -> Result<&GcmSivKey> {
-        match &self.credentials.key {
-            SessionKey::GcmSiv(key) => Ok(key),
-            SessionKey::CtrHmac(_) => bail!("a client of {} has no encrypted requests", self.credentials.era),
-        }
-    }
-
     /// Sends an encrypted request, and takes the answer.
     ///
     /// # Errors
     /// If it is not an encrypted one.
     pub async fn ask_sealed(&mut self, request: &SensitiveRequest) -> Result<SensitiveResponse> {
-        let request = request.seal(self.sealing_key()?, rand::random());
-        self.connection.send_text(request.to_string()).await?;
+        self.connection.send_text(self.credentials.sealed_text(request)?).await?;
         let answer = self.next_text().await?;
         match answer.parse() {
             Ok(GatewayResponse::EncryptedResponse { ciphertext, nonce }) => {
-                Ok(SensitiveResponse::open(self.sealing_key()?, ciphertext, &nonce)?)
+                Ok(SensitiveResponse::open(self.credentials.sealing_key()?, ciphertext, &nonce)?)
             }
             _ => bail!("expected an encrypted answer, not {answer}"),
         }

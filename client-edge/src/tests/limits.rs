@@ -2,14 +2,17 @@
 
 use std::{net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
 
-use proto::ipc::{
-    control::EdgeConfig,
-    store_edge::{EdgeToStore, HandshakeRefusal, StoreToEdge},
+use proto::{
+    ipc::{
+        control::EdgeConfig,
+        store_edge::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge},
+    },
+    wire::client::login::LoginRefusal,
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{
-    client::{Client, PATIENCE, authenticate},
+    client::{Client, Heard, PATIENCE, authenticate},
     gateway::{Gateway, SOON, config, push, receipt},
 };
 
@@ -120,4 +123,63 @@ async fn who_asks_and_does_not_read_the_answers_is_disconnected() {
     client.flood("hello").await;
     store.expect(EdgeToStore::CloseSession { session }).await;
     assert_eq!(gateway.edge.counters().unwritten_timeouts.load(Relaxed), 1);
+}
+
+const ASK_VERSION: &str = r#"{"type":"supportedProtocol"}"#;
+const VERSION: &str = r#"{"type":"supportedProtocol","version":6}"#;
+const LATE: &str = r#"{"type":"error","message":"timed out while waiting for initial data"}"#;
+
+/// Goes on until the time for all of it is over, however long each of them takes.
+#[tokio::test]
+async fn questions_and_refusals_renew_no_time_before_a_login() {
+    let (gateway, _store) = Gateway::start(EdgeConfig { first_request: SOON, ..config() }).await;
+    for (asks, opcode, question) in [(true, 1, ASK_VERSION), (false, 1, "?"), (false, 2, "?")] {
+        let mut client = gateway.connect().await;
+        let late = async {
+            loop {
+                client.send(opcode, question.as_bytes()).await;
+                match client.hear().await {
+                    Heard::Text(text) if text == LATE => break,
+                    Heard::Text(text) => assert_eq!(text == VERSION, asks, "{text}"),
+                    other => panic!("{question}: {other:?}"),
+                }
+            }
+        };
+        timeout(PATIENCE, late).await.expect("each question renews the time");
+    }
+    assert_eq!(gateway.edge.counters().first_request_timeouts.load(Relaxed), 3);
+}
+
+#[tokio::test]
+async fn the_time_that_store_takes_is_not_the_clients() {
+    let limit = 5 * SOON;
+    let (gateway, mut store) = Gateway::start(EdgeConfig { first_request: limit, ..config() }).await;
+    let mut client = gateway.connect().await;
+    client.text(authenticate()).await;
+    let session = store.expect_authentication().await;
+    // As long as the client has in all.
+    assert!(timeout(limit, client.hear()).await.is_err());
+    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
+    client.hear_text(r#"{"type":"authenticate","status":false}"#).await;
+    store.attach(&mut client).await;
+}
+
+#[tokio::test]
+async fn asking_for_the_version_again_costs_patience() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { malformed_frames: 2, ..config() }).await;
+    let mut client = gateway.connect().await;
+    for _ in 0..2 {
+        client.text(ASK_VERSION).await;
+        client.hear_text(VERSION).await;
+    }
+    store.attach(&mut client).await;
+    let mut client = gateway.connect().await;
+    for _ in 0..3 {
+        client.text(ASK_VERSION).await;
+        client.hear_text(VERSION).await;
+    }
+    // The clients that ask are of today: they are left without a Close.
+    client.hear_orderly_end().await;
+    assert_eq!(gateway.edge.counters().malformed_limit_closures.load(Relaxed), 1);
 }

@@ -72,7 +72,7 @@ pub struct Timeouts {
     /// From a client's TCP connection to its complete websocket request.
     #[serde(deserialize_with = "positive_duration")]
     pub websocket_upgrade: Duration,
-    /// From then to its first valid request.
+    /// From then to the beginning of a registration or login that succeeds.
     #[serde(deserialize_with = "positive_duration")]
     pub first_request: Duration,
     /// Between two messages of a registration.

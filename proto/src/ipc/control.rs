@@ -147,7 +147,7 @@ pub struct EgressConfig {
 pub struct EdgeConfig {
     /// Time limit of the websocket upgrade.
     pub websocket_upgrade: Duration,
-    /// Time limit of each message before authentication.
+    /// Time limit of all that comes before a registration or login that succeeds.
     pub first_request: Duration,
     /// Time limit of the second handshake message.
     pub handshake_message: Duration,

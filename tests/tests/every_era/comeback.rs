@@ -18,7 +18,7 @@ use tests::{
     scene::Scene,
 };
 
-use crate::{expect_refused, log_in, packets_today, register, register_as, send_today, words::words};
+use crate::{Someone, expect_refused, log_in, packets_today, register, register_as, send_today, words::words};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_outlives_a_change_of_the_kind_of_key() -> Result<()> {
@@ -51,6 +51,25 @@ async fn expect_forgotten(scene: &Scene, account: &Account) -> Result<()> {
     expect_refused(scene, &account.signed_login(tests::account::fresh_time())?, text).await
 }
 
+/// Everything that takes an account is refused, and nothing is forwarded.
+async fn expect_no_account(scene: &Scene, client: &mut Someone) -> Result<()> {
+    let text = r#"{"type":"error","message":"the client is not registered"}"#;
+    client.connection.send_text(r#"{"type":"claimFreeTestnetBandwidth"}"#).await?;
+    client.connection.expect_text(text).await?;
+    let remember = SensitiveRequest::RememberMe { session_type: SessionType::Mixnet };
+    client.connection.send_text(client.credentials.sealed_text(&remember)?).await?;
+    client.connection.expect_text(text).await?;
+    let packet = packets_today(scene).make(Identity::random().address(), PacketSize::Regular)?.packet;
+    let answer = client.forward_for_answer(scene.mixnode.address, &packet, None).await?;
+    ensure!(answer == text, "a packet of a client without an account is answered {answer}");
+    // What another client sends afterwards comes, and nothing before it.
+    let other = packets_today(scene).make(Identity::random().address(), PacketSize::Regular)?.packet;
+    register(scene, Era::TODAY).await?.forward(scene.mixnode.address, &other).await?;
+    scene.mixnode.wait_for_packet(&other).await?;
+    ensure!(scene.mixnode.frames().iter().all(|frame| frame.packet != packet), "a packet was forwarded");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_wants_to_be_forgotten_is() -> Result<()> {
     bounded(async {
@@ -72,11 +91,9 @@ async fn whoever_wants_to_be_forgotten_is() -> Result<()> {
         ensure!(client.ask_sealed(&forget).await? == SensitiveResponse::ForgetMeAck {});
         client.connection.answer_pings(true);
 
-        // The connection goes on.
+        // The connection goes on, without an account.
         client.connection.expect_quiet_and_open().await?;
-        let packet = packets_today(&scene).make(Identity::random().address(), PacketSize::Regular)?.packet;
-        client.forward(scene.mixnode.address, &packet).await?;
-        scene.mixnode.wait_for_packet(&packet).await?;
+        expect_no_account(&scene, &mut client).await?;
         client.leave().await?;
 
         expect_forgotten(&scene, &account).await?;

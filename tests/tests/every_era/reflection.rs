@@ -1,7 +1,7 @@
 //! Somebody who listens on a client's connection sends back what the gateway has sealed. The sender of a message chooses what
 //! that is, so it could be a login, a request to be forgotten, or a packet to forward.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use proto::wire::{
     client::{
@@ -19,8 +19,12 @@ use crate::{Someone, log_in, register};
 
 const ERAS: [Era; 4] = [Era::Version(3), Era::Version(4), Era::Version(5), Era::Version(6)];
 
-/// A push as it is on the wire: kind, flag, nonce, ciphertext.
-struct Push(Bytes);
+/// A push as it is on the wire.
+struct Push {
+    frame: Bytes,
+    nonce: Nonce,
+    ciphertext: Bytes,
+}
 
 impl Push {
     /// Sends the client a message and takes the push that comes of it.
@@ -28,17 +32,16 @@ impl Push {
         let packet = scene.packets().make_with(client.address(), PacketSize::Regular, message)?;
         scene.sender.send(&packet).await?;
         match client.connection.next().await? {
-            Incoming::Binary(frame) => Ok(Self(frame)),
+            Incoming::Binary(frame) => Self::parse(frame).context("a push without a nonce"),
             other => bail!("expected mail, not {other:?}"),
         }
     }
 
-    fn nonce(&self) -> Result<Nonce> {
-        Ok(self.0[2..14].try_into()?)
-    }
-
-    fn ciphertext(&self) -> &[u8] {
-        &self.0[14..]
+    /// Kind and flag, nonce, ciphertext.
+    fn parse(frame: Bytes) -> Option<Self> {
+        let (_, sealed) = frame.split_first_chunk::<2>()?;
+        let (nonce, ciphertext) = sealed.split_first_chunk()?;
+        Some(Self { nonce: *nonce, ciphertext: Bytes::copy_from_slice(ciphertext), frame })
     }
 }
 
@@ -57,8 +60,8 @@ async fn a_push_sent_back_as_a_login_is_refused() -> Result<()> {
         let push = Push::capture(&mut scene, &mut client, address.as_bytes().to_vec()).await?;
         let account = client.leave().await?;
 
-        let enc_address: SealedAddress = push.ciphertext().try_into()?;
-        let token = GcmSivToken { address, enc_address, nonce: push.nonce()? };
+        let enc_address: SealedAddress = push.ciphertext.as_ref().try_into()?;
+        let token = GcmSivToken { address, enc_address, nonce: push.nonce };
         let mut thief = scene.connection().await?;
         thief.send_text(token.to_request(Some(3)).to_string()).await?;
         let answer = thief.next_text().await?;
@@ -81,7 +84,7 @@ async fn a_push_sent_back_as_a_request_erases_nobody() -> Result<()> {
             let forget = br#"{"ForgetMe":{"client":true,"stats":true}}"#.to_vec();
             let push = Push::capture(&mut scene, &mut client, forget).await?;
             let request =
-                ClientRequest::EncryptedRequest { ciphertext: push.ciphertext().into(), nonce: push.nonce()?.to_vec() };
+                ClientRequest::EncryptedRequest { ciphertext: push.ciphertext.to_vec(), nonce: push.nonce.to_vec() };
             client.connection.send_text(request.to_string()).await?;
             expect_error(&mut client).await?;
             let account = client.leave().await?;
@@ -107,8 +110,8 @@ async fn a_push_sent_back_as_a_packet_is_not_forwarded() -> Result<()> {
             };
             let (kind, message) = MarkedRequest { request, key_rotation: None }.encode();
             let push = Push::capture(&mut scene, &mut client, message).await?;
-            ensure!(push.0[0] == kind.code() && kind.code() == RequestKind::Forward.code(), "another kind of frame");
-            client.connection.send_binary(push.0).await?;
+            ensure!(kind == RequestKind::Forward && push.frame.first() == Some(&kind.code()), "another kind of frame");
+            client.connection.send_binary(push.frame).await?;
             expect_error(&mut client).await?;
             // Packets of the client itself go on, and the other one is not before them.
             let own = scene.packets().make(Identity::random().address(), PacketSize::Ack)?.packet;

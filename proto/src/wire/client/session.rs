@@ -2,7 +2,8 @@
 //! [`ClientSession`](super::client_session::ClientSession).
 //!
 //! *Holds* the key of one client, wherever its owner wants keys to be. *Promises*: what is sealed and how is decided by the
-//! kind of key alone; since version 3 nothing opens that the gateway sealed itself; a refusal in a session never ends it.
+//! kind of key alone; since version 3 nothing opens that the gateway sealed itself; once the client is forgotten, nothing is done
+//! for it that takes an account; a refusal in a session never ends it.
 
 use std::borrow::Borrow;
 
@@ -31,6 +32,7 @@ use crate::wire::{
 pub struct Session<K = GatewayKey> {
     protocol: Protocol,
     key: K,
+    has_account: bool,
 }
 
 /// The key is of another kind than the protocol's.
@@ -71,12 +73,21 @@ impl<K: Borrow<GatewayKey>> Session<K> {
     /// [`WrongKeyKind`], if whoever let the client in did so with another handshake or login than the client's.
     pub fn new(protocol: Protocol, key: K) -> Result<Self, WrongKeyKind> {
         WrongKeyKind::unless_equal(protocol.key_kind(), key.borrow().kind())?;
-        Ok(Self { protocol, key })
+        Ok(Self { protocol, key, has_account: true })
     }
 
     /// What it speaks.
     pub const fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// The client is not registered any more.
+    pub const fn forget_account(&mut self) {
+        self.has_account = false;
+    }
+
+    fn with_account(&self) -> Result<(), RequestRefusal> {
+        if self.has_account { Ok(()) } else { Err(RequestRefusal::NoAccount) }
     }
 
     /// Seals a message of the client's inbox. `random` must be fresh and random; the older kind of key takes none.
@@ -93,17 +104,19 @@ impl<K: Borrow<GatewayKey>> Session<K> {
     ///
     /// What to [refuse](Session::refuse).
     pub fn open_request(&self, frame: Bytes) -> Result<MarkedRequest, RequestRefusal> {
-        match self.key.borrow() {
+        let request = match self.key.borrow() {
             GatewayKey::CtrHmac(key) => {
                 let plaintext = frame::open(key, frame).map_err(RequestRefusal::Frame)?;
                 let request = ForwardRequest::parse(plaintext).map_err(RequestRefusal::Forward)?;
-                Ok(MarkedRequest { request, key_rotation: None })
+                MarkedRequest { request, key_rotation: None }
             }
             GatewayKey::GcmSiv(key) => {
                 let (kind, plaintext) = aead_frame::open(key, frame).map_err(RequestRefusal::AeadFrame)?;
-                MarkedRequest::parse(kind, plaintext).map_err(RequestRefusal::Forward)
+                MarkedRequest::parse(kind, plaintext).map_err(RequestRefusal::Forward)?
             }
-        }
+        };
+        self.with_account()?;
+        Ok(request)
     }
 
     /// The frame header with which a packet of this client leaves. In 2021 there was one only; since then it has a version,
@@ -138,7 +151,10 @@ impl<K: Borrow<GatewayKey>> Session<K> {
         }
         match text.parse().map_err(|_| RequestRefusal::MalformedText)? {
             ClientRequest::SupportedProtocol {} => Ok(Command::Answer(Protocol::supported())),
-            ClientRequest::ClaimFreeTestnetBandwidth {} => Ok(Command::Answer(self.protocol.claimed())),
+            ClientRequest::ClaimFreeTestnetBandwidth {} => {
+                self.with_account()?;
+                Ok(Command::Answer(self.protocol.claimed()))
+            }
             ClientRequest::EcashCredential { .. }
             | ClientRequest::BandwidthCredential { .. }
             | ClientRequest::BandwidthCredentialV2 { .. }
@@ -146,26 +162,36 @@ impl<K: Borrow<GatewayKey>> Session<K> {
             ClientRequest::Handshake { .. }
             | ClientRequest::Authenticate { .. }
             | ClientRequest::AuthenticateV2 { .. } => Err(RequestRefusal::AlreadyAuthenticated),
-            ClientRequest::EncryptedRequest { ciphertext, nonce } => {
-                let GatewayKey::GcmSiv(key) = self.key.borrow() else { return Err(RequestRefusal::SealedRequest) };
-                let acknowledge = |response: SensitiveResponse| response.seal(key, key.nonce(random));
-                match SensitiveRequest::open(key, ciphertext, &nonce) {
-                    Ok(SensitiveRequest::ForgetMe { client: true, .. }) => {
-                        Ok(Command::Forget { done: acknowledge(SensitiveResponse::ForgetMeAck {}) })
-                    }
-                    // No client is counted by itself, so what was counted is forgotten already.
-                    Ok(SensitiveRequest::ForgetMe { client: false, .. }) => {
-                        Ok(Command::Answer(acknowledge(SensitiveResponse::ForgetMeAck {})))
-                    }
-                    Ok(SensitiveRequest::RememberMe { .. }) => {
-                        Ok(Command::Answer(acknowledge(SensitiveResponse::RememberMeAck {})))
-                    }
-                    Ok(SensitiveRequest::UpgradeKey { .. }) => Err(RequestRefusal::UpgradeKey),
-                    Err(SealedMessageError::NotAuthentic) => Err(RequestRefusal::SealedRequest),
-                    Err(SealedMessageError::Reflected) => Err(RequestRefusal::ReflectedRequest),
-                    Err(SealedMessageError::Unknown) => Err(RequestRefusal::UnknownSealedRequest),
-                }
+            ClientRequest::EncryptedRequest { ciphertext, nonce } => self.sealed_command(ciphertext, &nonce, random),
+        }
+    }
+
+    fn sealed_command(
+        &self,
+        ciphertext: Vec<u8>,
+        nonce: &[u8],
+        random: NonceRandom,
+    ) -> Result<Command, RequestRefusal> {
+        let GatewayKey::GcmSiv(key) = self.key.borrow() else { return Err(RequestRefusal::SealedRequest) };
+        let request = SensitiveRequest::open(key, ciphertext, nonce).map_err(|why| match why {
+            SealedMessageError::NotAuthentic => RequestRefusal::SealedRequest,
+            SealedMessageError::Reflected => RequestRefusal::ReflectedRequest,
+            SealedMessageError::Unknown => RequestRefusal::UnknownSealedRequest,
+        })?;
+        self.with_account()?;
+        let acknowledge = |response: SensitiveResponse| response.seal(key, key.nonce(random));
+        match request {
+            SensitiveRequest::ForgetMe { client: true, .. } => {
+                Ok(Command::Forget { done: acknowledge(SensitiveResponse::ForgetMeAck {}) })
             }
+            // No client is counted by itself, so what was counted is forgotten already.
+            SensitiveRequest::ForgetMe { client: false, .. } => {
+                Ok(Command::Answer(acknowledge(SensitiveResponse::ForgetMeAck {})))
+            }
+            SensitiveRequest::RememberMe { .. } => {
+                Ok(Command::Answer(acknowledge(SensitiveResponse::RememberMeAck {})))
+            }
+            SensitiveRequest::UpgradeKey { .. } => Err(RequestRefusal::UpgradeKey),
         }
     }
 }

@@ -77,6 +77,8 @@ pub enum RequestRefusal {
     UnknownSealedRequest,
     /// An encrypted request to replace a key of before version 3.
     UpgradeKey,
+    /// A request of a client that is forgotten.
+    NoAccount,
     /// The gateway could not remove what it was to forget.
     StorageFailed,
 }
@@ -100,6 +102,7 @@ pub struct Refused {
 const STORAGE_FAILED: &str = "the gateway could not write this down and has changed nothing; try again later";
 const UNREADABLE_ENTRY: &str =
     "the gateway's record of this client is damaged; register again to replace it, your mail is kept";
+const NOT_REGISTERED: &str = "the client is not registered";
 const TAKES_NO_CREDENTIALS: &str = "this gateway takes no credentials and meters nothing; connect without credentials \
                                     (disabled credentials mode) and claim free bandwidth with claimFreeTestnetBandwidth";
 
@@ -222,7 +225,7 @@ fn login_words(refusal: &LoginRefusal) -> String {
             format!("the provided request timestamp is excessively skewed. got {got} whilst the server time is {now}")
         }
         LoginRefusal::InvalidSignature => "failed to verify request signature".to_owned(),
-        LoginRefusal::NotRegistered => "the client is not registered".to_owned(),
+        LoginRefusal::NotRegistered => NOT_REGISTERED.to_owned(),
         LoginRefusal::NotNewer => {
             "the provided request timestamp is smaller or equal to one previously used".to_owned()
         }
@@ -241,6 +244,7 @@ fn request_words_of_2021(refusal: RequestRefusal) -> String {
         | RequestRefusal::SealedRequest
         | RequestRefusal::ReflectedRequest
         | RequestRefusal::UnknownSealedRequest
+        | RequestRefusal::NoAccount
         | RequestRefusal::UpgradeKey => LegacyRefusal::InvalidRequest.to_string(),
     }
 }
@@ -276,6 +280,7 @@ fn request_words_of_today(refusal: RequestRefusal) -> String {
             "Provided text request was malformed - the encrypted request is none that this gateway knows".to_owned()
         }
         RequestRefusal::UpgradeKey => "this session's key needs no upgrade; register again to replace it".to_owned(),
+        RequestRefusal::NoAccount => NOT_REGISTERED.to_owned(),
         RequestRefusal::StorageFailed => STORAGE_FAILED.to_owned(),
     }
 }

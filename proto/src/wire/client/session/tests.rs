@@ -7,6 +7,7 @@ use crate::wire::{
     client::{
         aead_frame::{AeadFrameError, RequestKind},
         client_session::ClientSession,
+        control::sealed::SessionType,
         frame::FrameError,
         key::{CtrHmacKey, GcmSivKey, Nonce, SessionKey},
         request::RequestError,
@@ -280,6 +281,27 @@ fn forgetting_what_was_counted_removes_no_client() {
     let only_stats = SensitiveRequest::ForgetMe { client: false, stats: true }.seal(&gcm_siv(), NONCE);
     let answer = answered(&today(), &only_stats.to_string());
     assert_eq!(answer, SensitiveResponse::ForgetMeAck {}.seal(&gateway(), gateway().nonce(RANDOM)).to_string());
+}
+
+#[test]
+fn a_session_without_an_account_refuses_what_takes_one() {
+    let mut session = today();
+    session.forget_account();
+    let client = client_of(&session);
+    let packet = client.seal_request(NONCE, &request(PacketType::Mix, None));
+    assert_eq!(session.open_request(packet), Err(RequestRefusal::NoAccount));
+    let damaged = client.seal_request(NONCE, &request(PacketType::Mix, None)).slice(..100);
+    assert_eq!(session.open_request(damaged), Err(RequestRefusal::AeadFrame(AeadFrameError::NotAuthentic)));
+    let sealed = |request: SensitiveRequest| request.seal(&gcm_siv(), NONCE).to_string();
+    for text in [
+        r#"{"type":"claimFreeTestnetBandwidth"}"#.to_owned(),
+        sealed(SensitiveRequest::ForgetMe { client: true, stats: true }),
+        sealed(SensitiveRequest::ForgetMe { client: false, stats: true }),
+        sealed(SensitiveRequest::RememberMe { session_type: SessionType::Vpn }),
+    ] {
+        assert_eq!(refused(&session, &text), r#"{"type":"error","message":"the client is not registered"}"#);
+    }
+    assert!(answered(&session, r#"{"type":"supportedProtocol"}"#).contains("supportedProtocol"));
 }
 
 #[test]
