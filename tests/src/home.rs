@@ -185,6 +185,19 @@ impl Home {
         self.path().join("config").join("config.toml")
     }
 
+    /// The number that the configuration has for this key, if it has one.
+    ///
+    /// # Errors
+    /// If it cannot be read, or this is no number.
+    pub fn configured_number(&self, section: &str, key: &str) -> Result<Option<u64>> {
+        let text = fs::read_to_string(self.config_file())?;
+        let header = format!("[{section}]");
+        let lines = text.lines().skip_while(|line| line.trim_end() != header).skip(1);
+        let mut of_section = lines.take_while(|line| !line.starts_with('['));
+        let value = of_section.find_map(|line| line.split_once('=').filter(|(name, _)| name.trim_end() == key));
+        value.map(|(_, value)| value.trim().parse()).transpose().with_context(|| format!("{key} in {header}"))
+    }
+
     /// Changes one line of the configuration; the key must be there. `value` is TOML.
     ///
     /// # Errors

@@ -166,7 +166,8 @@ impl Attackers {
             hostiles.spawn(async move {
                 // One that the gateway has driven off by a refusal comes again.
                 while Instant::now() < end {
-                    if let Ok(Err(_)) = timeout_at(end, kind.attack(attack.clone())).await {
+                    if let Ok(Err(refused)) = timeout_at(end, kind.attack(attack.clone())).await {
+                        eprintln!("{} begins anew: {refused:#}", kind.name());
                         tally.spent("attempts to begin that failed", 1);
                         tokio::time::sleep(PAUSE).await;
                     }

@@ -45,8 +45,6 @@ use crate::{
 const WARM_UP: Duration = Duration::from_secs(2);
 /// After the siege, for what the attackers have left in queues.
 const AFTERWARDS: Duration = Duration::from_secs(2);
-/// What all processes together may take, in KiB.
-const MEMORY: u64 = 512 << 10;
 
 fn main() -> ExitCode {
     siege().unwrap_or_else(|error| {
@@ -86,6 +84,7 @@ async fn run(options: &Options, network: &Network) -> Result<bool> {
     let begin = Instant::now();
     tokio::time::sleep(options.undisturbed()).await;
     let undisturbed = since(begin);
+    let budget = sut.memory_budget()?;
     let (ledger, logins) = (sut.ledger_bytes(), oracle.times_let_in());
     say("the siege begins")?;
     let begin = Instant::now();
@@ -113,7 +112,7 @@ async fn run(options: &Options, network: &Network) -> Result<bool> {
         logins,
         refusals,
         peaks,
-        budget: MEMORY,
+        budget,
         ledger_growth,
         counters: remains.counters,
         strange,

@@ -39,6 +39,11 @@ pub(crate) struct Remains {
 }
 
 impl Sut {
+    /// What a gateway spends on others if the configuration does not say.
+    const TOLD: u64 = 160 << 20;
+    /// Five processes of 12 MiB that have nothing to do, two generations of marks in mix-ingress, and the page cache and buffers of
+    /// the store's engine.
+    const BASE: u64 = (5 * 12 + 60 + 48) << 20;
     /// The seats of one run: a tenth of the default, in the same proportions, because the default takes more descriptors than a
     /// process of an ordinary machine may have.
     const SEATS: [(&'static str, &'static str); 5] = [
@@ -76,6 +81,16 @@ impl Sut {
             sphinx: gateway.sphinx,
         };
         Ok(Self { gateway, target, log_oracle: LogOracle::default() })
+    }
+
+    /// What all its processes may take together, in KiB: what the gateway is told to spend on others, and what it needs in any
+    /// case.
+    ///
+    /// # Errors
+    /// If the configuration does not say.
+    pub(crate) fn memory_budget(&self) -> Result<u64> {
+        let told = self.gateway.home.configured_number("limits", "memory")?;
+        Ok((told.unwrap_or(Self::TOLD) + Self::BASE) >> 10)
     }
 
     /// Bytes that its ledger takes on disk.
