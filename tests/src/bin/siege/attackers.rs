@@ -204,12 +204,10 @@ async fn until_closed(stream: &mut TcpStream) {
     while matches!(stream.read(&mut said).await, Ok(1..)) {}
 }
 
-/// Says goodbye and waits until the gateway has closed the connection.
-///
-/// # Errors
-/// If it does not.
-async fn leave(mut connection: Connection) -> Result<()> {
-    connection.send_close().await?;
-    connection.wait_for_end().await?;
-    Ok(())
+/// Says goodbye and waits until the connection is closed.
+async fn leave(mut connection: Connection) {
+    // One that the gateway has closed needs no goodbye.
+    if connection.send_close().await.is_ok() {
+        let _ = connection.wait_for_end().await;
+    }
 }

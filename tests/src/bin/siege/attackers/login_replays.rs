@@ -74,7 +74,8 @@ async fn log_in(attack: &Attack, account: &Account, text: String) -> Result<()> 
     connection.send_text(text).await?;
     let answer = connection.next_text().await?;
     attack.tally.spent("logins of the victims", u64::from(account.expect_yes(&answer).is_ok()));
-    leave(connection).await
+    leave(connection).await;
+    Ok(())
 }
 
 async fn replay(attack: &Attack, text: String) -> Result<()> {
@@ -90,6 +91,6 @@ pub(super) async fn is_let_in(attack: &Attack, text: String) -> Result<bool> {
     let mut connection = attack.target.websocket(attack.block.address(2)).await?;
     connection.send_text(text).await?;
     let answer = connection.next_text().await?;
-    leave(connection).await?;
+    leave(connection).await;
     Ok(matches!(answer.parse(), Ok(GatewayResponse::Authenticate { status: true, .. })))
 }

@@ -71,7 +71,7 @@ async fn log_in_for_ever(attack: &Attack, number: u16) -> Result<()> {
 async fn log_in(account: &Account, mut connection: Connection) -> Result<bool> {
     connection.send_text(account.login_text()).await?;
     let is_in = account.expect_yes(&connection.next_text().await?).is_ok();
-    leave(connection).await?;
+    leave(connection).await;
     Ok(is_in)
 }
 

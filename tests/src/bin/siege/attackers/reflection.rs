@@ -98,7 +98,7 @@ impl Victim {
 
     async fn again(self, attack: &Attack) -> Result<Self> {
         let Self { account, connection } = self;
-        leave(connection).await?;
+        leave(connection).await;
         let mut connection = attack.target.websocket(source(attack)).await?;
         connection.send_text(account.login_text()).await?;
         match account.expect_yes(&connection.next_text().await?) {
@@ -114,7 +114,7 @@ impl Victim {
         let (nonce, enc_address) = parts(&sealed)?;
         let token = GcmSivToken { address, enc_address: enc_address.as_ref().try_into()?, nonce };
         let Self { account, connection } = self;
-        leave(connection).await?;
+        leave(connection).await;
         attack.tally.spent("reflections", 1);
         attack.tally.got("reflections taken", is_let_in(attack, token.to_request(Some(3)).to_string()).await?.into());
         Self::register(attack, account.era).await
