@@ -296,7 +296,14 @@ impl<'a> Attached<'a> {
 
     fn due(&self) -> Option<Instant> {
         let probe = self.probe.as_ref().map(|probe| probe.due);
-        [self.receipt_due(), self.writing_due(), probe, self.leaving].into_iter().flatten().min()
+        [self.receipt_due(), self.writing_due(), self.half_message_due(), probe, self.leaving]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn half_message_due(&self) -> Option<Instant> {
+        self.websocket.half_since().map(|since| since + self.context.config.half_message)
     }
 
     async fn overdue(&mut self) -> Result<(), Exit> {
@@ -311,6 +318,10 @@ impl<'a> Attached<'a> {
         if self.writing_due().is_some_and(|due| due <= now) {
             count(&self.context.counters.unwritten_timeouts);
             return Err(Exit::Farewell(CloseCode::Policy, "what the gateway sends was not taken in time"));
+        }
+        if self.half_message_due().is_some_and(|due| due <= now) {
+            count(&self.context.counters.half_message_timeouts);
+            return Err(Exit::Farewell(CloseCode::Policy, "a message did not end in time"));
         }
         if self.probe.as_ref().is_some_and(|probe| probe.due <= now) {
             self.answer_probe(false).await?;

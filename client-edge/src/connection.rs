@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{
+    budget::Partials,
     counter::count,
     ipc::{
         control::EdgeConfig,
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) marks: RotationMarks,
     /// Who may begin a registration.
     pub(crate) registrations: RateLimit,
+    /// Messages that have begun and not ended.
+    pub(crate) half_messages: Partials,
     /// Turns true when the process is to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -76,7 +79,8 @@ impl Context {
         let eras = if config.legacy_clients { Eras::All } else { Eras::SinceVersion3 };
         let marks = if config.rotation_marks { RotationMarks::Kept } else { RotationMarks::Dropped };
         let registrations = RateLimit::per_minute(config.registrations_per_minute);
-        Self { config, counters, dispatch, egress, eras, marks, registrations, stop }
+        let half_messages = Partials::new(config.half_message_bytes, Arc::clone(&counters.half_message_memory));
+        Self { config, counters, dispatch, egress, eras, marks, registrations, half_messages, stop }
     }
 
     /// `store` has ended the session.
@@ -86,6 +90,7 @@ impl Context {
         let text = match reason {
             EndReason::Superseded => "another connection of this client took over",
             EndReason::StorageFailed => "the gateway could not write to its disk",
+            EndReason::MemoryNeeded => "too much was not taken in time, connect again",
         };
         Exit::Farewell(CloseCode::Policy, text)
     }
@@ -102,7 +107,10 @@ pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
     let Arrival { session, socket, permit, slot } = arrival;
     let mut stop = context.stop.clone();
     // Boxed: otherwise it would set the size of every connection for good.
-    let upgrade = Box::pin(timeout(context.config.websocket_upgrade, Websocket::upgrade(socket)));
+    let upgrade = Box::pin(timeout(
+        context.config.websocket_upgrade,
+        Websocket::upgrade(socket, context.half_messages.partial()),
+    ));
     let upgraded = tokio::select! {
         upgraded = upgrade => upgraded,
         () = stopped(&mut stop) => return,
@@ -118,12 +126,15 @@ pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
         exit = stay(&context, session, &mut websocket, &mut line, &mut spoken, &permit, slot) => (exit, CLOSE_LIMIT),
         () = permit.evicted() => (Exit::CROWDED, EVICTION_LIMIT),
     };
+    // Before `store` hears of the end: from then on the memory is for others.
+    websocket.let_go_of_mail();
     if let Some(line) = line {
         line.close().await;
     }
     match exit {
         Exit::Fault(_) => count(&context.counters.websocket_faults),
         Exit::Flood => count(&context.counters.frame_floods),
+        Exit::MemoryNeeded => count(&context.counters.half_messages_for_others),
         Exit::Gone | Exit::ClosedByClient | Exit::Refused | Exit::Farewell(..) => {}
     }
     tracing::debug!(session = session.0, ?exit, "a connection ends");
@@ -145,6 +156,7 @@ async fn stay(
     };
     slot.logged_in();
     permit.prove(FULL_PROOF);
+    websocket.log_in();
     match line {
         Some(line) => Attached::new(context, websocket, line, permit, admitted).serve().await,
         // Nobody is admitted but over a line.

@@ -37,8 +37,13 @@ proto::counters! {
         store_unavailable,
         /// Connections closed because the client broke the websocket protocol or sent a message over the size limit.
         websocket_faults,
-        /// Connections closed because the client sent more Pings, Pongs nobody asked for, or fragments than anybody needs.
+        /// Connections closed because the client sent more Pings, Pongs nobody asked for, or fragments than anybody
+        /// needs, or a longer message before it logged in than a login has.
         frame_floods,
+        /// Connections closed because they had begun the largest message for the longest time, and the memory for such was needed.
+        half_messages_for_others,
+        /// Sessions closed because a message that the client had begun did not end in time.
+        half_message_timeouts,
         /// Binary frames refused: not sealed with the session's key, or no forward request.
         malformed_frames,
         /// Binary frames and encrypted requests refused because the gateway had sealed them itself: somebody listens on a client's
@@ -68,5 +73,9 @@ proto::counters! {
         store_link_losses,
         /// Times `store` broke a rule of the link.
         store_violations,
+        /// Memory in use now, in bytes, for what clients were pushed and have not proved received.
+        pushed_memory,
+        /// Memory in use now, in bytes, for messages that have begun and not ended.
+        half_message_memory,
     }
 }

@@ -5,9 +5,15 @@
 //! *Promises*: never waits for a session, so a slow one holds up nobody; a session that is not known here belongs to no
 //! `store` any more.
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use proto::{
+    budget::ByteBudget,
     counter::count,
     ipc::store_edge::{AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId, StoreToEdge},
     link::{
@@ -24,7 +30,7 @@ use crate::{
     counters::Counters,
     keys::{HeldKey, KeyRoom},
     line::Line,
-    mail::{self, Mail, MailReceiver, MailSender},
+    mail::{self, MailReceiver, MailSender},
 };
 
 /// Orders that may wait for one session: the answer to its one request, a probe, an end, leave.
@@ -84,6 +90,9 @@ pub(crate) struct Dispatcher {
     first_up: Option<oneshot::Sender<()>>,
     /// What each session may be pushed.
     credit: Window,
+    /// For what all sessions together may be pushed. Anew with each link: what the sessions of the last one held is on its
+    /// way out, and no `store` knows of it.
+    memory: ByteBudget,
     keys: KeyRoom,
     counters: Arc<Counters>,
 }
@@ -95,9 +104,10 @@ struct Route {
 }
 
 /// Makes the task and the place to ask it. `first_up` is told when `store` is there for the first time; `store` may push each
-/// session as much as `credit` says. Their keys are kept in `keys`.
+/// session as much as `credit` says, and all together as much as `pushed_bytes` says. Their keys are kept in `keys`.
 pub(crate) fn dispatcher(
     credit: Window,
+    pushed_bytes: u64,
     keys: KeyRoom,
     counters: Arc<Counters>,
     first_up: oneshot::Sender<()>,
@@ -115,6 +125,7 @@ pub(crate) fn dispatcher(
             dispatch,
             first_up: Some(first_up),
             credit,
+            memory: ByteBudget::new(pushed_bytes),
             keys,
             counters,
         },
@@ -153,6 +164,7 @@ impl Dispatcher {
                 event = events.recv() => match event {
                     Some(LinkEvent::Up(link)) => {
                         self.link = asked.then_some(link);
+                        self.memory = ByteBudget::new(self.memory.most());
                         for (session, reply) in mem::take(&mut self.waiting) {
                             self.open(session, reply);
                         }
@@ -226,6 +238,7 @@ impl Dispatcher {
                 return;
             }
         }
+        self.counters.pushed_memory.store(self.memory.used(), Relaxed);
     }
 
     /// Every session of the link ends, because its line does.
@@ -237,9 +250,7 @@ impl Dispatcher {
     fn route(&mut self, message: &mut StoreToEdge) -> Result<(), &'static str> {
         match message {
             StoreToEdge::PushMessage { session, sequence, message } => match self.sessions.get_mut(session) {
-                Some(Route { mail: Some(mail), .. }) => {
-                    mail.push(Mail { sequence: *sequence, message: mem::take(&mut message.0) })
-                }
+                Some(Route { mail: Some(mail), .. }) => mail.push(*sequence, mem::take(&mut message.0)),
                 Some(_) => Err("mail came for a session that is not attached"),
                 None => Ok(()),
             },
@@ -249,7 +260,7 @@ impl Dispatcher {
                     return Err("a session was attached twice");
                 }
                 let key = self.keys.keep(key)?;
-                let (sender, receiver) = mail::queue(self.credit);
+                let (sender, receiver) = mail::queue(self.credit, self.memory.clone());
                 route.mail = Some(sender);
                 route.order(Order::Attach(key, receiver))
             }

@@ -108,7 +108,13 @@ impl Edge {
         let counters = Arc::new(Counters::default());
         let (stop, stopped) = watch::channel(false);
         let (first_up, store_is_there) = oneshot::channel();
-        let (dispatch, dispatcher) = dispatch::dispatcher(config.session_credit, keys, Arc::clone(&counters), first_up);
+        tracing::info!(
+            pushed = config.pushed_bytes,
+            half_messages = config.half_message_bytes,
+            "budgets of memory for clients, in bytes"
+        );
+        let (dispatch, dispatcher) =
+            dispatch::dispatcher(config.session_credit, config.pushed_bytes, keys, Arc::clone(&counters), first_up);
         let (egress, carrier) = lossy::channel(TO_EGRESS, Arc::clone(&counters.packets_lost_to_egress));
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
         let acceptor = Acceptor::new(listener, Arc::new(context))?;

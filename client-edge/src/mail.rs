@@ -2,7 +2,7 @@
 //!
 //! *Trusts* `store` for nothing: mail beyond the credit, or out of order, is refused with the rule it broke. *Promises*: what
 //! was pushed and is not yet proved received never exceeds the credit of the session, in messages or in bytes, wherever it
-//! sits; but for a message larger than all of it, which is there alone.
+//! sits, but for a message larger than all of it, which is there alone; nor the memory for all sessions of the link together.
 //!
 //! The dispatcher takes credit and the session gives it back; neither ever waits for the other.
 
@@ -12,7 +12,11 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use proto::{ipc::store_edge::Sequence, link::Window};
+use proto::{
+    budget::{ByteBudget, BytePermit},
+    ipc::store_edge::{BESIDE_MESSAGE, Sequence, message_cost},
+    link::Window,
+};
 use tokio::sync::mpsc;
 
 /// One message on its way to the client.
@@ -22,6 +26,8 @@ pub(crate) struct Mail {
     pub(crate) sequence: Sequence,
     /// What the client is to get.
     pub(crate) message: Bytes,
+    /// The memory that it takes while it is in the queue.
+    held: BytePermit,
 }
 
 /// What a receipt covers.
@@ -45,6 +51,7 @@ struct InUse {
 #[derive(Debug)]
 pub(crate) struct MailSender {
     queue: mpsc::Sender<Mail>,
+    memory: ByteBudget,
     credit: Window,
     in_use: Arc<InUse>,
     last: Option<Sequence>,
@@ -55,13 +62,16 @@ pub(crate) struct MailSender {
 pub(crate) struct MailReceiver {
     queue: mpsc::Receiver<Mail>,
     in_use: Arc<InUse>,
+    /// The memory of what was taken and is not proved received.
+    held: BytePermit,
 }
 
-/// Makes the queue of one session, with all its credit unused.
-pub(crate) fn queue(credit: Window) -> (MailSender, MailReceiver) {
+/// Makes the queue of one session, with all its credit unused. `memory` is for all sessions together.
+pub(crate) fn queue(credit: Window, memory: ByteBudget) -> (MailSender, MailReceiver) {
     let (tx, rx) = mpsc::channel(credit.messages as usize);
     let in_use = Arc::new(InUse::default());
-    (MailSender { queue: tx, credit, in_use: Arc::clone(&in_use), last: None }, MailReceiver { queue: rx, in_use })
+    let receiver = MailReceiver { queue: rx, in_use: Arc::clone(&in_use), held: memory.permit() };
+    (MailSender { queue: tx, memory, credit, in_use, last: None }, receiver)
 }
 
 impl MailSender {
@@ -69,21 +79,24 @@ impl MailSender {
     ///
     /// # Errors
     /// The rule that `store` broke by sending it.
-    pub(crate) fn push(&mut self, mail: Mail) -> Result<(), &'static str> {
-        if self.last.is_some_and(|last| mail.sequence <= last) {
+    pub(crate) fn push(&mut self, sequence: Sequence, message: Bytes) -> Result<(), &'static str> {
+        if self.last.is_some_and(|last| sequence <= last) {
             return Err("mail came out of order");
         }
-        let len = mail.message.len();
+        let len = message.len();
         // Only this end adds, so what is read here can only have become less meanwhile.
         let (messages, bytes) = (self.in_use.messages.load(Acquire), self.in_use.bytes.load(Acquire));
         if !self.credit.has_room(messages, bytes, len) {
             return Err("mail came beyond the credit of its session");
         }
+        let Some(held) = self.memory.take(message_cost(len)) else {
+            return Err("mail came beyond the memory for all sessions");
+        };
         self.in_use.messages.fetch_add(1, AcqRel);
         self.in_use.bytes.fetch_add(len as u64, AcqRel);
-        self.last = Some(mail.sequence);
-        // The queue has room for all the credit; closed means that the session is at its end.
-        let _ = self.queue.try_send(mail);
+        self.last = Some(sequence);
+        // The queue has room for all the credit; closed means that the session is at its end, and the memory is free again.
+        let _ = self.queue.try_send(Mail { sequence, message, held });
         Ok(())
     }
 }
@@ -92,13 +105,18 @@ impl MailReceiver {
     /// Takes what is queued, at most `most` messages, waiting for the first. `false` if none will come any more.
     /// Nothing is lost if the wait is given up.
     pub(crate) async fn take(&mut self, burst: &mut Vec<Mail>, most: usize) -> bool {
-        self.queue.recv_many(burst, most).await > 0
+        let came = self.queue.recv_many(burst, most).await;
+        for mail in burst.iter_mut() {
+            self.held.absorb(mail.held.take());
+        }
+        came > 0
     }
 
     /// Gives back the credit of what was proved. To be called before `store` is told, since it may push more at once.
-    pub(crate) fn give_back(&self, covered: Covered) {
+    pub(crate) fn give_back(&mut self, covered: Covered) {
         self.in_use.messages.fetch_sub(covered.messages, AcqRel);
         self.in_use.bytes.fetch_sub(covered.bytes, AcqRel);
+        self.held.shrink(covered.bytes + u64::from(covered.messages) * BESIDE_MESSAGE);
     }
 }
 
@@ -108,49 +126,73 @@ mod tests {
 
     const CREDIT: Window = Window { messages: 5, bytes: 100 };
 
-    fn mail(sequence: u64, len: usize) -> Mail {
-        Mail { sequence: Sequence(sequence), message: vec![0; len].into() }
+    fn queue(credit: Window) -> (MailSender, MailReceiver) {
+        super::queue(credit, ByteBudget::new(1 << 20))
+    }
+
+    fn push(store: &mut MailSender, sequence: u64, len: usize) -> Result<(), &'static str> {
+        store.push(Sequence(sequence), vec![0; len].into())
+    }
+
+    #[tokio::test]
+    async fn memory_is_held_until_a_receipt_or_the_end() {
+        let memory = ByteBudget::new(3 * message_cost(10));
+        let (mut store, mut session) = super::queue(CREDIT, memory.clone());
+        let (mut other, _another_session) = super::queue(CREDIT, memory.clone());
+        for n in 0..3 {
+            push(&mut store, n, 10).unwrap();
+        }
+        assert_eq!(push(&mut other, 0, 1), Err("mail came beyond the memory for all sessions"));
+        let mut burst = Vec::new();
+        assert!(session.take(&mut burst, 2).await);
+        drop(burst);
+        assert_eq!(memory.free(), 0, "written, and not proved");
+        session.give_back(Covered { up_to: Sequence(1), messages: 2, bytes: 20 });
+        assert_eq!(memory.used(), message_cost(10));
+        drop(session);
+        push(&mut store, 9, 10).unwrap();
+        assert_eq!(memory.used(), 0, "the session is at its end");
     }
 
     #[test]
     fn credit_ends_by_messages_and_comes_back_with_receipts() {
-        let (mut store, session) = queue(CREDIT);
+        let (mut store, mut session) = queue(CREDIT);
         for n in 0..u64::from(CREDIT.messages) {
-            store.push(mail(n, 10)).unwrap();
+            push(&mut store, n, 10).unwrap();
         }
-        assert_eq!(store.push(mail(9_000, 1)), Err("mail came beyond the credit of its session"));
+        assert_eq!(push(&mut store, 9_000, 1), Err("mail came beyond the credit of its session"));
         session.give_back(Covered { up_to: Sequence(0), messages: 1, bytes: 10 });
-        assert_eq!(store.push(mail(9_001, 1)), Ok(()));
-        assert!(store.push(mail(9_002, 1)).is_err());
+        assert_eq!(push(&mut store, 9_001, 1), Ok(()));
+        assert!(push(&mut store, 9_002, 1).is_err());
     }
 
     #[test]
     fn credit_ends_by_bytes() {
-        let (mut store, session) = queue(CREDIT);
+        let (mut store, mut session) = queue(CREDIT);
         let half = usize::try_from(CREDIT.bytes / 2).unwrap();
-        store.push(mail(1, half)).unwrap();
-        store.push(mail(2, half)).unwrap();
-        assert!(store.push(mail(3, 1)).is_err());
+        push(&mut store, 1, half).unwrap();
+        push(&mut store, 2, half).unwrap();
+        assert!(push(&mut store, 3, 1).is_err());
         session.give_back(Covered { up_to: Sequence(1), messages: 1, bytes: half as u64 });
-        assert_eq!(store.push(mail(4, half)), Ok(()));
+        assert_eq!(push(&mut store, 4, half), Ok(()));
     }
 
     #[test]
     fn a_message_larger_than_all_credit_is_taken_alone() {
-        let (mut store, session) = queue(CREDIT);
-        store.push(mail(1, 101)).unwrap();
-        assert_eq!(store.push(mail(2, 1)), Err("mail came beyond the credit of its session"));
+        let (mut store, mut session) = queue(CREDIT);
+        push(&mut store, 1, 101).unwrap();
+        assert_eq!(push(&mut store, 2, 1), Err("mail came beyond the credit of its session"));
         session.give_back(Covered { up_to: Sequence(1), messages: 1, bytes: 101 });
-        store.push(mail(3, 1)).unwrap();
-        assert_eq!(store.push(mail(4, 101)), Err("mail came beyond the credit of its session"));
+        push(&mut store, 3, 1).unwrap();
+        assert_eq!(push(&mut store, 4, 101), Err("mail came beyond the credit of its session"));
     }
 
     #[test]
     fn a_position_is_used_once_and_in_order() {
         let (mut store, _session) = queue(CREDIT);
-        store.push(mail(5, 1)).unwrap();
-        assert_eq!(store.push(mail(5, 1)), Err("mail came out of order"));
-        assert_eq!(store.push(mail(4, 1)), Err("mail came out of order"));
-        assert_eq!(store.push(mail(7, 1)), Ok(()));
+        push(&mut store, 5, 1).unwrap();
+        assert_eq!(push(&mut store, 5, 1), Err("mail came out of order"));
+        assert_eq!(push(&mut store, 4, 1), Err("mail came out of order"));
+        assert_eq!(push(&mut store, 7, 1), Ok(()));
     }
 }

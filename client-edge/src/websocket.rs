@@ -1,7 +1,8 @@
 //! One client's websocket: its upgrade, its frames, its outbox, and the ways it can end.
 //!
 //! *Trusts* nothing that is read. *Promises*: reading and writing never wait for each other, except that no request is read
-//! while too many answers wait; a message over [`MESSAGE_LIMIT`] is not taken into memory; frames that bring nothing are read
+//! while too many answers wait; a message over [`MESSAGE_LIMIT`], or over a few KiB before the client has logged in, is not
+//! taken into memory; what has come of a message is held against the budget of all connections; frames that bring nothing are read
 //! so far and no further; a Close is answered with a Close; every end takes at most [`CLOSE_LIMIT`].
 
 use std::{
@@ -26,12 +27,15 @@ use tokio_tungstenite::{
     },
 };
 
-use proto::wire::client::protocol::Protocol;
+use proto::{budget::Partial, wire::client::protocol::Protocol};
 
 use crate::{chatter::Chatter, meter::Meter, outbox::Outbox, pace::Pace};
 
 /// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
 pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
+/// Longest message taken from a client that has not logged in; the longest legitimate one, a first handshake message as a list
+/// of numbers in JSON, has less than 1,024 bytes.
+const ENTRY_LIMIT: usize = 8 * 1024;
 /// Bytes a message may have on its way, in however many fragments; clients send theirs in one.
 const WIRE_LIMIT: usize = 2 * MESSAGE_LIMIT;
 /// How long saying goodbye may take.
@@ -59,6 +63,8 @@ pub(crate) enum Frame {
 pub(crate) enum Event {
     /// The client says something.
     Read(Frame),
+    /// The client has begun a message.
+    Begun,
     /// The outbox is written.
     Written,
 }
@@ -74,6 +80,8 @@ pub(crate) enum Exit {
     Fault(CloseCode),
     /// The client sends more frames that bring nothing than anybody needs, and is read no more.
     Flood,
+    /// The message that the client has begun takes memory that others need.
+    MemoryNeeded,
     /// The client is not let in. Why it is not waits in the outbox.
     Refused,
     /// The gateway takes leave.
@@ -108,22 +116,50 @@ pub(crate) struct Websocket {
     stream: Box<WebSocketStream<Meter>>,
     outbox: Outbox,
     chatter: Chatter,
+    /// The message that has begun.
+    half: Partial,
+    half_since: Option<Instant>,
+    /// Bytes that a message may have on its way at present.
+    wire_limit: usize,
 }
 
 impl Websocket {
-    /// Answers the client's upgrade request, on any path.
+    /// Answers the client's upgrade request, on any path. The messages that it begins are held in `half`.
     ///
     /// # Errors
     /// If the client asks for anything else.
-    pub(crate) async fn upgrade(socket: TcpStream) -> Result<Self, Box<Error>> {
+    pub(crate) async fn upgrade(socket: TcpStream, half: Partial) -> Result<Self, Box<Error>> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_LIMIT)
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
-        let stream = accept_async_with_config(Meter::new(socket), Some(config)).await?;
-        Ok(Self { stream: Box::new(stream), outbox: Outbox::default(), chatter: Chatter::default() })
+        let mut stream = accept_async_with_config(Meter::new(socket, ENTRY_LIMIT), Some(config)).await?;
+        stream.get_mut().upgraded();
+        Ok(Self {
+            stream: Box::new(stream),
+            outbox: Outbox::default(),
+            chatter: Chatter::default(),
+            half,
+            half_since: None,
+            wire_limit: ENTRY_LIMIT,
+        })
+    }
+
+    /// The client has logged in: its messages may be large from now on.
+    pub(crate) const fn log_in(&mut self) {
+        self.wire_limit = WIRE_LIMIT;
+    }
+
+    /// Since when a message has begun and not ended, if there is one of more than a few bytes.
+    pub(crate) const fn half_since(&self) -> Option<Instant> {
+        self.half_since
+    }
+
+    /// Lets go of all mail that is not on its way to the socket.
+    pub(crate) fn let_go_of_mail(&mut self) {
+        self.outbox.let_go_of_mail();
     }
 
     /// Queues a message for the client. It leaves while [`event`](Self::event) or [`write`](Self::write) is awaited.
@@ -149,15 +185,19 @@ impl Websocket {
     /// # Errors
     /// How the connection has to end.
     pub(crate) async fn event(&mut self) -> Result<Event, Exit> {
-        poll_fn(|cx| {
+        let half = self.half.watch();
+        let event = poll_fn(|cx| {
             if self.outbox.has_room()
-                && let Poll::Ready(frame) = self.poll_read(cx)
+                && let Poll::Ready(event) = self.poll_read(cx)
             {
-                return Poll::Ready(frame.map(Event::Read));
+                return Poll::Ready(event);
             }
             self.poll_write(cx).map_ok(|()| Event::Written)
-        })
-        .await
+        });
+        tokio::select! {
+            event = event => event,
+            () = half.given_way() => Err(Exit::MemoryNeeded),
+        }
     }
 
     /// Writes until nothing is left to write, and then waits for ever. Nothing is lost if the wait is given up.
@@ -168,22 +208,31 @@ impl Websocket {
         poll_fn(|cx| self.poll_write(cx)).await
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Exit>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, Exit>> {
         let polled = self.stream.poll_next_unpin(cx);
         let meter = self.stream.get_mut();
         let Poll::Ready(message) = polled else {
-            return if meter.since_message() > WIRE_LIMIT { Poll::Ready(Err(Exit::Flood)) } else { Poll::Pending };
+            return match self.hold_half() {
+                Ok(true) => Poll::Ready(Ok(Event::Begun)),
+                Ok(false) => Poll::Pending,
+                Err(exit) => Poll::Ready(Err(exit)),
+            };
         };
         match &message {
-            Some(Ok(Message::Text(_) | Message::Binary(_))) => meter.message_ends(),
+            Some(Ok(Message::Text(_) | Message::Binary(_))) => {
+                meter.message_ends();
+                self.half_since = None;
+                // Whoever has to give way just now has ended its message in time.
+                let _ = self.half.hold(0, Instant::now().into_std());
+            }
             Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => meter.control_frame(payload.len()),
             _ => {}
         }
         Poll::Ready(match message {
-            Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
-            Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
+            Some(Ok(Message::Text(text))) => Ok(Event::Read(Frame::Text(text))),
+            Some(Ok(Message::Binary(bytes))) => Ok(Event::Read(Frame::Binary(bytes))),
             Some(Ok(Message::Pong(_))) if self.chatter.pong_is_too_much(Instant::now()) => Err(Exit::Flood),
-            Some(Ok(Message::Pong(payload))) => Ok(Frame::Pong(payload)),
+            Some(Ok(Message::Pong(payload))) => Ok(Event::Read(Frame::Pong(payload))),
             Some(Ok(Message::Ping(_))) if self.chatter.ping_is_too_much(Instant::now()) => Err(Exit::Flood),
             Some(Ok(Message::Ping(_) | Message::Frame(_))) => {
                 // The library answers a Ping by itself, the next time it is polled. Until then others have their turn: of
@@ -195,6 +244,23 @@ impl Websocket {
             Some(Err(error)) => Err(error.into()),
             None => Err(Exit::Gone),
         })
+    }
+
+    /// Nothing more can be read: what has come of a message waits for its rest. Says whether that is new.
+    fn hold_half(&mut self) -> Result<bool, Exit> {
+        let came = self.stream.get_ref().since_message();
+        if came > self.wire_limit {
+            return Err(Exit::Flood);
+        }
+        // The buffer that every connection has holds this much.
+        if came <= READ_BUFFER {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        self.half.hold(came, now.into_std()).map_err(|_| Exit::MemoryNeeded)?;
+        let is_new = self.half_since.is_none();
+        self.half_since.get_or_insert(now);
+        Ok(is_new)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Exit>> {
@@ -225,6 +291,8 @@ impl Websocket {
                     // client's side, whose place stays taken meanwhile.
                     pending().await
                 }
+                // Its rest is not waited for, and what has come of it goes at once.
+                Exit::MemoryNeeded => {}
                 Exit::Refused => self.leave(CloseCode::Policy, "not let in", spoken).await,
                 Exit::Farewell(code, reason) => self.leave(code, reason, spoken).await,
             }

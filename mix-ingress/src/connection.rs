@@ -1,7 +1,7 @@
 //! One connection from a mix node: bytes in, deliveries out, in the order in which the packets came.
 //!
-//! *Trusts* nothing that is read; nothing is ever written. *Holds* the frames of one read and the beginning of the next
-//! frame, and as many batches that are not judged yet as can be under way. *Promises*: a frame that breaks the rules ends this
+//! *Trusts* nothing that is read; nothing is ever written. *Holds* the frames of one read, the beginning of the next
+//! frame against the budget of all connections, and as many batches that are not judged yet as can be under way. *Promises*: a frame that breaks the rules ends this
 //! connection only, and what came before it is kept; bytes are read only when there is room for the packets in them; too many
 //! packets in a row that do not unwrap end the connection, however fast they come: whoever judges the packets is asked before
 //! more is read, and reading waits for the judgement.
@@ -9,12 +9,12 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use proto::{
+    budget::{GivenWay, Partial, Partials},
     counter::count,
     peer::ConnectionPermit,
     wire::framing::{FrameBuffer, FramingError},
 };
 use tokio::{
-    io::AsyncReadExt,
     net::TcpStream,
     select,
     sync::{Notify, mpsc},
@@ -38,6 +38,8 @@ pub(crate) struct PacketPath {
     pub(crate) deliveries: mpsc::Sender<Vec<Delivery>>,
     /// A frame that has begun must end within this time.
     pub(crate) half_frame: Duration,
+    /// The frames that have begun, of all connections.
+    pub(crate) half_frames: Partials,
     /// Packets of one connection in a row that do not unwrap, before it is closed. Any client can have a mix node pass such
     /// packets on, among those of others; only whoever brings nothing else is cut off.
     pub(crate) malformed_packets: u32,
@@ -54,6 +56,8 @@ enum Broken {
     BadFrame(#[from] FramingError),
     #[error("a mix frame that had begun did not end in time")]
     HalfFrame,
+    #[error("{0}")]
+    MemoryNeeded(#[from] GivenWay),
     #[error("the connection ended in the middle of a mix frame")]
     CutShort,
     #[error("too many packets in a row did not unwrap")]
@@ -73,6 +77,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, permit: Connectio
             stream,
             frames: FrameBuffer::new(),
             partial_until: None,
+            half: path.half_frames.partial(),
             begun,
             judgement: &judgement,
             path: &path,
@@ -81,6 +86,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, permit: Connectio
         match broken {
             Broken::BadFrame(_) => count(&path.counters.bad_frames),
             Broken::HalfFrame => count(&path.counters.half_frame_timeouts),
+            Broken::MemoryNeeded(_) => count(&path.counters.half_frames_for_others),
             Broken::CutShort => count(&path.counters.frames_cut_short),
             Broken::Malformed => count(&path.counters.malformed_limit_closures),
             Broken::Evicted | Broken::Io(_) => {}
@@ -140,6 +146,8 @@ struct Reader<'a> {
     frames: FrameBuffer,
     /// By when the frame that has begun must end.
     partial_until: Option<Instant>,
+    /// The memory of that frame.
+    half: Partial,
     begun: mpsc::Sender<Unwrapping>,
     judgement: &'a Judgement<'a>,
     path: &'a PacketPath,
@@ -148,15 +156,19 @@ struct Reader<'a> {
 impl Reader<'_> {
     async fn read(mut self) -> Result<(), Broken> {
         let mut stop = pin!(self.path.drain.begun());
+        let half = self.half.watch();
         while !self.path.drain.has_begun() {
             let len = select! {
                 len = self.read_bytes() => len?,
                 () = &mut stop => return Ok(()),
+                () = half.given_way() => return Err(GivenWay.into()),
             };
             if len == 0 {
                 return if self.frames.holds_partial_frame() { Err(Broken::CutShort) } else { Ok(()) };
             }
             let completed = self.take_frames().await?;
+            self.frames.let_go_of_space();
+            self.half.hold(self.frames.partial_len(), Instant::now().into_std())?;
             if !self.frames.holds_partial_frame() {
                 self.partial_until = None;
             } else if completed || self.partial_until.is_none() {
@@ -167,10 +179,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Waits for bytes: for ever between frames, because a mix node that has nothing to say stays connected.
+    /// Waits for bytes: for ever between frames, because a mix node that has nothing to say stays connected. There is no
+    /// memory for them before they are there.
     async fn read_bytes(&mut self) -> Result<usize, Broken> {
-        let mut space = self.frames.space();
-        let read = self.stream.read_buf(&mut space);
+        let read = async {
+            loop {
+                self.stream.readable().await?;
+                let read = self.stream.try_read_buf(&mut self.frames.space());
+                match read {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.frames.let_go_of_space(),
+                    read => return read,
+                }
+            }
+        };
         match self.partial_until {
             None => Ok(read.await?),
             Some(deadline) => Ok(timeout_at(deadline, read).await.map_err(|_| Broken::HalfFrame)??),

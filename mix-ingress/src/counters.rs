@@ -25,6 +25,8 @@ proto::counters! {
         malformed_limit_closures,
         /// Connections closed because a frame that had begun did not end in time.
         half_frame_timeouts,
+        /// Connections closed because they had begun the largest frame for the longest time, and the memory for such was needed.
+        half_frames_for_others,
         /// Connections that ended in the middle of a frame.
         frames_cut_short,
         /// Whole frames read.
@@ -76,6 +78,8 @@ proto::counters! {
         replay_snapshots_saved,
         /// Times that they could not be saved.
         replay_snapshots_failed,
+        /// Memory in use now, in bytes, for frames that have begun and not ended.
+        half_frame_memory,
     }
 }
 

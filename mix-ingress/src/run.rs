@@ -12,6 +12,7 @@
 use std::{future::Future, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use proto::{
+    budget::Partials,
     counter,
     ipc::{
         Role,
@@ -111,6 +112,11 @@ pub enum RunError {
 pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = Ending>) -> Result<Ending, RunError> {
     let Ingress { listener, key, config, threads, counters } = ingress;
     let retention = Retention::of(&config.replay)?;
+    tracing::info!(
+        in_flight = config.window.bytes,
+        half_frames = config.half_frame_bytes,
+        "budgets of memory for packets, in bytes"
+    );
     listener.set_nonblocking(true)?;
     let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
     let listener = Listener::new(tokio::net::TcpListener::from_std(listener)?, limit)?;
@@ -180,6 +186,7 @@ impl Entrance {
             unwrapper: Unwrapper::new(Arc::new(self.key), marker, self.threads, Arc::clone(&self.counters)),
             deliveries: self.deliveries,
             half_frame: self.config.half_frame,
+            half_frames: Partials::new(self.config.half_frame_bytes, Arc::clone(&self.counters.half_frame_memory)),
             malformed_packets: self.config.malformed_packets,
             drain: self.drain,
             counters: self.counters,

@@ -20,6 +20,10 @@ proto::counters! {
         /// Times that a client had been pushed as much as `client_buffer` allows without proof, and more of its mail had to
         /// wait on disk.
         client_buffers_full,
+        /// Times that a message could not be pushed because the memory for all clients was in use.
+        memory_short,
+        /// Sessions ended because they held the most of that memory for the longest time.
+        ended_for_memory,
         /// Messages removed because their client proved receipt.
         delivered,
         /// Records found in an inbox that are no messages.
@@ -42,5 +46,9 @@ proto::counters! {
         mail_commits,
         /// Batches of ledger entries committed.
         ledger_commits,
+        /// Memory in use now, in bytes, for what clients were pushed and have not proved received.
+        pushed_memory,
+        /// Memory in use now, in bytes, for mail that was read from disk and is not pushed yet.
+        read_ahead_memory,
     }
 }

@@ -85,6 +85,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
             window: config.window,
             max_sessions: config.max_sessions as usize,
             session_credit: config.session_credit,
+            pushed_bytes: config.pushed_bytes,
+            read_ahead_bytes: config.read_ahead_bytes,
         },
         threads: usize::from(start.threads),
         counters: Arc::new(StoreCounters::default()),

@@ -40,8 +40,8 @@ use crew::Crew;
 
 /// Batches of a link that may wait for the office.
 const EVENTS: usize = 8;
-/// A session has at most a few answers under way.
-const TO_EDGE: LaneCapacity = LaneCapacity { control: 65_536, bulk: 1_024 };
+/// A session has at most a few answers under way. Mail in the lane is in memory, so there is no more than keeps the link busy.
+const TO_EDGE: LaneCapacity = LaneCapacity { control: 65_536, bulk: 256 };
 /// How long the last commits may take.
 const LAST_COMMITS: Duration = Duration::from_secs(5);
 
@@ -98,6 +98,12 @@ impl<M: Mailbox> Service<M> {
     /// # Errors
     /// If the service cannot start or go on.
     pub fn run(self, _: &Closed, birth: &Birth, links: Links) -> Result<Ending, ServiceError> {
+        tracing::info!(
+            in_flight = self.rules.window.bytes,
+            pushed = self.rules.pushed_bytes,
+            read_ahead = self.rules.read_ahead_bytes,
+            "budgets of memory for mail, in bytes"
+        );
         let reactor = runtime::Builder::new_current_thread().enable_all().build()?;
         reactor.block_on(async {
             let mut orders = birth.orders()?;
@@ -275,7 +281,7 @@ impl<M: Mailbox> Desk<M> {
             }
             if let Some(link) = &self.to_edge {
                 while let Ok(room) = link.bulk.try_reserve()
-                    && let Some(push) = self.office.next_push()
+                    && let Some(push) = self.office.next_push(std::time::Instant::now())
                 {
                     room.send(push);
                 }

@@ -86,6 +86,13 @@ impl Client {
         let _ = self.socket.write_all(&fragment_of(opcode, payload).repeat(count)).await;
     }
 
+    /// Sends so many bytes of a frame with so much to say, and not the rest.
+    pub(super) async fn begin(&mut self, payload: usize, sent: usize) {
+        let frame = frame_of(2, &vec![0; payload]);
+        // A connection that has ended is noticed by reading.
+        let _ = self.socket.write_all(&frame[..sent]).await;
+    }
+
     pub(super) async fn text(&mut self, text: impl ToString) {
         self.send(1, text.to_string().as_bytes()).await;
     }

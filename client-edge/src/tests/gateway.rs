@@ -40,6 +40,9 @@ pub(super) fn config() -> EdgeConfig {
         registrations_per_minute: 1_000,
         malformed_frames: 100_000,
         session_credit: session_credit(1 << 20),
+        pushed_bytes: 8 << 20,
+        half_message_bytes: 1 << 20,
+        half_message: PATIENCE,
         legacy_clients: true,
         rotation_marks: false,
     }

@@ -120,7 +120,7 @@ async fn a_message_in_pieces_is_one_and_a_message_in_pieces_without_end_is_none(
     store.expect(EdgeToStore::CloseSession { session }).await;
     assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 2);
 
-    let mut client = gateway.connect().await;
+    let (mut client, _) = gateway.attach(&mut store).await;
     client.fragments(2, b"?", 1).await;
     client.fragments(0, &[0; 1_024], 64).await;
     assert_eq!(client.hear().await, Heard::Close(1009), "all pieces together are over the limit");

@@ -4,6 +4,7 @@ mod authentication;
 mod client;
 mod forwarding;
 mod gateway;
+mod half_messages;
 mod hostile;
 mod life;
 mod limits;

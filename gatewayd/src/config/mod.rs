@@ -5,6 +5,7 @@
 
 mod edit;
 mod file;
+mod memory;
 mod tuning;
 mod values;
 
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use edit::{EditError, fresh, update};
+pub use memory::Memory;
 use semver::Version;
 pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, Sandbox, Timeouts};
 

@@ -105,11 +105,11 @@ fn every_tuning_key_is_read() {
         "[debug]\npacket_forwarding_initial_backoff = '5s'\npacket_forwarding_maximum_backoff = 7000\n\
          initial_connection_timeout = '1s 500ms'\nmaximum_connection_buffer_size = 9\ncache_entry_ttl = '30s'\n\
          [delivery]\nspill_after = 0\nreceipt_timeout = '1m'\n\
-         [timeouts]\nwebsocket_upgrade = 1\nfirst_request = 2\nhandshake_message = 3\nhalf_frame = 4\n\
+         [timeouts]\nwebsocket_upgrade = 1\nfirst_request = 2\nhandshake_message = 3\nhalf_frame = 4\nhalf_message = 5\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\n\
          [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 14\nfalse_positive_rate = 0.012\nsnapshot_interval = 13\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n\
-         client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\n\
+         client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\nmemory = 5000000003\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
     );
     assert_eq!(config.debug.packet_forwarding_initial_backoff, Duration::from_secs(5));
@@ -125,6 +125,7 @@ fn every_tuning_key_is_read() {
             first_request: Duration::from_millis(2),
             handshake_message: Duration::from_millis(3),
             half_frame: Duration::from_millis(4),
+            half_message: Duration::from_millis(5),
         }
     );
     assert_eq!((config.allow_private(), config.egress.max_next_hops.get()), (true, 5));
@@ -138,6 +139,7 @@ fn every_tuning_key_is_read() {
     assert_eq!((limits.max_mix_connections.get(), limits.max_client_connections.get()), (8, 9));
     assert_eq!(limits.client_buffer.get(), 5_000_000_001);
     assert_eq!((limits.packets_in_flight.get(), limits.bytes_in_flight.get()), (10, 5_000_000_002));
+    assert_eq!(limits.memory.get(), 5_000_000_003);
     assert_eq!(config.sandbox.require, [Layer::Seccomp, Layer::LandlockFiles]);
     assert_eq!(config.sandbox.first_account.get(), 10);
 }
@@ -190,6 +192,7 @@ fn bad_values_are_errors_with_their_lines() {
         ("[limits]\nclient_buffer = 0", "nonzero"),
         ("[limits]\npackets_in_flight = 0", "nonzero"),
         ("[limits]\nbytes_in_flight = 0", "nonzero"),
+        ("[limits]\nmemory = 16777215", "at least 16777216"),
         ("[replay]\npackets_per_generation = 0", "nonzero"),
         ("[replay]\nmemory = 0", "nonzero"),
         ("[replay]\nkept_at_least = 0", "longer than zero"),

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 use proto::ipc::jail::Layer;
 use serde::Deserialize;
 
-use super::values::{Probability, duration, layers, positive_duration};
+use super::values::{Probability, duration, layers, memory, positive_duration};
 
 /// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
 pub(super) const DEBUG_KEYS: [&str; 8] = [
@@ -81,6 +81,9 @@ pub struct Timeouts {
     /// From the first byte of a Sphinx packet to its last.
     #[serde(deserialize_with = "positive_duration")]
     pub half_frame: Duration,
+    /// From the first byte of a message of a client that is logged in to its last.
+    #[serde(deserialize_with = "positive_duration")]
+    pub half_message: Duration,
 }
 
 impl Default for Timeouts {
@@ -90,6 +93,7 @@ impl Default for Timeouts {
             first_request: Duration::from_secs(10),
             handshake_message: Duration::from_secs(5),
             half_frame: Duration::from_secs(30),
+            half_message: Duration::from_secs(30),
         }
     }
 }
@@ -226,6 +230,9 @@ pub struct Limits {
     pub packets_in_flight: NonZeroU32,
     /// Bytes of those messages.
     pub bytes_in_flight: NonZeroU64,
+    /// Memory for what others have sent and not ended, or not taken, in all processes together; see [`super::Memory`].
+    #[serde(deserialize_with = "memory")]
+    pub memory: NonZeroU64,
 }
 
 impl Default for Limits {
@@ -248,6 +255,8 @@ impl Default for Limits {
             // Rate times latency: 25,000 packets a second, at 250 ms of waiting for a receipt plus a commit.
             packets_in_flight: const { NonZeroU32::new(8_000).unwrap() },
             bytes_in_flight: const { NonZeroU64::new(20 << 20).unwrap() },
+            // Eight times the default of `bytes_in_flight`, so that its share does not lower that.
+            memory: const { NonZeroU64::new(160 << 20).unwrap() },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The forms values take in `config.toml`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU64, time::Duration};
 
 use proto::ipc::jail::Layer;
 use semver::Version;
@@ -11,6 +11,9 @@ use serde::{
 
 /// What 0.10.1 wrote where it had no value.
 const MISSING: &str = "MISSING VALUE";
+
+/// The least that may be set for memory.
+const LEAST_MEMORY: u64 = 16 << 20;
 
 /// How likely something is that should be rare: in the file a number like 0.00001.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,15 @@ where
         Duration::ZERO => Err(Error::custom("this duration must be longer than zero")),
         positive => Ok(positive),
     }
+}
+
+/// Bytes of memory: not so few that one message of each kind would not fit its share.
+pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
+    let bytes = NonZeroU64::deserialize(deserializer)?;
+    if bytes.get() < LEAST_MEMORY {
+        return Err(Error::custom(format!("this must be at least {LEAST_MEMORY} (16 MiB)")));
+    }
+    Ok(bytes)
 }
 
 /// A version, or nothing where the text is empty or says that it is missing.

@@ -10,11 +10,11 @@ use proto::{
     wire::framing::FramingChoice,
 };
 
-use crate::config::{Config, Framing, Limits};
+use crate::config::{Config, Framing, Limits, Memory};
 
 /// What `mix-ingress` may have under way to `store`; for both.
 const fn window(limits: &Limits) -> Window {
-    Window { messages: limits.packets_in_flight.get(), bytes: limits.bytes_in_flight.get() }
+    Window { messages: limits.packets_in_flight.get(), bytes: Memory::of(limits).in_flight }
 }
 
 /// What `store` may have under way to one session of `client-edge`; for both.
@@ -24,6 +24,7 @@ const fn credit(limits: &Limits) -> Window {
 
 /// The slice for `role`.
 pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
+    let memory = Memory::of(&config.limits);
     match role {
         Role::MixIngress => WorkerConfig::MixIngress(IngressConfig {
             half_frame: config.timeouts.half_frame,
@@ -39,6 +40,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
                 false_positives_per_billion: config.replay.false_positive_rate.in_a_billion(),
                 snapshot_interval: config.replay.snapshot_interval,
             },
+            half_frame_bytes: memory.half_frames,
         }),
         Role::MixEgress => WorkerConfig::MixEgress(EgressConfig {
             connect_timeout: config.debug.initial_connection_timeout,
@@ -65,6 +67,9 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             registrations_per_minute: config.limits.registrations_per_minute.get(),
             malformed_frames: config.limits.malformed_client_frames.get(),
             session_credit: credit(&config.limits),
+            pushed_bytes: memory.pushed,
+            half_message_bytes: memory.half_messages,
+            half_message: config.timeouts.half_message,
             legacy_clients: config.protocol.legacy_clients,
             // Where every frame has room for the mark, none is thrown away.
             rotation_marks: config.egress.rotation_marks || config.egress.framing == Framing::V8,
@@ -81,6 +86,8 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             max_sessions: config.limits.max_client_connections.get().saturating_mul(2),
             session_credit: credit(&config.limits),
             replay_bytes: config.replay.memory.get(),
+            pushed_bytes: memory.pushed,
+            read_ahead_bytes: memory.read_ahead,
         }),
     }
 }
@@ -108,6 +115,7 @@ mod tests {
         config.timeouts.first_request = ms(8);
         config.timeouts.handshake_message = ms(9);
         config.timeouts.half_frame = ms(10);
+        config.timeouts.half_message = ms(28);
         config.egress.allow_private = Some(true);
         config.egress.max_next_hops = number(11);
         config.egress.framing = Framing::V7;
@@ -137,6 +145,7 @@ mod tests {
         config.limits.client_buffer = number(25).into();
         config.limits.packets_in_flight = number(26);
         config.limits.bytes_in_flight = number(27).into();
+        config.limits.memory = number(160).into();
         let slices = Role::ALL.map(|role| slice(&config, role));
         let expected = [
             WorkerConfig::Store(StoreConfig {
@@ -146,10 +155,12 @@ mod tests {
                 data_bytes: 14,
                 message_age: ms(23),
                 client_idle: ms(24),
-                window: Window { messages: 26, bytes: 27 },
+                window: Window { messages: 26, bytes: 20 },
                 max_sessions: 30,
                 session_credit: session_credit(25),
                 replay_bytes: 29,
+                pushed_bytes: 50,
+                read_ahead_bytes: 10,
             }),
             WorkerConfig::MixEgress(EgressConfig {
                 connect_timeout: ms(3),
@@ -171,6 +182,9 @@ mod tests {
                 registrations_per_minute: 19,
                 malformed_frames: 21,
                 session_credit: session_credit(25),
+                pushed_bytes: 50,
+                half_message_bytes: 20,
+                half_message: ms(28),
                 legacy_clients: false,
                 rotation_marks: true,
             }),
@@ -179,7 +193,7 @@ mod tests {
                 max_connections: 14,
                 max_connections_per_prefix: 16,
                 malformed_packets: 20,
-                window: Window { messages: 26, bytes: 27 },
+                window: Window { messages: 26, bytes: 20 },
                 replay: ReplayConfig {
                     packets_per_generation: 16,
                     period: ms(17),
@@ -188,6 +202,7 @@ mod tests {
                     false_positives_per_billion: 10_000,
                     snapshot_interval: ms(19),
                 },
+                half_frame_bytes: 20,
             }),
         ];
         assert_eq!(slices, expected);

@@ -65,6 +65,24 @@ async fn a_frame_that_does_not_end_closes_its_connection_and_idle_ones_stay() {
 }
 
 #[tokio::test]
+async fn who_has_begun_most_for_longest_gives_way_to_others() {
+    let config = IngressConfig { half_frame_bytes: 31_000, ..CONFIG };
+    let (rig, mut store, _egress) = Rig::start(config).await;
+    let mut old = rig.connect().await;
+    old.write(&made(1, PacketSize::Extended32).frame(Framing::V7)[..30_000]).await;
+    let sample = made(0, PacketSize::Regular);
+    let frame = sample.frame(Framing::V7);
+    let (start, rest) = frame.split_at(600);
+    let (mut second, mut third) = (rig.connect().await, rig.connect().await);
+    second.write(start).await;
+    third.write(start).await;
+    old.closed().await;
+    assert_eq!(value(&rig.counters.half_frames_for_others), 1);
+    second.write(rest).await;
+    store.next().await.assert_is(&sample);
+}
+
+#[tokio::test]
 async fn frames_may_come_in_pieces_and_end_with_the_connection() {
     let (rig, mut store, _egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;

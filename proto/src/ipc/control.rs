@@ -104,6 +104,8 @@ pub struct IngressConfig {
     pub window: Window,
     /// What is remembered of packets seen.
     pub replay: ReplayConfig,
+    /// Bytes of mix frames that have begun and not ended, of all connections together.
+    pub half_frame_bytes: u64,
 }
 
 /// How packets seen are remembered.
@@ -169,6 +171,12 @@ pub struct EdgeConfig {
     pub malformed_frames: u32,
     /// What `store` may push to one session before the client has proved receipt. `store` is told the same.
     pub session_credit: Window,
+    /// Bytes that `store` may push to all sessions together before their clients have proved receipt. `store` is told the same.
+    pub pushed_bytes: u64,
+    /// Bytes of clients' messages that have begun and not ended, of all connections together.
+    pub half_message_bytes: u64,
+    /// A message of a client that is logged in must end within this time of its first byte.
+    pub half_message: Duration,
 }
 
 /// What `store` needs to know.
@@ -194,6 +202,10 @@ pub struct StoreConfig {
     pub session_credit: Window,
     /// Bytes of marks of packets seen that `mix-ingress` may have kept, all generations together. It is told the same.
     pub replay_bytes: u64,
+    /// Bytes that may be pushed to all sessions together before their clients have proved receipt. `client-edge` is told the same.
+    pub pushed_bytes: u64,
+    /// Bytes of mail that has been read from disk and is not pushed yet, for all sessions together.
+    pub read_ahead_bytes: u64,
 }
 
 /// From a worker.
@@ -278,10 +290,12 @@ mod tests {
                     max_sessions: 14,
                     session_credit: Window { messages: 12, bytes: 13 },
                     replay_bytes: 15,
+                    pushed_bytes: 16,
+                    read_ahead_bytes: 17,
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f0100",
+            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f10110100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

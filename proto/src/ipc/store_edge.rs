@@ -35,6 +35,14 @@ pub const fn session_credit(bytes: u64) -> Window {
     Window { messages: SESSION_MESSAGES, bytes }
 }
 
+/// Bytes that a message takes in memory beside its own, wherever it waits.
+pub const BESIDE_MESSAGE: u64 = 256;
+
+/// What a message of so many bytes takes of a budget of memory, at both ends of the link.
+pub const fn message_cost(len: usize) -> u64 {
+    (len as u64).saturating_add(BESIDE_MESSAGE)
+}
+
 /// Names one connection of one `client-edge`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct SessionId(pub u64);
@@ -199,6 +207,8 @@ pub enum EndReason {
     Superseded,
     /// The ledger could not be written, so the client is not forgotten.
     StorageFailed,
+    /// The client has not taken what it was pushed, and the memory is needed for others. Its mail is kept.
+    MemoryNeeded,
 }
 
 /// Where a session stands, as `store` sees it.
@@ -336,6 +346,7 @@ mod tests {
         pin(StoreToEdge::ConfirmForgotten { session }, "0605");
         pin(StoreToEdge::EndSession { session, reason: EndReason::Superseded }, "070500");
         pin(StoreToEdge::EndSession { session, reason: EndReason::StorageFailed }, "070501");
+        pin(StoreToEdge::EndSession { session, reason: EndReason::MemoryNeeded }, "070502");
     }
 
     #[test]

@@ -22,6 +22,9 @@ impl Window {
     }
 }
 
+/// Bytes of a window that has to be earned at first.
+const UNEARNED: u64 = 64 * 1024;
+
 /// A window and what of it is in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Credit {
@@ -34,6 +37,26 @@ impl Credit {
     /// Nothing in use.
     pub const fn new(window: Window) -> Self {
         Self { window, messages: 0, bytes: 0 }
+    }
+
+    /// Nothing in use of the first part of a window, all of which is to be had by [`earn`](Self::earn).
+    pub const fn unearned(all: Window) -> Self {
+        let bytes = if all.bytes < UNEARNED { all.bytes } else { UNEARNED };
+        Self::new(Window { bytes, ..all })
+    }
+
+    /// Something was proved: twice as many bytes may be under way from now on, up to those of `all`.
+    pub const fn earn(&mut self, all: Window) {
+        let doubled = self.window.bytes.saturating_mul(2);
+        self.window.bytes = if doubled < all.bytes { doubled } else { all.bytes };
+    }
+
+    /// What more may be under way.
+    pub const fn left(&self) -> Window {
+        Window {
+            messages: self.window.messages.saturating_sub(self.messages),
+            bytes: self.window.bytes.saturating_sub(self.bytes),
+        }
     }
 
     /// Whether one message of `len` bytes fits, by the rule of [`Window::has_room`].
@@ -81,5 +104,22 @@ mod tests {
         assert!(credit.is_unused());
         assert!(credit.take(99), "a giant goes alone");
         assert!(!credit.take(1));
+    }
+
+    #[test]
+    fn credit_is_earned_and_no_more_than_all() {
+        let all = Window { messages: 10, bytes: 3 * UNEARNED };
+        let mut credit = Credit::unearned(all);
+        assert_eq!(credit.left(), Window { messages: 10, bytes: UNEARNED });
+        for bytes in [2 * UNEARNED, 3 * UNEARNED, 3 * UNEARNED] {
+            credit.earn(all);
+            assert_eq!(credit.left().bytes, bytes);
+        }
+        assert!(credit.take(100));
+        assert_eq!(credit.left(), Window { messages: 9, bytes: 3 * UNEARNED - 100 });
+        let little = Window { messages: 1, bytes: 7 };
+        let mut credit = Credit::unearned(little);
+        credit.earn(little);
+        assert_eq!(credit.left(), little);
     }
 }

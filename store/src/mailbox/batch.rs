@@ -2,12 +2,16 @@
 //!
 //! *Promises*: whoever holds a [`Committed`] knows that its batch is on the medium.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
+    ops::Bound,
+};
 
 use bytes::Bytes;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence};
 
-use super::{Mailbox, MailboxError, Summary};
+use super::{Mailbox, MailboxError, PageLimit, Summary};
 
 /// What becomes of one place in an inbox.
 #[derive(Debug)]
@@ -30,29 +34,63 @@ pub struct MailBatch {
     pub(super) summaries: HashMap<ClientAddress, Summary>,
     /// Inboxes of which nothing is to be left, whatever else the batch says.
     pub(super) erased: BTreeSet<ClientAddress>,
+    /// What the messages take that it puts.
+    puts: Puts,
+}
+
+/// Messages to be put.
+#[derive(Clone, Copy, Debug, Default)]
+struct Puts {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Puts {
+    const fn add(&mut self, len: usize) {
+        self.messages += 1;
+        self.bytes += len;
+    }
+
+    const fn sub(&mut self, len: usize) {
+        self.messages -= 1;
+        self.bytes -= len;
+    }
+
+    const fn fit(&self, limit: PageLimit) -> bool {
+        self.messages <= limit.messages && self.bytes <= limit.bytes
+    }
 }
 
 impl MailBatch {
     /// Puts a message.
     pub fn put(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes) {
-        self.changes.insert((client, sequence), Change::Put(message));
+        self.puts.add(message.len());
+        self.change((client, sequence), Change::Put(message));
     }
 
     /// Removes a message. One that this very batch was to put is not written at all.
     pub fn remove(&mut self, client: ClientAddress, sequence: Sequence) {
-        if !matches!(self.changes.remove(&(client, sequence)), Some(Change::Put(_))) {
-            self.changes.insert((client, sequence), Change::Remove);
+        match self.changes.remove(&(client, sequence)) {
+            Some(Change::Put(message)) => self.puts.sub(message.len()),
+            _ => self.change((client, sequence), Change::Remove),
+        }
+    }
+
+    /// What becomes of a place, in the stead of what was to become of it before.
+    fn change(&mut self, place: (ClientAddress, Sequence), change: Change) {
+        if let Some(Change::Put(message)) = self.changes.insert(place, change) {
+            self.puts.sub(message.len());
         }
     }
 
     /// Removes a message that is too old.
     pub fn expire(&mut self, client: ClientAddress, sequence: Sequence) {
-        self.changes.insert((client, sequence), Change::Expire);
+        self.change((client, sequence), Change::Expire);
     }
 
     /// Takes a record that is no message out of its inbox.
     pub fn set_aside(&mut self, client: ClientAddress, sequence: Sequence) {
-        self.changes.insert((client, sequence), Change::SetAside);
+        self.change((client, sequence), Change::SetAside);
     }
 
     /// Says what is known of an inbox after this batch.
@@ -62,9 +100,76 @@ impl MailBatch {
 
     /// Leaves nothing of an inbox.
     pub fn erase(&mut self, client: ClientAddress) {
-        self.changes.retain(|(owner, _), _| *owner != client);
+        let puts = &mut self.puts;
+        self.changes.retain(|(owner, _), change| {
+            if let (true, Change::Put(message)) = (*owner == client, &*change) {
+                puts.sub(message.len());
+            }
+            *owner != client
+        });
         self.summaries.remove(&client);
         self.erased.insert(client);
+    }
+
+    /// Takes out what one commit is to bring, with no more puts than `limit`, but for one message that is larger. The engine
+    /// gives no memory back before a whole batch is applied, so that is what bounds its memory, however long a commit takes.
+    ///
+    /// The inboxes behind `last` have their turn first, and of each the oldest messages, so that none waits for ever and
+    /// nothing is on disk without what came before it. `last` is set to the one that came last.
+    pub fn take_part(&mut self, limit: PageLimit, last: &mut Option<ClientAddress>) -> Self {
+        if self.puts.fit(limit) {
+            return mem::take(self);
+        }
+        let mut part = Self { erased: mem::take(&mut self.erased), ..Self::default() };
+        while part.puts.messages < limit.messages && part.puts.bytes < limit.bytes {
+            let Some(client) = self.next_client(*last) else { break };
+            *last = Some(client);
+            if !self.move_changes(client, &mut part, limit) {
+                break;
+            }
+        }
+        part
+    }
+
+    /// The first inbox behind this one that is changed, or the first of all.
+    fn next_client(&self, last: Option<ClientAddress>) -> Option<ClientAddress> {
+        let behind = last.and_then(|last| {
+            let after = (Bound::Excluded((last, Sequence(u64::MAX))), Bound::Unbounded);
+            self.changes.range(after).next()
+        });
+        behind.or_else(|| self.changes.first_key_value()).map(|((client, _), _)| *client)
+    }
+
+    /// Moves the changes of an inbox, and of its messages as many as fit. Says whether that were all.
+    fn move_changes(&mut self, client: ClientAddress, part: &mut Self, limit: PageLimit) -> bool {
+        let places: Vec<_> =
+            self.changes.range((client, Sequence(0))..=(client, Sequence(u64::MAX))).map(|(at, _)| *at).collect();
+        let mut left = Puts::default();
+        for place in places {
+            let Some(change) = self.changes.remove(&place) else { continue };
+            let Change::Put(message) = change else {
+                part.changes.insert(place, change);
+                continue;
+            };
+            let mut with_it = part.puts;
+            with_it.add(message.len());
+            // After one that has to wait all have to.
+            if left.messages == 0 && (with_it.fit(limit) || part.puts.messages == 0) {
+                self.puts.sub(message.len());
+                part.put(place.0, place.1, message);
+            } else {
+                left.add(message.len());
+                self.changes.insert(place, Change::Put(message));
+            }
+        }
+        let Some(summary) = self.summaries.get(&client).copied() else { return left.messages == 0 };
+        if left.messages == 0 {
+            self.summaries.remove(&client);
+        }
+        let messages = summary.messages.saturating_sub(left.messages as u64);
+        part.summaries
+            .insert(client, Summary { messages, bytes: summary.bytes.saturating_sub(left.bytes as u64), ..summary });
+        left.messages == 0
     }
 
     /// The inboxes of which nothing is left.
@@ -167,5 +272,31 @@ mod tests {
         batch.remove(client, Sequence(2));
         assert!(!batch.is_empty());
         assert_eq!(batch.puts().count(), 0);
+    }
+
+    #[test]
+    fn a_part_holds_the_oldest_of_each_in_turn_and_counts_them() {
+        const LIMIT: PageLimit = PageLimit { messages: 3, bytes: 100 };
+        let [first, second] = [1, 2].map(|n| ClientAddress([n; 32]));
+        let mut batch = MailBatch::default();
+        for n in 0..5 {
+            batch.put(first, Sequence(n), Bytes::from_static(b"ten bytes."));
+        }
+        batch.remove(first, Sequence(9));
+        batch.summarize(first, Summary { next: 10, messages: 7, bytes: 70 });
+        batch.put(second, Sequence(1), vec![0; 200].into());
+        batch.summarize(second, Summary { next: 2, messages: 1, bytes: 200 });
+        let mut last = None;
+        let part = batch.take_part(LIMIT, &mut last);
+        assert_eq!(part.puts().collect::<Vec<_>>(), [0, 1, 2].map(|n| (first, Sequence(n))));
+        assert_eq!(part.removals().count(), 1);
+        assert_eq!(part.summaries.get(&first), Some(&Summary { next: 10, messages: 5, bytes: 50 }));
+        let part = batch.take_part(LIMIT, &mut last);
+        assert_eq!(part.puts().collect::<Vec<_>>(), [(second, Sequence(1))], "a giant goes alone");
+        batch.remove(first, Sequence(3));
+        let part = batch.take_part(LIMIT, &mut last);
+        assert_eq!(part.puts().collect::<Vec<_>>(), [(first, Sequence(4))]);
+        assert_eq!(part.summaries.get(&first), Some(&Summary { next: 10, messages: 7, bytes: 70 }));
+        assert!(batch.is_empty() && batch.puts.messages == 0 && batch.puts.bytes == 0);
     }
 }

@@ -100,10 +100,15 @@ impl Inboxes {
             let (key, value) = entry.map_err(|e| self.database.error(e))?;
             // A key of another length is no place in an inbox.
             let Some(sequence) = record::sequence_of(&key) else { continue };
-            bytes += record::message_len(&value);
+            let len = record::message_len(&value);
+            if bytes > 0 && bytes + len > limit.bytes {
+                page.end = sequence;
+                break;
+            }
+            bytes += len;
             match record::decode_message(&value) {
                 Some(message) => page.messages.push((sequence, Bytes::copy_from_slice(message))),
-                None => page.unreadable.push((sequence, record::message_len(&value))),
+                None => page.unreadable.push((sequence, len)),
             }
             if page.messages.len() + page.unreadable.len() >= limit.messages || bytes >= limit.bytes {
                 page.end = Sequence(sequence.0.saturating_add(1));

@@ -71,7 +71,12 @@ impl Remembered {
     fn peek_unchecked(&self, client: &ClientAddress, (from, to): (Sequence, Sequence), limit: PageLimit) -> Page {
         let contents = self.contents.lock().unwrap();
         let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), end: to };
+        let mut bytes = 0;
         for ((_, sequence), message) in contents.mail.range((*client, from)..(*client, to)).take(limit.messages) {
+            if bytes > 0 && bytes + message.len() > limit.bytes {
+                break;
+            }
+            bytes += message.len();
             if contents.unreadable.contains(&(*client, *sequence)) {
                 page.unreadable.push((*sequence, message.len()));
             } else {

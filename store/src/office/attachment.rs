@@ -1,22 +1,30 @@
 //! One attached session: what was pushed to it and is not yet proved, and how far it has come through its inbox.
+//!
+//! *Promises*: what is pushed and what is read ahead is taken from the budgets of all sessions first; nothing is read
+//! for a session that may not be pushed anything, and what was read for it before is let go of.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, time::Instant};
 
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
-    ipc::store_edge::{Sequence, SessionId},
+    budget::BytePermit,
+    ipc::store_edge::{BESIDE_MESSAGE, Sequence, SessionId, message_cost},
     link::{Credit, Window},
 };
 
-use super::inbox::Inbox;
-use crate::mailbox::Page;
+use super::{
+    budgets::{Budgets, PAGE},
+    inbox::Inbox,
+};
+use crate::mailbox::{Page, PageLimit};
 
 /// A message that was pushed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pushed {
     pub(super) sequence: Sequence,
     pub(super) len: usize,
+    at: Instant,
 }
 
 /// A read from disk under way.
@@ -32,8 +40,12 @@ struct Read {
 pub(super) enum Step {
     /// Push this message.
     Push(Sequence, Bytes),
-    /// Read mail from here, and before there.
-    Read(Sequence, Sequence),
+    /// Read mail from here, and before there, but no more than this.
+    Read(Sequence, Sequence, PageLimit),
+    /// Nothing, until there is memory to read more mail into.
+    AwaitReading,
+    /// Nothing, until there is memory for what is pushed.
+    AwaitMemory,
     /// Nothing, until something happens.
     Wait,
     /// Nothing, until the client proves something: from now on its credit is used up.
@@ -48,33 +60,51 @@ pub(super) struct Attachment {
     pub(super) newcomer: Option<SessionId>,
     /// Waits for its turn in the office's `ready` queue.
     pub(super) queued: bool,
+    /// Waits in the office's queue for memory to read into.
+    pub(super) awaits_reading: bool,
+    /// Waits in the office's queue for memory for what is pushed.
+    pub(super) awaits_memory: bool,
     credit: Credit,
-    /// Something waits for credit.
+    /// What the credit may grow to.
+    all_credit: Window,
+    /// Something has waited for credit, and nothing was pushed since.
     paused: bool,
+    /// As long as nothing is proved, nothing can be pushed.
+    stuck: bool,
     unproved: VecDeque<Pushed>,
+    /// What is unproved takes this much memory.
+    held: BytePermit,
     last_pushed: Option<Sequence>,
     /// Everything before this has been pushed in this session.
     cursor: Sequence,
     /// The disk has been read up to here; what was found and is not yet pushed is in `page`.
     scanned: Sequence,
     page: VecDeque<(Sequence, Bytes)>,
+    /// The page, or the one that is being read, takes this much memory.
+    page_held: BytePermit,
     read: Option<Read>,
 }
 
 impl Attachment {
-    /// Starts at the oldest message that is not proved received, with this much credit.
-    pub(super) fn new(client: ClientAddress, oldest: Sequence, credit: Window) -> Self {
+    /// Starts at the oldest message that is not proved received, with credit that is to grow to `credit`.
+    pub(super) fn new(client: ClientAddress, oldest: Sequence, credit: Window, budgets: &Budgets) -> Self {
         Self {
             client,
             newcomer: None,
             queued: false,
-            credit: Credit::new(credit),
+            awaits_reading: false,
+            awaits_memory: false,
+            credit: Credit::unearned(credit),
+            all_credit: credit,
             paused: false,
+            stuck: false,
             unproved: VecDeque::new(),
+            held: budgets.pushed.permit(),
             last_pushed: None,
             cursor: oldest,
             scanned: oldest,
             page: VecDeque::new(),
+            page_held: budgets.read_ahead.permit(),
             read: None,
         }
     }
@@ -86,23 +116,20 @@ impl Attachment {
     /// Whether a message that arrives now is worth keeping in memory: all stored mail has been pushed or is about to be, and the
     /// client keeps up.
     pub(super) fn takes_live_mail(&self, inbox: &Inbox, len: usize) -> bool {
-        self.page.is_empty() && !self.disk_may_hold_more(inbox) && self.credit.has_room(len)
+        let waits = self.stuck || self.awaits_memory || !self.page.is_empty() || self.disk_may_hold_more(inbox);
+        !waits && self.credit.has_room(len)
     }
 
     /// Decides what comes next, and counts it as pushed if it is a message.
-    pub(super) fn step(&mut self, inbox: &Inbox) -> Step {
+    pub(super) fn step(&mut self, inbox: &Inbox, now: Instant) -> Step {
+        if self.stuck {
+            return Step::Wait;
+        }
         let held = inbox.custody.range(self.cursor..).next();
         let may_read = self.page.is_empty() && self.disk_may_hold_more(inbox);
         // The disk may hold something older than what is in custody, unless that is the very next message.
         if may_read && held.is_none_or(|(sequence, _)| *sequence != self.cursor) {
-            if self.read.is_some() {
-                return Step::Wait;
-            }
-            if !self.credit.has_room(0) {
-                return self.pause();
-            }
-            self.read = Some(Read { end: inbox.stored_end, stale: false });
-            return Step::Read(self.scanned.max(self.cursor), inbox.stored_end);
+            return self.read(inbox.stored_end);
         }
         let on_page = self.page.front();
         let (sequence, message) = match (held, on_page) {
@@ -111,19 +138,59 @@ impl Attachment {
             (Some((sequence, held)), None) => (*sequence, held.message.clone()),
             (None, None) => return Step::Wait,
         };
-        if !self.credit.take(message.len()) {
+        if !self.credit.has_room(message.len()) {
             return self.pause();
         }
+        if !Budgets::hold(&mut self.held, message_cost(message.len()), self.unproved.is_empty()) {
+            self.let_go_of_page();
+            return Step::AwaitMemory;
+        }
+        self.credit.take(message.len());
         self.paused = false;
-        self.page.pop_front_if(|(paged, _)| *paged == sequence);
+        if let Some((_, paged)) = self.page.pop_front_if(|(paged, _)| *paged == sequence) {
+            self.page_held.shrink(message_cost(paged.len()));
+        }
         self.cursor = Sequence(sequence.0 + 1);
         self.last_pushed = Some(sequence);
-        self.unproved.push_back(Pushed { sequence, len: message.len() });
+        self.unproved.push_back(Pushed { sequence, len: message.len(), at: now });
         Step::Push(sequence, message)
     }
 
-    const fn pause(&mut self) -> Step {
+    /// Reads no more than may be pushed at once, so that nothing that was read has to wait for a proof.
+    fn read(&mut self, end: Sequence) -> Step {
+        if self.read.is_some() {
+            return Step::Wait;
+        }
+        let left = self.credit.left();
+        if !self.credit.has_room(1) {
+            return self.pause();
+        }
+        let limit = PageLimit {
+            messages: PAGE.messages.min(left.messages as usize).max(1),
+            bytes: PAGE.bytes.min(usize::try_from(left.bytes).unwrap_or(usize::MAX)).max(1),
+        };
+        if !self.page_held.grow(limit.bytes as u64 + limit.messages as u64 * BESIDE_MESSAGE, 0) {
+            return Step::AwaitReading;
+        }
+        self.read = Some(Read { end, stale: false });
+        Step::Read(self.scanned.max(self.cursor), end, limit)
+    }
+
+    fn pause(&mut self) -> Step {
+        self.stuck = true;
+        self.let_go_of_page();
         if mem::replace(&mut self.paused, true) { Step::Wait } else { Step::Pause }
+    }
+
+    /// It is read again when it can be pushed.
+    fn let_go_of_page(&mut self) {
+        if !self.page.is_empty() {
+            self.page.clear();
+            self.scanned = self.cursor;
+        }
+        if self.read.is_none() {
+            self.page_held.shrink(u64::MAX);
+        }
     }
 
     /// A page came from disk.
@@ -133,11 +200,17 @@ impl Attachment {
             self.scanned = page.end;
             self.page = page.messages.into();
         }
+        if self.stuck {
+            return self.let_go_of_page();
+        }
+        let takes: u64 = self.page.iter().map(|(_, message)| message_cost(message.len())).sum();
+        self.page_held.shrink(self.page_held.bytes().saturating_sub(takes));
     }
 
     /// A page could not be read.
-    pub(super) const fn page_failed(&mut self) {
+    pub(super) fn page_failed(&mut self) {
         self.read = None;
+        self.page_held.shrink(u64::MAX);
     }
 
     /// A message has gone from custody to disk. If the session has read past its place without having pushed it, it reads again.
@@ -146,7 +219,7 @@ impl Attachment {
             return;
         }
         if sequence < self.scanned {
-            self.page.clear();
+            self.let_go_of_page();
             self.scanned = self.cursor;
         }
         if let Some(read) = &mut self.read
@@ -165,6 +238,28 @@ impl Attachment {
     pub(super) fn prove_next(&mut self, up_to: Sequence) -> Option<Pushed> {
         let proved = self.unproved.pop_front_if(|pushed| pushed.sequence <= up_to)?;
         self.credit.give_back(proved.len);
+        self.held.shrink(message_cost(proved.len));
+        self.stuck = false;
         Some(proved)
+    }
+
+    /// The client has proved something: it may be pushed more at once from now on.
+    pub(super) const fn earn(&mut self) {
+        self.credit.earn(self.all_credit);
+    }
+
+    /// Since when it has proved nothing that it was pushed.
+    pub(super) fn unproved_since(&self) -> Option<Instant> {
+        self.unproved.front().map(|pushed| pushed.at)
+    }
+
+    /// Memory that what it has not proved takes.
+    pub(super) const fn holds(&self) -> u64 {
+        self.held.bytes()
+    }
+
+    /// The memory that `client-edge` has for it until that confirms the end of the session.
+    pub(super) fn into_held(self) -> BytePermit {
+        self.held
     }
 }

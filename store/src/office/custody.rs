@@ -283,12 +283,14 @@ impl<M: Mailbox> Office<M> {
                 touched = true;
             }
         }
+        attachment.earn();
         if touched {
             self.batch.summarize(client, inbox.summary());
         }
         for (ticket, pushed) in accepted {
             self.accept(ticket, pushed.len, &Proof::of_receipt(&pushed));
         }
+        self.memory_came_back();
         self.wake(session);
         Ok(())
     }

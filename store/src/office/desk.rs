@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use proto::{
     address::ClientAddress,
+    budget::BytePermit,
     counter::count,
     ipc::store_edge::{
         Admission, AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, Phase, SessionId, SessionKey,
@@ -16,7 +17,7 @@ use proto::{
     wire::client::login::{LoginProof, LoginRefusal},
 };
 
-use super::{Fault, Job, Office, attachment::Attachment, edge_broke, storage::Storage};
+use super::{Fault, Job, Office, attachment::Attachment, budgets::Detached, edge_broke, storage::Storage};
 use crate::{
     mailbox::{LedgerEntry, Mailbox, MailboxError},
     registrar::{Begun, Registration},
@@ -38,8 +39,8 @@ pub(super) enum Session {
     Claiming(Box<Claim>),
     /// Mail flows.
     Attached(Box<Attachment>),
-    /// Ended by us; the edge does not know yet.
-    Detached,
+    /// Ended by us; the edge does not know yet, and may still hold what was pushed.
+    Detached(BytePermit),
 }
 
 impl Session {
@@ -49,7 +50,7 @@ impl Session {
             Self::Computing | Self::Claiming(_) => Phase::Deciding,
             Self::Handshaking(_) => Phase::Handshaking,
             Self::Attached(_) => Phase::Attached,
-            Self::Detached => Phase::Detached,
+            Self::Detached(_) => Phase::Detached,
         }
     }
 
@@ -229,8 +230,7 @@ impl<M: Mailbox> Office<M> {
 
     /// Refuses the client's mail from now on and has its ledger entry removed; the mail goes when that is committed.
     fn forget(&mut self, session: SessionId) {
-        let Some(Session::Attached(attachment)) = self.sessions.insert(session, Session::Detached) else { return };
-        let client = attachment.client;
+        let Some(Detached { client, .. }) = self.detach(session) else { return };
         self.abandon(&client);
         self.forgetting.insert(client, Some(self.visit(session)));
         self.entries.push((LedgerEntry::Forget { client }, Some(session)));
@@ -250,7 +250,7 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// Goes on with a claim if nobody else is attached as the client; otherwise has the other one probed first.
-    fn contest(&mut self, session: SessionId, now: Instant) {
+    pub(super) fn contest(&mut self, session: SessionId, now: Instant) {
         let Some(Session::Claiming(claim)) = self.sessions.get(&session) else { return };
         let claim = claim.clone();
         let other = self.inboxes.get(&claim.client).and_then(|inbox| inbox.attached);
@@ -285,8 +285,8 @@ impl<M: Mailbox> Office<M> {
     fn supersede(&mut self, old: SessionId, newcomer: SessionId, now: Instant) {
         count(&self.counters.superseded);
         self.orders.to_edge.push(StoreToEdge::EndSession { session: old, reason: EndReason::Superseded });
-        if let Some(Session::Attached(attachment)) = self.sessions.insert(old, Session::Detached) {
-            self.spill_all(&attachment.client);
+        if let Some(detached) = self.detach(old) {
+            self.spill_all(&detached.client);
         }
         self.contest(newcomer, now);
     }
@@ -303,7 +303,7 @@ impl<M: Mailbox> Office<M> {
         };
         self.claims.remove(&claim.client);
         inbox.attached = Some(session);
-        let attachment = Attachment::new(claim.client, inbox.gone_end, self.rules.session_credit);
+        let attachment = Attachment::new(claim.client, inbox.gone_end, self.rules.session_credit, &self.budgets);
         self.sessions.insert(session, Session::Attached(Box::new(attachment)));
         self.orders.to_edge.push(StoreToEdge::AttachSession { session, key: claim.key.clone() });
         count(match claim.by {
@@ -316,11 +316,15 @@ impl<M: Mailbox> Office<M> {
     fn close(&mut self, session: SessionId, now: Instant) {
         match self.sessions.remove(&session) {
             Some(Session::Attached(attachment)) => {
-                self.spill_all(&attachment.client);
-                if let Some(newcomer) = attachment.newcomer {
+                let (client, newcomer) = (attachment.client, attachment.newcomer);
+                drop(attachment);
+                self.memory_came_back();
+                self.spill_all(&client);
+                if let Some(newcomer) = newcomer {
                     self.contest(newcomer, now);
                 }
             }
+            Some(Session::Detached(held)) => self.left(held),
             Some(Session::Claiming(claim)) => {
                 self.claims.remove(&claim.client);
                 let other = self.inboxes.get(&claim.client).and_then(|inbox| inbox.attached);

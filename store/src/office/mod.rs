@@ -13,6 +13,7 @@
 //! and removes after the commit.
 
 mod attachment;
+mod budgets;
 mod custody;
 mod desk;
 mod inbox;
@@ -25,7 +26,7 @@ mod tests;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -43,9 +44,10 @@ use proto::{
 
 use crate::{
     counters::StoreCounters,
-    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError, Page, Uncommitted},
+    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
     registrar::{Begun, Registration},
 };
+use budgets::Budgets;
 use desk::{Denial, Session};
 use inbox::Inboxes;
 pub use orders::{Job, Orders, Visit};
@@ -56,6 +58,9 @@ use proto::{
 use retention::Retention;
 pub use retention::{SweepPage, Swept};
 use storage::{Outlook, Storage};
+
+/// Messages in one commit at the most: more than come during one, unless the disk is slow.
+const COMMIT: PageLimit = PageLimit { messages: 1_024, bytes: 2 << 20 };
 
 /// What the office is told by its configuration.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +81,10 @@ pub struct Rules {
     pub max_sessions: usize,
     /// What may be pushed to one session and not yet be proved received; the rest waits on disk.
     pub session_credit: Window,
+    /// Memory for what may be pushed to all sessions together and not yet be proved received.
+    pub pushed_bytes: u64,
+    /// Memory for mail that is read from disk and not pushed yet, for all sessions together.
+    pub read_ahead_bytes: u64,
 }
 
 /// Why the office cannot go on as before.
@@ -117,8 +126,10 @@ pub struct Office<M> {
     spills: VecDeque<(Instant, ClientAddress, Sequence)>,
     /// When a probed session counts as dead, in order of time: the probed one and the newcomer.
     probes: VecDeque<(Instant, SessionId, SessionId)>,
-    /// Goes to disk with the next commit.
+    /// Goes to disk with the next commits.
     batch: MailBatch,
+    /// The inbox whose changes the last commit took last.
+    committed_last: Option<ClientAddress>,
     committing_mail: bool,
     /// Goes to the ledger with the next commit, and for which session, if for any.
     entries: Vec<(LedgerEntry, Option<SessionId>)>,
@@ -133,6 +144,7 @@ pub struct Office<M> {
     edge: u64,
     outlook: Outlook,
     retention: Retention,
+    budgets: Budgets,
     orders: Orders,
 }
 
@@ -142,6 +154,7 @@ impl<M: Mailbox> Office<M> {
         Self {
             mailbox,
             retention: Retention::new(&rules, Instant::now()),
+            budgets: Budgets::new(&rules),
             rules,
             counters,
             inboxes: Inboxes::default(),
@@ -151,6 +164,7 @@ impl<M: Mailbox> Office<M> {
             spills: VecDeque::new(),
             probes: VecDeque::new(),
             batch: MailBatch::default(),
+            committed_last: None,
             committing_mail: false,
             entries: Vec::new(),
             committing_ledger: None,
@@ -195,6 +209,7 @@ impl<M: Mailbox> Office<M> {
         self.claims.clear();
         self.ready.clear();
         self.probes.clear();
+        self.budgets.clear();
         self.orders.to_edge.clear();
         for client in attached {
             self.spill_all(&client);
@@ -213,7 +228,7 @@ impl<M: Mailbox> Office<M> {
     pub fn deadline(&self) -> Option<Instant> {
         let spill = self.spills.front().map(|(at, ..)| *at);
         let probe = self.probes.front().map(|(at, ..)| *at);
-        [spill, probe, self.outlook.retry_at, self.retention.due].into_iter().flatten().min()
+        [spill, probe, self.outlook.retry_at, self.retention.due, self.budgets.look_again].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -224,6 +239,7 @@ impl<M: Mailbox> Office<M> {
         while let Some((_, old, newcomer)) = self.probes.pop_front_if(|(at, ..)| *at <= now) {
             self.probe_over(old, newcomer, now);
         }
+        self.look_again(now);
         self.retry_storage(now);
         self.sweep(now);
     }
@@ -231,9 +247,11 @@ impl<M: Mailbox> Office<M> {
     /// What is to be done now. Starts a commit whenever there is something to commit and none is under way, so whatever
     /// comes during a commit goes into the next.
     pub fn take_orders(&mut self) -> Orders {
+        self.counters.pushed_memory.store(self.budgets.pushed.used(), Relaxed);
+        self.counters.read_ahead_memory.store(self.budgets.read_ahead.used(), Relaxed);
         let broken = self.outlook.storage == Storage::Broken;
         if !self.committing_mail && !self.batch.is_empty() && !broken {
-            let batch = std::mem::take(&mut self.batch);
+            let batch = self.batch.take_part(COMMIT, &mut self.committed_last);
             self.inboxes.commit_begins(&batch);
             self.committing_mail = true;
             self.orders.jobs.push(Job::CommitMail(batch));

@@ -11,7 +11,7 @@ use proto::{
 
 use super::retention::SweepPage;
 use crate::{
-    mailbox::{LedgerEntry, MailBatch},
+    mailbox::{LedgerEntry, MailBatch, PageLimit},
     registrar::Begun,
 };
 
@@ -35,6 +35,8 @@ pub enum Job {
         client: ClientAddress,
         /// From here, and before there.
         range: (Sequence, Sequence),
+        /// So much at the most.
+        limit: PageLimit,
     },
     /// Look for what is kept for too long; answered by [`Office::swept`](super::Office::swept).
     Sweep(SweepPage),

@@ -1,5 +1,7 @@
 //! Pushing mail: one message at a time for each session in turn, so that one full inbox delays nobody.
 
+use std::time::Instant;
+
 use proto::{
     counter::count,
     ipc::{
@@ -18,21 +20,26 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// The next message to push, if any session has one and credit for it. It counts as pushed.
-    pub fn next_push(&mut self) -> Option<StoreToEdge> {
+    pub fn next_push(&mut self, now: Instant) -> Option<StoreToEdge> {
+        self.let_read();
         while let Some(session) = self.ready.pop_front() {
             let visit = self.visit(session);
             let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) else { continue };
             attachment.queued = false;
             let client = attachment.client;
             let Some(inbox) = self.inboxes.get(&client) else { continue };
-            match attachment.step(inbox) {
+            match attachment.step(inbox, now) {
                 Step::Push(sequence, message) => {
                     attachment.queued = true;
                     self.ready.push_back(session);
                     count(&self.counters.pushed);
                     return Some(StoreToEdge::PushMessage { session, sequence, message: Opaque(message) });
                 }
-                Step::Read(from, to) => self.orders.jobs.push(Job::Peek { visit, client, range: (from, to) }),
+                Step::Read(from, to, limit) => {
+                    self.orders.jobs.push(Job::Peek { visit, client, range: (from, to), limit });
+                }
+                Step::AwaitReading => self.await_reading(session),
+                Step::AwaitMemory => self.await_memory(session, now),
                 Step::Pause => count(&self.counters.client_buffers_full),
                 Step::Wait => {}
             }

@@ -1,5 +1,6 @@
 //! The office against a mailbox in memory, with time and the order of events in the hands of the test.
 
+mod budgets;
 mod custody;
 mod desk;
 mod history;
@@ -55,6 +56,8 @@ const RULES: Rules = Rules {
     window: Window { messages: 8_000, bytes: 20 << 20 },
     max_sessions: 64,
     session_credit: Window { messages: 1_024, bytes: 1 << 20 },
+    pushed_bytes: 8 << 20,
+    read_ahead_bytes: 1 << 20,
 };
 
 /// The office with everything around it that the test plays.
@@ -110,7 +113,7 @@ impl Bench {
 
     fn collect(&mut self) {
         loop {
-            while let Some(push) = self.office.next_push() {
+            while let Some(push) = self.office.next_push(self.now) {
                 self.to_edge.push(push);
             }
             let orders = self.office.take_orders();
@@ -168,8 +171,9 @@ impl Bench {
                 let clock = Duration::from_secs(self.mailbox.clock.load(Relaxed));
                 self.office.swept(page.read(self.mailbox.as_ref(), clock), self.now);
             }
-            Job::Peek { visit, client, range } => {
-                let page = self.mailbox.peek(&client, range, PageLimit { messages: 3, bytes: usize::MAX });
+            Job::Peek { visit, client, range, limit } => {
+                let messages = limit.messages.min(3);
+                let page = self.mailbox.peek(&client, range, PageLimit { messages, ..limit });
                 self.office.peeked(visit, page, self.now);
             }
             Job::CheckLogin { visit, proof } => {

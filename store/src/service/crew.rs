@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::{
     clock,
     identity::Identity,
-    mailbox::{self, Committed, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
+    mailbox::{self, Committed, Mailbox, MailboxError, Page, Uncommitted},
     office::{Fault, Job, Office, Swept, Visit},
     registrar::{self, Begun, Registration},
 };
@@ -23,8 +23,6 @@ const COMMITTERS: usize = 4;
 /// Bytes of clients' messages that wait for a signature, from which on `client-edge` is not listened to: more than all that may
 /// be connected need for their logins.
 const WAITING: usize = 8 * 1024 * 1024;
-/// What one read brings at the most.
-const PAGE: PageLimit = PageLimit { messages: 128, bytes: 256 * 1024 };
 
 /// Something done.
 #[derive(Debug)]
@@ -145,7 +143,7 @@ impl<M: Mailbox> Crew<M> {
             }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
             Job::Sweep(page) => Done::Swept(page.read(mailbox.as_ref(), clock::now())),
-            Job::Peek { visit, client, range } => Done::Read(visit, mailbox.peek(&client, range, PAGE)),
+            Job::Peek { visit, client, range, limit } => Done::Read(visit, mailbox.peek(&client, range, limit)),
             Job::CheckLogin { visit, proof } => Done::LoginChecked(
                 visit,
                 proof.check_claim(clock::now().as_secs(), registrar::is_signed).map(|()| proof),

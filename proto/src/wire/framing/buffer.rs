@@ -62,6 +62,17 @@ impl FrameBuffer {
         Ok(Some((header, frame)))
     }
 
+    /// Bytes of the beginning of a frame that wait for its end. Ask after the last whole frame was taken.
+    pub fn partial_len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Keeps no more memory than what is held takes. To be called before a wait: among many connections few read at a time.
+    pub fn let_go_of_space(&mut self) {
+        // Not `shrink_to_fit`, which there is none of; and what is held may share its memory with packets under way.
+        self.buffer = BytesMut::from(self.buffer.as_ref());
+    }
+
     /// Whether the beginning of a frame waits for its end. Ask after the last whole frame was taken.
     pub fn holds_partial_frame(&self) -> bool {
         !self.buffer.is_empty()
@@ -142,6 +153,20 @@ mod tests {
         }
         assert_eq!(frames.buffer.len(), FrameBuffer::MAX_LEN);
         assert_eq!(frames.space().remaining_mut(), 0);
+    }
+
+    #[test]
+    fn what_waits_keeps_no_more_memory_than_it_takes() {
+        let (header, packet, frame) = known_frames().swap_remove(0);
+        let mut frames = FrameBuffer::new();
+        let (start, rest) = frame.split_at(5);
+        frames.space().put_slice(start);
+        frames.let_go_of_space();
+        assert_eq!((frames.partial_len(), frames.buffer.capacity()), (5, 5));
+        frames.space().put_slice(rest);
+        assert_eq!(frames.next_frame(), Ok(Some((header, packet))));
+        frames.let_go_of_space();
+        assert_eq!((frames.partial_len(), frames.buffer.capacity()), (0, 0));
     }
 
     #[test]

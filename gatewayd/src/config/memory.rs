@@ -1,0 +1,77 @@
+//! What `[limits] memory` is divided into: the budgets of all processes, computed here and nowhere else.
+//!
+//! Each budget is for what others make the gateway hold. What a connection takes by itself, the programs, the replay filter
+//! and the page cache of the databases are not in it: they do not grow with what others send.
+
+use super::Limits;
+
+/// The shares are of so many parts.
+const PARTS: u64 = 16;
+/// A message on its way from the mixnet port is in `mix-ingress`, in `store`, and once more where it is written.
+const PLACES_IN_FLIGHT: u64 = 3;
+
+/// The budgets, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Messages on their way from the mixnet port, in each of three places; at most `bytes_in_flight`.
+    pub in_flight: u64,
+    /// What clients have been sent and have not proved received.
+    pub pushed: u64,
+    /// Mail that was read from disk and is not sent yet.
+    pub read_ahead: u64,
+    /// Messages of clients that have begun and not ended.
+    pub half_messages: u64,
+    /// Mix frames that have begun and not ended.
+    pub half_frames: u64,
+}
+
+impl Memory {
+    /// The budgets under these limits.
+    pub const fn of(limits: &Limits) -> Self {
+        let all = limits.memory.get();
+        let in_flight = share(all, 2);
+        let bytes_in_flight = limits.bytes_in_flight.get();
+        Self {
+            in_flight: if bytes_in_flight < in_flight { bytes_in_flight } else { in_flight },
+            pushed: share(all, 5),
+            read_ahead: share(all, 1),
+            half_messages: share(all, 2),
+            half_frames: share(all, 2),
+        }
+    }
+
+    /// All of them together, each as often as it is in memory.
+    pub const fn sum(&self) -> u64 {
+        PLACES_IN_FLIGHT * self.in_flight + self.pushed + self.read_ahead + self.half_messages + self.half_frames
+    }
+}
+
+const fn share(all: u64, parts: u64) -> u64 {
+    (all / PARTS).saturating_mul(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_default_memory_leaves_bytes_in_flight_alone() {
+        let limits = Limits::default();
+        assert_eq!(Memory::of(&limits).in_flight, limits.bytes_in_flight.get());
+        assert_eq!(Memory::of(&limits).sum(), limits.memory.get());
+    }
+
+    proptest! {
+        #[test]
+        fn budgets_together_never_exceed_the_memory(memory in 1..=u64::MAX / 4, bytes_in_flight in 1..u64::MAX) {
+            let mut limits = Limits::default();
+            limits.memory = NonZeroU64::new(memory).unwrap();
+            limits.bytes_in_flight = NonZeroU64::new(bytes_in_flight).unwrap();
+            prop_assert!(Memory::of(&limits).sum() <= memory);
+        }
+    }
+}

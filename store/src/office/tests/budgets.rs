@@ -1,0 +1,146 @@
+//! The memory of all sessions together.
+
+use super::*;
+
+/// Of each message of [`body`].
+const COST: u64 = proto::ipc::store_edge::message_cost(40);
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn client(n: u8) -> ClientAddress {
+    ClientAddress([n; 32])
+}
+
+/// A message of 16 KiB.
+fn large(n: u64) -> Bytes {
+    [&n.to_be_bytes()[..], &[0; 16_376]].concat().into()
+}
+
+impl Bench {
+    /// Registers a client and attaches it in the session of the same number.
+    fn attach_client(&mut self, n: u8) {
+        let entry = LedgerEntry::Register { client: client(n), key: SessionKey::CtrHmac(key()) };
+        self.mailbox.commit_ledger(&[entry]).unwrap();
+        let token = AuthenticationToken::create(&key(), client(n), self.fresh_nonce());
+        let proof = LoginProof::CtrHmac(token);
+        self.ask(EdgeToStore::AuthenticateClient { session: SessionId(n.into()), proof });
+        let ledger = self.jobs.pop_back_if(|job| matches!(job, Job::CommitLedger(_))).unwrap();
+        self.finish(ledger);
+    }
+
+    fn deliver_to_client(&mut self, n: u8, message: u64) {
+        self.deliver_to(client(n), message, body(message));
+    }
+
+    fn reads(&self) -> usize {
+        self.jobs.iter().filter(|job| matches!(job, Job::Peek { .. })).count()
+    }
+
+    fn is_ended_for_memory(&self, session: u64) -> bool {
+        let ended = StoreToEdge::EndSession { session: SessionId(session), reason: EndReason::MemoryNeeded };
+        self.to_edge.contains(&ended)
+    }
+
+    fn close_session(&mut self, session: u64) {
+        self.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+    }
+}
+
+#[test]
+fn credit_doubles_with_each_receipt_and_nothing_is_read_without_it() {
+    let mut bench = Bench::new(Rules { inbox_bytes: 1 << 30, ..RULES });
+    bench.attach(1);
+    for n in 0..20 {
+        bench.deliver_to(CLIENT, n, large(n));
+    }
+    for (pushed, receipts) in [(4, 0), (12, 1), (22, 2)] {
+        bench.finish_all_jobs();
+        assert_eq!(bench.pushed(1), (0..pushed).collect::<Vec<_>>(), "after {receipts} receipts");
+        assert_eq!(bench.office.budgets.read_ahead.used(), 0, "after {receipts} receipts");
+        if receipts < 2 {
+            bench.deliver_to(CLIENT, 20 + receipts, large(20 + receipts));
+            assert_eq!(bench.reads(), 0, "a paused session reads nothing");
+        }
+        bench.confirm_all(1);
+    }
+}
+
+#[test]
+fn memory_to_read_into_is_shared_in_turn() {
+    // For one page, and not for two.
+    let mut bench = Bench::new(Rules { read_ahead_bytes: 100 * 1024, ..RULES });
+    for n in 2..6 {
+        bench.attach_client(n);
+        bench.close_session(n.into());
+        for message in 0..10 {
+            bench.deliver_to_client(n, message);
+        }
+    }
+    bench.finish_all_jobs();
+    for n in 2..6 {
+        bench.attach_client(n);
+    }
+    while let Some(job) = bench.jobs.pop_front() {
+        assert!(bench.reads() + usize::from(matches!(job, Job::Peek { .. })) <= 1);
+        assert!(bench.office.budgets.read_ahead.used() <= 100 * 1024);
+        bench.finish(job);
+    }
+    for n in 2..6 {
+        assert_eq!(bench.pushed(n), (0..10).collect::<Vec<_>>(), "{n}");
+    }
+    assert_eq!(bench.office.budgets.read_ahead.used(), 0);
+}
+
+#[test]
+fn when_memory_is_short_the_longest_stalled_is_ended() {
+    // Twelve messages for all, and four more for those to whom nothing is unproved.
+    let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
+    for n in 2..5 {
+        bench.attach_client(n);
+    }
+    for message in 0..8 {
+        bench.deliver_to_client(2, message);
+    }
+    bench.pass(2 * SECOND);
+    for message in 0..4 {
+        bench.deliver_to_client(3, message);
+    }
+    bench.deliver_to_client(4, 0);
+    assert_eq!(bench.pushed(4), [0], "a newcomer gets its first message from the reserve");
+    assert!(!bench.is_ended_for_memory(2));
+    bench.deliver_to_client(4, 1);
+    assert!(bench.is_ended_for_memory(2) && !bench.is_ended_for_memory(3));
+    assert_eq!(bench.pushed(4), [0], "the edge has not let go of anything yet");
+    bench.close_session(2);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(4), [0, 1]);
+    assert_eq!(bench.mailbox.stored(&client(2)).len(), 8, "nothing is lost");
+    assert_eq!(bench.office.counters.ended_for_memory.load(Relaxed), 1);
+    assert!(bench.office.budgets.pushed.used() <= 16 * COST);
+}
+
+#[test]
+fn who_takes_its_mail_is_never_ended_and_waits_its_turn() {
+    let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
+    for n in 2..4 {
+        bench.attach_client(n);
+    }
+    for message in 0..20 {
+        bench.deliver_to_client(2, message);
+    }
+    assert_eq!(bench.pushed(2).len(), 12);
+    bench.finish_all_jobs();
+    bench.deliver_to_client(3, 0);
+    bench.deliver_to_client(3, 1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(3), [0]);
+    bench.confirm_all(2);
+    bench.finish_all_jobs();
+    bench.pass(SECOND / 10);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(3), [0, 1]);
+    bench.confirm_all(2);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(2), (0..20).collect::<Vec<_>>());
+    assert_eq!(bench.office.counters.ended_for_memory.load(Relaxed), 0);
+}
