@@ -57,7 +57,7 @@ impl Options {
 
     /// How long nobody disturbs.
     pub(crate) fn undisturbed(&self) -> Duration {
-        const LEAST: Duration = Duration::from_secs(6);
+        const LEAST: Duration = Duration::from_secs(4);
         (self.duration / 4).max(LEAST)
     }
 }

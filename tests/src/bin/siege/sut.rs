@@ -39,8 +39,6 @@ pub(crate) struct Remains {
 }
 
 impl Sut {
-    /// What a gateway spends on others if the configuration does not say.
-    const TOLD: u64 = 160 << 20;
     /// Five processes of 12 MiB that have nothing to do, two generations of marks in mix-ingress, and the page cache and buffers of
     /// the store's engine.
     const BASE: u64 = (5 * 12 + 60 + 48) << 20;
@@ -90,7 +88,7 @@ impl Sut {
     /// If the configuration does not say.
     pub(crate) fn memory_budget(&self) -> Result<u64> {
         let told = self.gateway.home.configured_number("limits", "memory")?;
-        Ok((told.unwrap_or(Self::TOLD) + Self::BASE) >> 10)
+        Ok((told.context("[limits] has no memory")? + Self::BASE) >> 10)
     }
 
     /// Bytes that its ledger takes on disk.
