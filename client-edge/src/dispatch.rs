@@ -19,6 +19,7 @@ use proto::{
     link::{
         Window,
         duplex::{LinkEvent, LinkSender},
+        heartbeat::Heartbeat,
     },
 };
 use tokio::{
@@ -157,10 +158,15 @@ impl Dispatch {
 
 impl Dispatcher {
     /// Works until nobody asks any more and the link has ended.
-    pub(crate) async fn run(mut self, mut events: mpsc::Receiver<LinkEvent<StoreToEdge, EdgeToStore>>) {
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<LinkEvent<StoreToEdge, EdgeToStore>>,
+        mut heartbeat: Heartbeat,
+    ) {
         let mut asked = true;
         loop {
             tokio::select! {
+                () = heartbeat.beat() => {}
                 event = events.recv() => match event {
                     Some(LinkEvent::Up(link)) => {
                         self.link = asked.then_some(link);

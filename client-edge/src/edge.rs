@@ -15,6 +15,7 @@ use proto::{
     },
     link::{
         duplex::{self, LaneCapacity},
+        heartbeat::Heartbeat,
         lossy,
         worker::{Birth, Ending},
     },
@@ -122,7 +123,7 @@ impl Edge {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, reports.clone()));
-        tasks.spawn(dispatcher.run(incoming));
+        tasks.spawn(dispatcher.run(incoming, Heartbeat::new(reports.clone())));
         tasks.spawn(carrier.run(ends.egress, reports));
         // Until there is a store to ask, clients wait in the listener's queue instead of being sent away.
         tasks.spawn(async move {

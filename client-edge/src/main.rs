@@ -40,7 +40,7 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     // 2. The start message, and the descriptors of this role.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::ClientEdge(mut config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::ClientEdge.name(), &start.log_filter);
+    log::init(Role::ClientEdge.name(), &start.log);
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
 
     // 3. There is no key yet, but room for those of clients: none can be locked later.
@@ -64,5 +64,6 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
 }
 
 fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {
+    log::write_in_background()?;
     Builder::new_multi_thread().worker_threads(usize::from(threads.max(1))).enable_all().build()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -11,7 +11,10 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use proto::ipc::Role;
+use proto::{
+    ipc::Role,
+    log::{LogSettings, Look},
+};
 use semver::Version;
 
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     banner::{self, PROGRAM_VERSION},
     console::Console,
     init::{self, InitError},
+    log,
     overrides::Overrides,
     paths::{GatewayId, Root, RootError},
     run::{self, RunError, Surroundings},
@@ -145,12 +149,12 @@ pub fn main() -> ExitCode {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
     let parsed = parse(std::env::args_os());
-    // Programs read nothing but JSON.
-    if !matches!(&parsed, Ok(Cli { command: Some(Command::Audit(AuditFlags { json: true, .. })), .. })) {
+    let log = log::begin();
+    if shows_banner(&parsed, log.look) {
         banner::print(&mut console);
     }
     let outcome = match parsed {
-        Ok(cli) => dispatch(cli, &mut console),
+        Ok(cli) => dispatch(cli, log, &mut console),
         Err(error) => {
             console.flush();
             // Help goes to standard output, errors to standard error; if that is closed nobody reads them.
@@ -159,6 +163,7 @@ pub fn main() -> ExitCode {
         }
     };
     console.flush();
+    proto::log::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -166,6 +171,16 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Programs read nothing but JSON, and what they asked for; a journal has no use for a picture.
+fn shows_banner(parsed: &Result<Cli, clap::Error>, look: Look) -> bool {
+    match parsed {
+        _ if look == Look::Journal => false,
+        Ok(Cli { command: Some(Command::Audit(flags)), .. }) => !flags.json,
+        Ok(_) => true,
+        Err(error) => error.use_stderr() || io::stdout().is_terminal(),
     }
 }
 
@@ -177,28 +192,23 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
-fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
+fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(), CommandError> {
     let Some(command) = cli.command else {
         console.line("usage: --help to see available options.\n\n");
         return Ok(());
     };
-    let log_filter = std::env::var("RUST_LOG")
-        .ok()
-        .filter(|filter| !filter.is_empty())
-        .unwrap_or_else(|| proto::log::DEFAULT_FILTER.to_owned());
-    proto::log::init("gatewayd", &log_filter);
     let root = Root::new(cli.home, std::env::var_os("HOME"))?;
-    let surroundings = |log_filter| Surroundings {
+    let surroundings = |log| Surroundings {
         runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
         credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-        log_filter,
+        log,
         insecure: false,
     };
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
             let RunFlags { id, config, overrides, insecure_no_sandbox } = flags;
-            let surroundings = Surroundings { insecure: insecure_no_sandbox, ..surroundings(log_filter) };
+            let surroundings = Surroundings { insecure: insecure_no_sandbox, ..surroundings(log) };
             run::execute(&id, &root, config, &overrides, surroundings, console)?;
         }
         Command::Upgrade(flags) => {
@@ -207,7 +217,7 @@ fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<(), CommandError> {
         Command::Audit(flags) => {
             let AuditFlags { id, config, json, self_test, role, ability } = flags;
             let request = audit::Request { json, self_test, config, role, ability };
-            audit::execute(&id, &root, request, surroundings(log_filter), console)?;
+            audit::execute(&id, &root, request, surroundings(log), console)?;
         }
     }
     Ok(())

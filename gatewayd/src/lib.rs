@@ -24,6 +24,7 @@ pub mod console;
 pub mod endpoint;
 pub mod init;
 pub mod keys;
+mod log;
 pub mod overrides;
 pub mod path_guard;
 pub mod paths;

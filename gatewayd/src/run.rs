@@ -7,6 +7,8 @@ use std::{
     path::PathBuf,
 };
 
+use proto::log::LogSettings;
+
 use crate::{
     config::{Config, LoadError},
     console::Console,
@@ -25,8 +27,8 @@ pub struct Surroundings {
     pub runtime_directory: Option<OsString>,
     /// systemd's `CREDENTIALS_DIRECTORY`, where private keys may be.
     pub credentials_directory: Option<PathBuf>,
-    /// What to log, in the syntax of `RUST_LOG`.
-    pub log_filter: String,
+    /// What to log, and what lines look like.
+    pub log: LogSettings,
     /// Whether the workers are to run without their jail.
     pub insecure: bool,
 }
@@ -68,8 +70,8 @@ pub struct RunPlan {
     pub allow_private: bool,
     /// The configuration after the flags, for its tuning sections.
     pub config: Config,
-    /// What to log, in the syntax of `RUST_LOG`.
-    pub log_filter: String,
+    /// What to log, and what lines look like.
+    pub log: LogSettings,
     /// Whether the workers are to run without their jail.
     pub insecure: bool,
 }
@@ -173,7 +175,7 @@ pub fn prepare(
         contract: config.contract.clone().unwrap_or_default(),
         allow_private: config.allow_private(),
         config,
-        log_filter: surroundings.log_filter,
+        log: surroundings.log,
         insecure: surroundings.insecure,
     };
     print(&plan, console);

@@ -39,7 +39,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     // 2. The start message. No key: step 3 has nothing to do.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::MixEgress(config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::MixEgress.name(), &start.log_filter);
+    log::init(Role::MixEgress.name(), &start.log);
     let links = Links {
         ingress: grants.take(Grant::Link(Role::MixIngress))?,
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
@@ -61,5 +61,6 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
 }
 
 fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {
+    log::write_in_background()?;
     Builder::new_multi_thread().worker_threads(usize::from(threads.max(1))).enable_all().build()
 }

@@ -10,6 +10,7 @@ use proto::{
     ipc::{Role, egress::SendPacket},
     link::{
         duplex::{self, LaneCapacity, LinkEvent, LinkSender},
+        heartbeat::Heartbeat,
         lossy::Silence,
         worker::{Ending, Orders},
     },
@@ -65,13 +66,12 @@ impl Inlet {
 }
 
 /// Hands over what the links bring, until dropped.
-async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops) -> Infallible {
+async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops, mut heartbeat: Heartbeat) -> Infallible {
     loop {
         tokio::select! {
             Some(event) = ingress.events.recv() => ingress.handle(event, hops),
             Some(event) = edge.events.recv() => edge.handle(event, hops),
-            // Nobody is left who could bring anything; an order to end will come.
-            else => std::future::pending().await,
+            () = heartbeat.beat() => {}
         }
         // The next batch may be for the same hop, whose task cannot have seen this one yet if there is one thread only.
         yield_now().await;
@@ -94,7 +94,7 @@ pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: A
 
     let ending = tokio::select! {
         ending = orders.follow(reports) => ending,
-        never = forward(&mut ingress, &mut edge, &mut hops) => match never {},
+        never = forward(&mut ingress, &mut edge, &mut hops, Heartbeat::new(reports_tx.clone())) => match never {},
     };
     if ending == Ending::Drain {
         let deadline = Instant::now() + LAST_PACKETS;
@@ -155,7 +155,7 @@ mod tests {
         };
         let took = tokio::select! {
             took = tokio::time::timeout(Duration::from_secs(20), take) => took,
-            never = forward(&mut ingress, &mut edge, &mut hops) => match never {},
+            never = forward(&mut ingress, &mut edge, &mut hops, Heartbeat::new(mpsc::channel(1).0)) => match never {},
         };
         assert!(took.is_ok(), "{:?}", counters.snapshot());
     }

@@ -22,6 +22,7 @@ use proto::{
     link::{
         Credit, Window,
         duplex::{LinkEvent, LinkSender},
+        heartbeat::Heartbeat,
         lossy::LossySender,
     },
 };
@@ -122,10 +123,11 @@ impl Deliveries {
         mut self,
         mut batches: mpsc::Receiver<Vec<Delivery>>,
         mut events: mpsc::Receiver<StoreEvent>,
+        mut heartbeat: Heartbeat,
         drain: Drain,
     ) {
         select! {
-            () = self.deliver(&mut batches, &mut events) => {}
+            () = self.deliver(&mut batches, &mut events, &mut heartbeat) => {}
             () = drain.over() => {}
         }
         batches.close();
@@ -137,13 +139,19 @@ impl Deliveries {
     }
 
     /// No time limit on an answer: `store` may be started anew any number of times, and the window bounds what waits.
-    async fn deliver(&mut self, batches: &mut mpsc::Receiver<Vec<Delivery>>, events: &mut mpsc::Receiver<StoreEvent>) {
+    async fn deliver(
+        &mut self,
+        batches: &mut mpsc::Receiver<Vec<Delivery>>,
+        events: &mut mpsc::Receiver<StoreEvent>,
+        heartbeat: &mut Heartbeat,
+    ) {
         let lines = self.lines.clone();
         let mut more = true;
         while more || !self.waiting.is_empty() || !self.unanswered.is_empty() || !lines.is_closed() {
             select! {
-                // Answers first: they make room.
+                // The heartbeat is due once in seconds. Then answers: they make room.
                 biased;
+                () = heartbeat.beat() => {}
                 event = events.recv() => match event {
                     Some(event) => self.follow(event).await,
                     None => return,

@@ -49,7 +49,7 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     // 2. The start message, and the descriptors of this role.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::MixIngress(mut config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::MixIngress.name(), &start.log_filter);
+    log::init(Role::MixIngress.name(), &start.log);
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
     let listener = TcpListener::from(grants.take(Grant::MixListener)?);
     let store = grants.take(Grant::Link(Role::Store))?;
@@ -82,5 +82,6 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
 
 /// As many threads for packets as for everything else: the system shares the cores among them.
 fn start_threads(_: &Closed, threads: usize) -> std::io::Result<Runtime> {
+    log::write_in_background()?;
     Builder::new_multi_thread().worker_threads(threads).max_blocking_threads(threads).enable_all().build()
 }

@@ -21,6 +21,7 @@ use proto::{
     link::{
         Window,
         duplex::{self, LaneCapacity},
+        heartbeat::Heartbeat,
         lossy,
         worker::Ending,
     },
@@ -138,7 +139,13 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     packet_path.spawn(entrance.accept(opened));
     let keeper = Keeper::new(retention, snapshot_interval, new_lines, Arc::clone(&counters));
     packet_path.spawn(keeper.run(open, drain.clone()));
-    packet_path.spawn(Deliveries::new(window, acks, lines, Arc::clone(&counters)).run(batches, store_events, drain));
+    let heartbeat = Heartbeat::new(links.reports.clone());
+    packet_path.spawn(Deliveries::new(window, acks, lines, Arc::clone(&counters)).run(
+        batches,
+        store_events,
+        heartbeat,
+        drain,
+    ));
     packet_path.spawn(carrier.run(links.egress, links.reports.clone()));
     // These never end by themselves.
     let mut services = JoinSet::new();

@@ -27,10 +27,10 @@ pub(crate) fn resources(open_files: u64, writes_files: bool) -> Result<(), JailE
     step("limit on open files", setrlimit(Resource::RLIMIT_NOFILE, open_files, open_files))
 }
 
-/// A terminal or systemd sends these to the whole group; only the supervisor acts on them.
+/// A terminal, systemd, or an operator's `pkill` sends these to all processes; only the supervisor acts on them.
 #[allow(unsafe_code)]
 pub(crate) fn ignore_signals_meant_for_the_supervisor() -> Result<(), JailError> {
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
         // SAFETY: ignoring a signal installs no handler, so nothing of ours runs in signal context.
         step("ignored signals", unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) })?;
     }

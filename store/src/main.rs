@@ -50,7 +50,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     // 2. The start message.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::Store(config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::Store.name(), &start.log_filter);
+    log::init(Role::Store.name(), &start.log);
     let links = Links {
         ingress: grants.take(Grant::Link(Role::MixIngress))?,
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
@@ -69,7 +69,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
 
-    // 5. Threads start: sled's, then ours.
+    // 5. Threads start: the log's, sled's, then ours.
+    write_log(&closed)?;
     let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes)?;
     let replay = ReplayArchive::open(&closed, replay, config.replay_bytes)?;
     let service = Service {
@@ -92,6 +93,10 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         counters: Arc::new(StoreCounters::default()),
     };
     Ok(service.run(&closed, birth, links)?)
+}
+
+fn write_log(_: &Closed) -> std::io::Result<()> {
+    log::write_in_background()
 }
 
 /// The engine starts threads of its own.

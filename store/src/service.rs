@@ -12,12 +12,14 @@ use proto::{
     counter,
     ipc::{
         Role,
+        control::WorkerReport,
         ingress_store::{IngressToStore, StoreToIngress},
         store_edge::{EdgeToStore, StoreToEdge},
     },
     link::{
         Window,
         duplex::{self, LaneCapacity, LinkEvent, LinkSender},
+        heartbeat::Heartbeat,
         worker::{Birth, Ending},
     },
 };
@@ -115,7 +117,7 @@ impl<M: Mailbox> Service<M> {
             let lanes = to_ingress(self.rules.window);
             tasks.spawn(duplex::serve(Role::MixIngress, ends, lanes, ingress_tx, reports_tx.clone()));
             let ends = orders.link_ends(Role::ClientEdge, links.edge);
-            tasks.spawn(duplex::serve(Role::ClientEdge, ends, TO_EDGE, edge_tx, reports_tx));
+            tasks.spawn(duplex::serve(Role::ClientEdge, ends, TO_EDGE, edge_tx, reports_tx.clone()));
             tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));
 
             let (end_tx, end) = oneshot::channel();
@@ -123,7 +125,7 @@ impl<M: Mailbox> Service<M> {
             let counters = Arc::clone(&self.counters);
             std::thread::Builder::new().name("office".into()).spawn(move || {
                 // The receiver waits for this until the process ends.
-                let _ = done_tx.send(self.keep_office(ingress, edge, end));
+                let _ = done_tx.send(self.keep_office(ingress, edge, reports_tx, end));
             })?;
 
             let ending = tokio::select! {
@@ -145,6 +147,7 @@ impl<M: Mailbox> Service<M> {
         self,
         ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
         edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
+        reports: mpsc::Sender<WorkerReport>,
         end: oneshot::Receiver<()>,
     ) -> Result<(), ServiceError> {
         let crew = Crew::new(Arc::clone(&self.mailbox), self.identity, self.threads);
@@ -157,7 +160,7 @@ impl<M: Mailbox> Service<M> {
             to_ingress: None,
             to_edge: None,
         };
-        runtime.block_on(desk.work(ingress, edge, end))
+        runtime.block_on(async { desk.work(ingress, edge, Heartbeat::new(reports), end).await })
     }
 }
 
@@ -175,6 +178,7 @@ impl<M: Mailbox> Desk<M> {
         mut self,
         mut ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
         mut edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
+        mut heartbeat: Heartbeat,
         mut end: oneshot::Receiver<()>,
     ) -> Result<(), ServiceError> {
         let mut ending = false;
@@ -211,6 +215,7 @@ impl<M: Mailbox> Desk<M> {
                     }
                     Ok(())
                 }
+                () = heartbeat.beat() => Ok(()),
                 _ = &mut end, if !ending => {
                     ending = true;
                     self.office.spill_everything();

@@ -1,6 +1,7 @@
 use std::fs;
 
 use clap::Parser;
+use proto::log::Look;
 
 use super::*;
 use crate::init;
@@ -17,12 +18,7 @@ fn flags(text: &str) -> Overrides {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings {
-        runtime_directory: None,
-        credentials_directory: None,
-        log_filter: proto::log::DEFAULT_FILTER.to_owned(),
-        insecure: false,
-    }
+    Surroundings { runtime_directory: None, credentials_directory: None, log: LogSettings::default(), insecure: false }
 }
 
 fn guard() -> PathGuard {
@@ -133,7 +129,7 @@ fn the_plan_has_what_the_console_says() {
     let surroundings = Surroundings {
         runtime_directory: Some("/run/gatewayd".into()),
         credentials_directory: Some(credentials.path().to_owned()),
-        log_filter: "debug".into(),
+        log: LogSettings { filter: "debug".into(), look: Look::Journal },
         insecure: false,
     };
     let mut out = Vec::new();
@@ -149,7 +145,7 @@ fn the_plan_has_what_the_console_says() {
     .unwrap();
     assert_eq!(plan.home, home.0.path().join("gateways/demo"));
     assert_eq!(plan.run_dir.to_str(), Some("/run/gatewayd"));
-    assert_eq!(plan.log_filter, "debug");
+    assert_eq!(plan.log.filter, "debug");
     assert_eq!((plan.mix_listen.port(), plan.clients_listen.port()), (21789, 29000));
     assert!(plan.allow_private);
     assert_eq!(plan.contract, crate::config::DEFAULT_CONTRACT);

@@ -1,32 +1,41 @@
 //! The four workers together: who is alive, who is started anew and when, and when the gateway is up.
 //!
 //! *Holds*: the workers, what they are lent, and link ends that wait for their owners. *Promises*: whoever dies is
-//! replaced, with a delay that grows while lives are short, and its peers get new links; once the gateway has been up, no
-//! worker's death ends it. What a worker says of a peer is believed only if [`LINKS`](super::links::LINKS) has a link between the two.
+//! replaced, with a delay that grows while lives are short, and its peers get new links; once the gateway has been up, it ends only
+//! for a worker that does not come back, or that hangs again and again. What a worker says of a peer is believed only if
+//! [`LINKS`](super::links::LINKS) has a link between the two.
 
 mod accusation;
 mod drain;
 mod events;
+mod hang;
 mod jail;
 
 use std::{
     io,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use proto::ipc::{
-    Role,
-    control::{Grant, Start, WorkerConfig, WorkerOrder},
-    jail::{Held, JailOrder},
-    probe::Attempt,
+use proto::{
+    ipc::{
+        Role,
+        control::{Grant, Start, WorkerConfig, WorkerOrder},
+        jail::{Held, JailOrder},
+        probe::Attempt,
+    },
+    link::heartbeat::BEAT,
+    log::LogSettings,
 };
 use tokio::sync::mpsc;
 
-use self::accusation::Suspicion;
 pub(super) use self::drain::Drained;
+use self::{
+    accusation::Suspicion,
+    hang::{Hangs, Silence},
+};
 use super::{
+    binaries::Program,
     each::Each,
     holdings::Holdings,
     links::{End, WaitingEnds},
@@ -44,22 +53,23 @@ const STORE_START_LIMIT: Duration = Duration::from_secs(600);
 const NOTE_PERIOD: Duration = Duration::from_secs(10);
 /// How often a worker that dies before the gateway is up is started again.
 const RETRIES_AT_START: u32 = 5;
+/// How often in a row a worker that does not become ready is started again once the gateway is up: with the delays of
+/// [`RestartDelay`], for about three minutes.
+const RETRIES: u32 = 24;
 /// Events that wait; a worker whose event does not fit waits with it.
 const EVENTS: usize = 64;
-/// How long nothing may be due.
-const LONG: Duration = Duration::from_secs(3600);
 
 /// What every worker is started from.
 #[derive(Debug)]
 pub(super) struct Equipment {
     /// Programs.
-    pub(super) binaries: Each<PathBuf>,
+    pub(super) binaries: Each<Program>,
     /// Descriptors.
     pub(super) holdings: Holdings,
     /// Slices of the configuration.
     pub(super) configs: Each<WorkerConfig>,
-    /// What to log.
-    pub(super) log_filter: String,
+    /// What to log, and what lines look like.
+    pub(super) log: LogSettings,
     /// Threads per worker.
     pub(super) threads: u16,
     /// Jails to close.
@@ -77,7 +87,7 @@ impl Equipment {
     pub(super) fn start(&self, role: Role, grants: Vec<Grant>, probe: Option<Attempt>) -> Start {
         Start {
             grants,
-            log_filter: self.log_filter.clone(),
+            log: self.log.clone(),
             threads: self.threads,
             jail: self.jails.get(role).clone(),
             config: self.configs.get(role).clone(),
@@ -96,6 +106,30 @@ pub enum CrewError {
         role: Role,
         /// In its words.
         what: String,
+    },
+    /// A worker does not come back.
+    #[error(
+        "{role} could not be started again in {attempts} attempts, at last with {how}; the gateway cannot serve without it and ends, \
+         so that all of it is started anew; the lines of {role} in the log above say more"
+    )]
+    Lost {
+        /// Who.
+        role: Role,
+        /// How often it was tried.
+        attempts: u32,
+        /// How it ended, or why it did not begin.
+        how: String,
+    },
+    /// A worker hangs again and again.
+    #[error(
+        "{role} has hung {hangs} times, and its replacement did not help; the gateway ends, so that all of it is started \
+         anew; look for a disk that does not answer, memory that is used up, or a processor that is taken"
+    )]
+    Hangs {
+        /// Who.
+        role: Role,
+        /// How often.
+        hangs: u32,
     },
     /// A worker did not say why.
     #[error(
@@ -120,7 +154,7 @@ enum State {
     /// Must report ready by then; meanwhile it is mentioned from time to time.
     Starting { worker: Worker, deadline: Instant, note_at: Instant },
     /// At work.
-    Ready { worker: Worker },
+    Ready { worker: Worker, silence: Silence },
     /// Told to finish.
     Draining { worker: Worker },
     /// Killed; its death has not been reported yet.
@@ -134,6 +168,8 @@ struct Post {
     state: State,
     delay: RestartDelay,
     deaths: u32,
+    /// Deaths since it was last ready.
+    failed_starts: u32,
     /// What the living worker has said of its jail.
     held: Held,
     /// The system call that it says it dies of.
@@ -142,6 +178,8 @@ struct Post {
     links: Each<u32>,
     /// How often a peer was replaced on the living worker's word.
     accusations: u32,
+    /// How often it was replaced lately because its loop had stopped.
+    hangs: Hangs,
 }
 
 /// Where the gateway is in its life.
@@ -163,6 +201,8 @@ pub(super) struct Crew {
     waiting: WaitingEnds,
     suspicions: Vec<Suspicion>,
     phase: Phase,
+    /// When it is next looked whose loop has turned.
+    look_at: Instant,
     events: mpsc::Receiver<Event>,
     reporter: mpsc::Sender<Event>,
 }
@@ -176,10 +216,12 @@ impl Crew {
             state: State::Dead { retry_at: now },
             delay: RestartDelay::new(),
             deaths: 0,
+            failed_starts: 0,
             held: Held::default(),
             refused: None,
             links: Each::new(|_| 0),
             accusations: 0,
+            hangs: Hangs::default(),
         };
         Self {
             equipment,
@@ -187,6 +229,7 @@ impl Crew {
             waiting: WaitingEnds::default(),
             suspicions: Vec::new(),
             phase: Phase::Opening,
+            look_at: now + BEAT,
             events,
             reporter,
         }
@@ -208,7 +251,7 @@ impl Crew {
     /// Workers that are at work.
     pub(super) fn roster(&self) -> Vec<Live> {
         let ready = |role| match self.posts.get(role) {
-            Post { state: State::Ready { worker }, held, .. } => {
+            Post { state: State::Ready { worker, .. }, held, .. } => {
                 Some(Live { role, pid: worker.pid(), held: held.clone() })
             }
             _ => None,
@@ -222,13 +265,18 @@ impl Crew {
             State::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
             _ => None,
         };
-        let due = Role::ALL.into_iter().filter_map(due).chain(self.next_suspicion());
-        due.min().unwrap_or_else(|| Instant::now() + LONG)
+        let due = Role::ALL.into_iter().filter_map(due).chain(self.next_suspicion()).chain([self.look_at]);
+        due.min().unwrap_or(self.look_at)
     }
 
     fn do_what_is_due(&mut self) -> Result<(), CrewError> {
         let now = Instant::now();
         self.condemn_suspects(now);
+        if self.look_at <= now {
+            // From now, not from when it was due: while the supervisor itself was stopped, no worker was silent.
+            self.look_at = now + BEAT;
+            self.look_for_hangs(now)?;
+        }
         for role in Role::ALL {
             match &mut self.posts.get_mut(role).state {
                 State::Dead { retry_at } if *retry_at <= now => self.start(role)?,
@@ -286,7 +334,7 @@ impl Crew {
         let End { owner, peer, socket } = end;
         let post = self.posts.get_mut(owner);
         match &post.state {
-            State::Starting { worker, .. } | State::Ready { worker } => {
+            State::Starting { worker, .. } | State::Ready { worker, .. } => {
                 match worker.order(&WorkerOrder::ReplaceLink { peer }, &[socket]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.condemn(owner, "it no longer reads its control link");

@@ -66,12 +66,11 @@ use self::{
     holdings::Holdings,
     lock::RunLock,
     prober::{Places, Prober},
-    signals::Signals,
+    signals::{Caught, Signals},
     systemd::Watchdog,
 };
 pub(crate) use self::{admin::SOCKET, data_folders::user_of_data, self_test::SelfTest};
 use crate::{
-    console::Console,
     run::RunPlan,
     validator::{self, AddressTaken},
 };
@@ -122,6 +121,8 @@ fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
 /// # Errors
 /// If the gateway does not come up. Nothing is left running then.
 pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
+    // The only thread beside the main one, and the supervisor never waits for it.
+    proto::log::write_in_background().map_err(system("start the thread of the log"))?;
     tracing::info!("Starting nym gateway!");
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get())?;
     // Before anything is touched: whoever runs by hand beside a unit has another runtime directory, and the same data.
@@ -157,10 +158,10 @@ fn open_data(plan: &RunPlan, accounts: Accounts) -> Result<DataFolders, OpenErro
 /// All that workers are started from.
 fn equip(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Equipment, SupervisorError> {
     let equipment = Equipment {
-        binaries: binaries::find()?,
+        binaries: binaries::open()?,
         holdings: Holdings::open(&plan.config, &plan.guard, data)?,
         configs: Each::new(|role| slices::slice(&plan.config, role)),
-        log_filter: plan.log_filter.clone(),
+        log: plan.log.clone(),
         threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
         jails: jails(plan, accounts)?,
     };
@@ -215,13 +216,13 @@ async fn supervise(mut crew: Crew, admin: Option<Admin>) -> Result<(), Superviso
             admin.publish(crew.roster());
         }
         tokio::select! {
-            signal = signals.next() => {
-                let mut out = io::stdout();
-                let mut console = Console::new(&mut out);
-                console.line(format_args!("Received {signal} - the gateway will terminate now."));
-                console.flush();
-                break Ok(());
-            }
+            signal = signals.next() => match signal {
+                Caught::End(signal) => {
+                    tracing::info!("Received {signal} - the gateway will terminate now.");
+                    break Ok(());
+                }
+                Caught::Other(signal) => signal.note(),
+            },
             step = crew.step() => if let Err(error) = step {
                 break Err(error);
             },
@@ -233,9 +234,10 @@ async fn supervise(mut crew: Crew, admin: Option<Admin>) -> Result<(), Superviso
     let told_at = Instant::now();
     let hurry = async {
         loop {
-            signals.next().await;
-            if told_at.elapsed() >= SAME_ORDER {
-                return;
+            match signals.next().await {
+                Caught::End(_) if told_at.elapsed() >= SAME_ORDER => return,
+                Caught::End(_) => {}
+                Caught::Other(signal) => signal.note(),
             }
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Who lived this long did not die of its start: it is started anew at once, and its earlier deaths are forgiven.
+/// After this uptime a restart is immediate and resets the backoff.
 const LONG_LIFE: Duration = Duration::from_secs(60);
 
 /// The restart delays of one worker.

@@ -1,8 +1,23 @@
-//! The signals by which an operator or a service manager ends the gateway.
+//! Signals: those by which an operator or a service manager ends the gateway, and all others that would end it if nobody caught them.
+//!
+//! *Promises*: from the moment they are caught, no signal ends the supervisor before the workers are drained, but for SIGKILL, and those by
+//! which the kernel reports a fault of the program itself.
 
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    task::{Context, Poll},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What the gateway does about each signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caught {
+    /// An order to end.
+    End(EndSignal),
+    /// Nothing.
+    Other(OtherSignal),
+}
 
 /// An order to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +26,8 @@ pub(super) enum EndSignal {
     Interrupt,
     /// From systemd.
     Terminate,
+    /// From a terminal (Ctrl-\\).
+    Quit,
 }
 
 impl fmt::Display for EndSignal {
@@ -18,28 +35,68 @@ impl fmt::Display for EndSignal {
         f.write_str(match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
+            Self::Quit => "SIGQUIT",
         })
     }
 }
 
-/// Catches both from the moment it is made.
-pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+/// A signal that has no meaning here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OtherSignal(i32);
+
+impl OtherSignal {
+    /// Says in the log that it changes nothing.
+    pub(super) fn note(self) {
+        let name = nix::sys::signal::Signal::try_from(self.0).map_or_else(|_| self.0.to_string(), |s| s.to_string());
+        if self.0 == nix::libc::SIGHUP {
+            tracing::warn!(
+                "{name} changes nothing: the configuration is read at the start; restart the gateway to apply it"
+            );
+        } else {
+            tracing::warn!("{name} has no meaning here and changes nothing; SIGTERM ends the gateway");
+        }
+    }
 }
+
+/// Signals that end a process that does not catch them, beside those of [`EndSignal`], those of faults, SIGKILL, and SIGPIPE,
+/// which the standard library ignores.
+fn others() -> impl Iterator<Item = i32> {
+    use nix::libc::{
+        SIGALRM, SIGHUP, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+    };
+    [SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU, SIGXFSZ]
+        .into_iter()
+        .chain(nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX())
+}
+
+/// Catches all of them from the moment it is made.
+pub(super) struct Signals(Vec<(Caught, Signal)>);
 
 impl Signals {
     /// # Errors
     /// If the handlers cannot be installed.
     pub(super) fn catch() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let ends = [
+            (Caught::End(EndSignal::Interrupt), SignalKind::interrupt()),
+            (Caught::End(EndSignal::Terminate), SignalKind::terminate()),
+            (Caught::End(EndSignal::Quit), SignalKind::quit()),
+        ];
+        let others = others().map(|number| (Caught::Other(OtherSignal(number)), SignalKind::from_raw(number)));
+        let all = ends.into_iter().chain(others);
+        Ok(Self(all.map(|(caught, kind)| Ok((caught, signal(kind)?))).collect::<io::Result<_>>()?))
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) -> EndSignal {
-        tokio::select! {
-            _ = self.interrupt.recv() => EndSignal::Interrupt,
-            _ = self.terminate.recv() => EndSignal::Terminate,
+    pub(super) async fn next(&mut self) -> Caught {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Caught> {
+        for (caught, signal) in &mut self.0 {
+            if signal.poll_recv(cx).is_ready() {
+                return Poll::Ready(*caught);
+            }
         }
+        Poll::Pending
     }
 }

@@ -11,7 +11,6 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixDatagram as BlockingSocket, process::ExitStatusExt},
     },
-    path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -33,6 +32,8 @@ use tokio::{
     sync::{Notify, mpsc},
     task::JoinHandle,
 };
+
+use super::binaries::Program;
 
 /// Longest text of a worker that is passed on, in characters.
 const TEXT_LIMIT: usize = 600;
@@ -103,7 +104,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts `binary` and gives it its order to start with `descriptors`. What happens to it goes to `events`.
+    /// Starts `program` and gives it its order to start with `descriptors`. What happens to it goes to `events`.
     ///
     /// To be called on the main thread: the worker asks the kernel to be killed when the thread that started it ends.
     ///
@@ -111,7 +112,7 @@ impl Worker {
     /// If the order cannot be sent or the program not be started.
     pub(super) fn spawn(
         role: Role,
-        binary: &Path,
+        program: &Program,
         start: Start,
         descriptors: &[OwnedFd],
         events: mpsc::Sender<Event>,
@@ -122,7 +123,8 @@ impl Worker {
         // Sent before there is anybody to read it, so that a worker never exists without its order.
         send(ours.as_fd(), &WorkerOrder::StartWorker(Box::new(start)), descriptors)?;
         let control = Arc::new(UnixDatagram::from_std(ours)?);
-        let child = Command::new(binary)
+        let child = Command::new(program.path())
+            .arg0(program.name())
             .env_clear()
             .current_dir("/")
             .stdin(theirs)
@@ -250,7 +252,7 @@ fn clean(report: WorkerReport) -> WorkerReport {
             let clean = |Missing { layer, why }| Missing { layer, why: clean_text(&why) };
             WorkerReport::JailClosed(Held { layers, missing: missing.into_iter().map(clean).collect() })
         }
-        plain @ (WorkerReport::RefuseSyscall { .. } | WorkerReport::LinkLost { .. }) => plain,
+        plain @ (WorkerReport::RefuseSyscall { .. } | WorkerReport::LinkLost { .. } | WorkerReport::LoopTurns) => plain,
     }
 }
 

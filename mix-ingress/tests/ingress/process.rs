@@ -16,6 +16,7 @@ use proto::{
         jail::{JailOrder, Layer, Walls},
     },
     link::descriptor::{control_pair, link_pair, receive, send},
+    log::LogSettings,
     pem::{self, KeyTag},
     wire::{framing::Framing, packet::PacketSize},
 };
@@ -64,7 +65,7 @@ fn start(key_file: &str, open_files: u64) -> Worker {
     let child = Command::new(env!("CARGO_BIN_EXE_mix-ingress")).stdin(Stdio::from(far_control)).spawn().unwrap();
     let order = WorkerOrder::StartWorker(Box::new(Start {
         grants: vec![Grant::MixListener, Grant::SphinxKey, Grant::Link(Role::Store), Grant::Link(Role::MixEgress)],
-        log_filter: "debug".into(),
+        log: LogSettings { filter: "debug".into(), ..LogSettings::default() },
         threads: 2,
         jail: JailOrder {
             supervisor: std::process::id(),

@@ -6,7 +6,8 @@
 //!
 //! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same order
 //! as `DrainWorker`, at once. A worker reports `JailClosed` once, then `WorkerReady` once, `LinkViolated` whenever a peer broke
-//! a rule, `LinkLost` whenever a peer let go of a link, by its death or not, and `RefuseSyscall` as its last words. A probe
+//! a rule, `LinkLost` whenever a peer let go of a link, by its death or not, `LoopTurns` every few seconds, and `RefuseSyscall` as its
+//! last words. A probe
 //! reports findings in place of all that, but for last words.
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::{
         probe::{Attempt, Finding},
     },
     link::Window,
+    log::LogSettings,
     wire::framing::FramingChoice,
 };
 
@@ -64,8 +66,8 @@ pub enum WorkerOrder {
 pub struct Start {
     /// What each of the descriptors is.
     pub grants: Vec<Grant>,
-    /// Log filter, in the syntax of `RUST_LOG`.
-    pub log_filter: String,
+    /// What to log, and what lines look like.
+    pub log: LogSettings,
     /// How many threads to run on. Told, because looking it up would read files the jail closes.
     pub threads: u16,
     /// The jail to close.
@@ -243,6 +245,8 @@ pub enum WorkerReport {
         /// As above.
         link: u32,
     },
+    /// The loop through which all of the worker's traffic goes has turned.
+    LoopTurns,
 }
 
 /// Bytes that a [`WorkerReport::RefuseSyscall`] may take.
@@ -264,6 +268,7 @@ mod tests {
         codec::golden::pin,
         jail::{Account, Layer, Missing, Walls},
     };
+    use crate::log::Look;
 
     #[test]
     fn bytes_are_pinned() {
@@ -272,7 +277,7 @@ mod tests {
         pin(
             WorkerOrder::StartWorker(Box::new(Start {
                 grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],
-                log_filter: "info".into(),
+                log: LogSettings { filter: "info".into(), look: Look::Journal },
                 threads: 2,
                 jail: JailOrder {
                     supervisor: 7,
@@ -295,7 +300,7 @@ mod tests {
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f0207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f10110100",
+            "000202070104696e666f010207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f10110100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");
@@ -305,6 +310,7 @@ mod tests {
         pin(WorkerReport::JailClosed(Held { layers: vec![Layer::Seccomp], missing }), "04010601000177");
         pin(WorkerReport::RefuseSyscall { number: 59 }, "053b");
         pin(WorkerReport::LinkLost { peer: Role::ClientEdge, link: 3 }, "060203");
+        pin(WorkerReport::LoopTurns, "07");
     }
 
     #[test]

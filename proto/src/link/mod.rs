@@ -7,6 +7,7 @@
 pub mod credit;
 pub mod descriptor;
 pub mod duplex;
+pub mod heartbeat;
 mod inflow;
 pub mod lossy;
 pub mod stream;

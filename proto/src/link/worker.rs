@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    io,
+    ffi::CString,
+    io::{self, Write as _},
     os::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixDatagram as BlockingSocket,
@@ -19,6 +20,7 @@ use crate::ipc::{
     jail::Held,
     probe::{Attempt, Finding},
 };
+use crate::log;
 
 /// Why a worker could not be born.
 #[derive(Debug, thiserror::Error)]
@@ -43,15 +45,18 @@ pub fn run<E: std::fmt::Display>(
     alone: io::Result<()>,
     live: impl FnOnce(&Birth) -> Result<Ending, E>,
 ) -> ExitCode {
+    // It is run from a descriptor, whose number would be its name in lists of processes.
+    // Without a name it works as well.
+    let _ = CString::new(role.name()).map(|name| nix::sys::prctl::set_name(&name));
     let birth = match alone.map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
         Ok(birth) => birth,
         Err(error) => {
-            // There is no log yet.
-            eprintln!("{role}: {error}");
+            // There is no log yet, and nobody reads a closed standard error.
+            let _ = writeln!(io::stderr(), "{role}: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match live(&birth) {
+    let code = match live(&birth) {
         Ok(Ending::Drain) => ExitCode::SUCCESS,
         Ok(Ending::Orphaned) => ExitCode::FAILURE,
         Err(error) => {
@@ -59,7 +64,9 @@ pub fn run<E: std::fmt::Display>(
             birth.report_failure(&error.to_string());
             ExitCode::FAILURE
         }
-    }
+    };
+    log::flush();
+    code
 }
 
 /// The descriptors a worker was given, each to be taken once.

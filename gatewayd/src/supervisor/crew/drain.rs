@@ -71,7 +71,7 @@ impl Crew {
     fn tell_to_finish(&mut self, role: Role) {
         let post = self.posts.get_mut(role);
         post.state = match mem::replace(&mut post.state, State::Gone) {
-            State::Starting { worker, .. } | State::Ready { worker } => {
+            State::Starting { worker, .. } | State::Ready { worker, .. } => {
                 // A worker that cannot be told is dying, or wedged and killed when its time is over.
                 let _ = worker.order(&WorkerOrder::DrainWorker, &[]);
                 State::Draining { worker }

@@ -7,7 +7,7 @@ use std::{
 
 use proto::ipc::{Role, control::WorkerReport};
 
-use super::{Crew, CrewError, Phase, RETRIES_AT_START, State};
+use super::{Crew, CrewError, Phase, RETRIES, RETRIES_AT_START, State, hang::Silence};
 use crate::supervisor::{
     systemd,
     worker::{Death, Event, What},
@@ -27,6 +27,7 @@ impl Crew {
             }
             What::Report(WorkerReport::JailClosed(held)) => self.on_jail_closed(role, held),
             What::Report(WorkerReport::RefuseSyscall { number }) => self.on_refusal(role, number),
+            What::Report(WorkerReport::LoopTurns) => self.on_heartbeat(role),
             What::Garbled => self.condemn(role, "it sent bytes that are no report"),
             What::Silent => {
                 // At its orderly end a worker lets go of the link first.
@@ -45,16 +46,18 @@ impl Crew {
             State::Starting { worker, .. } => {
                 let layers = post.held.names();
                 tracing::info!(worker = %role, pid = worker.pid(), layers, "worker ready");
-                post.state = State::Ready { worker };
+                post.state = State::Ready { worker, silence: Silence::default() };
+                post.failed_starts = 0;
             }
-            State::Ready { worker } => {
-                post.state = State::Ready { worker };
+            State::Ready { worker, silence } => {
+                post.state = State::Ready { worker, silence };
                 self.condemn(role, "it reported ready twice");
             }
             other => post.state = other,
         }
         let ready = |role| matches!(self.posts.get(role).state, State::Ready { .. });
-        if self.phase == Phase::Opening && Role::ALL.into_iter().all(ready) {
+        let all_ready = Role::ALL.into_iter().all(ready);
+        if self.phase == Phase::Opening && all_ready {
             self.phase = Phase::Open;
             tracing::info!(
                 "Finished nym gateway startup procedure - it should now be able to receive mix and client traffic!"
@@ -77,7 +80,7 @@ impl Crew {
     pub(super) fn condemn(&mut self, role: Role, why: &str) {
         let post = self.posts.get_mut(role);
         post.state = match mem::replace(&mut post.state, State::Gone) {
-            State::Starting { worker, .. } | State::Ready { worker } | State::Draining { worker } => {
+            State::Starting { worker, .. } | State::Ready { worker, .. } | State::Draining { worker } => {
                 tracing::error!(worker = %role, pid = worker.pid(), "worker is killed: {why}");
                 worker.kill();
                 State::Condemned { worker }
@@ -93,7 +96,7 @@ impl Crew {
                 tracing::info!(worker = %role, pid = worker.pid(), "worker finished");
             }
             State::Starting { worker, .. }
-            | State::Ready { worker }
+            | State::Ready { worker, .. }
             | State::Draining { worker }
             | State::Condemned { worker } => {
                 match self.killing_call(role, death) {
@@ -118,11 +121,16 @@ impl Crew {
         let phase = self.phase;
         let post = self.posts.get_mut(role);
         post.deaths = post.deaths.saturating_add(1);
+        post.failed_starts = post.failed_starts.saturating_add(1);
         post.state = match phase {
             Phase::Closing => State::Gone,
             Phase::Opening if post.deaths > RETRIES_AT_START => {
                 post.state = State::Gone;
                 return Err(CrewError::KeepsDying { role, deaths: post.deaths, how: how.to_owned() });
+            }
+            Phase::Open if post.failed_starts > RETRIES => {
+                post.state = State::Gone;
+                return Err(CrewError::Lost { role, attempts: post.failed_starts, how: how.to_owned() });
             }
             Phase::Opening | Phase::Open => {
                 let delay = post.delay.after(lived);

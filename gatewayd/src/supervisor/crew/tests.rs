@@ -40,13 +40,13 @@ impl Stage {
                 "name={role}; orders={0}/orders; echo >> {0}/lives-{role}; lives=$(wc -l < {0}/lives-{role})",
                 home.path().display()
             );
-            program(home.path(), role.name(), &format!("{prelude}\n{script}"))
+            Program::script(role, program(home.path(), role.name(), &format!("{prelude}\n{script}")))
         });
         let crew = Crew::new(Arc::new(Equipment {
             binaries,
             holdings: holdings(&config).unwrap(),
             configs: Each::new(|role| slices::slice(&config, role)),
-            log_filter: "info".into(),
+            log: LogSettings::default(),
             threads: 1,
             jails: Each::new(|_| worker::tests::jail(256)),
         }));
@@ -81,7 +81,7 @@ impl Stage {
 
     fn pid(&self, role: Role) -> u32 {
         match self.state(role) {
-            State::Ready { worker } => worker.pid(),
+            State::Ready { worker, .. } => worker.pid(),
             other => panic!("{role} is {other:?}"),
         }
     }
@@ -162,7 +162,7 @@ async fn a_worker_that_dies_without_a_word_is_retried_and_then_ends_the_start() 
 #[tokio::test]
 async fn a_program_that_cannot_be_started_ends_the_start_too() {
     let mut stage = Stage::with(Role::Store, GOOD);
-    std::fs::remove_file(stage.crew.equipment.binaries.get(Role::Store)).unwrap();
+    std::fs::remove_file(stage.crew.equipment.binaries.get(Role::Store).path()).unwrap();
     let error = stage.until(Stage::all_ready).await.unwrap_err().to_string();
     assert!(error.starts_with("store died 6 times") && error.contains("No such file"), "{error}");
     stage.crew.drain(never()).await;

@@ -1,5 +1,7 @@
 //! Workers that are shell scripts: the control link is their standard input, and a shell can write to it.
 
+use std::path::Path;
+
 use super::*;
 use crate::path_guard::PathGuard;
 use crate::supervisor::{
@@ -7,7 +9,7 @@ use crate::supervisor::{
     lock::RunLock,
     slices,
 };
-use proto::ipc::jail::JailOrder;
+use proto::{ipc::jail::JailOrder, log::LogSettings};
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 /// A program that runs `script`.
@@ -34,7 +36,7 @@ fn start() -> Start {
     let home = tempfile::tempdir().unwrap();
     Start {
         grants: vec![],
-        log_filter: "info".into(),
+        log: LogSettings::default(),
         threads: 1,
         jail: jail(64),
         config: slices::slice(&config(home.path()), Role::Store),
@@ -47,7 +49,7 @@ fn spawn(script: &str) -> (Worker, mpsc::Receiver<Event>) {
     let (events, heard) = mpsc::channel(8);
     let binary = program(folder.path(), "store", &format!("rm -r '{}'\n{script}", folder.path().display()));
     let _kept_for_the_script = folder.keep();
-    (Worker::spawn(Role::Store, &binary, start(), &[], events).unwrap(), heard)
+    (Worker::spawn(Role::Store, &Program::script(Role::Store, binary), start(), &[], events).unwrap(), heard)
 }
 
 async fn next(heard: &mut mpsc::Receiver<Event>) -> What {
