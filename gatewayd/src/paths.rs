@@ -5,22 +5,23 @@
 use std::{
     ffi::OsString,
     fmt, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
-/// The name of a gateway: exactly one ordinary path component, so that no id can leave the root.
+/// The name of a gateway: one path component of letters that need no quoting anywhere, so that no id can leave the root, and
+/// none surprises a shell or systemd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayId(String);
 
-/// The longest file name Linux takes, in bytes.
-const MAX_ID_LEN: usize = 255;
+/// The longest id, in characters.
+const MAX_ID_LEN: usize = 64;
 
 /// The text cannot be a gateway's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an id names one folder: give one word of at most {MAX_ID_LEN} bytes, without `/` and control characters, \
-     that is not `.` or `..`"
+    "an id names one folder: give one word of at most {MAX_ID_LEN} letters (A to Z, a to z), digits, `_`, `-` and `.` that does \
+     not begin with `.` or `-`"
 )]
 pub struct InvalidId;
 
@@ -28,12 +29,8 @@ impl FromStr for GatewayId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let mut components = Path::new(text).components();
-        let (Some(Component::Normal(only)), None) = (components.next(), components.next()) else {
-            return Err(InvalidId);
-        };
-        // `components` forgives a trailing slash and a leading `./`; an id has neither.
-        if only != text || text.len() > MAX_ID_LEN || text.contains(char::is_control) {
+        let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if text.is_empty() || text.len() > MAX_ID_LEN || text.starts_with(['.', '-']) || !text.bytes().all(is_fit) {
             return Err(InvalidId);
         }
         Ok(Self(text.to_owned()))
@@ -119,6 +116,11 @@ impl GatewayPaths {
         Self { root: root.0.clone(), home: root.0.join(id.as_str()) }
     }
 
+    /// The gateway's name.
+    pub fn id(&self) -> String {
+        self.home.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// The folder above all gateways.
     pub fn root(&self) -> &Path {
         &self.root
@@ -186,11 +188,11 @@ mod tests {
 
     #[test]
     fn ids_are_one_component() {
-        for good in ["demo", "super gateway", "..a", "a.b", "-x", "gäteway", &"x".repeat(255)] {
+        for good in ["demo", "super-gateway_2", "a.b", "7", &"x".repeat(64)] {
             assert_eq!(good.parse::<GatewayId>().unwrap().as_str(), good);
         }
-        let too_long = "x".repeat(256);
-        for bad in ["", ".", "..", "/", "a/b", "a/", "./a", "/a", "../a", "a/..", "a\0b", "a\nb", &too_long] {
+        let too_long = "x".repeat(65);
+        for bad in ["", ".", "..", ".a", "-x", "/", "a/b", "a/", "../a", "a\0b", "a b", "gäteway", &too_long] {
             assert_eq!(bad.parse::<GatewayId>(), Err(InvalidId), "{bad:?}");
         }
     }

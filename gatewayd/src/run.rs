@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use proto::log::LogSettings;
@@ -76,11 +76,20 @@ pub struct RunPlan {
     pub insecure: bool,
 }
 
+/// Asks about `init` only where there is no file.
+fn unloaded(id: &GatewayId, error: &LoadError) -> String {
+    if error.is_not_found() {
+        format!("Failed to load config for {id}. Are you sure you have run `init` before? (Error was: {error})")
+    } else {
+        error.to_string()
+    }
+}
+
 /// Why a gateway did not run, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// There is no configuration, or it is not one.
-    #[error("Failed to load config for {id}. Are you sure you have run `init` before? (Error was: {error})")]
+    #[error("{}", unloaded(id, error))]
     Load {
         /// The gateway.
         id: GatewayId,
@@ -96,6 +105,26 @@ pub enum RunError {
     /// The configuration is of another version.
     #[error(transparent)]
     Version(#[from] Incompatible),
+    /// A port that nobody chose would be opened to the world.
+    #[error(
+        "{}: {} is missing, and so the address to listen on is not known; the file may have been cut off: restore it from a backup \
+         or from config.toml.bak-*, run `init` again, or name the address with --mix-host and --clients-host", file.display(),
+        missing.join(", ")
+    )]
+    NoAddress {
+        /// The configuration.
+        file: PathBuf,
+        /// What it does not have.
+        missing: Vec<String>,
+    },
+    /// A flag of `run` names a folder that is not there.
+    #[error("--{flag} {}: there is no such folder; without its data the gateway would start empty", path.display())]
+    NoFolder {
+        /// The flag.
+        flag: &'static str,
+        /// The folder.
+        path: PathBuf,
+    },
     /// Keys.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -135,8 +164,11 @@ pub fn prepare(
     let file = config_file.unwrap_or_else(|| paths.config_file());
     let loaded = Config::load(&file, &paths, &guard).map_err(|error| RunError::Load { id: id.clone(), error })?;
     loaded.warn_unknown();
+    check_addresses(&file, loaded.absent, overrides)?;
+    check_folders(overrides)?;
     let mut config = loaded.config;
     overrides.apply(&mut config)?;
+    tell_of_places_elsewhere(&config);
     if let Fit::Compatible(version) = version::check(config.version.as_ref(), id.as_str())? {
         tracing::warn!(
             "The gateway has a different version than what is specified in config file! {} and {version}; \
@@ -180,6 +212,53 @@ pub fn prepare(
     };
     print(&plan, console);
     Ok(plan)
+}
+
+/// What is missing is named; an address that nobody has chosen is not listened on.
+fn check_addresses(file: &Path, absent: Vec<String>, overrides: &Overrides) -> Result<(), RunError> {
+    let is_chosen = |name: &str| match name {
+        "[mixnet_endpoint] listening_address" => overrides.mix_host.is_some(),
+        "[clients_endpoint] listening_address" => overrides.clients_host.is_some(),
+        _ => true,
+    };
+    let missing: Vec<String> = absent.iter().filter(|name| !is_chosen(name)).cloned().collect();
+    if !missing.is_empty() {
+        return Err(RunError::NoAddress { file: file.to_owned(), missing });
+    }
+    if !absent.is_empty() {
+        tracing::warn!(
+            missing = absent.join(", "),
+            "config.toml lacks keys that `init` writes: defaults take their place"
+        );
+    }
+    Ok(())
+}
+
+/// `init` may name folders that are still to be made; `run` goes on with what is there.
+fn check_folders(overrides: &Overrides) -> Result<(), RunError> {
+    for (flag, path) in [("inboxes", &overrides.inboxes), ("clients-ledger", &overrides.clients_ledger)] {
+        if let Some(path) = path.as_ref().filter(|path| !path.is_dir()) {
+            return Err(RunError::NoFolder { flag, path: path.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A folder that was copied together with its configuration may still name the places of the old one.
+fn tell_of_places_elsewhere(config: &Config) {
+    let [private_identity, public_identity, private_sphinx, public_sphinx] = config.keys.all();
+    for (setting, path) in [
+        ("private_identity_key_file", private_identity),
+        ("public_identity_key_file", public_identity),
+        ("private_sphinx_key_file", private_sphinx),
+        ("public_sphinx_key_file", public_sphinx),
+        ("inboxes_directory", &config.clients.inboxes),
+        ("ledger_path", &config.clients.ledger),
+    ] {
+        if !path.starts_with(&config.home) {
+            tracing::warn!(setting, path = %path.display(), "config.toml names a place outside the gateway's own folder");
+        }
+    }
 }
 
 fn print(plan: &RunPlan, console: &mut Console<'_>) {

@@ -19,6 +19,11 @@ use crate::{
 /// The first version that wrote its version into the file.
 const FIRST_WRITTEN: Version = Version::new(0, 9, 0);
 
+/// As 0.10.1 said it, where there is no file.
+fn unloaded(error: &LoadError) -> String {
+    if error.is_not_found() { format!("failed to load existing config file! - {error}") } else { error.to_string() }
+}
+
 /// Why a configuration could not be upgraded.
 #[derive(Debug, thiserror::Error)]
 pub enum UpgradeError {
@@ -26,7 +31,7 @@ pub enum UpgradeError {
     #[error(transparent)]
     Unsafe(#[from] PathError),
     /// There is no configuration, or it is not one.
-    #[error("failed to load existing config file! - {0}")]
+    #[error("{}", unloaded(.0))]
     Load(#[from] LoadError),
     /// A file of before 0.9.0, and no flag.
     #[error(

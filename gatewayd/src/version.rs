@@ -23,6 +23,13 @@ pub enum Incompatible {
     /// Older, or newer.
     #[error("the configuration is of version {0}, which does not fit {NETWORK}: run `gatewayd upgrade --id {1}` first")]
     Version(Version, String),
+    /// Of a gateway that came after 0.10.
+    #[error(
+        "the configuration is of nym-gateway {0}; gatewayd takes over from 0.10 and cannot read it. To keep the gateway's identity, \
+         move its folder away, run `gatewayd init --id {1}` with its addresses, stop, and copy its four key files (`private_` \
+         and `public_`, `identity` and `sphinx`) over the new ones in `data`; registered clients register again"
+    )]
+    Later(Version, String),
     /// Before 0.9.0 files had no version.
     #[error(
         "the configuration names no version, so it is older than 0.9.0: run `gatewayd upgrade --id {0} \
@@ -39,8 +46,14 @@ pub fn check(config: Option<&Version>, id: &str) -> Result<Fit, Incompatible> {
         Some(version) if (version.major, version.minor) == (NETWORK.major, NETWORK.minor) => {
             Ok(Fit::Compatible(version.clone()))
         }
+        Some(version) if is_later(version) => Err(Incompatible::Later(version.clone(), id.to_owned())),
         Some(version) => Err(Incompatible::Version(version.clone(), id.to_owned())),
     }
+}
+
+/// Whether the configuration is of a gateway that came after 0.10, whose settings mean something else.
+pub fn is_later(config: &Version) -> bool {
+    (config.major, config.minor) > (NETWORK.major, NETWORK.minor)
 }
 
 #[cfg(test)]
@@ -52,9 +65,11 @@ mod tests {
         let check = |text: &str| check(Some(&text.parse().unwrap()), "demo");
         assert_eq!(check("0.10.1"), Ok(Fit::Same));
         assert_eq!(check("0.10.0"), Ok(Fit::Compatible(Version::new(0, 10, 0))));
-        for text in ["0.9.2", "0.11.0", "1.10.1"] {
+        let error = check("0.9.2").unwrap_err().to_string();
+        assert!(error.contains("`gatewayd upgrade --id demo`") && error.contains("0.9.2"), "{error}");
+        for text in ["0.11.0", "1.1.0"] {
             let error = check(text).unwrap_err().to_string();
-            assert!(error.contains("`gatewayd upgrade --id demo`") && error.contains(text), "{error}");
+            assert!(error.contains(text) && error.contains("four key files") && !error.contains("upgrade"), "{error}");
         }
         assert!(super::check(None, "demo").unwrap_err().to_string().contains("--current-version"));
     }

@@ -87,13 +87,14 @@ pub fn encode(tag: KeyTag, key: &[u8; KEY_LEN]) -> Zeroizing<String> {
     text
 }
 
-/// The key in a file that must carry `tag`. Lines may end in CRLF or LF, and the last line end may be missing.
+/// The key in a file that must carry `tag`. As other readers of PEM do, it takes white space at the ends of lines (CRLF, LF, and
+/// what editors and mail programs make of them), empty lines around, and a byte order mark in front.
 pub fn decode(tag: KeyTag, file: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, PemError> {
     if file.len() > MAX_FILE_LEN {
         return Err(PemError::TooLong);
     }
-    let mut lines =
-        file.trim_ascii_end().split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    let mut lines = file.trim_ascii().split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
     let (Some(begin), Some(body), Some(end), None) = (lines.next(), lines.next(), lines.next(), lines.next()) else {
         return Err(PemError::NotPem);
     };
@@ -156,10 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn line_feeds_alone_and_a_missing_last_line_end_are_accepted() {
+    fn line_ends_of_any_kind_are_accepted() {
         let file = encode(KeyTag::Ed25519Private, &[9; 32]);
         let lf = file.replace("\r\n", "\n");
-        for text in [file.as_str(), &lf, lf.trim_end(), &format!("{lf}\n\n")] {
+        let twice_converted = file.replace('\n', "\r\n");
+        let spaces = lf.replace('\n', "  \t\n");
+        let marked = format!("\u{feff}{}", file.as_str());
+        for text in [file.as_str(), &lf, lf.trim_end(), &format!("\n{lf}\n\n"), &twice_converted, &spaces, &marked] {
             assert_eq!(*decode(KeyTag::Ed25519Private, text.as_bytes()).unwrap(), [9; 32]);
         }
     }

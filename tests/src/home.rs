@@ -116,6 +116,15 @@ impl Home {
         Ok(self)
     }
 
+    /// Runs copies of the programs from now on, which the test may replace.
+    ///
+    /// # Errors
+    /// If they cannot be copied.
+    pub fn with_own_programs(mut self) -> Result<Self> {
+        self.copy_programs()?;
+        Ok(self)
+    }
+
     fn copy_programs(&mut self) -> Result<()> {
         fs::create_dir_all(self.root().join("bin"))?;
         for name in PROGRAMS {

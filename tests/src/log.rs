@@ -48,6 +48,11 @@ impl Log {
         Self { lines, expected: Mutex::default(), changed, reader }
     }
 
+    /// Closes the reading end: whoever writes from now on writes to nobody.
+    pub fn stop_reading(&self) {
+        self.reader.abort();
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()

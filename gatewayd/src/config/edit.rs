@@ -11,6 +11,15 @@ use super::Config;
 
 const TEMPLATE: &str = include_str!("template.toml");
 
+/// The line of a new file that sets this key, if new files have it and it has a default.
+pub(super) fn default_line(section: &str, key: &str) -> Option<&'static str> {
+    let header = format!("[{section}]");
+    let in_section =
+        TEMPLATE.lines().skip_while(|line| *line != header).skip(1).take_while(|line| !line.starts_with('['));
+    let is_it = |line: &&str| line.split_once(" = ").is_some_and(|(name, value)| name == key && value != "''");
+    in_section.into_iter().find(is_it)
+}
+
 /// Why the new text could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
@@ -65,18 +74,18 @@ fn settings(config: &Config) -> Result<Vec<Setting>, EditError> {
     let validators: Array = config.validators.iter().map(|url| literal(url)).collect();
     let mut settings = vec![
         gateway("id", literal(&config.id)),
-        gateway("private_identity_key_file", path(&keys.private_identity)?),
-        gateway("public_identity_key_file", path(&keys.public_identity)?),
-        gateway("private_sphinx_key_file", path(&keys.private_sphinx)?),
-        gateway("public_sphinx_key_file", path(&keys.public_sphinx)?),
+        gateway("private_identity_key_file", path_in(&config.home, &keys.private_identity)?),
+        gateway("public_identity_key_file", path_in(&config.home, &keys.public_identity)?),
+        gateway("private_sphinx_key_file", path_in(&config.home, &keys.private_sphinx)?),
+        gateway("public_sphinx_key_file", path_in(&config.home, &keys.public_sphinx)?),
         gateway("validator_rest_urls", validators.into()),
         gateway("nym_root_directory", path(&config.root)?),
         mixnet("listening_address", literal(&config.mix.listen.to_string())),
         mixnet("announce_address", literal(&config.mix.announce.to_string())),
         clients("listening_address", literal(&config.clients.listen.to_string())),
         clients("announce_address", literal(&config.clients.announce.to_string())),
-        clients("inboxes_directory", path(&config.clients.inboxes)?),
-        clients("ledger_path", path(&config.clients.ledger)?),
+        clients("inboxes_directory", path_in(&config.home, &config.clients.inboxes)?),
+        clients("ledger_path", path_in(&config.home, &config.clients.ledger)?),
     ];
     if let Some(version) = &config.version {
         settings.push(gateway("version", literal(&version.to_string())));
@@ -88,6 +97,11 @@ fn settings(config: &Config) -> Result<Vec<Setting>, EditError> {
         settings.push(Setting::new("egress", "allow_private", allow_private));
     }
     Ok(settings)
+}
+
+/// From the gateway's folder where the path is below it, so that the folder can be moved and copied.
+fn path_in(home: &Path, full: &Path) -> Result<Value, EditError> {
+    path(full.strip_prefix(home).unwrap_or(full))
 }
 
 fn path(path: &Path) -> Result<Value, EditError> {

@@ -4,21 +4,41 @@ use std::{
     fs,
     io::{self, Read as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use semver::Version;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::DeTable;
 
 use super::{
     ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, Debug, Delivery, Egress, Limits, MixEndpoint,
-    ParseError, Protocol, Replay, Sandbox, Timeouts, UnknownKey, tuning::DEBUG_KEYS, unspecified, values,
+    ParseError, Protocol, Replay, Sandbox, Setting, Timeouts, UnknownKey,
+    tuning::{DEBUG_KEYS, SHORTEST_CLIENT_IDLE, SHORTEST_MESSAGE_AGE},
+    unspecified, values,
 };
 use crate::{
     endpoint::{ClientsAnnounce, MixAnnounce},
     paths::{GatewayPaths, KeyPaths},
 };
+
+/// What `init` has always written and no gateway can do without.
+const ESSENTIAL: [(&str, &str); 10] = [
+    ("gateway", "private_identity_key_file"),
+    ("gateway", "public_identity_key_file"),
+    ("gateway", "private_sphinx_key_file"),
+    ("gateway", "public_sphinx_key_file"),
+    ("mixnet_endpoint", LISTENING_ADDRESS),
+    ("mixnet_endpoint", "announce_address"),
+    ("clients_endpoint", LISTENING_ADDRESS),
+    ("clients_endpoint", "announce_address"),
+    ("clients_endpoint", "inboxes_directory"),
+    ("clients_endpoint", "ledger_path"),
+];
+
+/// The key of an address to bind.
+pub(super) const LISTENING_ADDRESS: &str = "listening_address";
 
 /// The largest file that is read, in bytes. Real ones have about 5,000.
 const MAX_LEN: u64 = 1 << 20;
@@ -62,19 +82,19 @@ struct Gateway {
     version: Option<Version>,
     #[serde(deserialize_with = "values::text")]
     id: Option<String>,
-    #[serde(deserialize_with = "values::parsed")]
+    #[serde(deserialize_with = "path")]
     private_identity_key_file: Option<PathBuf>,
-    #[serde(deserialize_with = "values::parsed")]
+    #[serde(deserialize_with = "path")]
     public_identity_key_file: Option<PathBuf>,
-    #[serde(deserialize_with = "values::parsed")]
+    #[serde(deserialize_with = "path")]
     private_sphinx_key_file: Option<PathBuf>,
-    #[serde(deserialize_with = "values::parsed")]
+    #[serde(deserialize_with = "path")]
     public_sphinx_key_file: Option<PathBuf>,
     #[serde(alias = "validator_rest_url", deserialize_with = "values::one_or_many")]
     validator_rest_urls: Vec<String>,
     #[serde(deserialize_with = "values::text")]
     mixnet_contract_address: Option<String>,
-    #[serde(deserialize_with = "values::parsed")]
+    #[serde(deserialize_with = "path")]
     nym_root_directory: Option<PathBuf>,
 }
 
@@ -94,9 +114,9 @@ struct Clients {
     listening_address: Option<SocketAddr>,
     #[serde(deserialize_with = "values::parsed")]
     announce_address: Option<ClientsAnnounce>,
-    #[serde(deserialize_with = "values::parsed")]
+    #[serde(deserialize_with = "path")]
     inboxes_directory: Option<PathBuf>,
-    #[serde(deserialize_with = "values::parsed")]
+    #[serde(deserialize_with = "path")]
     ledger_path: Option<PathBuf>,
 }
 
@@ -106,25 +126,102 @@ struct Logging {}
 
 /// The text of the file at `path`.
 pub(super) fn read(file: fs::File) -> io::Result<String> {
-    let mut text = String::new();
-    let read = file.take(MAX_LEN + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
     if read as u64 > MAX_LEN {
         return Err(io::Error::other(format!("larger than {MAX_LEN} bytes, which no configuration is")));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count();
+        io::Error::other(format!("line {line} is not UTF-8: save the file as UTF-8 (`iconv -f latin1 -t utf8`)"))
+    })
+}
+
+/// The version that the text names, whatever else it says.
+pub(super) fn version_of(text: &str) -> Option<Version> {
+    let file = DeTable::parse(text).ok()?.into_inner();
+    file.get("gateway")?.get_ref().as_table()?.get("version")?.get_ref().as_str()?.parse().ok()
+}
+
+/// Which of [`ESSENTIAL`] the text does not have: it may have been cut off.
+pub(super) fn absent(text: &str) -> Vec<String> {
+    let Ok(file) = DeTable::parse(text) else { return Vec::new() };
+    let file = file.into_inner();
+    let has = |section: &str, key: &str| {
+        file.get(section).and_then(|value| value.get_ref().as_table()).is_some_and(|table| table.contains_key(key))
+    };
+    let absent = ESSENTIAL.into_iter().filter(|(section, key)| !has(section, key));
+    absent.map(|(section, key)| format!("[{section}] {key}")).collect()
 }
 
 /// Reads `text`, and tells which keys are ignored.
-pub(super) fn parse(text: &str) -> Result<(File, Vec<UnknownKey>), ParseError> {
-    let error = |error: toml::de::Error| ParseError {
+///
+/// # Errors
+/// All that is wrong, not only the first.
+pub(super) fn parse(text: &str) -> Result<(File, Vec<UnknownKey>), Vec<ParseError>> {
+    let whole = |error: toml::de::Error| ParseError {
         line: error.span().map_or(1, |span| line_at(text, span.start)),
+        setting: None,
         message: error.message().replace('\n', " "),
     };
-    let table = DeTable::parse(text).map_err(error)?.into_inner();
+    let table = DeTable::parse(text).map_err(|error| vec![whole(error)])?.into_inner();
     let mut unknown = unknown_keys(text, &table, "gateway", &GATEWAY_KEYS);
     unknown.extend(unknown_keys(text, &table, "debug", &DEBUG_KEYS));
-    let file = toml::from_str(text).map_err(error)?;
-    Ok((file, unknown))
+    match toml::from_str(text) {
+        Ok(file) => Ok((file, unknown)),
+        Err(error) => {
+            let mut errors = unknown_sections(text, &table);
+            errors.extend(settings(text, &table).filter_map(|(line, setting)| wrong(line, setting)));
+            errors.sort_by_key(|error| error.line);
+            // What is wrong with no single setting is wrong with the file.
+            Err(if errors.is_empty() { vec![whole(error)] } else { errors })
+        }
+    }
+}
+
+/// Tables and keys that no configuration has outside of sections.
+fn unknown_sections(text: &str, file: &DeTable<'_>) -> Vec<ParseError> {
+    let wrong = |name: &toml::Spanned<toml::de::DeString<'_>>| {
+        let error = section_alone(name.get_ref()).err()?;
+        let message = error.message().replace('\n', " ");
+        Some(ParseError { line: line_at(text, name.span().start), setting: None, message })
+    };
+    file.keys().filter_map(wrong).collect()
+}
+
+/// Every key that stands in a known section, with its line.
+fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usize, Setting)> + use<'a> {
+    let mut settings = Vec::new();
+    for (section, value) in file {
+        let Some(table) = value.get_ref().as_table() else { continue };
+        if section_alone(section.get_ref()).is_err() {
+            continue;
+        }
+        settings.extend(table.iter().map(|(key, value)| {
+            let value = text.get(value.span()).unwrap_or_default().to_owned();
+            let setting = Setting { section: section.get_ref().to_string(), key: key.get_ref().to_string(), value };
+            (line_at(text, key.span().start), setting)
+        }));
+    }
+    settings.into_iter()
+}
+
+/// What is wrong with a setting, read as if it stood alone.
+fn wrong(line: usize, setting: Setting) -> Option<ParseError> {
+    let alone = format!("[{}]\n{} = {}\n", quoted(&setting.section), quoted(&setting.key), setting.value);
+    let error = toml::from_str::<File>(&alone).err()?;
+    Some(ParseError { line, message: error.message().replace('\n', " "), setting: Some(setting) })
+}
+
+/// An empty section, read as if it stood alone.
+fn section_alone(name: &str) -> Result<File, toml::de::Error> {
+    toml::from_str(&format!("[{}]\n", quoted(name)))
+}
+
+/// A key in the form that can hold any.
+fn quoted(key: &str) -> String {
+    toml::Value::from(key).to_string()
 }
 
 fn unknown_keys(text: &str, file: &DeTable<'_>, section: &'static str, known: &[&str]) -> Vec<UnknownKey> {
@@ -149,6 +246,30 @@ fn line_at(text: &str, offset: usize) -> usize {
 }
 
 impl File {
+    /// Durations after which something is removed, and which no operator can mean: those are so short that mail would be gone
+    /// before its client can fetch it.
+    pub(super) fn too_short(&self, text: &str) -> Vec<ParseError> {
+        let limits = &self.limits;
+        if limits.short_retention {
+            return Vec::new();
+        }
+        let retention = [
+            ("message_age", limits.message_age, SHORTEST_MESSAGE_AGE),
+            ("client_idle", limits.client_idle, SHORTEST_CLIENT_IDLE),
+        ];
+        let short = |(key, value, least): (&str, Duration, Duration)| {
+            let message = format!(
+                "this must be at least {}, or `short_retention = true` beside it must confirm that messages or clients are to be \
+                 removed so soon",
+                humantime::format_duration(least)
+            );
+            let value = humantime::format_duration(value).to_string();
+            let line = 1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or_default();
+            ParseError { line, message, setting: Some(Setting { section: "limits".into(), key: key.into(), value }) }
+        };
+        retention.into_iter().filter(|(_, value, least)| value < least).map(short).collect()
+    }
+
     /// Fills in what is missing.
     pub(super) fn resolve(self, paths: &GatewayPaths) -> Config {
         let Gateway {
@@ -162,21 +283,22 @@ impl File {
             mixnet_contract_address,
             nym_root_directory,
         } = self.gateway;
-        let default = paths.keys();
+        let (home, default) = (paths.home(), paths.keys());
         let mix_listen = self.mixnet_endpoint.listening_address.unwrap_or(unspecified(DEFAULT_MIX_PORT));
         let clients_listen = self.clients_endpoint.listening_address.unwrap_or(unspecified(DEFAULT_CLIENTS_PORT));
         Config {
             version,
             id: id.unwrap_or_default(),
             keys: KeyPaths {
-                private_identity: absolute(private_identity_key_file, default.private_identity),
-                public_identity: absolute(public_identity_key_file, default.public_identity),
-                private_sphinx: absolute(private_sphinx_key_file, default.private_sphinx),
-                public_sphinx: absolute(public_sphinx_key_file, default.public_sphinx),
+                private_identity: path_in(home, private_identity_key_file, default.private_identity),
+                public_identity: path_in(home, public_identity_key_file, default.public_identity),
+                private_sphinx: path_in(home, private_sphinx_key_file, default.private_sphinx),
+                public_sphinx: path_in(home, public_sphinx_key_file, default.public_sphinx),
             },
             validators: validator_rest_urls,
             contract: mixnet_contract_address,
-            root: absolute(nym_root_directory, paths.root().to_owned()),
+            home: home.to_owned(),
+            root: path_in(home, nym_root_directory, paths.root().to_owned()),
             mix: MixEndpoint {
                 listen: mix_listen,
                 announce: self.mixnet_endpoint.announce_address.unwrap_or(MixAnnounce::listening(mix_listen)),
@@ -184,8 +306,8 @@ impl File {
             clients: ClientsEndpoint {
                 listen: clients_listen,
                 announce: self.clients_endpoint.announce_address.unwrap_or(ClientsAnnounce::listening(clients_listen)),
-                inboxes: absolute(self.clients_endpoint.inboxes_directory, paths.inboxes_dir()),
-                ledger: absolute(self.clients_endpoint.ledger_path, paths.ledger()),
+                inboxes: path_in(home, self.clients_endpoint.inboxes_directory, paths.inboxes_dir()),
+                ledger: path_in(home, self.clients_endpoint.ledger_path, paths.ledger()),
             },
             debug: self.debug,
             delivery: self.delivery,
@@ -200,8 +322,16 @@ impl File {
     }
 }
 
-/// `path` from the working directory, as 0.10.1 took it; `default` if there is none.
-fn absolute(path: Option<PathBuf>, default: PathBuf) -> PathBuf {
-    let Some(path) = path else { return default };
-    std::path::absolute(&path).unwrap_or(path)
+/// A path of the file, from the gateway's folder; `default` if there is none. 0.10.1 wrote absolute paths only.
+fn path_in(home: &Path, path: Option<PathBuf>, default: PathBuf) -> PathBuf {
+    path.map_or(default, |path| home.join(path))
+}
+
+/// A path that is not one of a shell: nothing expands `~` for us, and a folder of that name is never meant.
+fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path: Option<PathBuf> = values::parsed(deserializer)?;
+    if path.as_ref().is_some_and(|path| path.to_string_lossy().starts_with('~')) {
+        return Err(D::Error::custom("`~` is not expanded here: write the path of the folder itself"));
+    }
+    Ok(path)
 }

@@ -24,7 +24,7 @@ use crate::{
     endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, KeyPaths},
-    version,
+    version::{self, Incompatible},
 };
 
 /// The contract of 0.10.1's network, the default of `init` and of `upgrade`.
@@ -35,6 +35,9 @@ pub const DEFAULT_MIX_PORT: u16 = 1789;
 
 /// The port for clients, unless a flag or the file names another.
 pub const DEFAULT_CLIENTS_PORT: u16 = 9000;
+
+/// Characters of a wrong value that an error shows.
+const LONGEST_VALUE: usize = 80;
 
 /// Mode of a new configuration file: it holds no secret.
 pub const FILE_MODE: u32 = 0o644;
@@ -52,6 +55,8 @@ pub struct Config {
     pub validators: Vec<String>,
     /// The contract to ask them about; none before 0.10.0.
     pub contract: Option<String>,
+    /// The gateway's own folder; no setting names it.
+    pub home: PathBuf,
     /// The folder of all gateways, as written; nothing is derived from it.
     pub root: PathBuf,
     /// Where Sphinx packets come in.
@@ -129,13 +134,16 @@ pub enum LoadError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// It is of a later gateway.
+    #[error(transparent)]
+    Later(Incompatible),
     /// The text is not a configuration.
-    #[error("{}: {error}", path.display())]
+    #[error("{}", listed(path, errors))]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
-        error: ParseError,
+        /// All that is wrong, and where.
+        errors: Vec<ParseError>,
     },
 }
 
@@ -146,12 +154,47 @@ impl LoadError {
     }
 }
 
+fn listed(path: &Path, errors: &[ParseError]) -> String {
+    let errors: Vec<_> = errors.iter().map(|error| format!("{}: {error}", path.display())).collect();
+    errors.join("\n")
+}
+
+/// A key of a configuration as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The section, without brackets.
+    pub section: String,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+/// `, [section] key = value`, or nothing.
+fn named(setting: Option<&Setting>) -> String {
+    let named = |Setting { section, key, value }: &Setting| {
+        let value: String = value.escape_debug().take(LONGEST_VALUE).collect();
+        format!(", [{}] {} = {value}", section.escape_debug(), key.escape_debug())
+    };
+    setting.map(named).unwrap_or_default()
+}
+
+/// What to write in place of a setting, if it is one that new files have.
+fn example(setting: Option<&Setting>) -> String {
+    let Some(line) = setting.and_then(|setting| edit::default_line(&setting.section, &setting.key)) else {
+        return "correct the line".to_owned();
+    };
+    format!("correct the line; the default is `{line}`")
+}
+
 /// What is wrong in the text of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {message}; correct the line")]
+#[error("line {line}{}: {message}; {}", named(setting.as_ref()), example(setting.as_ref()))]
 pub struct ParseError {
     /// Line of the file, from 1.
     pub line: usize,
+    /// Which setting, if it is one.
+    pub setting: Option<Setting>,
     /// What is wrong.
     pub message: String,
 }
@@ -165,6 +208,8 @@ pub struct Loaded {
     pub config: Config,
     /// Keys that were ignored.
     pub unknown: Vec<UnknownKey>,
+    /// Keys that every gateway needs and that the text does not have, as `[section] key`.
+    pub absent: Vec<String>,
 }
 
 impl Loaded {
@@ -183,16 +228,26 @@ impl Config {
             .open_file(path)
             .and_then(file::read)
             .map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+        if let Some(version) = file::version_of(&text).filter(version::is_later) {
+            return Err(LoadError::Later(Incompatible::Later(version, paths.id())));
+        }
         match Self::parse(&text, paths) {
-            Ok((config, unknown)) => Ok(Loaded { text, config, unknown }),
-            Err(error) => Err(LoadError::Parse { path: path.to_owned(), error }),
+            Ok((config, unknown)) => {
+                let absent = file::absent(&text);
+                Ok(Loaded { text, config, unknown, absent })
+            }
+            Err(errors) => Err(LoadError::Parse { path: path.to_owned(), errors }),
         }
     }
 
     /// Reads the text of a file. What it leaves out comes from `paths`.
-    pub fn parse(text: &str, paths: &GatewayPaths) -> Result<(Self, Vec<UnknownKey>), ParseError> {
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(text: &str, paths: &GatewayPaths) -> Result<(Self, Vec<UnknownKey>), Vec<ParseError>> {
         let (file, unknown) = file::parse(text)?;
-        Ok((file.resolve(paths), unknown))
+        let errors = file.too_short(text);
+        if errors.is_empty() { Ok((file.resolve(paths), unknown)) } else { Err(errors) }
     }
 
     /// The configuration of a new gateway, before any flag.

@@ -20,7 +20,9 @@ fn parse(text: &str) -> Config {
 }
 
 fn error(text: &str) -> ParseError {
-    Config::parse(text, &paths()).unwrap_err()
+    let mut errors = Config::parse(text, &paths()).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    errors.remove(0)
 }
 
 fn new_config() -> Config {
@@ -104,11 +106,11 @@ fn every_tuning_key_is_read() {
     let config = parse(
         "[debug]\npacket_forwarding_initial_backoff = '5s'\npacket_forwarding_maximum_backoff = 7000\n\
          initial_connection_timeout = '1s 500ms'\nmaximum_connection_buffer_size = 9\ncache_entry_ttl = '30s'\n\
-         [delivery]\nspill_after = 0\nreceipt_timeout = '1m'\n\
-         [timeouts]\nwebsocket_upgrade = 1\nfirst_request = 2\nhandshake_message = 3\nhalf_frame = 4\nhalf_message = 5\n\
+         [delivery]\nspill_after = '0s'\nreceipt_timeout = '1m'\n\
+         [timeouts]\nwebsocket_upgrade = '1ms'\nfirst_request = '2ms'\nhandshake_message = '3ms'\nhalf_frame = '4ms'\nhalf_message = '5ms'\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\n\
-         [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 14\nfalse_positive_rate = 0.012\nsnapshot_interval = 13\n\
-         [limits]\ninbox_messages = 6\ninbox_bytes = 5000000000\nmax_mix_connections = 8\nmax_client_connections = 9\n\
+         [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 14\nfalse_positive_rate = 0.012\nsnapshot_interval = '13ms'\n\
+         [limits]\ninbox_messages = 6\ninbox_bytes = '5 GB'\nmax_mix_connections = 8\nmax_client_connections = 9\n\
          client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\nmemory = 5000000003\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
     );
@@ -186,8 +188,13 @@ fn unknown_keys_elsewhere_are_errors_with_their_lines() {
 fn bad_values_are_errors_with_their_lines() {
     for (line, words) in [
         ("[timeouts]\nfirst_request = '10 parsecs'", "a duration like"),
-        ("[timeouts]\nfirst_request = -1", "a duration like"),
-        ("[timeouts]\nfirst_request = 0", "longer than zero"),
+        ("[timeouts]\nfirst_request = -1", "has no unit"),
+        ("[timeouts]\nfirst_request = '0s'", "longer than zero"),
+        ("[limits]\nclient_idle = 180", "180 has no unit: write a duration like '180s' or '180days'"),
+        ("[limits]\nmessage_age = '59m'", "at least 1h"),
+        ("[limits]\nclient_idle = '180s'", "at least 1day"),
+        ("[limits]\ndata_bytes = '10 parsecs'", "'128 MiB'"),
+        ("[clients_endpoint]\ninboxes_directory = '~/inboxes'", "`~` is not expanded"),
         ("[limits]\ninbox_bytes = 0", "nonzero"),
         ("[limits]\nclient_buffer = 0", "nonzero"),
         ("[limits]\npackets_in_flight = 0", "nonzero"),
@@ -199,7 +206,7 @@ fn bad_values_are_errors_with_their_lines() {
         ("[replay]\nfalse_positive_rate = 0.0", "from 0.000000001 to 0.1"),
         ("[replay]\nfalse_positive_rate = nan", "from 0.000000001 to 0.1"),
         ("[replay]\nfalse_positive_rate = 0.5", "from 0.000000001 to 0.1"),
-        ("[replay]\nsnapshot_interval = 0", "longer than zero"),
+        ("[replay]\nsnapshot_interval = '0s'", "longer than zero"),
         ("[limits]\nmax_mix_connections = 5000000000", "u32"),
         ("[egress]\nallow_private = 'yes'", "boolean"),
         ("[sandbox]\nrequire = ['sekkomp']", "not a layer of the jail"),
@@ -216,6 +223,44 @@ fn bad_values_are_errors_with_their_lines() {
         assert!(found.message.contains(words), "{line}: {found}");
         assert!(!found.to_string().contains('\n'), "{found}");
     }
+}
+
+#[test]
+fn all_errors_are_told_at_once_with_what_is_allowed() {
+    let text =
+        "[gateway]\nid = 'x'\n[limits]\nclient_idle = 180\ninbox_bytes = 0\nfoo = 1\n[egress]\nallow_private = 'yes'\n";
+    let errors = Config::parse(text, &paths()).unwrap_err();
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(errors.iter().map(|error| error.line).collect::<Vec<_>>(), [4, 5, 6, 8], "{texts:?}");
+    assert!(texts[0].starts_with("line 4, [limits] client_idle = 180: 180 has no unit"), "{texts:?}");
+    assert!(texts[0].ends_with("the default is `client_idle = '180days'`"), "{texts:?}");
+    assert!(texts[1].contains("inbox_bytes = 0: ") && texts[1].contains("nonzero"), "{texts:?}");
+    assert!(texts[3].contains("boolean") && texts[3].contains("`allow_private = false`"), "{texts:?}");
+}
+
+#[test]
+fn a_short_retention_has_to_be_confirmed() {
+    let limits = parse("[limits]\nmessage_age = '2s'\nclient_idle = '3s'\nshort_retention = true").limits;
+    assert_eq!((limits.message_age, limits.client_idle), (Duration::from_secs(2), Duration::from_secs(3)));
+}
+
+#[test]
+fn paths_are_taken_from_the_gateways_folder_and_written_so() {
+    let config = parse("[clients_endpoint]\ninboxes_directory = 'data/mail'\nledger_path = '/srv/ledger'");
+    assert_eq!(config.clients.inboxes, paths().home().join("data/mail"));
+    assert_eq!(config.clients.ledger, Path::new("/srv/ledger"));
+    let text = fresh(&config).unwrap();
+    assert!(text.contains("inboxes_directory = 'data/mail'") && text.contains("ledger_path = '/srv/ledger'"), "{text}");
+    assert!(text.contains("private_sphinx_key_file = 'data/private_sphinx.pem'"), "{text}");
+}
+
+#[test]
+fn what_a_file_that_was_cut_off_lacks_is_named() {
+    let whole = fresh(&new_config()).unwrap();
+    assert_eq!(file::absent(&whole), Vec::<String>::new());
+    let cut: String = whole.lines().take(40).map(|line| format!("{line}\n")).collect();
+    let absent = file::absent(&cut);
+    assert!(absent.contains(&"[mixnet_endpoint] listening_address".to_owned()), "{absent:?}");
 }
 
 #[test]

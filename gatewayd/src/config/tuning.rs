@@ -5,7 +5,9 @@ use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 use proto::ipc::jail::Layer;
 use serde::Deserialize;
 
-use super::values::{Probability, duration, layers, memory, positive_duration};
+use super::values::{
+    Probability, duration, duration_of_0_10, layers, memory, positive_duration, positive_duration_of_0_10, size,
+};
 
 /// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
 pub(super) const DEBUG_KEYS: [&str; 8] = [
@@ -24,13 +26,13 @@ pub(super) const DEBUG_KEYS: [&str; 8] = [
 #[serde(default)]
 pub struct Debug {
     /// The pause before the second attempt to connect; it doubles from there.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration_of_0_10")]
     pub packet_forwarding_initial_backoff: Duration,
     /// The longest pause between two attempts.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration_of_0_10")]
     pub packet_forwarding_maximum_backoff: Duration,
     /// How long one attempt to connect may take.
-    #[serde(deserialize_with = "positive_duration")]
+    #[serde(deserialize_with = "positive_duration_of_0_10")]
     pub initial_connection_timeout: Duration,
     /// Packets buffered per next hop.
     pub maximum_connection_buffer_size: NonZeroU32,
@@ -192,6 +194,12 @@ impl Default for Replay {
     }
 }
 
+/// Messages are kept at least this long, unless the operator confirms that they need not be.
+pub(super) const SHORTEST_MESSAGE_AGE: Duration = Duration::from_hours(1);
+
+/// Clients are kept at least this long, likewise.
+pub(super) const SHORTEST_CLIENT_IDLE: Duration = Duration::from_hours(24);
+
 /// `[limits]`: what one gateway carries.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -199,8 +207,10 @@ pub struct Limits {
     /// Messages stored per client.
     pub inbox_messages: NonZeroU64,
     /// Bytes stored per client.
+    #[serde(deserialize_with = "size")]
     pub inbox_bytes: NonZeroU64,
     /// Bytes of ledger and inboxes together, holes included; new mail and new clients are refused well before.
+    #[serde(deserialize_with = "size")]
     pub data_bytes: NonZeroU64,
     /// Messages older than this are removed.
     #[serde(deserialize_with = "positive_duration")]
@@ -208,6 +218,8 @@ pub struct Limits {
     /// Clients not seen for this long are removed, and their mail with them.
     #[serde(deserialize_with = "positive_duration")]
     pub client_idle: Duration,
+    /// Whether the two above may be shorter than [`SHORTEST_MESSAGE_AGE`] and [`SHORTEST_CLIENT_IDLE`].
+    pub short_retention: bool,
     /// Connections on the mixnet port at once.
     pub max_mix_connections: NonZeroU32,
     /// Connections on the clients port at once.
@@ -225,10 +237,12 @@ pub struct Limits {
     /// Frames of one client in a row that are refused, before its connection is closed.
     pub malformed_client_frames: NonZeroU32,
     /// Bytes sent to one client without proof of receipt; further mail for it waits on disk.
+    #[serde(deserialize_with = "size")]
     pub client_buffer: NonZeroU64,
     /// Messages on their way from the mixnet port to the store; with more, nothing is read from the mixnet.
     pub packets_in_flight: NonZeroU32,
     /// Bytes of those messages.
+    #[serde(deserialize_with = "size")]
     pub bytes_in_flight: NonZeroU64,
     /// Memory for what others have sent and not ended, or not taken, in all processes together; see [`super::Memory`].
     #[serde(deserialize_with = "memory")]
@@ -243,6 +257,7 @@ impl Default for Limits {
             data_bytes: const { NonZeroU64::new(10 << 30).unwrap() },
             message_age: Duration::from_secs(30 * 86_400),
             client_idle: Duration::from_secs(180 * 86_400),
+            short_retention: false,
             max_mix_connections: const { NonZeroU32::new(20_000).unwrap() },
             max_client_connections: const { NonZeroU32::new(20_000).unwrap() },
             max_mix_connections_per_prefix: const { NonZeroU32::new(512).unwrap() },

@@ -6,7 +6,7 @@ use proto::ipc::jail::Layer;
 use semver::Version;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor},
+    de::{Error, SeqAccess, Unexpected, Visitor},
 };
 
 /// What 0.10.1 wrote where it had no value.
@@ -46,29 +46,100 @@ impl<'de> Deserialize<'de> for Probability {
     }
 }
 
-/// A humantime string (`'1m 30s'`) or a whole number of milliseconds.
+/// A duration with a unit (`'1m 30s'`).
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    struct Either;
+    deserializer.deserialize_any(Written { bare_milliseconds: false })
+}
 
-    impl Visitor<'_> for Either {
-        type Value = Duration;
+/// As 0.10.1 read its durations: a whole number is one of milliseconds.
+pub(super) fn duration_of_0_10<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer.deserialize_any(Written { bare_milliseconds: true })
+}
+
+/// As [`duration_of_0_10`], but not zero.
+pub(super) fn positive_duration_of_0_10<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    not_zero(duration_of_0_10(deserializer)?)
+}
+
+/// The forms of a duration.
+struct Written {
+    bare_milliseconds: bool,
+}
+
+impl Visitor<'_> for Written {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration like '250ms', '1m 30s' or '30days'")?;
+        if self.bare_milliseconds { f.write_str(", or a whole number of milliseconds") } else { Ok(()) }
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Duration, E> {
+        let unexpected = Unexpected::Signed(value);
+        if !self.bare_milliseconds {
+            // Nobody can know whether days or milliseconds are meant.
+            return Err(E::custom(format_args!(
+                "{value} has no unit: write a duration like '{value}s' or '{value}days'"
+            )));
+        }
+        u64::try_from(value).map(Duration::from_millis).map_err(|_| E::invalid_value(unexpected, &self))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+        humantime::parse_duration(text).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+fn not_zero<E: Error>(duration: Duration) -> Result<Duration, E> {
+    match duration {
+        Duration::ZERO => Err(E::custom("this duration must be longer than zero")),
+        positive => Ok(positive),
+    }
+}
+
+/// A number of bytes: a whole number, or one with a unit (`'10 GB'`, `'128 MiB'`).
+pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
+    struct Size;
+
+    impl Visitor<'_> for Size {
+        type Value = NonZeroU64;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration like '250ms' or '1m 30s', or a whole number of milliseconds")
+            f.write_str("a number of bytes, nonzero, like 1048576, '128 MiB' or '10 GB'")
         }
 
-        fn visit_i64<E: Error>(self, value: i64) -> Result<Duration, E> {
-            u64::try_from(value)
-                .map(Duration::from_millis)
-                .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(value), &self))
+        fn visit_i64<E: Error>(self, value: i64) -> Result<NonZeroU64, E> {
+            let bytes = u64::try_from(value).ok().and_then(NonZeroU64::new);
+            bytes.ok_or_else(|| E::invalid_value(Unexpected::Signed(value), &self))
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-            humantime::parse_duration(text).map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+        fn visit_str<E: Error>(self, text: &str) -> Result<NonZeroU64, E> {
+            bytes_of(text).and_then(NonZeroU64::new).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
         }
     }
 
-    deserializer.deserialize_any(Either)
+    deserializer.deserialize_any(Size)
+}
+
+/// Reads a whole number with a unit: powers of 1000, or of 1024 with an `i`.
+fn bytes_of(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_').len();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.replace('_', "").parse().ok()?;
+    let factor: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(factor)
 }
 
 /// As [`duration`], but not zero.
@@ -76,10 +147,7 @@ pub(super) fn positive_duration<'de, D>(deserializer: D) -> Result<Duration, D::
 where
     D: Deserializer<'de>,
 {
-    match duration(deserializer)? {
-        Duration::ZERO => Err(Error::custom("this duration must be longer than zero")),
-        positive => Ok(positive),
-    }
+    not_zero(duration(deserializer)?)
 }
 
 /// Bytes of memory: not so few that one message of each kind would not fit its share.
@@ -153,4 +221,27 @@ where
     let mut texts = deserializer.deserialize_any(OneOrMany)?;
     texts.retain(|text| !text.is_empty() && text != MISSING);
     Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_of_both_kinds() {
+        for (text, bytes) in [
+            ("10 GB", Some(10_000_000_000)),
+            ("128MiB", Some(128 << 20)),
+            ("1_000 b", Some(1_000)),
+            ("7", Some(7)),
+            ("2tib", Some(2 << 40)),
+            ("1.5 GB", None),
+            ("GB", None),
+            ("-1", None),
+            ("10 parsecs", None),
+            ("99999999999 GB", None),
+        ] {
+            assert_eq!(bytes_of(text), bytes, "{text}");
+        }
+    }
 }

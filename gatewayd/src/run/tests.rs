@@ -111,11 +111,11 @@ fn prints_what_0_10_1_printed() {
 fn flags_hold_for_one_run_only() {
     let home = Home::new(LOCAL);
     let before = fs::read_to_string(home.config_file()).unwrap();
-    let printed = home.printed("--mix-host [::1]:4000 --clients-host 203.0.113.5 --inboxes /inb");
+    let printed = home.printed("--mix-host [::1]:4000 --clients-host 203.0.113.5 --inboxes /");
     assert!(printed.contains("sphinx packets on [::1]:4000\n"), "{printed}");
     assert!(printed.contains("for sphinx packets: [::1]:4000\n"), "{printed}");
     assert!(printed.contains("for clients packets: ws://203.0.113.5:29000\n"), "{printed}");
-    assert!(printed.contains("Inboxes directory is: \"/inb\"\n"), "{printed}");
+    assert!(printed.contains("Inboxes directory is: \"/\"\n"), "{printed}");
     assert_eq!(printed.matches("NOTE").count(), 1, "{printed}");
     assert_eq!(fs::read_to_string(home.config_file()).unwrap(), before);
 }
@@ -181,10 +181,22 @@ fn no_configuration_says_to_run_init() {
 }
 
 #[test]
+fn a_later_configuration_is_told_how_to_keep_its_keys() {
+    let home = Home::new(LOCAL);
+    let text = fs::read_to_string(home.config_file()).unwrap();
+    // With keys that no 0.10 knew, which are not what is wrong.
+    let later = text.replace("'0.10.1'", "'1.1.0'") + "\n[wireguard]\nenabled = true\n";
+    fs::write(home.config_file(), later).unwrap();
+    let error = home.prepare("demo", "").0.unwrap_err().to_string();
+    assert!(error.starts_with("the configuration is of nym-gateway 1.1.0"), "{error}");
+    assert!(error.contains("`gatewayd init --id demo`") && error.contains("four key files"), "{error}");
+}
+
+#[test]
 fn another_version_says_to_run_upgrade() {
     let home = Home::new(LOCAL);
     let text = fs::read_to_string(home.config_file()).unwrap();
-    for (version, refused) in [("0.9.2", true), ("0.11.0", true), ("", true), ("0.10.0", false), ("0.10.9", false)] {
+    for (version, refused) in [("0.9.2", true), ("", true), ("0.10.0", false), ("0.10.9", false)] {
         fs::write(home.config_file(), text.replace("'0.10.1'", &format!("'{version}'"))).unwrap();
         match home.prepare("demo", "").0 {
             Ok(_) => assert!(!refused, "{version}"),
@@ -201,5 +213,26 @@ fn an_unreadable_key_is_named() {
         let error = home.prepare("demo", "").0.unwrap_err().to_string();
         assert!(error.contains(&format!("/{name}.pem")), "{error}");
         assert!(error.contains(&format!("correct `{name}_key_file`")), "{error}");
+    }
+}
+
+#[test]
+fn an_address_that_nobody_chose_is_not_listened_on() {
+    let home = Home::new(LOCAL);
+    let text = fs::read_to_string(home.config_file()).unwrap();
+    let cut: String = text.lines().take(20).map(|line| format!("{line}\n")).collect();
+    fs::write(home.config_file(), cut).unwrap();
+    let error = home.prepare("demo", "").0.unwrap_err().to_string();
+    let missing = "[mixnet_endpoint] listening_address, [clients_endpoint] listening_address is missing";
+    assert!(error.contains(missing) && error.contains("--mix-host"), "{error}");
+    assert!(home.prepare("demo", "--mix-host 127.0.0.1 --clients-host 127.0.0.1").0.is_ok());
+}
+
+#[test]
+fn a_flag_that_names_no_folder_starts_no_empty_gateway() {
+    let home = Home::new(LOCAL);
+    for flag in ["inboxes", "clients-ledger"] {
+        let error = home.prepare("demo", &format!("--{flag} /nonexistent")).0.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("--{flag} /nonexistent: there is no such folder")), "{error}");
     }
 }

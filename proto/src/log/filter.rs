@@ -202,7 +202,10 @@ mod tests {
         let texts: Vec<_> = complaints.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 4, "{texts:?}");
         assert!(texts[0].contains("`inffo` is no level") && texts[1].contains("`store=loud`"), "{texts:?}");
-        assert!(texts[2].contains("no process `mixnode`") && texts[2].contains("gatewayd, store, mix-egress"), "{texts:?}");
+        assert!(
+            texts[2].contains("no process `mixnode`") && texts[2].contains("gatewayd, store, mix-egress"),
+            "{texts:?}"
+        );
         assert_eq!(filter.targets("client-edge"), Filter::parse("client-edge=debug").0.targets("client-edge"));
         assert_eq!(filter.everywhere, LevelFilter::INFO);
     }

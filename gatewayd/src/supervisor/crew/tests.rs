@@ -303,3 +303,38 @@ fi
     assert_eq!(stage.crew.posts.get(Role::MixEgress).refused, None);
     stage.crew.drain(never()).await;
 }
+
+#[tokio::test]
+async fn a_worker_that_does_not_come_back_ends_the_gateway() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    for _ in 0..RETRIES {
+        stage.crew.on_death(Role::Store, Duration::ZERO, "exit status: 3").unwrap();
+    }
+    let error = stage.crew.on_death(Role::Store, Duration::ZERO, "exit status: 3").unwrap_err().to_string();
+    assert!(error.starts_with("store could not be started again in 25 attempts"), "{error}");
+    stage.crew.drain(never()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_again_and_again_ends_the_gateway() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    let hangs = async {
+        for hangs in 1.. {
+            stage.until(Stage::all_ready).await?;
+            // One look too few for anybody to hang, but for whoever has shown nothing.
+            for look in 0..=12 {
+                for role in Role::ALL.into_iter().filter(|role| *role != Role::Store) {
+                    stage.crew.on_heartbeat(role);
+                }
+                assert!(hangs < 4, "look {look}");
+                stage.crew.look_for_hangs(Instant::now())?;
+            }
+            stage.until(|stage| stage.deaths(Role::Store) == hangs).await?;
+        }
+        Ok::<(), CrewError>(())
+    };
+    let error = hangs.await.unwrap_err().to_string();
+    assert!(error.starts_with("store has hung 3 times"), "{error}");
+    stage.crew.drain(never()).await;
+}
