@@ -1,4 +1,5 @@
-//! The command line: which command, with which flags, and with which exit code it ends (0, or 1 for any error).
+//! The command line: which command, with which flags, and with which exit code it ends: 0; 78 if `run` cannot use the
+//! configuration; 1 for any other error.
 
 use std::{
     ffi::OsString,
@@ -129,7 +130,7 @@ fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
         .try_map(move |given| all.into_iter().find(|one| name(*one) == given).ok_or("it has no such name"))
 }
 
-/// Why a command ended with exit code 1.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error(transparent)]
@@ -142,6 +143,18 @@ enum CommandError {
     Upgrade(#[from] UpgradeError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+}
+
+/// As sysexits.h has it: the configuration has to be corrected before another attempt makes sense.
+const CONFIGURATION: u8 = 78;
+
+impl CommandError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Run(error) if error.is_of_configuration() => ExitCode::from(CONFIGURATION),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 /// Does what the command line says.
@@ -169,7 +182,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nobody reads a closed standard error.
             let _ = writeln!(io::stderr(), "error: {error}");
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }

@@ -133,6 +133,13 @@ pub enum RunError {
     Supervisor(#[from] SupervisorError),
 }
 
+impl RunError {
+    /// Whether another attempt fails as well until somebody has changed the configuration or what it names.
+    pub const fn is_of_configuration(&self) -> bool {
+        !matches!(self, Self::Supervisor(_))
+    }
+}
+
 /// Runs gateway `id` below `root` until it is told to stop.
 pub fn execute(
     id: &GatewayId,

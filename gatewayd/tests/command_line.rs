@@ -139,10 +139,10 @@ fn the_root_is_below_home_and_can_be_moved() {
 }
 
 #[test]
-fn commands_on_a_gateway_that_is_not_there_end_with_1() {
+fn commands_on_a_gateway_that_is_not_there_fail() {
     let home = tempfile::tempdir().unwrap();
     let (code, printed, stderr) = run(NAMES[0], home.path(), "run --id nosuch");
-    assert_eq!((code, printed.as_str()), (1, "Starting gateway nosuch...\n"));
+    assert_eq!((code, printed.as_str()), (78, "Starting gateway nosuch...\n"));
     assert!(
         stderr.contains("error: Failed to load config for nosuch. Are you sure you have run `init` before?"),
         "{stderr}"

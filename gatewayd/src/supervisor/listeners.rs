@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use socket2::SockRef;
 
-use super::lock::PREDECESSOR;
+use super::{late_address, lock::PREDECESSOR};
 
 /// Connections that the kernel holds until a worker accepts them.
 const BACKLOG: i32 = 1024;
@@ -117,7 +117,7 @@ pub(super) fn bind(address: SocketAddr, setting: Setting) -> Result<TcpListener,
     let Setting { host_flag, port_flag, key, unsent } = setting;
     let patience = Instant::now() + PREDECESSOR;
     let bound = loop {
-        match try_bind(address, unsent) {
+        match late_address::wait_for(address, || try_bind(address, unsent)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < patience => thread::sleep(PAUSE),
             bound => break bound,
         }

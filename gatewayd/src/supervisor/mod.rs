@@ -26,6 +26,7 @@ mod data_folders;
 mod each;
 mod examiner;
 mod holdings;
+mod late_address;
 mod links;
 mod listeners;
 mod lock;
@@ -48,9 +49,12 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proto::ipc::{
-    Role,
-    jail::{JailOrder, Walls},
+use proto::{
+    ipc::{
+        Role,
+        jail::{JailOrder, Walls},
+    },
+    wire::client::protocol::ProtocolVersion,
 };
 
 pub use self::{
@@ -72,6 +76,7 @@ use self::{
 pub(crate) use self::{admin::SOCKET, data_folders::user_of_data, self_test::SelfTest};
 use crate::{
     run::RunPlan,
+    version,
     validator::{self, AddressTaken},
 };
 
@@ -123,6 +128,13 @@ fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
 pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
     // The only thread beside the main one, and the supervisor never waits for it.
     proto::log::write_in_background().map_err(system("start the thread of the log"))?;
+    tracing::info!(
+        "gatewayd {} (commit {}), network version {}, client protocols of 2021 and 1 to {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("GATEWAYD_COMMIT"),
+        version::NETWORK,
+        ProtocolVersion::CURRENT.number()
+    );
     tracing::info!("Starting nym gateway!");
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get())?;
     // Before anything is touched: whoever runs by hand beside a unit has another runtime directory, and the same data.
@@ -195,6 +207,17 @@ fn raise_open_files() -> io::Result<u64> {
     Ok(most)
 }
 
+/// A duration as a person says it: `1.8s`, `5m`, `8d`.
+fn brief(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..120 => format!("{:.1}s", duration.as_secs_f64()),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// What nym-gateway 0.10.1 logs, in its order and words.
 fn announce(holdings: &Holdings) -> io::Result<()> {
     let mix = holdings.mix_address()?;
@@ -209,6 +232,7 @@ fn announce(holdings: &Holdings) -> io::Result<()> {
 }
 
 async fn supervise(mut crew: Crew, admin: Option<Admin>) -> Result<(), SupervisorError> {
+    let begun = Instant::now();
     let mut signals = Signals::catch().map_err(system("catch signals"))?;
     let mut watchdog = Watchdog::from_env();
     let outcome = loop {
@@ -218,7 +242,7 @@ async fn supervise(mut crew: Crew, admin: Option<Admin>) -> Result<(), Superviso
         tokio::select! {
             signal = signals.next() => match signal {
                 Caught::End(signal) => {
-                    tracing::info!("Received {signal} - the gateway will terminate now.");
+                    tracing::info!("Received {signal} - the gateway will terminate now: draining");
                     break Ok(());
                 }
                 Caught::Other(signal) => signal.note(),
@@ -252,7 +276,10 @@ async fn supervise(mut crew: Crew, admin: Option<Admin>) -> Result<(), Superviso
     };
     match (outcome, drained) {
         (Err(error), _) => Err(error.into()),
-        (Ok(()), Drained::InOrder) => Ok(()),
+        (Ok(()), Drained::InOrder) => {
+            tracing::info!("ended in good order after {}, up {}", brief(told_at.elapsed()), brief(begun.elapsed()));
+            Ok(())
+        }
         (Ok(()), Drained::InHurry) => Err(SupervisorError::Hurried),
     }
 }

@@ -5,14 +5,24 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+/// Whether there is one.
+pub(super) fn is_there() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+}
+
 /// The gateway is up.
 pub(super) fn ready() {
-    tell(&[NotifyState::Ready]);
+    tell(&[NotifyState::Ready, NotifyState::Status("serving mix nodes and clients")]);
 }
 
 /// The gateway drains.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+}
+
+/// A worker is being replaced, or all are at work again.
+pub(super) fn status(text: &str) {
+    tell(&[NotifyState::Status(text)]);
 }
 
 /// The start takes longer than usual and is getting on: do not give up for another `extension`.

@@ -57,6 +57,9 @@ impl Crew {
         }
         let ready = |role| matches!(self.posts.get(role).state, State::Ready { .. });
         let all_ready = Role::ALL.into_iter().all(ready);
+        if self.phase == Phase::Open && all_ready {
+            systemd::status("serving mix nodes and clients");
+        }
         if self.phase == Phase::Opening && all_ready {
             self.phase = Phase::Open;
             tracing::info!(
@@ -136,6 +139,7 @@ impl Crew {
                 let delay = post.delay.after(lived);
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                 tracing::error!(worker = %role, delay_ms, "worker will be restarted");
+                systemd::status(&format!("replacing {role}, which ended with {how}"));
                 State::Dead { retry_at: Instant::now() + delay }
             }
         };
