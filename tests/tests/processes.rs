@@ -239,7 +239,7 @@ async fn a_gateway_that_was_never_made_says_what_to_do() -> Result<()> {
     bounded(async {
         let home = Home::empty()?;
         let outcome = home.gatewayd("run", &[]).await?;
-        ensure!(outcome.code == Some(1), "{outcome:?}");
+        ensure!(outcome.code == Some(78), "{outcome:?}");
         ensure!(outcome.stderr.contains("have run `init` before"), "{outcome:?}");
         Ok(())
     })

@@ -76,8 +76,8 @@ use self::{
 pub(crate) use self::{admin::SOCKET, data_folders::user_of_data, self_test::SelfTest};
 use crate::{
     run::RunPlan,
-    version,
     validator::{self, AddressTaken},
+    version,
 };
 
 /// A signal to the process and one to its group are one order to end; a later one means haste.
