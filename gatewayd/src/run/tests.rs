@@ -22,7 +22,7 @@ fn surroundings() -> Surroundings {
 }
 
 fn guard() -> PathGuard {
-    PathGuard::new(std::path::Path::new("/nowhere"))
+    PathGuard::new(Path::new("/nowhere"))
 }
 
 struct Home(tempfile::TempDir);
