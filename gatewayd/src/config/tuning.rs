@@ -172,6 +172,7 @@ pub struct Replay {
     #[serde(deserialize_with = "positive_duration")]
     pub kept_at_least: Duration,
     /// Bytes of marks, in memory and again on disk: as many generations as fit.
+    #[serde(deserialize_with = "size")]
     pub memory: NonZeroU64,
     /// How often a new packet may be taken for a replay by one full generation.
     pub false_positive_rate: Probability,

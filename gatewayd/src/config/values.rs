@@ -152,7 +152,7 @@ where
 
 /// Bytes of memory: not so few that one message of each kind would not fit its share.
 pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
-    let bytes = NonZeroU64::deserialize(deserializer)?;
+    let bytes = size(deserializer)?;
     if bytes.get() < LEAST_MEMORY {
         return Err(Error::custom(format!("this must be at least {LEAST_MEMORY} (16 MiB)")));
     }
