@@ -42,7 +42,7 @@ pub fn ports(request: &Request) -> Vec<u16> {
     request.validators.iter().filter_map(port).collect()
 }
 
-/// Asks the validators in random order, each for an equal share of the time that is left, until all were asked or one lists
+/// Asks the validators in random order, each for an equal share of the time, until all were asked or one lists
 /// our identity.
 pub fn query(request: &Request, patience: Duration) -> Answer {
     let end = Instant::now() + patience;
@@ -50,10 +50,10 @@ pub fn query(request: &Request, patience: Duration) -> Answer {
     validators.shuffle(&mut rand::rng());
     let mut votes = Votes::default();
     let mut reasons = String::new();
-    for (asked, validator) in validators.iter().enumerate() {
-        let left = end.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(validators.len() - asked).unwrap_or(u32::MAX);
-        match ask_one(validator, request, Instant::now() + share) {
+    // Not a share of what is left: a silent one that comes last would be given all of it.
+    let share = patience / u32::try_from(validators.len()).unwrap_or(u32::MAX).max(1);
+    for validator in validators {
+        match ask_one(validator, request, end.min(Instant::now() + share)) {
             Ok(Listed { ours: true, other }) => return Answer::SameIdentity { also: other }.printable(),
             Ok(Listed { ours: false, other }) => votes.count(other),
             Err(error) if reasons.len() < MAX_REASONS => {
