@@ -27,7 +27,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpSocket, TcpStream},
     task::JoinSet,
-    time::{interval, timeout},
+    time::interval,
 };
 
 /// Frames of one client in a row that may be refused.
