@@ -1,6 +1,7 @@
 //! The list of promises is kept: each has a test or says that it has none, and every test it names exists.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -16,13 +17,12 @@ fn root() -> Result<PathBuf> {
 /// The promises, without their numbers.
 fn promises(specification: &str) -> Result<Vec<String>> {
     let mut promises: Vec<String> = Vec::new();
-    let mut last = 0;
+    let mut numbers = BTreeSet::new();
     for line in specification.lines().skip_while(|line| !line.starts_with("## ")) {
         let begins = line.split_once(". ").and_then(|(number, text)| Some((number.parse::<usize>().ok()?, text)));
         match begins {
             Some((number, text)) => {
-                ensure!(number > last, "promise {number} comes after promise {last}");
-                last = number;
+                ensure!(numbers.insert(number), "there are two promises with the number {number}");
                 promises.push(text.to_owned());
             }
             None if line.starts_with("   ") => {
@@ -88,7 +88,7 @@ fn a_promise_may_span_lines_and_a_wrong_number_is_noticed() {
     let found = promises(text).unwrap();
     assert_eq!(found, ["One: `a_b_c`, `nothing`.", "Two: [test pending]."]);
     assert_eq!(tests_of(&found[0]).collect::<Vec<_>>(), ["a_b_c"]);
-    assert!(promises("## A\n2. Two.\n").is_err());
+    assert!(promises("## A\n2. Two.\n2. Two again.\n").is_err());
     assert!(is_test("#[test]\nfn a_b_c() {", "a_b_c"));
     assert!(!is_test("#[test]\nfn other() {}\nfn a_b_c() {", "a_b_c"));
 }
