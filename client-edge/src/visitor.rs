@@ -147,7 +147,8 @@ impl<'a> Visitor<'a> {
             count(&self.context.counters.registrations_refused_rate);
             return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::TooMany)).await;
         }
-        self.ask(|session| EdgeToStore::BeginHandshake { session, init }).await?;
+        let logins = self.spoken.login_form();
+        self.ask(|session| EdgeToStore::BeginHandshake { session, init, logins }).await?;
         match self.decision().await? {
             Order::ReplyHandshake(reply) => self.say(self.spoken.handshake_payload(reply)),
             Order::RefuseHandshake(reason) => return self.refuse(&refusal::of_handshake(reason)).await,

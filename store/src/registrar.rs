@@ -9,6 +9,7 @@ use proto::{
     ipc::store_edge::{HandshakeRefusal, SessionKey},
     wire::client::{
         handshake::{ClientInit, EphemeralKeys, GatewayReply, PublicKey as IdentityKey, Signature},
+        login::LoginForm,
         refusal::HandshakeFailure,
         side::GatewayKey,
     },
@@ -23,6 +24,7 @@ pub struct Begun {
     client: VerifyingKey,
     keys: EphemeralKeys,
     key: SessionKey,
+    logins: LoginForm,
 }
 
 /// A client that has proved its identity, and the key it shares with the gateway.
@@ -32,14 +34,16 @@ pub struct Registration {
     pub client: ClientAddress,
     /// The key.
     pub key: SessionKey,
+    /// How it will log in with that key.
+    pub logins: LoginForm,
 }
 
-/// Answers the client's first message, which says by its length what kind of key there will be. Costs two X25519 and one
-/// Ed25519 operation.
+/// Answers the client's first message, which says by its length what kind of key there will be; with that the client will log
+/// in in the form `logins`. Costs two X25519 and one Ed25519 operation.
 ///
 /// # Errors
 /// If the message is none.
-pub fn begin(identity: &Identity, init: &[u8]) -> Result<(Begun, Vec<u8>), HandshakeRefusal> {
+pub fn begin(identity: &Identity, init: &[u8], logins: LoginForm) -> Result<(Begun, Vec<u8>), HandshakeRefusal> {
     let (init, client) =
         ClientInit::parse(init, |identity| VerifyingKey::from_bytes(identity).ok()).map_err(refusal)?;
     let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
@@ -47,7 +51,7 @@ pub fn begin(identity: &Identity, init: &[u8]) -> Result<(Begun, Vec<u8>), Hands
     let key = init.derive_key(secret.diffie_hellman(&PublicKey::from(init.ephemeral)).as_bytes());
     let sealed_signature = GatewayKey::of(&key).seal_signature(identity.sign(&keys), rand::random());
     let reply = GatewayReply { ephemeral: keys.gateway, sealed_signature };
-    Ok((Begun { client, keys, key }, reply.encode()))
+    Ok((Begun { client, keys, key, logins }, reply.encode()))
 }
 
 /// Checks the client's second message.
@@ -60,7 +64,8 @@ pub fn finish(begun: Begun, material: &[u8]) -> Result<Registration, HandshakeRe
         .client
         .verify_strict(&begun.keys.signed_by_client(), &Ed25519Signature::from_bytes(&signature))
         .map_err(|_| HandshakeRefusal::InvalidSignature)?;
-    Ok(Registration { client: ClientAddress(begun.client.to_bytes()), key: begun.key })
+    let client = ClientAddress(begun.client.to_bytes());
+    Ok(Registration { client, key: begun.key, logins: begun.logins })
 }
 
 /// Whether the Ed25519 key has signed the message.
@@ -101,7 +106,7 @@ mod tests {
         for (salt, kind) in [(None, KeyKind::CtrHmac), (Some([5; 16]), KeyKind::GcmSiv)] {
             let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
             let init = client_init(&client, &secret, salt);
-            let (begun, reply) = begin(&identity, &init.encode()).unwrap();
+            let (begun, reply) = begin(&identity, &init.encode(), LoginForm::Signed).unwrap();
             let reply = GatewayReply::parse(&reply).unwrap();
             let keys = init.keys(reply.ephemeral);
             let key = init.derive_key(secret.diffie_hellman(&PublicKey::from(reply.ephemeral)).as_bytes());
@@ -112,7 +117,7 @@ mod tests {
             let answer = key.seal_signature(client.sign(&keys.signed_by_client()).to_bytes(), [6; 12]);
             let registration = finish(begun, &answer).unwrap();
             assert_eq!(registration.client.0, client.verifying_key().to_bytes());
-            assert_eq!(registration.key, key);
+            assert_eq!((registration.key, registration.logins), (key, LoginForm::Signed));
         }
     }
 
@@ -122,7 +127,7 @@ mod tests {
         for (salt, expected) in [(None, 64), (Some([5; 16]), 92)] {
             let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
             let init = client_init(&SigningKey::from_bytes(&[2; 32]), &secret, salt);
-            let begun = || begin(&identity, &init.encode()).unwrap().0;
+            let begun = || begin(&identity, &init.encode(), LoginForm::Token).unwrap().0;
             assert_eq!(finish(begun(), &vec![7; expected]).unwrap_err(), HandshakeRefusal::InvalidSignature);
             let expected = u32::try_from(expected).unwrap();
             assert_eq!(finish(begun(), &[7; 63]).unwrap_err(), HandshakeRefusal::MaterialLength { got: 63, expected });
@@ -135,9 +140,10 @@ mod tests {
         let mut not_a_point = [1; 64];
         not_a_point[..32].copy_from_slice(&[0; 32]);
         not_a_point[0] = 2;
-        assert_eq!(begin(&identity, &not_a_point).unwrap_err(), HandshakeRefusal::NoIdentity);
-        assert_eq!(begin(&identity, &[1; 31]).unwrap_err(), HandshakeRefusal::NoIdentity);
+        let begin = |init: &[u8]| begin(&identity, init, LoginForm::Token);
+        assert_eq!(begin(&not_a_point).unwrap_err(), HandshakeRefusal::NoIdentity);
+        assert_eq!(begin(&[1; 31]).unwrap_err(), HandshakeRefusal::NoIdentity);
         let key = SigningKey::from_bytes(&[2; 32]).verifying_key().to_bytes();
-        assert_eq!(begin(&identity, &key).unwrap_err(), HandshakeRefusal::MalformedInit);
+        assert_eq!(begin(&key).unwrap_err(), HandshakeRefusal::MalformedInit);
     }
 }

@@ -15,7 +15,7 @@ fn payload(data: &[u8]) -> String {
 /// Up to the point where the gateway waits for the second handshake message.
 async fn begin(client: &mut Client, store: &mut Store) -> SessionId {
     client.text(payload(&[3; 64])).await;
-    let Some(EdgeToStore::BeginHandshake { session, init }) = store.hear().await else { panic!("no handshake") };
+    let Some(EdgeToStore::BeginHandshake { session, init, .. }) = store.hear().await else { panic!("no handshake") };
     assert_eq!(init, [3; 64]);
     store.say(&[StoreToEdge::ReplyHandshake { session, payload: vec![4; 96] }]).await;
     client.hear_text(&payload(&[4; 96])).await;
@@ -54,7 +54,9 @@ async fn the_first_message_goes_by_two_names_and_old_versions_are_echoed() {
     ] {
         let mut client = gateway.connect().await;
         client.text(sent).await;
-        let Some(EdgeToStore::BeginHandshake { session, init }) = store.hear().await else { panic!("no handshake") };
+        let Some(EdgeToStore::BeginHandshake { session, init, .. }) = store.hear().await else {
+            panic!("no handshake")
+        };
         assert_eq!(init, [1]);
         store.say(&[StoreToEdge::ReplyHandshake { session, payload: vec![9] }]).await;
         client.hear_text(answered).await;

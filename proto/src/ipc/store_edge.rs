@@ -23,7 +23,7 @@ pub use crate::wire::client::key::SessionKey;
 use crate::{
     ipc::Opaque,
     link::Window,
-    wire::client::login::{LoginProof, LoginRefusal},
+    wire::client::login::{LoginForm, LoginProof, LoginRefusal},
 };
 
 /// Messages that may be pushed to one session and not yet be proved received. What does not fit waits on disk, so one slow
@@ -60,6 +60,8 @@ pub enum EdgeToStore {
         session: SessionId,
         /// The bytes the client sent.
         init: Vec<u8>,
+        /// How the client will log in, by the version that it gave.
+        logins: LoginForm,
     },
     /// The client's second handshake message, unread.
     FinishHandshake {
@@ -288,7 +290,7 @@ mod tests {
     fn requests() -> Vec<EdgeToStore> {
         let token = AuthenticationToken { address: ClientAddress([1; 32]), enc_address: [2; 32], iv: [3; 16] };
         vec![
-            EdgeToStore::BeginHandshake { session: SESSION, init: vec![1, 2] },
+            EdgeToStore::BeginHandshake { session: SESSION, init: vec![1, 2], logins: LoginForm::Signed },
             EdgeToStore::FinishHandshake { session: SESSION, material: vec![3] },
             EdgeToStore::AbandonHandshake { session: SESSION },
             EdgeToStore::AuthenticateClient { session: SESSION, proof: LoginProof::CtrHmac(token) },
@@ -302,7 +304,7 @@ mod tests {
     #[test]
     fn bytes_of_requests_are_pinned() {
         let token = format!("030500{}{}{}", "01".repeat(32), "02".repeat(32), "03".repeat(16));
-        let golden = ["0005020102", "01050103", "0205", &token, "040509", "050501", "0605", "0705"];
+        let golden = ["000502010201", "01050103", "0205", &token, "040509", "050501", "0605", "0705"];
         for (request, golden) in requests().into_iter().zip(golden) {
             assert_eq!(request.session(), SESSION);
             pin(request, golden);

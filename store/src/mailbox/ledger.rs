@@ -3,13 +3,17 @@
 //! | tree | key | value |
 //! |---|---|---|
 //! | default | address 32 | AES key 16, MAC key 16: as nym-gateway 0.10.1 wrote it, so that an operator can go back |
-//! | `clients` | address 32 | version 1, kind 1, key 32, time of the last login in Unix seconds 8 |
+//! | `clients` | address 32 | version 2, kind 1, key 32, time of the last signed login in Unix seconds 8, form of logins 1 |
 //! | `logins` | address 32, 0, IV 16 or nonce 12 | order of the login 8 |
 //! | `logins` | address 32, 1, order 8 | IV 16 or nonce 12 |
 //! | `seen` | address 32 | time last seen in Unix seconds 8 |
 //! | `clock` | `last run` | when the gateway last ran |
 //!
 //! Clients of 2021 are in the default tree, all others in `clients`; nobody is in both. Numbers are big-endian.
+//!
+//! The form of logins is 1 for a client that signs them: it has registered with a version that does, or has logged in so. It stays
+//! until the client registers anew, so nothing that a signed login showed is ever good as a token. Entries of version 1 have no
+//! form, and end before it: their clients sign if there was a signed login.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,7 +26,7 @@ use proto::{
     ipc::store_edge::SessionKey,
     wire::client::{
         key::{CtrHmacKey, GcmSivKey},
-        login::Freshness,
+        login::{Freshness, LoginForm},
         token::MAX_SKEW,
     },
 };
@@ -39,8 +43,9 @@ const BY_NONCE: u8 = 0;
 const BY_ORDER: u8 = 1;
 /// The key in `clock`.
 const LAST_RUN: &str = "last run";
-/// First byte of every value in `clients`.
-const VERSION: u8 = 1;
+/// First byte of every value in `clients` that is written now, and of those written before the form of logins was kept.
+const VERSION: u8 = 2;
+const WITHOUT_FORM: u8 = 1;
 /// The only kind of key in `clients`.
 const GCM_SIV: u8 = 1;
 
@@ -60,24 +65,42 @@ pub(super) struct Ledger {
 struct Client {
     key: GcmSivKey,
     last_login: u64,
+    logins: LoginForm,
+}
+
+/// The last byte of an entry.
+const fn form_byte(logins: LoginForm) -> u8 {
+    match logins {
+        LoginForm::Token => 0,
+        LoginForm::Signed => 1,
+    }
 }
 
 impl Client {
-    const LEN: usize = 2 + GcmSivKey::LEN + 8;
+    const LEN: usize = 2 + GcmSivKey::LEN + 8 + 1;
 
     fn encode(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(Self::LEN);
         value.extend_from_slice(&[VERSION, GCM_SIV]);
         value.extend_from_slice(self.key.to_bytes().as_slice());
         value.extend_from_slice(&self.last_login.to_be_bytes());
+        value.push(form_byte(self.logins));
         value
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        let ([VERSION, GCM_SIV], rest) = value.split_first_chunk()? else { return None };
-        let (key, last_login) = rest.split_first_chunk()?;
-        let last_login = last_login.try_into().ok()?;
-        Some(Self { key: GcmSivKey::from_bytes(*key), last_login: u64::from_be_bytes(last_login) })
+        let ([version, GCM_SIV], rest) = value.split_first_chunk()? else { return None };
+        let (key, rest) = rest.split_first_chunk()?;
+        let (last_login, form) = rest.split_first_chunk()?;
+        let last_login = u64::from_be_bytes(*last_login);
+        let logins = match (*version, form) {
+            (WITHOUT_FORM, []) if last_login == 0 => LoginForm::Token,
+            (WITHOUT_FORM, []) => LoginForm::Signed,
+            (VERSION, [form]) if *form == form_byte(LoginForm::Token) => LoginForm::Token,
+            (VERSION, [form]) if *form == form_byte(LoginForm::Signed) => LoginForm::Signed,
+            _ => return None,
+        };
+        Some(Self { key: GcmSivKey::from_bytes(*key), last_login, logins })
     }
 }
 
@@ -179,6 +202,9 @@ impl Ledger {
                 return Ok(self.record(client)?.is_some_and(is_newer));
             }
         };
+        if self.record(client)?.is_some_and(|record| record.logins == LoginForm::Signed) {
+            return Ok(false);
+        }
         let used = self.logins.contains_key(login_key(client, BY_NONCE, nonce));
         Ok(!used.map_err(|e| self.database.error(e))?)
     }
@@ -205,7 +231,7 @@ impl Ledger {
 
     fn plan(&self, entry: &LedgerEntry, now: u64, changes: &mut Changes) -> Result<(), MailboxError> {
         match entry {
-            LedgerEntry::Register { client, key } => {
+            LedgerEntry::Register { client, key, logins } => {
                 match key {
                     SessionKey::CtrHmac(key) => {
                         changes.of_2021.insert(client.as_bytes(), key.to_bytes().as_slice());
@@ -213,7 +239,7 @@ impl Ledger {
                     }
                     SessionKey::GcmSiv(key) => {
                         changes.of_2021.remove(client.as_bytes());
-                        changes.set(client, Some(Client { key: key.clone(), last_login: 0 }));
+                        changes.set(client, Some(Client { key: key.clone(), last_login: 0, logins: *logins }));
                     }
                 }
                 changes.saw(client, now);
@@ -226,7 +252,8 @@ impl Ledger {
                         let planned = changes.records.get(client).cloned();
                         // One who is gone is not brought back.
                         if let Some(record) = planned.map_or_else(|| self.record(client), Ok)? {
-                            changes.set(client, Some(Client { last_login: *time, ..record }));
+                            changes
+                                .set(client, Some(Client { last_login: *time, logins: LoginForm::Signed, ..record }));
                         }
                     }
                 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     ipc::store_edge::{Sequence, SessionKey},
-    wire::client::login::Freshness,
+    wire::client::login::{Freshness, LoginForm},
 };
 
 use batch::Change;
@@ -38,7 +38,8 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the ledger cannot be read.
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError>;
 
-    /// Whether this makes a login of the client fresh: an IV or a nonce that it has not used, a time after its last login's.
+    /// Whether this makes a login of the client fresh: an IV or a nonce that it has not used, a time after its last login's. For a
+    /// client that signs its logins no nonce does: whoever has read a signed login could send its nonce alone.
     ///
     /// # Errors
     /// If the ledger cannot be read.
@@ -186,8 +187,11 @@ pub enum LedgerEntry {
         client: ClientAddress,
         /// The key.
         key: SessionKey,
+        /// How it logs in with that key. Nobody signs with a key of 2021.
+        logins: LoginForm,
     },
-    /// The client has logged in with this, which is good for nothing from now on.
+    /// The client has logged in with this, which is good for nothing from now on. After a time, which was signed, the client logs
+    /// in signed until it registers anew.
     Login {
         /// Who.
         client: ClientAddress,

@@ -32,7 +32,7 @@ pub(crate) enum Health {
 
 #[derive(Debug, Default)]
 struct Contents {
-    keys: HashMap<ClientAddress, SessionKey>,
+    keys: HashMap<ClientAddress, (SessionKey, LoginForm)>,
     logins: HashSet<(ClientAddress, Freshness)>,
     summaries: HashMap<ClientAddress, Summary>,
     mail: BTreeMap<(ClientAddress, Sequence), Bytes>,
@@ -91,12 +91,15 @@ impl Remembered {
 impl Mailbox for Remembered {
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
         self.check()?;
-        Ok(self.contents.lock().unwrap().keys.get(client).cloned())
+        Ok(self.contents.lock().unwrap().keys.get(client).map(|(key, _)| key.clone()))
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
         self.check()?;
-        Ok(!self.contents.lock().unwrap().logins.contains(&(*client, *freshness)))
+        let contents = self.contents.lock().unwrap();
+        let signs = contents.keys.get(client).is_some_and(|(_, logins)| *logins == LoginForm::Signed);
+        let may_be = matches!(freshness, Freshness::Timestamp(_)) || !signs;
+        Ok(may_be && !contents.logins.contains(&(*client, *freshness)))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
@@ -108,13 +111,16 @@ impl Mailbox for Remembered {
                 LedgerEntry::Seen { client, at } => {
                     contents.seen.insert(*client, *at);
                 }
-                LedgerEntry::Register { client, key } => {
+                LedgerEntry::Register { client, key, logins } => {
                     contents.seen.insert(*client, now);
-                    contents.keys.insert(*client, key.clone());
+                    contents.keys.insert(*client, (key.clone(), *logins));
                 }
                 LedgerEntry::Login { client, freshness } => {
                     contents.seen.insert(*client, now);
                     contents.logins.insert((*client, *freshness));
+                    if let (Freshness::Timestamp(_), Some((_, logins))) = (freshness, contents.keys.get_mut(client)) {
+                        *logins = LoginForm::Signed;
+                    }
                 }
                 LedgerEntry::Forget { client } => {
                     contents.seen.remove(client);

@@ -56,6 +56,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Attachment {
     pub(super) client: ClientAddress,
+    /// The client has not proved its identity key, but only that of a session, which a listener may have made use of.
+    pub(super) is_by_token: bool,
     /// Another connection that claims to be the same client and waits for the probe.
     pub(super) newcomer: Option<SessionId>,
     /// Waits for its turn in the office's `ready` queue.
@@ -87,9 +89,16 @@ pub(super) struct Attachment {
 
 impl Attachment {
     /// Starts at the oldest message that is not proved received, with credit that is to grow to `credit`.
-    pub(super) fn new(client: ClientAddress, oldest: Sequence, credit: Window, budgets: &Budgets) -> Self {
+    pub(super) fn new(
+        client: ClientAddress,
+        is_by_token: bool,
+        oldest: Sequence,
+        credit: Window,
+        budgets: &Budgets,
+    ) -> Self {
         Self {
             client,
+            is_by_token,
             newcomer: None,
             queued: false,
             awaits_reading: false,

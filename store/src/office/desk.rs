@@ -2,7 +2,10 @@
 //!
 //! A claim to be a client is decided in this order. Registration: signature, live session elsewhere, ledger, attached. Login:
 //! proof, spent nonce, ledger (the nonce is spent even if the login is refused next), live session elsewhere, attached.
-//! One claim for a client at a time.
+//! One claim for a client at a time, and none while the outcome of an earlier one is on its way to the ledger.
+//!
+//! A live session elsewhere is probed, and stays if it answers. One that was let in by a token has proved the session key only:
+//! whoever proves the identity key, by a signed login or a registration, takes over from it at once.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,7 @@ use proto::{
         Admission, AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, Phase, SessionId, SessionKey,
         StoreToEdge,
     },
-    wire::client::login::{LoginProof, LoginRefusal},
+    wire::client::login::{LoginForm, LoginProof, LoginRefusal},
 };
 
 use super::{Fault, Job, Office, attachment::Attachment, budgets::Detached, edge_broke, storage::Storage};
@@ -68,6 +71,14 @@ pub(super) struct Claim {
     client: ClientAddress,
     key: SessionKey,
     by: ClaimedBy,
+    /// Of a registration, how the client logs in later; of a login, its own form.
+    logins: LoginForm,
+}
+
+impl Claim {
+    const fn is_by_token(&self) -> bool {
+        matches!((self.by, self.logins), (ClaimedBy::Login, LoginForm::Token))
+    }
 }
 
 /// Why a client that has proved who it is was refused.
@@ -109,10 +120,10 @@ impl<M: Mailbox> Office<M> {
             return Err(edge_broke("opened more sessions than there may be connections"));
         }
         match request {
-            EdgeToStore::BeginHandshake { init, .. } => {
+            EdgeToStore::BeginHandshake { init, logins, .. } => {
                 self.sessions.insert(session, Session::Computing);
                 let visit = self.visit(session);
-                self.orders.jobs.push(Job::BeginHandshake { visit, init });
+                self.orders.jobs.push(Job::BeginHandshake { visit, init, logins });
             }
             EdgeToStore::FinishHandshake { material, .. } => {
                 if let Some(Session::Handshaking(begun)) = self.sessions.insert(session, Session::Computing) {
@@ -169,13 +180,13 @@ impl<M: Mailbox> Office<M> {
             return;
         }
         match outcome {
-            Ok(Registration { client, key }) => {
+            Ok(Registration { client, key, logins }) => {
                 if self.is_contested(&client) {
                     return self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
                 }
                 self.claims.insert(client, session);
-                self.sessions
-                    .insert(session, Session::Claiming(Box::new(Claim { client, key, by: ClaimedBy::Registration })));
+                let claim = Claim { client, key, by: ClaimedBy::Registration, logins };
+                self.sessions.insert(session, Session::Claiming(Box::new(claim)));
                 self.contest(session, now);
             }
             Err(reason) => self.refuse_handshake(session, reason),
@@ -191,9 +202,10 @@ impl<M: Mailbox> Office<M> {
             Ok((key, proof)) => {
                 let client = proof.address();
                 self.claims.insert(client, session);
-                self.sessions.insert(session, Session::Claiming(Box::new(Claim { client, key, by: ClaimedBy::Login })));
+                let claim = Claim { client, key, by: ClaimedBy::Login, logins: proof.form() };
+                self.sessions.insert(session, Session::Claiming(Box::new(claim)));
                 let entry = LedgerEntry::Login { client, freshness: proof.freshness() };
-                self.entries.push((entry, Some(session)));
+                self.ledger.push(entry, Some(self.visit(session)));
             }
             Err(LoginFailure::Refused(refusal)) => {
                 self.refuse_login(session, AuthenticationRefusal::Login(refusal));
@@ -225,7 +237,7 @@ impl<M: Mailbox> Office<M> {
 
     /// Whether something about the client is being decided already.
     pub(super) fn is_contested(&self, client: &ClientAddress) -> bool {
-        self.claims.contains_key(client) || self.forgetting.contains_key(client)
+        self.claims.contains_key(client) || self.forgetting.contains_key(client) || self.ledger.concerns(client)
     }
 
     /// Refuses the client's mail from now on and has its ledger entry removed; the mail goes when that is committed.
@@ -233,7 +245,7 @@ impl<M: Mailbox> Office<M> {
         let Some(Detached { client, .. }) = self.detach(session) else { return };
         self.abandon(&client);
         self.forgetting.insert(client, Some(self.visit(session)));
-        self.entries.push((LedgerEntry::Forget { client }, Some(session)));
+        self.ledger.push(LedgerEntry::Forget { client }, Some(self.visit(session)));
     }
 
     /// What the claim needed is in the ledger.
@@ -243,7 +255,6 @@ impl<M: Mailbox> Office<M> {
             ClaimedBy::Login => self.contest(session, now),
             ClaimedBy::Registration => {
                 let claim = claim.clone();
-                self.inboxes.registered(&claim.client, &claim.key);
                 self.attach(session, &claim, now);
             }
         }
@@ -257,6 +268,9 @@ impl<M: Mailbox> Office<M> {
         if let Some(other) = other
             && let Some(Session::Attached(attachment)) = self.sessions.get_mut(&other)
         {
+            if attachment.is_by_token && !claim.is_by_token() {
+                return self.supersede(other, session, now);
+            }
             attachment.newcomer = Some(session);
             self.probes.push_back((now + PROBE_LIMIT, other, session));
             self.orders.to_edge.push(StoreToEdge::ProbeSession { session: other });
@@ -265,8 +279,8 @@ impl<M: Mailbox> Office<M> {
         match claim.by {
             ClaimedBy::Login => self.attach(session, &claim, now),
             ClaimedBy::Registration if self.outlook.storage == Storage::Sound => {
-                let entry = LedgerEntry::Register { client: claim.client, key: claim.key };
-                self.entries.push((entry, Some(session)));
+                let Claim { client, key, logins, .. } = *claim;
+                self.ledger.push(LedgerEntry::Register { client, key, logins }, Some(self.visit(session)));
             }
             ClaimedBy::Registration => self.refuse_claim(session, Denial::StorageFailed),
         }
@@ -303,7 +317,13 @@ impl<M: Mailbox> Office<M> {
         };
         self.claims.remove(&claim.client);
         inbox.attached = Some(session);
-        let attachment = Attachment::new(claim.client, inbox.gone_end, self.rules.session_credit, &self.budgets);
+        let attachment = Attachment::new(
+            claim.client,
+            claim.is_by_token(),
+            inbox.gone_end,
+            self.rules.session_credit,
+            &self.budgets,
+        );
         self.sessions.insert(session, Session::Attached(Box::new(attachment)));
         self.orders.to_edge.push(StoreToEdge::AttachSession { session, key: claim.key.clone() });
         count(match claim.by {

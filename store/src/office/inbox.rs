@@ -10,8 +10,9 @@ use proto::{
     address::ClientAddress,
     ipc::{
         ingress_store::DeliveryId,
-        store_edge::{Sequence, SessionId, SessionKey},
+        store_edge::{Sequence, SessionId},
     },
+    wire::client::key::KeyKind,
 };
 
 use crate::mailbox::{MailBatch, Mailbox, MailboxError, Summary};
@@ -179,7 +180,7 @@ impl Inboxes {
                 self.known.retain(|client, inbox| inbox.is_in_use() || uncommitted.touches(client));
                 self.forget_at = KEPT.max(2 * self.known.len());
             }
-            let inbox = Inbox::new(is_of_2021(&key), mailbox.summary_of(client)?);
+            let inbox = Inbox::new(is_of_2021(key.kind()), mailbox.summary_of(client)?);
             self.known.insert(*client, Box::new(inbox));
         }
         Ok(self.get_mut(client))
@@ -201,9 +202,9 @@ impl Inboxes {
     }
 
     /// The client has registered with a key of this kind.
-    pub(super) fn registered(&mut self, client: &ClientAddress, key: &SessionKey) {
+    pub(super) fn registered(&mut self, client: &ClientAddress, kind: KeyKind) {
         if let Some(inbox) = self.known.get_mut(client) {
-            inbox.is_of_2021 = is_of_2021(key);
+            inbox.is_of_2021 = is_of_2021(kind);
         }
     }
 
@@ -231,9 +232,9 @@ impl Inboxes {
     }
 }
 
-const fn is_of_2021(key: &SessionKey) -> bool {
-    match key {
-        SessionKey::CtrHmac(_) => true,
-        SessionKey::GcmSiv(_) => false,
+const fn is_of_2021(kind: KeyKind) -> bool {
+    match kind {
+        KeyKind::CtrHmac => true,
+        KeyKind::GcmSiv => false,
     }
 }

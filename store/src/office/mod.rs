@@ -17,6 +17,7 @@ mod budgets;
 mod custody;
 mod desk;
 mod inbox;
+mod ledger_commits;
 mod orders;
 mod push;
 mod retention;
@@ -44,12 +45,13 @@ use proto::{
 
 use crate::{
     counters::StoreCounters,
-    mailbox::{Committed, LedgerEntry, MailBatch, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
+    mailbox::{Committed, MailBatch, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
     registrar::{Begun, Registration},
 };
 use budgets::Budgets;
 use desk::{Denial, Session};
 use inbox::Inboxes;
+use ledger_commits::{Change, LedgerCommits};
 pub use orders::{Job, Orders, Visit};
 use proto::{
     ipc::store_edge::HandshakeRefusal,
@@ -131,10 +133,8 @@ pub struct Office<M> {
     /// The inbox whose changes the last commit took last.
     committed_last: Option<ClientAddress>,
     committing_mail: bool,
-    /// Goes to the ledger with the next commit, and for which session, if for any.
-    entries: Vec<(LedgerEntry, Option<SessionId>)>,
-    /// The sessions that wait for the commit under way, and whom they want forgotten.
-    committing_ledger: Option<Vec<(Option<Visit>, Option<ClientAddress>)>>,
+    /// On its way to the ledger.
+    ledger: LedgerCommits,
     /// Clients who are to be forgotten and are not yet, and who waits for that, if anybody. To everybody else they are gone.
     forgetting: HashMap<ClientAddress, Option<Visit>>,
     /// Which incarnation of `mix-ingress` is connected, and what it may still deliver.
@@ -166,8 +166,7 @@ impl<M: Mailbox> Office<M> {
             batch: MailBatch::default(),
             committed_last: None,
             committing_mail: false,
-            entries: Vec::new(),
-            committing_ledger: None,
+            ledger: LedgerCommits::default(),
             forgetting: HashMap::new(),
             ingress: 0,
             window: Credit::new(rules.window),
@@ -256,16 +255,7 @@ impl<M: Mailbox> Office<M> {
             self.committing_mail = true;
             self.orders.jobs.push(Job::CommitMail(batch));
         }
-        if self.committing_ledger.is_none() && !self.entries.is_empty() && !broken {
-            let (entries, sessions): (Vec<_>, Vec<_>) = self.entries.drain(..).unzip();
-            let waiting = entries.iter().zip(sessions).map(|(entry, session)| {
-                let forgotten = match entry {
-                    LedgerEntry::Forget { client } => Some(*client),
-                    LedgerEntry::Register { .. } | LedgerEntry::Login { .. } | LedgerEntry::Seen { .. } => None,
-                };
-                (session.map(|session| self.visit(session)), forgotten)
-            });
-            self.committing_ledger = Some(waiting.collect());
+        if !broken && let Some(entries) = self.ledger.begin() {
             self.orders.jobs.push(Job::CommitLedger(entries));
         }
         std::mem::take(&mut self.orders)
@@ -300,23 +290,27 @@ impl<M: Mailbox> Office<M> {
             Ok(()) => count(&self.counters.ledger_commits),
             Err(error) => self.commit_failed(error, now),
         }
-        for (visit, forgotten) in self.committing_ledger.take().unwrap_or_default() {
-            let here = visit.filter(|visit| visit.edge == self.edge).map(|visit| visit.session);
-            match (&outcome, forgotten, here) {
-                (Ok(()), Some(client), _) => {
+        for written in self.ledger.end(outcome.is_err()) {
+            // What is in the ledger counts whether or not somebody still waits for it.
+            if let (Ok(()), Change::Registered(client, kind)) = (&outcome, written.change) {
+                self.inboxes.registered(&client, kind);
+            }
+            let here = written.visit.filter(|visit| visit.edge == self.edge).map(|visit| visit.session);
+            match (&outcome, written.change, here) {
+                (Ok(()), Change::Forgotten(client), _) => {
                     self.inboxes.remove(&client);
                     self.batch.erase(client);
                 }
-                (Ok(()), None, Some(session)) => self.claim_written(session, now),
-                (Err(_), None, Some(session)) => self.refuse_claim(session, Denial::StorageFailed),
-                (Err(_), Some(client), here) => {
+                (Err(_), Change::Forgotten(client), here) => {
                     self.forgetting.remove(&client);
                     if let Some(session) = here {
                         let reason = EndReason::StorageFailed;
                         self.orders.to_edge.push(StoreToEdge::EndSession { session, reason });
                     }
                 }
-                (_, None, None) => {}
+                (Ok(()), _, Some(session)) => self.claim_written(session, now),
+                (Err(_), _, Some(session)) => self.refuse_claim(session, Denial::StorageFailed),
+                (_, _, None) => {}
             }
         }
     }
@@ -361,8 +355,8 @@ impl<M: Mailbox> Office<M> {
 
     /// Whether nothing waits for the disk, or waiting is in vain.
     pub fn is_settled(&self) -> bool {
-        let waiting = !self.batch.is_empty() || !self.entries.is_empty();
-        let under_way = self.committing_mail || self.committing_ledger.is_some();
+        let waiting = !self.batch.is_empty() || !self.ledger.is_empty();
+        let under_way = self.committing_mail || self.ledger.is_committing();
         !under_way && (!waiting || self.outlook.storage == Storage::Broken)
     }
 

@@ -6,7 +6,7 @@ use proto::{
         ingress_store::StoreToIngress,
         store_edge::{Sequence, SessionId, StoreToEdge},
     },
-    wire::client::login::LoginProof,
+    wire::client::login::{LoginForm, LoginProof},
 };
 
 use super::retention::SweepPage;
@@ -46,6 +46,8 @@ pub enum Job {
         visit: Visit,
         /// What the client sent.
         init: Vec<u8>,
+        /// How it will log in.
+        logins: LoginForm,
     },
     /// Check what of a login needs no ledger; answered by [`Office::login_checked`](super::Office::login_checked).
     CheckLogin {

@@ -112,7 +112,7 @@ impl<M: Mailbox> Office<M> {
         if self.retention.due.is_none_or(|due| due > now) {
             return;
         }
-        let busy = self.batch.len() > WAITING_CHANGES || self.entries.len() > WAITING_CHANGES;
+        let busy = self.batch.len() > WAITING_CHANGES || self.ledger.len() > WAITING_CHANGES;
         if self.outlook.storage == Storage::Broken || busy {
             self.retention.due = Some(now + PAUSE);
             return;
@@ -220,13 +220,13 @@ impl<M: Mailbox> Office<M> {
     }
 
     fn saw(&mut self, client: ClientAddress, at: u64) {
-        self.entries.push((LedgerEntry::Seen { client, at }, None));
+        self.ledger.push(LedgerEntry::Seen { client, at }, None);
     }
 
     fn forget_idle(&mut self, client: ClientAddress) {
         self.abandon(&client);
         self.forgetting.insert(client, None);
-        self.entries.push((LedgerEntry::Forget { client }, None));
+        self.ledger.push(LedgerEntry::Forget { client }, None);
     }
 
     fn remove_old(&mut self, page: &OldMail, now: Instant) {

@@ -148,9 +148,21 @@ impl<M: Mailbox> Office<M> {
             }
         }
         if was == Storage::Broken && self.outlook.storage != Storage::Broken {
+            self.look_up_kinds(now);
             let sessions = self.sessions.iter().filter(|(_, session)| matches!(session, Session::Attached(_)));
             for session in sessions.map(|(id, _)| *id).collect::<Vec<_>>() {
                 self.wake(session);
+            }
+        }
+    }
+
+    /// A registration whose commit failed may have reached the disk nevertheless.
+    fn look_up_kinds(&mut self, now: Instant) {
+        for client in self.ledger.take_unsure() {
+            match self.mailbox.key_of(&client) {
+                Ok(Some(key)) => self.inboxes.registered(&client, key.kind()),
+                Ok(None) => {}
+                Err(error) => self.trouble(&error, now),
             }
         }
     }

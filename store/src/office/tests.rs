@@ -23,7 +23,7 @@ use proto::{
     },
     wire::client::{
         key::{CtrHmacKey, GcmSivKey, Iv},
-        login::Freshness,
+        login::{Freshness, LoginForm},
         token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
     },
 };
@@ -31,7 +31,7 @@ use proto::{
 use super::*;
 
 use crate::mailbox::{
-    PageLimit, commit,
+    LedgerEntry, PageLimit, commit,
     remembered::{Health, Remembered},
 };
 
@@ -91,7 +91,7 @@ impl Bench {
     fn new(rules: Rules) -> Self {
         let mailbox = Arc::new(Remembered::default());
         mailbox.clock.store(NOW, Relaxed);
-        let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()) };
+        let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
         mailbox.commit_ledger(&[entry]).unwrap();
         let office = Office::new(Arc::clone(&mailbox), rules, Arc::default());
         let mut bench = Self {

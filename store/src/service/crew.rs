@@ -148,8 +148,8 @@ impl<M: Mailbox> Crew<M> {
                 visit,
                 proof.check_claim(clock::now().as_secs(), registrar::is_signed).map(|()| proof),
             ),
-            Job::BeginHandshake { visit, init } => {
-                let begun = registrar::begin(&identity, &init);
+            Job::BeginHandshake { visit, init, logins } => {
+                let begun = registrar::begin(&identity, &init, logins);
                 Done::Begun(visit, begun.map(|(begun, reply)| (Box::new(begun), reply)))
             }
             Job::FinishHandshake { visit, begun, material } => {
@@ -194,12 +194,14 @@ impl<M: Mailbox> Crew<M> {
 
 #[cfg(test)]
 mod tests {
+    use proto::wire::client::login::LoginForm;
+
     use super::*;
 
     #[test]
     fn what_waits_is_weighed_and_starts_in_turn() {
         let mut queue = Queue::new(1);
-        let job = |bytes| Job::BeginHandshake { visit: Visit::first(), init: vec![0; bytes] };
+        let job = |bytes| Job::BeginHandshake { visit: Visit::first(), init: vec![0; bytes], logins: LoginForm::Token };
         assert!(queue.enter(job(5)).is_some(), "one starts at once");
         assert!(queue.enter(job(7)).is_none() && queue.enter(job(9)).is_none());
         assert_eq!(queue.bytes, 16);

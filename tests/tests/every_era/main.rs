@@ -3,6 +3,7 @@
 
 mod comeback;
 mod entry;
+mod listener;
 mod packets;
 mod reflection;
 mod words;

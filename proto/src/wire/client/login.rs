@@ -10,6 +10,10 @@
 //! [`LoginProof::address`] (if there is none, [`LoginProof::not_registered`]); [`LoginProof::check_key`]; then what
 //! [`LoginProof::freshness`] says against the ledger (if it is spent, [`LoginProof::not_fresh`]).
 //!
+//! Tokens and signed logins since version 3 seal the same address under the same key, so whoever has read a signed login could
+//! send what it sealed as a token. The ledger therefore keeps the [`LoginForm`] of each key, and takes no token of a key whose
+//! client signs.
+//!
 //! *Holds* no clock, no ledger and no signature scheme. *Promises*: the older two kinds of login fail in one way only, so the
 //! client is not told whether it is registered.
 
@@ -32,6 +36,15 @@ pub enum LoginProof {
     GcmSiv(GcmSivToken),
     /// Of version 4 and later.
     Signed(SignedLogin),
+}
+
+/// How a client logs in with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum LoginForm {
+    /// With a token: before version 4.
+    Token,
+    /// With a signed login, and with nothing else.
+    Signed,
 }
 
 /// What the ledger must remember of a login, durably, before the client is let in.
@@ -120,6 +133,14 @@ impl LoginProof {
             }
         };
         proven.then_some(()).ok_or(self.unless_vague(LoginRefusal::WrongKey))
+    }
+
+    /// The form of this login. A signed one proves the identity key, a token does not.
+    pub const fn form(&self) -> LoginForm {
+        match self {
+            Self::CtrHmac(_) | Self::GcmSiv(_) => LoginForm::Token,
+            Self::Signed(_) => LoginForm::Signed,
+        }
     }
 
     /// What the ledger must remember.

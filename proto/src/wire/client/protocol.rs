@@ -19,6 +19,7 @@ use super::{
     control::{HandshakeMessage, answer::GatewayResponse},
     handshake::FINISHED,
     key::KeyKind,
+    login::LoginForm,
 };
 
 pub use opening::{Eras, Misfit, Opening};
@@ -91,6 +92,14 @@ impl Protocol {
     /// The version that is echoed; none in 2021.
     pub const fn version(self) -> Option<ProtocolVersion> {
         self.version
+    }
+
+    /// How a client that registers with this logs in later.
+    pub fn login_form(self) -> LoginForm {
+        match (self.key, self.version) {
+            (KeyKind::GcmSiv, Some(version)) if version >= ProtocolVersion::SIGNED_LOGIN => LoginForm::Signed,
+            (KeyKind::GcmSiv | KeyKind::CtrHmac, _) => LoginForm::Token,
+        }
     }
 
     /// Whether a Close frame comes before the end of a connection. The published client of today that reads one while it
@@ -250,6 +259,15 @@ mod tests {
     fn a_client_of_today_without_a_version_counts_as_0() {
         assert_eq!(gcm_siv(None), gcm_siv(Some(0)));
         assert_eq!(gcm_siv(None).version().unwrap().number(), 0);
+    }
+
+    #[test]
+    fn who_registers_with_version_4_or_later_signs_its_logins() {
+        for requested in [None, Some(0), Some(3), Some(4), Some(6), Some(255)] {
+            let form = if requested >= Some(4) { LoginForm::Signed } else { LoginForm::Token };
+            assert_eq!(gcm_siv(requested).login_form(), form, "{requested:?}");
+            assert_eq!(ctr_hmac(requested).login_form(), LoginForm::Token, "{requested:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,10 @@ use crate::mailbox::{commit, record};
 
 use bytes::Bytes;
 
-use proto::wire::client::key::{CtrHmacKey, GcmSivKey};
+use proto::wire::client::{
+    key::{CtrHmacKey, GcmSivKey},
+    login::LoginForm,
+};
 
 use std::{fs::File, path::Path};
 
@@ -62,7 +65,7 @@ fn mail_and_ledger_survive_a_restart_and_a_leftover_snapshot() {
         mailbox.commit_mail(&batch).unwrap();
         mailbox
             .commit_ledger(&[
-                LedgerEntry::Register { client: CLIENT, key: key.clone() },
+                LedgerEntry::Register { client: CLIENT, key: key.clone(), logins: LoginForm::Token },
                 LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) },
             ])
             .unwrap();
@@ -91,7 +94,7 @@ fn what_is_open_can_be_opened_again_and_a_full_one_takes_nothing_new() {
     batch.put(CLIENT, Sequence(1), Bytes::from_static(b"b"));
     assert!(matches!(commit(&mailbox, batch).unwrap_err().error, MailboxError::NoRoom));
     let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
-    let register = mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]);
+    let register = mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]);
     assert!(matches!(register, Err(MailboxError::NoRoom)));
     // What makes room, and what lets a client fetch its mail, goes on.
     mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) }]).unwrap();
@@ -140,7 +143,7 @@ fn what_is_erased_is_gone_and_mail_without_an_owner_is_swept_at_the_start() {
     {
         let mailbox = open(home.path());
         let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
-        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]).unwrap();
         let mut batch = MailBatch::default();
         for client in [CLIENT, other, last] {
             batch.put(client, Sequence(0), Bytes::from_static(b"a"));

@@ -52,7 +52,8 @@ fn signed(key: &GcmSivKey, timestamp: u64) -> SignedLogin {
 fn a_signed_login_is_checked_in_order_and_good_for_once() {
     let mut bench = Bench::new(RULES);
     let key = GcmSivKey::from_bytes([6; 32]);
-    let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()) };
+    let entry =
+        LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()), logins: LoginForm::Token };
     bench.mailbox.commit_ledger(&[entry]).unwrap();
     let present = |bench: &mut Bench, session: u64, login: SignedLogin| {
         let proof = LoginProof::Signed(login);
@@ -79,10 +80,124 @@ fn a_signed_login_is_checked_in_order_and_good_for_once() {
     let reason = AuthenticationRefusal::Login(LoginRefusal::NotNewer);
     let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
     assert_eq!(present(&mut bench, 2, signed(&key, NOW)), refused);
-    let token = GcmSivToken::create(&key, CLIENT, [8; 12]);
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: LoginProof::GcmSiv(token) });
+    // Neither what the login showed nor anything else that the key sealed is a token.
+    for nonce in [[3; 12], [8; 12]] {
+        assert_eq!(present_token(&mut bench, 1, &key, nonce), refused_token(1));
+    }
+}
+
+fn present_token(bench: &mut Bench, session: u64, key: &GcmSivKey, nonce: [u8; 12]) -> StoreToEdge {
+    let proof = LoginProof::GcmSiv(GcmSivToken::create(key, CLIENT, nonce));
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof });
     bench.finish_all_jobs();
-    assert_eq!(bench.to_edge.last(), Some(&attached(key)));
+    bench.to_edge.last().cloned().unwrap()
+}
+
+fn refused_token(session: u64) -> StoreToEdge {
+    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    StoreToEdge::RefuseAuthentication { session: SessionId(session), reason }
+}
+
+/// A client of version 3.
+fn with_client_of_version_3() -> (Bench, GcmSivKey) {
+    let bench = Bench::new(RULES);
+    let key = GcmSivKey::from_bytes([6; 32]);
+    let entry =
+        LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()), logins: LoginForm::Token };
+    bench.mailbox.commit_ledger(&[entry]).unwrap();
+    (bench, key)
+}
+
+#[test]
+fn a_login_on_its_way_to_the_ledger_bars_all_others() {
+    let session = |session| SessionId(session);
+    for is_signed in [false, true] {
+        let (mut bench, key) = with_client_of_version_3();
+        let second = LoginProof::GcmSiv(GcmSivToken::create(&key, CLIENT, [3; 12]));
+        let first = if is_signed { LoginProof::Signed(signed(&key, NOW)) } else { second };
+        bench.ask(EdgeToStore::AuthenticateClient { session: session(1), proof: first });
+        // Whoever sent it does not wait for what comes of it.
+        bench.ask(EdgeToStore::CloseSession { session: session(1) });
+        bench.ask(EdgeToStore::AuthenticateClient { session: session(2), proof: second });
+        let reason = AuthenticationRefusal::AlreadyConnected;
+        let contested = StoreToEdge::RefuseAuthentication { session: session(2), reason };
+        assert_eq!(bench.to_edge.last(), Some(&contested));
+        bench.finish_all_jobs();
+        bench.ask(EdgeToStore::AuthenticateClient { session: session(2), proof: second });
+        bench.finish_all_jobs();
+        assert_eq!(bench.to_edge.last(), Some(&refused_token(2)));
+    }
+}
+
+/// The client has signed a handshake for this key.
+fn sign_handshake(bench: &mut Bench, session: u64, key: SessionKey) {
+    let session = SessionId(session);
+    bench.ask(EdgeToStore::BeginHandshake { session, init: vec![], logins: LoginForm::Token });
+    assert!(matches!(bench.jobs.pop_back(), Some(Job::BeginHandshake { .. })));
+    let registration = Registration { client: CLIENT, key, logins: LoginForm::Token };
+    let visit = bench.office.visit(session);
+    bench.office.handshake_finished(visit, Ok(registration), bench.now);
+    bench.collect();
+}
+
+#[test]
+fn who_proves_its_identity_takes_over_from_a_token_at_once() {
+    for by_registration in [false, true] {
+        let (mut bench, key) = with_client_of_version_3();
+        present_token(&mut bench, 1, &key, [3; 12]);
+        assert_eq!(bench.office.sessions[&SessionId(1)].attached_client(), Some(CLIENT));
+        bench.deliver(0);
+        if by_registration {
+            sign_handshake(&mut bench, 2, SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
+        } else {
+            let proof = LoginProof::Signed(signed(&key, NOW));
+            bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), proof });
+        }
+        bench.finish_all_jobs();
+        let ended = StoreToEdge::EndSession { session: SessionId(1), reason: EndReason::Superseded };
+        assert!(bench.to_edge.contains(&ended));
+        assert!(!bench.to_edge.iter().any(|message| matches!(message, StoreToEdge::ProbeSession { .. })));
+        assert_eq!(bench.pushed(2), [0]);
+        // It is not the other way round: who is there by its identity is probed before it gives way.
+        if by_registration {
+            present_token(&mut bench, 3, &GcmSivKey::from_bytes([7; 32]), [9; 12]);
+            assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(2) }));
+        }
+    }
+}
+
+/// A message that crashes software of 2021.
+fn deliver_unfit(bench: &mut Bench, n: u64) {
+    bench.deliver_to(CLIENT, n, Bytes::from_static(&[0; 10]));
+    bench.finish_all_jobs();
+}
+
+#[test]
+fn a_committed_key_decides_the_kind_of_client_whoever_waits() {
+    let mut bench = Bench::new(RULES);
+    deliver_unfit(&mut bench, 0);
+    assert_eq!(bench.refused(), [0]);
+    sign_handshake(&mut bench, 1, SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32])));
+    bench.office.edge_down();
+    bench.collect();
+    bench.finish_all_jobs();
+    deliver_unfit(&mut bench, 1);
+    assert_eq!(bench.accepted(), [1]);
+}
+
+#[test]
+fn a_key_whose_commit_failed_is_looked_up_when_storage_works() {
+    let mut bench = Bench::new(RULES);
+    deliver_unfit(&mut bench, 0);
+    sign_handshake(&mut bench, 1, SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32])));
+    let Some(Job::CommitLedger(entries)) = bench.jobs.pop_front() else { panic!("nothing is committed") };
+    bench.mailbox.commit_ledger(&entries).unwrap();
+    // It has reached the disk, and what failed came later.
+    bench.office.ledger_committed(Err(MailboxError::Closed), bench.now);
+    bench.pass(Duration::from_secs(5));
+    bench.finish_all_jobs();
+    deliver_unfit(&mut bench, 1);
+    assert_eq!((bench.refused(), bench.accepted()), (vec![0], vec![1]));
 }
 
 #[test]
@@ -112,7 +227,7 @@ fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
     bench.log_in(2);
     let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
     assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(2), reason }));
-    let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()) };
+    let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
     bench.mailbox.commit_ledger(&[entry]).unwrap();
     bench.attach(3);
     bench.deliver(3);

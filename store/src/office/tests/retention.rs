@@ -132,7 +132,7 @@ fn a_client_that_is_not_seen_for_long_is_forgotten_and_one_that_is_attached_is_b
     let mut bench = Bench::new(Rules { message_age: DAY * 1_000, ..RULES });
     let (away, imported) = (ClientAddress([2; 32]), ClientAddress([3; 32]));
     for client in [away, imported] {
-        let entry = LedgerEntry::Register { client, key: SessionKey::CtrHmac(key()) };
+        let entry = LedgerEntry::Register { client, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
         bench.mailbox.commit_ledger(&[entry]).unwrap();
         bench.deliver_to(client, 1, body(1));
     }

@@ -16,7 +16,7 @@ fn a_record_that_is_no_message_is_named_set_aside_and_in_nobodys_way() {
     {
         let mailbox = open(home.path());
         let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
-        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]).unwrap();
         let mut batch = MailBatch::default();
         for n in 0..5 {
             batch.put(CLIENT, Sequence(n), Bytes::from(vec![n as u8; 40]));
@@ -77,7 +77,7 @@ fn an_inbox_that_has_lost_its_summary_is_counted_anew_at_the_start() {
     {
         let mailbox = open(home.path());
         let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
-        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]).unwrap();
         let mut batch = MailBatch::default();
         for n in 10..15 {
             batch.put(CLIENT, Sequence(n), Bytes::from(vec![n as u8; 40]));
@@ -106,7 +106,9 @@ fn a_torn_ledger_entry_stops_its_client_and_nobody_else_until_it_registers_again
         let mailbox = open(home.path());
         let mut batch = MailBatch::default();
         for client in [CLIENT, other, third] {
-            mailbox.commit_ledger(&[LedgerEntry::Register { client, key: key.clone() }]).unwrap();
+            mailbox
+                .commit_ledger(&[LedgerEntry::Register { client, key: key.clone(), logins: LoginForm::Token }])
+                .unwrap();
             batch.put(client, Sequence(0), Bytes::from_static(b"a"));
             batch.summarize(client, Summary { next: 1, messages: 1, bytes: 1 });
         }
@@ -124,7 +126,7 @@ fn a_torn_ledger_entry_stops_its_client_and_nobody_else_until_it_registers_again
         assert!(matches!(&refused, Err(MailboxError::UnknownRecord { client: c, .. }) if *c == client), "{refused:?}");
         let page = mailbox.peek(&client, EVERYTHING, PAGE).unwrap();
         assert_eq!(page.messages.len(), 1, "its mail waits for it");
-        mailbox.commit_ledger(&[LedgerEntry::Register { client, key: key.clone() }]).unwrap();
+        mailbox.commit_ledger(&[LedgerEntry::Register { client, key: key.clone(), logins: LoginForm::Token }]).unwrap();
         assert_eq!(mailbox.key_of(&client).unwrap(), Some(key.clone()));
     }
     assert_eq!(mailbox.key_of(&third).unwrap(), Some(key));
@@ -145,6 +147,7 @@ fn a_torn_end_loses_nothing_that_was_committed_before_it() {
         .commit_ledger(&[LedgerEntry::Register {
             client: CLIENT,
             key: SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32])),
+            logins: LoginForm::Token,
         }])
         .unwrap();
     let put = |from: u64, to: u64| {
@@ -224,7 +227,9 @@ fn a_damaged_database_is_refused_and_the_operator_told_what_to_do() {
         let mailbox = open(home.path());
         let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
         for client in [CLIENT, other] {
-            mailbox.commit_ledger(&[LedgerEntry::Register { client, key: key.clone() }]).unwrap();
+            mailbox
+                .commit_ledger(&[LedgerEntry::Register { client, key: key.clone(), logins: LoginForm::Token }])
+                .unwrap();
             for first in (0..200).step_by(20) {
                 let mut batch = MailBatch::default();
                 for n in first..first + 20 {

@@ -30,7 +30,7 @@ fn a_clock_that_leaps_is_doubted_across_starts_and_what_is_written_meanwhile_is_
     // To this clock, the one of the machine is a year behind.
     assert!(!mailbox.look_at_clock(now).unwrap());
     let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
-    mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+    mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]).unwrap();
     assert_eq!(mailbox.last_seen(&CLIENT).unwrap(), Some(ahead));
     let mut batch = MailBatch::default();
     batch.put(CLIENT, Sequence(0), Bytes::from_static(b"a"));
@@ -59,7 +59,9 @@ fn a_login_made_by_a_clock_that_was_ahead_keeps_no_later_one_out() {
     let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
     let fresh = |time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
     let now = clock::now().as_secs();
-    mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }, login(now + 100)]).unwrap();
+    mailbox
+        .commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }, login(now + 100)])
+        .unwrap();
     assert!(!fresh(now), "no further ahead than a client's clock may be");
     mailbox.commit_ledger(&[login(now + 86_400)]).unwrap();
     assert!(fresh(now));
@@ -77,7 +79,8 @@ fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
     let home = tempfile::tempdir().unwrap();
     let old = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
     let new = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
-    let register = |key: &SessionKey| LedgerEntry::Register { client: CLIENT, key: key.clone() };
+    let register =
+        |key: &SessionKey| LedgerEntry::Register { client: CLIENT, key: key.clone(), logins: LoginForm::Token };
     let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
     let fresh = |mailbox: &SledMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
     {
@@ -97,13 +100,64 @@ fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
     assert_eq!(mailbox.key_of(&CLIENT).unwrap(), None);
 }
 
+/// The record of a client in `clients`, as another version may have left it.
+fn put_record(home: &Path, record: &[u8]) {
+    let ledger = sled::Config::new().path(home.join("ledger")).segment_size(LEDGER.segment_size).open().unwrap();
+    ledger.open_tree("clients").unwrap().insert(CLIENT.as_bytes(), record).unwrap();
+    ledger.flush().unwrap();
+}
+
+#[test]
+fn a_client_that_signs_logs_in_with_no_nonce_across_restarts() {
+    let home = tempfile::tempdir().unwrap();
+    let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+    let register = |logins| LedgerEntry::Register { client: CLIENT, key: key.clone(), logins };
+    let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
+    let takes_nonces = || {
+        let mailbox = open(home.path());
+        assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(key.clone()));
+        mailbox.is_fresh(&CLIENT, &Freshness::Nonce([1; 12])).unwrap()
+    };
+    for (entries, expected) in [
+        (vec![register(LoginForm::Token)], true),
+        (vec![register(LoginForm::Signed)], false),
+        // With an older version, which the client signs for.
+        (vec![register(LoginForm::Token)], true),
+        (vec![login(100)], false),
+        (vec![register(LoginForm::Token), login(100)], false),
+    ] {
+        open(home.path()).commit_ledger(&entries).unwrap();
+        assert_eq!(takes_nonces(), expected, "{entries:?}");
+    }
+}
+
+#[test]
+fn an_entry_without_a_form_is_of_who_signs_if_it_has() {
+    let home = tempfile::tempdir().unwrap();
+    let record = |last_login: u64| [&[1, 1][..], &[6; 32], &last_login.to_be_bytes()].concat();
+    for (last_login, expected) in [(0, true), (100, false)] {
+        drop(open(home.path()));
+        put_record(home.path(), &record(last_login));
+        let mailbox = open(home.path());
+        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+        assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(key));
+        assert_eq!(mailbox.is_fresh(&CLIENT, &Freshness::Nonce([1; 12])).unwrap(), expected);
+        let newer = |time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+        assert!(!newer(last_login) && newer(last_login + 1));
+    }
+    for torn in [record(9)[..41].to_vec(), [record(9), vec![1]].concat(), [&[2][..], &record(9)[1..], &[2]].concat()] {
+        put_record(home.path(), &torn);
+        assert!(matches!(open(home.path()).key_of(&CLIENT), Err(MailboxError::UnknownRecord { .. })));
+    }
+}
+
 #[test]
 fn a_ledger_entry_is_written_as_0_10_1_did() {
     let home = tempfile::tempdir().unwrap();
     {
         let mailbox = open(home.path());
         let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
-        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key }]).unwrap();
+        mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]).unwrap();
     }
     let plain = sled::open(home.path().join("ledger")).unwrap();
     assert_eq!(plain.get([3; 32]).unwrap().unwrap(), &[5; 32]);
