@@ -51,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) registrations: RateLimit,
     /// Messages that have begun and not ended.
     pub(crate) half_messages: Partials,
+    /// Who may log in.
+    pub(crate) logins: RateLimit,
     /// Turns true when the process is to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -79,8 +81,9 @@ impl Context {
         let eras = if config.legacy_clients { Eras::All } else { Eras::SinceVersion3 };
         let marks = if config.rotation_marks { RotationMarks::Kept } else { RotationMarks::Dropped };
         let registrations = RateLimit::per_minute(config.registrations_per_minute);
+        let logins = RateLimit::per_minute(config.logins_per_minute);
         let half_messages = Partials::new(config.half_message_bytes, Arc::clone(&counters.half_message_memory));
-        Self { config, counters, dispatch, egress, eras, marks, registrations, half_messages, stop }
+        Self { config, counters, dispatch, egress, eras, marks, registrations, half_messages, logins, stop }
     }
 
     /// `store` has ended the session.

@@ -31,6 +31,8 @@ proto::counters! {
         authentications,
         /// Registrations not begun because as many as allowed had been from the same address prefix.
         registrations_refused_rate,
+        /// Authentications that `store` was not asked about because as many as allowed had come from the same address prefix.
+        logins_refused_rate,
         /// Registrations and authentications that were refused.
         refusals,
         /// Connections closed because they needed `store` and it was not there, or did not answer in time.

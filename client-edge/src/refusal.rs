@@ -25,6 +25,7 @@ pub(crate) fn of_authentication(reason: AuthenticationRefusal) -> EntryRefusal {
         AuthenticationRefusal::Login(refusal) => EntryRefusal::Login(refusal),
         AuthenticationRefusal::AlreadyConnected => EntryRefusal::DuplicateLogin,
         AuthenticationRefusal::StorageFailed => EntryRefusal::UnwrittenLogin,
+        AuthenticationRefusal::TooMany => EntryRefusal::TooManyLogins,
         AuthenticationRefusal::UnreadableEntry => EntryRefusal::UnreadableEntry,
     }
 }

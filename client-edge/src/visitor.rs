@@ -200,6 +200,11 @@ impl<'a> Visitor<'a> {
     }
 
     async fn log_in(&mut self, proof: LoginProof) -> Result<Option<Admitted>, Exit> {
+        // Before `store` hears of it, which would have to check a signature and to write.
+        if !self.context.logins.allows(self.slot.prefix(), std::time::Instant::now()) {
+            count(&self.context.counters.logins_refused_rate);
+            return self.refuse(&EntryRefusal::TooManyLogins).await;
+        }
         self.ask(|session| EdgeToStore::AuthenticateClient { session, proof }).await?;
         match self.decision().await? {
             Order::Attach(key, mail) => {

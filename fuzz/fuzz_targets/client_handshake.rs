@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = key.open_signature(material);
         let _ = GatewayKey::of(&key).open_signature(material);
     }
-    if let Ok((begun, reply)) = registrar::begin(&IDENTITY, init) {
+    if let Ok((begun, reply)) = registrar::begin(&IDENTITY, init, proto::wire::client::login::LoginForm::Signed) {
         GatewayReply::parse(&reply).expect("our own reply");
         assert!(registrar::finish(begun, material).is_err(), "nobody has signed");
     }

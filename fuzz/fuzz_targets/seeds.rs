@@ -204,7 +204,14 @@ fn ipc() {
         add(1, encode_one(&StoreToIngress::AnswerReplay(answer)));
     }
     let session = SessionId(5);
-    add(2, encode_one(&EdgeToStore::BeginHandshake { session, init: vec![2; 80] }));
+    add(
+        2,
+        encode_one(&EdgeToStore::BeginHandshake {
+            session,
+            init: vec![2; 80],
+            logins: proto::wire::client::login::LoginForm::Signed,
+        }),
+    );
     add(2, encode_one(&EdgeToStore::ConfirmReceipt { session, up_to: Sequence(9) }));
     // Every tag with enough behind it to be some message.
     for tag in 0..12 {

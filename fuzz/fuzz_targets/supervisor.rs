@@ -30,8 +30,7 @@ fuzz_target!(|data: &[u8]| {
                 if let message::Answer::Conflict { identity: text }
                 | message::Answer::SameIdentity { also: Some(text) }
                 | message::Answer::Disputed { identity: text, .. }
-                | message::Answer::Unreachable { reasons: text } =
-                    &answer
+                | message::Answer::Unreachable { reasons: text } = &answer
                 {
                     assert!(text.chars().count() <= MAX_SHOWN && !text.contains(char::is_control));
                 }

@@ -24,6 +24,12 @@ pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Whether a clock that says `now` can be believed by somebody who knew at the time `then` what time it was. Whoever never knew
+/// believes any.
+pub(crate) const fn is_near(then: u64, now: u64) -> bool {
+    then == 0 || then.abs_diff(now) <= LEAP
+}
+
 /// When the gateway last ran. All times are in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LastRun {

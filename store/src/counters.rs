@@ -40,6 +40,8 @@ proto::counters! {
         authenticated,
         /// Authentications refused.
         authentications_refused,
+        /// Of those, logins of a client that had logged in as often in the hour as it may.
+        logins_refused_rate,
         /// Sessions that a newer connection of the same client took over.
         superseded,
         /// Batches of mail committed.

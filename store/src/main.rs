@@ -88,6 +88,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
             session_credit: config.session_credit,
             pushed_bytes: config.pushed_bytes,
             read_ahead_bytes: config.read_ahead_bytes,
+            client_logins_per_hour: config.client_logins_per_hour,
         },
         threads: usize::from(start.threads),
         counters: Arc::new(StoreCounters::default()),

@@ -22,9 +22,14 @@ use crate::deadline;
 /// The gateway's id in every test.
 pub const ID: &str = "test";
 
-/// The limits on what comes from one address.
-const PER_ADDRESS: [&str; 3] =
-    ["max_mix_connections_per_prefix", "max_client_connections_per_prefix", "registrations_per_minute"];
+/// The limits on what comes from one address, or of one client.
+const PER_ADDRESS: [&str; 5] = [
+    "max_mix_connections_per_prefix",
+    "max_client_connections_per_prefix",
+    "registrations_per_minute",
+    "logins_per_minute",
+    "client_logins_per_hour",
+];
 
 /// The folder above one gateway. Removed with its value.
 #[derive(Debug)]

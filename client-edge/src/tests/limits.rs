@@ -65,6 +65,27 @@ async fn with_one_too_many_the_oldest_that_has_not_logged_in_is_closed() {
 }
 
 #[tokio::test]
+async fn logins_beyond_the_rate_are_refused_before_store_hears_of_them() {
+    let (gateway, mut store) = Gateway::start(EdgeConfig { logins_per_minute: 2, ..config() }).await;
+    let mut client = gateway.connect().await;
+    for _ in 0..2 {
+        client.text(authenticate()).await;
+        let session = store.hear().await.unwrap().session();
+        let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+        store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
+        client.hear_text(r#"{"type":"authenticate","status":false}"#).await;
+    }
+    for mut refused in [client, gateway.connect().await] {
+        refused.text(authenticate()).await;
+        refused.hear_error("too many logins of this client or from this address, try again later").await;
+    }
+    assert_eq!(gateway.edge.counters().logins_refused_rate.load(Relaxed), 2);
+    gateway.connect_from(ELSEWHERE).await.text(authenticate()).await;
+    assert!(matches!(store.hear().await, Some(EdgeToStore::CloseSession { .. })), "of the first client");
+    assert!(matches!(store.hear().await, Some(EdgeToStore::AuthenticateClient { .. })));
+}
+
+#[tokio::test]
 async fn registrations_beyond_the_rate_are_refused_before_store_hears_of_them() {
     let (gateway, mut store) = Gateway::start(EdgeConfig { registrations_per_minute: 2, ..config() }).await;
     let mut client = gateway.connect().await;

@@ -233,6 +233,10 @@ pub struct Limits {
     pub max_unauthenticated_clients: NonZeroU32,
     /// Registrations begun in a minute from one address prefix.
     pub registrations_per_minute: NonZeroU32,
+    /// Logins in a minute from one address prefix.
+    pub logins_per_minute: NonZeroU32,
+    /// Logins of one client in an hour, by token and as many signed ones.
+    pub client_logins_per_hour: NonZeroU32,
     /// Packets of one mixnet connection in a row that do not unwrap, before it is closed.
     pub malformed_mix_packets: NonZeroU32,
     /// Frames of one client in a row that are refused, before its connection is closed.
@@ -265,6 +269,9 @@ impl Default for Limits {
             max_client_connections_per_prefix: const { NonZeroU32::new(512).unwrap() },
             max_unauthenticated_clients: const { NonZeroU32::new(2_000).unwrap() },
             registrations_per_minute: const { NonZeroU32::new(30).unwrap() },
+            // Twice what may be connected from one prefix: all of it may have to come back at once.
+            logins_per_minute: const { NonZeroU32::new(1_200).unwrap() },
+            client_logins_per_hour: const { NonZeroU32::new(120).unwrap() },
             malformed_mix_packets: const { NonZeroU32::new(1_000).unwrap() },
             malformed_client_frames: const { NonZeroU32::new(100).unwrap() },
             client_buffer: const { NonZeroU64::new(1 << 20).unwrap() },

@@ -65,6 +65,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             max_connections_per_prefix: config.limits.max_client_connections_per_prefix.get(),
             max_unauthenticated: config.limits.max_unauthenticated_clients.get(),
             registrations_per_minute: config.limits.registrations_per_minute.get(),
+            logins_per_minute: config.limits.logins_per_minute.get(),
             malformed_frames: config.limits.malformed_client_frames.get(),
             session_credit: credit(&config.limits),
             pushed_bytes: memory.pushed,
@@ -88,6 +89,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             replay_bytes: config.replay.memory.get(),
             pushed_bytes: memory.pushed,
             read_ahead_bytes: memory.read_ahead,
+            client_logins_per_hour: config.limits.client_logins_per_hour.get(),
         }),
     }
 }
@@ -140,6 +142,8 @@ mod tests {
         config.limits.max_client_connections_per_prefix = number(17);
         config.limits.max_unauthenticated_clients = number(18);
         config.limits.registrations_per_minute = number(19);
+        config.limits.logins_per_minute = number(28);
+        config.limits.client_logins_per_hour = number(30);
         config.limits.malformed_mix_packets = number(20);
         config.limits.malformed_client_frames = number(21);
         config.limits.client_buffer = number(25).into();
@@ -161,6 +165,7 @@ mod tests {
                 replay_bytes: 29,
                 pushed_bytes: 50,
                 read_ahead_bytes: 10,
+                client_logins_per_hour: 30,
             }),
             WorkerConfig::MixEgress(EgressConfig {
                 connect_timeout: ms(3),
@@ -180,6 +185,7 @@ mod tests {
                 max_connections_per_prefix: 17,
                 max_unauthenticated: 18,
                 registrations_per_minute: 19,
+                logins_per_minute: 28,
                 malformed_frames: 21,
                 session_credit: session_credit(25),
                 pushed_bytes: 50,

@@ -169,6 +169,8 @@ pub struct EdgeConfig {
     pub max_unauthenticated: u32,
     /// Registrations begun in a minute from one address prefix at the most; further ones are refused and counted.
     pub registrations_per_minute: u32,
+    /// Logins in a minute from one address prefix at the most; likewise.
+    pub logins_per_minute: u32,
     /// Frames of one client in a row that are refused, before its connection is closed.
     pub malformed_frames: u32,
     /// What `store` may push to one session before the client has proved receipt. `store` is told the same.
@@ -208,6 +210,8 @@ pub struct StoreConfig {
     pub pushed_bytes: u64,
     /// Bytes of mail that has been read from disk and is not pushed yet, for all sessions together.
     pub read_ahead_bytes: u64,
+    /// Logins of one client in an hour at the most, by token and as many signed ones; further ones are refused and counted.
+    pub client_logins_per_hour: u32,
 }
 
 /// From a worker.
@@ -297,10 +301,11 @@ mod tests {
                     replay_bytes: 15,
                     pushed_bytes: 16,
                     read_ahead_bytes: 17,
+                    client_logins_per_hour: 18,
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f010207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f10110100",
+            "000202070104696e666f010207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f1011120100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

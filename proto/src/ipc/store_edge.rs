@@ -200,6 +200,8 @@ pub enum AuthenticationRefusal {
     StorageFailed,
     /// The client's ledger entry is there and cannot be read.
     UnreadableEntry,
+    /// The client has logged in as often in this hour as it may.
+    TooMany,
 }
 
 /// Why `store` ends a session.
@@ -337,6 +339,7 @@ mod tests {
             (AuthenticationRefusal::AlreadyConnected, "020501"),
             (AuthenticationRefusal::StorageFailed, "020502"),
             (AuthenticationRefusal::UnreadableEntry, "020503"),
+            (AuthenticationRefusal::TooMany, "020504"),
         ] {
             pin(StoreToEdge::RefuseAuthentication { session, reason }, golden);
         }

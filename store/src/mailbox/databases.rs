@@ -112,6 +112,29 @@ impl Database {
         &self.db
     }
 
+    pub(super) fn file_error(&self, action: &'static str, source: io::Error) -> MailboxError {
+        MailboxError::File { database: self.name, action, source }
+    }
+
+    /// The names of all trees, that of the default one too.
+    pub(super) fn tree_names(&self) -> Vec<sled::IVec> {
+        self.db.tree_names()
+    }
+
+    /// The tree of this name, as [`tree_names`](Self::tree_names) has it.
+    pub(super) fn tree_of(&self, name: &[u8]) -> Result<sled::Tree, MailboxError> {
+        self.db.open_tree(name).map_err(|source| self.error(source))
+    }
+
+    pub(super) fn has_tree(&self, name: &str) -> bool {
+        self.db.tree_names().iter().any(|tree| tree.as_ref() == name.as_bytes())
+    }
+
+    /// Removes a tree and all that is in it.
+    pub(super) fn drop_tree(&self, name: &str) -> Result<(), MailboxError> {
+        self.db.drop_tree(name).map(drop).map_err(|source| self.error(source))
+    }
+
     pub(super) fn tree(&self, name: &str) -> Result<sled::Tree, MailboxError> {
         self.db.open_tree(name).map_err(|source| self.error(source))
     }

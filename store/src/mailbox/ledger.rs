@@ -4,16 +4,20 @@
 //! |---|---|---|
 //! | default | address 32 | AES key 16, MAC key 16: as nym-gateway 0.10.1 wrote it, so that an operator can go back |
 //! | `clients` | address 32 | version 2, kind 1, key 32, time of the last signed login in Unix seconds 8, form of logins 1 |
-//! | `logins` | address 32, 0, IV 16 or nonce 12 | order of the login 8 |
-//! | `logins` | address 32, 1, order 8 | IV 16 or nonce 12 |
+//! | `spent` | see [`spent`](super::spent) | nonces that logins have shown |
 //! | `seen` | address 32 | time last seen in Unix seconds 8 |
 //! | `clock` | `last run` | when the gateway last ran |
+//! | `clock` | `last login` | the latest time at which a login was taken, by a clock that was believed, in Unix seconds 8 |
 //!
 //! Clients of 2021 are in the default tree, all others in `clients`; nobody is in both. Numbers are big-endian.
 //!
 //! The form of logins is 1 for a client that signs them: it has registered with a version that does, or has logged in so. It stays
 //! until the client registers anew, so nothing that a signed login showed is ever good as a token. Entries of version 1 have no
 //! form, and end before it: their clients sign if there was a signed login.
+//!
+//! A signed login is good if it is later than the client's last. A last login that lies further ahead than any login may was made
+//! by a clock that was wrong, and bars nobody; but what is ahead is measured from the time of the latest login of anybody, which is
+//! written with each. So a clock that is set back does not make logins good that were taken before.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,83 +29,36 @@ use proto::{
     address::ClientAddress,
     ipc::store_edge::SessionKey,
     wire::client::{
-        key::{CtrHmacKey, GcmSivKey},
+        key::CtrHmacKey,
         login::{Freshness, LoginForm},
         token::MAX_SKEW,
     },
 };
 use sled::{Batch, Transactional, Tree, transaction::TransactionError};
 
-use super::{LedgerEntry, MailboxError, SeenClients, databases::Database};
+use super::{
+    LedgerEntry, MailboxError, SeenClients,
+    client_record::Client,
+    databases::Database,
+    spent::{self, Nonce, Spent, SpentChanges},
+};
 use crate::clock::LastRun;
 
 /// Clients looked at at a time.
 const SWEPT_CLIENTS: usize = 512;
-/// Spent nonces remembered for each client; real clients draw a fresh random one each time.
-const LOGINS_KEPT: u64 = 4_096;
-const BY_NONCE: u8 = 0;
-const BY_ORDER: u8 = 1;
-/// The key in `clock`.
+/// The keys in `clock`.
 const LAST_RUN: &str = "last run";
-/// First byte of every value in `clients` that is written now, and of those written before the form of logins was kept.
-const VERSION: u8 = 2;
-const WITHOUT_FORM: u8 = 1;
-/// The only kind of key in `clients`.
-const GCM_SIV: u8 = 1;
+const LAST_LOGIN: &str = "last login";
 
 /// The ledger's trees.
 #[derive(Debug)]
 pub(super) struct Ledger {
     clients: Tree,
-    logins: Tree,
+    spent: Spent,
     seen: Tree,
     clock: Tree,
     /// Let go of last.
     database: Database,
-}
-
-/// An entry of `clients`.
-#[derive(Clone, Debug)]
-struct Client {
-    key: GcmSivKey,
-    last_login: u64,
-    logins: LoginForm,
-}
-
-/// The last byte of an entry.
-const fn form_byte(logins: LoginForm) -> u8 {
-    match logins {
-        LoginForm::Token => 0,
-        LoginForm::Signed => 1,
-    }
-}
-
-impl Client {
-    const LEN: usize = 2 + GcmSivKey::LEN + 8 + 1;
-
-    fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(Self::LEN);
-        value.extend_from_slice(&[VERSION, GCM_SIV]);
-        value.extend_from_slice(self.key.to_bytes().as_slice());
-        value.extend_from_slice(&self.last_login.to_be_bytes());
-        value.push(form_byte(self.logins));
-        value
-    }
-
-    fn decode(value: &[u8]) -> Option<Self> {
-        let ([version, GCM_SIV], rest) = value.split_first_chunk()? else { return None };
-        let (key, rest) = rest.split_first_chunk()?;
-        let (last_login, form) = rest.split_first_chunk()?;
-        let last_login = u64::from_be_bytes(*last_login);
-        let logins = match (*version, form) {
-            (WITHOUT_FORM, []) if last_login == 0 => LoginForm::Token,
-            (WITHOUT_FORM, []) => LoginForm::Signed,
-            (VERSION, [form]) if *form == form_byte(LoginForm::Token) => LoginForm::Token,
-            (VERSION, [form]) if *form == form_byte(LoginForm::Signed) => LoginForm::Signed,
-            _ => return None,
-        };
-        Some(Self { key: GcmSivKey::from_bytes(*key), last_login, logins })
-    }
 }
 
 /// What a commit does to each tree.
@@ -109,25 +66,40 @@ impl Client {
 struct Changes {
     of_2021: Batch,
     clients: Batch,
-    logins: Batch,
+    spent: SpentChanges,
     seen: Batch,
+    clock: Batch,
     /// What `clients` will hold, where this commit says so.
     records: HashMap<ClientAddress, Option<Client>>,
-    /// The order of each client's latest login, where this commit adds one.
-    orders: HashMap<ClientAddress, u64>,
 }
 
 impl Ledger {
     pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
         let tree = |name| database.tree(name);
-        let [clients, logins, seen, clock] = [tree("clients")?, tree("logins")?, tree("seen")?, tree("clock")?];
-        Ok(Self { database, clients, logins, seen, clock })
+        let [clients, seen, clock] = [tree("clients")?, tree("seen")?, tree("clock")?];
+        let spent = Spent::new(tree("spent")?).map_err(|e| database.error(e))?;
+        spent::take_over(&database, &spent, crate::clock::now().as_secs())?;
+        Ok(Self { database, clients, spent, seen, clock })
     }
 
     /// Clients of 2021, the others, their logins, and when they were seen.
     #[cfg(feature = "found-records")]
     pub(super) fn trees(&self) -> [&Tree; 4] {
-        [self.database.default_tree(), &self.clients, &self.logins, &self.seen]
+        [self.database.default_tree(), &self.clients, self.spent.tree(), &self.seen]
+    }
+
+    #[cfg(test)]
+    pub(super) const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// What is kept of the nonces that a client has shown.
+    #[cfg(test)]
+    pub(super) fn spent_of(
+        &self,
+        client: &ClientAddress,
+    ) -> impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>> + use<> {
+        self.spent.tree().scan_prefix(client.as_bytes())
     }
 
     /// Bytes of the ledger's file.
@@ -145,6 +117,13 @@ impl Ledger {
     pub(super) fn keep_last_run(&self, run: &LastRun) -> Result<(), MailboxError> {
         self.clock.insert(LAST_RUN, run.encode()).map_err(|e| self.database.error(e))?;
         self.database.commit()
+    }
+
+    /// The latest time at which a login was taken; 0 if that was never written down.
+    pub(super) fn last_login(&self) -> Result<u64, MailboxError> {
+        let value = self.clock.get(LAST_LOGIN).map_err(|e| self.database.error(e))?;
+        let time = value.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?)));
+        Ok(time.unwrap_or_default())
     }
 
     pub(super) fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
@@ -187,6 +166,7 @@ impl Ledger {
     }
 
     /// A last login that lies ahead of `now` by more than any login may was made while the clock was wrong, and bars nobody.
+    /// `now` is no earlier than the latest login of anybody.
     pub(super) fn is_fresh(
         &self,
         client: &ClientAddress,
@@ -205,22 +185,34 @@ impl Ledger {
         if self.record(client)?.is_some_and(|record| record.logins == LoginForm::Signed) {
             return Ok(false);
         }
-        let used = self.logins.contains_key(login_key(client, BY_NONCE, nonce));
-        Ok(!used.map_err(|e| self.database.error(e))?)
+        let found = self.spent.look_up(client, nonce, now.as_secs()).map_err(|e| self.database.error(e))?;
+        if found == Nonce::TooMany {
+            tracing::warn!("a client has logged in so often without signing that it has to register anew");
+        }
+        Ok(found == Nonce::New)
     }
 
-    /// Writes all entries or none, in order, as of `now`.
-    pub(super) fn commit(&self, entries: &[LedgerEntry], now: Duration) -> Result<(), MailboxError> {
+    /// Writes all entries or none, in order, as of `now`; and `last_login`, if that is not older than any before it.
+    pub(super) fn commit(
+        &self,
+        entries: &[LedgerEntry],
+        now: Duration,
+        last_login: Option<u64>,
+    ) -> Result<(), MailboxError> {
         let mut changes = Changes::default();
+        if let Some(time) = last_login {
+            changes.clock.insert(LAST_LOGIN, &time.to_be_bytes());
+        }
         for entry in entries {
             self.plan(entry, now.as_secs(), &mut changes)?;
         }
-        (self.database.default_tree(), &self.clients, &self.logins, &self.seen)
-            .transaction(|(of_2021, clients, logins, seen)| {
+        (self.database.default_tree(), &self.clients, self.spent.tree(), &self.seen, &self.clock)
+            .transaction(|(of_2021, clients, spent, seen, clock)| {
                 of_2021.apply_batch(&changes.of_2021)?;
                 clients.apply_batch(&changes.clients)?;
-                logins.apply_batch(&changes.logins)?;
+                spent.apply_batch(changes.spent.batch())?;
                 seen.apply_batch(&changes.seen)?;
+                clock.apply_batch(&changes.clock)?;
                 Ok(())
             })
             .map_err(|error| match error {
@@ -232,6 +224,7 @@ impl Ledger {
     fn plan(&self, entry: &LedgerEntry, now: u64, changes: &mut Changes) -> Result<(), MailboxError> {
         match entry {
             LedgerEntry::Register { client, key, logins } => {
+                self.spent.forget(client, &mut changes.spent).map_err(|e| self.database.error(e))?;
                 match key {
                     SessionKey::CtrHmac(key) => {
                         changes.of_2021.insert(client.as_bytes(), key.to_bytes().as_slice());
@@ -245,9 +238,13 @@ impl Ledger {
                 changes.saw(client, now);
             }
             LedgerEntry::Login { client, freshness } => {
+                let mut spend = |nonce: &[u8]| {
+                    let spent = self.spent.spend(client, nonce, now, &mut changes.spent);
+                    spent.map_err(|e| self.database.error(e))
+                };
                 match freshness {
-                    Freshness::Iv(iv) => self.spend(client, iv, changes)?,
-                    Freshness::Nonce(nonce) => self.spend(client, nonce, changes)?,
+                    Freshness::Iv(iv) => spend(iv)?,
+                    Freshness::Nonce(nonce) => spend(nonce)?,
                     Freshness::Timestamp(time) => {
                         let planned = changes.records.get(client).cloned();
                         // One who is gone is not brought back.
@@ -264,40 +261,10 @@ impl Ledger {
                 changes.of_2021.remove(client.as_bytes());
                 changes.set(client, None);
                 changes.seen.remove(client.as_bytes());
-                for key in self.logins.scan_prefix(client.as_bytes()).keys() {
-                    changes.logins.remove(key.map_err(|e| self.database.error(e))?);
-                }
+                self.spent.forget(client, &mut changes.spent).map_err(|e| self.database.error(e))?;
             }
         }
         Ok(())
-    }
-
-    /// Remembers a nonce and forgets the one that is [`LOGINS_KEPT`] older.
-    fn spend(&self, client: &ClientAddress, nonce: &[u8], changes: &mut Changes) -> Result<(), MailboxError> {
-        let last = match changes.orders.get(client) {
-            Some(order) => Some(*order),
-            None => self.latest_order(client)?,
-        };
-        let order = last.map_or(0, |last| last.saturating_add(1));
-        changes.orders.insert(*client, order);
-        changes.logins.insert(login_key(client, BY_NONCE, nonce), &order.to_be_bytes());
-        changes.logins.insert(login_key(client, BY_ORDER, &order.to_be_bytes()), nonce);
-        if let Some(old) = order.checked_sub(LOGINS_KEPT) {
-            let old = login_key(client, BY_ORDER, &old.to_be_bytes());
-            if let Some(nonce) = self.logins.get(&old).map_err(|e| self.database.error(e))? {
-                changes.logins.remove(login_key(client, BY_NONCE, &nonce));
-            }
-            changes.logins.remove(old);
-        }
-        Ok(())
-    }
-
-    fn latest_order(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
-        let prefix = login_key(client, BY_ORDER, &[]);
-        match self.logins.scan_prefix(prefix).next_back().transpose().map_err(|e| self.database.error(e))? {
-            None => Ok(None),
-            Some((key, _)) => Ok(Some(u64::from_be_bytes(*key.last_chunk().ok_or_else(|| unknown(client))?))),
-        }
     }
 }
 
@@ -317,12 +284,4 @@ impl Changes {
 
 const fn unknown(client: &ClientAddress) -> MailboxError {
     MailboxError::UnknownRecord { database: "ledger", client: *client }
-}
-
-fn login_key(client: &ClientAddress, kind: u8, rest: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(ClientAddress::LEN + 1 + rest.len());
-    key.extend_from_slice(client.as_bytes());
-    key.push(kind);
-    key.extend_from_slice(rest);
-    key
 }

@@ -4,6 +4,7 @@
 //! each batch is kept whole or not at all.
 
 mod batch;
+mod client_record;
 mod databases;
 #[cfg(feature = "found-records")]
 pub mod found;
@@ -16,7 +17,9 @@ mod record;
 #[cfg(test)]
 pub(crate) mod remembered;
 mod reserve;
+mod rewrite;
 mod sled_mailbox;
+mod spent;
 mod sweep;
 
 use bytes::Bytes;
@@ -103,7 +106,13 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the file system does not say.
     fn has_room(&self) -> Result<bool, MailboxError>;
 
-    /// Closes everything and opens it again, with the space that was held in reserve. After an I/O error nothing can be read or
+    /// Whether the ledger takes new clients.
+    ///
+    /// # Errors
+    /// If the file system does not say.
+    fn ledger_room(&self) -> Result<LedgerRoom, MailboxError>;
+
+    /// Closes everything and opens it again, and writes a ledger that has outgrown its share anew, with the space that was held in reserve. After an I/O error nothing can be read or
     /// written before that.
     ///
     /// # Errors
@@ -112,6 +121,18 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Holds space in reserve again, if that was given away and there is room for it.
     fn keep_reserve(&self);
+}
+
+/// How much of its share the ledger has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LedgerRoom {
+    /// There is room.
+    #[default]
+    Ample,
+    /// Those who are registered take so much of it that there is none for new clients.
+    NoNewClients,
+    /// Most of its file holds nothing. It must be opened again.
+    Outgrown,
 }
 
 /// Storage failed.

@@ -15,6 +15,7 @@ pub(crate) struct Remembered {
     contents: Mutex<Contents>,
     /// How storage is doing.
     pub(crate) health: Mutex<Health>,
+    pub(crate) ledger_room: Mutex<LedgerRoom>,
     /// Seconds since 1970.
     pub(crate) clock: AtomicU64,
     /// What the clock says is not believed.
@@ -196,7 +197,13 @@ impl Mailbox for Remembered {
         Ok(*self.health.lock().unwrap() == Health::Sound)
     }
 
+    fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {
+        self.check()?;
+        Ok(*self.ledger_room.lock().unwrap())
+    }
+
     fn reopen(&self) -> Result<(), MailboxError> {
+        *self.ledger_room.lock().unwrap() = LedgerRoom::Ample;
         self.check()
     }
 

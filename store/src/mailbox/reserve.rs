@@ -15,10 +15,11 @@ use super::plain_file;
 
 /// Name of the file in the inbox directory. No client's folder can have it: it is no address.
 const NAME: &str = "reserve";
-/// Bytes held in reserve.
-const RESERVE: u64 = 16 * 1024 * 1024;
+/// Bytes held in reserve in the directory of the inboxes, and in that of the ledger.
+pub(super) const FOR_INBOXES: u64 = 16 * 1024 * 1024;
+pub(super) const FOR_LEDGER: u64 = 8 * 1024 * 1024;
 /// Free bytes below which nothing new is written: more than the largest commit, which holds a whole window of deliveries.
-const FLOOR: u64 = 48 * 1024 * 1024;
+pub(super) const FLOOR: u64 = 48 * 1024 * 1024;
 /// Bytes in the files that hold nothing, from which on new mail is written there: more than the largest commit, by far.
 const ENOUGH: u64 = 64 * 1024 * 1024;
 /// Bytes of the files that one live byte takes, as a fraction: sled writes a segment anew when half of it is dead, and part of
@@ -32,12 +33,18 @@ const GROWTH: (u64, u64) = (2, 5);
 const LAST: u64 = 8 * 1024 * 1024;
 
 /// The reserve in one directory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reserve {
+    bytes: u64,
     held: AtomicBool,
 }
 
 impl Reserve {
+    /// So many bytes, which are not held yet.
+    pub(super) const fn of(bytes: u64) -> Self {
+        Self { bytes, held: AtomicBool::new(false) }
+    }
+
     /// Makes the reserve, unless it is there.
     pub(super) fn keep(&self, directory: &OwnedFd) {
         if self.held.load(Ordering::Relaxed) {
@@ -45,7 +52,7 @@ impl Reserve {
         }
         // A link of that name would have another file grow.
         let made = plain_file::open(directory, NAME, OFlag::O_CREAT | OFlag::O_WRONLY)
-            .and_then(|file| Ok(fallocate(file, FallocateFlags::empty(), 0, RESERVE.cast_signed())?));
+            .and_then(|file| Ok(fallocate(file, FallocateFlags::empty(), 0, self.bytes.cast_signed())?));
         match made {
             Ok(()) => self.held.store(true, Ordering::Relaxed),
             Err(error) => {
@@ -61,9 +68,9 @@ impl Reserve {
         let _ = unlinkat(directory.as_fd(), NAME, UnlinkatFlags::NoRemoveDir);
     }
 
-    /// Free bytes below which nothing new is written: there must be room for the reserve, too.
-    pub(super) fn floor(&self) -> u64 {
-        if self.held.load(Ordering::Relaxed) { FLOOR } else { FLOOR + RESERVE }
+    /// Bytes that must stay free for it to be held again.
+    pub(super) fn missing(&self) -> u64 {
+        if self.held.load(Ordering::Relaxed) { 0 } else { self.bytes }
     }
 }
 

@@ -16,12 +16,14 @@ use proto::{
 };
 
 use super::{
-    LedgerEntry, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit, Position, SeenClients, Summary,
+    LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit, Position, SeenClients,
+    Summary,
     databases::{Database, Layout},
     import,
     inboxes::Inboxes,
     ledger::Ledger,
-    reserve::{self, Reserve, Space},
+    reserve::{self, FLOOR, Reserve, Space},
+    rewrite,
 };
 use crate::{
     clock::{self, LastRun},
@@ -34,6 +36,14 @@ const LEDGER: Layout = Layout { name: "ledger", segment_size: 512 * 1024, cache:
 /// The cache is small: mail is written once and read once, mostly long after.
 const INBOXES: Layout = Layout { name: "inboxes", segment_size: 4 * 1024 * 1024, cache: 8 * 1024 * 1024 };
 
+/// The part of the limit that is the ledger's own.
+const LEDGER_SHARE: u64 = 8;
+/// The part of its share that the ledger's file may have while clients are taken and nothing is written anew. The rest is for what
+/// those who are registered leave there, and for the records of a rewrite.
+const FILLED: u64 = 3;
+/// The ledger's part is not smaller than this, unless that is half of the limit: an empty one has some megabytes.
+const SMALLEST_SHARE: u64 = 32 * 1024 * 1024;
+
 /// The last second of the year 9999, behind which times cannot be written as a date.
 const LAST_WRITABLE: u64 = 253_402_300_799;
 
@@ -45,8 +55,15 @@ pub struct SledMailbox {
     /// Bytes of both databases at the most; new mail and new clients are refused well before.
     limit: u64,
     reserve: Reserve,
+    ledger_reserve: Reserve,
+    /// Bytes of the ledger's file when it was opened.
+    ledger_opened: AtomicU64,
     /// When the gateway last ran by a clock that was believed, in seconds since 1970. Nothing is dated earlier.
     earliest: AtomicU64,
+    /// The latest time at which a login was taken by a clock that was believed. Logins are judged as of then at the earliest.
+    last_login: AtomicU64,
+    /// What the machine's clock says.
+    clock: fn() -> Duration,
     /// It has been said that the clock is in doubt.
     is_in_doubt: AtomicBool,
     /// Nothing after a failure. Only [`Mailbox::reopen`] writes; nobody ever waits for it.
@@ -71,18 +88,23 @@ impl SledMailbox {
             ledger_directory,
             inbox_directory,
             limit,
-            reserve: Reserve::default(),
+            reserve: Reserve::of(reserve::FOR_INBOXES),
+            ledger_reserve: Reserve::of(reserve::FOR_LEDGER),
+            ledger_opened: AtomicU64::default(),
             earliest: AtomicU64::default(),
+            last_login: AtomicU64::default(),
+            clock: clock::now,
             is_in_doubt: AtomicBool::default(),
             open: RwLock::new(None),
         };
         // To open is to write, too: on a full disk that works with what was held in reserve.
         mailbox.reopen().or_else(|error| {
             tracing::warn!(%error, "the databases do not open; tried once more with the space held in reserve");
-            mailbox.reserve.release(&mailbox.inbox_directory);
+            mailbox.release_reserves();
             mailbox.reopen()
         })?;
         let last_run = mailbox.with(|open| open.ledger.last_run())?;
+        mailbox.last_login.store(mailbox.with(|open| open.ledger.last_login())?, Ordering::Relaxed);
         mailbox.earliest.store(last_run.map_or(0, |run| run.believed), Ordering::Relaxed);
         import::import_files(&mailbox, &mailbox.inbox_directory)?;
         mailbox.sweep()?;
@@ -96,14 +118,68 @@ impl SledMailbox {
             directory.try_clone().map_err(failed)
         };
         Ok(Open {
-            ledger: Ledger::new(Database::open(clone(&self.ledger_directory, "ledger")?, LEDGER)?)?,
+            ledger: Ledger::new(self.open_ledger()?)?,
             inboxes: Inboxes::new(Database::open(clone(&self.inbox_directory, "inboxes")?, INBOXES)?)?,
         })
     }
 
+    /// Opens the ledger, and writes it anew if it takes too much of its share.
+    fn open_ledger(&self) -> Result<Database, MailboxError> {
+        let failed = |action| move |source| MailboxError::File { database: "ledger", action, source };
+        let directory = &self.ledger_directory;
+        let open = || {
+            let directory = directory.try_clone().map_err(failed("open the directory"))?;
+            Database::open(directory, LEDGER)
+        };
+        let mut is_pending = rewrite::is_pending(directory).map_err(failed("look for the records of a rewrite"))?;
+        if !is_pending {
+            let database = open()?;
+            // Most of what is in a file that was written anew is alive, so it is left alone until it has grown by half.
+            if database.len()? < self.ledger_share() / FILLED || self.is_compact(database.len()?) {
+                return Ok(database);
+            }
+            match rewrite::write_records(&database, directory) {
+                Ok(()) => is_pending = true,
+                Err(error) => {
+                    tracing::warn!(%error, "the ledger has outgrown its share and cannot be written anew");
+                    return Ok(database);
+                }
+            }
+        }
+        debug_assert!(is_pending, "the old database is needed as long as there are no records");
+        rewrite::remove_database(directory).map_err(failed("remove the old database"))?;
+        let database = open()?;
+        let records = rewrite::read_records(&database, directory)?;
+        tracing::info!(records, bytes = database.len()?, "the ledger was written anew, without what was dead in it");
+        Ok(database)
+    }
+
+    /// Bytes that the ledger's file may have.
+    fn ledger_share(&self) -> u64 {
+        (self.limit / LEDGER_SHARE).max(SMALLEST_SHARE).min(self.limit / 2)
+    }
+
+    /// Whether a ledger's file of so many bytes has not grown much since it was opened.
+    fn is_compact(&self, len: u64) -> bool {
+        let opened = self.ledger_opened.load(Ordering::Relaxed);
+        len < opened + opened / 2
+    }
+
+    fn release_reserves(&self) {
+        self.reserve.release(&self.inbox_directory);
+        self.ledger_reserve.release(&self.ledger_directory);
+    }
+
     /// What is written now is dated this.
     fn date(&self) -> Duration {
-        clock::now().max(Duration::from_secs(self.earliest.load(Ordering::Relaxed)))
+        (self.clock)().max(Duration::from_secs(self.earliest.load(Ordering::Relaxed)))
+    }
+
+    /// What the latest login is once one is taken now; nothing if the clock is in doubt, as then nobody shall be measured by it.
+    fn login_time(&self) -> Option<u64> {
+        let now = (self.clock)().as_secs();
+        let believed = clock::is_near(self.earliest.load(Ordering::Relaxed), now);
+        believed.then(|| now.max(self.last_login.load(Ordering::Relaxed)))
     }
 
     /// Says so, once, when the clock begins or ceases to be in doubt.
@@ -139,14 +215,22 @@ impl Mailbox for SledMailbox {
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
-        self.with(|open| open.ledger.is_fresh(client, freshness, self.date()))
+        let now = self.date().max(Duration::from_secs(self.last_login.load(Ordering::Relaxed)));
+        self.with(|open| open.ledger.is_fresh(client, freshness, now))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
-        if entries.iter().any(|entry| matches!(entry, LedgerEntry::Register { .. })) && !self.has_room()? {
+        let registers = entries.iter().any(|entry| matches!(entry, LedgerEntry::Register { .. }));
+        if registers && !self.has_room()? {
             return Err(MailboxError::NoRoom);
         }
-        self.with(|open| open.ledger.commit(entries, self.date()))
+        let has_login = entries.iter().any(|entry| matches!(entry, LedgerEntry::Login { .. }));
+        let login_time = if has_login { self.login_time() } else { None };
+        self.with(|open| open.ledger.commit(entries, self.date(), login_time))?;
+        if let Some(time) = login_time {
+            self.last_login.fetch_max(time, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
@@ -190,27 +274,41 @@ impl Mailbox for SledMailbox {
     }
 
     fn has_room(&self) -> Result<bool, MailboxError> {
-        let (used, live) = self.with(|open| Ok((open.ledger.len()? + open.inboxes.len()?, open.inboxes.live())))?;
+        let (used, live) = self.with(|open| Ok((open.inboxes.len()?, open.inboxes.live())))?;
         let free = |directory, database| {
             let failed = |source| MailboxError::File { database, action: "ask for free space", source };
             disk::free(directory).map_err(failed)
         };
         let free = free(&self.inbox_directory, "inboxes")?.min(free(&self.ledger_directory, "ledger")?);
-        Ok(reserve::is_room(Space { used, limit: self.limit, live, free, floor: self.reserve.floor() }))
+        let limit = self.limit - self.ledger_share();
+        let floor = FLOOR + self.reserve.missing() + self.ledger_reserve.missing();
+        Ok(reserve::is_room(Space { used, limit, live, free, floor }))
+    }
+
+    fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {
+        let len = self.with(|open| open.ledger.len())?;
+        Ok(match len < self.ledger_share() / FILLED {
+            true => LedgerRoom::Ample,
+            false if self.is_compact(len) => LedgerRoom::NoNewClients,
+            false => LedgerRoom::Outgrown,
+        })
     }
 
     fn reopen(&self) -> Result<(), MailboxError> {
         // Whoever reads or commits is done within the time of a commit.
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.take().is_some() {
-            self.reserve.release(&self.inbox_directory);
+            self.release_reserves();
         }
-        *open = Some(self.open_databases()?);
+        let opened = self.open_databases()?;
+        self.ledger_opened.store(opened.ledger.len()?, Ordering::Relaxed);
+        *open = Some(opened);
         Ok(())
     }
 
     fn keep_reserve(&self) {
         self.reserve.keep(&self.inbox_directory);
+        self.ledger_reserve.keep(&self.ledger_directory);
     }
 }
 

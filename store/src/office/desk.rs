@@ -22,7 +22,7 @@ use proto::{
 
 use super::{Fault, Job, Office, attachment::Attachment, budgets::Detached, edge_broke, storage::Storage};
 use crate::{
-    mailbox::{LedgerEntry, Mailbox, MailboxError},
+    mailbox::{LedgerEntry, LedgerRoom, Mailbox, MailboxError},
     registrar::{Begun, Registration},
 };
 
@@ -97,6 +97,8 @@ enum LoginFailure {
     Refused(#[from] LoginRefusal),
     #[error("another claim to be the same client is being decided")]
     Contested,
+    #[error("the client has logged in as often in this hour as it may")]
+    TooMany,
     #[error(transparent)]
     Storage(#[from] MailboxError),
 }
@@ -197,7 +199,7 @@ impl<M: Mailbox> Office<M> {
         if !matches!(self.sessions.get(&session), Some(Session::Computing)) {
             return;
         }
-        let checked = outcome.map_err(LoginFailure::from).and_then(|proof| Ok((self.check_login(&proof)?, proof)));
+        let checked = outcome.map_err(LoginFailure::from).and_then(|proof| Ok((self.check_login(&proof, now)?, proof)));
         match checked {
             Ok((key, proof)) => {
                 let client = proof.address();
@@ -209,6 +211,10 @@ impl<M: Mailbox> Office<M> {
             }
             Err(LoginFailure::Refused(refusal)) => {
                 self.refuse_login(session, AuthenticationRefusal::Login(refusal));
+            }
+            Err(LoginFailure::TooMany) => {
+                count(&self.counters.logins_refused_rate);
+                self.refuse_login(session, AuthenticationRefusal::TooMany);
             }
             Err(LoginFailure::Contested) => self.refuse_login(session, AuthenticationRefusal::AlreadyConnected),
             Err(LoginFailure::Storage(error)) => {
@@ -225,14 +231,24 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// The key of a client that has proved to hold it, and about whom nothing else is being decided.
-    fn check_login(&self, proof: &LoginProof) -> Result<SessionKey, LoginFailure> {
+    fn check_login(&mut self, proof: &LoginProof, now: Instant) -> Result<SessionKey, LoginFailure> {
         let client = &proof.address();
         let Some(key) = self.mailbox.key_of(client)? else { return Err(proof.not_registered().into()) };
         proof.check_key(&key)?;
         if !self.mailbox.is_fresh(client, &proof.freshness())? {
             return Err(proof.not_fresh().into());
         }
-        if self.is_contested(client) { Err(LoginFailure::Contested) } else { Ok(key) }
+        if !self.logins.allows(client, proof.form(), now) {
+            return Err(LoginFailure::TooMany);
+        }
+        if !self.is_contested(client) {
+            return Ok(key);
+        }
+        // It was shown, so it must not be good later. Of one who is being forgotten nothing is kept.
+        if !self.forgetting.contains_key(client) {
+            self.ledger.push(LedgerEntry::Login { client: *client, freshness: proof.freshness() }, None);
+        }
+        Err(LoginFailure::Contested)
     }
 
     /// Whether something about the client is being decided already.
@@ -278,11 +294,25 @@ impl<M: Mailbox> Office<M> {
         }
         match claim.by {
             ClaimedBy::Login => self.attach(session, &claim, now),
-            ClaimedBy::Registration if self.outlook.storage == Storage::Sound => {
+            ClaimedBy::Registration if self.takes_new_clients(now) => {
                 let Claim { client, key, logins, .. } = *claim;
                 self.ledger.push(LedgerEntry::Register { client, key, logins }, Some(self.visit(session)));
             }
             ClaimedBy::Registration => self.refuse_claim(session, Denial::StorageFailed),
+        }
+    }
+
+    /// Whether a registration may be written.
+    fn takes_new_clients(&mut self, now: Instant) -> bool {
+        if self.outlook.storage != Storage::Sound {
+            return false;
+        }
+        match self.mailbox.ledger_room() {
+            Ok(room) => room != LedgerRoom::NoNewClients,
+            Err(error) => {
+                self.trouble(&error, now);
+                false
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod custody;
 mod desk;
 mod inbox;
 mod ledger_commits;
+mod login_limit;
 mod orders;
 mod push;
 mod retention;
@@ -45,13 +46,14 @@ use proto::{
 
 use crate::{
     counters::StoreCounters,
-    mailbox::{Committed, MailBatch, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
+    mailbox::{Committed, LedgerRoom, MailBatch, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
     registrar::{Begun, Registration},
 };
 use budgets::Budgets;
 use desk::{Denial, Session};
 use inbox::Inboxes;
 use ledger_commits::{Change, LedgerCommits};
+use login_limit::LoginLimit;
 pub use orders::{Job, Orders, Visit};
 use proto::{
     ipc::store_edge::HandshakeRefusal,
@@ -87,6 +89,8 @@ pub struct Rules {
     pub pushed_bytes: u64,
     /// Memory for mail that is read from disk and not pushed yet, for all sessions together.
     pub read_ahead_bytes: u64,
+    /// Logins of one client in an hour, by token and as many signed ones.
+    pub client_logins_per_hour: u32,
 }
 
 /// Why the office cannot go on as before.
@@ -135,6 +139,7 @@ pub struct Office<M> {
     committing_mail: bool,
     /// On its way to the ledger.
     ledger: LedgerCommits,
+    logins: LoginLimit,
     /// Clients who are to be forgotten and are not yet, and who waits for that, if anybody. To everybody else they are gone.
     forgetting: HashMap<ClientAddress, Option<Visit>>,
     /// Which incarnation of `mix-ingress` is connected, and what it may still deliver.
@@ -167,6 +172,7 @@ impl<M: Mailbox> Office<M> {
             committed_last: None,
             committing_mail: false,
             ledger: LedgerCommits::default(),
+            logins: LoginLimit::new(rules.client_logins_per_hour, Instant::now()),
             forgetting: HashMap::new(),
             ingress: 0,
             window: Credit::new(rules.window),
@@ -290,6 +296,7 @@ impl<M: Mailbox> Office<M> {
             Ok(()) => count(&self.counters.ledger_commits),
             Err(error) => self.commit_failed(error, now),
         }
+        let has_grown = outcome.is_ok() && matches!(self.mailbox.ledger_room(), Ok(LedgerRoom::Outgrown));
         for written in self.ledger.end(outcome.is_err()) {
             // What is in the ledger counts whether or not somebody still waits for it.
             if let (Ok(()), Change::Registered(client, kind)) = (&outcome, written.change) {
@@ -312,6 +319,9 @@ impl<M: Mailbox> Office<M> {
                 (Err(_), _, Some(session)) => self.refuse_claim(session, Denial::StorageFailed),
                 (_, _, None) => {}
             }
+        }
+        if has_grown {
+            self.rewrite_ledger(now);
         }
     }
 

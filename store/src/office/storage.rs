@@ -156,6 +156,15 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
+    /// The ledger has outgrown its share. It is written anew when it is opened again, which takes a second or two; what comes
+    /// meanwhile is treated as while storage fails.
+    pub(super) fn rewrite_ledger(&mut self, now: Instant) {
+        if self.outlook.storage != Storage::Broken {
+            tracing::info!("most of the ledger's file holds nothing; it is written anew");
+            self.outlook.turn(Storage::Broken, Some(now));
+        }
+    }
+
     /// A registration whose commit failed may have reached the disk nevertheless.
     fn look_up_kinds(&mut self, now: Instant) {
         for client in self.ledger.take_unsure() {

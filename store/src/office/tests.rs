@@ -31,7 +31,7 @@ use proto::{
 use super::*;
 
 use crate::mailbox::{
-    LedgerEntry, PageLimit, commit,
+    LedgerEntry, LedgerRoom, PageLimit, commit,
     remembered::{Health, Remembered},
 };
 
@@ -58,6 +58,7 @@ const RULES: Rules = Rules {
     session_credit: Window { messages: 1_024, bytes: 1 << 20 },
     pushed_bytes: 8 << 20,
     read_ahead_bytes: 1 << 20,
+    client_logins_per_hour: 1_000,
 };
 
 /// The office with everything around it that the test plays.

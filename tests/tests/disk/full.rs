@@ -109,6 +109,31 @@ fn a_full_disk_stops_what_is_new_and_nothing_else_until_there_is_space() -> Resu
 }
 
 #[test]
+fn logins_and_a_start_work_on_a_full_disk() -> Result<()> {
+    with_disks(async {
+        const LOGINS: usize = 30;
+        let home = Home::empty()?;
+        // Of the ledger alone: nothing but what is held in reserve for it can help.
+        let disk = Disk::mount(&home.data().join("client_ledger.sled"), 64)?;
+        let gateway = Gateway::start_in(home.initialised(IPV4).await?, &[]).await?;
+        let mut scene = Scene::around(gateway, IPV4).await?;
+        let mut reader = register(&scene, Era::Of2021).await?.leave().await?;
+        disk.fill()?;
+        for restart in [false, true] {
+            if restart {
+                scene.gateway.kill_supervisor().await?;
+                scene.start_again().await?;
+            }
+            for _ in 0..LOGINS {
+                reader = log_in(&scene, &reader).await?.leave().await?;
+            }
+            expect_refused_registration(&scene, Era::TODAY).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_store_that_starts_on_a_full_disk_serves_what_is_stored() -> Result<()> {
     with_disks(async {
         let (disk, mut scene) = on_small_disk(192).await?;

@@ -8,7 +8,7 @@ use proto::{
     },
     wire::client::{
         key::SessionKey,
-        login::{LoginProof, LoginRefusal},
+        login::{LoginForm, LoginProof, LoginRefusal},
         token::{AuthenticationToken, GcmSivToken, SignedLogin},
     },
 };
@@ -75,7 +75,12 @@ async fn a_rogue_edge_opens_no_more_sessions_than_there_may_be_connections() -> 
                 let mut link: EdgeLink = taken.link(Role::Store).await?;
                 for session in 0..=2 * CONNECTIONS {
                     let init = vec![b'?'; 100_000];
-                    link.say(&EdgeToStore::BeginHandshake { session: SessionId(session), init }).await?;
+                    link.say(&EdgeToStore::BeginHandshake {
+                        session: SessionId(session),
+                        init,
+                        logins: LoginForm::Signed,
+                    })
+                    .await?;
                 }
                 Ok(link)
             })

@@ -39,7 +39,7 @@ pub enum LoginProof {
 }
 
 /// How a client logs in with its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum LoginForm {
     /// With a token: before version 4.
     Token,

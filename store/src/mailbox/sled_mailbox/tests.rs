@@ -2,6 +2,7 @@
 
 mod damage;
 mod ledger;
+mod share;
 
 use super::*;
 

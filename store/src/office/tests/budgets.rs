@@ -19,7 +19,8 @@ fn large(n: u64) -> Bytes {
 impl Bench {
     /// Registers a client and attaches it in the session of the same number.
     fn attach_client(&mut self, n: u8) {
-        let entry = LedgerEntry::Register { client: client(n), key: SessionKey::CtrHmac(key()) };
+        let entry =
+            LedgerEntry::Register { client: client(n), key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
         self.mailbox.commit_ledger(&[entry]).unwrap();
         let token = AuthenticationToken::create(&key(), client(n), self.fresh_nonce());
         let proof = LoginProof::CtrHmac(token);

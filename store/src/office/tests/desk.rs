@@ -98,6 +98,46 @@ fn refused_token(session: u64) -> StoreToEdge {
     StoreToEdge::RefuseAuthentication { session: SessionId(session), reason }
 }
 
+#[test]
+fn logins_beyond_the_hourly_limit_are_refused_before_a_commit() {
+    let mut bench = Bench::new(Rules { client_logins_per_hour: 2, ..RULES });
+    let key = GcmSivKey::from_bytes([6; 32]);
+    let entry =
+        LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()), logins: LoginForm::Token };
+    bench.mailbox.commit_ledger(&[entry]).unwrap();
+    let leave = |bench: &mut Bench| bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    // What a listener sends again, and what a stranger makes up, uses up nothing.
+    for nonce in [1, 1, 1, 2] {
+        present_token(&mut bench, 1, &key, [nonce; 12]);
+        leave(&mut bench);
+        present_token(&mut bench, 2, &GcmSivKey::from_bytes([7; 32]), [9; 12]);
+    }
+    let commits = bench.office.counters.ledger_commits.load(Relaxed);
+    let reason = AuthenticationRefusal::TooMany;
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(1), reason };
+    assert_eq!(present_token(&mut bench, 1, &key, [3; 12]), refused);
+    assert_eq!(bench.office.counters.logins_refused_rate.load(Relaxed), 1);
+    assert_eq!(bench.office.counters.ledger_commits.load(Relaxed), commits);
+    // Whoever can sign is not kept out by one who cannot.
+    let proof = LoginProof::Signed(signed(&key, NOW));
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof });
+    bench.finish_all_jobs();
+    assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::AttachSession { .. })));
+}
+
+#[test]
+fn a_login_refused_for_another_under_way_is_spent() {
+    let (mut bench, key) = with_client_of_version_3();
+    let token = |nonce| LoginProof::GcmSiv(GcmSivToken::create(&key, CLIENT, [nonce; 12]));
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: token(1) });
+    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), proof: token(2) });
+    let reason = AuthenticationRefusal::AlreadyConnected;
+    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    assert_eq!(bench.to_edge.last(), Some(&refused));
+    bench.finish_all_jobs();
+    assert!(!bench.mailbox.is_fresh(&CLIENT, &Freshness::Nonce([2; 12])).unwrap());
+}
+
 /// A client of version 3.
 fn with_client_of_version_3() -> (Bench, GcmSivKey) {
     let bench = Bench::new(RULES);
@@ -130,7 +170,7 @@ fn a_login_on_its_way_to_the_ledger_bars_all_others() {
 }
 
 /// The client has signed a handshake for this key.
-fn sign_handshake(bench: &mut Bench, session: u64, key: SessionKey) {
+pub(super) fn sign_handshake(bench: &mut Bench, session: u64, key: SessionKey) {
     let session = SessionId(session);
     bench.ask(EdgeToStore::BeginHandshake { session, init: vec![], logins: LoginForm::Token });
     assert!(matches!(bench.jobs.pop_back(), Some(Job::BeginHandshake { .. })));

@@ -115,3 +115,33 @@ fn storage_that_fails_again_and_again_is_tried_at_most_once_a_second() {
     }
     assert_eq!(bench.refused(), [0, 1, 2, 3, 4]);
 }
+
+#[test]
+fn a_ledger_that_has_outgrown_its_share_is_opened_anew_at_once() {
+    let mut bench = Bench::new(RULES);
+    *bench.mailbox.ledger_room.lock().unwrap() = LedgerRoom::Outgrown;
+    bench.attach(1);
+    bench.pass(Duration::ZERO);
+    assert!(matches!(bench.jobs.front(), Some(Job::Restore { reopen: true })));
+    bench.finish_all_jobs();
+    // Nobody was refused, and mail is taken as before.
+    bench.deliver(0);
+    assert_eq!((bench.pushed(1), bench.refused()), (vec![0], vec![]));
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.attach(2);
+    bench.pass(Duration::ZERO);
+    assert!(bench.jobs.iter().all(|job| !matches!(job, Job::Restore { .. })));
+}
+
+#[test]
+fn a_ledger_that_is_full_refuses_new_clients_and_no_mail() {
+    let mut bench = Bench::new(RULES);
+    *bench.mailbox.ledger_room.lock().unwrap() = LedgerRoom::NoNewClients;
+    desk::sign_handshake(&mut bench, 1, SessionKey::CtrHmac(key()));
+    let reason = HandshakeRefusal::StorageFailed;
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseHandshake { session: SessionId(1), reason }));
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    assert_eq!(bench.accepted(), [0]);
+    bench.attach(2);
+}

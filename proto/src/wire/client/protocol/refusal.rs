@@ -40,6 +40,8 @@ pub enum EntryRefusal {
     Login(LoginRefusal),
     /// A login of a client that is connected.
     DuplicateLogin,
+    /// A login too many, of one client or from one address.
+    TooManyLogins,
     /// A handshake that failed.
     Handshake(HandshakeFailure),
     /// No handshake message in time. Ends every connection.
@@ -100,6 +102,7 @@ pub struct Refused {
 }
 
 const STORAGE_FAILED: &str = "the gateway could not write this down and has changed nothing; try again later";
+const TOO_MANY_LOGINS: &str = "too many logins of this client or from this address, try again later";
 const UNREADABLE_ENTRY: &str =
     "the gateway's record of this client is damaged; register again to replace it, your mail is kept";
 const NOT_REGISTERED: &str = "the client is not registered";
@@ -143,6 +146,7 @@ impl Protocol {
             | EntryRefusal::LateHandshake
             | EntryRefusal::UnwrittenRegistration
             | EntryRefusal::UnwrittenLogin
+            | EntryRefusal::TooManyLogins
             | EntryRefusal::UnreadableEntry => return vec![error(Self::entry_words_of_today(refusal)).to_string()],
         };
         vec![error(legacy.to_string()).to_string()]
@@ -205,6 +209,7 @@ impl Protocol {
             },
             EntryRefusal::LateHandshake => handshake_words(&"timed out waiting for a handshake message"),
             EntryRefusal::UnwrittenRegistration | EntryRefusal::UnwrittenLogin => STORAGE_FAILED.to_owned(),
+            EntryRefusal::TooManyLogins => TOO_MANY_LOGINS.to_owned(),
             EntryRefusal::UnreadableEntry => UNREADABLE_ENTRY.to_owned(),
         }
     }

@@ -2,22 +2,133 @@
 
 use super::*;
 
-#[test]
-fn only_the_newest_logins_are_remembered() {
-    let home = tempfile::tempdir().unwrap();
-    let mailbox = open(home.path());
-    let nonce = |n: u32| {
-        let mut nonce = [0; 16];
-        nonce[..4].copy_from_slice(&n.to_be_bytes());
-        Freshness::Iv(nonce)
-    };
-    let logins: Vec<_> = (0..4_100).map(|n| LedgerEntry::Login { client: CLIENT, freshness: nonce(n) }).collect();
+/// Logins that are remembered of one client.
+const REMEMBERED: u32 = 5_760;
+
+fn nonce(n: u32) -> Freshness {
+    let mut nonce = [0; 16];
+    nonce[..4].copy_from_slice(&n.to_be_bytes());
+    Freshness::Iv(nonce)
+}
+
+fn spend(mailbox: &SledMailbox, numbers: std::ops::Range<u32>) {
+    let logins: Vec<_> = numbers.map(|n| LedgerEntry::Login { client: CLIENT, freshness: nonce(n) }).collect();
     for part in logins.chunks(500) {
         mailbox.commit_ledger(part).unwrap();
     }
-    assert!(mailbox.is_fresh(&CLIENT, &nonce(3)).unwrap());
-    assert!(!mailbox.is_fresh(&CLIENT, &nonce(4)).unwrap());
-    assert!(!mailbox.is_fresh(&CLIENT, &nonce(4_099)).unwrap());
+}
+
+fn is_fresh(mailbox: &SledMailbox, n: u32) -> bool {
+    mailbox.is_fresh(&CLIENT, &nonce(n)).unwrap()
+}
+
+/// Half a year from now.
+fn later() -> Duration {
+    clock::now() + Duration::from_secs(181 * 86_400)
+}
+
+#[test]
+fn a_key_whose_logins_fill_the_memory_takes_no_more() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    spend(&mailbox, 0..REMEMBERED - 1);
+    assert!(is_fresh(&mailbox, REMEMBERED));
+    spend(&mailbox, REMEMBERED - 1..REMEMBERED);
+    drop(mailbox);
+    let mut mailbox = open(home.path());
+    for n in [0, 59, 60, REMEMBERED - 1, REMEMBERED] {
+        assert!(!is_fresh(&mailbox, n), "{n}");
+    }
+    let records = mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT))).unwrap();
+    let bytes: usize = records.map(|record| record.unwrap()).map(|(key, value)| key.len() + value.len()).sum();
+    assert!(bytes <= 32 * 1024, "{bytes} bytes for one client");
+    // Half a year later the oldest page makes room, and no other.
+    mailbox.clock = later;
+    assert!(is_fresh(&mailbox, REMEMBERED) && !is_fresh(&mailbox, 0));
+    spend(&mailbox, REMEMBERED..REMEMBERED + 60);
+    assert!(is_fresh(&mailbox, 59) && !is_fresh(&mailbox, 60) && !is_fresh(&mailbox, REMEMBERED + 59));
+    // A new key has no past.
+    mailbox.clock = clock::now;
+    let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+    let register = LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token };
+    let login = LedgerEntry::Login { client: CLIENT, freshness: nonce(7) };
+    mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: nonce(8) }, register, login]).unwrap();
+    assert!(is_fresh(&mailbox, REMEMBERED) && is_fresh(&mailbox, 8) && !is_fresh(&mailbox, 7));
+    assert_eq!(mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap(), 1);
+    mailbox.commit_ledger(&[LedgerEntry::Forget { client: CLIENT }]).unwrap();
+    assert_eq!(mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap(), 0);
+}
+
+/// Nonces as versions before this one kept them.
+fn keep_as_before(home: &Path, client: &ClientAddress, numbers: std::ops::Range<u32>) {
+    let ledger = sled::Config::new().path(home.join("ledger")).segment_size(LEDGER.segment_size).open().unwrap();
+    let logins = ledger.open_tree("logins").unwrap();
+    for n in numbers {
+        let (Freshness::Iv(iv), order) = (nonce(n), u64::from(n).to_be_bytes()) else { continue };
+        logins.insert([client.as_bytes().as_slice(), &[0], &iv].concat(), &order).unwrap();
+        logins.insert([client.as_bytes().as_slice(), &[1], &order].concat(), &iv).unwrap();
+    }
+    ledger.flush().unwrap();
+}
+
+#[test]
+fn nonces_of_earlier_versions_are_taken_over_wherever_it_is_killed() {
+    let home = tempfile::tempdir().unwrap();
+    drop(open(home.path()));
+    let clients = [CLIENT, ClientAddress([4; 32]), ClientAddress([5; 32])];
+    for (client, logins) in clients.iter().zip([4_096, 61, 1]) {
+        keep_as_before(home.path(), client, 0..logins);
+    }
+    let expect_all = |mailbox: &SledMailbox| {
+        for (client, logins) in clients.iter().zip([4_096, 61, 1]) {
+            let spent = (0..logins).filter(|n| !mailbox.is_fresh(client, &nonce(*n)).unwrap()).count();
+            assert_eq!(spent, logins as usize);
+            assert!(mailbox.is_fresh(client, &nonce(logins)).unwrap());
+        }
+        mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap()
+    };
+    let pages = expect_all(&open(home.path()));
+    let old_trees = || {
+        let ledger = sled::Config::new().path(home.path().join("ledger")).segment_size(LEDGER.segment_size);
+        ledger.open().unwrap().tree_names().iter().filter(|name| name.as_ref() == b"logins").count()
+    };
+    assert_eq!(old_trees(), 0);
+    // As if it had been killed before the old tree was gone.
+    for (client, logins) in clients.iter().zip([4_096, 61, 1]) {
+        keep_as_before(home.path(), client, 0..logins);
+    }
+    assert_eq!(expect_all(&open(home.path())), pages, "what was taken over was taken over twice");
+    assert_eq!(old_trees(), 0);
+}
+
+/// 40 minutes ago.
+fn before() -> Duration {
+    clock::now() - Duration::from_secs(2_400)
+}
+
+#[test]
+fn a_clock_set_back_makes_no_login_good_that_was_taken_before() {
+    let home = tempfile::tempdir().unwrap();
+    let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+    let now = clock::now().as_secs();
+    let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
+    let fresh = |mailbox: &SledMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+    let mailbox = open(home.path());
+    // The gateway has run for some time, and looks at the clock once in an hour.
+    mailbox.look_at_clock(now - 3_500).unwrap();
+    let register = LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Signed };
+    mailbox.commit_ledger(&[register, login(now - 2_400), login(now)]).unwrap();
+    let mut mailbox = Some(mailbox);
+    // Once in the process that took the login, and once in its successor.
+    for _ in 0..2 {
+        let mut open = mailbox.take().unwrap_or_else(|| open(home.path()));
+        open.clock = before;
+        assert!(!fresh(&open, now - 2_400) && !fresh(&open, now), "a login was good again");
+        assert!(fresh(&open, now + 1));
+        // Nor when the clock is looked at meanwhile, and believed.
+        assert!(open.look_at_clock(now - 2_400).unwrap());
+        assert!(!fresh(&open, now - 2_400));
+    }
 }
 
 #[test]

@@ -1,0 +1,223 @@
+//! The nonces that logins by token have shown, so that each is good for once.
+//!
+//! A token has no time in it, so nothing but this memory tells an old one from a new one. What is kept of a nonce is a fingerprint of
+//! 5 bytes under a key that only the ledger has. A client has at most [`PAGES`] pages of [`ON_PAGE`] fingerprints, 32 KiB with
+//! their keys, and so 5,760 logins are remembered.
+//!
+//! *Promises*:
+//!
+//! - A nonce that was shown is refused for as long as the client has the same key, and for [`KEY_LIFE`] at least. A memory that is
+//!   full forgets its oldest page only if that was begun so long ago; until then it takes no more logins, and the client has to
+//!   register anew, with a new key for which nothing needs to be remembered. Whoever logs in less than 32 times a day never meets
+//!   that. A memory that forgot sooner would let whoever can cut a client's connections, so that it logs in again and again, wait
+//!   for an old login to become good.
+//! - A new nonce is refused by mistake with a probability of 5,760 to 2^40: once in 190 million logins. The client takes it for a
+//!   key that is not valid any more.
+//!
+//! | tree | key | value |
+//! |---|---|---|
+//! | `spent` | address 32, number of the page 4 | day on which it was begun, since 1970 4, fingerprints 5 each |
+//! | `spent` | `key` | the key of fingerprints 32 |
+
+use std::collections::{HashMap, hash_map};
+
+use proto::address::ClientAddress;
+use sled::{Batch, IVec, Tree};
+
+pub(super) use take_over::take_over;
+
+mod take_over;
+
+/// Pages of one client at the most.
+const PAGES: usize = 96;
+/// Fingerprints on one page.
+const ON_PAGE: usize = 60;
+/// Bytes of a fingerprint.
+const FINGERPRINT: usize = 5;
+/// Bytes of the day before them.
+const DAY_LEN: usize = 4;
+/// Days for which a nonce is remembered at least.
+const KEY_LIFE: u32 = 180;
+const SECONDS_A_DAY: u64 = 86_400;
+/// The key in the tree.
+const SECRET: &[u8] = b"key";
+
+type Fingerprint = [u8; FINGERPRINT];
+
+/// What is to be said of a nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nonce {
+    /// It was not shown before.
+    New,
+    /// It was.
+    Shown,
+    /// Nobody can say, as there is no room to remember it.
+    TooMany,
+}
+
+/// The tree, and the key of fingerprints.
+#[derive(Debug)]
+pub(super) struct Spent {
+    tree: Tree,
+    secret: [u8; 32],
+}
+
+/// What a commit adds and removes.
+#[derive(Debug, Default)]
+pub(super) struct SpentChanges {
+    batch: Batch,
+    /// The newest pages of clients that have logged in in this commit.
+    pages: HashMap<ClientAddress, Pages>,
+}
+
+impl SpentChanges {
+    pub(super) const fn batch(&self) -> &Batch {
+        &self.batch
+    }
+}
+
+/// The pages of one client.
+#[derive(Clone, Debug, Default)]
+struct Pages {
+    /// The number of the first.
+    first: u32,
+    /// How many there are; the last of them is `newest`.
+    count: u32,
+    newest: Vec<u8>,
+    /// The numbers of those that this commit writes.
+    written: Vec<u32>,
+}
+
+impl Pages {
+    const fn last(&self) -> u32 {
+        self.first.saturating_add(self.count).saturating_sub(1)
+    }
+
+    fn newest_is_full(&self) -> bool {
+        self.newest.len() >= DAY_LEN + ON_PAGE * FINGERPRINT
+    }
+}
+
+impl Spent {
+    /// The memory in this tree; makes its key if there is none.
+    pub(super) fn new(tree: Tree) -> sled::Result<Self> {
+        let known = tree.get(SECRET)?.and_then(|value| value.as_ref().try_into().ok());
+        let secret = match known {
+            Some(secret) => secret,
+            None => {
+                let secret: [u8; 32] = rand::random();
+                tree.insert(SECRET, &secret)?;
+                secret
+            }
+        };
+        Ok(Self { tree, secret })
+    }
+
+    pub(super) const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    fn fingerprint(&self, client: &ClientAddress, nonce: &[u8]) -> Fingerprint {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(client.as_bytes()).update(nonce);
+        let mut fingerprint = Fingerprint::default();
+        hasher.finalize_xof().fill(&mut fingerprint);
+        fingerprint
+    }
+
+    /// Whether the client has shown this nonce, and whether there is room to remember it on this day.
+    pub(super) fn look_up(&self, client: &ClientAddress, nonce: &[u8], now: u64) -> sled::Result<Nonce> {
+        let wanted = self.fingerprint(client, nonce);
+        let (mut pages, mut oldest, mut has_room) = (0, None, true);
+        for page in self.pages_of(client) {
+            let (_, page) = page?;
+            let Some((day, fingerprints)) = page.split_first_chunk::<DAY_LEN>() else { continue };
+            if fingerprints.as_chunks::<FINGERPRINT>().0.contains(&wanted) {
+                return Ok(Nonce::Shown);
+            }
+            pages += 1;
+            oldest = oldest.or(Some(u32::from_be_bytes(*day)));
+            has_room = fingerprints.len() < ON_PAGE * FINGERPRINT;
+        }
+        let may_forget = oldest.is_none_or(|begun| day_of(now).saturating_sub(begun) >= KEY_LIFE);
+        Ok(if pages < PAGES || has_room || may_forget { Nonce::New } else { Nonce::TooMany })
+    }
+
+    /// The client has shown this nonce.
+    pub(super) fn spend(
+        &self,
+        client: &ClientAddress,
+        nonce: &[u8],
+        now: u64,
+        changes: &mut SpentChanges,
+    ) -> sled::Result<()> {
+        let fingerprint = self.fingerprint(client, nonce);
+        let pages = match changes.pages.entry(*client) {
+            hash_map::Entry::Occupied(pages) => pages.into_mut(),
+            hash_map::Entry::Vacant(pages) => pages.insert(self.read_pages(client)?),
+        };
+        if pages.count == 0 || pages.newest_is_full() {
+            pages.count = pages.count.saturating_add(1);
+            pages.newest = day_of(now).to_be_bytes().to_vec();
+        }
+        pages.newest.extend_from_slice(&fingerprint);
+        if pages.written.last() != Some(&pages.last()) {
+            pages.written.push(pages.last());
+        }
+        changes.batch.insert(page_key(client, pages.last()).as_slice(), pages.newest.as_slice());
+        if pages.count as usize > PAGES {
+            changes.batch.remove(page_key(client, pages.first).as_slice());
+            pages.first = pages.first.saturating_add(1);
+            pages.count -= 1;
+        }
+        Ok(())
+    }
+
+    /// The client has another key, or is gone: what was shown is good for nothing anyway.
+    pub(super) fn forget(&self, client: &ClientAddress, changes: &mut SpentChanges) -> sled::Result<()> {
+        for page in self.pages_of(client) {
+            changes.batch.remove(page?.0);
+        }
+        if let Some(pages) = changes.pages.insert(*client, Pages::default()) {
+            for page in pages.written {
+                changes.batch.remove(page_key(client, page).as_slice());
+            }
+        }
+        Ok(())
+    }
+
+    fn pages_of(&self, client: &ClientAddress) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> {
+        // A key of another length is no page.
+        self.tree
+            .scan_prefix(client.as_bytes())
+            .filter(|page| page.as_ref().map_or(true, |(key, _)| number(key).is_some()))
+    }
+
+    fn read_pages(&self, client: &ClientAddress) -> sled::Result<Pages> {
+        let mut pages = Pages::default();
+        for page in self.pages_of(client) {
+            let (key, newest) = page?;
+            let number = number(&key).unwrap_or_default();
+            if pages.count == 0 {
+                pages.first = number;
+            }
+            pages.count = number.saturating_sub(pages.first).saturating_add(1);
+            pages.newest = newest.to_vec();
+        }
+        Ok(pages)
+    }
+}
+
+fn day_of(now: u64) -> u32 {
+    u32::try_from(now / SECONDS_A_DAY).unwrap_or(u32::MAX)
+}
+
+fn page_key(client: &ClientAddress, page: u32) -> Vec<u8> {
+    [client.as_bytes().as_slice(), &page.to_be_bytes()].concat()
+}
+
+/// The number of the page under this key.
+fn number(key: &[u8]) -> Option<u32> {
+    let (_, number) = key.split_first_chunk::<{ ClientAddress::LEN }>()?;
+    Some(u32::from_be_bytes(number.try_into().ok()?))
+}
