@@ -21,6 +21,7 @@ use proto::{
     wire::client::{
         control::answer::GatewayResponse,
         protocol::refusal::RequestRefusal,
+        request::ForwardRequest,
         session::{Command, Session},
     },
 };
@@ -165,13 +166,15 @@ impl<'a> Attached<'a> {
         let counters = &self.context.counters;
         match self.session.open_request(bytes) {
             Ok(request) => {
-                count(&counters.packets_forwarded);
-                self.permit.prove(1);
-                self.context.egress.send(SendPacket {
-                    next_hop: request.request.next_hop,
-                    header: self.session.header(&request, self.context.marks),
-                    packet: Opaque(request.request.packet),
-                });
+                let header = self.session.header(&request, self.context.marks);
+                let ForwardRequest { next_hop, packet, .. } = request.request;
+                if self.context.next_hops.allows(self.permit.prefix(), next_hop, std::time::Instant::now()) {
+                    count(&counters.packets_forwarded);
+                    self.permit.prove(1);
+                    self.context.egress.send(SendPacket { next_hop, header, packet: Opaque(packet) });
+                } else {
+                    count(&counters.new_next_hops_refused);
+                }
                 self.patience.restore();
                 self.answer(&self.session.sent());
                 Ok(())

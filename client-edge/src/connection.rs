@@ -25,6 +25,7 @@ use crate::{
     counters::Counters,
     dispatch::Dispatch,
     line::Line,
+    next_hops::NextHopLimit,
     preauth_limit::PreauthSlot,
     visitor::Visitor,
     websocket::{CLOSE_LIMIT, Exit, Websocket},
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) marks: RotationMarks,
     /// Who may begin a registration.
     pub(crate) registrations: RateLimit,
+    /// To whom clients may send.
+    pub(crate) next_hops: NextHopLimit,
     /// Messages that have begun and not ended.
     pub(crate) half_messages: Partials,
     /// Who may log in.
@@ -83,7 +86,8 @@ impl Context {
         let registrations = RateLimit::per_minute(config.registrations_per_minute);
         let logins = RateLimit::per_minute(config.logins_per_minute);
         let half_messages = Partials::new(config.half_message_bytes, Arc::clone(&counters.half_message_memory));
-        Self { config, counters, dispatch, egress, eras, marks, registrations, half_messages, logins, stop }
+        let next_hops = NextHopLimit::per_minute(config.new_next_hops_per_minute);
+        Self { config, counters, dispatch, egress, eras, marks, registrations, next_hops, half_messages, logins, stop }
     }
 
     /// `store` has ended the session.

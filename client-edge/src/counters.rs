@@ -57,7 +57,9 @@ proto::counters! {
         malformed_limit_closures,
         /// Clients' packets handed over to `mix-egress`.
         packets_forwarded,
-        /// Of those, packets lost on the way to `mix-egress`.
+        /// Clients' packets dropped because as many new next hops were named from the client's address as may be in a minute.
+        new_next_hops_refused,
+        /// Of those handed over, packets lost on the way to `mix-egress`.
         packets_lost_to_egress,
         /// Messages taken up to be written to clients.
         messages_pushed,

@@ -25,6 +25,7 @@ pub mod keys;
 mod line;
 mod mail;
 mod meter;
+mod next_hops;
 mod outbox;
 mod pace;
 mod patience;

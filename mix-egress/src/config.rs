@@ -4,7 +4,13 @@
 
 use std::time::Duration;
 
-use proto::{ipc::control, wire::framing::FramingChoice};
+use proto::{
+    ipc::{
+        control::{self, OwnAddresses},
+        ports::PortRange,
+    },
+    wire::framing::FramingChoice,
+};
 
 /// Limits on how packets leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +27,10 @@ pub struct EgressConfig {
     pub queue_packets: usize,
     /// Whether next hops in private, shared, link-local and loopback networks are allowed.
     pub allow_private: bool,
+    /// Ports of next hops that are allowed.
+    pub ports: Vec<PortRange>,
+    /// What is known of this machine.
+    pub own: OwnAddresses,
     /// Next hops that have taken packets, at the most; a quarter as many may be connecting for the first time beside them.
     /// While one gives its place to another, its socket may still be closing.
     pub max_next_hops: usize,
@@ -42,6 +52,8 @@ impl Default for EgressConfig {
             maximum_backoff: Duration::from_secs(300),
             queue_packets: 128,
             allow_private: false,
+            ports: vec![PortRange { first: 1024, last: u16::MAX }],
+            own: OwnAddresses::default(),
             max_next_hops: 1_024,
             framing: FramingChoice::AsGiven,
             max_queued_bytes: 64 << 20,
@@ -61,6 +73,8 @@ impl From<control::EgressConfig> for EgressConfig {
             maximum_backoff: chosen.maximum_backoff,
             queue_packets: size(chosen.queue_packets),
             allow_private: chosen.allow_private,
+            ports: chosen.ports,
+            own: chosen.own,
             max_next_hops: size(chosen.max_next_hops),
             framing: chosen.framing,
             ..Self::default()

@@ -8,7 +8,7 @@ proto::counters! {
     pub struct EgressCounters {
         /// Packets of which the last byte was handed to the kernel.
         packets_sent,
-        /// Packets dropped because policy forbids their next hop.
+        /// Packets dropped because policy forbids their next hop: its address, its port, or this machine.
         next_hop_forbidden,
         /// Packets dropped because as many as allowed were already waiting for their next hop.
         next_hop_queue_full,

@@ -95,7 +95,11 @@ impl Hops {
     pub fn new(config: EgressConfig, counters: Arc<EgressCounters>) -> Self {
         let first_connects = (config.max_next_hops / FIRST_CONNECTS).max(FEWEST_FIRST_CONNECTS);
         Self {
-            policy: NextHopPolicy { allow_private: config.allow_private },
+            policy: NextHopPolicy {
+                allow_private: config.allow_private,
+                ports: config.ports.clone(),
+                own: config.own.clone(),
+            },
             budgets: Budgets::new(config.max_queued_bytes, config.max_next_hops, first_connects),
             places: Places::new(config.max_next_hops, first_connects),
             worked_before: WorkedBefore::new(config.max_next_hops),

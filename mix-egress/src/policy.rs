@@ -1,11 +1,17 @@
 //! Which next hops are allowed.
 //!
 //! Trusts nobody: any client may name any next hop, and without this check the gateway would carry its packets into the
-//! operator's own network. Promises that no way of writing an IPv4 address inside an IPv6 one changes the verdict to a
-//! milder one.
+//! operator's own network, and into services of the gateway's own machine.
+//!
+//! Of an address of this machine, the ports at which the gateway takes Sphinx packets are always allowed, since a SURB-ack
+//! may name the gateway itself, and the gateway's other ports never. Every other port of such an address is refused if the
+//! address is public. If it is private, `allow_private` decides, as for any private address.
+//!
+//! Promises that no way of writing an IPv4 address inside an IPv6 one changes the verdict to a milder one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use proto::ipc::{control::OwnAddresses, ports::PortRange};
 use thiserror::Error;
 
 /// Why a next hop is refused.
@@ -38,6 +44,12 @@ pub enum Forbidden {
     /// `169.254.0.0/16` or `fe80::/10`.
     #[error("the address is link-local; set allow_private if it is meant")]
     LinkLocal,
+    /// An address of this machine, at a port at which the gateway takes no Sphinx packets.
+    #[error("the address is this machine's own")]
+    Own,
+    /// A port that is not in the list.
+    #[error("the port is not among `ports` in the section [egress] of config.toml")]
+    Port,
 }
 
 impl Forbidden {
@@ -45,16 +57,26 @@ impl Forbidden {
     const fn is_private(self) -> bool {
         match self {
             Self::Loopback | Self::Private | Self::Shared | Self::LinkLocal => true,
-            Self::PortZero | Self::Unspecified | Self::Broadcast | Self::Multicast | Self::Reserved => false,
+            Self::PortZero
+            | Self::Unspecified
+            | Self::Broadcast
+            | Self::Multicast
+            | Self::Reserved
+            | Self::Own
+            | Self::Port => false,
         }
     }
 }
 
 /// Which next hops are allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHopPolicy {
     /// Allow loopback, private, shared and link-local addresses: for a gateway whose own mix address is private.
     pub allow_private: bool,
+    /// The ports that are allowed, but for the gateway's own mix ports.
+    pub ports: Vec<PortRange>,
+    /// What is known of this machine.
+    pub own: OwnAddresses,
 }
 
 impl NextHopPolicy {
@@ -62,37 +84,57 @@ impl NextHopPolicy {
     ///
     /// # Errors
     /// The reason why not.
-    pub fn check(self, next_hop: SocketAddr) -> Result<(), Forbidden> {
-        if next_hop.port() == 0 {
+    pub fn check(&self, next_hop: SocketAddr) -> Result<(), Forbidden> {
+        let port = next_hop.port();
+        if port == 0 {
             return Err(Forbidden::PortZero);
         }
-        match next_hop.ip() {
-            IpAddr::V4(address) => self.check_v4(address),
-            IpAddr::V6(address) => self.check_v6(address),
-        }
+        let is_own_mix_port = match next_hop.ip() {
+            IpAddr::V4(address) => self.check_v4(address, port),
+            IpAddr::V6(address) => self.check_v6(address, port),
+        }?;
+        let is_listed = self.ports.iter().any(|range| range.contains(port));
+        if is_own_mix_port || is_listed { Ok(()) } else { Err(Forbidden::Port) }
     }
 
-    fn check_v4(self, address: Ipv4Addr) -> Result<(), Forbidden> {
-        self.judge(reason_v4(address))
+    /// Returns whether it is a mix port of this machine, which need not be listed.
+    fn check_v4(&self, address: Ipv4Addr, port: u16) -> Result<bool, Forbidden> {
+        self.judge(address.into(), port, reason_v4(address))
     }
 
-    fn check_v6(self, address: Ipv6Addr) -> Result<(), Forbidden> {
+    fn check_v6(&self, address: Ipv6Addr, port: u16) -> Result<bool, Forbidden> {
         if address.is_unspecified() || address.is_loopback() {
-            return self.judge(reason_v6(address));
+            return self.judge(address.into(), port, reason_v6(address));
         }
         match Embedded::in_address(address) {
-            Embedded::None => self.judge(reason_v6(address)),
-            Embedded::One(inner) => self.check_v4(inner),
-            Embedded::Teredo { server, client } => self.check_v4(server).and_then(|()| self.check_v4(client)),
-            Embedded::AnyOf(readings) => readings.into_iter().try_for_each(|inner| self.check_v4(inner)),
+            Embedded::None => self.judge(address.into(), port, reason_v6(address)),
+            Embedded::One(inner) => self.check_v4(inner, port),
+            Embedded::Teredo { server, client } => self.check_all([server, client], port),
+            Embedded::AnyOf(readings) => self.check_all(readings, port),
         }
     }
 
-    fn judge(self, reason: Option<Forbidden>) -> Result<(), Forbidden> {
-        match reason {
-            Some(reason) if !(self.allow_private && reason.is_private()) => Err(reason),
-            _ => Ok(()),
+    fn check_all<const N: usize>(&self, addresses: [Ipv4Addr; N], port: u16) -> Result<bool, Forbidden> {
+        addresses.into_iter().try_fold(true, |all, address| Ok(self.check_v4(address, port)? && all))
+    }
+
+    /// `reason` is what stands against the address, whatever the port.
+    fn judge(&self, address: IpAddr, port: u16, reason: Option<Forbidden>) -> Result<bool, Forbidden> {
+        if let Some(reason) = reason
+            && !(self.allow_private && reason.is_private())
+        {
+            return Err(reason);
         }
+        if self.own.addresses.contains(&address) || address.is_loopback() {
+            let is_private = reason.is_some();
+            if self.own.mix_ports.contains(&port) {
+                return Ok(true);
+            }
+            if !is_private || self.own.other_ports.contains(&port) {
+                return Err(Forbidden::Own);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -181,11 +223,70 @@ mod tests {
 
     use super::*;
 
-    const STRICT: NextHopPolicy = NextHopPolicy { allow_private: false };
-    const LENIENT: NextHopPolicy = NextHopPolicy { allow_private: true };
+    const STRICT: bool = false;
+    const LENIENT: bool = true;
 
-    fn verdict(policy: NextHopPolicy, ip: &str) -> Option<Forbidden> {
-        policy.check(SocketAddr::new(ip.parse().unwrap(), 1789)).err()
+    /// Of a gateway on a rented server, with an address of each kind.
+    fn policy(allow_private: bool) -> NextHopPolicy {
+        let addresses = ["8.8.4.4", "2606:4700::1", "10.0.0.7", "fd00::7"];
+        NextHopPolicy {
+            allow_private,
+            ports: vec![PortRange { first: 1024, last: u16::MAX }],
+            own: OwnAddresses {
+                addresses: addresses.map(|address| address.parse().unwrap()).to_vec(),
+                mix_ports: vec![1789, 444],
+                other_ports: vec![9000],
+            },
+        }
+    }
+
+    fn verdict(allow_private: bool, ip: &str) -> Option<Forbidden> {
+        verdict_at(allow_private, ip, 1790)
+    }
+
+    fn verdict_at(allow_private: bool, ip: &str, port: u16) -> Option<Forbidden> {
+        policy(allow_private).check(SocketAddr::new(ip.parse().unwrap(), port)).err()
+    }
+
+    #[test]
+    fn public_addresses_of_this_machine_are_refused() {
+        let mut ways =
+            vec!["8.8.4.4", "2606:4700::1", "::ffff:8.8.4.4", "::8.8.4.4", "64:ff9b::8.8.4.4", "2002:808:404::1"];
+        // Teredo: server 9.9.9.9, client 8.8.4.4.
+        ways.push("2001:0:909:909:0:ffff:f7f7:fbfb");
+        for ip in ways {
+            for allow_private in [STRICT, LENIENT] {
+                for port in [22, 6379, 9000, 1790] {
+                    assert_eq!(verdict_at(allow_private, ip, port), Some(Forbidden::Own), "{ip}");
+                }
+                assert_eq!(verdict_at(allow_private, ip, 1789), None, "{ip}");
+                // Where the packet passes another machine, its port has to be listed.
+                let expected = if ip.starts_with("2001:") { Some(Forbidden::Port) } else { None };
+                assert_eq!(verdict_at(allow_private, ip, 444), expected, "{ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn private_addresses_of_this_machine_hide_the_clients_port() {
+        for ip in ["10.0.0.7", "fd00::7", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::10.0.0.7"] {
+            assert_eq!(verdict_at(LENIENT, ip, 9000), Some(Forbidden::Own), "{ip}");
+            assert_eq!(verdict_at(LENIENT, ip, 1789), None, "{ip}");
+            assert_eq!(verdict_at(LENIENT, ip, 1790), None, "{ip}");
+            assert_eq!(verdict_at(LENIENT, ip, 22), Some(Forbidden::Port), "{ip}");
+            assert!(verdict_at(STRICT, ip, 1789).is_some_and(Forbidden::is_private), "{ip}");
+        }
+        assert_eq!(verdict_at(LENIENT, "10.0.0.8", 9000), None, "another machine");
+    }
+
+    #[test]
+    fn ports_that_are_not_listed_are_refused() {
+        for port in [1, 25, 80, 443, 444, 1023] {
+            assert_eq!(verdict_at(STRICT, "1.1.1.1", port), Some(Forbidden::Port));
+        }
+        for port in [1024, 1789, 9000, 65535] {
+            assert_eq!(verdict_at(STRICT, "1.1.1.1", port), None);
+        }
     }
 
     #[test]
@@ -303,8 +404,8 @@ mod tests {
     fn port_zero_is_always_refused() {
         for ip in ["8.8.8.8", "127.0.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8"] {
             let next_hop = SocketAddr::new(ip.parse().unwrap(), 0);
-            assert_eq!(STRICT.check(next_hop), Err(Forbidden::PortZero), "{ip}");
-            assert_eq!(LENIENT.check(next_hop), Err(Forbidden::PortZero), "{ip}");
+            assert_eq!(policy(STRICT).check(next_hop), Err(Forbidden::PortZero), "{ip}");
+            assert_eq!(policy(LENIENT).check(next_hop), Err(Forbidden::PortZero), "{ip}");
         }
     }
 
@@ -323,7 +424,9 @@ mod tests {
 
         #[test]
         fn the_inner_address_alone_decides(inner in v4(), port: u16, allow_private: bool, tail: [u8; 10]) {
-            let policy = NextHopPolicy { allow_private };
+            // Of the two machines in a Teredo address, only one may be this one.
+            prop_assume!(port != 444);
+            let policy = policy(allow_private);
             let plain = policy.check(SocketAddr::new(inner.into(), port));
             let bits = u128::from(inner.to_bits());
             let six_to_four = (0x2002 << 112) | (bits << 80) | (u128::from_be_bytes({
@@ -347,7 +450,7 @@ mod tests {
 
         #[test]
         fn a_local_translator_never_makes_the_verdict_milder(inner in v4(), allow_private: bool, noise: [u8; 10]) {
-            let policy = NextHopPolicy { allow_private };
+            let policy = policy(allow_private);
             let [a, b, c, d] = inner.octets();
             for places in [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]] {
                 let mut ip = [0, 0x64, 0xff, 0x9b, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -355,8 +458,8 @@ mod tests {
                 for (place, octet) in places.into_iter().zip([a, b, c, d]) {
                     ip[place] = octet;
                 }
-                if policy.check(SocketAddr::new(inner.into(), 1)).is_err() {
-                    prop_assert!(policy.check(SocketAddr::new(v6(ip), 1)).is_err());
+                if policy.check(SocketAddr::new(inner.into(), 1790)).is_err() {
+                    prop_assert!(policy.check(SocketAddr::new(v6(ip), 1790)).is_err());
                 }
             }
         }
@@ -364,8 +467,8 @@ mod tests {
         #[test]
         fn allow_private_only_ever_allows_more(ip: [u8; 16], port: u16) {
             let next_hop = SocketAddr::new(v6(ip), port);
-            if STRICT.check(next_hop).is_ok() {
-                prop_assert_eq!(LENIENT.check(next_hop), Ok(()));
+            if policy(STRICT).check(next_hop).is_ok() {
+                prop_assert_eq!(policy(LENIENT).check(next_hop), Ok(()));
             }
         }
     }

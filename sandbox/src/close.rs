@@ -105,7 +105,7 @@ pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
     step("not dumpable", nix::sys::prctl::set_dumpable(false))?;
     no_new_privileges()?;
     laid.layer(Layer::LandlockFiles, landlock::files(directories))?;
-    laid.layer(Layer::LandlockPorts, landlock::ports(policy.network))?;
+    laid.layer(Layer::LandlockPorts, landlock::ports(policy.network, &walls.connect_ports))?;
     laid.layer(Layer::LandlockScopes, landlock::scopes())?;
     laid.layer(Layer::Seccomp, filter(policy))?;
     Ok(Closed { held: laid.held })

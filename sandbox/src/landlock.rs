@@ -82,13 +82,18 @@ pub(crate) fn destinations(ports: &[u16]) -> Result<(), Why> {
     })
 }
 
-/// No port to bind; none to connect to either, unless that is the role's job.
-pub(crate) fn ports(network: Network) -> Result<(), Why> {
-    let denied = match network {
-        Network::Accepts => AccessNet::from_all(NEWEST),
-        Network::Connects => AccessNet::BindTcp.into(),
+/// No port to bind; none to connect to either, unless that is the role's job. Where `connect_to` names ports, the role
+/// connects to no others.
+pub(crate) fn ports(network: Network, connect_to: &[u16]) -> Result<(), Why> {
+    let (denied, allowed) = match network {
+        Network::Accepts => (AccessNet::from_all(NEWEST), [].as_slice()),
+        Network::Connects if connect_to.is_empty() => (AccessNet::BindTcp.into(), [].as_slice()),
+        Network::Connects => (AccessNet::BindTcp | AccessNet::ConnectTcp, connect_to),
     };
-    enforce("6.7", || Ruleset::default().handle_access(denied)?.create())
+    enforce("6.7", || {
+        let rules = allowed.iter().map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp)));
+        Ruleset::default().handle_access(denied)?.create()?.add_rules(rules)
+    })
 }
 
 /// No signal to a process outside, and no abstract Unix socket of one.

@@ -23,6 +23,20 @@ async fn measure(start: Start, role: &str, ability: &str) -> Result<()> {
     .await
 }
 
+/// Where the kernel holds `mix-egress` to a few ports, none is free for the audit to listen on.
+#[tokio::test]
+async fn egress_with_few_ports_still_connects_out() -> Result<()> {
+    bounded(async {
+        let home = Start::AsUser.home().await?;
+        home.set_config("egress", "ports", "[1789]")?;
+        let cell = ["--self-test", "--role", "mix-egress", "--ability", "open a TCP connection out"];
+        let table = audit(&home, &cell).await?;
+        ensure!(table.measured("mix-egress", "open a TCP connection out") == "yes", "{:?}", table.cells);
+        table.ensure_no_surprise()
+    })
+    .await
+}
+
 macro_rules! cells {
     ($($module:ident: $ability:literal, $who_can:tt;)*) => { $(
         mod $module {

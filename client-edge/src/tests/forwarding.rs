@@ -1,7 +1,12 @@
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
-use proto::wire::{
-    client::{frame, request::ForwardRequest},
-    packet::{PacketSize, PacketType},
+use proto::{
+    ipc::control::EdgeConfig,
+    wire::{
+        client::{frame, request::ForwardRequest},
+        packet::{PacketSize, PacketType},
+    },
 };
 
 use super::{
@@ -10,9 +15,13 @@ use super::{
 };
 
 fn request() -> ForwardRequest {
+    request_to("[2001:db8::7]:1789")
+}
+
+fn request_to(next_hop: &str) -> ForwardRequest {
     ForwardRequest {
         packet_type: PacketType::Mix,
-        next_hop: "[2001:db8::7]:1789".parse().unwrap(),
+        next_hop: next_hop.parse().unwrap(),
         size: PacketSize::Regular,
         packet: Bytes::from_static(&[0x55; 2413]),
     }
@@ -33,6 +42,24 @@ async fn a_packet_goes_to_egress_and_is_answered() {
     assert_eq!(packets[0].next_hop, request().next_hop);
     assert_eq!(packets[0].header.encode()[..], [1, 0]);
     assert_eq!(packets[0].packet.0, request().packet);
+}
+
+#[tokio::test]
+async fn packets_for_too_many_new_next_hops_are_dropped() {
+    let (mut gateway, mut store) = Gateway::start(EdgeConfig { new_next_hops_per_minute: 2, ..config() }).await;
+    let (mut client, _) = gateway.attach(&mut store).await;
+    let hops = ["192.0.2.1:1789", "192.0.2.2:1789", "192.0.2.3:1789", "192.0.2.1:1789", "192.0.2.4:1789"];
+    for next_hop in hops {
+        client.binary(&frame::seal(&key(), &request_to(next_hop).encode())).await;
+        client.hear_text(r#"{"type":"send","status":true}"#).await;
+    }
+    let mut packets = Vec::new();
+    while packets.len() < 3 {
+        packets.extend(gateway.forwarded().await);
+    }
+    let forwarded: Vec<_> = packets.iter().map(|packet| packet.next_hop.to_string()).collect();
+    assert_eq!(forwarded, [hops[0], hops[1], hops[3]]);
+    assert_eq!(gateway.edge.counters().new_next_hops_refused.load(Relaxed), 2);
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ pub(super) fn config() -> EdgeConfig {
         max_unauthenticated: 64,
         registrations_per_minute: 1_000,
         logins_per_minute: 1_000,
+        new_next_hops_per_minute: 1_000,
         malformed_frames: 100_000,
         session_credit: session_credit(1 << 20),
         pushed_bytes: 8 << 20,

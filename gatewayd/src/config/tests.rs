@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{overrides::Overrides, paths::Root};
-use proto::ipc::jail::Layer;
+use proto::ipc::{jail::Layer, ports::PortRange};
 
 const OF_0_10_1: &str = include_str!("../../tests/fixtures/config-0.10.1.toml");
 
@@ -108,7 +108,7 @@ fn every_tuning_key_is_read() {
          initial_connection_timeout = '1s 500ms'\nmaximum_connection_buffer_size = 9\ncache_entry_ttl = '30s'\n\
          [delivery]\nspill_after = '0s'\nreceipt_timeout = '1m'\n\
          [timeouts]\nwebsocket_upgrade = '1ms'\nfirst_request = '2ms'\nhandshake_message = '3ms'\nhalf_frame = '4ms'\nhalf_message = '5ms'\n\
-         [egress]\nallow_private = true\nmax_next_hops = 5\n\
+         [egress]\nallow_private = true\nmax_next_hops = 5\nports = [1789, '4000-4010']\nnew_next_hops_per_minute = 14\n\
          [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 14\nfalse_positive_rate = 0.012\nsnapshot_interval = '13ms'\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = '5 GB'\nmax_mix_connections = 8\nmax_client_connections = 9\n\
          client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\nmemory = 5000000003\n\
@@ -131,6 +131,9 @@ fn every_tuning_key_is_read() {
         }
     );
     assert_eq!((config.allow_private(), config.egress.max_next_hops.get()), (true, 5));
+    let range = |first, last| PortRange { first, last };
+    assert_eq!(config.egress.ports, [range(1789, 1789), range(4000, 4010)]);
+    assert_eq!(config.egress.new_next_hops_per_minute.get(), 14);
     let replay = config.replay;
     assert_eq!((replay.packets_per_generation.get(), replay.period), (10, Duration::from_secs(11)));
     assert_eq!((replay.kept_at_least, replay.memory.get()), (Duration::from_secs(9), 14));
@@ -209,6 +212,13 @@ fn bad_values_are_errors_with_their_lines() {
         ("[replay]\nsnapshot_interval = '0s'", "longer than zero"),
         ("[limits]\nmax_mix_connections = 5000000000", "u32"),
         ("[egress]\nallow_private = 'yes'", "boolean"),
+        ("[egress]\nports = []", "at least one port"),
+        ("[egress]\nports = [0]", "neither a port"),
+        ("[egress]\nports = ['2-1']", "neither a port"),
+        ("[egress]\nports = [70000]", "neither a port"),
+        ("[egress]\nports = [true]", "a port like 1789"),
+        ("[egress]\nports = '1789'", "sequence"),
+        ("[egress]\nnew_next_hops_per_minute = 0", "nonzero"),
         ("[sandbox]\nrequire = ['sekkomp']", "not a layer of the jail"),
         ("[sandbox]\nfirst_account = 0", "nonzero"),
         ("[mixnet_endpoint]\nlistening_address = 'foo.example:1'", "invalid socket address"),

@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 
-use proto::ipc::jail::Layer;
+use proto::ipc::{jail::Layer, ports::PortRange};
 use serde::Deserialize;
 
 use super::values::{
-    Probability, duration, duration_of_0_10, layers, memory, positive_duration, positive_duration_of_0_10, size,
+    Probability, duration, duration_of_0_10, layers, memory, ports, positive_duration, positive_duration_of_0_10, size,
 };
 
 /// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
@@ -107,6 +107,11 @@ pub struct Egress {
     /// Whether packets may go to private addresses. Not set (every 0.10.1 file): see
     /// [`Config::allow_private`](super::Config::allow_private).
     pub allow_private: Option<bool>,
+    /// Ports to which packets may go.
+    #[serde(deserialize_with = "ports")]
+    pub ports: Vec<PortRange>,
+    /// Next hops named in a minute by clients of one address prefix that no client has named lately.
+    pub new_next_hops_per_minute: NonZeroU32,
     /// Next hops connected at once, of those that have taken packets.
     pub max_next_hops: NonZeroU32,
     /// With which frame header packets leave.
@@ -137,6 +142,8 @@ impl Default for Egress {
     fn default() -> Self {
         Self {
             allow_private: None,
+            ports: vec![PortRange { first: 1024, last: u16::MAX }],
+            new_next_hops_per_minute: const { NonZeroU32::new(600).unwrap() },
             max_next_hops: const { NonZeroU32::new(4096).unwrap() },
             framing: Framing::Auto,
             rotation_marks: false,

@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
-use proto::ipc::jail::Layer;
+use proto::ipc::{jail::Layer, ports::PortRange};
 use semver::Version;
 use serde::{
     Deserialize, Deserializer,
@@ -189,6 +189,26 @@ where
 pub(super) fn layers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Layer>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
     names.iter().map(|name| name.parse()).collect::<Result<_, _>>().map_err(Error::custom)
+}
+
+/// An array of ports and of ranges of ports, which may not be empty.
+pub(super) fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PortRange>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a port like 1789 or a range like '1024-65535'")]
+    enum Ports {
+        One(i64),
+        Range(String),
+    }
+
+    let ports = Vec::<Ports>::deserialize(deserializer)?;
+    if ports.is_empty() {
+        return Err(Error::custom("name at least one port, like [1789] or ['1024-65535']"));
+    }
+    let range = |ports: &Ports| match ports {
+        Ports::One(port) => port.to_string().parse(),
+        Ports::Range(range) => range.parse(),
+    };
+    ports.iter().map(range).collect::<Result<_, _>>().map_err(Error::custom)
 }
 
 /// One string or an array of strings; what says that it is missing is left out.

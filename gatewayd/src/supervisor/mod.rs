@@ -11,6 +11,7 @@
 //! | [`accounts`], [`ownership`] | who runs as whom, and whose the data is |
 //! | [`data_folders`], [`lock`] | one gateway for one set of data, and for one id |
 //! | [`holdings`] | what each role is lent |
+//! | [`own_addresses`] | this machine as a next hop |
 //! | [`worker`] | one process |
 //! | [`crew`] | the four together; `drain`: their orderly end |
 //! | [`prober`] | one process that shows what its role can do |
@@ -31,6 +32,7 @@ mod links;
 mod listeners;
 mod lock;
 mod lock_holder;
+mod own_addresses;
 mod ownership;
 mod prober;
 mod restart;
@@ -52,6 +54,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proto::{
     ipc::{
         Role,
+        control::OwnAddresses,
         jail::{JailOrder, Walls},
     },
     wire::client::protocol::ProtocolVersion,
@@ -169,13 +172,16 @@ fn open_data(plan: &RunPlan, accounts: Accounts) -> Result<DataFolders, OpenErro
 
 /// All that workers are started from.
 fn equip(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Equipment, SupervisorError> {
+    let binaries = binaries::open()?;
+    let holdings = Holdings::open(&plan.config, &plan.guard, data)?;
+    let own = own_addresses(plan, &holdings).map_err(system("read the address of a listener"))?;
     let equipment = Equipment {
-        binaries: binaries::open()?,
-        holdings: Holdings::open(&plan.config, &plan.guard, data)?,
-        configs: Each::new(|role| slices::slice(&plan.config, role)),
+        binaries,
+        holdings,
+        configs: Each::new(|role| slices::slice(&plan.config, &own, role)),
         log: plan.log.clone(),
         threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
-        jails: jails(plan, accounts)?,
+        jails: jails(plan, accounts, &own)?,
     };
     if plan.insecure {
         tracing::warn!(
@@ -188,15 +194,27 @@ fn equip(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Equipm
     Ok(equipment)
 }
 
+/// What is known of this machine as a next hop.
+fn own_addresses(plan: &RunPlan, holdings: &Holdings) -> io::Result<OwnAddresses> {
+    Ok(own_addresses::find(&plan.config, holdings.mix_address()?, holdings.client_address()?))
+}
+
 /// The jail that each worker is to close.
-fn jails(plan: &RunPlan, accounts: Accounts) -> Result<Each<JailOrder>, SupervisorError> {
+fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<Each<JailOrder>, SupervisorError> {
     let open_files = raise_open_files().map_err(system("raise the limit on open files"))?;
     let accounts = accounts.of_workers();
+    let connect_ports = |role| match role {
+        Role::MixEgress => own_addresses::ports_to_enforce(&plan.config.egress, own),
+        Role::MixIngress | Role::ClientEdge | Role::Store => Vec::new(),
+    };
     Ok(Each::new(|role| JailOrder {
         supervisor: std::process::id(),
         open_files,
-        walls: (!plan.insecure)
-            .then(|| Walls { account: *accounts.get(role), required: plan.config.sandbox.require.clone() }),
+        walls: (!plan.insecure).then(|| Walls {
+            account: *accounts.get(role),
+            required: plan.config.sandbox.require.clone(),
+            connect_ports: connect_ports(role),
+        }),
     }))
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -116,8 +116,11 @@ impl Prober {
     pub(crate) async fn measure(&self, role: Role, ability: Ability, others: Vec<u32>) -> io::Result<Vec<Tried>> {
         // Whoever answers there, and a directory that everybody may write to.
         let (tcp, udp) = (listeners()?, UdpSocket::bind(("127.0.0.1", 0))?);
+        let mut answering = tcp.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        // The port that the kernel lets `mix-egress` connect to even if it is told of a few only.
+        answering.push(reachable(self.equipment.holdings.mix_address()?));
         let others = others.into_iter().chain([std::process::id()]).collect();
-        let targets = self.targets(&tcp, udp.local_addr()?, others)?;
+        let targets = self.targets(answering, udp.local_addr()?, others)?;
         let mut tried = Vec::new();
         for trial in trials(ability, &targets) {
             let mut outcome = self.probe(role, &trial.attempt).await;
@@ -130,7 +133,7 @@ impl Prober {
         Ok(tried)
     }
 
-    fn targets(&self, tcp: &[TcpListener], udp: SocketAddr, others: Vec<u32>) -> io::Result<Targets> {
+    fn targets(&self, tcp: Vec<SocketAddr>, udp: SocketAddr, others: Vec<u32>) -> io::Result<Targets> {
         let Places { identity_key, sphinx_key, ledger, inboxes, home, homes, run_dir } = &self.places;
         for path in [identity_key, sphinx_key, home] {
             path.metadata()?;
@@ -147,7 +150,7 @@ impl Prober {
             inboxes: (inboxes.clone(), inode(inboxes)?),
             homes: homes.clone(),
             directories,
-            tcp: tcp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+            tcp,
             udp,
             socket: run_dir.join(super::admin::SOCKET),
             others,
@@ -244,6 +247,14 @@ fn judge(said: LastWords, death: &Death, attempt: &Attempt) -> Outcome {
 fn inode(path: &Path) -> io::Result<Inode> {
     let metadata = path.metadata()?;
     Ok(Inode { device: metadata.dev(), number: metadata.ino() })
+}
+
+/// Where a listener on every address is reached on this machine.
+fn reachable(mut listening: SocketAddr) -> SocketAddr {
+    if listening.ip().is_unspecified() {
+        listening.set_ip(if listening.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    listening
 }
 
 /// One of each family that this machine has.

@@ -3,7 +3,7 @@
 use proto::{
     ipc::{
         Role,
-        control::{EdgeConfig, EgressConfig, IngressConfig, ReplayConfig, StoreConfig, WorkerConfig},
+        control::{EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, ReplayConfig, StoreConfig, WorkerConfig},
         store_edge::session_credit,
     },
     link::Window,
@@ -22,8 +22,8 @@ const fn credit(limits: &Limits) -> Window {
     session_credit(limits.client_buffer.get())
 }
 
-/// The slice for `role`.
-pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
+/// The slice for `role`. `own` is what is known of this machine.
+pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerConfig {
     let memory = Memory::of(&config.limits);
     match role {
         Role::MixIngress => WorkerConfig::MixIngress(IngressConfig {
@@ -48,6 +48,8 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             maximum_backoff: config.debug.packet_forwarding_maximum_backoff,
             queue_packets: config.debug.maximum_connection_buffer_size.get(),
             allow_private: config.allow_private(),
+            ports: config.egress.ports.clone(),
+            own: own.clone(),
             max_next_hops: config.egress.max_next_hops.get(),
             framing: match config.egress.framing {
                 Framing::Auto => FramingChoice::AsGiven,
@@ -66,6 +68,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
             max_unauthenticated: config.limits.max_unauthenticated_clients.get(),
             registrations_per_minute: config.limits.registrations_per_minute.get(),
             logins_per_minute: config.limits.logins_per_minute.get(),
+            new_next_hops_per_minute: config.egress.new_next_hops_per_minute.get(),
             malformed_frames: config.limits.malformed_client_frames.get(),
             session_credit: credit(&config.limits),
             pushed_bytes: memory.pushed,
@@ -98,6 +101,7 @@ pub(super) fn slice(config: &Config, role: Role) -> WorkerConfig {
 mod tests {
     use super::*;
     use crate::paths::{GatewayId, GatewayPaths, Root};
+    use proto::ipc::ports::PortRange;
     use std::{num::NonZeroU32, time::Duration};
 
     #[test]
@@ -119,6 +123,8 @@ mod tests {
         config.timeouts.half_frame = ms(10);
         config.timeouts.half_message = ms(28);
         config.egress.allow_private = Some(true);
+        config.egress.ports = vec![PortRange { first: 28, last: 29 }];
+        config.egress.new_next_hops_per_minute = number(30);
         config.egress.max_next_hops = number(11);
         config.egress.framing = Framing::V7;
         config.egress.rotation_marks = true;
@@ -150,7 +156,8 @@ mod tests {
         config.limits.packets_in_flight = number(26);
         config.limits.bytes_in_flight = number(27).into();
         config.limits.memory = number(160).into();
-        let slices = Role::ALL.map(|role| slice(&config, role));
+        let own = OwnAddresses { addresses: vec![[8, 8, 8, 8].into()], mix_ports: vec![31], other_ports: vec![32] };
+        let slices = Role::ALL.map(|role| slice(&config, &own, role));
         let expected = [
             WorkerConfig::Store(StoreConfig {
                 spill_after: ms(5),
@@ -173,6 +180,8 @@ mod tests {
                 maximum_backoff: ms(2),
                 queue_packets: 4,
                 allow_private: true,
+                ports: vec![PortRange { first: 28, last: 29 }],
+                own: own.clone(),
                 max_next_hops: 11,
                 framing: FramingChoice::V7,
             }),
@@ -186,6 +195,7 @@ mod tests {
                 max_unauthenticated: 18,
                 registrations_per_minute: 19,
                 logins_per_minute: 28,
+                new_next_hops_per_minute: 30,
                 malformed_frames: 21,
                 session_credit: session_credit(25),
                 pushed_bytes: 50,

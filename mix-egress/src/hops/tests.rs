@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use proto::{
     counter::Counters,
-    ipc::Opaque,
+    ipc::{Opaque, ports::PortRange},
     wire::{
         framing::{FrameHeader, Framing},
         packet::PacketSize,
@@ -33,6 +33,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 fn config() -> EgressConfig {
     EgressConfig {
         allow_private: true,
+        ports: vec![PortRange::ALL],
         initial_backoff: Duration::from_millis(20),
         maximum_backoff: Duration::from_millis(200),
         max_queued_bytes: 8 << 30,

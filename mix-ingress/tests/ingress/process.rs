@@ -70,7 +70,7 @@ fn start(key_file: &str, open_files: u64) -> Worker {
         jail: JailOrder {
             supervisor: std::process::id(),
             open_files,
-            walls: Some(Walls { account: None, required: vec![Layer::Seccomp] }),
+            walls: Some(Walls { account: None, required: vec![Layer::Seccomp], connect_ports: vec![] }),
         },
         config: WorkerConfig::MixIngress(CONFIG),
         probe: None,

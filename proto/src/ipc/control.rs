@@ -10,7 +10,7 @@
 //! last words. A probe
 //! reports findings in place of all that, but for last words.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bincode::{Decode, Encode};
 
@@ -19,6 +19,7 @@ use crate::{
         Role,
         codec::{self, CodecError},
         jail::{Held, JailOrder},
+        ports::PortRange,
         probe::{Attempt, Finding},
     },
     link::Window,
@@ -140,10 +141,25 @@ pub struct EgressConfig {
     pub queue_packets: u32,
     /// Whether next hops in private and loopback networks are allowed.
     pub allow_private: bool,
+    /// Ports of next hops that are allowed.
+    pub ports: Vec<PortRange>,
+    /// What is known of this machine, so that no next hop is a service of it.
+    pub own: OwnAddresses,
     /// Next hops that have taken packets, at the most.
     pub max_next_hops: u32,
     /// With which frame header packets leave.
     pub framing: FramingChoice,
+}
+
+/// The gateway's own machine, as a next hop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct OwnAddresses {
+    /// Addresses of the machine. Loopback addresses are its own without being named here.
+    pub addresses: Vec<IpAddr>,
+    /// Ports at which the gateway takes Sphinx packets: a SURB-ack may name the gateway itself.
+    pub mix_ports: Vec<u16>,
+    /// Other ports at which the gateway listens.
+    pub other_ports: Vec<u16>,
 }
 
 /// What `client-edge` needs to know.
@@ -171,6 +187,9 @@ pub struct EdgeConfig {
     pub registrations_per_minute: u32,
     /// Logins in a minute from one address prefix at the most; likewise.
     pub logins_per_minute: u32,
+    /// Next hops named in a minute from one address prefix that no client has named lately; packets for further ones are
+    /// dropped and counted.
+    pub new_next_hops_per_minute: u32,
     /// Frames of one client in a row that are refused, before its connection is closed.
     pub malformed_frames: u32,
     /// What `store` may push to one session before the client has proved receipt. `store` is told the same.
@@ -286,7 +305,11 @@ mod tests {
                 jail: JailOrder {
                     supervisor: 7,
                     open_files: 1024,
-                    walls: Some(Walls { account: Some(Account { uid: 8, gid: 9 }), required: vec![Layer::Seccomp] }),
+                    walls: Some(Walls {
+                        account: Some(Account { uid: 8, gid: 9 }),
+                        required: vec![Layer::Seccomp],
+                        connect_ports: vec![10],
+                    }),
                 },
                 config: WorkerConfig::Store(StoreConfig {
                     spill_after: Duration::from_millis(250),
@@ -305,7 +328,7 @@ mod tests {
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f010207fb00040101080901060300fc80b2e60e050607080009000a0b0e0c0d0f1011120100",
+            "000202070104696e666f010207fb0004010108090106010a0300fc80b2e60e050607080009000a0b0e0c0d0f1011120100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

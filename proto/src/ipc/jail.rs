@@ -18,7 +18,8 @@ pub enum Layer {
     NetworkNamespace,
     /// Landlock: no file can be opened but below the directories that were given.
     LandlockFiles,
-    /// Landlock: no TCP port can be bound, and none connected to by a role that does not connect.
+    /// Landlock: no TCP port can be bound, and none connected to by a role that does not connect. A role that connects does
+    /// so only to the ports that were named, if any were.
     LandlockPorts,
     /// Landlock: no signal to, and no abstract Unix socket of, a process outside.
     LandlockScopes,
@@ -101,6 +102,8 @@ pub struct Walls {
     pub account: Option<Account>,
     /// Layers without which the process must not go on.
     pub required: Vec<Layer>,
+    /// The only TCP ports that a role which connects may connect to; none if that may be any.
+    pub connect_ports: Vec<u16>,
 }
 
 /// What holds of a jail that was closed.

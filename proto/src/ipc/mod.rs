@@ -9,6 +9,7 @@ pub mod control;
 pub mod egress;
 pub mod ingress_store;
 pub mod jail;
+pub mod ports;
 pub mod probe;
 pub mod store_edge;
 

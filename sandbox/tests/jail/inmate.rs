@@ -57,6 +57,17 @@ pub(crate) fn inmate(
     directory: &File,
     act: impl FnOnce(&Closed) -> bool,
 ) -> End {
+    inmate_with_ports(policy, starter, directory, &[], act)
+}
+
+/// As [`inmate`], and only `connect_ports` may be connected to.
+pub(crate) fn inmate_with_ports(
+    policy: &'static Policy,
+    starter: Starter,
+    directory: &File,
+    connect_ports: &[u16],
+    act: impl FnOnce(&Closed) -> bool,
+) -> End {
     let (ours, theirs) = control_pair().unwrap();
     let parent = getpid();
     // SAFETY: the child has this thread alone; the C library's memory is usable in it, and it leaves through `_exit`.
@@ -72,6 +83,7 @@ pub(crate) fn inmate(
             let walls = Walls {
                 account: (starter == Starter::Root).then_some(Account { uid: NOBODY, gid: NOBODY }),
                 required: vec![Layer::Seccomp],
+                connect_ports: connect_ports.to_vec(),
             };
             if starter == Starter::User && geteuid().is_root() {
                 let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));

@@ -7,7 +7,10 @@ mod inmate;
 mod last_words;
 mod others;
 
-use std::os::fd::AsRawFd;
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
+};
 
 use nix::{
     sys::{
@@ -19,10 +22,10 @@ use nix::{
 use proto::ipc::jail::{JailOrder, Layer, Walls};
 use sandbox::{
     Jail, close,
-    policy::{MIX_INGRESS, Network, STORE},
+    policy::{MIX_EGRESS, MIX_INGRESS, Network, STORE},
 };
 
-use self::inmate::{End, ROLES, Starter, call, folder, inmate, starters};
+use self::inmate::{End, ROLES, Starter, call, folder, inmate, inmate_with_ports, starters};
 
 const EXECUTABLE: i64 = (libc::PROT_READ | libc::PROT_EXEC) as i64;
 const ANONYMOUS: i64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as i64;
@@ -102,6 +105,29 @@ fn what_no_role_may_do_kills_it_and_the_call_is_named() {
             }
         }
     }
+}
+
+#[test]
+fn egress_connects_to_no_port_but_those_named() {
+    let (_folder, directory) = folder();
+    let listeners = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    let [named, other]: [SocketAddr; 2] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let connects = |ports: &[u16], to: SocketAddr| {
+        let end = inmate_with_ports(&MIX_EGRESS, Starter::User, &directory, ports, |closed| {
+            assert!(closed.held().layers.contains(&Layer::LandlockPorts));
+            match TcpStream::connect(to) {
+                Ok(_) => true,
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+                    false
+                }
+            }
+        });
+        end == End::Found(true)
+    };
+    assert!(connects(&[named.port()], named));
+    assert!(!connects(&[named.port()], other));
+    assert!(connects(&[], named) && connects(&[], other));
 }
 
 #[test]
@@ -188,7 +214,7 @@ fn a_layer_that_is_required_and_cannot_be_had_ends_the_process() {
     let order = JailOrder {
         supervisor: nix::unistd::getppid().as_raw().cast_unsigned(),
         open_files: 64,
-        walls: Some(Walls { account: None, required: vec![Layer::Account] }),
+        walls: Some(Walls { account: None, required: vec![Layer::Account], connect_ports: vec![] }),
     };
     // SAFETY: as in `inmate`.
     match unsafe { fork() }.unwrap() {

@@ -84,6 +84,23 @@ async fn a_rogue_egress_connects_and_dies_of_everything_else() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_few_ports_the_kernel_holds_egress_to_them() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        home.set_config("egress", "ports", "[1789]")?;
+        let taken = Taken::over(home, Role::MixEgress).await?;
+        let (_listener, to) = listener().await?;
+        let answer = taken.ask(Order::Connect { to }).await?;
+        ensure!(answer.as_deref() == Some(DENIED), "{answer:?}");
+        // The gateway's own mixnet port, which a SURB-ack may name.
+        let answer = taken.ask(Order::Connect { to: taken.gateway.mix }).await?;
+        ensure!(answer.as_deref() == Some("done"), "{answer:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rogue_store_opens_nothing_but_its_own_and_dies_of_a_socket() -> Result<()> {
     bounded(async {
         let taken = taken(Role::Store).await?;

@@ -1,7 +1,7 @@
 //! Crews of shell scripts that speak just enough of the control link.
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use proto::ipc::control::WorkerReport;
+use proto::ipc::control::{OwnAddresses, WorkerReport};
 
 use super::*;
 use crate::supervisor::{
@@ -45,7 +45,7 @@ impl Stage {
         let crew = Crew::new(Arc::new(Equipment {
             binaries,
             holdings: holdings(&config).unwrap(),
-            configs: Each::new(|role| slices::slice(&config, role)),
+            configs: Each::new(|role| slices::slice(&config, &OwnAddresses::default(), role)),
             log: LogSettings::default(),
             threads: 1,
             jails: Each::new(|_| worker::tests::jail(256)),

@@ -9,7 +9,10 @@ use crate::supervisor::{
     lock::RunLock,
     slices,
 };
-use proto::{ipc::jail::JailOrder, log::LogSettings};
+use proto::{
+    ipc::{control::OwnAddresses, jail::JailOrder},
+    log::LogSettings,
+};
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 /// A program that runs `script`.
@@ -39,7 +42,7 @@ fn start() -> Start {
         log: LogSettings::default(),
         threads: 1,
         jail: jail(64),
-        config: slices::slice(&config(home.path()), Role::Store),
+        config: slices::slice(&config(home.path()), &OwnAddresses::default(), Role::Store),
         probe: None,
     }
 }
