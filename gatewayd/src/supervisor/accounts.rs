@@ -30,7 +30,8 @@ const NAMES: [&str; COUNT as usize] =
 pub enum AccountError {
     /// A number is somebody's.
     #[error(
-        "`first_account` in [sandbox] of config.toml makes {number} the account of {worker}, and that is {owner} on this machine;          choose a first number of which {COUNT} are free, such as 1879048192, or make the accounts of sysusers.d/gatewayd.conf"
+        "`first_account` in [sandbox] of config.toml makes {number} the account of {worker}, and that is {owner} on this machine; \
+         choose a first number of which {COUNT} are free, such as 1879048192, or make the accounts of sysusers.d/gatewayd.conf"
     )]
     Taken {
         /// The number.
