@@ -15,14 +15,14 @@
 //! until the client registers anew, so nothing that a signed login showed is ever good as a token. Entries of version 1 have no
 //! form, and end before it: their clients sign if there was a signed login.
 //!
-//! A signed login is good if it is later than the client's last. A last login that lies further ahead than any login may was made
+//! A signed login is good if it is later than the client's last, and what is written of it never goes back: one that was refused
+//! because another was under way may be older than that one. A last login that lies further ahead than any login may was made
 //! by a clock that was wrong, and bars nobody; but what is ahead is measured from the time of the latest login of anybody, which is
 //! written with each. So a clock that is set back does not make logins good that were taken before.
 
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
-    time::Duration,
 };
 
 use proto::{
@@ -40,7 +40,7 @@ use super::{
     LedgerEntry, MailboxError, SeenClients,
     client_record::Client,
     databases::Database,
-    spent::{self, Nonce, Spent, SpentChanges},
+    spent::{self, Dates, Nonce, Spent, SpentChanges},
 };
 use crate::clock::LastRun;
 
@@ -78,7 +78,8 @@ impl Ledger {
         let tree = |name| database.tree(name);
         let [clients, seen, clock] = [tree("clients")?, tree("seen")?, tree("clock")?];
         let spent = Spent::new(tree("spent")?).map_err(|e| database.error(e))?;
-        spent::take_over(&database, &spent, crate::clock::now().as_secs())?;
+        let now = crate::clock::now().as_secs();
+        spent::take_over(&database, &spent, Dates { now, believed: now })?;
         Ok(Self { database, clients, spent, seen, clock })
     }
 
@@ -165,19 +166,19 @@ impl Ledger {
         Ok(SeenClients { clients, next })
     }
 
-    /// A last login that lies ahead of `now` by more than any login may was made while the clock was wrong, and bars nobody.
-    /// `now` is no earlier than the latest login of anybody.
+    /// A last login that lies ahead of now by more than any login may was made while the clock was wrong, and bars nobody.
+    /// It is no earlier than the latest login of anybody.
     pub(super) fn is_fresh(
         &self,
         client: &ClientAddress,
         freshness: &Freshness,
-        now: Duration,
+        dates: Dates,
     ) -> Result<bool, MailboxError> {
         let nonce: &[u8] = match freshness {
             Freshness::Iv(iv) => iv,
             Freshness::Nonce(nonce) => nonce,
             Freshness::Timestamp(time) => {
-                let latest = now.as_secs().saturating_add(MAX_SKEW);
+                let latest = dates.now.saturating_add(MAX_SKEW);
                 let is_newer = |record: Client| record.last_login < *time || record.last_login > latest;
                 return Ok(self.record(client)?.is_some_and(is_newer));
             }
@@ -185,18 +186,18 @@ impl Ledger {
         if self.record(client)?.is_some_and(|record| record.logins == LoginForm::Signed) {
             return Ok(false);
         }
-        let found = self.spent.look_up(client, nonce, now.as_secs()).map_err(|e| self.database.error(e))?;
+        let found = self.spent.look_up(client, nonce, dates).map_err(|e| self.database.error(e))?;
         if found == Nonce::TooMany {
             tracing::warn!("a client has logged in so often without signing that it has to register anew");
         }
         Ok(found == Nonce::New)
     }
 
-    /// Writes all entries or none, in order, as of `now`; and `last_login`, if that is not older than any before it.
+    /// Writes all entries or none, in order, and `last_login`, if that is not older than any before it.
     pub(super) fn commit(
         &self,
         entries: &[LedgerEntry],
-        now: Duration,
+        dates: Dates,
         last_login: Option<u64>,
     ) -> Result<(), MailboxError> {
         let mut changes = Changes::default();
@@ -204,7 +205,7 @@ impl Ledger {
             changes.clock.insert(LAST_LOGIN, &time.to_be_bytes());
         }
         for entry in entries {
-            self.plan(entry, now.as_secs(), &mut changes)?;
+            self.plan(entry, dates, &mut changes)?;
         }
         (self.database.default_tree(), &self.clients, self.spent.tree(), &self.seen, &self.clock)
             .transaction(|(of_2021, clients, spent, seen, clock)| {
@@ -221,7 +222,7 @@ impl Ledger {
         self.database.commit()
     }
 
-    fn plan(&self, entry: &LedgerEntry, now: u64, changes: &mut Changes) -> Result<(), MailboxError> {
+    fn plan(&self, entry: &LedgerEntry, dates: Dates, changes: &mut Changes) -> Result<(), MailboxError> {
         match entry {
             LedgerEntry::Register { client, key, logins } => {
                 self.spent.forget(client, &mut changes.spent).map_err(|e| self.database.error(e))?;
@@ -235,11 +236,11 @@ impl Ledger {
                         changes.set(client, Some(Client { key: key.clone(), last_login: 0, logins: *logins }));
                     }
                 }
-                changes.saw(client, now);
+                changes.saw(client, dates.now);
             }
             LedgerEntry::Login { client, freshness } => {
                 let mut spend = |nonce: &[u8]| {
-                    let spent = self.spent.spend(client, nonce, now, &mut changes.spent);
+                    let spent = self.spent.spend(client, nonce, dates, &mut changes.spent);
                     spent.map_err(|e| self.database.error(e))
                 };
                 match freshness {
@@ -249,12 +250,13 @@ impl Ledger {
                         let planned = changes.records.get(client).cloned();
                         // One who is gone is not brought back.
                         if let Some(record) = planned.map_or_else(|| self.record(client), Ok)? {
-                            changes
-                                .set(client, Some(Client { last_login: *time, logins: LoginForm::Signed, ..record }));
+                            let bars = record.last_login <= dates.now.saturating_add(MAX_SKEW);
+                            let last_login = if bars { record.last_login.max(*time) } else { *time };
+                            changes.set(client, Some(Client { last_login, logins: LoginForm::Signed, ..record }));
                         }
                     }
                 }
-                changes.saw(client, now);
+                changes.saw(client, dates.now);
             }
             LedgerEntry::Seen { client, at } => changes.saw(client, *at),
             LedgerEntry::Forget { client } => {

@@ -24,6 +24,7 @@ use super::{
     ledger::Ledger,
     reserve::{self, FLOOR, Reserve, Space},
     rewrite,
+    spent::Dates,
 };
 use crate::{
     clock::{self, LastRun},
@@ -175,6 +176,13 @@ impl SledMailbox {
         (self.clock)().max(Duration::from_secs(self.earliest.load(Ordering::Relaxed)))
     }
 
+    /// When logins are judged and dated: no earlier than the latest of anybody.
+    fn login_dates(&self) -> Dates {
+        let (now, earliest) = ((self.clock)().as_secs(), self.earliest.load(Ordering::Relaxed));
+        let believed = if clock::is_near(earliest, now) { now.max(earliest) } else { earliest };
+        Dates { now: now.max(earliest).max(self.last_login.load(Ordering::Relaxed)), believed }
+    }
+
     /// What the latest login is once one is taken now; nothing if the clock is in doubt, as then nobody shall be measured by it.
     fn login_time(&self) -> Option<u64> {
         let now = (self.clock)().as_secs();
@@ -215,8 +223,7 @@ impl Mailbox for SledMailbox {
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
-        let now = self.date().max(Duration::from_secs(self.last_login.load(Ordering::Relaxed)));
-        self.with(|open| open.ledger.is_fresh(client, freshness, now))
+        self.with(|open| open.ledger.is_fresh(client, freshness, self.login_dates()))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
@@ -226,7 +233,7 @@ impl Mailbox for SledMailbox {
         }
         let has_login = entries.iter().any(|entry| matches!(entry, LedgerEntry::Login { .. }));
         let login_time = if has_login { self.login_time() } else { None };
-        self.with(|open| open.ledger.commit(entries, self.date(), login_time))?;
+        self.with(|open| open.ledger.commit(entries, self.login_dates(), login_time))?;
         if let Some(time) = login_time {
             self.last_login.fetch_max(time, Ordering::Relaxed);
         }

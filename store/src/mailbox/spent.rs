@@ -11,6 +11,8 @@
 //!   register anew, with a new key for which nothing needs to be remembered. Whoever logs in less than 32 times a day never meets
 //!   that. A memory that forgot sooner would let whoever can cut a client's connections, so that it logs in again and again, wait
 //!   for an old login to become good.
+//!   Days are those of a clock that is believed: one that has leapt makes no page old. Logins that are written together may begin
+//!   a page or two more than there is room for.
 //! - A new nonce is refused by mistake with a probability of 5,760 to 2^40: once in 190 million logins. The client takes it for a
 //!   key that is not valid any more.
 //!
@@ -19,7 +21,7 @@
 //! | `spent` | address 32, number of the page 4 | day on which it was begun, since 1970 4, fingerprints 5 each |
 //! | `spent` | `key` | the key of fingerprints 32 |
 
-use std::collections::{HashMap, hash_map};
+use std::collections::{HashMap, VecDeque, hash_map};
 
 use proto::address::ClientAddress;
 use sled::{Batch, IVec, Tree};
@@ -55,6 +57,15 @@ pub(super) enum Nonce {
     TooMany,
 }
 
+/// As of when nonces are looked up and remembered, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dates {
+    /// What begins is dated this.
+    pub(super) now: u64,
+    /// By a clock that is believed. What ends, ends by this.
+    pub(super) believed: u64,
+}
+
 /// The tree, and the key of fingerprints.
 #[derive(Debug)]
 pub(super) struct Spent {
@@ -79,20 +90,17 @@ impl SpentChanges {
 /// The pages of one client.
 #[derive(Clone, Debug, Default)]
 struct Pages {
-    /// The number of the first.
+    /// The numbers of the first and of the last, which is `newest`.
     first: u32,
-    /// How many there are; the last of them is `newest`.
-    count: u32,
+    last: u32,
+    /// On which day each was begun.
+    days: VecDeque<u32>,
     newest: Vec<u8>,
     /// The numbers of those that this commit writes.
     written: Vec<u32>,
 }
 
 impl Pages {
-    const fn last(&self) -> u32 {
-        self.first.saturating_add(self.count).saturating_sub(1)
-    }
-
     fn newest_is_full(&self) -> bool {
         self.newest.len() >= DAY_LEN + ON_PAGE * FINGERPRINT
     }
@@ -126,7 +134,7 @@ impl Spent {
     }
 
     /// Whether the client has shown this nonce, and whether there is room to remember it on this day.
-    pub(super) fn look_up(&self, client: &ClientAddress, nonce: &[u8], now: u64) -> sled::Result<Nonce> {
+    pub(super) fn look_up(&self, client: &ClientAddress, nonce: &[u8], dates: Dates) -> sled::Result<Nonce> {
         let wanted = self.fingerprint(client, nonce);
         let (mut pages, mut oldest, mut has_room) = (0, None, true);
         for page in self.pages_of(client) {
@@ -139,8 +147,12 @@ impl Spent {
             oldest = oldest.or(Some(u32::from_be_bytes(*day)));
             has_room = fingerprints.len() < ON_PAGE * FINGERPRINT;
         }
-        let may_forget = oldest.is_none_or(|begun| day_of(now).saturating_sub(begun) >= KEY_LIFE);
-        Ok(if pages < PAGES || has_room || may_forget { Nonce::New } else { Nonce::TooMany })
+        let has_room = pages < PAGES || pages == PAGES && has_room;
+        Ok(if has_room || oldest.is_none_or(|begun| dates.are_after_life_of(begun)) {
+            Nonce::New
+        } else {
+            Nonce::TooMany
+        })
     }
 
     /// The client has shown this nonce.
@@ -148,7 +160,7 @@ impl Spent {
         &self,
         client: &ClientAddress,
         nonce: &[u8],
-        now: u64,
+        dates: Dates,
         changes: &mut SpentChanges,
     ) -> sled::Result<()> {
         let fingerprint = self.fingerprint(client, nonce);
@@ -156,19 +168,21 @@ impl Spent {
             hash_map::Entry::Occupied(pages) => pages.into_mut(),
             hash_map::Entry::Vacant(pages) => pages.insert(self.read_pages(client)?),
         };
-        if pages.count == 0 || pages.newest_is_full() {
-            pages.count = pages.count.saturating_add(1);
-            pages.newest = day_of(now).to_be_bytes().to_vec();
+        if pages.days.is_empty() || pages.newest_is_full() {
+            let day = day_of(dates.now);
+            pages.last = if pages.days.is_empty() { pages.first } else { pages.last.saturating_add(1) };
+            pages.days.push_back(day);
+            pages.newest = day.to_be_bytes().to_vec();
         }
         pages.newest.extend_from_slice(&fingerprint);
-        if pages.written.last() != Some(&pages.last()) {
-            pages.written.push(pages.last());
+        if pages.written.last() != Some(&pages.last) {
+            pages.written.push(pages.last);
         }
-        changes.batch.insert(page_key(client, pages.last()).as_slice(), pages.newest.as_slice());
-        if pages.count as usize > PAGES {
+        changes.batch.insert(page_key(client, pages.last).as_slice(), pages.newest.as_slice());
+        while pages.days.len() > PAGES && pages.days.front().is_some_and(|begun| dates.are_after_life_of(*begun)) {
             changes.batch.remove(page_key(client, pages.first).as_slice());
             pages.first = pages.first.saturating_add(1);
-            pages.count -= 1;
+            pages.days.pop_front();
         }
         Ok(())
     }
@@ -198,13 +212,22 @@ impl Spent {
         for page in self.pages_of(client) {
             let (key, newest) = page?;
             let number = number(&key).unwrap_or_default();
-            if pages.count == 0 {
+            if pages.days.is_empty() {
                 pages.first = number;
             }
-            pages.count = number.saturating_sub(pages.first).saturating_add(1);
+            pages.last = number;
+            // One that cannot be read says nothing of anybody.
+            pages.days.push_back(newest.first_chunk().map_or(0, |day| u32::from_be_bytes(*day)));
             pages.newest = newest.to_vec();
         }
         Ok(pages)
+    }
+}
+
+impl Dates {
+    /// Whether what was begun on this day has been kept for long enough.
+    fn are_after_life_of(self, begun: u32) -> bool {
+        day_of(self.believed).saturating_sub(begun) >= KEY_LIFE
     }
 }
 

@@ -20,7 +20,7 @@ use proto::{
     wire::client::login::{LoginForm, LoginProof, LoginRefusal},
 };
 
-use super::{Fault, Job, Office, attachment::Attachment, budgets::Detached, edge_broke, storage::Storage};
+use super::{Fault, Job, Office, Unproven, attachment::Attachment, budgets::Detached, edge_broke, storage::Storage};
 use crate::{
     mailbox::{LedgerEntry, LedgerRoom, Mailbox, MailboxError},
     registrar::{Begun, Registration},
@@ -195,11 +195,17 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    pub(super) fn log_in(&mut self, session: SessionId, outcome: Result<Box<LoginProof>, LoginRefusal>, now: Instant) {
+    pub(super) fn log_in(&mut self, session: SessionId, outcome: Result<Box<LoginProof>, Unproven>, now: Instant) {
         if !matches!(self.sessions.get(&session), Some(Session::Computing)) {
             return;
         }
-        let checked = outcome.map_err(LoginFailure::from).and_then(|proof| Ok((self.check_login(&proof, now)?, proof)));
+        let checked = match outcome {
+            Ok(proof) => self.check_login(&proof, now).map(|key| (key, proof)),
+            Err(Unproven { refusal, signed }) => {
+                let barred = signed.map_or(Ok(()), |proof| self.bar_tokens(&proof));
+                Err(barred.map_or_else(LoginFailure::from, |()| refusal.into()))
+            }
+        };
         match checked {
             Ok((key, proof)) => {
                 let client = proof.address();
@@ -235,10 +241,12 @@ impl<M: Mailbox> Office<M> {
         let client = &proof.address();
         let Some(key) = self.mailbox.key_of(client)? else { return Err(proof.not_registered().into()) };
         proof.check_key(&key)?;
-        if !self.mailbox.is_fresh(client, &proof.freshness())? {
+        let freshness = proof.freshness();
+        if self.ledger.has_shown(client, &freshness) || !self.mailbox.is_fresh(client, &freshness)? {
             return Err(proof.not_fresh().into());
         }
         if !self.logins.allows(client, proof.form(), now) {
+            self.bar_tokens(proof)?;
             return Err(LoginFailure::TooMany);
         }
         if !self.is_contested(client) {
@@ -246,7 +254,7 @@ impl<M: Mailbox> Office<M> {
         }
         // It was shown, so it must not be good later. Of one who is being forgotten nothing is kept.
         if !self.forgetting.contains_key(client) {
-            self.ledger.push(LedgerEntry::Login { client: *client, freshness: proof.freshness() }, None);
+            self.ledger.push(LedgerEntry::Login { client: *client, freshness }, None);
         }
         Err(LoginFailure::Contested)
     }

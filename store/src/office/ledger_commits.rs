@@ -4,11 +4,16 @@
 //!
 //! - A client whose key or last login is on its way is named by [`LedgerCommits::concerns`] until the outcome is known, even if
 //!   its session has ended: what the ledger says of it meanwhile is out of date.
+//! - What a login has shown is known to [`LedgerCommits::has_shown`] from then on, so that the same login is not written twice,
+//!   however often somebody who listens sends it before the ledger knows it.
 //! - Each outcome goes to the incarnation of `client-edge` that the entry was written for.
 
 use std::{collections::HashMap, mem};
 
-use proto::{address::ClientAddress, wire::client::key::KeyKind};
+use proto::{
+    address::ClientAddress,
+    wire::client::{key::KeyKind, login::Freshness},
+};
 
 use super::orders::Visit;
 use crate::mailbox::LedgerEntry;
@@ -18,10 +23,18 @@ use crate::mailbox::LedgerEntry;
 pub(super) struct LedgerCommits {
     waiting: Vec<(LedgerEntry, Option<Visit>)>,
     under_way: Option<Vec<Written>>,
-    /// How many entries are on their way for each client.
-    concerned: HashMap<ClientAddress, usize>,
+    /// What is on its way for each client.
+    concerned: HashMap<ClientAddress, Concern>,
     /// Clients whose registration may or may not have reached the disk, because its commit failed.
     unsure: Vec<ClientAddress>,
+}
+
+/// What is on its way for one client.
+#[derive(Debug, Default)]
+struct Concern {
+    entries: usize,
+    /// What its logins among them have shown.
+    shown: Vec<Freshness>,
 }
 
 /// An entry whose commit is over.
@@ -68,7 +81,11 @@ impl LedgerCommits {
     /// Has an entry written with the next commit. `visit` waits for it.
     pub(super) fn push(&mut self, entry: LedgerEntry, visit: Option<Visit>) {
         if let Some(client) = Change::of(&entry).client() {
-            *self.concerned.entry(client).or_default() += 1;
+            let concern = self.concerned.entry(client).or_default();
+            concern.entries += 1;
+            if let LedgerEntry::Login { freshness, .. } = &entry {
+                concern.shown.push(*freshness);
+            }
         }
         self.waiting.push((entry, visit));
     }
@@ -76,6 +93,15 @@ impl LedgerCommits {
     /// Whether something that decides about the client is on its way.
     pub(super) fn concerns(&self, client: &ClientAddress) -> bool {
         self.concerned.contains_key(client)
+    }
+
+    /// Whether a login on its way has shown this nonce, or this time or a later one.
+    pub(super) fn has_shown(&self, client: &ClientAddress, freshness: &Freshness) -> bool {
+        let covers = |shown: &Freshness| match (shown, freshness) {
+            (Freshness::Timestamp(shown), Freshness::Timestamp(time)) => shown >= time,
+            _ => shown == freshness,
+        };
+        self.concerned.get(client).is_some_and(|concern| concern.shown.iter().any(covers))
     }
 
     /// Entries that wait.
@@ -114,10 +140,10 @@ impl LedgerCommits {
         let written = self.under_way.take().unwrap_or_default();
         for Written { change, .. } in &written {
             if let Some(client) = change.client()
-                && let Some(entries) = self.concerned.get_mut(&client)
+                && let Some(concern) = self.concerned.get_mut(&client)
             {
-                *entries -= 1;
-                if *entries == 0 {
+                concern.entries -= 1;
+                if concern.entries == 0 {
                     self.concerned.remove(&client);
                 }
             }

@@ -21,6 +21,7 @@ mod ledger_commits;
 mod login_limit;
 mod orders;
 mod push;
+mod refused_login;
 mod retention;
 mod storage;
 #[cfg(test)]
@@ -55,10 +56,8 @@ use inbox::Inboxes;
 use ledger_commits::{Change, LedgerCommits};
 use login_limit::LoginLimit;
 pub use orders::{Job, Orders, Visit};
-use proto::{
-    ipc::store_edge::HandshakeRefusal,
-    wire::client::login::{LoginProof, LoginRefusal},
-};
+use proto::{ipc::store_edge::HandshakeRefusal, wire::client::login::LoginProof};
+pub use refused_login::{Unproven, check_claim};
 use retention::Retention;
 pub use retention::{SweepPage, Swept};
 use storage::{Outlook, Storage};
@@ -350,7 +349,7 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// What of a login needs no ledger was checked.
-    pub fn login_checked(&mut self, visit: Visit, outcome: Result<Box<LoginProof>, LoginRefusal>, now: Instant) {
+    pub fn login_checked(&mut self, visit: Visit, outcome: Result<Box<LoginProof>, Unproven>, now: Instant) {
         if visit.edge == self.edge {
             self.log_in(visit.session, outcome, now);
         }

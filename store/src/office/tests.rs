@@ -4,6 +4,7 @@ mod budgets;
 mod custody;
 mod desk;
 mod history;
+mod listener;
 mod retention;
 mod storage;
 
@@ -23,7 +24,7 @@ use proto::{
     },
     wire::client::{
         key::{CtrHmacKey, GcmSivKey, Iv},
-        login::{Freshness, LoginForm},
+        login::{Freshness, LoginForm, LoginRefusal},
         token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
     },
 };
@@ -178,7 +179,7 @@ impl Bench {
                 self.office.peeked(visit, page, self.now);
             }
             Job::CheckLogin { visit, proof } => {
-                let outcome = proof.check_claim(NOW, |_, _, signature| *signature == SIGNATURE).map(|()| proof);
+                let outcome = check_claim(proof, NOW, |_, _, signature| *signature == SIGNATURE);
                 self.office.login_checked(visit, outcome, self.now);
             }
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => unreachable!("no test here registers"),

@@ -2,17 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use proto::{
-    ipc::store_edge::HandshakeRefusal,
-    wire::client::login::{LoginProof, LoginRefusal},
-};
+use proto::{ipc::store_edge::HandshakeRefusal, wire::client::login::LoginProof};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{
     clock,
     identity::Identity,
     mailbox::{self, Committed, Mailbox, MailboxError, Page, Uncommitted},
-    office::{Fault, Job, Office, Swept, Visit},
+    office::{self, Fault, Job, Office, Swept, Unproven, Visit},
     registrar::{self, Begun, Registration},
 };
 
@@ -32,7 +29,7 @@ pub(super) enum Done {
     Restored(Result<bool, MailboxError>),
     Swept(Result<Swept, MailboxError>),
     Read(Visit, Result<Page, MailboxError>),
-    LoginChecked(Visit, Result<Box<LoginProof>, LoginRefusal>),
+    LoginChecked(Visit, Result<Box<LoginProof>, Unproven>),
     Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
     Finished(Visit, Result<Registration, HandshakeRefusal>),
 }
@@ -144,10 +141,9 @@ impl<M: Mailbox> Crew<M> {
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
             Job::Sweep(page) => Done::Swept(page.read(mailbox.as_ref(), clock::now())),
             Job::Peek { visit, client, range, limit } => Done::Read(visit, mailbox.peek(&client, range, limit)),
-            Job::CheckLogin { visit, proof } => Done::LoginChecked(
-                visit,
-                proof.check_claim(clock::now().as_secs(), registrar::is_signed).map(|()| proof),
-            ),
+            Job::CheckLogin { visit, proof } => {
+                Done::LoginChecked(visit, office::check_claim(proof, clock::now().as_secs(), registrar::is_signed))
+            }
             Job::BeginHandshake { visit, init, logins } => {
                 let begun = registrar::begin(&identity, &init, logins);
                 Done::Begun(visit, begun.map(|(begun, reply)| (Box::new(begun), reply)))

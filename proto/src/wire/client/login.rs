@@ -118,6 +118,14 @@ impl LoginProof {
         }
     }
 
+    /// Whether this is a signed login whose signature holds, whatever its time. `verify` gets key, message and signature.
+    pub fn is_signed(&self, verify: impl FnOnce(&PublicKey, &[u8], &Signature) -> bool) -> bool {
+        match self {
+            Self::CtrHmac(_) | Self::GcmSiv(_) => false,
+            Self::Signed(login) => login.is_signed(verify),
+        }
+    }
+
     /// Checks that the client's key made this proof, in constant time. A key of another kind never did.
     ///
     /// # Errors

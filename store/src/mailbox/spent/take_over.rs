@@ -10,7 +10,7 @@
 
 use proto::address::ClientAddress;
 
-use super::{Nonce, Spent, SpentChanges};
+use super::{Dates, Nonce, Spent, SpentChanges};
 use crate::mailbox::{MailboxError, databases::Database};
 
 const OLD_TREE: &str = "logins";
@@ -18,7 +18,7 @@ const OLD_TREE: &str = "logins";
 const BY_NONCE: u8 = 0;
 
 /// Takes over the old tree, if there is one.
-pub(in crate::mailbox) fn take_over(database: &Database, spent: &Spent, now: u64) -> Result<(), MailboxError> {
+pub(in crate::mailbox) fn take_over(database: &Database, spent: &Spent, dates: Dates) -> Result<(), MailboxError> {
     if !database.has_tree(OLD_TREE) {
         return Ok(());
     }
@@ -36,8 +36,8 @@ pub(in crate::mailbox) fn take_over(database: &Database, spent: &Spent, now: u64
             let changes = std::mem::take(&mut changes);
             spent.tree.apply_batch(changes.batch).map_err(failed)?;
         }
-        if spent.look_up(&client, nonce, now).map_err(failed)? != Nonce::Shown {
-            spent.spend(&client, nonce, now, &mut changes).map_err(failed)?;
+        if spent.look_up(&client, nonce, dates).map_err(failed)? != Nonce::Shown {
+            spent.spend(&client, nonce, dates, &mut changes).map_err(failed)?;
             logins += 1;
         }
     }

@@ -101,6 +101,56 @@ fn nonces_of_earlier_versions_are_taken_over_wherever_it_is_killed() {
     assert_eq!(old_trees(), 0);
 }
 
+/// The clock leaps by half a year, and comes back.
+#[test]
+fn a_clock_that_leapt_has_no_login_forgotten_early() {
+    let home = tempfile::tempdir().unwrap();
+    let mut mailbox = open(home.path());
+    mailbox.look_at_clock(clock::now().as_secs()).unwrap();
+    spend(&mailbox, 0..REMEMBERED);
+    mailbox.clock = later;
+    assert!(!mailbox.look_at_clock(later().as_secs()).unwrap());
+    assert!(!is_fresh(&mailbox, REMEMBERED), "there is no room for it");
+    spend(&mailbox, REMEMBERED..REMEMBERED + 1);
+    assert!(!is_fresh(&mailbox, 0), "a login was forgotten the day it was made");
+}
+
+#[test]
+fn logins_of_one_commit_have_none_forgotten_early() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    spend(&mailbox, 0..REMEMBERED - 1);
+    assert!(is_fresh(&mailbox, REMEMBERED));
+    // There was room for one, and several came.
+    spend(&mailbox, REMEMBERED - 1..REMEMBERED + 3);
+    drop(mailbox);
+    let mut mailbox = open(home.path());
+    for n in [0, 59, REMEMBERED - 1, REMEMBERED + 2, REMEMBERED + 3] {
+        assert!(!is_fresh(&mailbox, n), "{n}");
+    }
+    // What is too much goes when it is old enough.
+    mailbox.clock = later;
+    spend(&mailbox, REMEMBERED + 3..REMEMBERED + 60);
+    spend(&mailbox, REMEMBERED + 60..REMEMBERED + 61);
+    assert_eq!(mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap(), 96);
+}
+
+#[test]
+fn a_login_older_than_the_last_takes_nothing_back() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    let now = clock::now().as_secs();
+    let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
+    let fresh = |time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+    let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+    let register = LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Signed };
+    // One that was held up on its way, and is refused for the one under way.
+    mailbox.commit_ledger(&[register, login(now), login(now - 60)]).unwrap();
+    assert!(!fresh(now) && fresh(now + 1));
+    mailbox.commit_ledger(&[login(now - 30)]).unwrap();
+    assert!(!fresh(now) && fresh(now + 1));
+}
+
 /// 40 minutes ago.
 fn before() -> Duration {
     clock::now() - Duration::from_secs(2_400)
