@@ -3,7 +3,7 @@
 //! strace lets no thread go on from a call before it has written the call's return down. So where one call waits for the return
 //! of another, the trace has them in that order.
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bincode::Decode;
@@ -78,6 +78,23 @@ impl Tracer {
             // In the place of the call another is made, which the jail of every worker allows.
             command.arg("-e").arg(format!("inject={fault}:syscall=getpid"));
         }
+        Self::start(command, process, folder, file).await
+    }
+
+    /// Has each sync of a database take so much longer from now on, until this is dropped.
+    ///
+    /// # Errors
+    /// If strace is not there, or may not.
+    pub async fn attach_slow_disk(process: Process, by: Duration) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("gatewayd-trace-").tempdir()?;
+        let file = folder.path().join("trace");
+        let mut command = Command::new("strace");
+        let delay = format!("inject=fdatasync:delay_enter={}", by.as_micros());
+        command.args(["-f", "-e", "trace=fdatasync", "-e", "signal=none", "-e", &delay]);
+        Self::start(command, process, folder, file).await
+    }
+
+    async fn start(mut command: Command, process: Process, folder: TempDir, file: PathBuf) -> Result<Self> {
         command.arg("-p").arg(process.0.to_string()).arg("-o").arg(&file);
         command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut strace = command.spawn().context("cannot start strace; `dev/setup test` installs it")?;

@@ -14,6 +14,7 @@ use tests::{
     packet::FinalHopPacket,
     process::Process,
     scene::Scene,
+    trace::Tracer,
 };
 use tokio::time::sleep;
 
@@ -66,9 +67,8 @@ async fn expect_all<C: Sealing>(client: &mut Client<C>, marks: &[Vec<u8>]) -> Re
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all_there_when_it_returns() -> Result<()> {
-    const PACKETS: usize = 50_000;
+/// Sends packets for a client that does not read, while each sync of the store takes `slower` at least.
+async fn send_to_a_stalled_client(packets: usize, slower: Option<Duration>) -> Result<()> {
     const GROWTH: u64 = 16 << 20;
     /// The engine of the store fills its page cache and its buffers, and glibc its arenas, with the first packets, whoever they
     /// are for; that is the size of the store, 32 MiB more than at its start, and no growth.
@@ -82,12 +82,16 @@ async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all
         let stalled = scene.client().await?;
         stalled.connection.read_socket(false);
 
+        let _slow_disk = match slower {
+            Some(by) => Some(Tracer::attach_slow_disk(scene.gateway.worker("store")?, by).await?),
+            None => None,
+        };
         let mut before = Vec::new();
         for (name, process) in processes(&scene.gateway)? {
             process.forget_peak()?;
             before.push((name, process, process.resident()?));
         }
-        let marks = send_and_wait(&mut scene, stalled.address(), PACKETS).await?;
+        let marks = send_and_wait(&mut scene, stalled.address(), packets).await?;
         let mut too_large = Vec::new();
         for (name, process, before) in before {
             let (peak, after) = (process.peak()?, process.resident()?);
@@ -105,6 +109,16 @@ async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all
         Ok(())
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all_there_when_it_returns() -> Result<()> {
+    send_to_a_stalled_client(50_000, None).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_client_on_a_slow_disk_grows_no_process() -> Result<()> {
+    send_to_a_stalled_client(20_000, Some(Duration::from_millis(150))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 
 use bincode::{Decode, Encode};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::yield_now};
 
 use super::{
     LinkError,
@@ -26,7 +26,7 @@ pub enum LinkEvent<In, Out> {
 pub struct LinkSender<Out> {
     /// Goes first: answers, receipts, requests.
     pub control: mpsc::Sender<Out>,
-    /// Goes when no control message waits: mail.
+    /// Goes behind the control messages that wait with it: mail.
     pub bulk: mpsc::Sender<Out>,
     breaker: mpsc::Sender<&'static str>,
 }
@@ -138,5 +138,7 @@ async fn read_into<In: Decode<()>, Out>(
         if events.send(LinkEvent::Batch(batch)).await.is_err() {
             return Ok(());
         }
+        // Whoever always has something to say would otherwise keep what is written from its turn.
+        yield_now().await;
     }
 }

@@ -160,12 +160,13 @@ impl<Out: Encode> LinkWriter<Out> {
                 first = lanes.bulk.recv(), if open.1 => {
                     open.1 = first.is_some();
                     bulk.extend(first);
-                    while bulk.len() < LANE_BATCH
-                        && let Ok(message) = lanes.bulk.try_recv()
-                    {
-                        bulk.push(message);
-                    }
                 }
+            }
+            // Whichever lane was first: control that never runs dry must not keep mail back.
+            while bulk.len() < LANE_BATCH
+                && let Ok(message) = lanes.bulk.try_recv()
+            {
+                bulk.push(message);
             }
             // Control goes first: answers never wait behind mail, and what was said before a piece of mail, such as that its client is
             // let in, is in its lane by now and must come before it. The lane's capacity bounds how much this is.
@@ -185,6 +186,6 @@ impl<Out: Encode> LinkWriter<Out> {
 pub struct Lanes<Out> {
     /// Goes first: answers, receipts, requests.
     pub control: mpsc::Receiver<Out>,
-    /// Goes when no control message waits: mail.
+    /// Goes behind the control messages that wait with it: mail.
     pub bulk: mpsc::Receiver<Out>,
 }

@@ -1,6 +1,7 @@
 //! Links over real socketpairs: order, priority, loss, replacement, violations.
 
 use std::{
+    cell::RefCell,
     io::Write,
     os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{
@@ -10,6 +11,12 @@ use std::{
     time::Duration,
 };
 
+use bincode::{
+    Decode, Encode,
+    de::Decoder,
+    enc::Encoder,
+    error::{DecodeError, EncodeError},
+};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
@@ -118,6 +125,76 @@ async fn mail_never_overtakes_what_was_said_before_it() {
             }
         }
     }
+}
+
+/// What is said for ever: each message has the next one waiting before it is written.
+#[derive(Clone)]
+enum Said {
+    Again(mpsc::Sender<Said>),
+    Mail,
+}
+
+impl Encode for Said {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        match self {
+            Self::Again(lane) => {
+                let _ = lane.try_send(self.clone());
+                0_u8.encode(encoder)
+            }
+            Self::Mail => 1_u8.encode(encoder),
+        }
+    }
+}
+
+#[tokio::test]
+async fn control_that_never_runs_dry_keeps_no_mail_back() {
+    let (here, there) = descriptor::link_pair().unwrap();
+    let (_, writer) = stream::open::<u8, Said>(here).unwrap();
+    let (mut reader, _writer) = stream::open::<u8, Said>(there).unwrap();
+    let (control, control_rx) = mpsc::channel(8);
+    let (bulk, bulk_rx) = mpsc::channel(8);
+    control.try_send(Said::Again(control.clone())).unwrap();
+    bulk.try_send(Said::Mail).unwrap();
+    let mut task = JoinSet::new();
+    task.spawn(writer.write_lanes(stream::Lanes { control: control_rx, bulk: bulk_rx }));
+    let mail = async { while !reader.read_batch().await.unwrap().contains(&1) {} };
+    timeout(LIMIT, mail).await.unwrap();
+}
+
+thread_local! {
+    /// A peer that says something more whenever something of it was read.
+    static TALKER: RefCell<Option<UnixStream>> = const { RefCell::new(None) };
+}
+
+struct Talk;
+
+const TALK: [u8; 5] = [0, 0, 0, 1, 0];
+
+impl Decode<()> for Talk {
+    fn decode<D: Decoder<Context = ()>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        u8::decode(decoder)?;
+        TALKER.with_borrow_mut(|talker| talker.as_mut().unwrap().write_all(&TALK).unwrap());
+        Ok(Self)
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_never_stops_talking_is_answered() {
+    let (here, there) = descriptor::link_pair().unwrap();
+    TALKER.with_borrow_mut(|talker| *talker = Some(there.try_clone().unwrap().into()));
+    UnixStream::from(there.try_clone().unwrap()).write_all(&TALK).unwrap();
+    let (ends, ends_rx) = mpsc::channel(1);
+    // Room for more than one task may do at a time.
+    let (events_tx, mut events) = mpsc::channel(1_000);
+    let capacity = LaneCapacity { control: 1, bulk: 1 };
+    let mut task = JoinSet::new();
+    task.spawn(duplex::serve::<Talk, StoreToIngress>(Role::Store, ends_rx, capacity, events_tx, mpsc::channel(1).0));
+    ends.send(here).await.unwrap();
+    let Some(LinkEvent::Up(sender)) = events.recv().await else { panic!("the link did not come up") };
+    sender.control.try_send(answer(1)).unwrap();
+    task.spawn(async move { while events.recv().await.is_some() {} });
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
+    assert_eq!(timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap(), [answer(1)]);
 }
 
 #[tokio::test]
