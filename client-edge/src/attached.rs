@@ -171,7 +171,9 @@ impl<'a> Attached<'a> {
                 if self.context.next_hops.allows(self.permit.prefix(), next_hop, std::time::Instant::now()) {
                     count(&counters.packets_forwarded);
                     self.permit.prove(1);
-                    self.context.egress.send(SendPacket { next_hop, header, packet: Opaque(packet) });
+                    let packet = SendPacket { next_hop, header, packet: Opaque(packet) };
+                    let cost = packet.cost();
+                    self.context.egress.send(packet, cost);
                 } else {
                     count(&counters.new_next_hops_refused);
                 }

@@ -81,5 +81,7 @@ proto::counters! {
         pushed_memory,
         /// Memory in use now, in bytes, for messages that have begun and not ended.
         half_message_memory,
+        /// Memory in use now, in bytes, for clients' packets on their way to `mix-egress`.
+        packet_memory,
     }
 }

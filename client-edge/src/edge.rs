@@ -14,6 +14,7 @@ use proto::{
         control::{EdgeConfig, WorkerReport},
     },
     link::{
+        Window,
         duplex::{self, LaneCapacity},
         heartbeat::Heartbeat,
         lossy,
@@ -32,8 +33,8 @@ use crate::{accept::Acceptor, connection::Context, counters::Counters, dispatch,
 const TO_STORE: LaneCapacity = LaneCapacity { control: 1_024, bulk: 1 };
 /// Frames from `store` that may wait for the dispatcher, which never waits.
 const FROM_STORE: usize = 16;
-/// Clients' packets that wait for `mix-egress`: 10 MB of regular ones, 140 MB if all were of the largest size.
-const TO_EGRESS: usize = 4_096;
+/// Clients' packets that wait for `mix-egress`, if their bytes are not too many before.
+const TO_EGRESS: u32 = 4_096;
 /// Reports about links that may wait.
 const REPORTS: usize = 4;
 /// Everything but the counters ends by itself within this time once the process is to stop.
@@ -112,11 +113,16 @@ impl Edge {
         tracing::info!(
             pushed = config.pushed_bytes,
             half_messages = config.half_message_bytes,
+            to_egress = config.packet_bytes,
             "budgets of memory for clients, in bytes"
         );
         let (dispatch, dispatcher) =
             dispatch::dispatcher(config.session_credit, config.pushed_bytes, keys, Arc::clone(&counters), first_up);
-        let (egress, carrier) = lossy::channel(TO_EGRESS, Arc::clone(&counters.packets_lost_to_egress));
+        let (egress, carrier) = lossy::channel(
+            Window { messages: TO_EGRESS, bytes: config.packet_bytes },
+            Arc::clone(&counters.packet_memory),
+            Arc::clone(&counters.packets_lost_to_egress),
+        );
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
         let acceptor = Acceptor::new(listener, Arc::new(context))?;
         let (events, incoming) = mpsc::channel(FROM_STORE);

@@ -89,7 +89,7 @@ mod tests {
     use crate::budget::{ByteBudget, HopBytes};
 
     fn batch(lengths: &[usize]) -> (Batch, Vec<u8>) {
-        let budget = ByteBudget::new(usize::MAX, 1);
+        let budget = ByteBudget::new(usize::MAX, 1, std::sync::Arc::default());
         let hop = HopBytes::default();
         let mut batch = Batch::default();
         let mut wire = Vec::new();

@@ -9,7 +9,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 /// A next hop may hold one part in so many of what is left of the common half.
@@ -20,6 +20,8 @@ const SHARE: usize = 8;
 pub(crate) struct ByteBudget {
     part: usize,
     left: Arc<AtomicUsize>,
+    /// Shows what is in use, in this budget and others.
+    gauge: Arc<AtomicU64>,
 }
 
 /// Bytes that one next hop has.
@@ -33,10 +35,10 @@ struct Held {
 }
 
 impl ByteBudget {
-    /// So many bytes for so many next hops.
-    pub(crate) fn new(bytes: usize, next_hops: usize) -> Self {
+    /// So many bytes for so many next hops; `gauge` shows those that are in use.
+    pub(crate) fn new(bytes: usize, next_hops: usize, gauge: Arc<AtomicU64>) -> Self {
         let half = bytes / 2;
-        Self { part: half / next_hops.max(1), left: Arc::new(AtomicUsize::new(half)) }
+        Self { part: half / next_hops.max(1), left: Arc::new(AtomicUsize::new(half)), gauge }
     }
 
     /// Takes `bytes` for the next hop that has `hop`, or nothing if it may not hold as many. There must be one taker; bytes
@@ -45,7 +47,7 @@ impl ByteBudget {
         let Held { of_part, of_common } = &*hop.0;
         if of_part.load(Ordering::Relaxed).saturating_add(bytes) <= self.part {
             of_part.fetch_add(bytes, Ordering::Relaxed);
-            return Some(TakenBytes { hop: hop.clone(), common: None, bytes });
+            return Some(self.taken(hop, None, bytes));
         }
         let left = self.left.load(Ordering::Relaxed);
         if of_common.load(Ordering::Relaxed).saturating_add(bytes) > left / SHARE {
@@ -53,7 +55,12 @@ impl ByteBudget {
         }
         of_common.fetch_add(bytes, Ordering::Relaxed);
         self.left.fetch_sub(bytes, Ordering::Relaxed);
-        Some(TakenBytes { hop: hop.clone(), common: Some(Arc::clone(&self.left)), bytes })
+        Some(self.taken(hop, Some(Arc::clone(&self.left)), bytes))
+    }
+
+    fn taken(&self, hop: &HopBytes, common: Option<Arc<AtomicUsize>>, bytes: usize) -> TakenBytes {
+        self.gauge.fetch_add(bytes as u64, Ordering::Relaxed);
+        TakenBytes { hop: hop.clone(), common, gauge: Arc::clone(&self.gauge), bytes }
     }
 }
 
@@ -63,11 +70,13 @@ pub(crate) struct TakenBytes {
     hop: HopBytes,
     /// What is left of the common half, if they are from there.
     common: Option<Arc<AtomicUsize>>,
+    gauge: Arc<AtomicU64>,
     bytes: usize,
 }
 
 impl Drop for TakenBytes {
     fn drop(&mut self) {
+        self.gauge.fetch_sub(self.bytes as u64, Ordering::Relaxed);
         let Held { of_part, of_common } = &*self.hop.0;
         match &self.common {
             None => of_part.fetch_sub(self.bytes, Ordering::Relaxed),
@@ -85,8 +94,9 @@ mod tests {
 
     #[test]
     fn a_hop_has_its_part_and_a_share_and_bytes_come_back() {
+        let gauge = Arc::default();
         // Parts of 10 bytes, and 80 in common.
-        let budget = ByteBudget::new(160, 8);
+        let budget = ByteBudget::new(160, 8, Arc::clone(&gauge));
         let (one, other) = (HopBytes::default(), HopBytes::default());
         assert!(budget.take(&one, 11).is_none());
         let part = budget.take(&one, 10).unwrap();
@@ -100,13 +110,15 @@ mod tests {
         drop(part);
         assert!(budget.take(&one, 10).is_some());
         drop((part_of_other, share_of_other));
-        let _part = budget.take(&one, 10).unwrap();
+        let part = budget.take(&one, 10).unwrap();
         assert!(budget.take(&one, 10).is_some());
+        drop(part);
+        assert_eq!(gauge.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn however_many_hops_hoard_another_has_its_part() {
-        let budget = ByteBudget::new(48 << 20, 4_096);
+        let budget = ByteBudget::new(48 << 20, 4_096, Arc::default());
         let mut hoarded = Vec::new();
         for _ in 1..4_096 {
             let hop = HopBytes::default();

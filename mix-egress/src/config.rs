@@ -77,6 +77,7 @@ impl From<control::EgressConfig> for EgressConfig {
             own: chosen.own,
             max_next_hops: size(chosen.max_next_hops),
             framing: chosen.framing,
+            max_queued_bytes: usize::try_from(chosen.queued_bytes).unwrap_or(usize::MAX),
             ..Self::default()
         }
     }

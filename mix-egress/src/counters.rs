@@ -25,6 +25,8 @@ proto::counters! {
         next_hop_lost,
         /// Attempts to connect that failed (not packets).
         connects_failed,
+        /// Memory in use now, in bytes, for packets that wait for next hops.
+        queued_memory,
     }
 }
 

@@ -10,7 +10,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use proto::{counter::count, ipc::egress::SendPacket};
 use tokio::{
@@ -58,12 +62,12 @@ struct Budgets {
 }
 
 impl Budgets {
-    fn new(bytes: usize, proven: usize, first_connects: usize) -> Self {
+    fn new(bytes: usize, proven: usize, first_connects: usize, gauge: &Arc<AtomicU64>) -> Self {
         let of_first = bytes / FIRST_CONNECTS;
         Self {
-            acks: ByteBudget::new(of_first, first_connects),
-            clients: ByteBudget::new(of_first, first_connects),
-            proven: ByteBudget::new(bytes.saturating_sub(2 * of_first), proven),
+            acks: ByteBudget::new(of_first, first_connects, Arc::clone(gauge)),
+            clients: ByteBudget::new(of_first, first_connects, Arc::clone(gauge)),
+            proven: ByteBudget::new(bytes.saturating_sub(2 * of_first), proven, Arc::clone(gauge)),
         }
     }
 
@@ -100,7 +104,12 @@ impl Hops {
                 ports: config.ports.clone(),
                 own: config.own.clone(),
             },
-            budgets: Budgets::new(config.max_queued_bytes, config.max_next_hops, first_connects),
+            budgets: Budgets::new(
+                config.max_queued_bytes,
+                config.max_next_hops,
+                first_connects,
+                &counters.queued_memory,
+            ),
             places: Places::new(config.max_next_hops, first_connects),
             worked_before: WorkedBefore::new(config.max_next_hops),
             config: Arc::new(config),

@@ -55,6 +55,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     // 5. Threads start.
     start_threads(&closed, start.threads)?.block_on(async {
         let counters = Arc::new(EgressCounters::default());
+        tracing::info!(queued = config.queued_bytes, "budget of memory for packets, in bytes");
         let hops = Hops::new(EgressConfig::from(config), Arc::clone(&counters));
         Ok(serve(birth.orders()?, links, hops, counters).await)
     })

@@ -80,6 +80,8 @@ proto::counters! {
         replay_snapshots_failed,
         /// Memory in use now, in bytes, for frames that have begun and not ended.
         half_frame_memory,
+        /// Memory in use now, in bytes, for SURB-acks on their way to `mix-egress`.
+        ack_memory,
     }
 }
 

@@ -212,7 +212,8 @@ impl Deliveries {
                 match delivery.ack {
                     None => count(&self.counters.accepted_without_ack),
                     Some(ack) => {
-                        self.acks.send(ack);
+                        let cost = ack.cost();
+                        self.acks.send(ack, cost);
                         count(&self.counters.acks_paid);
                     }
                 }

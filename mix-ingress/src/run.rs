@@ -57,8 +57,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(4);
 /// How long the SURB-acks paid last may take to reach `mix-egress` at the end.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
-/// Batches that wait for the link to `store`.
-const DELIVERY_QUEUE: usize = 32;
+/// Batches that wait for the window of the link to `store`, 64 packets: they are in no budget, and 2 MB if all are of the largest
+/// size.
+const DELIVERY_QUEUE: usize = 4;
 
 /// Events of the link to `store` that wait.
 const EVENT_QUEUE: usize = 4;
@@ -116,6 +117,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     tracing::info!(
         in_flight = config.window.bytes,
         half_frames = config.half_frame_bytes,
+        to_egress = config.ack_bytes,
         "budgets of memory for packets, in bytes"
     );
     listener.set_nonblocking(true)?;
@@ -127,7 +129,11 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let (events, store_events) = mpsc::channel(EVENT_QUEUE);
     let (snapshot_interval, window) = (config.replay.snapshot_interval, config.window);
     // A commit may accept all that is in the window, and so pay as many SURB-acks at once.
-    let (acks, carrier) = lossy::channel(window.messages as usize, Arc::clone(&counters.acks_lost_to_egress));
+    let (acks, carrier) = lossy::channel(
+        Window { messages: window.messages, bytes: config.ack_bytes },
+        Arc::clone(&counters.ack_memory),
+        Arc::clone(&counters.acks_lost_to_egress),
+    );
     let (lines, new_lines) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
     let entrance = Entrance { listener, key, config, threads, deliveries, drain: drain.clone(), counters };

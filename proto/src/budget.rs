@@ -19,13 +19,18 @@ pub struct ByteBudget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     most: u64,
-    used: AtomicU64,
+    used: Arc<AtomicU64>,
 }
 
 impl ByteBudget {
     /// A budget of so many bytes, all of them free.
     pub fn new(bytes: u64) -> Self {
-        Self(Arc::new(Inner { most: bytes, used: AtomicU64::new(0) }))
+        Self::with_gauge(bytes, Arc::default())
+    }
+
+    /// The same, and `gauge`, which is zero and nobody else's to change, shows how many are in use.
+    pub fn with_gauge(bytes: u64, gauge: Arc<AtomicU64>) -> Self {
+        Self(Arc::new(Inner { most: bytes, used: gauge }))
     }
 
     /// Takes `bytes`, or nothing if there are not as many free.

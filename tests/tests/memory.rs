@@ -22,7 +22,7 @@ const AT_ONCE: usize = 20;
 /// What `[limits] memory` is set to.
 const MEMORY: u64 = 32 << 20;
 /// Of that, what may be sent and not be proved received.
-const PUSHED: u64 = MEMORY / 16 * 5;
+const PUSHED: u64 = MEMORY / 24 * 5;
 /// What a process may grow beside its budgets: the places of what is counted, and what the allocator keeps.
 const BESIDE: u64 = 12 << 20;
 

@@ -44,6 +44,7 @@ pub(super) fn config() -> EdgeConfig {
         session_credit: session_credit(1 << 20),
         pushed_bytes: 8 << 20,
         half_message_bytes: 1 << 20,
+        packet_bytes: 16 << 20,
         half_message: PATIENCE,
         legacy_clients: true,
         rotation_marks: false,

@@ -6,7 +6,7 @@
 use super::Limits;
 
 /// The shares are of so many parts.
-const PARTS: u64 = 16;
+const PARTS: u64 = 24;
 /// A message on its way from the mixnet port is in `mix-ingress`, in `store`, and once more where it is written.
 const PLACES_IN_FLIGHT: u64 = 3;
 
@@ -23,6 +23,12 @@ pub struct Memory {
     pub half_messages: u64,
     /// Mix frames that have begun and not ended.
     pub half_frames: u64,
+    /// SURB-acks on their way from `mix-ingress` to `mix-egress`.
+    pub acks: u64,
+    /// Clients' packets on their way from `client-edge` to `mix-egress`.
+    pub packets: u64,
+    /// Packets that wait for next hops.
+    pub next_hops: u64,
 }
 
 impl Memory {
@@ -37,12 +43,16 @@ impl Memory {
             read_ahead: share(all, 1),
             half_messages: share(all, 2),
             half_frames: share(all, 2),
+            acks: share(all, 1),
+            packets: share(all, 1),
+            next_hops: share(all, 6),
         }
     }
 
     /// All of them together, each as often as it is in memory.
     pub const fn sum(&self) -> u64 {
-        PLACES_IN_FLIGHT * self.in_flight + self.pushed + self.read_ahead + self.half_messages + self.half_frames
+        let to_clients = PLACES_IN_FLIGHT * self.in_flight + self.pushed + self.read_ahead;
+        to_clients + self.half_messages + self.half_frames + self.acks + self.packets + self.next_hops
     }
 }
 

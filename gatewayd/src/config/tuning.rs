@@ -285,8 +285,8 @@ impl Default for Limits {
             // Rate times latency: 25,000 packets a second, at 250 ms of waiting for a receipt plus a commit.
             packets_in_flight: const { NonZeroU32::new(8_000).unwrap() },
             bytes_in_flight: const { NonZeroU64::new(20 << 20).unwrap() },
-            // Eight times the default of `bytes_in_flight`, so that its share does not lower that.
-            memory: const { NonZeroU64::new(160 << 20).unwrap() },
+            // Twelve times the default of `bytes_in_flight`, so that its share does not lower that.
+            memory: const { NonZeroU64::new(240 << 20).unwrap() },
         }
     }
 }

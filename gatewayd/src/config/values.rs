@@ -13,7 +13,7 @@ use serde::{
 const MISSING: &str = "MISSING VALUE";
 
 /// The least that may be set for memory.
-const LEAST_MEMORY: u64 = 16 << 20;
+const LEAST_MEMORY: u64 = 24 << 20;
 
 /// How likely something is that should be rare: in the file a number like 0.00001.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,7 @@ where
 pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
     let bytes = size(deserializer)?;
     if bytes.get() < LEAST_MEMORY {
-        return Err(Error::custom(format!("this must be at least {LEAST_MEMORY} (16 MiB)")));
+        return Err(Error::custom(format!("this must be at least {LEAST_MEMORY} (24 MiB)")));
     }
     Ok(bytes)
 }

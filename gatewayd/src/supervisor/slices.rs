@@ -41,6 +41,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
                 snapshot_interval: config.replay.snapshot_interval,
             },
             half_frame_bytes: memory.half_frames,
+            ack_bytes: memory.acks,
         }),
         Role::MixEgress => WorkerConfig::MixEgress(EgressConfig {
             connect_timeout: config.debug.initial_connection_timeout,
@@ -57,6 +58,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
                 Framing::V7 => FramingChoice::V7,
                 Framing::V8 => FramingChoice::V8,
             },
+            queued_bytes: memory.next_hops,
         }),
         Role::ClientEdge => WorkerConfig::ClientEdge(EdgeConfig {
             websocket_upgrade: config.timeouts.websocket_upgrade,
@@ -73,6 +75,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
             session_credit: credit(&config.limits),
             pushed_bytes: memory.pushed,
             half_message_bytes: memory.half_messages,
+            packet_bytes: memory.packets,
             half_message: config.timeouts.half_message,
             legacy_clients: config.protocol.legacy_clients,
             // Where every frame has room for the mark, none is thrown away.
@@ -155,7 +158,7 @@ mod tests {
         config.limits.client_buffer = number(25).into();
         config.limits.packets_in_flight = number(26);
         config.limits.bytes_in_flight = number(27).into();
-        config.limits.memory = number(160).into();
+        config.limits.memory = number(240).into();
         let own = OwnAddresses { addresses: vec![[8, 8, 8, 8].into()], mix_ports: vec![31], other_ports: vec![32] };
         let slices = Role::ALL.map(|role| slice(&config, &own, role));
         let expected = [
@@ -184,6 +187,7 @@ mod tests {
                 own: own.clone(),
                 max_next_hops: 11,
                 framing: FramingChoice::V7,
+                queued_bytes: 60,
             }),
             WorkerConfig::ClientEdge(EdgeConfig {
                 websocket_upgrade: ms(7),
@@ -200,6 +204,7 @@ mod tests {
                 session_credit: session_credit(25),
                 pushed_bytes: 50,
                 half_message_bytes: 20,
+                packet_bytes: 10,
                 half_message: ms(28),
                 legacy_clients: false,
                 rotation_marks: true,
@@ -219,6 +224,7 @@ mod tests {
                     snapshot_interval: ms(19),
                 },
                 half_frame_bytes: 20,
+                ack_bytes: 10,
             }),
         ];
         assert_eq!(slices, expected);

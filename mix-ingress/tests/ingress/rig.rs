@@ -34,6 +34,7 @@ use crate::{
 pub(crate) const CONFIG: IngressConfig = IngressConfig {
     half_frame: Duration::from_secs(30),
     half_frame_bytes: 1 << 20,
+    ack_bytes: 16 << 20,
     max_connections: 100,
     max_connections_per_prefix: 100,
     malformed_packets: 1_000,

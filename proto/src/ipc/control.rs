@@ -109,6 +109,8 @@ pub struct IngressConfig {
     pub replay: ReplayConfig,
     /// Bytes of mix frames that have begun and not ended, of all connections together.
     pub half_frame_bytes: u64,
+    /// Bytes of SURB-acks that wait for the link to `mix-egress`.
+    pub ack_bytes: u64,
 }
 
 /// How packets seen are remembered.
@@ -149,6 +151,8 @@ pub struct EgressConfig {
     pub max_next_hops: u32,
     /// With which frame header packets leave.
     pub framing: FramingChoice,
+    /// Bytes of packets that wait for all next hops together.
+    pub queued_bytes: u64,
 }
 
 /// The gateway's own machine, as a next hop.
@@ -198,6 +202,8 @@ pub struct EdgeConfig {
     pub pushed_bytes: u64,
     /// Bytes of clients' messages that have begun and not ended, of all connections together.
     pub half_message_bytes: u64,
+    /// Bytes of clients' packets that wait for the link to `mix-egress`.
+    pub packet_bytes: u64,
     /// A message of a client that is logged in must end within this time of its first byte.
     pub half_message: Duration,
 }

@@ -21,6 +21,13 @@ pub struct SendPacket {
     pub packet: Opaque,
 }
 
+impl SendPacket {
+    /// Bytes that it takes while it waits.
+    pub fn cost(&self) -> usize {
+        self.packet.0.len().saturating_add(size_of::<Self>())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

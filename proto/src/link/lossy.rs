@@ -2,7 +2,7 @@
 //! because the mixnet is lossy by design and whoever made a packet sends it again. A peer that says anything at all breaks a rule,
 //! and is reported.
 //!
-//! What waits for the link is bounded in packets, and a batch of 128 that is being written comes on top; with more, the newest is
+//! What waits for the link is bounded in messages and in bytes, what is being written included; with more, the newest is
 //! dropped. That happens while `mix-egress` stands still or is being replaced: what it cannot send in time it drops itself. The bound
 //! is for whoever makes the link to choose, for it knows how much may come at once without anybody standing still.
 
@@ -20,8 +20,11 @@ use bincode::{
 };
 use tokio::sync::mpsc;
 
-use super::{LinkError, duplex, stream};
-use crate::ipc::{Role, control::WorkerReport};
+use super::{LinkError, Window, duplex, stream};
+use crate::{
+    budget::{ByteBudget, BytePermit},
+    ipc::{Role, control::WorkerReport},
+};
 
 /// Packets written at once at the most.
 const BATCH: usize = 128;
@@ -44,22 +47,37 @@ impl<Context> Decode<Context> for Silence {
     }
 }
 
+/// A message, and the bytes that it takes until it is written or dropped.
+struct Queued<Out> {
+    message: Out,
+    _bytes: BytePermit,
+}
+
+impl<Out: Encode> Encode for Queued<Out> {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.message.encode(encoder)
+    }
+}
+
 /// Sends without ever waiting.
 pub struct LossySender<Out> {
-    queue: mpsc::Sender<Out>,
+    queue: mpsc::Sender<Queued<Out>>,
+    bytes: ByteBudget,
     dropped: Arc<AtomicU64>,
 }
 
 impl<Out> Clone for LossySender<Out> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), dropped: Arc::clone(&self.dropped) }
+        Self { queue: self.queue.clone(), bytes: self.bytes.clone(), dropped: Arc::clone(&self.dropped) }
     }
 }
 
 impl<Out> LossySender<Out> {
-    /// Queues a message, or drops and counts it.
-    pub fn send(&self, message: Out) {
-        if self.queue.try_send(message).is_err() {
+    /// Queues a message that takes so many bytes, or drops and counts it.
+    pub fn send(&self, message: Out, bytes: usize) {
+        let taken = self.bytes.take(bytes as u64);
+        let queued = taken.is_some_and(|taken| self.queue.try_send(Queued { message, _bytes: taken }).is_ok());
+        if !queued {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -67,15 +85,20 @@ impl<Out> LossySender<Out> {
 
 /// What carries the queue over whatever link there is.
 pub struct LossyCarrier<Out> {
-    queue: mpsc::Receiver<Out>,
+    queue: mpsc::Receiver<Queued<Out>>,
     dropped: Arc<AtomicU64>,
 }
 
-/// Makes a sender and its carrier, between which `capacity` messages may wait, at least one; `dropped` counts the messages that were
-/// lost on the way to the peer.
-pub fn channel<Out>(capacity: usize, dropped: Arc<AtomicU64>) -> (LossySender<Out>, LossyCarrier<Out>) {
-    let (tx, rx) = mpsc::channel(capacity.max(1));
-    (LossySender { queue: tx, dropped: Arc::clone(&dropped) }, LossyCarrier { queue: rx, dropped })
+/// Makes a sender and its carrier, between which as much may wait as `most` says, one message at least; `gauge` shows its bytes,
+/// and `dropped` counts the messages that were lost on the way to the peer.
+pub fn channel<Out>(
+    most: Window,
+    gauge: Arc<AtomicU64>,
+    dropped: Arc<AtomicU64>,
+) -> (LossySender<Out>, LossyCarrier<Out>) {
+    let (tx, rx) = mpsc::channel(most.messages.max(1) as usize);
+    let bytes = ByteBudget::with_gauge(most.bytes, gauge);
+    (LossySender { queue: tx, bytes, dropped: Arc::clone(&dropped) }, LossyCarrier { queue: rx, dropped })
 }
 
 impl<Out: Encode> LossyCarrier<Out> {
@@ -99,7 +122,7 @@ impl<Out: Encode> LossyCarrier<Out> {
                 },
             };
             link += 1;
-            let (mut reader, mut writer) = match stream::open::<Silence, Out>(end) {
+            let (mut reader, mut writer) = match stream::open::<Silence, Queued<Out>>(end) {
                 Ok(halves) => halves,
                 Err(error) => {
                     tracing::warn!(%error, "cannot take up the link to mix-egress");

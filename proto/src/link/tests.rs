@@ -20,7 +20,7 @@ use bincode::{
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
-    descriptor,
+    Window, descriptor,
     duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     lossy, stream,
 };
@@ -266,11 +266,12 @@ async fn whoever_lets_go_of_a_link_is_reported_and_with_it_what_came_last() {
 #[tokio::test]
 async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
     let dropped = Arc::new(AtomicU64::new(0));
-    let (sender, carrier) = lossy::channel(4_096, Arc::clone(&dropped));
+    let (sender, carrier) =
+        lossy::channel(Window { messages: 4_096, bytes: 4_096 }, Arc::default(), Arc::clone(&dropped));
     let (ends, ends_rx) = mpsc::channel(2);
     // Nobody carries yet: the queue fills up, and the rest is dropped.
     for n in 0..10_000 {
-        sender.send(answer(n));
+        sender.send(answer(n), 1);
     }
     let lost = dropped.load(Relaxed);
     assert_eq!(lost, 10_000 - 4_096);
@@ -291,6 +292,27 @@ async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
     timeout(LIMIT, task.join_next()).await.unwrap().unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn what_waits_for_a_lossy_link_is_bounded_in_bytes() {
+    let (gauge, dropped) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let most = Window { messages: 1_000, bytes: 100 };
+    let (sender, carrier) = lossy::channel(most, Arc::clone(&gauge), Arc::clone(&dropped));
+    for n in 0..10 {
+        sender.send(answer(n), 30);
+    }
+    assert_eq!((gauge.load(Relaxed), dropped.load(Relaxed)), (90, 7));
+    let (ends, ends_rx) = mpsc::channel(1);
+    let (here, there) = descriptor::link_pair().unwrap();
+    ends.send(here).await.unwrap();
+    let mut task = JoinSet::new();
+    task.spawn(carrier.run(ends_rx, mpsc::channel(1).0));
+    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
+    assert_eq!(timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap(), [answer(0), answer(1), answer(2)]);
+    drop(sender);
+    timeout(LIMIT, task.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(gauge.load(Relaxed), 0, "what is written takes nothing");
+}
+
 /// A new end is given, and what is sent comes out of it. What is sent before the end is taken up is lost.
 async fn expect_successor_to_be_served(sender: &lossy::LossySender<StoreToIngress>, ends: &mpsc::Sender<OwnedFd>) {
     let (here, there) = descriptor::link_pair().unwrap();
@@ -298,7 +320,7 @@ async fn expect_successor_to_be_served(sender: &lossy::LossySender<StoreToIngres
     let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
     let first = timeout(LIMIT, async {
         loop {
-            sender.send(answer(7));
+            sender.send(answer(7), 1);
             tokio::select! {
                 batch = reader.read_batch() => return batch.unwrap(),
                 () = tokio::task::yield_now() => {}
@@ -310,7 +332,7 @@ async fn expect_successor_to_be_served(sender: &lossy::LossySender<StoreToIngres
 
 #[tokio::test]
 async fn whoever_says_anything_on_a_lossy_link_is_reported_and_its_successor_served() {
-    let (sender, carrier) = lossy::channel(16, Arc::default());
+    let (sender, carrier) = lossy::channel(Window { messages: 16, bytes: 16 }, Arc::default(), Arc::default());
     let (ends, ends_rx) = mpsc::channel(2);
     let (reports_tx, mut reports) = mpsc::channel(1);
     let mut task = JoinSet::new();
