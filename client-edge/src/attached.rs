@@ -45,6 +45,8 @@ use crate::{
 const BURST: usize = 32;
 /// Frames of one client in a row, until others have their turn.
 const TURN: u32 = 16;
+/// Pings in a row to a client that is silent, until its connection counts as lost.
+const UNANSWERED_KEEPALIVES: u32 = 4;
 /// How long a probed client may take to answer.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// How long receipts are waited for when the process is to stop.
@@ -61,6 +63,8 @@ pub(crate) struct Attached<'a> {
     barriers: Barriers,
     patience: Patience,
     probe: Option<Probe>,
+    /// Pings sent to keep the connection alive since the client was last heard.
+    keepalives: u32,
     /// The answer for a client that wants to be forgotten, until `store` has done it.
     forgetting: Option<GatewayResponse>,
     leaving: Option<Instant>,
@@ -93,6 +97,7 @@ impl<'a> Attached<'a> {
             barriers: Barriers::default(),
             patience: Patience::new(context.config.malformed_frames),
             probe: None,
+            keepalives: 0,
             forgetting: None,
             leaving: None,
         }
@@ -134,6 +139,7 @@ impl<'a> Attached<'a> {
     }
 
     async fn receive(&mut self, frame: Frame) -> Result<(), Exit> {
+        self.keepalives = 0;
         match frame {
             Frame::Text(text) => self.command(&text).await?,
             Frame::Binary(bytes) => self.forward(bytes).await?,
@@ -301,7 +307,8 @@ impl<'a> Attached<'a> {
 
     fn due(&self) -> Option<Instant> {
         let probe = self.probe.as_ref().map(|probe| probe.due);
-        [self.receipt_due(), self.writing_due(), self.half_message_due(), probe, self.leaving]
+        let keepalive = Some(self.keepalive_due());
+        [self.receipt_due(), self.writing_due(), self.half_message_due(), keepalive, probe, self.leaving]
             .into_iter()
             .flatten()
             .min()
@@ -309,6 +316,22 @@ impl<'a> Attached<'a> {
 
     fn half_message_due(&self) -> Option<Instant> {
         self.websocket.half_since().map(|since| since + self.context.config.half_message)
+    }
+
+    fn keepalive_due(&self) -> Instant {
+        self.websocket.last_push() + self.context.config.keepalive
+    }
+
+    /// Nothing was sent for so long that a proxy may take the connection for dead. The Ping is empty: no barrier is, so its Pong
+    /// proves no receipt.
+    fn keep_alive(&mut self) -> Result<(), Exit> {
+        if self.keepalives >= UNANSWERED_KEEPALIVES {
+            count(&self.context.counters.keepalives_unanswered);
+            return Err(Exit::Farewell(CloseCode::Policy, "no Ping was answered"));
+        }
+        self.keepalives += 1;
+        self.websocket.push(Message::Ping(Bytes::new()));
+        Ok(())
     }
 
     async fn overdue(&mut self) -> Result<(), Exit> {
@@ -330,6 +353,9 @@ impl<'a> Attached<'a> {
         }
         if self.probe.as_ref().is_some_and(|probe| probe.due <= now) {
             self.answer_probe(false).await?;
+        }
+        if self.keepalive_due() <= now {
+            self.keep_alive()?;
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ use crate::{
     line::Line,
     next_hops::NextHopLimit,
     preauth_limit::PreauthSlot,
+    upgrade::NoWebsocket,
     visitor::Visitor,
     websocket::{CLOSE_LIMIT, Exit, Websocket},
 };
@@ -124,9 +125,10 @@ pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
         () = slot.evicted() => return,
         () = permit.evicted() => return,
     };
-    let Ok(Ok(mut websocket)) = upgraded else {
-        count(&context.counters.upgrades_failed);
-        return;
+    let mut websocket = match upgraded {
+        Ok(Ok(websocket)) => websocket,
+        Ok(Err(NoWebsocket::Page)) => return count(&context.counters.pages_served),
+        Ok(Err(NoWebsocket::Refused | NoWebsocket::Gone)) | Err(_) => return count(&context.counters.upgrades_failed),
     };
     let (mut line, mut spoken) = (None, Protocol::UNKNOWN);
     let (exit, limit) = tokio::select! {

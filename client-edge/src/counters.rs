@@ -21,6 +21,8 @@ proto::counters! {
         connections_refused_descriptors,
         /// Connections that did not become a websocket in time, or at all.
         upgrades_failed,
+        /// Requests for the page that tells proxies and uptime checks that the gateway is there.
+        pages_served,
         /// Connections closed because no request came in time before authentication.
         first_request_timeouts,
         /// Connections closed because the second handshake message did not come in time.
@@ -67,6 +69,8 @@ proto::counters! {
         receipts,
         /// Sessions closed because the client proved no receipt in time.
         receipt_timeouts,
+        /// Sessions closed because the client answered none of several Pings in a row that kept its connection alive.
+        keepalives_unanswered,
         /// Sessions closed because the client's socket did not take in time all that was for the client.
         unwritten_timeouts,
         /// Sessions that did not answer a probe in time.

@@ -21,6 +21,7 @@ mod connection;
 pub mod counters;
 mod dispatch;
 pub mod edge;
+pub mod http_request;
 pub mod keys;
 mod line;
 mod mail;
@@ -31,6 +32,7 @@ mod pace;
 mod patience;
 mod preauth_limit;
 mod refusal;
+mod upgrade;
 mod visitor;
 mod websocket;
 

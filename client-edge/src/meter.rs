@@ -22,20 +22,12 @@ const CONTROL_HEADER: usize = 6;
 pub(crate) struct Meter {
     socket: TcpStream,
     read: usize,
-    /// Bytes that an upgrade request may have; none once that has come.
-    upgrade_limit: Option<usize>,
 }
 
 impl Meter {
-    /// The socket, over which an upgrade request of so many bytes may come.
-    pub(crate) const fn new(socket: TcpStream, upgrade_limit: usize) -> Self {
-        Self { socket, read: 0, upgrade_limit: Some(upgrade_limit) }
-    }
-
-    /// The upgrade request has come.
-    pub(crate) const fn upgraded(&mut self) {
-        self.upgrade_limit = None;
-        self.read = 0;
+    /// The socket, over which so many bytes of the first message have come already.
+    pub(crate) const fn new(socket: TcpStream, read: usize) -> Self {
+        Self { socket, read }
     }
 
     /// Bytes that came since the last message, apart from Pings and Pongs. Less if some came together with that message.
@@ -59,9 +51,6 @@ impl AsyncRead for Meter {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
         self.read = self.read.saturating_add(buffer.filled().len().saturating_sub(before));
-        if self.upgrade_limit.is_some_and(|limit| self.read > limit) {
-            return Poll::Ready(Err(io::Error::other("the upgrade request is too long")));
-        }
         Poll::Ready(Ok(()))
     }
 }

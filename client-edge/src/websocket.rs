@@ -1,4 +1,4 @@
-//! One client's websocket: its upgrade, its frames, its outbox, and the ways it can end.
+//! One client's websocket: its frames, its outbox, and the ways it can end.
 //!
 //! *Trusts* nothing that is read. *Promises*: reading and writing never wait for each other, except that no request is read
 //! while too many answers wait; a message over [`MESSAGE_LIMIT`], or over a few KiB before the client has logged in, is not
@@ -19,17 +19,23 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_tungstenite::{
-    WebSocketStream, accept_async_with_config,
+    WebSocketStream,
     tungstenite::{
         Error, Message, Utf8Bytes,
         error::ProtocolError,
-        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
 use proto::{budget::Partial, wire::client::protocol::Protocol};
 
-use crate::{chatter::Chatter, meter::Meter, outbox::Outbox, pace::Pace};
+use crate::{
+    chatter::Chatter,
+    meter::Meter,
+    outbox::Outbox,
+    pace::Pace,
+    upgrade::{NoWebsocket, answer_request},
+};
 
 /// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
 pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -121,6 +127,8 @@ pub(crate) struct Websocket {
     half_since: Option<Instant>,
     /// Bytes that a message may have on its way at present.
     wire_limit: usize,
+    /// When a message was last queued for the client.
+    last_push: Instant,
 }
 
 impl Websocket {
@@ -128,15 +136,16 @@ impl Websocket {
     ///
     /// # Errors
     /// If the client asks for anything else.
-    pub(crate) async fn upgrade(socket: TcpStream, half: Partial) -> Result<Self, Box<Error>> {
+    pub(crate) async fn upgrade(mut socket: TcpStream, half: Partial) -> Result<Self, NoWebsocket> {
+        let begun = answer_request(&mut socket).await?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_LIMIT)
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
-        let mut stream = accept_async_with_config(Meter::new(socket, ENTRY_LIMIT), Some(config)).await?;
-        stream.get_mut().upgraded();
+        let socket = Meter::new(socket, begun.len());
+        let stream = WebSocketStream::from_partially_read(socket, begun, Role::Server, Some(config)).await;
         Ok(Self {
             stream: Box::new(stream),
             outbox: Outbox::default(),
@@ -144,6 +153,7 @@ impl Websocket {
             half,
             half_since: None,
             wire_limit: ENTRY_LIMIT,
+            last_push: Instant::now(),
         })
     }
 
@@ -167,7 +177,13 @@ impl Websocket {
         if message.is_ping() {
             self.chatter.ask();
         }
+        self.last_push = Instant::now();
         self.outbox.push(message);
+    }
+
+    /// When a message was last queued for the client.
+    pub(crate) const fn last_push(&self) -> Instant {
+        self.last_push
     }
 
     /// Since when there has always been something that the client's socket has not taken.

@@ -34,6 +34,7 @@ pub(super) fn config() -> EdgeConfig {
         first_request: PATIENCE,
         handshake_message: PATIENCE,
         receipt_timeout: PATIENCE,
+        keepalive: PATIENCE,
         max_connections: 64,
         max_connections_per_prefix: 64,
         max_unauthenticated: 64,
@@ -124,9 +125,12 @@ impl Gateway {
     }
 
     pub(super) async fn violated_rule(&mut self) -> String {
-        match timeout(PATIENCE, self.reports.recv()).await.expect("no violation was reported").unwrap() {
-            WorkerReport::LinkViolated { rule, .. } => rule,
-            other => panic!("{other:?}"),
+        loop {
+            match timeout(PATIENCE, self.reports.recv()).await.expect("no violation was reported").unwrap() {
+                WorkerReport::LinkViolated { rule, .. } => break rule,
+                WorkerReport::LoopTurns => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 use proto::{
+    ipc::control::WorkerReport,
     ipc::store_edge::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge},
     wire::client::{frame, login::LoginRefusal},
 };
@@ -201,7 +202,9 @@ proptest! {
                 client.close(1000).await;
                 while client.hear().await != Heard::End {}
             }
-            assert!(gateway.reports.try_recv().is_err());
+            while let Ok(report) = gateway.reports.try_recv() {
+                assert_eq!(report, WorkerReport::LoopTurns);
+            }
             gateway.drain().await;
             store.await.unwrap();
         });

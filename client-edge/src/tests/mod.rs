@@ -6,6 +6,7 @@ mod forwarding;
 mod gateway;
 mod half_messages;
 mod hostile;
+mod http;
 mod life;
 mod limits;
 mod mail;

@@ -107,7 +107,7 @@ fn every_tuning_key_is_read() {
         "[debug]\npacket_forwarding_initial_backoff = '5s'\npacket_forwarding_maximum_backoff = 7000\n\
          initial_connection_timeout = '1s 500ms'\nmaximum_connection_buffer_size = 9\ncache_entry_ttl = '30s'\n\
          [delivery]\nspill_after = '0s'\nreceipt_timeout = '1m'\n\
-         [timeouts]\nwebsocket_upgrade = '1ms'\nfirst_request = '2ms'\nhandshake_message = '3ms'\nhalf_frame = '4ms'\nhalf_message = '5ms'\n\
+         [timeouts]\nwebsocket_upgrade = '1ms'\nfirst_request = '2ms'\nhandshake_message = '3ms'\nhalf_frame = '4ms'\nhalf_message = '5ms'\nkeepalive = '6ms'\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\nports = [1789, '4000-4010']\nnew_next_hops_per_minute = 14\n\
          [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 14\nfalse_positive_rate = 0.012\nsnapshot_interval = '13ms'\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = '5 GB'\nmax_mix_connections = 8\nmax_client_connections = 9\n\
@@ -128,6 +128,7 @@ fn every_tuning_key_is_read() {
             handshake_message: Duration::from_millis(3),
             half_frame: Duration::from_millis(4),
             half_message: Duration::from_millis(5),
+            keepalive: Duration::from_millis(6),
         }
     );
     assert_eq!((config.allow_private(), config.egress.max_next_hops.get()), (true, 5));

@@ -86,16 +86,20 @@ pub struct Timeouts {
     /// From the first byte of a message of a client that is logged in to its last.
     #[serde(deserialize_with = "positive_duration")]
     pub half_message: Duration,
+    /// From the last thing sent to a client to a Ping.
+    #[serde(deserialize_with = "positive_duration")]
+    pub keepalive: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            websocket_upgrade: Duration::from_millis(1500),
+            websocket_upgrade: Duration::from_secs(5),
             first_request: Duration::from_secs(10),
             handshake_message: Duration::from_secs(5),
             half_frame: Duration::from_secs(30),
             half_message: Duration::from_secs(30),
+            keepalive: Duration::from_secs(25),
         }
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
             first_request: config.timeouts.first_request,
             handshake_message: config.timeouts.handshake_message,
             receipt_timeout: config.delivery.receipt_timeout,
+            keepalive: config.timeouts.keepalive,
             max_connections: config.limits.max_client_connections.get(),
             max_connections_per_prefix: config.limits.max_client_connections_per_prefix.get(),
             max_unauthenticated: config.limits.max_unauthenticated_clients.get(),
@@ -122,6 +123,7 @@ mod tests {
         config.delivery.receipt_timeout = ms(6);
         config.timeouts.websocket_upgrade = ms(7);
         config.timeouts.first_request = ms(8);
+        config.timeouts.keepalive = ms(31);
         config.timeouts.handshake_message = ms(9);
         config.timeouts.half_frame = ms(10);
         config.timeouts.half_message = ms(28);
@@ -194,6 +196,7 @@ mod tests {
                 first_request: ms(8),
                 handshake_message: ms(9),
                 receipt_timeout: ms(6),
+                keepalive: ms(31),
                 max_connections: 15,
                 max_connections_per_prefix: 17,
                 max_unauthenticated: 18,

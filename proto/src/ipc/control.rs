@@ -177,6 +177,8 @@ pub struct EdgeConfig {
     pub handshake_message: Duration,
     /// A client that has not answered a barrier for this long is disconnected.
     pub receipt_timeout: Duration,
+    /// A client that was sent nothing for this long gets a Ping.
+    pub keepalive: Duration,
     /// Whether clients before protocol version 3 are served.
     pub legacy_clients: bool,
     /// Whether a client's packet leaves with its key-rotation mark.
