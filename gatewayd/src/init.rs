@@ -137,6 +137,7 @@ fn keep_or_create_keys(
         Presence::All => {
             let public = keys::load_public(keys, guard)?;
             keys::check_private(keys, guard)?;
+            keys::check_pairs(keys, guard, &public)?;
             console.line(format_args!(
                 "Gateway \"{id}\" was already initialised before! Config information will be overwritten (but keys will be kept)!"
             ));

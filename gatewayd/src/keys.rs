@@ -25,7 +25,7 @@ use crate::{
 pub const FILE_MODE: u32 = 0o600;
 
 /// The two public keys, as the network knows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublicKeys {
     /// Ed25519: who the gateway is.
     pub identity: [u8; 32],
@@ -56,6 +56,51 @@ pub enum Presence {
     Missing(Vec<PathBuf>),
 }
 
+/// A public key file that does not belong to its private key file.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} says {announced}, but the private key in {} belongs to {derived}: one of the two files is another gateway's; restore both \
+     from one backup, and bond nothing before they match", public_file.display(), private_file.display()
+)]
+pub struct Mismatch {
+    /// The file of the public key.
+    pub public_file: PathBuf,
+    /// The file of the private key.
+    pub private_file: PathBuf,
+    /// What the public file says, in base58.
+    pub announced: String,
+    /// What belongs to the private key, in base58.
+    pub derived: String,
+}
+
+/// One of the two files with a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicKeyFile {
+    /// Ed25519.
+    Identity,
+    /// X25519.
+    Sphinx,
+}
+
+impl PublicKeyFile {
+    /// Compares what the file says with the key that was derived from the private one.
+    pub fn check(self, public: &PublicKeys, paths: &KeyPaths, derived: [u8; 32]) -> Result<(), Mismatch> {
+        let (announced, public_file, private_file) = match self {
+            Self::Identity => (public.identity, &paths.public_identity, &paths.private_identity),
+            Self::Sphinx => (public.sphinx, &paths.public_sphinx, &paths.private_sphinx),
+        };
+        if announced == derived {
+            return Ok(());
+        }
+        Err(Mismatch {
+            public_file: public_file.clone(),
+            private_file: private_file.clone(),
+            announced: bs58::encode(announced).into_string(),
+            derived: bs58::encode(derived).into_string(),
+        })
+    }
+}
+
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -78,6 +123,9 @@ pub enum KeyError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// Two files of different gateways.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
     /// A file is not that key.
     #[error(
         "the key file {} is unusable: {error}; restore it from a backup, or correct `{setting}` in config.toml",
@@ -134,9 +182,7 @@ impl KeyPaths {
 pub fn create(paths: &KeyPaths) -> Result<PublicKeys, KeyError> {
     let identity_seed = random()?;
     let sphinx_key = random()?;
-    let identity = ed25519_dalek::SigningKey::from_bytes(&identity_seed).verifying_key();
-    let sphinx = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*sphinx_key));
-    let public = PublicKeys { identity: identity.to_bytes(), sphinx: sphinx.to_bytes() };
+    let public = PublicKeys { identity: identity_of(&identity_seed), sphinx: sphinx_of(&sphinx_key) };
     save(&[
         (&paths.private_identity, KeyTag::Ed25519Private, &identity_seed),
         (&paths.private_sphinx, KeyTag::X25519Private, &sphinx_key),
@@ -144,6 +190,24 @@ pub fn create(paths: &KeyPaths) -> Result<PublicKeys, KeyError> {
         (&paths.public_sphinx, KeyTag::X25519Public, &public.sphinx),
     ])?;
     Ok(public)
+}
+
+fn identity_of(seed: &[u8; 32]) -> [u8; 32] {
+    ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes()
+}
+
+fn sphinx_of(key: &[u8; 32]) -> [u8; 32] {
+    x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*key)).to_bytes()
+}
+
+/// Reads the private keys and checks that the public ones belong to them. For commands that end soon: a supervisor leaves that to
+/// its workers.
+pub fn check_pairs(paths: &KeyPaths, guard: &PathGuard, public: &PublicKeys) -> Result<(), KeyError> {
+    let seed = load(guard, "private_identity_key_file", &paths.private_identity, KeyTag::Ed25519Private)?;
+    PublicKeyFile::Identity.check(public, paths, identity_of(&seed))?;
+    let key = load(guard, "private_sphinx_key_file", &paths.private_sphinx, KeyTag::X25519Private)?;
+    PublicKeyFile::Sphinx.check(public, paths, sphinx_of(&key))?;
+    Ok(())
 }
 
 fn random() -> Result<Zeroizing<[u8; 32]>, KeyError> {
@@ -185,19 +249,20 @@ impl Drop for Created<'_> {
 /// Reads the two public keys.
 pub fn load_public(paths: &KeyPaths, guard: &PathGuard) -> Result<PublicKeys, KeyError> {
     Ok(PublicKeys {
-        identity: load(guard, "public_identity_key_file", &paths.public_identity, KeyTag::Ed25519Public)?,
-        sphinx: load(guard, "public_sphinx_key_file", &paths.public_sphinx, KeyTag::X25519Public)?,
+        identity: *load(guard, "public_identity_key_file", &paths.public_identity, KeyTag::Ed25519Public)?,
+        sphinx: *load(guard, "public_sphinx_key_file", &paths.public_sphinx, KeyTag::X25519Public)?,
     })
 }
 
-fn load(guard: &PathGuard, setting: &'static str, path: &Path, tag: KeyTag) -> Result<[u8; 32], KeyError> {
-    let mut text = Vec::new();
+fn load(guard: &PathGuard, setting: &'static str, path: &Path, tag: KeyTag) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    // With room for all that is read: a buffer that grows would leave a part of a private key behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(2 * pem::MAX_FILE_LEN));
     open(guard, setting, path)?
         .take(pem::MAX_FILE_LEN as u64 + 1)
         .read_to_end(&mut text)
         .map_err(read_error(setting, path))?;
     match pem::decode(tag, &text) {
-        Ok(key) => Ok(*key),
+        Ok(key) => Ok(key),
         Err(error) => Err(KeyError::Format { setting, path: path.to_owned(), error }),
     }
 }
@@ -268,6 +333,23 @@ mod tests {
             assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o600);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn public_keys_of_another_gateway_are_refused_with_both() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (keys, others) = (paths(folder.path()), paths(other.path()));
+        let (mine, theirs) = (create(&keys).unwrap(), create(&others).unwrap());
+        check_pairs(&keys, &guard(&folder), &mine).unwrap();
+        for wrong in [PublicKeys { sphinx: theirs.sphinx, ..mine }, PublicKeys { identity: theirs.identity, ..mine }] {
+            let error = check_pairs(&keys, &guard(&folder), &wrong).unwrap_err().to_string();
+            let (announced, derived) = if wrong.sphinx == mine.sphinx {
+                (theirs.identity_base58(), mine.identity_base58())
+            } else {
+                (theirs.sphinx_base58(), mine.sphinx_base58())
+            };
+            assert!(error.contains(&announced) && error.contains(&derived) && error.contains("/private_"), "{error}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     overrides::{InvalidPath, Overrides},
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
-    supervisor::{self, SupervisorError},
+    supervisor::{self, CrewError, SupervisorError},
     version::{self, Fit, Incompatible},
 };
 
@@ -136,7 +136,11 @@ pub enum RunError {
 impl RunError {
     /// Whether another attempt fails as well until somebody has changed the configuration or what it names.
     pub const fn is_of_configuration(&self) -> bool {
-        !matches!(self, Self::Supervisor(_))
+        match self {
+            Self::Supervisor(SupervisorError::Crew(CrewError::OtherKey(_))) => true,
+            Self::Supervisor(_) => false,
+            _ => true,
+        }
     }
 }
 
@@ -152,7 +156,10 @@ pub fn execute(
     let guard = PathGuard::new(GatewayPaths::new(root, id).home());
     let plan = prepare(id, root, guard, config_file, overrides, surroundings, console)?;
     console.flush();
-    Ok(supervisor::run(plan)?)
+    Ok(supervisor::run(plan, |plan| {
+        print(plan, console);
+        console.flush();
+    })?)
 }
 
 /// Everything up to the supervisor.
@@ -196,7 +203,7 @@ pub fn prepare(
     let public_keys = keys::load_public(&config.keys, &guard)?;
     keys::check_private(&config.keys, &guard)?;
 
-    let plan = RunPlan {
+    Ok(RunPlan {
         id: id.clone(),
         home: paths.home().to_owned(),
         guard,
@@ -216,9 +223,7 @@ pub fn prepare(
         config,
         log: surroundings.log,
         insecure: surroundings.insecure,
-    };
-    print(&plan, console);
-    Ok(plan)
+    })
 }
 
 /// What is missing is named; an address that nobody has chosen is not listened on.
@@ -268,6 +273,7 @@ fn tell_of_places_elsewhere(config: &Config) {
     }
 }
 
+/// What 0.10.1 prints. The keys are for bonding, so this waits until it is known that they are the gateway's own.
 fn print(plan: &RunPlan, console: &mut Console<'_>) {
     let RunPlan {
         public_keys,

@@ -65,6 +65,8 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
 
+    birth.report_public_key(key.public());
+
     // 5. Threads start.
     let threads = usize::from(start.threads.max(1));
     start_threads(&closed, threads)?.block_on(async {

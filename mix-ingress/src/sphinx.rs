@@ -54,6 +54,11 @@ impl SphinxKey {
     pub fn new(secret: Zeroizing<[u8; 32]>) -> Self {
         Self(StaticSecret::from(*secret))
     }
+
+    /// The public key, as the network knows it.
+    pub fn public(&self) -> [u8; 32] {
+        x25519_dalek::PublicKey::from(&self.0).to_bytes()
+    }
 }
 
 /// Identifies a packet, however it is altered on the way: two packets with one tag are a replay.

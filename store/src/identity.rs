@@ -46,6 +46,11 @@ impl Identity {
         Ok(Self(Locked::new(|| SigningKey::from_bytes(seed))?))
     }
 
+    /// The public key, as clients know it.
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
     /// Signs the gateway's half of one registration.
     pub fn sign(&self, keys: &EphemeralKeys) -> Signature {
         self.0.sign(&keys.signed_by_gateway()).to_bytes()

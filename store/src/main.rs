@@ -69,6 +69,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }
 
+    birth.report_public_key(identity.public());
+
     // 5. Threads start: the log's, sled's, then ours.
     write_log(&closed)?;
     let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes)?;

@@ -1,4 +1,5 @@
-//! What operators do by habit does no harm: logs whose reader goes away, signals of other daemons, programs replaced while they run.
+//! What operators do by habit does no harm: logs whose reader goes away, signals of other daemons, programs replaced while they
+//! run, backups that mix two gateways.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
@@ -158,5 +159,24 @@ async fn programs_that_are_replaced_do_not_matter_to_a_running_gateway() -> Resu
     fs::write(&program, "#!/bin/sh\nexit 3\n")?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     gateway.kill_worker("client-edge").await?;
+    Ok(())
+}
+
+/// A restored backup mixes two gateways.
+#[tokio::test]
+async fn public_keys_of_another_gateway_are_never_printed() -> Result<()> {
+    let (home, other) = (Home::init(IPV4).await?, Home::init(IPV4).await?);
+    for name in ["public_identity.pem", "public_sphinx.pem"] {
+        fs::copy(other.data().join(name), home.data().join(name))?;
+    }
+    let run = home.gatewayd("run", &[]).await?;
+    assert_eq!(run.code, Some(78), "{run:?}");
+    let init = home.gatewayd("init", &["--mix-host", "127.0.0.1", "--clients-host", "127.0.0.1"]).await?;
+    assert_eq!(init.code, Some(1), "{init:?}");
+    for outcome in [run, init] {
+        assert!(outcome.stderr.contains("/data/public_") && outcome.stderr.contains("/data/private_"), "{outcome:?}");
+        assert!(outcome.stderr.contains("another gateway's"), "{outcome:?}");
+        assert!(!outcome.stdout.contains("ey: "), "{outcome:?}");
+    }
     Ok(())
 }

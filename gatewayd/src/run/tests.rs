@@ -49,6 +49,9 @@ impl Home {
         let id = id.parse().unwrap();
         let mut console = Console::new(&mut out);
         let plan = prepare(&id, &self.root(), guard(), None, &flags(text), surroundings(), &mut console);
+        if let Ok(plan) = &plan {
+            print(plan, &mut console);
+        }
         (plan, String::from_utf8(out).unwrap())
     }
 

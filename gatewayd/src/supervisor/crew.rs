@@ -10,6 +10,7 @@ mod drain;
 mod events;
 mod hang;
 mod jail;
+mod public_keys;
 
 use std::{
     io,
@@ -43,7 +44,11 @@ use super::{
     systemd,
     worker::{Event, Worker},
 };
-use crate::audit::wire::Live;
+use crate::{
+    audit::wire::Live,
+    keys::{Mismatch, PublicKeys},
+    paths::KeyPaths,
+};
 
 /// Within this time a worker must report ready.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -74,6 +79,10 @@ pub(super) struct Equipment {
     pub(super) threads: u16,
     /// Jails to close.
     pub(super) jails: Each<JailOrder>,
+    /// What the public key files say.
+    pub(super) public_keys: PublicKeys,
+    /// Where the keys are.
+    pub(super) key_paths: KeyPaths,
 }
 
 impl Equipment {
@@ -99,6 +108,9 @@ impl Equipment {
 /// Why the gateway does not come up.
 #[derive(Debug, thiserror::Error)]
 pub enum CrewError {
+    /// A public key file is of another gateway than the private one.
+    #[error(transparent)]
+    OtherKey(#[from] Mismatch),
     /// A worker said why.
     #[error("{role} cannot start: {what}")]
     StartFailed {
@@ -170,6 +182,8 @@ struct Post {
     deaths: u32,
     /// Deaths since it was last ready.
     failed_starts: u32,
+    /// Whether a worker here has derived the public key that is announced.
+    has_proved_key: bool,
     /// What the living worker has said of its jail.
     held: Held,
     /// The system call that it says it dies of.
@@ -217,6 +231,7 @@ impl Crew {
             delay: RestartDelay::new(),
             deaths: 0,
             failed_starts: 0,
+            has_proved_key: false,
             held: Held::default(),
             refused: None,
             links: Each::new(|_| 0),

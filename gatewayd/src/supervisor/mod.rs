@@ -124,11 +124,11 @@ fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
     move |source| SupervisorError::System { step, source }
 }
 
-/// Runs the gateway until a signal ends it. To be called on the main thread, before there is any other.
+/// Runs the gateway until a signal ends it; `print` is called once the announced keys are known to be its own. To be called on the main thread, before there is any other.
 ///
 /// # Errors
 /// If the gateway does not come up. Nothing is left running then.
-pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
+pub fn run(plan: RunPlan, print: impl FnOnce(&RunPlan)) -> Result<(), SupervisorError> {
     // The only thread beside the main one, and the supervisor never waits for it.
     proto::log::write_in_background().map_err(system("start the thread of the log"))?;
     tracing::info!(
@@ -153,7 +153,7 @@ pub fn run(plan: RunPlan) -> Result<(), SupervisorError> {
         .map_err(system("start the supervisor's loop"))?
         .block_on(async {
             let prober = Prober::new(Arc::clone(&equipment), Places::of(&plan));
-            supervise(Crew::new(equipment), audience(&lock, prober)).await
+            supervise(Crew::new(equipment), audience(&lock, prober), || print(&plan)).await
         })
 }
 
@@ -182,6 +182,8 @@ fn equip(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Equipm
         log: plan.log.clone(),
         threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
         jails: jails(plan, accounts, &own)?,
+        public_keys: plan.public_keys,
+        key_paths: plan.keys.clone(),
     };
     if plan.insecure {
         tracing::warn!(
@@ -249,11 +251,15 @@ fn announce(holdings: &Holdings) -> io::Result<()> {
     Ok(())
 }
 
-async fn supervise(mut crew: Crew, admin: Option<Admin>) -> Result<(), SupervisorError> {
+async fn supervise(mut crew: Crew, admin: Option<Admin>, print: impl FnOnce()) -> Result<(), SupervisorError> {
     let begun = Instant::now();
     let mut signals = Signals::catch().map_err(system("catch signals"))?;
     let mut watchdog = Watchdog::from_env();
+    let mut print = Some(print);
     let outcome = loop {
+        if let Some(print) = print.take_if(|_| crew.keys_are_proven()) {
+            print();
+        }
         if let Some(admin) = &admin {
             admin.publish(crew.roster());
         }

@@ -252,7 +252,10 @@ fn clean(report: WorkerReport) -> WorkerReport {
             let clean = |Missing { layer, why }| Missing { layer, why: clean_text(&why) };
             WorkerReport::JailClosed(Held { layers, missing: missing.into_iter().map(clean).collect() })
         }
-        plain @ (WorkerReport::RefuseSyscall { .. } | WorkerReport::LinkLost { .. } | WorkerReport::LoopTurns) => plain,
+        plain @ (WorkerReport::RefuseSyscall { .. }
+        | WorkerReport::LinkLost { .. }
+        | WorkerReport::LoopTurns
+        | WorkerReport::PublicKey(_)) => plain,
     }
 }
 

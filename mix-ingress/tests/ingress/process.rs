@@ -98,6 +98,12 @@ impl Worker {
         matches!(self.report(), WorkerReport::JailClosed(held) if held.layers.contains(&Layer::Seccomp))
     }
 
+    fn names_its_public_key(&self) {
+        let secret = *pem::decode(KeyTag::X25519Private, good_key().as_bytes()).unwrap();
+        let public = x25519_dalek::x25519(secret, x25519_dalek::X25519_BASEPOINT_BYTES);
+        assert_eq!(self.report(), WorkerReport::PublicKey(public));
+    }
+
     fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
@@ -107,6 +113,7 @@ impl Worker {
 async fn the_worker_is_born_works_and_ends() {
     let mut worker = start(&good_key(), 1_024);
     assert!(worker.closed_its_jail());
+    worker.names_its_public_key();
     assert_eq!(worker.report(), WorkerReport::WorkerReady);
     let mut node = soon(TcpStream::connect(worker.address)).await.unwrap();
     let sample = made(0, PacketSize::Regular);
@@ -153,6 +160,7 @@ async fn is_served(worker: &mut Worker, node: &mut TcpStream, number: u32) -> bo
 async fn without_descriptors_newcomers_are_turned_away_and_the_others_served() {
     let mut worker = start(&good_key(), 24);
     assert!(worker.closed_its_jail());
+    worker.names_its_public_key();
     assert_eq!(worker.report(), WorkerReport::WorkerReady);
     let mut served = Vec::new();
     for number in 0.. {

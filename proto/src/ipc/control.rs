@@ -278,6 +278,8 @@ pub enum WorkerReport {
     },
     /// The loop through which all of the worker's traffic goes has turned.
     LoopTurns,
+    /// The public key that belongs to the private key which the worker was given.
+    PublicKey([u8; 32]),
 }
 
 /// Bytes that a [`WorkerReport::RefuseSyscall`] may take.
@@ -347,6 +349,7 @@ mod tests {
         pin(WorkerReport::RefuseSyscall { number: 59 }, "053b");
         pin(WorkerReport::LinkLost { peer: Role::ClientEdge, link: 3 }, "060203");
         pin(WorkerReport::LoopTurns, "07");
+        pin(WorkerReport::PublicKey([9; 32]), &format!("08{}", "09".repeat(32)));
     }
 
     #[test]

@@ -131,6 +131,11 @@ impl Birth {
         self.report(&WorkerReport::JailClosed(held.clone()));
     }
 
+    /// Tells the supervisor which public key belongs to the private key that this worker was given.
+    pub fn report_public_key(&self, key: [u8; 32]) {
+        self.report(&WorkerReport::PublicKey(key));
+    }
+
     fn report(&self, report: &WorkerReport) {
         if let Ok(bytes) = codec::encode_one(report) {
             // If the supervisor is gone there is nobody left to tell.

@@ -28,6 +28,7 @@ impl Crew {
             What::Report(WorkerReport::JailClosed(held)) => self.on_jail_closed(role, held),
             What::Report(WorkerReport::RefuseSyscall { number }) => self.on_refusal(role, number),
             What::Report(WorkerReport::LoopTurns) => self.on_heartbeat(role),
+            What::Report(WorkerReport::PublicKey(key)) => return self.on_public_key(role, key),
             What::Garbled => self.condemn(role, "it sent bytes that are no report"),
             What::Silent => {
                 // At its orderly end a worker lets go of the link first.

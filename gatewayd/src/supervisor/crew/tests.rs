@@ -49,6 +49,8 @@ impl Stage {
             log: LogSettings::default(),
             threads: 1,
             jails: Each::new(|_| worker::tests::jail(256)),
+            public_keys: PublicKeys { identity: [1; 32], sphinx: [2; 32] },
+            key_paths: config.keys.clone(),
         }));
         Self { home, crew }
     }
@@ -337,4 +339,25 @@ async fn a_worker_that_hangs_again_and_again_ends_the_gateway() {
     let error = hangs.await.unwrap_err().to_string();
     assert!(error.starts_with("store has hung 3 times"), "{error}");
     stage.crew.drain(never()).await;
+}
+
+/// Reports a public key of 32 equal bytes, then does as the good ones.
+fn with_key(byte: &str) -> String {
+    format!(
+        r#"key=$(for i in 1 2 3 4 5 6 7 8; do printf '\{byte}\{byte}\{byte}\{byte}'; done); printf "\\010$key" >&0{GOOD}"#
+    )
+}
+
+#[tokio::test]
+async fn a_public_key_of_another_gateway_ends_the_start() {
+    let mut stage = Stage::with(Role::Store, &with_key("003"));
+    let error = stage.until(Stage::all_ready).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, CrewError::OtherKey(_)) && text.contains("public_identity"), "{text}");
+    assert!(text.contains(&bs58::encode([1; 32]).into_string()), "{text}");
+    assert!(text.contains(&bs58::encode([3; 32]).into_string()), "{text}");
+
+    let mut stage = Stage::with(Role::Store, &with_key("001"));
+    stage.until(Stage::all_ready).await.unwrap();
+    assert!(stage.crew.posts.get(Role::Store).has_proved_key && !stage.crew.keys_are_proven());
 }
