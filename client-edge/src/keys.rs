@@ -19,13 +19,26 @@ pub(crate) type HeldKey = Locked<GatewayKey>;
 pub struct KeyRoom(Places<GatewayKey>);
 
 impl KeyRoom {
-    /// For so many connections, and no more than there can be descriptors.
+    /// For so many connections, and no more than there can be descriptors. If the limit on locked memory is lower, for as many
+    /// as fit, with a warning; says for how many.
     ///
     /// # Errors
-    /// If so much memory cannot be locked.
-    pub fn for_connections(connections: u32, descriptors: u64) -> Result<Self, LockError> {
-        let connections = usize::try_from(descriptors.min(connections.into())).unwrap_or(usize::MAX);
-        Places::new(connections.saturating_mul(PER_CONNECTION)).map(Self)
+    /// If no memory can be locked.
+    pub fn for_connections(connections: u32, descriptors: u64) -> Result<(Self, u32), LockError> {
+        let wanted = u32::try_from(descriptors.min(connections.into())).unwrap_or(u32::MAX);
+        let places = usize::try_from(wanted).unwrap_or(usize::MAX).saturating_mul(PER_CONNECTION);
+        let (room, fitting) = Places::as_many_as_fit(places)?;
+        let possible = u32::try_from(fitting / PER_CONNECTION).unwrap_or(u32::MAX).min(wanted);
+        if possible < wanted {
+            tracing::warn!(
+                wanted,
+                possible,
+                "the limit on locked memory allows fewer client connections than max_client_connections in [limits]: each \
+                 takes {} bytes for its keys. Raise the limit (LimitMEMLOCK= in systemd, `ulimit -l`), or lower that number",
+                PER_CONNECTION * size_of::<GatewayKey>()
+            );
+        }
+        Ok((Self(room), possible))
     }
 
     /// Keeps a key as the gateway uses it.
@@ -52,7 +65,8 @@ mod tests {
     #[test]
     fn there_is_room_for_two_keys_for_each_connection_that_settings_and_descriptors_allow() {
         for (connections, descriptors) in [(2, u64::MAX), (u32::MAX, 2)] {
-            let room = KeyRoom::for_connections(connections, descriptors).unwrap();
+            let (room, possible) = KeyRoom::for_connections(connections, descriptors).unwrap();
+            assert_eq!(possible, 2);
             let keep = || room.keep(&SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
             let held: Vec<_> = (0..4).map(|_| keep().unwrap()).collect();
             assert_eq!(keep().unwrap_err(), RULE_TOO_MANY);

@@ -44,7 +44,8 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
 
     // 3. There is no key yet, but room for those of clients: none can be locked later.
-    let keys = KeyRoom::for_connections(config.max_connections, start.jail.open_files)?;
+    let (keys, connections) = KeyRoom::for_connections(config.max_connections, start.jail.open_files)?;
+    config.max_connections = connections;
     let given = Given {
         listener: grants.take(Grant::ClientListener)?,
         store: grants.take(Grant::Link(Role::Store))?,

@@ -214,6 +214,7 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
     let surroundings = |log| Surroundings {
         runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
         credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        layers_left_out: std::env::var_os(run::LEFT_OUT),
         log,
         insecure: false,
     };

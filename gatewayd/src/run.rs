@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proto::log::LogSettings;
+use proto::{ipc::jail::Layer, log::LogSettings};
 
 use crate::{
     config::{Config, LoadError},
@@ -20,6 +20,9 @@ use crate::{
     version::{self, Fit, Incompatible},
 };
 
+/// The variable in which a unit names the layers of the jail that it leaves out on purpose, with spaces in between.
+pub const LEFT_OUT: &str = "GATEWAYD_LAYERS_LEFT_OUT";
+
 /// What of the environment matters to a run.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -27,6 +30,8 @@ pub struct Surroundings {
     pub runtime_directory: Option<OsString>,
     /// systemd's `CREDENTIALS_DIRECTORY`, where private keys may be.
     pub credentials_directory: Option<PathBuf>,
+    /// [`LEFT_OUT`].
+    pub layers_left_out: Option<OsString>,
     /// What to log, and what lines look like.
     pub log: LogSettings,
     /// Whether the workers are to run without their jail.
@@ -70,6 +75,8 @@ pub struct RunPlan {
     pub allow_private: bool,
     /// The configuration after the flags, for its tuning sections.
     pub config: Config,
+    /// Layers of the jail that whoever starts the gateway leaves out on purpose. Nothing is left out because of it.
+    pub layers_left_out: Vec<Layer>,
     /// What to log, and what lines look like.
     pub log: LogSettings,
     /// Whether the workers are to run without their jail.
@@ -221,9 +228,18 @@ pub fn prepare(
         contract: config.contract.clone().unwrap_or_default(),
         allow_private: config.allow_private(),
         config,
+        layers_left_out: layers_of(surroundings.layers_left_out),
         log: surroundings.log,
         insecure: surroundings.insecure,
     })
+}
+
+/// A name that is no layer's is a warning: all it changes is what is said of a layer that is missing.
+fn layers_of(names: Option<OsString>) -> Vec<Layer> {
+    let names = names.unwrap_or_default();
+    let names = names.to_string_lossy();
+    let layer = |name: &str| name.parse().inspect_err(|error| tracing::warn!("{LEFT_OUT}: {error}")).ok();
+    names.split_whitespace().filter_map(layer).collect()
 }
 
 /// What is missing is named; an address that nobody has chosen is not listened on.

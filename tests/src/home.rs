@@ -41,8 +41,8 @@ pub struct Home {
     user: Option<u32>,
     /// Whether they are run with the privileges that the systemd unit gives.
     as_unit: bool,
-    /// Hard limit on the descriptors of each process, if it is not the test's own.
-    open_files: Option<u64>,
+    /// Limits of each process that are not the test's own, as prlimit(1) takes them.
+    limits: Vec<String>,
     /// Which system calls its kernel seems not to have, and the program that sees to it.
     lacking: Option<(PathBuf, &'static [&'static str])>,
 }
@@ -65,7 +65,7 @@ impl Home {
     /// If the folder cannot be made.
     pub fn empty() -> Result<Self> {
         let root = tempfile::Builder::new().prefix("gatewayd-test-").tempdir()?;
-        Ok(Self { root, has_programs: false, user: None, as_unit: false, open_files: None, lacking: None })
+        Ok(Self { root, has_programs: false, user: None, as_unit: false, limits: Vec::new(), lacking: None })
     }
 
     /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
@@ -281,8 +281,16 @@ impl Home {
 
     /// Has everything that is started from here run with a hard limit on its descriptors.
     #[must_use]
-    pub fn limited_to(self, open_files: u64) -> Self {
-        Self { open_files: Some(open_files), ..self }
+    pub fn limited_to(mut self, open_files: u64) -> Self {
+        self.limits.push(format!("--nofile={open_files}:{open_files}"));
+        self
+    }
+
+    /// Has everything that is started from here run with a limit on the bytes that a process may lock.
+    #[must_use]
+    pub fn with_locked_memory(mut self, bytes: u64) -> Self {
+        self.limits.push(format!("--memlock={bytes}:{bytes}"));
+        self
     }
 
     fn start_of(&self, program: &Path) -> Command {
@@ -290,9 +298,11 @@ impl Home {
             Some(user) => unit(user, program),
             None => Command::new(program),
         };
-        let Some(open_files) = self.open_files else { return start(program) };
+        if self.limits.is_empty() {
+            return start(program);
+        }
         let mut process = start(Path::new("prlimit"));
-        process.arg(format!("--nofile={open_files}:{open_files}")).arg(program);
+        process.args(&self.limits).arg(program);
         process
     }
 

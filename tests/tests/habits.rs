@@ -180,3 +180,28 @@ async fn public_keys_of_another_gateway_are_never_printed() -> Result<()> {
     }
     Ok(())
 }
+
+/// An account that may lock 64 KiB, as on kernels before 5.16. Root may lock any amount, so the gateway is given to another user.
+#[tokio::test]
+async fn with_64_kib_to_lock_as_many_clients_as_fit_are_served() -> Result<()> {
+    let home = Home::init(IPV4).await?;
+    let home = if nix::unistd::geteuid().is_root() { home.given_to(4_242)? } else { home };
+    let mut gateway = Gateway::start_in(home.with_locked_memory(64 * 1024), &[]).await?;
+    let said = |line: &str| {
+        (line.contains("wanted=20000") && line.contains("possible=504") && line.contains("LimitMEMLOCK=")).then_some(())
+    };
+    gateway.log().wait_for("how many clients fit", said).await?;
+    assert!(gateway.stop(Signal::SIGTERM).await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn few_descriptors_are_one_warning_with_all_numbers() -> Result<()> {
+    let mut gateway = Gateway::start_in(Home::init(IPV4).await?.limited_to(256), &[]).await?;
+    assert!(gateway.stop(Signal::SIGTERM).await?.success());
+    let lines = gateway.log().lines();
+    let warnings: Vec<_> = lines.iter().filter(|line| line.contains("WARN") && line.contains("open")).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("256") && warnings[0].contains("max_client_connections = 20000 is taken for 210"));
+    Ok(())
+}

@@ -83,7 +83,7 @@ impl Gateway {
         let (store_ends, store) = mpsc::channel(1);
         let (egress_ends, egress) = mpsc::channel(1);
         let (report, reports) = mpsc::channel(4);
-        let keys = KeyRoom::for_connections(config.max_connections.min(1_000), u64::MAX).unwrap();
+        let keys = KeyRoom::for_connections(config.max_connections.min(1_000), u64::MAX).unwrap().0;
         let edge = Edge::start(config, keys, listener, LinkEnds { store, egress }, report).unwrap();
 
         let (here, there) = descriptor::link_pair().unwrap();

@@ -18,7 +18,13 @@ fn flags(text: &str) -> Overrides {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings { runtime_directory: None, credentials_directory: None, log: LogSettings::default(), insecure: false }
+    Surroundings {
+        runtime_directory: None,
+        credentials_directory: None,
+        layers_left_out: None,
+        log: LogSettings::default(),
+        insecure: false,
+    }
 }
 
 fn guard() -> PathGuard {
@@ -132,6 +138,7 @@ fn the_plan_has_what_the_console_says() {
     let surroundings = Surroundings {
         runtime_directory: Some("/run/gatewayd".into()),
         credentials_directory: Some(credentials.path().to_owned()),
+        layers_left_out: Some("network-namespace nonsense".into()),
         log: LogSettings { filter: "debug".into(), look: Look::Journal },
         insecure: false,
     };
@@ -149,6 +156,7 @@ fn the_plan_has_what_the_console_says() {
     assert_eq!(plan.home, home.0.path().join("gateways/demo"));
     assert_eq!(plan.run_dir.to_str(), Some("/run/gatewayd"));
     assert_eq!(plan.log.filter, "debug");
+    assert_eq!(plan.layers_left_out, [Layer::NetworkNamespace]);
     assert_eq!((plan.mix_listen.port(), plan.clients_listen.port()), (21789, 29000));
     assert!(plan.allow_private);
     assert_eq!(plan.contract, crate::config::DEFAULT_CONTRACT);

@@ -22,7 +22,7 @@ use proto::{
     ipc::{
         Role,
         control::{Grant, Start, WorkerConfig, WorkerOrder},
-        jail::{Held, JailOrder},
+        jail::{Held, JailOrder, Layer},
         probe::Attempt,
     },
     link::heartbeat::BEAT,
@@ -79,6 +79,8 @@ pub(super) struct Equipment {
     pub(super) threads: u16,
     /// Jails to close.
     pub(super) jails: Each<JailOrder>,
+    /// Layers of the jail that whoever starts the gateway leaves out on purpose.
+    pub(super) layers_left_out: Vec<Layer>,
     /// What the public key files say.
     pub(super) public_keys: PublicKeys,
     /// Where the keys are.

@@ -59,8 +59,7 @@ impl LockedFolder {
 pub enum FolderError {
     /// It cannot be made or opened.
     #[error(
-        "cannot use {} as the directory of the {what} ({setting}): {source}; it must be a directory that the account \
-         that runs gatewayd may write", path.display()
+        "cannot use {} as the directory of the {what} ({setting}): {source}; {}", path.display(), remedy(source)
     )]
     Directory {
         /// Of what.
@@ -87,6 +86,15 @@ pub enum FolderError {
         /// The other one.
         holder: LockHolder,
     },
+}
+
+fn remedy(refused: &io::Error) -> &'static str {
+    if refused.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        "if it can be written otherwise, the systemd unit shows it to gatewayd as read-only: name it, or the folder above if it \
+         is still to be made, in ReadWritePaths= (`systemctl edit`, section [Service])"
+    } else {
+        "it must be a directory that the account that runs gatewayd may write"
+    }
 }
 
 /// One of the three.
@@ -199,6 +207,19 @@ mod tests {
         assert!(!second.clients.ledger.exists() && !second.replay_directory.exists(), "something was made");
         drop(held);
         open(&second, &home).unwrap();
+    }
+
+    #[test]
+    fn a_read_only_place_names_what_the_unit_lacks() {
+        let error = |errno: Errno| FolderError::Directory {
+            what: "inboxes",
+            path: "/srv/big/inboxes".into(),
+            setting: "--inboxes",
+            source: io::Error::from_raw_os_error(errno as i32),
+        };
+        let text = error(Errno::EROFS).to_string();
+        assert!(text.contains("ReadWritePaths=") && text.contains("/srv/big/inboxes"), "{text}");
+        assert!(!error(Errno::EACCES).to_string().contains("ReadWritePaths="));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod links;
 mod listeners;
 mod lock;
 mod lock_holder;
+mod open_files;
 mod own_addresses;
 mod ownership;
 mod prober;
@@ -50,7 +51,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proto::{
     ipc::{
         Role,
@@ -144,6 +144,7 @@ pub fn run(plan: RunPlan, print: impl FnOnce(&RunPlan)) -> Result<(), Supervisor
     let data = open_data(&plan, accounts)?;
     let lock = RunLock::take(&plan.run_dir, plan.id.as_str(), &plan.guard)?;
     let equipment = Arc::new(equip(&plan, accounts, data)?);
+    open_files::warn_if_few(&plan.config.limits).map_err(system("read the limit on open files"))?;
     validator::refuse_if_taken(&plan, accounts.of_query())?;
     announce(&equipment.holdings).map_err(system("read the address of a listener"))?;
     // One thread only: the workers die with the thread that started them.
@@ -182,6 +183,7 @@ fn equip(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Equipm
         log: plan.log.clone(),
         threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
         jails: jails(plan, accounts, &own)?,
+        layers_left_out: plan.layers_left_out.clone(),
         public_keys: plan.public_keys,
         key_paths: plan.keys.clone(),
     };
@@ -203,7 +205,7 @@ fn own_addresses(plan: &RunPlan, holdings: &Holdings) -> io::Result<OwnAddresses
 
 /// The jail that each worker is to close.
 fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<Each<JailOrder>, SupervisorError> {
-    let open_files = raise_open_files().map_err(system("raise the limit on open files"))?;
+    let open_files = open_files::raise().map_err(system("raise the limit on open files"))?;
     let accounts = accounts.of_workers();
     let connect_ports = |role| match role {
         Role::MixEgress => own_addresses::ports_to_enforce(&plan.config.egress, own),
@@ -218,13 +220,6 @@ fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<Each<
             connect_ports: connect_ports(role),
         }),
     }))
-}
-
-/// Every descriptor the hard limit allows; returns how many.
-fn raise_open_files() -> io::Result<u64> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    Ok(most)
 }
 
 /// A duration as a person says it: `1.8s`, `5m`, `8d`.

@@ -38,13 +38,6 @@ pub fn possible_connections(open_files: u64, wanted: u32) -> u32 {
     let available = open_files.saturating_sub(OTHER_DESCRIPTORS);
     // Those who gave way have theirs until they are gone.
     let possible = u32::try_from(available - available / 16).unwrap_or(u32::MAX).max(1);
-    if possible < wanted {
-        tracing::warn!(
-            wanted,
-            possible,
-            "the limit on open files allows fewer connections than [limits]; raise it, or lower the number of connections allowed"
-        );
-    }
     possible.min(wanted)
 }
 

@@ -1,14 +1,18 @@
 //! Room for many small secrets that come and go, all of it locked before the jail closes: nothing can be locked after that.
 
 use std::{
-    fmt,
+    fmt, io,
     ptr::NonNull,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use nix::sys::resource::{Resource, getrlimit};
 use zeroize::ZeroizeOnDrop;
 
 use super::{LockError, Locked, Pages};
+
+/// Bytes of a page, or of some of them where pages are smaller.
+const PAGE: usize = 4096;
 
 /// Places for so many secrets of one kind, in locked pages. Clones are the same places.
 pub struct Places<T>(Arc<Room<T>>);
@@ -67,6 +71,23 @@ impl<T: ZeroizeOnDrop> Places<T> {
         Ok(Self(Arc::new(Room::new(pages, free))))
     }
 
+    /// Takes room for as many of `count` secrets as the limit on locked memory allows, and says for how many.
+    ///
+    /// # Errors
+    /// If there is not even a page, or something else than the limit is in the way.
+    pub fn as_many_as_fit(count: usize) -> Result<(Self, usize), LockError> {
+        let refused = match Self::new(count) {
+            Ok(places) => return Ok((places, count)),
+            Err(refused) => refused,
+        };
+        let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).map_err(io::Error::from)?;
+        let fitting = places_in(limit, size_of::<T>());
+        if fitting == 0 || fitting >= count {
+            return Err(refused);
+        }
+        Ok((Self::new(fitting)?, fitting))
+    }
+
     /// Has `make` fill a free place, which is free again when that is dropped. `None` if no place is free. What `make` leaves on
     /// the stack is its own to wipe.
     pub fn keep(&self, make: impl FnOnce() -> T) -> Option<Locked<T>> {
@@ -75,6 +96,12 @@ impl<T: ZeroizeOnDrop> Places<T> {
         unsafe { place.write(make()) };
         Some(Locked { place, room: Arc::clone(&self.0) })
     }
+}
+
+/// How many places of `size` bytes there are in whole pages of `limit` bytes, if nothing else is locked. One byte goes to [`Pages`].
+fn places_in(limit: u64, size: usize) -> usize {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    (limit - limit % PAGE).saturating_sub(1) / size.max(1)
 }
 
 #[cfg(test)]
@@ -105,6 +132,22 @@ mod tests {
         let another = places.keep(|| Zeroizing::new([9; 33])).unwrap();
         assert_eq!(look(&another), &[9; 33]);
         assert_eq!(look(&kept[998]), &[998_u16 as u8; 33]);
+    }
+
+    #[test]
+    fn places_fill_the_pages_of_the_limit_and_no_more() {
+        assert_eq!(places_in(64 * 1024, 65), 1_008);
+        assert!(1_008 * 65 < 64 * 1024);
+        assert_eq!(places_in(64 * 1024 + 4_095, 65), 1_008);
+        assert_eq!(places_in(4_095, 65), 0);
+        assert!(places_in(u64::MAX, 65) > 1 << 40);
+    }
+
+    #[test]
+    fn all_places_are_there_if_the_limit_allows() {
+        let (places, count) = Places::<Secret>::as_many_as_fit(10).unwrap();
+        let kept: Vec<_> = (0..10).map(|_| places.keep(|| Zeroizing::new([1; 33])).unwrap()).collect();
+        assert_eq!((kept.len(), count), (10, 10));
     }
 
     #[test]

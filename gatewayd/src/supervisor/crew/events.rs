@@ -66,7 +66,7 @@ impl Crew {
             tracing::info!(
                 "Finished nym gateway startup procedure - it should now be able to receive mix and client traffic!"
             );
-            self.warn_of_missing_layers();
+            self.tell_of_missing_layers();
             systemd::ready();
         }
     }

@@ -49,6 +49,7 @@ impl Stage {
             log: LogSettings::default(),
             threads: 1,
             jails: Each::new(|_| worker::tests::jail(256)),
+            layers_left_out: Vec::new(),
             public_keys: PublicKeys { identity: [1; 32], sphinx: [2; 32] },
             key_paths: config.keys.clone(),
         }));
@@ -299,7 +300,7 @@ fi
     let mut stage = Stage::with(Role::MixEgress, &format!("{refused}\n{GOOD}"));
     stage.until(|stage| stage.deaths(Role::MixEgress) == 1).await.unwrap();
     let post = stage.crew.posts.get(Role::MixEgress);
-    assert_eq!(post.held.layers, [proto::ipc::jail::Layer::Seccomp]);
+    assert_eq!(post.held.layers, [Layer::Seccomp]);
     assert_eq!(post.refused, Some(59));
     stage.until(Stage::all_ready).await.unwrap();
     assert_eq!(stage.crew.posts.get(Role::MixEgress).refused, None);
