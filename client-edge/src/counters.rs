@@ -88,4 +88,14 @@ proto::counters! {
         /// Memory in use now, in bytes, for clients' packets on their way to `mix-egress`.
         packet_memory,
     }
+    refusals {
+        connections_refused_prefix, connections_evicted, unauthenticated_evicted, unauthenticated_refused,
+        upgrades_failed, first_request_timeouts, handshake_timeouts, registrations_refused_rate, logins_refused_rate,
+        refusals, websocket_faults, frame_floods, half_messages_for_others, half_message_timeouts, malformed_frames,
+        reflected_frames, requests_without_account, malformed_limit_closures, new_next_hops_refused,
+        packets_lost_to_egress, receipt_timeouts, unwritten_timeouts, probes_unanswered,
+    }
+    conditions {
+        connections_refused_limit, connections_refused_descriptors, store_unavailable,
+    }
 }

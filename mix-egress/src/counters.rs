@@ -28,6 +28,12 @@ proto::counters! {
         /// Memory in use now, in bytes, for packets that wait for next hops.
         queued_memory,
     }
+    refusals {
+        next_hop_forbidden, too_many_next_hops, next_hop_stalled, next_hop_lost,
+    }
+    conditions {
+        next_hop_queue_full, queued_bytes_full, next_hop_unreachable,
+    }
 }
 
 /// Adds `n` to a counter.

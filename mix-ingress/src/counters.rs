@@ -83,6 +83,17 @@ proto::counters! {
         /// Memory in use now, in bytes, for SURB-acks on their way to `mix-egress`.
         ack_memory,
     }
+    refusals {
+        connections_refused_prefix, connections_evicted, bad_frames, malformed_limit_closures, half_frame_timeouts,
+        half_frames_for_others, unwrap_wrong_length, unwrap_bad_mac, replayed, unwrap_unknown_flag,
+        unwrap_forward_hop, unwrap_bad_padding, split_no_surb_ack, split_bad_ack_address, refused_unknown_client,
+        refused_inbox_full, refused_storage_failed, refused_unfit_for_client, refused_replay_share, packets_cut_off,
+        acks_lost_to_egress,
+    }
+    conditions {
+        connections_refused_limit, connections_refused_descriptors, unwrap_panicked, refused_replay_full,
+        replay_snapshots_failed,
+    }
 }
 
 impl Counters {

@@ -1,26 +1,48 @@
 //! Named counters: nothing is dropped or refused silently.
+//!
+//! What the log has of them: at `debug` all numbers once a minute, if one has changed; at `info` one line an hour if something was
+//! refused or lost, one line when a condition begins and one when it ends, and all numbers at the end of the process.
+
+mod summary;
 
 use std::{sync::Arc, time::Duration};
 
-/// How often changed counters are written to the log.
+use self::summary::Summary;
+
+/// How often it is looked what has changed.
 pub const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// A set of counters, each with a name.
 pub trait Counters: Send + Sync + 'static {
+    /// Of what was refused or lost: part of the hourly line.
+    const REFUSALS: &'static [&'static str];
+    /// Of the refusals those that an operator may have to do something about: their begin and end are lines of their own.
+    const CONDITIONS: &'static [&'static str];
+
     /// Names and values now, in the order of declaration.
     fn snapshot(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// Declares a struct of [`AtomicU64`](std::sync::atomic::AtomicU64) counters behind [`Arc`]s that implements [`Counters`].
+/// Declares a struct of [`AtomicU64`](std::sync::atomic::AtomicU64) counters behind [`Arc`]s that implements [`Counters`]. Behind
+/// the struct: which of them count refusals, and which conditions.
 #[macro_export]
 macro_rules! counters {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident),* $(,)? }) => {
+    (
+        $(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident),* $(,)? }
+        refusals { $($refusal:ident),* $(,)? }
+        conditions { $($condition:ident),* $(,)? }
+    ) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         $vis struct $name { $($(#[$field_meta])* pub $field: ::std::sync::Arc<::std::sync::atomic::AtomicU64>),* }
 
         impl $crate::counter::Counters for $name {
+            const REFUSALS: &'static [&'static str] = &[$(stringify!($refusal),)* $(stringify!($condition)),*];
+            const CONDITIONS: &'static [&'static str] = &[$(stringify!($condition)),*];
+
             fn snapshot(&self) -> Vec<(&'static str, u64)> {
+                // A name in a list must be a counter's.
+                let _ = ($(&self.$refusal,)* $(&self.$condition,)*);
                 vec![$((stringify!($field), self.$field.load(::std::sync::atomic::Ordering::Relaxed))),*]
             }
         }
@@ -32,24 +54,34 @@ pub fn count(counter: &std::sync::atomic::AtomicU64) {
     counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// Writes the counters that have changed to the log, as one line, every [`LOG_PERIOD`], until dropped.
-pub async fn log_changes(counters: Arc<impl Counters>) {
+/// Writes to the log what has changed, every [`LOG_PERIOD`], until dropped.
+pub async fn log_changes<C: Counters>(counters: Arc<C>) {
     let mut last = counters.snapshot();
+    let mut summary = Summary::new::<C>(&last);
     loop {
         tokio::time::sleep(LOG_PERIOD).await;
         let now = counters.snapshot();
         if now != last {
-            log(&now);
-            last = now;
+            tracing::debug!("counters: {}", text(&now));
         }
+        for line in summary.after_a_period(&now) {
+            tracing::info!("{line}");
+        }
+        last = now;
     }
 }
 
-/// Writes the counters that are not zero to the log, as one line.
+/// Writes the counters that are not zero to the log, as one line: at the end of a process.
 pub fn log(snapshot: &[(&'static str, u64)]) {
-    let text: Vec<String> =
-        snapshot.iter().filter(|(_, value)| *value > 0).map(|(name, value)| format!("{name}={value}")).collect();
+    let text = text(snapshot);
     if !text.is_empty() {
-        tracing::info!("counters: {}", text.join(" "));
+        tracing::info!("counters: {text}");
     }
+}
+
+/// The counters that are not zero.
+fn text(snapshot: &[(&'static str, u64)]) -> String {
+    let counted = snapshot.iter().filter(|(_, value)| *value > 0);
+    let counted: Vec<String> = counted.map(|(name, value)| format!("{name}={value}")).collect();
+    counted.join(" ")
 }

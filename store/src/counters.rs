@@ -53,4 +53,11 @@ proto::counters! {
         /// Memory in use now, in bytes, for mail that was read from disk and is not pushed yet.
         read_ahead_memory,
     }
+    refusals {
+        refused_unknown_client, refused_unfit_for_client, ended_for_memory, set_aside, registrations_refused,
+        authentications_refused, logins_refused_rate,
+    }
+    conditions {
+        refused_inbox_full, refused_storage_failed, memory_short,
+    }
 }
