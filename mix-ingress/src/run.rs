@@ -17,6 +17,7 @@ use proto::{
     ipc::{
         Role,
         control::{IngressConfig, WorkerReport},
+        replay_settings::ReplayFault,
     },
     link::{
         Window,
@@ -41,11 +42,7 @@ use crate::{
     counters::Counters,
     deliver::{Deliveries, Delivery},
     drain::{self, Drain},
-    replay::{
-        Marker,
-        keeper::Keeper,
-        retention::{Retention, RetentionError},
-    },
+    replay::{Marker, keeper::Keeper, retention::Retention},
     sphinx::SphinxKey,
     unwrap::Unwrapper,
 };
@@ -103,8 +100,8 @@ pub enum RunError {
     #[error("a task of mix-ingress ended before its time; this is a fault of the program")]
     TaskEnded,
     /// The replay filter cannot be as configured.
-    #[error(transparent)]
-    Filter(#[from] RetentionError),
+    #[error("[replay] of config.toml: {0}")]
+    Filter(#[from] ReplayFault),
 }
 
 /// Works until `ending` says how to end, and ends that way.

@@ -270,6 +270,16 @@ impl File {
         retention.into_iter().filter(|(_, value, least)| value < least).map(short).collect()
     }
 
+    /// Settings of the replay filter that no filter can keep together. What is named is what the text says of them.
+    pub(super) fn contradiction(&self, text: &str) -> Option<ParseError> {
+        let fault = self.replay.of_worker().check().err()?;
+        let file = DeTable::parse(text).ok()?.into_inner();
+        let told: Vec<_> = settings(text, &file).filter(|(_, setting)| setting.section == "replay").collect();
+        let mut named = fault.keys().iter().filter_map(|key| told.iter().find(|(_, setting)| setting.key == *key));
+        let (line, setting) = named.next().cloned()?;
+        Some(ParseError { line, message: fault.to_string(), setting: Some(setting) })
+    }
+
     /// Fills in what is missing.
     pub(super) fn resolve(self, paths: &GatewayPaths) -> Config {
         let Gateway {

@@ -78,9 +78,8 @@ mod tests {
     proptest! {
         #[test]
         fn budgets_together_never_exceed_the_memory(memory in 1..=u64::MAX / 4, bytes_in_flight in 1..u64::MAX) {
-            let mut limits = Limits::default();
-            limits.memory = NonZeroU64::new(memory).unwrap();
-            limits.bytes_in_flight = NonZeroU64::new(bytes_in_flight).unwrap();
+            let [memory_set, bytes_in_flight] = [memory, bytes_in_flight].map(|bytes| NonZeroU64::new(bytes).unwrap());
+            let limits = Limits { memory: memory_set, bytes_in_flight, ..Limits::default() };
             prop_assert!(Memory::of(&limits).sum() <= memory);
         }
     }

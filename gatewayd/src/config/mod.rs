@@ -246,7 +246,8 @@ impl Config {
     /// All that is wrong with it.
     pub fn parse(text: &str, paths: &GatewayPaths) -> Result<(Self, Vec<UnknownKey>), Vec<ParseError>> {
         let (file, unknown) = file::parse(text)?;
-        let errors = file.too_short(text);
+        let mut errors = file.too_short(text);
+        errors.extend(file.contradiction(text));
         if errors.is_empty() { Ok((file.resolve(paths), unknown)) } else { Err(errors) }
     }
 

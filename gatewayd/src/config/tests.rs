@@ -109,7 +109,7 @@ fn every_tuning_key_is_read() {
          [delivery]\nspill_after = '0s'\nreceipt_timeout = '1m'\n\
          [timeouts]\nwebsocket_upgrade = '1ms'\nfirst_request = '2ms'\nhandshake_message = '3ms'\nhalf_frame = '4ms'\nhalf_message = '5ms'\nkeepalive = '6ms'\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\nports = [1789, '4000-4010']\nnew_next_hops_per_minute = 14\n\
-         [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 14\nfalse_positive_rate = 0.012\nsnapshot_interval = '13ms'\n\
+         [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 1400\nfalse_positive_rate = 0.012\nsnapshot_interval = '13ms'\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = '5 GB'\nmax_mix_connections = 8\nmax_client_connections = 9\n\
          client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\nmemory = 5000000003\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
@@ -137,7 +137,7 @@ fn every_tuning_key_is_read() {
     assert_eq!(config.egress.new_next_hops_per_minute.get(), 14);
     let replay = config.replay;
     assert_eq!((replay.packets_per_generation.get(), replay.period), (10, Duration::from_secs(11)));
-    assert_eq!((replay.kept_at_least, replay.memory.get()), (Duration::from_secs(9), 14));
+    assert_eq!((replay.kept_at_least, replay.memory.get()), (Duration::from_secs(9), 1400));
     assert_eq!(replay.false_positive_rate.in_a_billion(), 12_000_000);
     assert_eq!(replay.snapshot_interval, Duration::from_millis(13));
     let limits = config.limits;
@@ -247,6 +247,23 @@ fn all_errors_are_told_at_once_with_what_is_allowed() {
     assert!(texts[0].ends_with("the default is `client_idle = '180days'`"), "{texts:?}");
     assert!(texts[1].contains("inbox_bytes = 0: ") && texts[1].contains("nonzero"), "{texts:?}");
     assert!(texts[3].contains("boolean") && texts[3].contains("`allow_private = false`"), "{texts:?}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    for (text, line, key, words) in [
+        ("[limits]\nmemory = '64 MiB'\n[replay]\nmemory = 59906623\n", 4, "memory", "two generations of 29953312"),
+        ("[replay]\npackets_per_generation = 300000000", 2, "packets_per_generation", "raise `memory`"),
+        ("[replay]\npackets_per_generation = 4000000000", 2, "packets_per_generation", "are allowed"),
+        ("[replay]\nperiod = '30m'", 2, "period", "`kept_at_least` is longer than `period`"),
+        ("[replay]\nperiod = '2h'\nkept_at_least = '3h'", 3, "kept_at_least", "raise `period`"),
+    ] {
+        let found = error(text);
+        let setting = found.setting.as_ref().unwrap();
+        assert_eq!((found.line, setting.section.as_str(), setting.key.as_str()), (line, "replay", key), "{found}");
+        assert!(found.message.contains(words), "{found}");
+    }
+    parse("[replay]\nmemory = 59906624\nperiod = '1h'");
 }
 
 #[test]

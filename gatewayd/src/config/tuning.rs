@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 
-use proto::ipc::{jail::Layer, ports::PortRange};
+use proto::ipc::{control::ReplayConfig, jail::Layer, ports::PortRange};
 use serde::Deserialize;
 
 use super::values::{
@@ -190,6 +190,20 @@ pub struct Replay {
     /// How often what is new is saved.
     #[serde(deserialize_with = "positive_duration")]
     pub snapshot_interval: Duration,
+}
+
+impl Replay {
+    /// As `mix-ingress` is told it.
+    pub fn of_worker(&self) -> ReplayConfig {
+        ReplayConfig {
+            packets_per_generation: self.packets_per_generation.get(),
+            period: self.period,
+            kept_at_least: self.kept_at_least,
+            memory: self.memory.get(),
+            false_positives_per_billion: self.false_positive_rate.in_a_billion(),
+            snapshot_interval: self.snapshot_interval,
+        }
+    }
 }
 
 impl Default for Replay {

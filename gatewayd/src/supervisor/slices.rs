@@ -3,7 +3,7 @@
 use proto::{
     ipc::{
         Role,
-        control::{EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, ReplayConfig, StoreConfig, WorkerConfig},
+        control::{EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, StoreConfig, WorkerConfig},
         store_edge::session_credit,
     },
     link::Window,
@@ -32,14 +32,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
             max_connections_per_prefix: config.limits.max_mix_connections_per_prefix.get(),
             malformed_packets: config.limits.malformed_mix_packets.get(),
             window: window(&config.limits),
-            replay: ReplayConfig {
-                packets_per_generation: config.replay.packets_per_generation.get(),
-                period: config.replay.period,
-                kept_at_least: config.replay.kept_at_least,
-                memory: config.replay.memory.get(),
-                false_positives_per_billion: config.replay.false_positive_rate.in_a_billion(),
-                snapshot_interval: config.replay.snapshot_interval,
-            },
+            replay: config.replay.of_worker(),
             half_frame_bytes: memory.half_frames,
             ack_bytes: memory.acks,
         }),
@@ -105,7 +98,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
 mod tests {
     use super::*;
     use crate::paths::{GatewayId, GatewayPaths, Root};
-    use proto::ipc::ports::PortRange;
+    use proto::ipc::{control::ReplayConfig, ports::PortRange};
     use std::{num::NonZeroU32, time::Duration};
 
     #[test]

@@ -10,26 +10,12 @@ use std::{
 };
 
 use fastbloom::{AtomicBloomFilter, DefaultHasher};
-use proto::ipc::{
-    control::ReplayConfig,
-    ingress_store::{GENERATION_LIMIT, ReplayGeneration},
-};
+use proto::ipc::{control::ReplayConfig, ingress_store::ReplayGeneration, replay_settings::ReplayFault};
 
 use crate::sphinx::ReplayTag;
 
 const WORD_BITS: usize = u64::BITS as usize;
 const WORD_LEN: usize = size_of::<u64>();
-
-/// A filter as large as the configuration wants it is larger than any may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the replay filter of {packets} packets would need {len} bytes for each generation, and {GENERATION_LIMIT} are \
-     allowed; lower `packets_per_generation` or raise `false_positive_rate` in [replay] of config.toml"
-)]
-pub struct TooLarge {
-    packets: u32,
-    len: u64,
-}
 
 /// The size of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +26,10 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// The smallest that keeps what the configuration promises.
-    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, TooLarge> {
+    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, ReplayFault> {
         let packets = config.packets_per_generation.max(1) as usize;
-        let rate = f64::from(config.false_positives_per_billion.max(1)) / 1e9;
-        let words = fastbloom::optimal_size(packets, rate).div_ceil(WORD_BITS);
-        let shape = Self { words, hashes: fastbloom::optimal_hashes(words.saturating_mul(WORD_BITS), packets) };
-        if shape.len() > GENERATION_LIMIT {
-            return Err(TooLarge { packets: config.packets_per_generation, len: shape.len() });
-        }
-        Ok(shape)
+        let words = usize::try_from(config.check_size()?).unwrap_or(usize::MAX) / WORD_LEN;
+        Ok(Self { words, hashes: fastbloom::optimal_hashes(words.saturating_mul(WORD_BITS), packets) })
     }
 
     /// Bytes of marks.

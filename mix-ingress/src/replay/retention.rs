@@ -11,37 +11,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use proto::ipc::{
     control::ReplayConfig,
     ingress_store::{GENERATIONS_LIMIT, ReplayGeneration},
+    replay_settings::ReplayFault,
 };
 
-use super::generation::{Generation, Shape, TooLarge};
-
-/// With so many generations or fewer there would be nothing left when one goes.
-const FEWEST_GENERATIONS: u64 = 2;
+use super::generation::{Generation, Shape};
 
 /// Room is short when less than one part in so many is left, or when the last generation is in use.
 const RESERVE: usize = 6;
-
-/// The settings cannot be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RetentionError {
-    /// One generation is too large.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
-    /// There is too little memory.
-    #[error(
-        "`memory` in [replay] of config.toml is {memory} bytes, and the replay filter needs two generations of {len} bytes \
-         each; raise `memory`, or lower `packets_per_generation`"
-    )]
-    TooLittleMemory {
-        /// As set.
-        memory: u64,
-        /// Bytes of one generation.
-        len: u64,
-    },
-    /// The least is more than the usual.
-    #[error("`kept_at_least` in [replay] of config.toml is longer than `period`; raise `period`")]
-    LeastExceedsPeriod,
-}
 
 /// Room for marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,16 +44,10 @@ pub(crate) struct Retention {
 
 impl Retention {
     /// As configured.
-    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, RetentionError> {
+    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, ReplayFault> {
+        config.check()?;
         let shape = Shape::of(config)?;
-        let (memory, len) = (config.memory, shape.len());
-        let generations = memory / len.max(1);
-        if generations < FEWEST_GENERATIONS {
-            return Err(RetentionError::TooLittleMemory { memory, len });
-        }
-        if config.kept_at_least > config.period {
-            return Err(RetentionError::LeastExceedsPeriod);
-        }
+        let generations = config.memory / shape.len().max(1);
         Ok(Self {
             shape,
             generations: usize::try_from(generations).unwrap_or(usize::MAX).min(GENERATIONS_LIMIT),

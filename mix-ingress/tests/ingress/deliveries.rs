@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     packets::{Sample, made, recorded, recorded_without_surb_ack},
-    peers::{Delivered, Store, soon},
+    peers::{Delivered, Store},
     rig::{CONFIG, Rig, reaches, value},
 };
 
@@ -158,7 +158,7 @@ async fn a_store_that_answers_what_it_was_not_asked_is_replaced_and_nothing_it_s
     node.send(&sample).await;
     let first = store.next().await;
     store.accept(DeliveryId(first.id.0 + 1)).await;
-    let report = soon(rig.reports.recv()).await.unwrap();
+    let report = rig.report().await;
     assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::Store, link: 1, .. }), "{report:?}");
     assert_eq!(store.next_or_end().await, None);
 
@@ -168,7 +168,7 @@ async fn a_store_that_answers_what_it_was_not_asked_is_replaced_and_nothing_it_s
     assert_eq!(egress.next().await, sample.paid(Framing::V7));
     // The second answer to one delivery is one too many.
     store.accept(first.id).await;
-    let report = soon(rig.reports.recv()).await.unwrap();
+    let report = rig.report().await;
     assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::Store, link: 2, .. }), "{report:?}");
 }
 

@@ -99,6 +99,16 @@ impl Rig {
         (rig, store, Egress::at(there))
     }
 
+    /// What is reported next, but for the heartbeat.
+    pub(crate) async fn report(&mut self) -> WorkerReport {
+        loop {
+            match soon(self.reports.recv()).await.unwrap() {
+                WorkerReport::LoopTurns => {}
+                report => return report,
+            }
+        }
+    }
+
     /// Gives the worker another store.
     pub(crate) async fn new_store(&self) -> Store {
         let (here, there) = link_pair().unwrap();

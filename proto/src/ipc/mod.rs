@@ -11,6 +11,7 @@ pub mod ingress_store;
 pub mod jail;
 pub mod ports;
 pub mod probe;
+pub mod replay_settings;
 pub mod store_edge;
 
 use bincode::{Decode, Encode};

@@ -50,6 +50,10 @@ pub(super) struct Budgets {
     leaving: u64,
     /// When those who wait for memory look again.
     pub(super) look_again: Option<Instant>,
+    /// Nobody could be ended when it was looked for somebody last; until then it is not looked again.
+    nobody_until: Option<Instant>,
+    #[cfg(test)]
+    pub(super) looked: u32,
 }
 
 impl Budgets {
@@ -61,6 +65,9 @@ impl Budgets {
             await_reading: VecDeque::new(),
             leaving: 0,
             look_again: None,
+            nobody_until: None,
+            #[cfg(test)]
+            looked: 0,
         }
     }
 
@@ -76,6 +83,7 @@ impl Budgets {
         self.await_reading.clear();
         self.leaving = 0;
         self.look_again = None;
+        self.nobody_until = None;
     }
 }
 
@@ -134,11 +142,16 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    /// Ends the sessions that hold the most for the longest, unless as much as is wanted is on its way back already.
+    /// Ends the sessions that hold the most for the longest, unless as much as is wanted is on its way back already. All sessions
+    /// are looked at, so it is not done for each message while there is nobody to end.
     fn make_room(&mut self, now: Instant) {
         let wanted = self.budgets.pushed.most() / FREED_AT_ONCE;
-        if self.budgets.leaving >= wanted {
+        if self.budgets.leaving >= wanted || self.budgets.nobody_until.is_some_and(|until| now < until) {
             return;
+        }
+        #[cfg(test)]
+        {
+            self.budgets.looked += 1;
         }
         let mut by_weight: Vec<(u128, SessionId)> = self
             .sessions
@@ -150,6 +163,7 @@ impl<M: Mailbox> Office<M> {
             })
             .collect();
         by_weight.sort_unstable();
+        self.budgets.nobody_until = by_weight.is_empty().then_some(now + LOOK_AGAIN);
         while self.budgets.leaving < wanted
             && let Some((_, session)) = by_weight.pop()
         {

@@ -145,3 +145,21 @@ fn who_takes_its_mail_is_never_ended_and_waits_its_turn() {
     assert_eq!(bench.pushed(2), (0..20).collect::<Vec<_>>());
     assert_eq!(bench.office.counters.ended_for_memory.load(Relaxed), 0);
 }
+
+#[test]
+fn with_nobody_to_end_sessions_are_not_searched_each_time() {
+    let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
+    for n in 2..40 {
+        bench.attach_client(n);
+    }
+    for n in 2..40 {
+        bench.deliver_to_client(n, 0);
+        bench.deliver_to_client(n, 1);
+    }
+    // All of them wait, and none has stalled for long.
+    for _ in 0..100 {
+        bench.office.memory_came_back();
+        while bench.office.next_push(bench.now).is_some() {}
+    }
+    assert_eq!(bench.office.budgets.looked, 1);
+}
