@@ -32,7 +32,10 @@ pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr) -> Own
     addresses.dedup();
     let mut mix_ports = vec![mix.port()];
     mix_ports.extend(config.mix.announce.port.map(|port| port.get()).filter(|port| *port != mix.port()));
-    OwnAddresses { addresses, mix_ports, other_ports: vec![clients.port()] }
+    // Where a server in front of the gateway takes its clients, which may be on this machine.
+    let mut other_ports = vec![clients.port()];
+    other_ports.extend(config.clients.announce.port.map(|port| port.get()).filter(|port| *port != clients.port()));
+    OwnAddresses { addresses, mix_ports, other_ports }
 }
 
 fn of_interfaces() -> Vec<IpAddr> {
@@ -81,7 +84,7 @@ mod tests {
             assert!(own.addresses.contains(&address.parse().unwrap()), "{address} is not in {own:?}");
         }
         assert!(!own.addresses.iter().any(IpAddr::is_unspecified));
-        assert_eq!((own.mix_ports, own.other_ports), (vec![1789, 444], vec![9000]));
+        assert_eq!((own.mix_ports, own.other_ports), (vec![1789, 444], vec![9000, 443]));
     }
 
     #[test]
