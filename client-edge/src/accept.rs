@@ -46,7 +46,8 @@ impl Acceptor {
         let config = &context.config;
         let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
         let preauth = PreauthLimit::new(config.max_unauthenticated);
-        let listener = Listener::new(TcpListener::from_std(listener)?, limit)?;
+        let proxies = config.trusted_proxies.clone();
+        let listener = Listener::new(TcpListener::from_std(listener)?, limit)?.behind(proxies);
         Ok(Self { listener, next: 0, preauth, connections: JoinSet::new(), context })
     }
 
@@ -76,7 +77,7 @@ impl Acceptor {
         }
     }
 
-    async fn admit(&mut self, Accepted { stream, peer: _, permit, evicted_another }: Accepted) {
+    async fn admit(&mut self, Accepted { stream, peer, permit, evicted_another }: Accepted) {
         while let Some(ended) = self.connections.try_join_next() {
             report(ended);
         }
@@ -93,7 +94,7 @@ impl Acceptor {
             count(&counters.unauthenticated_evicted);
         }
         self.next += 1;
-        let arrival = Arrival { session: SessionId(self.next), socket: stream, permit, slot };
+        let arrival = Arrival { session: SessionId(self.next), socket: stream, peer: peer.ip(), permit, slot };
         self.connections.spawn(connection::serve(Arc::clone(&self.context), arrival));
     }
 

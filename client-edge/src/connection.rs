@@ -1,6 +1,6 @@
 //! One connection from its first byte to its last: upgrade, visitor, attached, goodbye. One task serves it alone.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use proto::{
     budget::Partials,
@@ -24,10 +24,10 @@ use crate::{
     attached::Attached,
     counters::Counters,
     dispatch::Dispatch,
+    entrance::{Entered, enter},
     line::Line,
     next_hops::NextHopLimit,
     preauth_limit::PreauthSlot,
-    upgrade::NoWebsocket,
     visitor::Visitor,
     websocket::{CLOSE_LIMIT, Exit, Websocket},
 };
@@ -67,6 +67,8 @@ pub(crate) struct Arrival {
     pub(crate) session: SessionId,
     /// The connection.
     pub(crate) socket: TcpStream,
+    /// The address of its peer.
+    pub(crate) peer: IpAddr,
     /// Its place, to the end.
     pub(crate) permit: ConnectionPermit,
     /// Its place until it has authenticated.
@@ -112,24 +114,10 @@ impl Context {
 
 /// Serves one connection. `store` is told of its end before the client is.
 pub(crate) async fn serve(context: Arc<Context>, arrival: Arrival) {
-    let Arrival { session, socket, permit, slot } = arrival;
-    let mut stop = context.stop.clone();
+    let session = arrival.session;
     // Boxed: otherwise it would set the size of every connection for good.
-    let upgrade = Box::pin(timeout(
-        context.config.websocket_upgrade,
-        Websocket::upgrade(socket, context.half_messages.partial()),
-    ));
-    let upgraded = tokio::select! {
-        upgraded = upgrade => upgraded,
-        () = stopped(&mut stop) => return,
-        () = slot.evicted() => return,
-        () = permit.evicted() => return,
-    };
-    let mut websocket = match upgraded {
-        Ok(Ok(websocket)) => websocket,
-        Ok(Err(NoWebsocket::Page)) => return count(&context.counters.pages_served),
-        Ok(Err(NoWebsocket::Refused | NoWebsocket::Gone)) | Err(_) => return count(&context.counters.upgrades_failed),
-    };
+    let Some(entered) = Box::pin(enter(&context, arrival)).await else { return };
+    let Entered { mut websocket, permit, slot } = entered;
     let (mut line, mut spoken) = (None, Protocol::UNKNOWN);
     let (exit, limit) = tokio::select! {
         exit = stay(&context, session, &mut websocket, &mut line, &mut spoken, &permit, slot) => (exit, CLOSE_LIMIT),

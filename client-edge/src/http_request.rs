@@ -3,8 +3,13 @@
 //! *Trusts* nothing: every byte is a stranger's. *Holds* no more than one request. *Promises*: every request that is complete, and
 //! everything that can be no request, gets one answer; a websocket is opened for each request that RFC 6455 allows, on any path.
 
+use std::net::IpAddr;
+
 use httparse::{Header, Request, Status};
+use proto::peer::TrustedNetwork;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::forwarded::{forwarded, x_forwarded_for};
 
 /// Header lines of one request. Browsers behind several proxies send about 40.
 const MAX_HEADERS: usize = 124;
@@ -41,16 +46,21 @@ pub struct RequestHead {
     pub len: usize,
     /// How to answer it.
     pub answer: Answer,
+    /// The client that trusted proxies name.
+    pub client: Option<IpAddr>,
 }
 
 impl RequestHead {
-    /// Reads the request at the beginning of `bytes`. None if it is not complete yet.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
+    /// Reads the request at the beginning of `bytes`, which came from one of `proxies` if its word about the client is to count. None
+    /// if it is not complete yet.
+    pub fn read(bytes: &[u8], proxies: &[TrustedNetwork]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = Request::new(&mut headers);
-        let refused = |answer| Some(Self { len: bytes.len(), answer });
+        let refused = |answer| Some(Self { len: bytes.len(), answer, client: None });
         match request.parse(bytes) {
-            Ok(Status::Complete(len)) => Some(Self { len, answer: answer(&request) }),
+            Ok(Status::Complete(len)) => {
+                Some(Self { len, answer: answer(&request), client: client(request.headers, proxies) })
+            }
             Ok(Status::Partial) => None,
             Err(httparse::Error::TooManyHeaders) => refused(Answer::TooLarge),
             Err(_) => refused(Answer::BadRequest),
@@ -103,6 +113,21 @@ fn answer(request: &Request<'_, '_>) -> Answer {
     }
 }
 
+/// The last address that no trusted proxy has. A proxy that sets one of the two headers passes on what its client has written into
+/// the other, so if there are both, they must say the same.
+fn client(headers: &[Header<'_>], proxies: &[TrustedNetwork]) -> Option<IpAddr> {
+    let is_client = |hop: &Option<IpAddr>| hop.is_none_or(|hop| !proxies.iter().any(|proxy| proxy.contains(hop)));
+    let lines = |name| values(headers, name).map(|line| str::from_utf8(line).unwrap_or_default()).collect::<Vec<_>>();
+    let first = lines("Forwarded").into_iter().rev().flat_map(|line| forwarded(line).rev()).find(is_client);
+    let second =
+        lines("X-Forwarded-For").into_iter().rev().flat_map(|line| x_forwarded_for(line).rev()).find(is_client);
+    match (first, second) {
+        (Some(client), None) | (None, Some(client)) => client,
+        (first, second) if first == second => first.flatten(),
+        _ => None,
+    }
+}
+
 /// The values of a header, one for each of its lines.
 fn values<'a>(headers: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.trim_ascii())
@@ -132,7 +157,7 @@ mod tests {
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 
     fn answer_to(request: &str) -> Answer {
-        RequestHead::read(request.as_bytes()).unwrap().answer
+        RequestHead::read(request.as_bytes(), &[]).unwrap().answer
     }
 
     fn is_switched(lines: &str) -> bool {
@@ -186,19 +211,39 @@ mod tests {
         assert_eq!(with.strip_suffix(PAGE.as_bytes()), Some(&without[..]));
     }
 
+    #[test]
+    fn the_last_address_that_is_no_proxy_is_the_client() {
+        let proxies = ["10.0.0.0/8".parse().unwrap()];
+        let client = |lines: &str| {
+            let request = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+            RequestHead::read(request.as_bytes(), &proxies).unwrap().client.map(|client| client.to_string())
+        };
+        for (lines, expected) in [
+            ("X-Forwarded-For: 203.0.113.1, 192.0.2.7, 10.0.0.2\r\n", Some("192.0.2.7")),
+            ("X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-For: 192.0.2.7\r\n", Some("192.0.2.7")),
+            ("Forwarded: for=203.0.113.1, for=192.0.2.7;proto=https\r\n", Some("192.0.2.7")),
+            ("Forwarded: for=192.0.2.7\r\nX-Forwarded-For: 192.0.2.7\r\n", Some("192.0.2.7")),
+            ("Forwarded: for=203.0.113.1\r\nX-Forwarded-For: 192.0.2.7\r\n", None),
+            ("X-Forwarded-For: 203.0.113.1, unknown\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(client(lines).as_deref(), expected, "{lines}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_request_when_cut_anywhere_is_waited_for(cut in 0..100_usize, rest in any::<Vec<u8>>()) {
             let whole = format!("GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{VERSION}{KEY}\r\n");
-            prop_assert_eq!(RequestHead::read(&whole.as_bytes()[..cut]), None);
+            prop_assert_eq!(RequestHead::read(&whole.as_bytes()[..cut], &[]), None);
             let mut bytes = whole.clone().into_bytes();
             bytes.extend(rest);
-            prop_assert_eq!(RequestHead::read(&bytes).unwrap().len, whole.len());
+            prop_assert_eq!(RequestHead::read(&bytes, &[]).unwrap().len, whole.len());
         }
 
         #[test]
         fn any_bytes_are_waited_for_or_answered(bytes in any::<Vec<u8>>()) {
-            if let Some(head) = RequestHead::read(&bytes) {
+            if let Some(head) = RequestHead::read(&bytes, &[]) {
                 prop_assert!(head.len <= bytes.len() && head.answer.to_bytes().starts_with(b"HTTP/1.1 "));
             }
         }

@@ -38,6 +38,15 @@ impl PreauthSlot {
         self.0.prefix()
     }
 
+    /// The slot of the same connection as one from `client`, now that its proxy has named the client, and whether another had to
+    /// go for it.
+    ///
+    /// # Errors
+    /// If too many that had to go are still there.
+    pub(crate) fn for_client(self, client: AddressPrefix) -> Result<(Self, bool), LimitReached> {
+        self.0.for_client(client).map(|admitted| (Self(admitted.permit), admitted.evicted_another))
+    }
+
     /// Waits until the connection has to go. Says so once.
     pub(crate) async fn evicted(&self) {
         self.0.evicted().await;

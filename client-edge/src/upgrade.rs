@@ -3,6 +3,9 @@
 //! *Trusts* nothing that is read. *Promises*: whoever speaks HTTP gets an HTTP answer and can read it, whatever else it has sent; a
 //! request takes no more memory than [`REQUEST_LIMIT`]. The caller limits the time.
 
+use std::net::IpAddr;
+
+use proto::peer::TrustedNetwork;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -12,6 +15,7 @@ use tokio::{
 use crate::{
     http_request::{Answer, RequestHead},
     pace::Pace,
+    proxy_header::ProxyHeader,
     websocket::CLOSE_LIMIT,
 };
 
@@ -29,44 +33,90 @@ pub(crate) enum NoWebsocket {
     Refused,
     /// The peer is gone.
     Gone,
+    /// There is no place for the connection, or no more. Counted already.
+    Evicted,
 }
 
-/// Answers the request that comes over `socket`. Returns what came behind the request and belongs to the websocket.
-///
-/// # Errors
-/// If the connection becomes no websocket.
-pub(crate) async fn answer_request(socket: &mut TcpStream) -> Result<Vec<u8>, NoWebsocket> {
-    let (answer, rest) = read_request(socket).await?;
-    socket.write_all(&answer.to_bytes()).await.map_err(|_| NoWebsocket::Gone)?;
-    let reason = match answer {
-        Answer::Switch { .. } => return Ok(rest),
-        Answer::Page { .. } => NoWebsocket::Page,
-        Answer::UpgradeRequired | Answer::TooLarge | Answer::BadRequest => NoWebsocket::Refused,
-    };
-    // The peer that does not hang up by then has had time to read the answer.
-    let _ = timeout(CLOSE_LIMIT, discard(socket)).await;
-    Err(reason)
+/// A connection before its websocket.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// The connection.
+    pub(crate) socket: TcpStream,
+    /// What has come over it and is not understood yet.
+    pub(crate) bytes: Vec<u8>,
 }
 
-async fn read_request(socket: &mut TcpStream) -> Result<(Answer, Vec<u8>), NoWebsocket> {
-    let mut bytes = Vec::with_capacity(USUAL_REQUEST);
-    while bytes.len() < REQUEST_LIMIT {
-        let before = bytes.len();
-        let room = REQUEST_LIMIT.saturating_sub(before) as u64;
-        let read = AsyncReadExt::take(&mut *socket, room).read_buf(&mut bytes).await;
-        if read.map_err(|_| NoWebsocket::Gone)? == 0 {
-            return Err(NoWebsocket::Gone);
-        }
-        // A request ends with a line. What can be none, such as TLS, is noticed at its first bytes. Parsing after every byte of a
-        // slow peer would cost the gateway more than the peer.
-        let has_new_line = bytes.get(before..).is_some_and(|new| new.contains(&b'\n'));
-        if (before == 0 || has_new_line)
-            && let Some(head) = RequestHead::read(&bytes)
-        {
-            return Ok((head.answer, bytes.split_off(head.len)));
+impl Beginning {
+    /// Nothing has been read yet.
+    pub(crate) const fn new(socket: TcpStream) -> Self {
+        Self { socket, bytes: Vec::new() }
+    }
+
+    /// Who the peer, a trusted proxy, says it connects for with the PROXY protocol, if it speaks that.
+    ///
+    /// # Errors
+    /// If the connection becomes no websocket.
+    pub(crate) async fn read_proxy_header(&mut self) -> Result<Option<IpAddr>, NoWebsocket> {
+        loop {
+            match ProxyHeader::read(&self.bytes) {
+                ProxyHeader::Absent => return Ok(None),
+                ProxyHeader::Complete { len, source } => {
+                    self.bytes.drain(..len);
+                    return Ok(source);
+                }
+                ProxyHeader::Invalid => return Err(NoWebsocket::Refused),
+                ProxyHeader::Incomplete => self.read_some(REQUEST_LIMIT).await?,
+            }
         }
     }
-    Ok((Answer::TooLarge, Vec::new()))
+
+    /// Reads the request; what came behind it is left. `proxies` is empty if the peer is none of them.
+    ///
+    /// # Errors
+    /// If the connection becomes no websocket.
+    pub(crate) async fn read_request(&mut self, proxies: &[TrustedNetwork]) -> Result<RequestHead, NoWebsocket> {
+        let mut parsed = 0;
+        loop {
+            // A request ends with a line. What can be none, such as TLS, is noticed at its first bytes. Parsing after every byte of
+            // a slow peer would cost the gateway more than the peer.
+            let has_new_line = self.bytes.get(parsed..).is_some_and(|new| new.contains(&b'\n'));
+            if (parsed == 0 || has_new_line)
+                && let Some(head) = RequestHead::read(&self.bytes, proxies)
+            {
+                self.bytes.drain(..head.len);
+                return Ok(head);
+            }
+            parsed = self.bytes.len();
+            if parsed >= REQUEST_LIMIT {
+                return Ok(RequestHead { len: parsed, answer: Answer::TooLarge, client: None });
+            }
+            self.read_some(REQUEST_LIMIT).await?;
+        }
+    }
+
+    /// Answers the request.
+    ///
+    /// # Errors
+    /// If the connection becomes no websocket.
+    pub(crate) async fn answer(&mut self, answer: &Answer) -> Result<(), NoWebsocket> {
+        self.socket.write_all(&answer.to_bytes()).await.map_err(|_| NoWebsocket::Gone)?;
+        let reason = match answer {
+            Answer::Switch { .. } => return Ok(()),
+            Answer::Page { .. } => NoWebsocket::Page,
+            Answer::UpgradeRequired | Answer::TooLarge | Answer::BadRequest => NoWebsocket::Refused,
+        };
+        // The peer that does not hang up by then has had time to read the answer.
+        let _ = timeout(CLOSE_LIMIT, discard(&mut self.socket)).await;
+        Err(reason)
+    }
+
+    /// Reads more, up to `most` bytes in all.
+    async fn read_some(&mut self, most: usize) -> Result<(), NoWebsocket> {
+        self.bytes.reserve(USUAL_REQUEST);
+        let room = most.saturating_sub(self.bytes.len()) as u64;
+        let read = AsyncReadExt::take(&mut self.socket, room).read_buf(&mut self.bytes).await;
+        if read.map_err(|_| NoWebsocket::Gone)? == 0 { Err(NoWebsocket::Gone) } else { Ok(()) }
+    }
 }
 
 /// Reads on without understanding. A socket closed with unread bytes would take the answer back from the peer.

@@ -29,13 +29,7 @@ use tokio_tungstenite::{
 
 use proto::{budget::Partial, wire::client::protocol::Protocol};
 
-use crate::{
-    chatter::Chatter,
-    meter::Meter,
-    outbox::Outbox,
-    pace::Pace,
-    upgrade::{NoWebsocket, answer_request},
-};
+use crate::{chatter::Chatter, meter::Meter, outbox::Outbox, pace::Pace};
 
 /// Longest message taken from a client, in bytes; the longest legitimate one has about 33,200.
 pub(crate) const MESSAGE_LIMIT: usize = 64 * 1024;
@@ -132,12 +126,9 @@ pub(crate) struct Websocket {
 }
 
 impl Websocket {
-    /// Answers the client's upgrade request, on any path. The messages that it begins are held in `half`.
-    ///
-    /// # Errors
-    /// If the client asks for anything else.
-    pub(crate) async fn upgrade(mut socket: TcpStream, half: Partial) -> Result<Self, NoWebsocket> {
-        let begun = answer_request(&mut socket).await?;
+    /// A connection whose upgrade was answered, and what has come over it since. The messages that the client begins are held in
+    /// `half`.
+    pub(crate) async fn new(socket: TcpStream, begun: Vec<u8>, half: Partial) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -146,7 +137,7 @@ impl Websocket {
             .max_frame_size(Some(MESSAGE_LIMIT));
         let socket = Meter::new(socket, begun.len());
         let stream = WebSocketStream::from_partially_read(socket, begun, Role::Server, Some(config)).await;
-        Ok(Self {
+        Self {
             stream: Box::new(stream),
             outbox: Outbox::default(),
             chatter: Chatter::default(),
@@ -154,7 +145,7 @@ impl Websocket {
             half_since: None,
             wire_limit: ENTRY_LIMIT,
             last_push: Instant::now(),
-        })
+        }
     }
 
     /// The client has logged in: its messages may be large from now on.

@@ -35,6 +35,7 @@ pub(super) fn config() -> EdgeConfig {
         handshake_message: PATIENCE,
         receipt_timeout: PATIENCE,
         keepalive: PATIENCE,
+        trusted_proxies: Vec::new(),
         max_connections: 64,
         max_connections_per_prefix: 64,
         max_unauthenticated: 64,

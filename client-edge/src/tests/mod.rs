@@ -10,4 +10,5 @@ mod http;
 mod life;
 mod limits;
 mod mail;
+mod proxies;
 mod registration;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use proto::peer::TrustedNetwork;
 use semver::Version;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::DeTable;
@@ -118,6 +119,8 @@ struct Clients {
     inboxes_directory: Option<PathBuf>,
     #[serde(deserialize_with = "path")]
     ledger_path: Option<PathBuf>,
+    #[serde(deserialize_with = "values::networks")]
+    trusted_proxies: Vec<TrustedNetwork>,
 }
 
 #[derive(Default, Deserialize)]
@@ -318,6 +321,7 @@ impl File {
                 announce: self.clients_endpoint.announce_address.unwrap_or(ClientsAnnounce::listening(clients_listen)),
                 inboxes: path_in(home, self.clients_endpoint.inboxes_directory, paths.inboxes_dir()),
                 ledger: path_in(home, self.clients_endpoint.ledger_path, paths.ledger()),
+                trusted_proxies: self.clients_endpoint.trusted_proxies,
             },
             debug: self.debug,
             delivery: self.delivery,

@@ -17,6 +17,7 @@ use std::{
 
 pub use edit::{EditError, fresh, update};
 pub use memory::Memory;
+use proto::peer::TrustedNetwork;
 use semver::Version;
 pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, Sandbox, Timeouts};
 
@@ -103,6 +104,8 @@ pub struct ClientsEndpoint {
     pub inboxes: PathBuf,
     /// The client ledger.
     pub ledger: PathBuf,
+    /// Proxies that name the client for whom they connect.
+    pub trusted_proxies: Vec<TrustedNetwork>,
 }
 
 /// A key that is ignored.

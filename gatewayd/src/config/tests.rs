@@ -384,3 +384,12 @@ proptest! {
         prop_assert_eq!(parse(&update(OF_0_10_1, &before, &after).unwrap()), after);
     }
 }
+
+#[test]
+fn proxies_that_are_no_networks_are_refused() {
+    let config = parse("[clients_endpoint]\ntrusted_proxies = ['127.0.0.1', '10.0.0.0/8']\n");
+    assert_eq!(config.clients.trusted_proxies, ["127.0.0.1", "10.0.0.0/8"].map(|proxy| proxy.parse().unwrap()));
+    let text = "[clients_endpoint]\ntrusted_proxies = ['proxy.example']\n";
+    let errors = Config::parse(text, &paths()).unwrap_err();
+    assert!(errors.iter().any(|error| error.to_string().contains("proxy.example")), "{errors:?}");
+}

@@ -2,7 +2,10 @@
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
-use proto::ipc::{jail::Layer, ports::PortRange};
+use proto::{
+    ipc::{jail::Layer, ports::PortRange},
+    peer::TrustedNetwork,
+};
 use semver::Version;
 use serde::{
     Deserialize, Deserializer,
@@ -189,6 +192,12 @@ where
 pub(super) fn layers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Layer>, D::Error> {
     let names = Vec::<String>::deserialize(deserializer)?;
     names.iter().map(|name| name.parse()).collect::<Result<_, _>>().map_err(Error::custom)
+}
+
+/// An array of addresses and of networks.
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TrustedNetwork>, D::Error> {
+    let networks = Vec::<String>::deserialize(deserializer)?;
+    networks.iter().map(|network| network.parse()).collect::<Result<_, _>>().map_err(Error::custom)
 }
 
 /// An array of ports and of ranges of ports, which may not be empty.

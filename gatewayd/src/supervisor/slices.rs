@@ -59,6 +59,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
             handshake_message: config.timeouts.handshake_message,
             receipt_timeout: config.delivery.receipt_timeout,
             keepalive: config.timeouts.keepalive,
+            trusted_proxies: config.clients.trusted_proxies.clone(),
             max_connections: config.limits.max_client_connections.get(),
             max_connections_per_prefix: config.limits.max_client_connections_per_prefix.get(),
             max_unauthenticated: config.limits.max_unauthenticated_clients.get(),
@@ -117,6 +118,7 @@ mod tests {
         config.timeouts.websocket_upgrade = ms(7);
         config.timeouts.first_request = ms(8);
         config.timeouts.keepalive = ms(31);
+        config.clients.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
         config.timeouts.handshake_message = ms(9);
         config.timeouts.half_frame = ms(10);
         config.timeouts.half_message = ms(28);
@@ -190,6 +192,7 @@ mod tests {
                 handshake_message: ms(9),
                 receipt_timeout: ms(6),
                 keepalive: ms(31),
+                trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
                 max_connections: 15,
                 max_connections_per_prefix: 17,
                 max_unauthenticated: 18,

@@ -24,6 +24,7 @@ use crate::{
     },
     link::Window,
     log::LogSettings,
+    peer::TrustedNetwork,
     wire::framing::FramingChoice,
 };
 
@@ -179,6 +180,8 @@ pub struct EdgeConfig {
     pub receipt_timeout: Duration,
     /// A client that was sent nothing for this long gets a Ping.
     pub keepalive: Duration,
+    /// Proxies that name the client for whom they connect.
+    pub trusted_proxies: Vec<TrustedNetwork>,
     /// Whether clients before protocol version 3 are served.
     pub legacy_clients: bool,
     /// Whether a client's packet leaves with its key-rotation mark.

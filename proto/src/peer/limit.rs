@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    AddressPrefix,
+    AddressPrefix, Network,
     places::{FULL_PROOF, Places, Proof, Standing},
     tree::{Id, PrefixTree},
 };
@@ -111,6 +111,14 @@ impl ConnectionLimit {
         self.admit_at(prefix, Instant::now())
     }
 
+    /// A place for a connection of a trusted proxy until its client is known: only the limit in all counts.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn admit_proxied(&self, proxy: AddressPrefix) -> Result<Admitted, LimitReached> {
+        self.place(proxy, None, Instant::now())
+    }
+
     /// Waits until those who gave way are gone, or most of them are: so many newcomers at once are let in as others leave. Ends
     /// soon in any case.
     pub async fn departures(&self) {
@@ -128,14 +136,23 @@ impl ConnectionLimit {
     }
 
     fn admit_at(&self, prefix: AddressPrefix, now: Instant) -> Result<Admitted, LimitReached> {
-        let Shared { most, most_per_prefix, most_departing, .. } = *self.shared;
+        self.place(prefix, Some(self.shared.most_per_prefix), now)
+    }
+
+    fn place(
+        &self,
+        prefix: AddressPrefix,
+        most_per_prefix: Option<u32>,
+        now: Instant,
+    ) -> Result<Admitted, LimitReached> {
+        let Shared { most, most_departing, .. } = *self.shared;
         let mut state = self.shared.state();
         let standing = if state.knows(prefix, now) { Standing::Proven } else { Standing::Stranger };
         // The narrowest network that is full: whoever gives way there makes room in the wider ones.
-        let full = prefix
-            .networks()
-            .rev()
-            .find(|network| state.connections_from(*network) >= network.share(most_per_prefix) as usize);
+        let full = most_per_prefix.and_then(|most| {
+            let is_full = |network: &Network| state.connections_from(*network) >= network.share(most) as usize;
+            prefix.networks().rev().find(is_full)
+        });
         let is_full = full.is_some() || state.connections() >= most;
         if is_full && state.departing() >= most_departing {
             return Err(LimitReached::InAll);
@@ -168,6 +185,17 @@ impl ConnectionPermit {
     /// Where the connection comes from.
     pub const fn prefix(&self) -> AddressPrefix {
         self.prefix
+    }
+
+    /// The place of the same connection as one from `client`, now that its proxy has named the client.
+    ///
+    /// # Errors
+    /// If there is none for this client.
+    pub fn for_client(self, client: AddressPrefix) -> Result<Admitted, LimitReached> {
+        let limit = ConnectionLimit { shared: Arc::clone(&self.shared) };
+        // First, so that the connection does not count twice.
+        drop(self);
+        limit.admit(client)
     }
 
     /// The connection has proved something, so many times.

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached};
+use super::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached, TrustedNetwork};
 
 /// Between attempts to accept while something that the process or the whole system lacks is used up.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -41,6 +41,7 @@ pub struct Listener {
     exhausted: Option<Instant>,
     pause: Option<Instant>,
     limit: ConnectionLimit,
+    proxies: Vec<TrustedNetwork>,
 }
 
 /// A connection, prepared for use.
@@ -72,9 +73,16 @@ impl Listener {
     /// If the kernel does not take the options that every connection is to have.
     pub fn new(socket: TcpListener, limit: ConnectionLimit) -> io::Result<Self> {
         prepare(&socket)?;
-        let mut listener = Self { socket, spare: None, exhausted: None, pause: None, limit };
+        let mut listener = Self { socket, spare: None, exhausted: None, pause: None, limit, proxies: Vec::new() };
         listener.keep_spare();
         Ok(listener)
+    }
+
+    /// Connections from these proxies count only in all until their client is known.
+    #[must_use]
+    pub fn behind(mut self, proxies: Vec<TrustedNetwork>) -> Self {
+        self.proxies = proxies;
+        self
     }
 
     /// Waits for the next who is let in. Nobody is lost or left uncounted if the wait is given up.
@@ -91,8 +99,10 @@ impl Listener {
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
                     self.keep_spare();
-                    let Admitted { permit, evicted_another } =
-                        self.limit.admit(peer.ip().into()).map_err(Rejected::LimitReached)?;
+                    let is_proxied = self.proxies.iter().any(|proxy| proxy.contains(peer.ip()));
+                    let prefix = peer.ip().into();
+                    let admitted = if is_proxied { self.limit.admit_proxied(prefix) } else { self.limit.admit(prefix) };
+                    let Admitted { permit, evicted_another } = admitted.map_err(Rejected::LimitReached)?;
                     return Ok(Accepted { stream, peer, permit, evicted_another });
                 }
                 Err(error) if is_exhaustion(&error) => {

@@ -12,9 +12,11 @@ mod places;
 mod prefix;
 mod rate;
 mod tree;
+mod trusted;
 
 pub use limit::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached, possible_connections};
 pub use listener::{Accepted, Listener, Rejected};
 pub use places::FULL_PROOF;
 pub use prefix::{AddressPrefix, Network};
 pub use rate::RateLimit;
+pub use trusted::{NoNetwork, TrustedNetwork};
