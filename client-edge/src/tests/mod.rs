@@ -11,4 +11,5 @@ mod life;
 mod limits;
 mod mail;
 mod proxies;
+mod real_proxies;
 mod registration;
