@@ -153,13 +153,9 @@ impl<M: Mailbox> Service<M> {
         let crew = Crew::new(Arc::clone(&self.mailbox), self.identity, self.threads);
         let runtime =
             runtime::Builder::new_current_thread().enable_time().max_blocking_threads(crew.threads()).build()?;
-        let desk = Desk {
-            office: Office::new(self.mailbox, self.rules, self.counters),
-            crew,
-            replay: self.replay,
-            to_ingress: None,
-            to_edge: None,
-        };
+        let mut office = Office::new(self.mailbox, self.rules, self.counters);
+        office.look_for_room(std::time::Instant::now());
+        let desk = Desk { office, crew, replay: self.replay, to_ingress: None, to_edge: None };
         runtime.block_on(async { desk.work(ingress, edge, Heartbeat::new(reports), end).await })
     }
 }

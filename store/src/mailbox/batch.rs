@@ -247,8 +247,8 @@ pub struct Uncommitted {
 /// # Errors
 /// If it cannot be promised that the batch is on the medium.
 pub fn commit(mailbox: &impl Mailbox, batch: MailBatch) -> Result<Committed, Box<Uncommitted>> {
-    let outcome = match mailbox.has_room() {
-        Ok(false) if batch.puts().next().is_some() => Err(MailboxError::NoRoom),
+    let outcome = match mailbox.lack() {
+        Ok(Some(lack)) if batch.puts().next().is_some() => Err(MailboxError::NoRoom(lack)),
         Ok(_) => mailbox.commit_mail(&batch),
         Err(error) => Err(error),
     };

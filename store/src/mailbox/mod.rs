@@ -104,7 +104,15 @@ pub trait Mailbox: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the file system does not say.
-    fn has_room(&self) -> Result<bool, MailboxError>;
+    fn has_room(&self) -> Result<bool, MailboxError> {
+        Ok(self.lack()?.is_none())
+    }
+
+    /// What there is too little of for new mail and new clients.
+    ///
+    /// # Errors
+    /// As above.
+    fn lack(&self) -> Result<Option<Lack>, MailboxError>;
 
     /// Whether the ledger takes new clients.
     ///
@@ -121,6 +129,33 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Holds space in reserve again, if that was given away and there is room for it.
     fn keep_reserve(&self);
+}
+
+/// What is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lack {
+    /// The disk.
+    #[error(
+        "the disk is nearly full: {} MiB are free, and nothing new is written below {} MiB; make room on the disk of the \
+         gateway's data", free >> 20, floor >> 20
+    )]
+    Disk {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be.
+        floor: u64,
+    },
+    /// The files of the messages.
+    #[error(
+        "stored messages take {} MiB, and they may have {} MiB of `data_bytes` in [limits]; clients that fetch theirs make room, \
+         or raise it", used >> 20, most >> 20
+    )]
+    Mail {
+        /// Bytes that they have.
+        used: u64,
+        /// Bytes up to which they take new messages.
+        most: u64,
+    },
 }
 
 /// How much of its share the ledger has taken.
@@ -169,10 +204,8 @@ pub enum MailboxError {
         source: std::io::Error,
     },
     /// There is no room for new mail and new clients.
-    #[error(
-        "there is no room left: the disk is nearly full, or mail takes the part of `data_bytes` in `[limits]` that it may"
-    )]
-    NoRoom,
+    #[error("there is no room left: {0}")]
+    NoRoom(Lack),
     /// Storage has failed before and is not open again yet.
     #[error("the databases are closed after a failure")]
     Closed,

@@ -192,9 +192,9 @@ impl Mailbox for Remembered {
         Ok(())
     }
 
-    fn has_room(&self) -> Result<bool, MailboxError> {
+    fn lack(&self) -> Result<Option<Lack>, MailboxError> {
         self.check()?;
-        Ok(*self.health.lock().unwrap() == Health::Sound)
+        Ok((*self.health.lock().unwrap() != Health::Sound).then_some(Lack::Disk { free: 0, floor: 0 }))
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {

@@ -11,7 +11,7 @@ use nix::{
     unistd::{UnlinkatFlags, unlinkat},
 };
 
-use super::plain_file;
+use super::{Lack, plain_file};
 
 /// Name of the file in the inbox directory. No client's folder can have it: it is no address.
 const NAME: &str = "reserve";
@@ -89,15 +89,23 @@ pub(super) struct Space {
     pub(super) floor: u64,
 }
 
-/// Whether something new may be written: the files may grow and can, or there is enough in them that holds nothing.
+/// What keeps something new from being written. It may be if the files may grow and can, or there is enough in them that holds
+/// nothing.
 ///
 /// What they have grown to beyond their part of the limit does not count as such: more mail would make them grow more.
-pub(super) const fn is_room(space: Space) -> bool {
+pub(super) const fn lack(space: Space) -> Option<Lack> {
     let growth = space.limit / GROWTH.1 * GROWTH.0;
     let filled = if space.used < growth { space.used } else { growth };
     let spare = filled.saturating_sub(space.live.saturating_mul(BYTES_TAKEN.0) / BYTES_TAKEN.1);
     let enough = if growth / 2 < ENOUGH { growth / 2 } else { ENOUGH };
-    (space.used < growth && space.free >= space.floor) || (spare > enough && space.free >= LAST)
+    let (may_grow, has_spare) = (space.used < growth, spare > enough);
+    if (may_grow && space.free >= space.floor) || (has_spare && space.free >= LAST) {
+        None
+    } else if may_grow || has_spare {
+        Some(Lack::Disk { free: space.free, floor: if has_spare { LAST } else { space.floor } })
+    } else {
+        Some(Lack::Mail { used: space.used, most: growth })
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +117,7 @@ mod tests {
         const MIB: u64 = 1 << 20;
         let is_room = |used, live, free| {
             let [used, live, free] = [used, live, free].map(|mib| mib * MIB);
-            is_room(Space { used, limit: 500 * MIB, live, free, floor: FLOOR })
+            lack(Space { used, limit: 500 * MIB, live, free, floor: FLOOR }).is_none()
         };
         assert!(is_room(199, 199, 48));
         assert!(!is_room(200, 199, 1_000), "their part of the limit is reached");
@@ -124,9 +132,23 @@ mod tests {
 
     #[test]
     fn a_small_limit_lets_mail_in_again_too() {
-        let is_room = |used, live| is_room(Space { used, limit: 100, live, free: u64::MAX, floor: 0 });
+        let is_room = |used, live| lack(Space { used, limit: 100, live, free: u64::MAX, floor: 0 }).is_none();
         assert!(is_room(39, 39));
         assert!(!is_room(40, 8));
         assert!(is_room(40, 7));
+    }
+
+    #[test]
+    fn what_is_full_is_named_with_numbers() {
+        const MIB: u64 = 1 << 20;
+        let said = |used, live, free| {
+            let [used, live, free] = [used, live, free].map(|mib| mib * MIB);
+            lack(Space { used, limit: 500 * MIB, live, free, floor: FLOOR }).unwrap().to_string()
+        };
+        let text = said(10, 9, 47);
+        assert!(text.contains("47 MiB are free") && text.contains("below 48 MiB"), "{text}");
+        let text = said(201, 200, 1_000);
+        assert!(text.contains("take 201 MiB") && text.contains("200 MiB of `data_bytes`"), "{text}");
+        assert!(said(200, 0, 7).contains("below 8 MiB"));
     }
 }

@@ -16,7 +16,7 @@ use proto::{
 };
 
 use super::{
-    LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit, Position, SeenClients,
+    Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit, Position, SeenClients,
     Summary,
     databases::{Database, Layout},
     import,
@@ -228,8 +228,8 @@ impl Mailbox for SledMailbox {
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
         let registers = entries.iter().any(|entry| matches!(entry, LedgerEntry::Register { .. }));
-        if registers && !self.has_room()? {
-            return Err(MailboxError::NoRoom);
+        if registers && let Some(lack) = self.lack()? {
+            return Err(MailboxError::NoRoom(lack));
         }
         let has_login = entries.iter().any(|entry| matches!(entry, LedgerEntry::Login { .. }));
         let login_time = if has_login { self.login_time() } else { None };
@@ -280,7 +280,7 @@ impl Mailbox for SledMailbox {
         self.with(|open| open.inboxes.commit(batch, self.date()))
     }
 
-    fn has_room(&self) -> Result<bool, MailboxError> {
+    fn lack(&self) -> Result<Option<Lack>, MailboxError> {
         let (used, live) = self.with(|open| Ok((open.inboxes.len()?, open.inboxes.live())))?;
         let free = |directory, database| {
             let failed = |source| MailboxError::File { database, action: "ask for free space", source };
@@ -289,7 +289,7 @@ impl Mailbox for SledMailbox {
         let free = free(&self.inbox_directory, "inboxes")?.min(free(&self.ledger_directory, "ledger")?);
         let limit = self.limit - self.ledger_share();
         let floor = FLOOR + self.reserve.missing() + self.ledger_reserve.missing();
-        Ok(reserve::is_room(Space { used, limit, live, free, floor }))
+        Ok(reserve::lack(Space { used, limit, live, free, floor }))
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {

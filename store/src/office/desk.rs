@@ -316,7 +316,10 @@ impl<M: Mailbox> Office<M> {
             return false;
         }
         match self.mailbox.ledger_room() {
-            Ok(room) => room != LedgerRoom::NoNewClients,
+            Ok(room) => {
+                self.tell_of_ledger(room == LedgerRoom::NoNewClients);
+                room != LedgerRoom::NoNewClients
+            }
             Err(error) => {
                 self.trouble(&error, now);
                 false

@@ -43,13 +43,22 @@ pub(super) struct Outlook {
     unreadable: HashSet<ClientAddress>,
     /// It has been said that a database is damaged.
     is_damaged: bool,
+    /// It has been said that the ledger takes no new clients.
+    pub(super) ledger_is_full: bool,
     /// When a try was last over.
     tried_at: Option<Instant>,
 }
 
 impl Default for Outlook {
     fn default() -> Self {
-        Self { storage: Storage::Sound, retry_at: None, unreadable: HashSet::new(), is_damaged: false, tried_at: None }
+        Self {
+            storage: Storage::Sound,
+            retry_at: None,
+            unreadable: HashSet::new(),
+            is_damaged: false,
+            ledger_is_full: false,
+            tried_at: None,
+        }
     }
 }
 
@@ -66,6 +75,30 @@ impl Outlook {
 }
 
 impl<M: Mailbox> Office<M> {
+    /// At the start: whoever reads the log is to know before the first mail is refused.
+    pub fn look_for_room(&mut self, now: Instant) {
+        match self.mailbox.lack() {
+            Ok(None) => {}
+            Ok(Some(lack)) => self.trouble(&MailboxError::NoRoom(lack), now),
+            Err(error) => self.trouble(&error, now),
+        }
+    }
+
+    /// Says once that the ledger has taken all of its share, and once that it has not any more.
+    pub(super) fn tell_of_ledger(&mut self, is_full: bool) {
+        if mem::replace(&mut self.outlook.ledger_is_full, is_full) == is_full {
+            return;
+        }
+        if is_full {
+            tracing::error!(
+                "new clients are refused: the ledger of clients takes all of its share of `data_bytes` in [limits], an eighth; raise \
+                 `data_bytes`, or have clients forgotten sooner (`client_idle`)"
+            );
+        } else {
+            tracing::info!("the ledger has room for new clients again");
+        }
+    }
+
     /// Takes note of a failure.
     pub(super) fn trouble(&mut self, error: &MailboxError, now: Instant) {
         let storage = match error {
@@ -86,7 +119,7 @@ impl<M: Mailbox> Office<M> {
                 }
                 return;
             }
-            MailboxError::NoRoom => Storage::Full,
+            MailboxError::NoRoom(_) => Storage::Full,
             MailboxError::Closed | MailboxError::Database { .. } | MailboxError::File { .. } => Storage::Broken,
         };
         if self.outlook.storage == storage || self.outlook.storage == Storage::Broken {

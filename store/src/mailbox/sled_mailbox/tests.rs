@@ -93,10 +93,10 @@ fn what_is_open_can_be_opened_again_and_a_full_one_takes_nothing_new() {
     mailbox.limit = 1;
     let mut batch = MailBatch::default();
     batch.put(CLIENT, Sequence(1), Bytes::from_static(b"b"));
-    assert!(matches!(commit(&mailbox, batch).unwrap_err().error, MailboxError::NoRoom));
+    assert!(matches!(commit(&mailbox, batch).unwrap_err().error, MailboxError::NoRoom(_)));
     let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
     let register = mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]);
-    assert!(matches!(register, Err(MailboxError::NoRoom)));
+    assert!(matches!(register, Err(MailboxError::NoRoom(_))));
     // What makes room, and what lets a client fetch its mail, goes on.
     mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) }]).unwrap();
     let mut batch = MailBatch::default();

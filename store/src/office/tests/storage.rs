@@ -1,6 +1,7 @@
 //! Storage that is full, or fails.
 
 use super::*;
+use crate::office::storage::Storage;
 
 #[test]
 fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
@@ -144,4 +145,13 @@ fn a_ledger_that_is_full_refuses_new_clients_and_no_mail() {
     bench.finish_all_jobs();
     assert_eq!(bench.accepted(), [0]);
     bench.attach(2);
+}
+
+#[test]
+fn a_full_disk_at_the_start_is_known_before_any_mail() {
+    let mut bench = Bench::new(RULES);
+    bench.mailbox.set(Health::Full);
+    let now = bench.now;
+    bench.office.look_for_room(now);
+    assert_eq!(bench.office.outlook.storage, Storage::Full);
 }
