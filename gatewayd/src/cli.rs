@@ -30,12 +30,41 @@ use crate::{
     upgrade::{self, UpgradeError},
 };
 
+/// Behind the help of `gatewayd` and of `run`: what is no flag.
+const MORE: &str = "\
+Examples:
+  gatewayd init --id supergateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
+  gatewayd run --id supergateway
+  RUST_LOG=info,store=debug gatewayd run --id supergateway
+
+Environment:
+  GATEWAYD_HOME  the folder of all gateways, as --home
+  RUST_LOG       what is logged: error, warn, info (default), debug or trace, for everything or for one of gatewayd,
+                 mix-ingress, mix-egress, client-edge and store (store=debug), with commas in between
+
+Files, in $HOME/.nym/gateways/<ID>:
+  config/config.toml  the settings, each explained
+  data/*.pem          the keys: back them up
+  data/               ledger of clients, stored messages, marks of packets seen
+
+Exit codes:
+  0   ended in good order
+  1   failed; another attempt may succeed
+  78  `run` cannot use the configuration: correct it first";
+
+/// Behind the help of `init`.
+const INIT_EXAMPLES: &str = "\
+Examples:
+  gatewayd init --id supergateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
+  gatewayd init --id athome --mix-host 192.168.1.5 --mix-announce-host nym.example \\
+      --clients-host 192.168.1.5 --clients-announce-host wss://nym.example";
+
 /// Implementation of the Nym Mixnet Gateway
 #[derive(Parser)]
-#[command(name = "Nym Mixnet Gateway", version = format!("{PROGRAM_VERSION} (gatewayd)"), propagate_version = true)]
+#[command(name = "Nym Mixnet Gateway", version = format!("{PROGRAM_VERSION} (gatewayd)"), propagate_version = true, after_help = MORE)]
 struct Cli {
     /// Folder that holds the gateways' folders [default: $HOME/.nym/gateways]
-    #[arg(long, global = true, env = "GATEWAYD_HOME", value_name = "home")]
+    #[arg(long, global = true, env = "GATEWAYD_HOME", value_name = "FOLDER")]
     home: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -44,9 +73,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Initialise the gateway
+    /// Initialise the gateway, or change the settings of one that is there
+    #[command(after_help = INIT_EXAMPLES)]
     Init(InitFlags),
-    /// Starts the gateway
+    /// Starts the gateway; flags hold for this run only
+    #[command(after_help = MORE)]
     Run(RunFlags),
     /// Try to upgrade the gateway
     Upgrade(UpgradeFlags),
@@ -56,8 +87,8 @@ enum Command {
 
 #[derive(Args)]
 struct InitFlags {
-    /// Id of the gateway we want to create config for.
-    #[arg(long, value_name = "id")]
+    /// A name for the gateway, which names its folder as well: letters, digits, `.`, `_` and `-`
+    #[arg(long, value_name = "ID")]
     id: GatewayId,
 
     #[command(flatten)]
@@ -67,11 +98,11 @@ struct InitFlags {
 #[derive(Args)]
 struct RunFlags {
     /// Id of the gateway we want to run
-    #[arg(long, value_name = "id")]
+    #[arg(long, value_name = "ID")]
     id: GatewayId,
 
-    /// Custom path to the nym gateway configuration file
-    #[arg(long, value_name = "config")]
+    /// The configuration file [default: config/config.toml in the gateway's folder]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Run the workers without their jail, for debugging
@@ -85,23 +116,23 @@ struct RunFlags {
 #[derive(Args)]
 struct UpgradeFlags {
     /// Id of the nym-gateway we want to upgrade
-    #[arg(long, value_name = "id")]
+    #[arg(long, value_name = "ID")]
     id: GatewayId,
 
     /// REQUIRED FOR PRE-0.9.0 UPGRADES. Specifies current version of the configuration file to help to determine a valid
     /// upgrade path. Valid formats include '0.8.1', 'v0.8.1' or 'V0.8.1'
-    #[arg(long, value_name = "current version", value_parser = upgrade::parse_version)]
+    #[arg(long, value_name = "VERSION", value_parser = upgrade::parse_version)]
     current_version: Option<Version>,
 }
 
 #[derive(Args)]
 struct AuditFlags {
     /// Id of the gateway we want to audit
-    #[arg(long, value_name = "id")]
+    #[arg(long, value_name = "ID")]
     id: GatewayId,
 
-    /// Custom path to the nym gateway configuration file
-    #[arg(long, value_name = "config")]
+    /// The configuration file [default: config/config.toml in the gateway's folder]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Print JSON
@@ -113,11 +144,11 @@ struct AuditFlags {
     self_test: bool,
 
     /// Show this column of the table only
-    #[arg(long, value_name = "role", value_parser = one_of(Role::ALL, Role::name))]
+    #[arg(long, value_name = "ROLE", value_parser = one_of(Role::ALL, Role::name))]
     role: Option<Role>,
 
     /// Show this line of the table only
-    #[arg(long, value_name = "ability", value_parser = one_of(Ability::ALL, Ability::name))]
+    #[arg(long, value_name = "ABILITY", value_parser = one_of(Ability::ALL, Ability::name))]
     ability: Option<Ability>,
 }
 
@@ -235,4 +266,30 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(arguments: &[&str]) -> String {
+        match parse(arguments.iter().map(OsString::from)) {
+            Ok(_) => panic!("no help for {arguments:?}"),
+            Err(help) => help.to_string(),
+        }
+    }
+
+    #[test]
+    fn help_has_defaults_examples_files_and_exit_codes() {
+        let init = help(&["gatewayd", "init", "--help"]);
+        for part in ["--mix-port <PORT>", "[default: 1789]", "[default: 9000]", "--id <ID>", "Examples:", "203.0.113.5"]
+        {
+            assert!(init.contains(part), "{part} is missing in {init}");
+        }
+        for text in [help(&["gatewayd", "--help"]), help(&["gatewayd", "run", "--help"])] {
+            for part in ["RUST_LOG", "client-edge", "config/config.toml", "Exit codes:", "78  ", "GATEWAYD_HOME"] {
+                assert!(text.contains(part), "{part} is missing in {text}");
+            }
+        }
+    }
 }

@@ -13,12 +13,17 @@ use crate::{
     config::{self, Config, EditError, LoadError, Loaded},
     console::Console,
     keys::{self, KeyError, Presence, PublicKeys},
-    overrides::{InvalidPath, Overrides},
+    overrides::{InvalidFlag, Overrides},
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
     supervisor,
     version::{self, Incompatible},
 };
+
+mod changes;
+mod endpoints;
+
+pub use endpoints::InvalidEndpoints;
 
 /// Why a gateway could not be initialised.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +31,12 @@ pub enum InitError {
     /// A folder is not safe to use with the privileges of this process.
     #[error(transparent)]
     Unsafe(#[from] PathError),
-    /// A flag's path.
+    /// A flag.
     #[error(transparent)]
-    Path(#[from] InvalidPath),
+    Flag(#[from] InvalidFlag),
+    /// Addresses that cannot be used together, or not be announced.
+    #[error(transparent)]
+    Endpoints(#[from] InvalidEndpoints),
     /// The existing configuration.
     #[error("cannot read the existing configuration: {0}")]
     Load(#[from] LoadError),
@@ -86,6 +94,7 @@ pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut
         console.line(format_args!("The gateway is running ({user}): what changes holds from its next start on."));
     }
     overrides.apply(&mut config)?;
+    endpoints::check(&config)?;
     settle(existing.as_ref().map(|loaded| &loaded.config), &mut config);
     let text = match &existing {
         Some(loaded) => config::update(&loaded.text, &loaded.config, &config)?,
@@ -97,6 +106,9 @@ pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut
     let file = paths.config_file();
     atomic::write(&file, config::FILE_MODE, text.as_bytes())?;
     console.line(format_args!("Saved configuration file to {file:?}"));
+    if let Some(loaded) = &existing {
+        changes::print(&loaded.text, &text, console);
+    }
     console.line("Gateway configuration completed.\n\n\n");
     print_bonding(&config, &public, console);
     Ok(())

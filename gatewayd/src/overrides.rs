@@ -18,52 +18,52 @@ use crate::{
 /// Flags that change a configuration; those not given change nothing.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Overrides {
-    /// The custom host on which the gateway will be running for receiving sphinx packets
-    #[arg(long, value_name = "mix-host")]
+    /// The address on which the gateway listens for Sphinx packets of mix nodes
+    #[arg(long, value_name = "IP[:PORT]")]
     pub mix_host: Option<ListenHost>,
 
-    /// The port on which the gateway will be listening for sphinx packets
-    #[arg(long, value_name = "mix-port", value_parser = port)]
+    /// The port on which the gateway listens for Sphinx packets of mix nodes [default: 1789]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub mix_port: Option<NonZeroU16>,
 
-    /// The custom host on which the gateway will be running for receiving clients gateway-requests
-    #[arg(long, value_name = "clients-host")]
+    /// The address on which the gateway listens for clients
+    #[arg(long, value_name = "IP[:PORT]")]
     pub clients_host: Option<ListenHost>,
 
-    /// The port on which the gateway will be listening for clients gateway-requests
-    #[arg(long, value_name = "clients-port", value_parser = port)]
+    /// The port on which the gateway listens for clients [default: 9000]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub clients_port: Option<NonZeroU16>,
 
-    /// The host that will be announced to mix nodes
-    #[arg(long, value_name = "mix-announce-host")]
+    /// The address or name that is announced to mix nodes [default: that of --mix-host]
+    #[arg(long, value_name = "HOST[:PORT]")]
     pub mix_announce_host: Option<MixAnnounce>,
 
-    /// The port that will be announced to mix nodes
-    #[arg(long, value_name = "mix-announce-port", value_parser = port)]
+    /// The port that is announced to mix nodes [default: the one listened on]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub mix_announce_port: Option<NonZeroU16>,
 
-    /// The host that will be announced to clients
-    #[arg(long, value_name = "clients-announce-host")]
+    /// The address, name or websocket URL that is announced to clients [default: that of --clients-host]
+    #[arg(long, value_name = "HOST[:PORT] or URL")]
     pub clients_announce_host: Option<ClientsAnnounce>,
 
-    /// The port that will be announced to clients
-    #[arg(long, value_name = "clients-announce-port", value_parser = port)]
+    /// The port that is announced to clients [default: the one listened on]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub clients_announce_port: Option<NonZeroU16>,
 
-    /// Directory with inboxes where all packets for the clients are stored
-    #[arg(long, value_name = "inboxes")]
+    /// Folder of the clients' stored messages [default: data/inboxes in the gateway's folder]
+    #[arg(long, value_name = "FOLDER")]
     pub inboxes: Option<PathBuf>,
 
-    /// Ledger containing registered clients
-    #[arg(long, value_name = "clients-ledger")]
+    /// Folder of the ledger of registered clients [default: data/client_ledger.sled in the gateway's folder]
+    #[arg(long, value_name = "FOLDER")]
     pub clients_ledger: Option<PathBuf>,
 
-    /// Comma separated list of rest endpoints of the validators; an empty one for none
-    #[arg(long, value_name = "validators")]
+    /// Validators to ask before the start, with commas in between; an empty list for none [default: none]
+    #[arg(long, value_name = "URL,URL...")]
     pub validators: Option<ValidatorList>,
 
-    /// Address of the validator contract managing the network
-    #[arg(long, value_name = "mixnet-contract", value_parser = contract)]
+    /// The contract to ask the validators about [default: that of the network of 0.10]
+    #[arg(long, value_name = "ADDRESS", value_parser = contract)]
     pub mixnet_contract: Option<String>,
 }
 
@@ -104,13 +104,31 @@ fn contract(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A path that a flag gave cannot be used.
+/// Flags that parse, and that no gateway can be made from.
 #[derive(Debug, thiserror::Error)]
-#[error("--{flag} `{}`: {error}; give the path of a place on disk", path.display())]
-pub struct InvalidPath {
-    flag: &'static str,
-    path: PathBuf,
-    error: io::Error,
+pub enum InvalidFlag {
+    /// A path that cannot be used.
+    #[error("--{flag} `{}`: {error}; give the path of a place on disk", path.display())]
+    Path {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// One port, two values.
+    #[error("--{host_flag} says port {of_host}, and --{port_flag} says {of_port}: give the port once")]
+    TwoPorts {
+        /// The flag that has a port behind the host.
+        host_flag: &'static str,
+        /// That port.
+        of_host: NonZeroU16,
+        /// The flag that is a port.
+        port_flag: &'static str,
+        /// That port.
+        of_port: NonZeroU16,
+    },
 }
 
 impl Overrides {
@@ -118,7 +136,8 @@ impl Overrides {
     ///
     /// Each part of an announced address that equals the listening address follows it when that moves; what was
     /// announced on purpose stays until a flag announces something else.
-    pub fn apply(&self, config: &mut Config) -> Result<(), InvalidPath> {
+    pub fn apply(&self, config: &mut Config) -> Result<(), InvalidFlag> {
+        self.check_ports()?;
         let mix = &mut config.mix;
         let listen = moved(mix.listen, self.mix_host, self.mix_port);
         mix.announce.follow(mix.listen, listen);
@@ -158,6 +177,28 @@ impl Overrides {
     }
 }
 
+impl Overrides {
+    /// A port may be a part of a host, or a flag of its own.
+    fn check_ports(&self) -> Result<(), InvalidFlag> {
+        let listening = |host: Option<ListenHost>| host.and_then(|host| host.port);
+        let mix_announce = self.mix_announce_host.as_ref().and_then(|host| host.port);
+        let clients_announce = self.clients_announce_host.as_ref().and_then(|host| host.port);
+        for (host_flag, of_host, port_flag, of_port) in [
+            ("mix-host", listening(self.mix_host), "mix-port", self.mix_port),
+            ("clients-host", listening(self.clients_host), "clients-port", self.clients_port),
+            ("mix-announce-host", mix_announce, "mix-announce-port", self.mix_announce_port),
+            ("clients-announce-host", clients_announce, "clients-announce-port", self.clients_announce_port),
+        ] {
+            if let (Some(of_host), Some(of_port)) = (of_host, of_port)
+                && of_host != of_port
+            {
+                return Err(InvalidFlag::TwoPorts { host_flag, of_host, port_flag, of_port });
+            }
+        }
+        Ok(())
+    }
+}
+
 fn moved(mut listen: SocketAddr, host: Option<ListenHost>, port: Option<NonZeroU16>) -> SocketAddr {
     if let Some(host) = host {
         listen.set_ip(host.ip);
@@ -168,8 +209,8 @@ fn moved(mut listen: SocketAddr, host: Option<ListenHost>, port: Option<NonZeroU
     listen
 }
 
-fn absolute(flag: &'static str, path: &Path) -> Result<PathBuf, InvalidPath> {
-    std::path::absolute(path).map_err(|error| InvalidPath { flag, path: path.to_owned(), error })
+fn absolute(flag: &'static str, path: &Path) -> Result<PathBuf, InvalidFlag> {
+    std::path::absolute(path).map_err(|error| InvalidFlag::Path { flag, path: path.to_owned(), error })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
     config::{Config, LoadError},
     console::Console,
     keys::{self, KeyError, PublicKeys},
-    overrides::{InvalidPath, Overrides},
+    overrides::{InvalidFlag, Overrides},
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
     supervisor::{self, CrewError, SupervisorError},
@@ -106,9 +106,9 @@ pub enum RunError {
     /// A folder is not safe to use with the privileges of this process.
     #[error(transparent)]
     Unsafe(#[from] PathError),
-    /// A flag's path.
+    /// A flag.
     #[error(transparent)]
-    Path(#[from] InvalidPath),
+    Flag(#[from] InvalidFlag),
     /// The configuration is of another version.
     #[error(transparent)]
     Version(#[from] Incompatible),

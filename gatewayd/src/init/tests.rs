@@ -77,7 +77,10 @@ const AGAIN: &str =
 fn prints_what_0_10_1_printed() {
     let home = Home::new();
     assert_eq!(home.init(LOCAL).unwrap(), FIRST);
-    let again = FIRST.replace("Saved identity and mixnet sphinx keypairs", AGAIN);
+    let saved = "config.toml\"\n";
+    let again = FIRST
+        .replace("Saved identity and mixnet sphinx keypairs", AGAIN)
+        .replace(saved, &format!("{saved}Nothing has changed in it: keys and settings are kept\n"));
     assert_eq!(home.init(LOCAL).unwrap(), again);
 }
 
@@ -127,7 +130,8 @@ fn a_second_init_keeps_keys_comments_and_settings() {
     home.init(LOCAL).unwrap();
     assert_eq!(home.config_text(), edited);
 
-    home.init(&format!("{LOCAL} --mix-port 4000")).unwrap();
+    let printed = home.init(&format!("{LOCAL} --mix-port 4000")).unwrap();
+    assert!(printed.contains("listening_address: '127.0.0.1:1789' -> '127.0.0.1:4000'"), "{printed}");
     let expected =
         edited.replace("'127.0.0.1:1789'", "'127.0.0.1:4000'").replace("'nym.example:1789'", "'nym.example:4000'");
     assert_eq!(home.config_text(), expected);
@@ -137,13 +141,13 @@ fn a_second_init_keeps_keys_comments_and_settings() {
 #[test]
 fn private_next_hops_are_allowed_in_private_networks_only() {
     let cases: [(&[&str], bool); 6] = [
-        (&["--mix-host 127.0.0.1 --clients-host ::"], true),
-        (&["--mix-host 0.0.0.0 --clients-host ::"], false),
+        (&["--mix-host 127.0.0.1 --clients-host 127.0.0.1"], true),
+        (&["--mix-host 203.0.113.9 --clients-host 127.0.0.1"], false),
         // Behind a NAT the announced address counts.
-        (&["--mix-host 10.0.0.1 --mix-announce-host 203.0.113.5 --clients-host ::"], false),
-        (&["--mix-host :: --mix-announce-host fd00::1 --clients-host ::"], true),
-        (&["--mix-host 10.0.0.1 --clients-host ::", "--mix-host 203.0.113.5 --clients-host ::"], false),
-        (&["--mix-host 203.0.113.5 --clients-host ::", "--mix-host 10.0.0.1 --clients-host ::"], true),
+        (&["--mix-host 10.0.0.1 --mix-announce-host 203.0.113.5 --clients-host 127.0.0.1"], false),
+        (&["--mix-host :: --mix-announce-host fd00::1 --clients-host 127.0.0.1"], true),
+        (&["--mix-host 10.0.0.1 --clients-host 127.0.0.1", "--mix-host 203.0.113.5 --clients-host 127.0.0.1"], false),
+        (&["--mix-host 203.0.113.5 --clients-host 127.0.0.1", "--mix-host 10.0.0.1 --clients-host 127.0.0.1"], true),
     ];
     for (inits, allowed) in cases {
         let home = Home::new();
@@ -225,4 +229,23 @@ fn an_unusable_configuration_or_key_changes_nothing() {
         execute(&"demo".parse().unwrap(), &home.root(), &Overrides::default(), &mut Console::new(&mut Vec::new()));
     assert!(matches!(outcome, Err(InitError::Key(_))));
     assert_eq!(home.config_text(), good);
+}
+
+#[test]
+fn addresses_that_nobody_can_use_change_nothing() {
+    for (flags, words) in [
+        ("--mix-host 127.0.0.1:5 --clients-host 127.0.0.1:5", "port 5 is asked for twice"),
+        ("--mix-host 127.0.0.1 --clients-host 0.0.0.0:1789", "port 1789 is asked for twice"),
+        ("--mix-host 0.0.0.0 --clients-host 127.0.0.1", "with --mix-announce-host"),
+        ("--mix-host 127.0.0.1 --clients-host ::", "with --clients-announce-host"),
+        ("--mix-host 127.0.0.1:7 --mix-port 8 --clients-host ::1", "give the port once"),
+    ] {
+        let home = Home::new();
+        let error = home.init(flags).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(!home.paths().home().exists());
+    }
+    let announced = "--mix-announce-host nym.example --clients-announce-host nym.example";
+    Home::new().init(&format!("--mix-host :: --clients-host 0.0.0.0 {announced}")).unwrap();
+    Home::new().init("--mix-host 127.0.0.1:5 --clients-host [::1]:5").unwrap();
 }

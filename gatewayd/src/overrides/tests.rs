@@ -55,7 +55,7 @@ fn addresses_and_announcements() {
             ["10.0.0.1:4000", "nym.example:4000", "10.0.0.1:9000", "wss://nym.example"],
         ),
         (
-            &["--mix-host 10.0.0.1:4000 --mix-port 4001 --clients-host 10.0.0.1 --clients-announce-port 5001"],
+            &["--mix-host 10.0.0.1:4001 --mix-port 4001 --clients-host 10.0.0.1 --clients-announce-port 5001"],
             ["10.0.0.1:4001", "10.0.0.1:4001", "10.0.0.1:9000", "ws://10.0.0.1:5001"],
         ),
         // A second `init`: nothing changes that no flag changes.
@@ -127,5 +127,22 @@ fn a_bad_value_names_its_flag_and_the_remedy() {
         let text = error.to_string();
         let flag = flags.split(' ').next().unwrap();
         assert!(text.contains(flag) && text.contains(remedy), "{text}");
+    }
+}
+
+#[test]
+fn a_port_that_is_given_twice_must_be_one() {
+    for flags in [
+        "--mix-host 1.2.3.4:1789 --mix-port 1790",
+        "--clients-host [::1]:9000 --clients-port 9001",
+        "--mix-announce-host nym.example:1 --mix-announce-port 2",
+        "--clients-announce-host ws://nym.example:1 --clients-announce-port 2",
+    ] {
+        let given = Flags::try_parse_from(format!("x {flags}").split(' ')).unwrap().overrides;
+        let mut config = new_config();
+        let error = given.apply(&mut config).unwrap_err().to_string();
+        assert_eq!(config, new_config());
+        let words: Vec<_> = flags.split(' ').collect();
+        assert!(error.contains(words[0]) && error.contains(words[2]) && error.contains(words[3]), "{error}");
     }
 }

@@ -24,18 +24,20 @@ impl Crew {
 
     /// One warning for all that is missing, or none; what is left out on purpose is said, but is no reason to worry.
     pub(super) fn tell_of_missing_layers(&self) {
-        let lacks = |on_purpose: bool| -> Vec<String> {
-            let layers = Layer::ALL.into_iter();
-            let layers = layers.filter(|layer| self.equipment.layers_left_out.contains(layer) == on_purpose);
-            layers.filter_map(|layer| self.lack_of(layer, on_purpose)).collect()
-        };
-        let (missing, left_out) = (lacks(false), lacks(true));
+        let (missing, left_out) = (self.lacks(false), self.lacks(true));
         if !missing.is_empty() {
             tracing::warn!("The jail is incomplete. {}", missing.join(". "));
         }
         if !left_out.is_empty() {
             tracing::info!("Left out of the jail on purpose, as {LEFT_OUT} says: {}", left_out.join(". "));
         }
+    }
+
+    /// Layers that are missing, and are left out on purpose or not.
+    pub(super) fn lacks(&self, on_purpose: bool) -> Vec<String> {
+        let layers = Layer::ALL.into_iter();
+        let layers = layers.filter(|layer| self.equipment.layers_left_out.contains(layer) == on_purpose);
+        layers.filter_map(|layer| self.lack_of(layer, on_purpose)).collect()
     }
 
     fn lack_of(&self, layer: Layer, on_purpose: bool) -> Option<String> {

@@ -1,7 +1,10 @@
 //! Crews of shell scripts that speak just enough of the control link.
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use proto::ipc::control::{OwnAddresses, WorkerReport};
+use proto::ipc::{
+    control::{OwnAddresses, WorkerReport},
+    jail::Missing,
+};
 
 use super::*;
 use crate::supervisor::{
@@ -361,4 +364,16 @@ async fn a_public_key_of_another_gateway_ends_the_start() {
     let mut stage = Stage::with(Role::Store, &with_key("001"));
     stage.until(Stage::all_ready).await.unwrap();
     assert!(stage.crew.posts.get(Role::Store).has_proved_key && !stage.crew.keys_are_proven());
+}
+
+#[tokio::test]
+async fn a_layer_that_is_left_out_on_purpose_is_no_warning() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    Arc::get_mut(&mut stage.crew.equipment).unwrap().layers_left_out.push(Layer::NetworkNamespace);
+    for layer in [Layer::NetworkNamespace, Layer::LandlockPorts] {
+        let missing = Missing { layer, why: "start gatewayd as root".into() };
+        stage.crew.posts.get_mut(Role::Store).held.missing.push(missing);
+    }
+    assert_eq!(stage.crew.lacks(true), ["network-namespace in store"]);
+    assert_eq!(stage.crew.lacks(false), ["landlock-ports is missing in store: start gatewayd as root"]);
 }
