@@ -101,7 +101,12 @@ impl Home {
     pub async fn with_defaults(self, ip: IpAddr) -> Result<Self> {
         let home = self;
         let ip_text = ip.to_string();
-        let outcome = home.gatewayd("init", &["--mix-host", &ip_text, "--clients-host", &ip_text]).await?;
+        let mut flags = vec!["--mix-host", &ip_text, "--clients-host", &ip_text];
+        if ip.is_unspecified() {
+            // An address of no host in particular cannot be announced.
+            flags.extend(["--mix-announce-host", "127.0.0.1", "--clients-announce-host", "127.0.0.1"]);
+        }
+        let outcome = home.gatewayd("init", &flags).await?;
         ensure!(outcome.code == Some(0), "gatewayd init failed: {outcome:?}");
         let any_port = format!("'{}'", SocketAddr::new(ip, 0));
         home.set_config("mixnet_endpoint", "listening_address", &any_port)?;

@@ -82,16 +82,23 @@ async fn no_packet_of_any_size_is_accepted_before_the_sync_of_its_database() -> 
     .await
 }
 
-/// What the ledger must hold before a client gets this key: of a login what makes it fresh, of a registration the key.
-fn entry(request: &EdgeToStore, key: &SessionKey) -> Vec<u8> {
+/// What the ledger must hold before a client gets this key: of a login what makes it fresh, of a registration the key. Of nonces it
+/// holds five bytes of a BLAKE3 hash under the key `secret`, which is the ledger's own.
+fn entry(request: &EdgeToStore, key: &SessionKey, secret: &[u8; 32]) -> Vec<u8> {
     let key = match key {
         SessionKey::CtrHmac(key) => key.to_bytes().to_vec(),
         SessionKey::GcmSiv(key) => key.to_bytes().to_vec(),
     };
     let EdgeToStore::AuthenticateClient { proof, .. } = request else { return key };
+    let fingerprint = |nonce: &[u8]| {
+        let mut fingerprint = [0; 5];
+        let mut hasher = blake3::Hasher::new_keyed(secret);
+        hasher.update(proof.address().as_bytes()).update(nonce).finalize_xof().fill(&mut fingerprint);
+        fingerprint.to_vec()
+    };
     match proof.freshness() {
-        Freshness::Iv(iv) => iv.to_vec(),
-        Freshness::Nonce(nonce) => nonce.to_vec(),
+        Freshness::Iv(iv) => fingerprint(&iv),
+        Freshness::Nonce(nonce) => fingerprint(&nonce),
         Freshness::Timestamp(time) => [key, time.to_be_bytes().to_vec()].concat(),
     }
 }
@@ -109,17 +116,19 @@ async fn no_registration_or_login_is_answered_before_the_sync_of_the_ledger() ->
         let trace = tracer.stop().await?;
         let edge = scene.gateway.worker("client-edge")?.sockets()?;
         let link = trace.socket_to(|peer| edge.contains(&peer)).context("no link to client-edge in the trace")?;
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        let secret = scene.gateway.home.ledger()?.open_tree("spent")?.get("key")?.context("the ledger has no key")?;
+        let secret = secret.as_ref().try_into()?;
         let asked: Vec<(usize, EdgeToStore)> = trace.received(&link)?;
         let mut attached = 0;
         for (answered, message) in trace.sent::<StoreToEdge>(&link)? {
             let StoreToEdge::AttachSession { session, key } = message else { continue };
             let last_request = asked.iter().rfind(|(asked, request)| *asked < answered && request.session() == session);
             let (asked, request) = last_request.context("an answer to no question")?;
-            trace.check_durable("/client_ledger.sled/db", &entry(request, &key), *asked, answered)?;
+            trace.check_durable("/client_ledger.sled/db", &entry(request, &key, &secret), *asked, answered)?;
             attached += 1;
         }
         ensure!(attached == 2 * Era::ALL.len(), "{attached} sessions were attached");
-        scene.gateway.stop(Signal::SIGTERM).await?;
         Ok(())
     })
     .await

@@ -251,9 +251,9 @@ async fn silent_crowds_from_many_addresses_keep_nobody_out() -> Result<()> {
         let disturbed = p90(MESSAGES, async || served_attached(&mut scene, &mut client).await).await?;
         eprintln!("served in {undisturbed:?} undisturbed, in {disturbed:?} disturbed");
         ensure!(Bystander::is_as_before(undisturbed, disturbed), "in {undisturbed:?} before, now in {disturbed:?}");
-        let complaints = |line: &String| line.contains("limit on open files");
+        let complaints = |line: &String| line.contains("which is fewer than [limits] asks for");
         let lines = scene.gateway.log().lines().into_iter().filter(complaints).count();
-        ensure!(lines == 2, "{lines} lines about descriptors");
+        ensure!(lines == 1, "{lines} lines about descriptors");
         let evicted = |worker| (worker, "connections_evicted", CONNECTIONS - POSSIBLE);
         scene.gateway.expect_counted(&["client-edge", "mix-ingress"].map(evicted)).await
     })
