@@ -137,7 +137,6 @@ mod tests {
     #[test]
     fn places_fill_the_pages_of_the_limit_and_no_more() {
         assert_eq!(places_in(64 * 1024, 65), 1_008);
-        assert!(1_008 * 65 < 64 * 1024);
         assert_eq!(places_in(64 * 1024 + 4_095, 65), 1_008);
         assert_eq!(places_in(4_095, 65), 0);
         assert!(places_in(u64::MAX, 65) > 1 << 40);
