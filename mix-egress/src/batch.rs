@@ -86,10 +86,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::budget::{ByteBudget, HopBytes};
+    use crate::budget::{HopBudget, HopBytes};
 
     fn batch(lengths: &[usize]) -> (Batch, Vec<u8>) {
-        let budget = ByteBudget::new(usize::MAX, 1, std::sync::Arc::default());
+        let budget = HopBudget::new(usize::MAX, 1, std::sync::Arc::default());
         let hop = HopBytes::default();
         let mut batch = Batch::default();
         let mut wire = Vec::new();

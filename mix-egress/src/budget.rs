@@ -17,7 +17,7 @@ const SHARE: usize = 8;
 
 /// Bytes that next hops share.
 #[derive(Debug)]
-pub(crate) struct ByteBudget {
+pub(crate) struct HopBudget {
     part: usize,
     left: Arc<AtomicUsize>,
     /// Shows what is in use, in this budget and others.
@@ -34,7 +34,7 @@ struct Held {
     of_common: AtomicUsize,
 }
 
-impl ByteBudget {
+impl HopBudget {
     /// So many bytes for so many next hops; `gauge` shows those that are in use.
     pub(crate) fn new(bytes: usize, next_hops: usize, gauge: Arc<AtomicU64>) -> Self {
         let half = bytes / 2;
@@ -96,7 +96,7 @@ mod tests {
     fn a_hop_has_its_part_and_a_share_and_bytes_come_back() {
         let gauge = Arc::default();
         // Parts of 10 bytes, and 80 in common.
-        let budget = ByteBudget::new(160, 8, Arc::clone(&gauge));
+        let budget = HopBudget::new(160, 8, Arc::clone(&gauge));
         let (one, other) = (HopBytes::default(), HopBytes::default());
         assert!(budget.take(&one, 11).is_none());
         let part = budget.take(&one, 10).unwrap();
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn however_many_hops_hoard_another_has_its_part() {
-        let budget = ByteBudget::new(48 << 20, 4_096, Arc::default());
+        let budget = HopBudget::new(48 << 20, 4_096, Arc::default());
         let mut hoarded = Vec::new();
         for _ in 1..4_096 {
             let hop = HopBytes::default();

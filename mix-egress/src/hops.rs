@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     batch::QueuedFrame,
-    budget::{ByteBudget, HopBytes},
+    budget::{HopBudget, HopBytes},
     config::EgressConfig,
     counters::EgressCounters,
     frame::{OutgoingFrame, WrongLength},
@@ -56,22 +56,22 @@ struct Entry {
 /// Bytes of packets that wait for next hops of each kind.
 #[derive(Debug)]
 struct Budgets {
-    acks: ByteBudget,
-    clients: ByteBudget,
-    proven: ByteBudget,
+    acks: HopBudget,
+    clients: HopBudget,
+    proven: HopBudget,
 }
 
 impl Budgets {
     fn new(bytes: usize, proven: usize, first_connects: usize, gauge: &Arc<AtomicU64>) -> Self {
         let of_first = bytes / FIRST_CONNECTS;
         Self {
-            acks: ByteBudget::new(of_first, first_connects, Arc::clone(gauge)),
-            clients: ByteBudget::new(of_first, first_connects, Arc::clone(gauge)),
-            proven: ByteBudget::new(bytes.saturating_sub(2 * of_first), proven, Arc::clone(gauge)),
+            acks: HopBudget::new(of_first, first_connects, Arc::clone(gauge)),
+            clients: HopBudget::new(of_first, first_connects, Arc::clone(gauge)),
+            proven: HopBudget::new(bytes.saturating_sub(2 * of_first), proven, Arc::clone(gauge)),
         }
     }
 
-    const fn of(&self, origin: Origin, place: Place) -> &ByteBudget {
+    const fn of(&self, origin: Origin, place: Place) -> &HopBudget {
         match (place, origin) {
             (Place::Proven(_), _) => &self.proven,
             (Place::First(_), Origin::Acks) => &self.acks,

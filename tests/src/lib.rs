@@ -25,6 +25,7 @@ pub mod hole;
 pub mod home;
 pub mod hostiles;
 pub mod impostor;
+pub mod inventory;
 pub mod log;
 pub mod log_oracle;
 pub mod loose;

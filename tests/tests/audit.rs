@@ -1,12 +1,6 @@
 //! `gatewayd audit`: its whole table, beside a running gateway and without one, and that each cell can turn red.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write,
-    os::unix::{fs::MetadataExt, net::UnixStream},
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, fs, io::Write, os::unix::net::UnixStream};
 
 use anyhow::{Context, Result, ensure};
 use nix::{
@@ -17,7 +11,8 @@ use tests::{
     audit::{ABILITIES, Start, Table, audit, audit_by_us, audit_without, is_root, part},
     deadline::bounded,
     gateway::{Gateway, WORKERS},
-    home::{Home, program},
+    home::program,
+    inventory::inventory,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,24 +100,6 @@ async fn a_self_test_needs_no_gateway_and_disturbs_none() -> Result<()> {
     .await
 }
 
-/// Everything in the gateway's folder, and whose it is.
-fn belongings(home: &Home) -> Result<Vec<(PathBuf, u32, u32, u32)>> {
-    let mut found = Vec::new();
-    let mut folders = vec![home.root().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let (path, metadata) = (entry.path(), entry.metadata()?);
-            if metadata.is_dir() {
-                folders.push(path.clone());
-            }
-            found.push((path, metadata.uid(), metadata.gid(), metadata.mode()));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_self_test_leaves_the_data_to_whom_it_belongs_and_the_gateway_starts_as_before() -> Result<()> {
     bounded(async {
@@ -130,7 +107,7 @@ async fn a_self_test_leaves_the_data_to_whom_it_belongs_and_the_gateway_starts_a
             let mut gateway = Gateway::start_in(start.home().await?, &[]).await?;
             ensure!(gateway.stop(Signal::SIGTERM).await?.success());
             let home = gateway.home;
-            let before = belongings(&home)?;
+            let before = inventory(home.root())?;
             // Root makes nothing in the folder of another account.
             if is_root() && start != Start::AsRoot {
                 let refused = home.gatewayd_by_us("audit", &["--json", "--self-test"]).await?;
@@ -138,7 +115,7 @@ async fn a_self_test_leaves_the_data_to_whom_it_belongs_and_the_gateway_starts_a
             } else {
                 audit_by_us(&home).await?.ensure_clean()?;
             }
-            let after = belongings(&home)?;
+            let after = inventory(home.root())?;
             ensure!(before == after, "started {start:?}, there was {before:?}, now {after:?}");
             Gateway::start_in(home, &[]).await?.stop(Signal::SIGTERM).await?;
         }

@@ -22,6 +22,7 @@ use tests::{
     deadline::{bounded, soon},
     gateway::{Gateway, IPV4},
     home::{Home, ID, Outcome},
+    inventory::inventory,
     log::Log,
 };
 use tokio::process::Command;
@@ -68,24 +69,6 @@ impl Canary {
         ensure!(seen == (70_010, 70_010, 0o644, "sings".to_owned()), "{after}: the file is {seen:?}");
         Ok(())
     }
-}
-
-/// Everything below a folder: owner, group and mode.
-fn inventory(folder: &Path) -> Result<Vec<(PathBuf, u32, u32, u32)>> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let (path, metadata) = (entry.path(), entry.metadata()?);
-            if metadata.is_dir() {
-                folders.push(path.clone());
-            }
-            found.push((path, metadata.uid(), metadata.gid(), metadata.mode()));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// 78 tells the unit not to try again, 1 is for all else.

@@ -101,7 +101,7 @@ fn a_file_when_it_has_a_second_name_or_another_owner_is_refused() {
 }
 
 #[test]
-fn a_folder_that_root_makes_belongs_to_the_owner_of_the_one_above() {
+fn a_folder_made_by_root_has_the_owner_of_the_one_above() {
     let Some((_folder, home)) = home() else { return };
     let trusted = Trusted { users: vec![0, STRANGER], groups: vec![0] };
     let guard = PathGuard { home: home.clone(), rule: Rule::Strict(trusted) };

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_warning_has_the_limit_the_wanted_and_the_effective_numbers() {
+    fn one_warning_has_the_limit_and_both_numbers() {
         let limits = Limits::default();
         let text = warning(256, &limits).unwrap();
         for part in ["open 256 files", "max_client_connections = 20000 is taken for 210", "max_mix_connections = "] {

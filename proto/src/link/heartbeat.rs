@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_turns_beats_and_one_that_waits_elsewhere_does_not() {
+    async fn a_loop_that_turns_beats_and_one_that_hangs_does_not() {
         let (reports, mut sent) = mpsc::channel(4);
         let mut heartbeat = Heartbeat::new(reports);
         heartbeat.beat().await;

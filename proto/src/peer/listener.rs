@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_who_cannot_be_served_for_want_of_descriptors_is_turned_away_and_the_next_comes_in_after_a_pause() {
+    async fn without_descriptors_one_is_turned_away_and_the_next_served() {
         let (mut listener, address) = listener(ConnectionLimit::new(1, 1)).await;
         let mut first = TcpStream::connect(address).await.unwrap();
         let began = Instant::now();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_descriptors_and_without_anybody_at_the_door_nobody_is_counted() {
+    async fn without_descriptors_and_newcomers_nobody_is_counted() {
         let (mut listener, _) = listener(ConnectionLimit::new(1, 1)).await;
         assert!(!listener.turn_one_away(&io::Error::from_raw_os_error(Errno::ENFILE as i32)).await);
     }

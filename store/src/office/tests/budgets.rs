@@ -48,7 +48,7 @@ impl Bench {
 }
 
 #[test]
-fn credit_doubles_with_each_receipt_and_nothing_is_read_without_it() {
+fn credit_doubles_with_receipts_and_nothing_is_read_without() {
     let mut bench = Bench::new(Rules { inbox_bytes: 1 << 30, ..RULES });
     bench.attach(1);
     for n in 0..20 {

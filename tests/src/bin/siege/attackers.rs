@@ -10,6 +10,7 @@ use tests::{connection::Connection, hostiles::Hostiles};
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
+    task::JoinSet,
     time::{Instant, Interval, MissedTickBehavior, interval, timeout_at},
 };
 
@@ -196,6 +197,31 @@ fn per_second(count: u32) -> Interval {
     let mut pace = interval(Duration::from_secs(1) / count);
     pace.set_missed_tick_behavior(MissedTickBehavior::Skip);
     pace
+}
+
+/// Keeps `each` connections open from each of so many addresses. `sit` opens one and stays until it is closed; then, after a pause,
+/// the next one takes its place.
+async fn keep_sitting<S>(
+    attack: &Attack,
+    (addresses, each): (u16, u16),
+    pause: Duration,
+    sit: fn(Attack, u16) -> S,
+) -> Result<()>
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    let mut sitting = JoinSet::new();
+    for source in (0..addresses).flat_map(|number| std::iter::repeat_n(number, usize::from(each))) {
+        let attack = attack.clone();
+        sitting.spawn(async move {
+            loop {
+                sit(attack.clone(), source).await;
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+    while sitting.join_next().await.is_some() {}
+    Ok(())
 }
 
 /// Reads until the gateway closes the connection.

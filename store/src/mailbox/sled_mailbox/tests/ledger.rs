@@ -72,7 +72,7 @@ fn keep_as_before(home: &Path, client: &ClientAddress, numbers: std::ops::Range<
 }
 
 #[test]
-fn nonces_of_earlier_versions_are_taken_over_wherever_it_is_killed() {
+fn nonces_of_earlier_versions_survive_a_kill_anywhere() {
     let home = tempfile::tempdir().unwrap();
     drop(open(home.path()));
     let clients = [CLIENT, ClientAddress([4; 32]), ClientAddress([5; 32])];

@@ -7,9 +7,8 @@
 
 use anyhow::Result;
 use tests::raw_websocket;
-use tokio::task::JoinSet;
 
-use super::{Attack, PAUSE, until_closed};
+use super::{Attack, PAUSE, keep_sitting, until_closed};
 use crate::{
     evidence::Evidence,
     tally::{Tally, Verdict},
@@ -21,20 +20,7 @@ const EACH: u16 = 50;
 const FAILURES: usize = 2;
 
 pub(super) async fn attack(attack: Attack) -> Result<()> {
-    let mut sitting = JoinSet::new();
-    for source in (0..ADDRESSES).flat_map(|number| [number; EACH as usize]) {
-        let attack = attack.clone();
-        sitting.spawn(async move {
-            loop {
-                // Being turned away is no reason to give up.
-                let _ = sit(&attack, source).await;
-                attack.tally.got("times shown out", 1);
-                tokio::time::sleep(PAUSE / 4).await;
-            }
-        });
-    }
-    while sitting.join_next().await.is_some() {}
-    Ok(())
+    keep_sitting(&attack, (ADDRESSES, EACH), PAUSE / 4, sit).await
 }
 
 pub(super) fn judge(tally: &Tally, evidence: &Evidence) -> Verdict {
@@ -46,7 +32,13 @@ pub(super) fn judge(tally: &Tally, evidence: &Evidence) -> Verdict {
     )
 }
 
-async fn sit(attack: &Attack, source: u16) -> Result<()> {
+async fn sit(attack: Attack, source: u16) {
+    // Being turned away is no reason to give up.
+    let _ = say_nothing(&attack, source).await;
+    attack.tally.got("times shown out", 1);
+}
+
+async fn say_nothing(attack: &Attack, source: u16) -> Result<()> {
     let mut stream = attack.target.clients(attack.block.address(source)).await?;
     raw_websocket::upgrade(&mut stream).await?;
     attack.tally.spent("websockets", 1);

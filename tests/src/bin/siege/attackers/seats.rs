@@ -6,9 +6,8 @@
 //! Succeeds if mix nodes that connect anew are not served.
 
 use anyhow::Result;
-use tokio::task::JoinSet;
 
-use super::{Attack, PAUSE, until_closed};
+use super::{Attack, PAUSE, keep_sitting, until_closed};
 use crate::{
     evidence::Evidence,
     tally::{Tally, Verdict},
@@ -18,23 +17,16 @@ const ADDRESSES: u16 = 41;
 const EACH: u16 = 50;
 
 pub(super) async fn attack(attack: Attack) -> Result<()> {
-    let mut sitting = JoinSet::new();
-    for source in (0..ADDRESSES).flat_map(|number| [number; EACH as usize]) {
-        let attack = attack.clone();
-        sitting.spawn(async move {
-            loop {
-                // Being turned away is no reason to give up.
-                if let Ok(mut stream) = attack.target.mix(attack.block.address(source)).await {
-                    attack.tally.spent("connections", 1);
-                    until_closed(&mut stream).await;
-                    attack.tally.got("times shown out", 1);
-                }
-                tokio::time::sleep(5 * PAUSE).await;
-            }
-        });
+    keep_sitting(&attack, (ADDRESSES, EACH), 5 * PAUSE, sit).await
+}
+
+async fn sit(attack: Attack, source: u16) {
+    // Being turned away is no reason to give up.
+    if let Ok(mut stream) = attack.target.mix(attack.block.address(source)).await {
+        attack.tally.spent("connections", 1);
+        until_closed(&mut stream).await;
+        attack.tally.got("times shown out", 1);
     }
-    while sitting.join_next().await.is_some() {}
-    Ok(())
 }
 
 pub(super) fn judge(tally: &Tally, evidence: &Evidence) -> Verdict {
