@@ -1,6 +1,6 @@
 //! Whoever listens to the connections of a client has every login that it sent.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use proto::wire::{
     client::token::{GcmSivToken, SignedLogin},
     packet::PacketSize,
@@ -67,7 +67,8 @@ async fn what_a_signed_login_sealed_is_no_login_of_version_3() -> Result<()> {
                 expect_no_login(&scene, &token_text(login)).await?;
             }
             let mut client = log_in(&scene, &account).await?;
-            ensure!(client.next_message().await? == stored.message);
+            // What came before the gateway was killed may come once more.
+            client.messages_until(&stored.message).await?;
             client.leave().await?;
         }
         // A registration with an older version, which the client signs, lets it log in as that again.
