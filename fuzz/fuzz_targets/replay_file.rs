@@ -1,5 +1,6 @@
-//! The file of marks of packets seen. What is offered is what the file holds; whatever else is there is put aside as it was, once.
-//! Input: in bits, whether length and checksum are to be right and whether an earlier gateway left it; and the file.
+//! The file of marks of packets seen. What is offered is what the file holds; what an earlier version left is removed; whatever else
+//! is there is put aside as it was, once.
+//! Input: in bits, whether length and checksum are to be right and whether it stands where the first gateways put it; and the file.
 #![no_main]
 
 use std::{fs, os::fd::OwnedFd, path::PathBuf, sync::LazyLock};
@@ -9,7 +10,13 @@ use libfuzzer_sys::fuzz_target;
 use proto::ipc::ingress_store::GENERATIONS_LIMIT;
 use store::replay::found::offered;
 
-/// The places of earlier gateways, for even and for odd numbers.
+/// How files of earlier versions begin.
+const EARLIER: [&[u8]; 1] = [b"packseen\x01\0\0\0"];
+
+/// Bytes of a file's header: with fewer its version is not read.
+const HEADER_LEN: usize = MARKS_BEGIN;
+
+/// The places of the first gateways, for even and for odd numbers.
 const EARLIER_NAMES: [&str; 2] = ["generation-even", "generation-odd"];
 
 /// The folder goes with that of all temporary files: a static is never dropped.
@@ -31,6 +38,9 @@ fuzz_target!(|data: &[u8]| {
     fs::write(&path, &file).unwrap();
     let aside = path.with_extension("damaged");
     match &offered(directory())[..] {
+        [] if file.len() >= HEADER_LEN && EARLIER.iter().any(|start| file.starts_with(start)) => {
+            assert!(!path.exists() && !aside.exists(), "an earlier version's file is not removed");
+        }
         [] => {
             assert!(fs::read(&aside).unwrap() == file && !path.exists(), "not put aside as it was");
             assert!(offered(directory()).is_empty());

@@ -120,7 +120,7 @@ fn mix() {
         [bytes("final_hop_versions", "expected_plaintext"), bytes("final_hop", "plaintext_payload")].concat();
     for plaintext in &plaintexts {
         for version in [[0, 1, 0], [0, 1, 3], [0, 0, 1], [0, 2, 0]] {
-            for kind in 0..4 {
+            for kind in [0, 1, 2, 3, 7] {
                 let size = u8::from(plaintext.len() > 100) + u8::from(plaintext.len() > 2_000) * 3;
                 corpus.add(&[&[size, kind], &final_hop_routing(version), plaintext]);
             }
@@ -283,6 +283,8 @@ fn files() {
             for kind in 0..4 {
                 corpus.add(&[&[kind], &file]);
             }
+            let (magic, rest) = file.split_at(8);
+            corpus.add(&[&[1], magic, &1_u32.to_le_bytes(), &rest[4..]]);
         }
     }
     let mut corpus = Corpus::of("pem");

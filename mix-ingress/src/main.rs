@@ -57,6 +57,7 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
 
     // 3. The key, into locked memory.
     let key = key::read(grants.take(Grant::SphinxKey)?)?;
+    tracing::info!(x25519 = %key.implementation(), "unwrapping packets with the fastest X25519 of this processor");
 
     // 4. The doors are closed.
     let closed = close(Jail { policy: Policy::of(Role::MixIngress), order: &start.jail, directories: &[] })?;

@@ -3,68 +3,62 @@
 //! In two steps, so that the caller can refuse a replay before it costs a decryption of the payload:
 //! [`open_header`] proves that the packet was made for our key and yields its replay tag;
 //! [`CheckedHeader::unwrap_payload`] yields destination and plaintext. Together they cost one X25519 and one LIONESS
-//! over the payload, unless the packet has another version than its frame suggests. Nothing outside this module knows the
-//! library behind it.
+//! over the payload, whatever the packet's version, and nothing that only a mix node needs. The tests compare every outcome with that
+//! of `sphinx-packet`, the library of the network.
+//!
+//! [`x25519`] computes the secret that a packet shares with us, [`secret`] the keys that follow from it; [`header`] and [`payload`]
+//! use them as the packet's [`version`] says.
 //!
 //! *Trusts* nothing about a packet. *Holds* the gateway's Sphinx private key. *Promises*: no packet panics, keys are
 //! wiped from the memory this module owns, and each way a packet can fail has its own [`UnwrapError`].
 
+mod header;
+mod payload;
+mod secret;
+mod version;
+mod x25519;
+
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
-    wire::{
-        framing::Framing,
-        packet::{HEADER_LEN, PacketSize},
-    },
+    wire::packet::{HEADER_LEN, PacketSize},
 };
-use sphinx_packet::{
-    ProcessedPacketData, SphinxPacket,
-    header::{SphinxHeader, shared_secret::ExpandedSharedSecret},
-    payload::{
-        Payload,
-        key::{PayloadKey, derive_payload_key},
-    },
-    version::Version,
-};
-use x25519_dalek::StaticSecret;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-/// Versions whose packets are encrypted with the full payload key; in all others its first 16 bytes are a seed.
-///
-/// A version is the last two of three bytes that first were a semantic version: 256 is 0.1.0, which the whole network
-/// of 2021 speaks, 257 is 0.1.1, 512 is 0.2.0, which was never released; then 258 was simply the next number. 1 is what
-/// newer libraries took 0.1.0 for.
-const FULL_PAYLOAD_KEY_VERSIONS: [u16; 5] = [1, 256, 257, 258, 512];
+use header::{Header, Routing};
+use secret::SharedSecret;
+use x25519::PrivateKey;
 
-/// Zero bytes in front of every plaintext: proof that the payload key was right and the payload is intact.
-const LEADING_ZEROS: usize = 16;
-
-/// The byte behind the plaintext. Everything after it is padding.
-const END_OF_PLAINTEXT: u8 = 1;
-
-/// The shortest payload that the library decrypts.
-const SHORTEST_PAYLOAD: usize = 33;
+pub use x25519::Implementation;
 
 /// The gateway's Sphinx private key. It cannot be printed, copied or read back, and is wiped when dropped.
-#[derive(ZeroizeOnDrop)]
-pub struct SphinxKey(StaticSecret);
+pub struct SphinxKey(PrivateKey);
+
+/// The key inside wipes itself.
+impl ZeroizeOnDrop for SphinxKey {}
 
 impl SphinxKey {
     /// The X25519 private key with these bytes. They are clamped when used, as in every era.
     pub fn new(secret: Zeroizing<[u8; 32]>) -> Self {
-        Self(StaticSecret::from(*secret))
+        Self(PrivateKey::new(Implementation::fastest(), &secret))
     }
 
     /// The public key, as the network knows it.
     pub fn public(&self) -> [u8; 32] {
-        x25519_dalek::PublicKey::from(&self.0).to_bytes()
+        self.0.public()
+    }
+
+    /// Which X25519 it is used with: the fastest that this processor can run.
+    pub fn implementation(&self) -> Implementation {
+        self.0.implementation()
     }
 }
 
 /// Identifies a packet, however it is altered on the way: two packets with one tag are a replay.
 ///
-/// Derived from the secret that the packet shares with our key, so it tells an outsider nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Derived from the secret that the packet shares with our key, so an outsider cannot compute it. The packet's keys are made of the
+/// same bytes: it is to be hashed and never to be kept or shown.
+#[derive(ZeroizeOnDrop)]
 pub struct ReplayTag(pub [u8; 32]);
 
 /// Why a packet has no destination here. Packets that fail are dropped; nobody is told.
@@ -89,27 +83,9 @@ pub enum UnwrapError {
 
 /// A packet whose header was made for our key. Its payload is still encrypted.
 pub struct CheckedHeader {
-    header: SphinxHeader,
-    secret: ExpandedSharedSecret,
+    routing: Routing,
+    secret: SharedSecret,
     payload: Bytes,
-}
-
-/// How old the sender's software is, as far as the frame around a packet suggests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SenderAge {
-    /// It writes Sphinx version 256, like everybody in 2021.
-    Of2021,
-    /// It writes a version that the library knows.
-    Later,
-}
-
-impl From<Framing> for SenderAge {
-    fn from(framing: Framing) -> Self {
-        match framing {
-            Framing::Unversioned(_) => Self::Of2021,
-            Framing::V7 | Framing::V8(_) => Self::Later,
-        }
-    }
 }
 
 /// What the last layer hid.
@@ -133,75 +109,29 @@ pub fn open_header(key: &SphinxKey, packet: Bytes) -> Result<CheckedHeader, Unwr
     PacketSize::from_packet_len(packet.len()).ok_or(wrong_length)?;
     let mut payload = packet;
     let header = payload.split_to(HEADER_LEN);
-    let header = SphinxHeader::from_bytes(&header).map_err(|_| wrong_length)?;
-    let secret = header.compute_expanded_shared_secret(&key.0);
-    header.ensure_header_integrity(&secret).map_err(|_| UnwrapError::BadMac)?;
-    Ok(CheckedHeader { header, secret, payload })
+    let header = Header::parse(&header).ok_or(wrong_length)?;
+    let secret = SharedSecret::expand(&key.0.agree(header.point));
+    let routing = header.check(&secret)?;
+    Ok(CheckedHeader { routing, secret, payload })
 }
 
 impl CheckedHeader {
     /// What to look up, and remember, before the payload is worth decrypting.
     pub fn replay_tag(&self) -> ReplayTag {
-        ReplayTag(*self.secret.replay_tag())
+        self.secret.replay_tag()
     }
 
-    /// Reads the destination and decrypts the payload. Copies the payload once. A wrong guess at the sender's age costs a
-    /// decryption, and changes nothing else.
+    /// Reads the destination and decrypts the payload. Copies the payload once.
     ///
     /// # Errors
     ///
     /// [`UnwrapError::UnknownFlag`], [`UnwrapError::ForwardHop`] or [`UnwrapError::BadPadding`].
-    pub fn unwrap_payload(self, probably: SenderAge) -> Result<FinalHop, UnwrapError> {
-        // The library shows the destination and the version only of a packet whose payload it decrypted, and picks the
-        // wrong payload key for version 256. Where that is to be expected it gets the shortest payload there is.
-        let real = match probably {
-            SenderAge::Of2021 => None,
-            SenderAge::Later => Some(&self.payload),
-        };
-        let processed = Payload::from_bytes(real.map_or(&[0; SHORTEST_PAYLOAD], |payload| payload))
-            .and_then(|payload| {
-                SphinxPacket { header: self.header, payload }.process_with_expanded_secret(&self.secret)
-            })
-            .map_err(|_| UnwrapError::UnknownFlag)?;
-        let ProcessedPacketData::FinalHop { destination, payload, .. } = processed.data else {
-            return Err(UnwrapError::ForwardHop);
-        };
-        let version = processed.version;
-        let payload = if real.is_some() && wants_full_key(version) == version.expects_legacy_full_payload_keys() {
-            payload
-        } else {
-            let key = payload_key(version, &self.secret);
-            Payload::from_bytes(&self.payload)
-                .and_then(|payload| payload.unwrap::<&PayloadKey>(&key))
-                .map_err(|_| UnwrapError::BadPadding)?
-        };
-        Ok(FinalHop {
-            destination: ClientAddress(destination.as_bytes()),
-            plaintext: without_padding(payload.into_bytes()).ok_or(UnwrapError::BadPadding)?,
-        })
+    pub fn unwrap_payload(self) -> Result<FinalHop, UnwrapError> {
+        let (destination, version) = self.routing.decrypt(&self.secret)?;
+        let key = self.secret.payload_key(version);
+        let plaintext = payload::open(&key, &self.payload).ok_or(UnwrapError::BadPadding)?;
+        Ok(FinalHop { destination, plaintext })
     }
-}
-
-fn wants_full_key(version: Version) -> bool {
-    FULL_PAYLOAD_KEY_VERSIONS.contains(&version.value())
-}
-
-fn payload_key(version: Version, secret: &ExpandedSharedSecret) -> Zeroizing<PayloadKey> {
-    Zeroizing::new(if wants_full_key(version) {
-        *secret.legacy_payload_key()
-    } else {
-        derive_payload_key(secret.payload_key_seed())
-    })
-}
-
-/// The end is the last byte that equals 1, and what follows it is not checked, as in every real node.
-fn without_padding(payload: Vec<u8>) -> Option<Bytes> {
-    let (zeros, rest) = payload.split_at_checked(LEADING_ZEROS)?;
-    if zeros.iter().any(|byte| *byte != 0) {
-        return None;
-    }
-    let len = rest.iter().rposition(|byte| *byte == END_OF_PLAINTEXT)?;
-    Some(Bytes::from(payload).slice(LEADING_ZEROS..LEADING_ZEROS + len))
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &
         count(&counters.replayed);
         return None;
     };
-    let FinalHop { destination, plaintext } = checked.unwrap_payload(header.framing.into()).inspect_err(failed).ok()?;
+    let FinalHop { destination, plaintext } = checked.unwrap_payload().inspect_err(failed).ok()?;
     let content = split(header.size, sized_to_fit(header.size, plaintext));
     let FinalHopContent { surb_ack, message } = content.inspect_err(|error| counters.split_failed(*error)).ok()?;
     let refused = |reason: &NoRoom| counters.no_room_for_mark(*reason);

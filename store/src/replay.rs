@@ -200,7 +200,7 @@ impl Archivist {
         }
     }
 
-    /// What is on disk and intact. Whatever is not is put aside.
+    /// What is on disk and intact. What is damaged is put aside; what an earlier version left is removed.
     fn list(&mut self) -> Vec<Intact> {
         let mut kept = Vec::new();
         let mut intact = Vec::new();
@@ -217,6 +217,14 @@ impl Archivist {
     fn open_or_put_aside(&self, name: &str) -> Option<Intact> {
         match Intact::open(&self.directory, name) {
             Ok(file) => return file,
+            Err(OpenError::Earlier) => {
+                tracing::warn!(
+                    file = name,
+                    "the marks of packets seen were made by an earlier version, which marked packets in another way; they \
+                     are removed, and replays of packets from before the upgrade will not be noticed this once"
+                );
+                self.is_removed(name);
+            }
             Err(OpenError::Damaged(damage)) => {
                 tracing::error!(
                     file = name,

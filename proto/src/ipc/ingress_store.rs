@@ -98,7 +98,7 @@ pub enum ReplayRequest {
 pub enum ReplayAnswer {
     /// These are kept, and intact.
     OfferGenerations {
-        /// At most [`GENERATIONS_LIMIT`], and two that a gateway before this limit left.
+        /// At most [`GENERATIONS_LIMIT`].
         generations: Vec<ReplayGeneration>,
     },
     /// As asked.

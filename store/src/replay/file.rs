@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Numbers are little-endian. A generation has one of a fixed number of places, by its number, so there is a limit on files
-//! whatever numbers are asked for. Earlier gateways had two places, for even and odd numbers; what they left is read, and
-//! removed when newer generations are kept.
+//! whatever numbers are asked for. What the marks mean is part of the version: in another one the same packet has other marks, so
+//! files of earlier versions are of no use. The first gateways had two places, for even and odd numbers.
 //!
 //! *Trusts* nothing it finds. *Promises*: a name always leads to a whole file, because it is written under another name,
 //! synced, and then renamed.
@@ -16,6 +16,7 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
+    ops::Range,
     os::{
         fd::{AsFd, OwnedFd},
         unix::fs::FileExt,
@@ -33,13 +34,15 @@ use proto::ipc::ingress_store::{GENERATIONS_LIMIT, MARKS_LEN};
 use super::ReplayGeneration;
 use crate::disk;
 
-/// The places of earlier gateways: for generations with an even and with an odd number.
+/// The places of the first gateways: for generations with an even and with an odd number.
 const EARLIER_NAMES: [&str; 2] = ["generation-even", "generation-odd"];
 /// What is being written.
 const DRAFT: &str = "generation.new";
 
 const MAGIC: [u8; 8] = *b"packseen";
-const VERSION: u32 = 1;
+/// Since version 2 a packet is named by the first keys of its secret, and no more by its last.
+const VERSION: u32 = 2;
+const EARLIER_VERSIONS: Range<u32> = 1..VERSION;
 const HEADER_LEN: usize = 64;
 const CHECKSUM_LEN: usize = blake3::OUT_LEN;
 /// Bytes after which a draft is synced: what waits to be written holds up the commits of others in the same file system.
@@ -50,7 +53,7 @@ const ROOM_FOR_MAIL: u64 = 64 * 1024 * 1024;
 /// Why a file is no generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Damage {
-    #[error("it is something else, or was written by another version")]
+    #[error("it is something else, or was written by a later version")]
     Foreign,
     #[error("it has not the length that it says it has")]
     Length,
@@ -63,6 +66,8 @@ pub(super) enum Damage {
 /// Why a file cannot be offered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
+    #[error("it was written by an earlier version")]
+    Earlier,
     #[error(transparent)]
     Damaged(#[from] Damage),
     #[error(transparent)]
@@ -83,11 +88,6 @@ pub(super) fn name_of(number: u64) -> String {
 /// All names under which a generation may be found.
 pub(super) fn names() -> impl Iterator<Item = String> {
     (0..GENERATIONS_LIMIT as u64).map(name_of).chain(EARLIER_NAMES.map(str::to_owned))
-}
-
-fn is_place_of(name: &str, number: u64) -> bool {
-    let [even, odd] = EARLIER_NAMES;
-    name == name_of(number) || name == if number.is_multiple_of(2) { even } else { odd }
 }
 
 /// Renames a damaged file, for whoever wants to look at it; only the last one is kept.
@@ -117,7 +117,13 @@ impl Intact {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Damage::Length.into()),
             read => read?,
         }
-        let generation = decode(&header).ok_or(Damage::Foreign)?;
+        let (version, generation) = decode(&header).ok_or(Damage::Foreign)?;
+        if EARLIER_VERSIONS.contains(&version) {
+            return Err(OpenError::Earlier);
+        }
+        if version != VERSION {
+            return Err(Damage::Foreign.into());
+        }
         let expected = (HEADER_LEN + CHECKSUM_LEN) as u64;
         if file.metadata()?.len().checked_sub(expected) != Some(generation.len) {
             return Err(Damage::Length.into());
@@ -138,7 +144,7 @@ impl Intact {
         if hasher.finalize() != checksum {
             return Err(Damage::Checksum.into());
         }
-        if !is_place_of(name, generation.number) {
+        if name != name_of(generation.number) {
             return Err(Damage::Misplaced.into());
         }
         Ok(Some(Self { generation, file }))
@@ -240,21 +246,23 @@ fn encode(generation: &ReplayGeneration) -> Vec<u8> {
     header
 }
 
-fn decode(header: &[u8; HEADER_LEN]) -> Option<ReplayGeneration> {
+/// The version of a file, and what it holds if the version is ours.
+fn decode(header: &[u8; HEADER_LEN]) -> Option<(u32, ReplayGeneration)> {
     let rest = header.strip_prefix(&MAGIC)?;
-    let rest = rest.strip_prefix(&VERSION.to_le_bytes())?;
+    let (version, rest) = rest.split_first_chunk()?;
     let (number, rest) = rest.split_first_chunk()?;
     let (seed, rest) = rest.split_first_chunk()?;
     let (hashes, rest) = rest.split_first_chunk()?;
     let (marked, rest) = rest.split_first_chunk()?;
     let (begun, rest) = rest.split_first_chunk()?;
     let (len, _) = rest.split_first_chunk()?;
-    Some(ReplayGeneration {
+    let generation = ReplayGeneration {
         number: u64::from_le_bytes(*number),
         seed: *seed,
         hashes: u32::from_le_bytes(*hashes),
         marked: u64::from_le_bytes(*marked),
         begun: u64::from_le_bytes(*begun),
         len: u64::from_le_bytes(*len),
-    })
+    };
+    Some((u32::from_le_bytes(*version), generation))
 }
