@@ -1,10 +1,13 @@
 //! One connection from a mix node: bytes in, deliveries out, in the order in which the packets came.
 //!
-//! *Trusts* nothing that is read; nothing is ever written. *Holds* the frames of one read, the beginning of the next
-//! frame against the budget of all connections, and as many batches that are not judged yet as can be under way. *Promises*: a frame that breaks the rules ends this
-//! connection only, and what came before it is kept; bytes are read only when there is room for the packets in them; too many
-//! packets in a row that do not unwrap end the connection, however fast they come: whoever judges the packets is asked before
-//! more is read, and reading waits for the judgement.
+//! *Trusts* nothing that is read; nothing is ever written. *Holds* the frames of its reads that have a turn, the beginning of the
+//! next frame against the budget of all connections, and some batches that are not judged yet. *Promises*: a frame that breaks the
+//! rules ends this connection only, and what came before it is kept; bytes are read only in turn, so that what all connections have
+//! read is bounded; too many packets in a row that do not unwrap end the connection, however fast they come: whoever judges the
+//! packets is asked before more is read, and reading waits for the judgement.
+//!
+//! A read takes what is there: a packet or two of a connection that brings little, and up to thirty-three of one that brings much and
+//! whose packets unwrap.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -25,8 +28,8 @@ use crate::{
     counters::{Counters, add},
     deliver::Delivery,
     drain::Drain,
-    turns::{Record, SharedRecord},
-    unwrap::{BATCH_PACKETS, Frame, Unwrapper, Unwrapping},
+    turns::{Record, SharedRecord, Turn},
+    unwrap::{BATCH_PACKETS, Unwrapper, Unwrapping},
 };
 
 /// What every connection needs on the way of its packets.
@@ -158,15 +161,16 @@ impl Reader<'_> {
         let mut stop = pin!(self.path.drain.begun());
         let half = self.half.watch();
         while !self.path.drain.has_begun() {
-            let len = select! {
-                len = self.read_bytes() => len?,
+            let read = select! {
+                read = self.read_bytes() => read?,
                 () = &mut stop => return Ok(()),
                 () = half.given_way() => return Err(GivenWay.into()),
             };
+            let Some((len, turn)) = read else { return Ok(()) };
             if len == 0 {
                 return if self.frames.holds_partial_frame() { Err(Broken::CutShort) } else { Ok(()) };
             }
-            let completed = self.take_frames().await?;
+            let completed = self.take_frames(turn).await?;
             self.frames.let_go_of_space();
             self.half.hold(self.frames.partial_len(), Instant::now().into_std())?;
             if !self.frames.holds_partial_frame() {
@@ -179,59 +183,57 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Waits for bytes: for ever between frames, because a mix node that has nothing to say stays connected. There is no
-    /// memory for them before they are there.
-    async fn read_bytes(&mut self) -> Result<usize, Broken> {
-        let read = async {
-            loop {
-                self.stream.readable().await?;
-                let read = self.stream.try_read_buf(&mut self.frames.space());
-                match read {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.frames.let_go_of_space(),
-                    read => return read,
-                }
+    /// Waits for bytes, then for a turn to read them: there is no memory for bytes that have neither come nor a turn. `None` if
+    /// there are no turns any more.
+    async fn read_bytes(&mut self) -> Result<Option<(usize, Turn)>, Broken> {
+        loop {
+            self.bytes_come().await?;
+            let record = self.judgement.record.get();
+            let Some(turn) = self.path.unwrapper.turn(self.judgement.permit.prefix(), record).await else {
+                return Ok(None);
+            };
+            // Strangers, and those whose packets do not unwrap, cannot have much unwrapped in one turn.
+            let read = if record == Record::Unwraps {
+                self.stream.try_read_buf(&mut self.frames.large_space())
+            } else {
+                self.stream.try_read_buf(&mut self.frames.space())
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.frames.let_go_of_space(),
+                read => return Ok(Some((read?, turn))),
+            }
+        }
+    }
+
+    /// For ever between frames, because a mix node that has nothing to say stays connected.
+    async fn bytes_come(&self) -> Result<(), Broken> {
+        match self.partial_until {
+            None => Ok(self.stream.readable().await?),
+            Some(deadline) => {
+                Ok(timeout_at(deadline, self.stream.readable()).await.map_err(|_| Broken::HalfFrame)??)
+            }
+        }
+    }
+
+    /// Begins to unwrap all frames that are whole, and says whether there were any. The last batch keeps the turn.
+    async fn take_frames(&mut self, turn: Turn) -> Result<bool, FramingError> {
+        let mut whole = Vec::new();
+        let end = loop {
+            match self.frames.next_frame() {
+                Ok(Some(frame)) => whole.push(frame),
+                Ok(None) => break Ok(!whole.is_empty()),
+                Err(error) => break Err(error),
             }
         };
-        match self.partial_until {
-            None => Ok(read.await?),
-            Some(deadline) => Ok(timeout_at(deadline, read).await.map_err(|_| Broken::HalfFrame)??),
-        }
-    }
-
-    /// Begins to unwrap all frames that are whole, and says whether there were any.
-    async fn take_frames(&mut self) -> Result<bool, FramingError> {
-        let mut completed = false;
-        loop {
-            let mut batch = Vec::new();
-            let mut end = Ok(());
-            while batch.len() < BATCH_PACKETS {
-                match self.frames.next_frame() {
-                    Ok(Some(frame)) => batch.push(frame),
-                    Ok(None) => break,
-                    Err(error) => {
-                        end = Err(error);
-                        break;
-                    }
-                }
-            }
-            let last = batch.len() < BATCH_PACKETS;
-            if !batch.is_empty() {
-                completed = true;
-                add(&self.path.counters.packets_received, batch.len());
-                self.begin(batch).await;
-            }
-            end?;
-            if last {
-                return Ok(completed);
-            }
-        }
-    }
-
-    async fn begin(&self, batch: Vec<Frame>) {
-        let (from, record) = (self.judgement.permit.prefix(), self.judgement.record.get());
-        if let Some(unwrapping) = self.path.unwrapper.begin(from, record, batch).await {
+        let mut turn = Some(turn);
+        let mut whole = whole.into_iter().peekable();
+        while whole.peek().is_some() {
+            let batch: Vec<_> = whole.by_ref().take(BATCH_PACKETS).collect();
+            add(&self.path.counters.packets_received, batch.len());
+            let unwrapping = self.path.unwrapper.begin(batch, turn.take_if(|_| whole.peek().is_none()));
             // The other end listens until this one is dropped.
             let _ = self.begun.send(unwrapping).await;
         }
+        end
     }
 }

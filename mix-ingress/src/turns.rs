@@ -1,7 +1,6 @@
-//! Turns at unwrapping: so many batches are under way at a time, and who is next is decided here.
+//! Turns at reading and unwrapping: the packets of so many reads are under way at a time, and who is next is decided here.
 //!
-//! *Trusts* what a connection says about its own packets: whether those judged last unwrapped. *Holds* the batches that wait, one for
-//! each connection at the most. *Promises*: connections whose packets unwrap come first, however many others there are; in
+//! *Trusts* what a connection says about its own packets: whether those judged last unwrapped. *Holds* the connections that wait. *Promises*: connections whose packets unwrap come first, however many others there are; in
 //! between and whenever nobody better waits, the others have turns too, so that they can prove themselves or be found out; among
 //! equals turns go around the widest networks, there around the narrower ones, and so on, so that many connections of one network
 //! delay nobody outside.
@@ -60,7 +59,7 @@ impl SharedRecord {
     }
 }
 
-/// The turns. Locked once for each batch.
+/// The turns. Locked twice for each read.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     state: Arc<Mutex<State>>,
@@ -83,7 +82,7 @@ struct Ring {
     waiting: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// Leave to have one batch under way. The next in line has it when this is dropped.
+/// Leave to have the packets of one read under way. The next in line has it when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     /// None if it was never given.

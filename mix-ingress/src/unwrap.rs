@@ -1,11 +1,14 @@
 //! The unwrapping of packets, on all cores.
 //!
-//! *Trusts* nothing about a packet. *Holds* the key, the replay filter, and one turn for each batch that is under way.
-//! *Promises*: a packet that was seen before goes no further than its header; the batches under way, of all connections
-//! together, are bounded; a batch has its turn until it is handed on, so that a store that takes no more stops the reading of
-//! bytes and not the growth of memory. Who has the next turn is decided in [`crate::turns`].
+//! *Trusts* nothing about a packet. *Holds* the key, the replay filter, and one turn for each read whose packets are under way.
+//! *Promises*: a packet that was seen before goes no further than its header; nothing is read without a turn, and a read has its
+//! turn until its last batch is handed on. So what all connections together have read and not handed on is bounded, and a store that
+//! takes no more stops the reading of bytes. Who has the next turn is decided in [`crate::turns`].
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use proto::{
@@ -31,10 +34,17 @@ use crate::{
 
 /// Packets that are unwrapped in one go: about a millisecond of one core. More would keep the first of them waiting and
 /// leave the other cores idle.
-pub(crate) const BATCH_PACKETS: usize = 16;
+pub(crate) const BATCH_PACKETS: usize = 32;
 
-/// Batches under way for each thread: one that is unwrapped, one that follows, and two that wait to be handed on.
-const BATCHES_PER_THREAD: usize = 4;
+/// As many packets are unwrapped where they were read: a tenth of a millisecond, not much more than it takes to wake another
+/// thread and to be woken by it.
+const SHORT_BATCH: usize = 4;
+
+/// Reads under way for each thread: one whose packets are unwrapped, one that follows, and two that wait to be handed on.
+const TURNS_PER_THREAD: usize = 4;
+
+/// Batches of one connection for each thread that are read and not judged: one that is unwrapped, and one that follows.
+const BATCHES_PER_THREAD: usize = 2;
 
 /// A frame as it came from the network.
 pub(crate) type Frame = (FrameHeader, Bytes);
@@ -52,34 +62,51 @@ pub(crate) struct Unwrapper {
 /// A batch under way.
 pub(crate) struct Unwrapping {
     packets: usize,
-    work: JoinHandle<Vec<Delivery>>,
-    turn: Turn,
+    work: Work,
+    /// That of the read, with its last batch.
+    turn: Option<Turn>,
+}
+
+/// What comes of a batch; none if the unwrapping panicked.
+enum Work {
+    Done(Option<Vec<Delivery>>),
+    Elsewhere(JoinHandle<Vec<Delivery>>),
 }
 
 impl Unwrapper {
     /// Unwraps with `key` on as many of the runtime's blocking threads as it has; that are `threads`.
     pub(crate) fn new(key: Arc<Locked<SphinxKey>>, marker: Marker, threads: usize, counters: Arc<Counters>) -> Self {
-        let batches = threads.max(1).saturating_mul(BATCHES_PER_THREAD);
-        Self { key, marker, turns: Turns::new(batches), batches, counters }
+        let threads = threads.max(1);
+        let (turns, batches) = (threads.saturating_mul(TURNS_PER_THREAD), threads.saturating_mul(BATCHES_PER_THREAD));
+        Self { key, marker, turns: Turns::new(turns), batches, counters }
     }
 
-    /// The most batches that can be under way.
+    /// The most batches of one connection that wait to be judged.
     pub(crate) const fn batches(&self) -> usize {
         self.batches
     }
 
-    /// Begins to unwrap `frames`, once it is their turn.
+    /// Waits until a connection may read.
     ///
     /// No time limit: turns come as batches before are handed on, and how long `store` takes is `store`'s matter. `None` if there
     /// are no turns any more.
-    pub(crate) async fn begin(&self, from: AddressPrefix, record: Record, frames: Vec<Frame>) -> Option<Unwrapping> {
-        let turn = self.turns.take(from, record).await?;
+    pub(crate) async fn turn(&self, from: AddressPrefix, record: Record) -> Option<Turn> {
+        self.turns.take(from, record).await
+    }
+
+    /// Unwraps a batch of a read. The last one brings the read's turn.
+    pub(crate) fn begin(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Unwrapping {
         let packets = frames.len();
         let (key, marker, counters) = (Arc::clone(&self.key), self.marker.clone(), Arc::clone(&self.counters));
-        let work = spawn_blocking(move || {
-            frames.into_iter().filter_map(|frame| unwrap(&key, &marker, frame, &counters)).collect()
-        });
-        Some(Unwrapping { packets, work, turn })
+        let unwrap_all =
+            move || frames.into_iter().filter_map(|frame| unwrap(&key, &marker, frame, &counters)).collect();
+        let work = if packets <= SHORT_BATCH {
+            // Whatever a panic leaves behind is not used again, but for counts and marks, which are whole at any moment.
+            Work::Done(catch_unwind(AssertUnwindSafe(unwrap_all)).ok())
+        } else {
+            Work::Elsewhere(spawn_blocking(unwrap_all))
+        };
+        Unwrapping { packets, work, turn }
     }
 }
 
@@ -90,9 +117,13 @@ impl Unwrapping {
     }
 
     /// What came out, in the order in which it went in. To be handed on before the turn is dropped.
-    pub(crate) async fn done(self, counters: &Counters) -> (Vec<Delivery>, Turn) {
-        let deliveries = self.work.await.unwrap_or_else(|error| {
-            tracing::error!(%error, packets = self.packets, "unwrapping failed; the packets of this batch are dropped");
+    pub(crate) async fn done(self, counters: &Counters) -> (Vec<Delivery>, Option<Turn>) {
+        let deliveries = match self.work {
+            Work::Done(deliveries) => deliveries,
+            Work::Elsewhere(work) => work.await.ok(),
+        };
+        let deliveries = deliveries.unwrap_or_else(|| {
+            tracing::error!(packets = self.packets, "unwrapping panicked; the packets of this batch are dropped");
             add(&counters.unwrap_panicked, self.packets);
             Vec::new()
         });

@@ -159,8 +159,9 @@ async fn one_address_takes_its_share_of_the_connections_and_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_garbage_is_cut_off_at_the_limit() {
     const LIMIT: u32 = 200;
-    // What is read and not judged when the limit is reached: the batches of two threads, and one more that waits.
-    const BEGUN: u64 = 9 * 16;
+    // What is read and not judged when the limit is reached: two batches for each of two threads, the one that reaches it, and
+    // one more that waits.
+    const BEGUN: u64 = 6 * 32;
     let (rig, mut store, _egress) = Rig::start(IngressConfig { malformed_packets: LIMIT, ..CONFIG }).await;
     let garbage: Vec<u8> = (0..64)
         .flat_map(|number| {

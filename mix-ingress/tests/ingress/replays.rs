@@ -181,10 +181,10 @@ async fn the_end_may_come_before_the_beginning() {
     drop((store, egress));
 }
 
-/// Three generations of ten packets in all, each of which is kept for an hour.
+/// Three generations of forty packets in all, each of which is kept for an hour.
 fn small() -> IngressConfig {
     let replay =
-        ReplayConfig { packets_per_generation: 10, false_positives_per_billion: 1, memory: 3 * 56, ..CONFIG.replay };
+        ReplayConfig { packets_per_generation: 40, false_positives_per_billion: 1, memory: 3 * 216, ..CONFIG.replay };
     IngressConfig { replay, ..CONFIG }
 }
 
@@ -231,7 +231,8 @@ async fn a_budget_that_is_used_up_refuses_and_forgets_nothing() {
     let mut next = 0;
     // Each goes to a client of its own, and few of them fall on one counter.
     loop {
-        assert!(next < 60, "it is never full");
+        // A generation takes more than its packets until its successor has been begun.
+        assert!(next < 240, "it is never full");
         let short = value(&rig.counters.refused_replay_share);
         let sample = made(next, PacketSize::Ack);
         node.send(&sample).await;
@@ -245,7 +246,7 @@ async fn a_budget_that_is_used_up_refuses_and_forgets_nothing() {
         samples.push(sample);
         reaches(&rig.counters.accepted_without_ack, samples.len() as u64).await;
     }
-    assert!(samples.len() >= 30, "full after {}", samples.len());
+    assert!(samples.len() >= 120, "full after {}", samples.len());
     for sample in &samples {
         node.send(sample).await;
     }

@@ -18,11 +18,14 @@ pub struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// The most that one read adds, in bytes.
+    /// The most that one read adds, in bytes: seven regular packets, or forty of acknowledgements.
     pub const READ_LEN: usize = 16 * 1024;
 
-    /// The most that is ever held, in bytes: a frame that lacks its last byte, and a read.
-    pub const MAX_LEN: usize = MAX_FRAME_LEN + Self::READ_LEN;
+    /// The most that a large read adds, in bytes: thirty-three regular packets.
+    pub const LARGE_READ_LEN: usize = 80 * 1024;
+
+    /// The most that is ever held, in bytes: a frame that lacks its last byte, and a large read.
+    pub const MAX_LEN: usize = MAX_FRAME_LEN + Self::LARGE_READ_LEN;
 
     /// An empty buffer. Its memory is allocated by the first read.
     pub fn new() -> Self {
@@ -32,7 +35,16 @@ impl FrameBuffer {
     /// Where the next read goes. There is none while [`MAX_LEN`](Self::MAX_LEN) bytes wait, and a read into no space
     /// looks like the end of the stream; whoever takes all frames after each read never sees that.
     pub fn space(&mut self) -> impl BufMut + '_ {
-        let len = Self::READ_LEN.min(Self::MAX_LEN.saturating_sub(self.buffer.len()));
+        self.space_of(Self::READ_LEN)
+    }
+
+    /// As [`space`](Self::space), for a peer that sends much at once.
+    pub fn large_space(&mut self) -> impl BufMut + '_ {
+        self.space_of(Self::LARGE_READ_LEN)
+    }
+
+    fn space_of(&mut self, read_len: usize) -> impl BufMut + '_ {
+        let len = read_len.min(Self::MAX_LEN.saturating_sub(self.buffer.len()));
         self.buffer.reserve(len);
         (&mut self.buffer).limit(len)
     }
@@ -148,8 +160,8 @@ mod tests {
     fn a_buffer_nobody_empties_stops_growing() {
         let mut frames = FrameBuffer::new();
         for _ in 0..100 {
-            let len = frames.space().remaining_mut();
-            frames.space().put_bytes(1, len);
+            let len = frames.large_space().remaining_mut();
+            frames.large_space().put_bytes(1, len);
         }
         assert_eq!(frames.buffer.len(), FrameBuffer::MAX_LEN);
         assert_eq!(frames.space().remaining_mut(), 0);
