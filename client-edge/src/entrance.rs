@@ -2,7 +2,7 @@
 //!
 //! *Trusts* what the proxies of `trusted_proxies` say about whom they connect for, and nobody else. *Promises*: a connection of such a
 //! proxy counts for the client as soon as the client is known, in every limit by prefix, and for the proxy if it names nobody;
-//! all together takes no longer than `websocket_upgrade`.
+//! a request has come within `websocket_upgrade`, and is answered soon after.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use proto::{
     counter::count,
     peer::{ConnectionPermit, LimitReached, TrustedNetwork},
 };
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use crate::{
     connection::{Arrival, Context, stopped},
@@ -39,15 +39,15 @@ struct Places {
 pub(crate) async fn enter(context: &Context, arrival: Arrival) -> Option<Entered> {
     let mut stop = context.stop.clone();
     let entered = tokio::select! {
-        entered = timeout(context.config.websocket_upgrade, begin(context, arrival)) => entered,
+        entered = begin(context, arrival) => entered,
         () = stopped(&mut stop) => return None,
     };
     let counters = &context.counters;
     match entered {
-        Ok(Ok(entered)) => return Some(entered),
-        Ok(Err(NoWebsocket::Evicted)) => {}
-        Ok(Err(NoWebsocket::Page)) => count(&counters.pages_served),
-        Ok(Err(NoWebsocket::Refused | NoWebsocket::Gone)) | Err(_) => count(&counters.upgrades_failed),
+        Ok(entered) => return Some(entered),
+        Err(NoWebsocket::Evicted) => {}
+        Err(NoWebsocket::Page) => count(&counters.pages_served),
+        Err(NoWebsocket::Refused | NoWebsocket::Gone | NoWebsocket::Late) => count(&counters.upgrades_failed),
     }
     None
 }
@@ -56,7 +56,7 @@ async fn begin(context: &Context, arrival: Arrival) -> Result<Entered, NoWebsock
     let Arrival { session: _, socket, peer, permit, slot } = arrival;
     let proxies = &context.config.trusted_proxies[..];
     let mut places = Places { permit, slot };
-    let mut beginning = Beginning::new(socket);
+    let mut beginning = Beginning::new(socket, Instant::now() + context.config.websocket_upgrade);
     let mut client = peer;
     if is_proxy(proxies, peer)
         && let Some(source) = places.hold(beginning.read_proxy_header()).await?
@@ -71,7 +71,7 @@ async fn begin(context: &Context, arrival: Arrival) -> Result<Entered, NoWebsock
         places = places.for_client(context, client)?;
     }
     places.hold(beginning.answer(&request.answer)).await?;
-    let Beginning { socket, bytes } = beginning;
+    let Beginning { socket, bytes, .. } = beginning;
     let websocket = Websocket::new(socket, bytes, context.half_messages.partial()).await;
     Ok(Entered { websocket, permit: places.permit, slot: places.slot })
 }

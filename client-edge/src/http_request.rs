@@ -37,6 +37,8 @@ pub enum Answer {
     TooLarge,
     /// The bytes are no HTTP request that is served.
     BadRequest,
+    /// The request has begun and did not end in time.
+    TimedOut,
 }
 
 /// A request that has come whole.
@@ -85,6 +87,7 @@ impl Answer {
             Self::TooLarge => {
                 ("431 Request Header Fields Too Large", "Connection: close\r\n", "The request is too large.\n")
             }
+            Self::TimedOut => ("408 Request Timeout", "Connection: close\r\n", "The request did not end in time.\n"),
             Self::BadRequest => ("400 Bad Request", "Connection: close\r\n", "The request cannot be understood.\n"),
         };
         let len = text.len();

@@ -1,7 +1,8 @@
 //! From the first byte of a connection to the beginning of its websocket.
 //!
 //! *Trusts* nothing that is read. *Promises*: whoever speaks HTTP gets an HTTP answer and can read it, whatever else it has sent; a
-//! request takes no more memory than [`REQUEST_LIMIT`]. The caller limits the time.
+//! request takes no more memory than [`REQUEST_LIMIT`]; it has come by the deadline, and its answer takes at most twice
+//! [`CLOSE_LIMIT`].
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use proto::peer::TrustedNetwork;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
@@ -33,6 +34,8 @@ pub(crate) enum NoWebsocket {
     Refused,
     /// The peer is gone.
     Gone,
+    /// The deadline has passed.
+    Late,
     /// There is no place for the connection, or no more. Counted already.
     Evicted,
 }
@@ -44,12 +47,13 @@ pub(crate) struct Beginning {
     pub(crate) socket: TcpStream,
     /// What has come over it and is not understood yet.
     pub(crate) bytes: Vec<u8>,
+    deadline: Instant,
 }
 
 impl Beginning {
-    /// Nothing has been read yet.
-    pub(crate) const fn new(socket: TcpStream) -> Self {
-        Self { socket, bytes: Vec::new() }
+    /// Nothing has been read yet; the request has to come by `deadline`.
+    pub(crate) const fn new(socket: TcpStream, deadline: Instant) -> Self {
+        Self { socket, bytes: Vec::new(), deadline }
     }
 
     /// Who the peer, a trusted proxy, says it connects for with the PROXY protocol, if it speaks that.
@@ -90,7 +94,13 @@ impl Beginning {
             if parsed >= REQUEST_LIMIT {
                 return Ok(RequestHead { len: parsed, answer: Answer::TooLarge, client: None });
             }
-            self.read_some(REQUEST_LIMIT).await?;
+            match self.read_some(REQUEST_LIMIT).await {
+                // Whoever has begun to speak can be told what went wrong.
+                Err(NoWebsocket::Late) if parsed > 0 => {
+                    return Ok(RequestHead { len: parsed, answer: Answer::TimedOut, client: None });
+                }
+                read => read?,
+            }
         }
     }
 
@@ -99,11 +109,12 @@ impl Beginning {
     /// # Errors
     /// If the connection becomes no websocket.
     pub(crate) async fn answer(&mut self, answer: &Answer) -> Result<(), NoWebsocket> {
-        self.socket.write_all(&answer.to_bytes()).await.map_err(|_| NoWebsocket::Gone)?;
+        let written = timeout(CLOSE_LIMIT, self.socket.write_all(&answer.to_bytes())).await;
+        written.map_err(|_| NoWebsocket::Late)?.map_err(|_| NoWebsocket::Gone)?;
         let reason = match answer {
             Answer::Switch { .. } => return Ok(()),
             Answer::Page { .. } => NoWebsocket::Page,
-            Answer::UpgradeRequired | Answer::TooLarge | Answer::BadRequest => NoWebsocket::Refused,
+            Answer::UpgradeRequired | Answer::TooLarge | Answer::BadRequest | Answer::TimedOut => NoWebsocket::Refused,
         };
         // The peer that does not hang up by then has had time to read the answer.
         let _ = timeout(CLOSE_LIMIT, discard(&mut self.socket)).await;
@@ -114,7 +125,8 @@ impl Beginning {
     async fn read_some(&mut self, most: usize) -> Result<(), NoWebsocket> {
         self.bytes.reserve(USUAL_REQUEST);
         let room = most.saturating_sub(self.bytes.len()) as u64;
-        let read = AsyncReadExt::take(&mut self.socket, room).read_buf(&mut self.bytes).await;
+        let mut limited = AsyncReadExt::take(&mut self.socket, room);
+        let read = timeout_at(self.deadline, limited.read_buf(&mut self.bytes)).await.map_err(|_| NoWebsocket::Late)?;
         if read.map_err(|_| NoWebsocket::Gone)? == 0 { Err(NoWebsocket::Gone) } else { Ok(()) }
     }
 }

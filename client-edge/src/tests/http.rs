@@ -43,6 +43,21 @@ async fn http_without_a_websocket_gets_an_http_answer() {
     }
 }
 
+#[tokio::test]
+async fn a_request_that_does_not_end_in_time_gets_408() {
+    let (gateway, _store) = Gateway::start(EdgeConfig { websocket_upgrade: SOON, ..config() }).await;
+    for begun in ["G", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        let answer = answer(gateway.address, begun.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{begun:?} {answer}");
+    }
+    // Who says nothing is told nothing.
+    assert_eq!(answer(gateway.address, b"").await, "");
+    let counters = gateway.edge.counters();
+    while counters.upgrades_failed.load(Relaxed) < 3 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A client need not wait for the answer to its upgrade before it speaks.
 #[tokio::test]
 async fn a_frame_that_comes_with_the_request_is_read() {
