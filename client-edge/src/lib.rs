@@ -1,7 +1,8 @@
 //! `client-edge`: serves the clients' websockets.
 //!
 //! *Trusts*: nobody. Clients are strangers until `store` has checked their proof, and hostile ones may hold a key as well.
-//! `store` is trusted to name one session key at a time, and held to the rules of its link.
+//! The proxies that the operator names are believed about one thing: for which address they connect. `store` is trusted to name one
+//! session key at a time, and held to the rules of its link.
 //!
 //! *Holds*: the session keys of the clients connected right now, in locked memory, and their mail on its way out, within the
 //! credit of each session. Never the identity key: handshake bytes are relayed to `store` unread.
