@@ -25,7 +25,26 @@ use tests::{
     gateway::{Gateway, IPV4},
     home::Home,
     process::Process,
+    scene::Scene,
 };
+
+/// What an order brings about is no error: with clients, mail and next hops, as on any day.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordered_end_logs_no_error() -> Result<()> {
+    let mut scene = Scene::start().await?;
+    let mut client = scene.client().await?;
+    let sent = scene.send_many(client.address(), 20).await?;
+    client.next_messages(sent.len()).await?;
+    scene.mixnode.wait_for_acks(&sent).await?;
+    let before = scene.gateway.log().lines().len();
+    assert!(scene.gateway.stop(Signal::SIGTERM).await?.success());
+    let lines = scene.gateway.log().lines();
+    assert!(lines[before..].iter().any(|line| line.contains("link down")), "{lines:?}");
+    for line in &lines[before..] {
+        assert!(!line.contains("error=") && !line.contains("ERROR") && !line.contains("WARN"), "{line}");
+    }
+    Ok(())
+}
 
 /// More than the minute after which a worker hangs, and a look.
 const HANG: Duration = Duration::from_secs(90);

@@ -53,7 +53,11 @@ pub(super) async fn tell(peer: Role, link: u32, error: &LinkError, reports: &mps
             WorkerReport::LinkViolated { peer, link, rule }
         }
         None => {
-            tracing::info!(%peer, %error, "link down");
+            match error {
+                // Seen from here, the ordered end of a peer looks like its death, and the supervisor logs a death.
+                LinkError::Closed => tracing::info!(%peer, "link down: the peer has closed it"),
+                error => tracing::warn!(%peer, %error, "link down"),
+            }
             WorkerReport::LinkLost { peer, link }
         }
     };
