@@ -123,9 +123,16 @@ impl<M: Mailbox> Service<M> {
             let (end_tx, end) = oneshot::channel();
             let (done_tx, mut done) = oneshot::channel();
             let counters = Arc::clone(&self.counters);
+            // Before the worker is ready, so that the supervisor does not claim what is not so.
+            let mut office = Office::new(Arc::clone(&self.mailbox), self.rules, self.counters);
+            if !office.look_for_room(std::time::Instant::now()) {
+                birth.report_full_storage();
+            }
+            let crew = Crew::new(self.mailbox, self.identity, self.threads);
+            let desk = Desk { office, crew, replay: self.replay, to_ingress: None, to_edge: None };
             std::thread::Builder::new().name("office".into()).spawn(move || {
                 // The receiver waits for this until the process ends.
-                let _ = done_tx.send(self.keep_office(ingress, edge, reports_tx, end));
+                let _ = done_tx.send(desk.keep_office(ingress, edge, reports_tx, end));
             })?;
 
             let ending = tokio::select! {
@@ -142,22 +149,6 @@ impl<M: Mailbox> Service<M> {
             Ok(ending)
         })
     }
-
-    fn keep_office(
-        self,
-        ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
-        edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
-        reports: mpsc::Sender<WorkerReport>,
-        end: oneshot::Receiver<()>,
-    ) -> Result<(), ServiceError> {
-        let crew = Crew::new(Arc::clone(&self.mailbox), self.identity, self.threads);
-        let runtime =
-            runtime::Builder::new_current_thread().enable_time().max_blocking_threads(crew.threads()).build()?;
-        let mut office = Office::new(self.mailbox, self.rules, self.counters);
-        office.look_for_room(std::time::Instant::now());
-        let desk = Desk { office, crew, replay: self.replay, to_ingress: None, to_edge: None };
-        runtime.block_on(async { desk.work(ingress, edge, Heartbeat::new(reports), end).await })
-    }
 }
 
 /// The office and those it speaks to.
@@ -170,6 +161,19 @@ struct Desk<M> {
 }
 
 impl<M: Mailbox> Desk<M> {
+    /// On a thread of its own.
+    fn keep_office(
+        self,
+        ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
+        edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
+        reports: mpsc::Sender<WorkerReport>,
+        end: oneshot::Receiver<()>,
+    ) -> Result<(), ServiceError> {
+        let threads = self.crew.threads();
+        let runtime = runtime::Builder::new_current_thread().enable_time().max_blocking_threads(threads).build()?;
+        runtime.block_on(async { self.work(ingress, edge, Heartbeat::new(reports), end).await })
+    }
+
     async fn work(
         mut self,
         mut ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,

@@ -217,6 +217,8 @@ pub(super) struct Crew {
     waiting: WaitingEnds,
     suspicions: Vec<Suspicion>,
     phase: Phase,
+    /// `store` had no room for all that is new when it started.
+    storage_is_full: bool,
     /// When it is next looked whose loop has turned.
     look_at: Instant,
     events: mpsc::Receiver<Event>,
@@ -246,6 +248,7 @@ impl Crew {
             waiting: WaitingEnds::default(),
             suspicions: Vec::new(),
             phase: Phase::Opening,
+            storage_is_full: false,
             look_at: now + BEAT,
             events,
             reporter,

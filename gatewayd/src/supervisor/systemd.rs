@@ -10,9 +10,12 @@ pub(super) fn is_there() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
 }
 
+/// The status of a gateway that does all that it should.
+pub(super) const SERVING: &str = "serving mix nodes and clients";
+
 /// The gateway is up.
-pub(super) fn ready() {
-    tell(&[NotifyState::Ready, NotifyState::Status("serving mix nodes and clients")]);
+pub(super) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// The gateway drains.

@@ -255,6 +255,7 @@ fn clean(report: WorkerReport) -> WorkerReport {
         plain @ (WorkerReport::RefuseSyscall { .. }
         | WorkerReport::LinkLost { .. }
         | WorkerReport::LoopTurns
+        | WorkerReport::StorageFull
         | WorkerReport::PublicKey(_)) => plain,
     }
 }

@@ -5,7 +5,7 @@
 //! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
 //!
 //! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same order
-//! as `DrainWorker`, at once. A worker reports `JailClosed` once, then `WorkerReady` once, `LinkViolated` whenever a peer broke
+//! as `DrainWorker`, at once. A worker reports `JailClosed` once, `StorageFull` if so, then `WorkerReady` once, `LinkViolated` whenever a peer broke
 //! a rule, `LinkLost` whenever a peer let go of a link, by its death or not, `LoopTurns` every few seconds, and `RefuseSyscall` as its
 //! last words. A probe
 //! reports findings in place of all that, but for last words.
@@ -283,6 +283,8 @@ pub enum WorkerReport {
     LoopTurns,
     /// The public key that belongs to the private key which the worker was given.
     PublicKey([u8; 32]),
+    /// There is no room for new mail or for new clients at the start.
+    StorageFull,
 }
 
 /// Bytes that a [`WorkerReport::RefuseSyscall`] may take.
@@ -353,6 +355,7 @@ mod tests {
         pin(WorkerReport::LinkLost { peer: Role::ClientEdge, link: 3 }, "060203");
         pin(WorkerReport::LoopTurns, "07");
         pin(WorkerReport::PublicKey([9; 32]), &format!("08{}", "09".repeat(32)));
+        pin(WorkerReport::StorageFull, "09");
     }
 
     #[test]

@@ -136,6 +136,11 @@ impl Birth {
         self.report(&WorkerReport::PublicKey(key));
     }
 
+    /// Tells the supervisor that there is no room for new mail or for new clients.
+    pub fn report_full_storage(&self) {
+        self.report(&WorkerReport::StorageFull);
+    }
+
     fn report(&self, report: &WorkerReport) {
         if let Ok(bytes) = codec::encode_one(report) {
             // If the supervisor is gone there is nobody left to tell.

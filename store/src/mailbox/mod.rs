@@ -156,6 +156,20 @@ pub enum Lack {
         /// Bytes up to which they take new messages.
         most: u64,
     },
+    /// The ledger.
+    #[error(
+        "the ledger of clients takes {} MiB, and new clients are taken below {} MiB, a third of its share of `data_bytes` in \
+         [limits], which is {} MiB; raise `data_bytes`, or have clients forgotten sooner (`client_idle`)",
+        used >> 20, most >> 20, share >> 20
+    )]
+    Ledger {
+        /// Bytes that it has.
+        used: u64,
+        /// Bytes up to which it takes new clients.
+        most: u64,
+        /// Bytes that it may have.
+        share: u64,
+    },
 }
 
 /// How much of its share the ledger has taken.
@@ -165,7 +179,7 @@ pub enum LedgerRoom {
     #[default]
     Ample,
     /// Those who are registered take so much of it that there is none for new clients.
-    NoNewClients,
+    NoNewClients(Lack),
     /// Most of its file holds nothing. It must be opened again.
     Outgrown,
 }

@@ -293,10 +293,12 @@ impl Mailbox for SledMailbox {
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {
-        let len = self.with(|open| open.ledger.len())?;
-        Ok(match len < self.ledger_share() / FILLED {
+        let used = self.with(|open| open.ledger.len())?;
+        let share = self.ledger_share();
+        let most = share / FILLED;
+        Ok(match used < most {
             true => LedgerRoom::Ample,
-            false if self.is_compact(len) => LedgerRoom::NoNewClients,
+            false if self.is_compact(used) => LedgerRoom::NoNewClients(Lack::Ledger { used, most, share }),
             false => LedgerRoom::Outgrown,
         })
     }

@@ -317,8 +317,8 @@ impl<M: Mailbox> Office<M> {
         }
         match self.mailbox.ledger_room() {
             Ok(room) => {
-                self.tell_of_ledger(room == LedgerRoom::NoNewClients);
-                room != LedgerRoom::NoNewClients
+                self.tell_of_ledger(room);
+                !matches!(room, LedgerRoom::NoNewClients(_))
             }
             Err(error) => {
                 self.trouble(&error, now);

@@ -15,7 +15,7 @@ use std::{
 use proto::address::ClientAddress;
 
 use super::{Job, Office, desk::Session};
-use crate::mailbox::{Mailbox, MailboxError};
+use crate::mailbox::{LedgerRoom, Mailbox, MailboxError};
 
 /// How long to wait before trying again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -75,27 +75,28 @@ impl Outlook {
 }
 
 impl<M: Mailbox> Office<M> {
-    /// At the start: whoever reads the log is to know before the first mail is refused.
-    pub fn look_for_room(&mut self, now: Instant) {
+    /// At the start: whoever reads the log is to know before the first mail is refused. Returns whether there is room for new mail
+    /// and for new clients.
+    pub fn look_for_room(&mut self, now: Instant) -> bool {
         match self.mailbox.lack() {
             Ok(None) => {}
             Ok(Some(lack)) => self.trouble(&MailboxError::NoRoom(lack), now),
             Err(error) => self.trouble(&error, now),
         }
+        match self.mailbox.ledger_room() {
+            Ok(room) => self.tell_of_ledger(room),
+            Err(error) => self.trouble(&error, now),
+        }
+        self.outlook.storage == Storage::Sound && !self.outlook.ledger_is_full
     }
 
     /// Says once that the ledger has taken all of its share, and once that it has not any more.
-    pub(super) fn tell_of_ledger(&mut self, is_full: bool) {
-        if mem::replace(&mut self.outlook.ledger_is_full, is_full) == is_full {
-            return;
-        }
-        if is_full {
-            tracing::error!(
-                "new clients are refused: the ledger of clients takes all of its share of `data_bytes` in [limits], an eighth; raise \
-                 `data_bytes`, or have clients forgotten sooner (`client_idle`)"
-            );
-        } else {
-            tracing::info!("the ledger has room for new clients again");
+    pub(super) fn tell_of_ledger(&mut self, room: LedgerRoom) {
+        let lack = if let LedgerRoom::NoNewClients(lack) = room { Some(lack) } else { None };
+        match (mem::replace(&mut self.outlook.ledger_is_full, lack.is_some()), lack) {
+            (false, Some(lack)) => tracing::error!("new clients are refused: {lack}"),
+            (true, None) => tracing::info!("the ledger has room for new clients again"),
+            (true, Some(_)) | (false, None) => {}
         }
     }
 

@@ -28,6 +28,7 @@ impl Crew {
             What::Report(WorkerReport::JailClosed(held)) => self.on_jail_closed(role, held),
             What::Report(WorkerReport::RefuseSyscall { number }) => self.on_refusal(role, number),
             What::Report(WorkerReport::LoopTurns) => self.on_heartbeat(role),
+            What::Report(WorkerReport::StorageFull) => self.storage_is_full = true,
             What::Report(WorkerReport::PublicKey(key)) => return self.on_public_key(role, key),
             What::Garbled => self.condemn(role, "it sent bytes that are no report"),
             What::Silent => {
@@ -59,15 +60,26 @@ impl Crew {
         let ready = |role| matches!(self.posts.get(role).state, State::Ready { .. });
         let all_ready = Role::ALL.into_iter().all(ready);
         if self.phase == Phase::Open && all_ready {
-            systemd::status("serving mix nodes and clients");
+            systemd::status(systemd::SERVING);
         }
         if self.phase == Phase::Opening && all_ready {
             self.phase = Phase::Open;
-            tracing::info!(
-                "Finished nym gateway startup procedure - it should now be able to receive mix and client traffic!"
-            );
+            if self.storage_is_full {
+                tracing::warn!(
+                    "Finished nym gateway startup procedure - but there is no room for all that is new: the error of store says what \
+                     is full, what is refused and what to do"
+                );
+            } else {
+                tracing::info!(
+                    "Finished nym gateway startup procedure - it should now be able to receive mix and client traffic!"
+                );
+            }
             self.tell_of_missing_layers();
-            systemd::ready();
+            systemd::ready(if self.storage_is_full {
+                "serving, but storage was full at the start: see the log"
+            } else {
+                systemd::SERVING
+            });
         }
     }
 

@@ -1,7 +1,10 @@
 //! Storage that is full, or fails.
 
 use super::*;
-use crate::office::storage::Storage;
+use crate::{mailbox::Lack, office::storage::Storage};
+
+const FULL_LEDGER: LedgerRoom =
+    LedgerRoom::NoNewClients(Lack::Ledger { used: 12 << 20, most: 11 << 20, share: 33 << 20 });
 
 #[test]
 fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
@@ -137,7 +140,7 @@ fn a_ledger_that_has_outgrown_its_share_is_opened_anew_at_once() {
 #[test]
 fn a_ledger_that_is_full_refuses_new_clients_and_no_mail() {
     let mut bench = Bench::new(RULES);
-    *bench.mailbox.ledger_room.lock().unwrap() = LedgerRoom::NoNewClients;
+    *bench.mailbox.ledger_room.lock().unwrap() = FULL_LEDGER;
     desk::sign_handshake(&mut bench, 1, SessionKey::CtrHmac(key()));
     let reason = HandshakeRefusal::StorageFailed;
     assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseHandshake { session: SessionId(1), reason }));
@@ -152,6 +155,20 @@ fn a_full_disk_at_the_start_is_known_before_any_mail() {
     let mut bench = Bench::new(RULES);
     bench.mailbox.set(Health::Full);
     let now = bench.now;
-    bench.office.look_for_room(now);
+    assert!(!bench.office.look_for_room(now));
     assert_eq!(bench.office.outlook.storage, Storage::Full);
+}
+
+#[test]
+fn a_full_ledger_at_the_start_is_told_with_its_bytes() {
+    let mut bench = Bench::new(RULES);
+    let now = bench.now;
+    assert!(bench.office.look_for_room(now));
+    *bench.mailbox.ledger_room.lock().unwrap() = FULL_LEDGER;
+    assert!(!bench.office.look_for_room(now));
+    let LedgerRoom::NoNewClients(lack) = FULL_LEDGER else { panic!("it has room") };
+    let text = lack.to_string();
+    for part in ["takes 12 MiB", "below 11 MiB", "which is 33 MiB", "`data_bytes`", "`client_idle`"] {
+        assert!(text.contains(part), "{text}");
+    }
 }

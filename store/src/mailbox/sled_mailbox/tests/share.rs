@@ -84,7 +84,7 @@ fn new_clients_are_refused_when_the_ledger_has_its_share() {
                 mailbox.reopen().unwrap();
                 rewrites += 1;
             }
-            LedgerRoom::NoNewClients => break,
+            LedgerRoom::NoNewClients(_) => break,
         }
         assert!(ledger_bytes(home.path()) < SHARE);
     }
