@@ -15,6 +15,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    sys::statvfs::{FsFlags, fstatvfs},
 };
 use proto::ipc::jail::Account;
 
@@ -148,8 +149,12 @@ impl Folder<'_> {
     /// What is left of a gateway that was killed is waited for.
     fn lock(self, opened: io::Result<OwnedFd>) -> Result<LockedFolder, FolderError> {
         let Self { what, path, setting } = self;
-        let mut directory =
-            opened.map_err(|source| FolderError::Directory { what, path: path.to_owned(), setting, source })?;
+        let mut directory = opened.and_then(writable).map_err(|source| FolderError::Directory {
+            what,
+            path: path.to_owned(),
+            setting,
+            source,
+        })?;
         let patience = Instant::now() + PREDECESSOR;
         loop {
             match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
@@ -172,6 +177,15 @@ impl Folder<'_> {
             }
         }
     }
+}
+
+/// The directory, unless it is shown as read-only. Otherwise that would be noticed by whoever gives it away or writes there first, and
+/// they know no remedy.
+fn writable(directory: OwnedFd) -> io::Result<OwnedFd> {
+    if fstatvfs(&directory)?.flags().contains(FsFlags::ST_RDONLY) {
+        return Err(Errno::EROFS.into());
+    }
+    Ok(directory)
 }
 
 /// Who runs a gateway on the data of `config`, if anybody does and the kernel says so. Takes no lock.
