@@ -169,6 +169,45 @@ fn a_store_that_starts_on_a_full_disk_serves_what_is_stored() -> Result<()> {
 }
 
 #[test]
+fn a_start_on_a_full_disk_claims_no_more_than_is_so() -> Result<()> {
+    with_disks(async {
+        let (disk, mut scene) = on_small_disk(192).await?;
+        let able = "it should now be able to receive";
+        ensure!(count(&scene, able) == 1, "the start with room did not say so");
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        disk.fill()?;
+        scene.start_again().await?;
+        let full =
+            |line: &str| (line.contains("ERROR") && line.contains("MiB are free, and nothing new")).then_some(());
+        scene.gateway.log().wait_for("what is full, with numbers", full).await?;
+        ensure!(count(&scene, "but there is no room for all that is new") == 1, "the end of the start says nothing");
+        ensure!(count(&scene, able) == 0, "it claims to take what it refuses");
+        disk.free()?;
+        let works = |line: &str| line.contains("storage works again").then_some(());
+        scene.gateway.log().wait_for("room again", works).await
+    })
+}
+
+/// As a unit shows all folders but its own.
+#[test]
+fn a_folder_that_is_read_only_is_told_with_the_remedy() -> Result<()> {
+    with_disks(async {
+        let home = Home::init(IPV4).await?;
+        let disk = Disk::mount(&home.path().join("big"), 64)?;
+        let inboxes = home.path().join("big/inboxes");
+        fs::create_dir(&inboxes)?;
+        home.set_config("clients_endpoint", "inboxes_directory", &format!("'{}'", inboxes.display()))?;
+        disk.set_read_only(true)?;
+        let outcome = home.gatewayd("run", &[]).await?;
+        let inboxes = inboxes.to_str().context("path")?;
+        for part in [inboxes, "inboxes_directory", "Read-only file system", "ReadWritePaths=", "systemctl edit"] {
+            ensure!(outcome.code == Some(1) && outcome.stderr.contains(part), "{part} is missing in {outcome:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn the_cap_on_the_data_acts_before_the_disk_is_full_and_lets_go_when_mail_is_fetched() -> Result<()> {
     with_disks(async {
         const CAP: u64 = 225 << 20;
