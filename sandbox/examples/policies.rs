@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use sandbox::policy::{CLIENT_EDGE, MIX_EGRESS, MIX_INGRESS, STORE, VALIDATOR_QUERY};
+use sandbox::policy::{CLIENT_EDGE, MIX_EGRESS, MIX_INGRESS, STORE, VALIDATOR_QUERY, Verdict};
 
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     for policy in [&MIX_INGRESS, &MIX_EGRESS, &CLIENT_EDGE, &STORE, &VALIDATOR_QUERY] {
-        for rule in policy.rules() {
+        for rule in policy.rules().filter(|rule| rule.verdict != Verdict::Kill) {
             let whose = if policy.own.iter().any(|own| std::ptr::eq(own, rule)) { "own" } else { "common" };
             let seen = if rule.seen { "seen" } else { "unseen" };
             writeln!(out, "{} {} {whose} {seen}", policy.name, rule.call())?;

@@ -25,6 +25,9 @@ use crate::close::{Why, because};
 /// Every process that closes a jail is born with its control link as standard input.
 const CONTROL_LINK: c_int = libc::STDIN_FILENO;
 
+/// There is no such call, and every filter kills for it.
+pub(crate) const FATAL: c_int = -1;
+
 /// `SYS_SECCOMP` of `<asm-generic/siginfo.h>`: the signal comes from a filter.
 const FROM_A_FILTER: c_int = 1;
 
@@ -60,8 +63,8 @@ extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
         // SAFETY: the buffer is at least that long. If it cannot be sent, the process dies without last words.
         unsafe { libc::send(CONTROL_LINK, bytes.as_ptr().cast(), len.min(REFUSAL_LEN), flags) };
     }
-    // SAFETY: there is no such call; the filter takes it for one that is not listed, which kills.
-    unsafe { libc::syscall(-1) };
+    // SAFETY: there is no such call.
+    unsafe { libc::syscall(FATAL.into()) };
     // SAFETY: only reached if there is no filter, and the signal came from elsewhere.
     unsafe { libc::_exit(128 + libc::SIGSYS) };
 }

@@ -1,7 +1,8 @@
 //! How a policy becomes a filter in the kernel.
 //!
-//! Two filters: the list, which sends SIGSYS for what is not on it, and one that answers what a policy calls absent. Of two
-//! filters the kernel heeds the stricter. Calls by the numbers of another architecture kill at once.
+//! Three filters: the list, which sends SIGSYS for what is not on it or has it fail, one that answers what a policy calls absent, and
+//! one that sends SIGSYS for what it calls deadly. Of several filters the kernel heeds the strictest. Calls by the numbers of another
+//! architecture kill at once.
 //!
 //! A call that is listed without a condition costs nothing: the kernel remembers that it is let through.
 
@@ -14,7 +15,8 @@ use seccompiler::{
 
 use crate::{
     close::{Why, because},
-    policy::{Argument, Must, Policy, Rule, Verdict},
+    policy::{Argument, Must, Policy, Rule, Unlisted, Verdict},
+    refusal::FATAL,
 };
 
 const REMEDY: &str =
@@ -24,6 +26,7 @@ const REMEDY: &str =
 pub(crate) struct Filter {
     listed: BpfProgram,
     absent: BpfProgram,
+    deadly: Option<BpfProgram>,
 }
 
 /// Compiles `policy`.
@@ -38,11 +41,21 @@ fn compile(policy: &Policy) -> Result<Filter, seccompiler::Error> {
         Ok(SeccompFilter::new(rules, otherwise, then, architecture)?.try_into()?)
     };
     // What is absent must be let through by the list, to be answered by the other filter.
-    let listed = alternatives(policy.rules())?;
+    let listed = alternatives(policy.rules().filter(|rule| rule.verdict != Verdict::Kill))?;
     let absent = alternatives(policy.rules().filter(|rule| is_absent(policy, rule)))?;
+    let mut deadly = alternatives(policy.rules().filter(|rule| rule.verdict == Verdict::Kill))?;
+    let fail = Errno(libc::ENOSYS.cast_unsigned());
+    let unlisted = match policy.unlisted {
+        Unlisted::Kills => Trap,
+        Unlisted::Fails => {
+            deadly.insert(FATAL.cast_unsigned().into(), Vec::new());
+            fail.clone()
+        }
+    };
     Ok(Filter {
-        listed: program(listed, Trap, Allow)?,
-        absent: program(absent, Allow, Errno(libc::ENOSYS.cast_unsigned()))?,
+        listed: program(listed, unlisted, Allow)?,
+        absent: program(absent, Allow, fail)?,
+        deadly: if deadly.is_empty() { None } else { Some(program(deadly, Allow, Trap)?) },
     })
 }
 
@@ -92,7 +105,9 @@ impl Filter {
     /// Gives the programs to the kernel. From then on they hold for this thread and all that it starts.
     pub(crate) fn apply(&self) -> Result<(), Why> {
         // The list last: it does not let another filter be given.
-        let applied = apply_filter(&self.absent).and_then(|()| apply_filter(&self.listed));
+        let first = [Some(&self.absent), self.deadly.as_ref()].into_iter().flatten();
+        let mut filters = first.chain([&self.listed]);
+        let applied = filters.try_for_each(|filter| apply_filter(filter));
         applied.map_err(|error| because(error, REMEDY))
     }
 }

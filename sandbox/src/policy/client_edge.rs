@@ -2,10 +2,11 @@
 
 use libc::{IPPROTO_TCP, SHUT_WR, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY};
 
-use super::{Network, Policy, Rule, is};
+use super::{Network, Policy, Rule, Unlisted, is};
 
 /// That of `client-edge`.
-pub const CLIENT_EDGE: Policy = Policy { name: "client-edge", network: Network::Accepts, own: OWN };
+pub const CLIENT_EDGE: Policy =
+    Policy { name: "client-edge", network: Network::Accepts, unlisted: Unlisted::Kills, own: OWN };
 
 const OWN: &[Rule] = &[
     allow!(SYS_accept4, "clients connect"),

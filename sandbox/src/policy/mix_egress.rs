@@ -5,10 +5,11 @@ use libc::{
     TCP_NODELAY, TCP_USER_TIMEOUT,
 };
 
-use super::{Argument, Network, Policy, Rule, is, is_but_for};
+use super::{Argument, Network, Policy, Rule, Unlisted, is, is_but_for};
 
 /// That of `mix-egress`.
-pub const MIX_EGRESS: Policy = Policy { name: "mix-egress", network: Network::Connects, own: OWN };
+pub const MIX_EGRESS: Policy =
+    Policy { name: "mix-egress", network: Network::Connects, unlisted: Unlisted::Kills, own: OWN };
 
 const STREAM: Argument = is_but_for(1, SOCK_STREAM, SOCK_CLOEXEC | SOCK_NONBLOCK);
 /// Whatever a stream of that family is by default: TCP.

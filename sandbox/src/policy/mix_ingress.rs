@@ -2,10 +2,11 @@
 
 use libc::{IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY};
 
-use super::{Network, Policy, Rule, is};
+use super::{Network, Policy, Rule, Unlisted, is};
 
 /// That of `mix-ingress`.
-pub const MIX_INGRESS: Policy = Policy { name: "mix-ingress", network: Network::Accepts, own: OWN };
+pub const MIX_INGRESS: Policy =
+    Policy { name: "mix-ingress", network: Network::Accepts, unlisted: Unlisted::Kills, own: OWN };
 
 const OWN: &[Rule] = &[
     allow!(SYS_accept4, "mix nodes connect"),

@@ -1,11 +1,12 @@
 //! Which system calls each role may make.
 //!
 //! A policy is a list of rules, one per line: the call, conditions on its arguments if there are any, and what needs it. Rules of
-//! [`common`] hold for every role. A call that no rule lists is not carried out, and the process dies of it
-//! (`refusal`). If several rules name one call, any of them is enough. Conditions look at numbers only: what a pointer
-//! leads to cannot be judged.
+//! [`common`] hold for every role. A call that no rule lists is not carried out, and a worker dies of it
+//! (`refusal`); [`Unlisted`] says who does not. If several rules name one call, any of them is enough. Conditions look at numbers
+//! only: what a pointer leads to cannot be judged.
 //!
-//! Each rule says whether the call is carried out (`allow!`) or fails as on a kernel that does not have it (`absent!`).
+//! Each rule says whether the call is carried out (`allow!`), fails as on a kernel that does not have it (`absent!`), or is one that
+//! the process dies of although others fail (`deadly!`).
 //!
 //! A rule marked [`unseen`](Rule::unseen) is for what does not happen in any test: a kernel without a fast path, a broken
 //! clock, a C library of another age.
@@ -36,6 +37,13 @@ macro_rules! absent {
     };
 }
 
+/// `deadly!(SYS_execve, "a program")`: a rule by which the process dies of the call of this name, whatever becomes of others.
+macro_rules! deadly {
+    ($call:ident, $why:literal) => {
+        $crate::policy::Rule { verdict: $crate::policy::Verdict::Kill, ..allow!($call, $why) }
+    };
+}
+
 mod client_edge;
 mod common;
 mod mix_egress;
@@ -57,8 +65,19 @@ pub struct Policy {
     pub name: &'static str,
     /// Its relation to the network.
     pub network: Network,
+    /// What becomes of a call that no rule lists.
+    pub unlisted: Unlisted,
     /// Its own calls, beside the common ones.
     pub own: &'static [Rule],
+}
+
+/// What becomes of a call that no rule lists. It is not carried out in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlisted {
+    /// The process dies of it: all of its code is known, and so are its calls.
+    Kills,
+    /// It fails with `ENOSYS`. For a program into which the machine loads code of its own, whose calls nobody can list.
+    Fails,
 }
 
 /// Who begins a connection.
@@ -94,6 +113,8 @@ pub enum Verdict {
     Allow,
     /// It is not carried out, and fails with `ENOSYS`. For what the C library tries and can do without.
     Absent,
+    /// It is not carried out, and the process dies of it, even where what is not listed [fails](Unlisted::Fails).
+    Kill,
 }
 
 /// What must be true of one argument. Of a number its lower 32 bits are looked at: those that the kernel heeds.

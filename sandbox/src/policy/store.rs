@@ -1,10 +1,10 @@
 //! `store`: works on files. Which ones is not for a filter to say, which sees no paths: Landlock does, and the account.
 //! Makes no socket, accepts nobody.
 
-use super::{Network, Policy, Rule, is, is_null};
+use super::{Network, Policy, Rule, Unlisted, is, is_null};
 
 /// That of `store`.
-pub const STORE: Policy = Policy { name: "store", network: Network::Accepts, own: OWN };
+pub const STORE: Policy = Policy { name: "store", network: Network::Accepts, unlisted: Unlisted::Kills, own: OWN };
 
 const OWN: &[Rule] = &[
     allow!(SYS_openat, "the databases, and inbox files of nym-gateway 0.10"),
