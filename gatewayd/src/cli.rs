@@ -30,17 +30,19 @@ use crate::{
     upgrade::{self, UpgradeError},
 };
 
-/// Behind the help of `gatewayd` and of `run`: what is no flag.
+/// Behind the help of `gatewayd` and of `run`: what is no flag. No line has more than 80 characters, as clap breaks longer ones where the
+/// terminal ends, whatever stands in columns.
 const MORE: &str = "\
 Examples:
-  gatewayd init --id supergateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
-  gatewayd run --id supergateway
-  RUST_LOG=info,store=debug gatewayd run --id supergateway
+  gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
+  gatewayd run --id mygateway
+  RUST_LOG=info,store=debug gatewayd run --id mygateway
 
 Environment:
   GATEWAYD_HOME  the folder of all gateways, as --home
-  RUST_LOG       what is logged: error, warn, info (default), debug or trace, for everything or for one of gatewayd,
-                 mix-ingress, mix-egress, client-edge and store (store=debug), with commas in between
+  RUST_LOG       what is logged: error, warn, info (default), debug or trace,
+                 for everything or for one of gatewayd, mix-ingress, mix-egress,
+                 client-edge and store (store=debug), with commas in between
 
 Files, in $HOME/.nym/gateways/<ID>:
   config/config.toml  the settings, each explained
@@ -55,8 +57,9 @@ Exit codes:
 /// Behind the help of `init`.
 const INIT_EXAMPLES: &str = "\
 Examples:
-  gatewayd init --id supergateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
-  gatewayd init --id athome --mix-host 192.168.1.5 --mix-announce-host nym.example \\
+  gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
+  gatewayd init --id athome \\
+      --mix-host 192.168.1.5 --mix-announce-host nym.example \\
       --clients-host 192.168.1.5 --clients-announce-host wss://nym.example";
 
 /// Implementation of the Nym Mixnet Gateway
@@ -192,7 +195,7 @@ impl CommandError {
 pub fn main() -> ExitCode {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
-    let parsed = parse(std::env::args_os());
+    let parsed = parse(command(), std::env::args_os());
     let log = log::begin();
     if shows_banner(&parsed, log.look) {
         banner::print(&mut console);
@@ -228,11 +231,14 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, look: Look) -> bool {
     }
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+fn command() -> clap::Command {
     // A first `init` has no addresses to fall back on, so two flags that `run` may leave out are required there.
-    let command = Cli::command().mut_subcommand("init", |init| {
+    Cli::command().mut_subcommand("init", |init| {
         init.mut_arg("mix_host", |host| host.required(true)).mut_arg("clients_host", |host| host.required(true))
-    });
+    })
+}
+
+fn parse(command: clap::Command, arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
@@ -272,10 +278,32 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
 mod tests {
     use super::*;
 
-    fn help(arguments: &[&str]) -> String {
-        match parse(arguments.iter().map(OsString::from)) {
+    /// On a terminal of so many columns, whatever the test's own has.
+    fn help_on(columns: usize, arguments: &[&str]) -> String {
+        match parse(command().term_width(columns), arguments.iter().map(OsString::from)) {
             Ok(_) => panic!("no help for {arguments:?}"),
             Err(help) => help.to_string(),
+        }
+    }
+
+    fn help(arguments: &[&str]) -> String {
+        help_on(100, arguments)
+    }
+
+    #[test]
+    fn help_stays_within_the_terminal() {
+        for command in [&["gatewayd"][..], &["gatewayd", "init"], &["gatewayd", "run"], &["gatewayd", "audit"]] {
+            let arguments = [command, &["--help"]].concat();
+            for columns in [80, 100] {
+                let text = help_on(columns, &arguments);
+                // The usage is one line to be copied, however long.
+                let lines = text.lines().filter(|line| !line.starts_with("Usage: "));
+                let widest = lines.map(|line| line.chars().count()).max();
+                assert!(widest <= Some(columns), "{widest:?} of {columns} columns: {text}");
+            }
+            // What stands behind the flags is broken by us alone.
+            let of_it = |text: String| text.split_once("Examples:").map(|(_, rest)| rest.to_owned());
+            assert_eq!(of_it(help_on(80, &arguments)), of_it(help(&arguments)));
         }
     }
 

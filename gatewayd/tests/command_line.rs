@@ -70,6 +70,18 @@ fn both_names_say_the_same() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
+/// Where there is no terminal, `COLUMNS` says how wide one would be.
+#[test]
+fn help_is_as_wide_as_it_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let widest = |columns: &str| {
+        let output = command(NAMES[0], home.path(), "audit --help").env("COLUMNS", columns).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| line.chars().count()).max()
+    };
+    assert!(widest("60") <= Some(60));
+    assert!(widest("90") > Some(60) && widest("90") <= Some(90));
+}
+
 #[test]
 fn every_flag_of_0_10_1_is_there() {
     let home = tempfile::tempdir().unwrap();
