@@ -95,6 +95,7 @@ fn texts() -> Vec<String> {
 
 fn main() {
     mix();
+    before_clients();
     clients();
     ipc();
     supervisor();
@@ -127,6 +128,40 @@ fn mix() {
         }
     }
     corpus.add(&[&[0, 3, 1], &[0; 51]]);
+}
+
+/// What is read before there is a websocket.
+fn before_clients() {
+    const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+                           Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const HOPS: [&str; 4] = [
+        "for=192.0.2.7, For=\"[2001:db8::9]:4711\";proto=https",
+        "by=x;for=\"192.0.2.7:80\", for=unknown",
+        "203.0.113.1, 192.0.2.7, 10.0.0.2",
+        "2001:db8::9,[2001:db8::9]:1, 192.0.2.7:80, unknown",
+    ];
+    let mut corpus = Corpus::of("http_request");
+    for request in
+        ["GET /health HTTP/1.0\r\n\r\n", "HEAD / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\n\r\nx", "\x16\x03\x01"]
+    {
+        corpus.add(&[&[0], request.as_bytes()]);
+    }
+    for (name, hops) in [("Forwarded", &HOPS[..2]), ("X-Forwarded-For", &HOPS[2..])] {
+        for line in hops {
+            corpus.add(&[&[1], UPGRADE.as_bytes(), format!("{name}: {line}\r\n\r\n").as_bytes(), &[0x88, 0x80]]);
+        }
+    }
+    let mut corpus = Corpus::of("forwarded");
+    for line in HOPS {
+        corpus.add(&[line.as_bytes()]);
+    }
+    let mut corpus = Corpus::of("proxy_header");
+    for header in ["TCP4 192.0.2.7 10.0.0.1 4711 9000", "TCP6 2001:db8::9 ::1 4711 9000", "UNKNOWN"] {
+        corpus.add(&[b"PROXY ", header.as_bytes(), b"\r\nGET /"]);
+    }
+    for (command, family, len) in [(0x21, 0x11, 12), (0x21, 0x21, 36), (0x20, 0, 0), (0x21, 0x11, 40)] {
+        corpus.add(&[b"\r\n\r\n\0\r\nQUIT\n", &[command, family, 0, len], &[7; 50]]);
+    }
 }
 
 fn clients() {
