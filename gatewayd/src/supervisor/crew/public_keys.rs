@@ -27,6 +27,8 @@ impl Crew {
         match file.check(keys, paths, derived) {
             Ok(()) => self.posts.get_mut(role).has_proved_key = true,
             Err(mismatch) if self.phase == Phase::Opening => return Err(mismatch.into()),
+            // The gateway ends, maybe because the other key is wrong as well, which has been said then.
+            Err(Mismatch { .. }) if self.phase == Phase::Closing => {}
             // The private key is still that of the start: the worker is no longer to be trusted.
             Err(Mismatch { .. }) => self.condemn(role, "it reported another key than at the start"),
         }
