@@ -11,7 +11,7 @@ use proto::ipc::ingress_store::GENERATIONS_LIMIT;
 use store::replay::found::offered;
 
 /// How files of earlier versions begin.
-const EARLIER: [&[u8]; 1] = [b"packseen\x01\0\0\0"];
+const EARLIER: [&[u8]; 2] = [b"packseen\x01\0\0\0", b"packseen\x02\0\0\0"];
 
 /// Bytes of a file's header: with fewer its version is not read.
 const HEADER_LEN: usize = MARKS_BEGIN;

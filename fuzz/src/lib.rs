@@ -89,7 +89,7 @@ pub const CHECKSUM_LEN: usize = blake3::OUT_LEN;
 pub fn replay_file(number: u64, marks: &[u8]) -> Vec<u8> {
     let header = [
         &b"packseen"[..],
-        &2_u32.to_le_bytes(),
+        &3_u32.to_le_bytes(),
         &number.to_le_bytes(),
         &[3; 16],
         &17_u32.to_le_bytes(),

@@ -12,18 +12,19 @@
 //! may go, packets are refused and no mark is dropped: see [`retention`] and [`shares`].
 //!
 //! A filter never forgets a packet that it holds. Now and then it takes a new packet for an old one: a full generation does
-//! so as often as `false_positive_rate` says, and the rates of all generations add up. Twelve full ones, as many as the
-//! default memory holds, refuse 12 new packets in 100,000 at the default rate; their senders send again.
+//! so as often as `false_positive_rate` says, and the rates of all generations add up. Ten full ones, as many as the
+//! default memory holds, refuse 10 new packets in 100,000 at the default rate; their senders send again.
 //!
 //! *Trusts* nothing about a tag; which bits it marks depends on a secret seed, so that nobody can look for packets that
 //! get others refused. *Holds* marks, from which no tag can be told, and one number for each unanswered packet. *Promises*:
 //! of any number of copies of a packet, on any threads at any time, one is delivered at the most, and none after one was
 //! accepted, for `kept_at_least`; no packet is refused because of another that is marked meanwhile.
 //!
-//! [`keeper`] begins generations, saves and restores; [`generation`] is one filter; [`unanswered`] is the set of packets
+//! [`keeper`] begins generations, saves and restores; [`generation`] is one filter, [`blocked`] its bits; [`unanswered`] is the set of packets
 //! without an answer; [`archive`] asks `store`.
 
 pub(crate) mod archive;
+mod blocked;
 mod generation;
 pub(crate) mod keeper;
 pub(crate) mod retention;

@@ -1,40 +1,41 @@
-//! One generation of marks: a Bloom filter that any number of threads fill at once.
+//! One generation of marks: a filter and what is known about it.
 //!
 //! *Promises*: which bits a tag marks depends on nothing but seed, tag and shape, so that marks saved by one process
 //! mean the same to the next.
 
 use std::{
-    hash::{BuildHasher, Hasher},
+    hash::Hasher,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use fastbloom::{AtomicBloomFilter, DefaultHasher};
-use proto::ipc::{control::ReplayConfig, ingress_store::ReplayGeneration, replay_settings::ReplayFault};
+use proto::ipc::{
+    ingress_store::ReplayGeneration,
+    replay_settings::{BLOCK_LEN, GenerationSize},
+};
+use siphasher::sip::SipHasher13;
 
+use super::blocked::BlockedFilter;
 use crate::sphinx::ReplayTag;
 
-const WORD_BITS: usize = u64::BITS as usize;
 const WORD_LEN: usize = size_of::<u64>();
 
 /// The size of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    words: usize,
+    blocks: usize,
     hashes: u32,
 }
 
 impl Shape {
-    /// The smallest that keeps what the configuration promises.
-    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, ReplayFault> {
-        let packets = config.packets_per_generation.max(1) as usize;
-        let words = usize::try_from(config.check_size()?).unwrap_or(usize::MAX) / WORD_LEN;
-        Ok(Self { words, hashes: fastbloom::optimal_hashes(words.saturating_mul(WORD_BITS), packets) })
+    /// That of a generation.
+    pub(crate) fn of(size: &GenerationSize) -> Self {
+        Self { blocks: usize::try_from(size.blocks).unwrap_or(usize::MAX), hashes: size.hashes }
     }
 
     /// Bytes of marks.
     pub(crate) const fn len(self) -> u64 {
-        (self.words as u64).saturating_mul(WORD_LEN as u64)
+        (self.blocks as u64).saturating_mul(BLOCK_LEN as u64)
     }
 
     /// Whether marks that were saved have this shape.
@@ -46,18 +47,18 @@ impl Shape {
 /// Makes of each tag the number from which all its bits follow.
 pub(crate) struct TagHasher {
     seed: [u8; 16],
-    keyed: DefaultHasher,
+    keyed: SipHasher13,
 }
 
 impl TagHasher {
     /// Keyed with `seed`.
     pub(crate) fn new(seed: [u8; 16]) -> Self {
-        Self { seed, keyed: DefaultHasher::seeded(&seed) }
+        Self { seed, keyed: SipHasher13::new_with_key(&seed) }
     }
 
     /// The number.
     pub(crate) fn hash(&self, tag: &ReplayTag) -> u64 {
-        let mut hasher = self.keyed.build_hasher();
+        let mut hasher = self.keyed;
         hasher.write(&tag.0);
         hasher.finish()
     }
@@ -70,7 +71,7 @@ impl TagHasher {
 
 /// One generation.
 pub(crate) struct Generation {
-    marks: AtomicBloomFilter,
+    marks: BlockedFilter,
     number: u64,
     begun: Duration,
     marked: AtomicU64,
@@ -79,18 +80,18 @@ pub(crate) struct Generation {
 impl Generation {
     /// No marks. Begun then, since 1970.
     pub(crate) fn new(shape: Shape, number: u64, begun: Duration) -> Self {
-        let marks = AtomicBloomFilter::with_num_bits(shape.words.saturating_mul(WORD_BITS)).hashes(shape.hashes);
+        let marks = BlockedFilter::new(shape.blocks, shape.hashes);
         Self { marks, number, begun, marked: AtomicU64::new(0) }
     }
 
     /// Whether a packet is marked.
     pub(crate) fn holds(&self, hash: u64) -> bool {
-        self.marks.contains_hash(hash)
+        self.marks.holds(hash)
     }
 
     /// Marks a packet.
     pub(crate) fn insert(&self, hash: u64) {
-        if !self.marks.insert_hash(hash) {
+        if self.marks.insert(hash) {
             self.marked.fetch_add(1, Relaxed);
         }
     }
@@ -115,16 +116,16 @@ impl Generation {
         ReplayGeneration {
             number: self.number,
             seed: hasher.seed(),
-            hashes: self.marks.num_hashes(),
+            hashes: self.marks.hashes(),
             marked: self.marked(),
             begun: self.begun.as_secs(),
-            len: (self.marks.as_slice().len() * WORD_LEN) as u64,
+            len: (self.marks.len() * WORD_LEN) as u64,
         }
     }
 
     /// Marks from byte `offset` on, at most `len` bytes; none behind the last.
     pub(crate) fn piece(&self, offset: usize, len: usize) -> Vec<u8> {
-        let words = self.marks.as_slice().iter().skip(offset / WORD_LEN).take((len / WORD_LEN).max(1));
+        let words = self.marks.words().skip(offset / WORD_LEN).take((len / WORD_LEN).max(1));
         words.flat_map(|word| word.load(Relaxed).to_le_bytes()).collect()
     }
 }
@@ -152,11 +153,11 @@ impl Restoring {
     /// Takes the next bytes, whole words of them; says whether there was room.
     pub(crate) fn take(&mut self, marks: &[u8]) -> bool {
         let (words, rest) = marks.as_chunks::<WORD_LEN>();
-        let room = self.generation.marks.as_slice().get(self.word..).unwrap_or_default();
-        if !rest.is_empty() || words.is_empty() || words.len() > room.len() {
+        let room = self.generation.marks.len() - self.word;
+        if !rest.is_empty() || words.is_empty() || words.len() > room {
             return false;
         }
-        for (to, from) in room.iter().zip(words) {
+        for (to, from) in self.generation.marks.words().skip(self.word).zip(words) {
             to.store(u64::from_le_bytes(*from), Relaxed);
         }
         self.word = self.word.saturating_add(words.len());
@@ -165,7 +166,7 @@ impl Restoring {
 
     /// Whether all was taken.
     pub(crate) fn is_whole(&self) -> bool {
-        self.word == self.generation.marks.as_slice().len()
+        self.word == self.generation.marks.len()
     }
 
     /// The generation. None if it is not whole: half a generation would be saved as if it were all.

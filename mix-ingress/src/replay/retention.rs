@@ -2,7 +2,7 @@
 //!
 //! *Promises*: no generation goes before it has ended for `kept_at_least`, whatever is sent. As long as the generations fit
 //! into `memory`, they stay for `period`. With `n` generations of `p` packets in the memory, room lasts for ever at
-//! `(n - 1) * p / kept_at_least` accepted packets a second, which by default is 30,000, more than one gateway carries. Above
+//! `(n - 1) * p / kept_at_least` accepted packets a second, which by default is 25,000. Above
 //! that rate room becomes short, and each destination gets an equal share of it. Should the last generation be full all
 //! the same, nothing is accepted until the oldest one may go.
 
@@ -45,13 +45,13 @@ pub(crate) struct Retention {
 impl Retention {
     /// As configured.
     pub(crate) fn of(config: &ReplayConfig) -> Result<Self, ReplayFault> {
-        config.check()?;
-        let shape = Shape::of(config)?;
+        let size = config.generation()?;
+        let shape = Shape::of(&size);
         let generations = config.memory / shape.len().max(1);
         Ok(Self {
             shape,
             generations: usize::try_from(generations).unwrap_or(usize::MAX).min(GENERATIONS_LIMIT),
-            packets: config.packets_per_generation.max(1).into(),
+            packets: size.packets.into(),
             period: config.period,
             kept_at_least: config.kept_at_least,
         })

@@ -13,11 +13,7 @@ use proto::ipc::{
     replay_settings::ReplayFault,
 };
 
-use super::{
-    generation::{Restoring, Shape},
-    retention::Clock,
-    *,
-};
+use super::{generation::Restoring, retention::Clock, *};
 
 const PACKETS: u32 = 2_000;
 const HOUR: Duration = Duration::from_hours(1);
@@ -41,7 +37,7 @@ fn retention(packets: u32, per_billion: u32) -> Retention {
 
 /// As many generations as that fit, and no more.
 fn retention_of(packets: u32, generations: u64) -> Retention {
-    let shape = Shape::of(&config(packets, 1)).unwrap();
+    let shape = retention(packets, 1).shape;
     Retention::of(&ReplayConfig { memory: shape.len() * (generations + 1) - 1, ..config(packets, 1) }).unwrap()
 }
 
@@ -73,21 +69,23 @@ fn describe(generation: &Generation, filter: &ReplayFilter) -> (ReplayGeneration
 }
 
 #[test]
-fn the_default_takes_thirty_megabytes_for_a_generation() {
-    let shape = Shape::of(&config(10_000_000, 10_000)).unwrap();
-    assert_eq!(shape.len(), 29_953_312);
-    assert!(matches!(Shape::of(&config(u32::MAX, 1)), Err(ReplayFault::TooLarge { .. })));
-    assert!(Shape::of(&config(1, 100_000_000)).unwrap().len() > 0);
-    assert!(Shape::of(&config(350_000_000, 10_000)).unwrap().len() <= GENERATION_LIMIT);
+fn the_default_takes_37_megabytes_for_a_generation() {
+    assert_eq!(retention(10_000_000, 10_000).shape.len(), 36_843_904);
+    let too_large = Retention::of(&config(u32::MAX, 1)).unwrap_err();
+    assert!(matches!(too_large, ReplayFault::TooLarge { .. }));
+    assert!(retention(1, 100_000_000).shape.len() > 0);
+    assert!(retention(350_000_000, 10_000).shape.len() <= GENERATION_LIMIT);
 }
 
 #[test]
 fn memory_says_how_many_generations_and_packets_fit() {
     let of = |memory| Retention::of(&ReplayConfig { memory, ..config(10_000_000, 10_000) });
     let default = of(352 << 20).unwrap();
-    assert_eq!((default.generations, default.packets_per_second()), (12, 30_555));
+    assert_eq!((default.generations, default.packets_per_second()), (10, 25_000));
+    // Two generations of a few packets less than configured.
     let small = of(64 << 20).unwrap();
-    assert_eq!((small.generations, small.packets_per_second()), (2, 2_777));
+    assert_eq!((small.generations, small.packets_per_second()), (2, 2_529));
+    assert!(small.is_full(9_107_195) && !small.is_full(9_107_194));
     assert_eq!(of(u64::MAX).unwrap().generations, GENERATIONS_LIMIT);
     assert_eq!(of(59_906_623).unwrap_err(), ReplayFault::TooLittleMemory { memory: 59_906_623, len: 29_953_312 });
     let least = Retention::of(&ReplayConfig { kept_at_least: HOUR * 25, ..config(10, 1) });
@@ -101,7 +99,7 @@ fn the_bits_of_a_tag_are_pinned() {
     assert_eq!(marker.filter.hasher.hash(&ReplayTag([1; 32])), GOLDEN_HASH);
     marker.first_sight(&ReplayTag([1; 32])).unwrap().keep(&CLIENT);
     let (description, marks) = describe(&marker.filter.current(), &marker.filter);
-    assert_eq!((description.number, description.hashes, description.marked, description.len), (4, 13, 1, 24));
+    assert_eq!((description.number, description.hashes, description.marked, description.len), (4, 19, 1, 64));
     assert_eq!(description.begun, START.as_secs());
     assert_eq!(hex::encode(marks), GOLDEN_MARKS);
 }
@@ -120,6 +118,20 @@ fn the_rate_of_false_positives_is_kept() {
     let wrong = (0..asked).filter(is_marked).count();
     // One in a thousand; the deviation of such a count is 32.
     assert!((800..1_200).contains(&wrong), "{wrong} of {asked}");
+}
+
+/// At the rate of the default, too, where a few blocks that are fuller than others make the difference.
+#[test]
+fn the_rate_of_the_default_is_kept() {
+    const FULL: u64 = 200_000;
+    let (marker, _signals) = filter(retention(FULL as u32, 10_000));
+    let hash = |number| marker.filter.hasher.hash(&tag(number));
+    let current = marker.filter.current();
+    (0..FULL).for_each(|number| current.insert(hash(number)));
+    let asked = 4_000_000_u64;
+    let wrong = (0..asked).filter(|number| current.holds(hash(number + (1 << 40)))).count();
+    // One in a hundred thousand; the deviation of such a count is 6.
+    assert!((15..70).contains(&wrong), "{wrong} of {asked}");
 }
 
 #[test]
@@ -288,4 +300,5 @@ fn half_a_generation_is_none_and_one_of_tomorrow_begins_now() {
 }
 
 const GOLDEN_HASH: u64 = 11_439_672_841_991_192_336;
-const GOLDEN_MARKS: &str = "0000008100000022220000008000a0400000000100410000";
+const GOLDEN_MARKS: &str = "1000020900000400220000000000200800800000800000000000002000010004\
+                            0800100000000000000000000000000400000080000000000000000001000000";

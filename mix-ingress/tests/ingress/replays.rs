@@ -184,7 +184,7 @@ async fn the_end_may_come_before_the_beginning() {
 /// Three generations of forty packets in all, each of which is kept for an hour.
 fn small() -> IngressConfig {
     let replay =
-        ReplayConfig { packets_per_generation: 40, false_positives_per_billion: 1, memory: 3 * 216, ..CONFIG.replay };
+        ReplayConfig { packets_per_generation: 40, false_positives_per_billion: 1, memory: 3 * 448, ..CONFIG.replay };
     IngressConfig { replay, ..CONFIG }
 }
 

@@ -1,11 +1,27 @@
 //! Whether the settings of the replay filter can be kept: `gatewayd` asks when it reads the file, and `mix-ingress` before it works.
 
+mod sizing;
+
 use std::f64::consts::LN_2;
 
 use super::{control::ReplayConfig, ingress_store::GENERATION_LIMIT};
 
+/// Bytes of a block of a filter: a cache line.
+pub const BLOCK_LEN: usize = 64;
+
 /// With fewer generations there would be nothing left when one goes.
 const FEWEST_GENERATIONS: u64 = 2;
+
+/// What one generation of marks is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GenerationSize {
+    /// Blocks of [`BLOCK_LEN`] bytes.
+    pub blocks: u64,
+    /// Packets that it holds with the rate of false positives that is configured.
+    pub packets: u32,
+    /// Bits that each packet sets.
+    pub hashes: u32,
+}
 
 /// The settings cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,29 +65,29 @@ impl ReplayFault {
 }
 
 impl ReplayConfig {
-    /// Bytes of one generation of marks: a Bloom filter, as small as its rate of false positives allows, in whole words of
-    /// eight bytes.
-    pub fn generation_len(&self) -> u64 {
-        let packets = f64::from(self.packets_per_generation.max(1));
-        let rate = f64::from(self.false_positives_per_billion.max(1)) / 1e9;
-        let bytes = (packets * rate.ln() / (-8.0 * LN_2 * LN_2)).ceil() as u64;
-        bytes.div_ceil(8).max(1) * 8
-    }
-
+    /// The size of one generation: of as many packets as configured, or of as many as there is room for, if that is for two
+    /// generations of a few less. Takes milliseconds.
+    ///
     /// # Errors
-    /// If a generation is larger than any may be.
-    pub fn check_size(&self) -> Result<u64, ReplayFault> {
-        let len = self.generation_len();
-        if len > GENERATION_LIMIT {
-            return Err(ReplayFault::TooLarge { packets: self.packets_per_generation, len });
-        }
-        Ok(len)
+    /// Why the settings cannot be kept.
+    pub fn generation(&self) -> Result<GenerationSize, ReplayFault> {
+        self.check()?;
+        let rate = self.rate();
+        let room = (self.memory / FEWEST_GENERATIONS).min(GENERATION_LIMIT) / BLOCK_LEN as u64;
+        let configured = self.packets_per_generation.max(1);
+        let wanted = sizing::blocks_for(configured, rate);
+        let (blocks, packets) =
+            if wanted <= room { (wanted, configured) } else { (room, sizing::packets_in(room, rate, configured)) };
+        Ok(GenerationSize { blocks, packets, hashes: sizing::best(packets, blocks).0 })
     }
 
     /// # Errors
     /// Why the settings cannot be kept.
     pub fn check(&self) -> Result<(), ReplayFault> {
-        let (memory, len) = (self.memory, self.check_size()?);
+        let (memory, len) = (self.memory, self.least_len());
+        if len > GENERATION_LIMIT {
+            return Err(ReplayFault::TooLarge { packets: self.packets_per_generation, len });
+        }
         if memory / len < FEWEST_GENERATIONS {
             return Err(ReplayFault::TooLittleMemory { memory, len });
         }
@@ -79,5 +95,17 @@ impl ReplayConfig {
             return Err(ReplayFault::LeastExceedsPeriod);
         }
         Ok(())
+    }
+
+    /// Bytes below which a generation would hold far fewer packets than configured: those of a Bloom filter without blocks, as small
+    /// as its rate of false positives allows.
+    fn least_len(&self) -> u64 {
+        let packets = f64::from(self.packets_per_generation.max(1));
+        let bytes = (packets * self.rate().ln() / (-8.0 * LN_2 * LN_2)).ceil() as u64;
+        (bytes.div_ceil(8) * 8).max(BLOCK_LEN as u64)
+    }
+
+    fn rate(&self) -> f64 {
+        f64::from(self.false_positives_per_billion.max(1)) / 1e9
     }
 }

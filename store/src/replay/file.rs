@@ -40,8 +40,9 @@ const EARLIER_NAMES: [&str; 2] = ["generation-even", "generation-odd"];
 const DRAFT: &str = "generation.new";
 
 const MAGIC: [u8; 8] = *b"packseen";
-/// Since version 2 a packet is named by the first keys of its secret, and no more by its last.
-const VERSION: u32 = 2;
+/// Since version 2 a packet is named by the first keys of its secret, and no more by its last; since version 3 all its bits are in
+/// one block.
+const VERSION: u32 = 3;
 const EARLIER_VERSIONS: Range<u32> = 1..VERSION;
 const HEADER_LEN: usize = 64;
 const CHECKSUM_LEN: usize = blake3::OUT_LEN;

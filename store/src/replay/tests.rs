@@ -104,10 +104,10 @@ fn files_of_earlier_versions_are_removed_and_not_misread() {
     save(&mut archivist(home.path()), 2, &marks(100));
     let mut earlier = fs::read(home.path().join(SECOND)).unwrap();
     earlier.truncate(earlier.len() - blake3::OUT_LEN);
-    earlier[8..12].copy_from_slice(&1_u32.to_le_bytes());
-    earlier.extend(blake3::hash(&earlier).as_bytes());
-    for place in [SECOND, EVEN, ODD] {
-        fs::write(home.path().join(place), &earlier).unwrap();
+    for (version, place) in [(1_u32, SECOND), (1, EVEN), (1, ODD), (2, "generation-04")] {
+        earlier[8..12].copy_from_slice(&version.to_le_bytes());
+        let checksum = blake3::hash(&earlier);
+        fs::write(home.path().join(place), [&earlier[..], checksum.as_bytes()].concat()).unwrap();
     }
     save(&mut archivist(home.path()), 3, &marks(200));
     let mut archive = archivist(home.path());
@@ -144,7 +144,7 @@ fn the_bytes_of_a_file_are_pinned() {
     save(&mut archivist(home.path()), 3, &[1, 2, 3, 4, 5, 6, 7, 8]);
     let bytes = fs::read(home.path().join(THIRD)).unwrap();
     let header = "7061636b7365656e\
-                  02000000\
+                  03000000\
                   0300000000000000\
                   03030303030303030303030303030303\
                   11000000\
@@ -191,7 +191,7 @@ fn a_file_that_is_not_as_it_was_written_is_put_aside() {
         ("cut in the marks", whole[..500].to_vec()),
         ("a byte more", long),
         ("another magic", flipped(0)),
-        ("a later version", flipped(8)),
+        ("a later version", flipped(11)),
         ("another number", flipped(13)),
         ("another mark", flipped(70)),
         ("another checksum", flipped(whole.len() - 1)),
@@ -249,7 +249,7 @@ proptest! {
     #[test]
     fn no_bytes_in_a_file_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), honest in any::<bool>()) {
         let home = tempfile::tempdir().unwrap();
-        let start: &[u8] = if honest { b"packseen\x02\0\0\0" } else { b"" };
+        let start: &[u8] = if honest { b"packseen\x03\0\0\0" } else { b"" };
         fs::write(home.path().join(SECOND), [start, &bytes].concat()).unwrap();
         prop_assert_eq!(offered(&mut archivist(home.path())), []);
     }
