@@ -22,7 +22,7 @@ pub struct EgressConfig {
     pub initial_backoff: Duration,
     /// Longest wait between attempts (`packet_forwarding_maximum_backoff`).
     pub maximum_backoff: Duration,
-    /// Packets that wait for one next hop at the most (`maximum_connection_buffer_size`). Packets that are being written,
+    /// Packets that wait for one next hop at the most (`maximum_connection_buffer_size`); their bytes are bounded as well. Packets that are being written,
     /// or are the reason for an attempt to connect, are not waiting.
     pub queue_packets: usize,
     /// Whether next hops in private, shared, link-local and loopback networks are allowed.
@@ -50,7 +50,7 @@ impl Default for EgressConfig {
             connect_timeout: Duration::from_millis(1_500),
             initial_backoff: Duration::from_secs(10),
             maximum_backoff: Duration::from_secs(300),
-            queue_packets: 128,
+            queue_packets: 2_000,
             allow_private: false,
             ports: vec![PortRange { first: 1024, last: u16::MAX }],
             own: OwnAddresses::default(),

@@ -69,7 +69,7 @@ impl Home {
     }
 
     /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
-    /// it has room for every SURB-ack, although all of them go to the one mix node of the test (beyond 128 packets that wait
+    /// it has room for every SURB-ack, although all of them go to the one mix node of the test (beyond 2,000 packets that wait
     /// for one next hop a gateway drops packets, as it should: their senders send again; tests do not); and it does not mind
     /// that all of the world has one address.
     ///

@@ -102,6 +102,15 @@ fn odd_texts_survive_being_written() {
 }
 
 #[test]
+fn the_buffer_of_0_10_for_a_next_hop_is_raised() {
+    for (text, packets) in [("128", 2_000), ("127", 127), ("129", 129), ("2000", 2_000)] {
+        let config = parse(&format!("[debug]\nmaximum_connection_buffer_size = {text}\n"));
+        assert_eq!(config.debug.maximum_connection_buffer_size.get(), packets, "{text}");
+    }
+    assert_eq!(parse("").debug.maximum_connection_buffer_size.get(), 2_000);
+}
+
+#[test]
 fn every_tuning_key_is_read() {
     let config = parse(
         "[debug]\npacket_forwarding_initial_backoff = '5s'\npacket_forwarding_maximum_backoff = 7000\n\

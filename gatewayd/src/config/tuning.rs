@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 
 use proto::ipc::{control::ReplayConfig, jail::Layer, ports::PortRange};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::values::{
     Probability, duration, duration_of_0_10, layers, memory, ports, positive_duration, positive_duration_of_0_10, size,
@@ -21,6 +21,18 @@ pub(super) const DEBUG_KEYS: [&str; 8] = [
     "cache_entry_ttl",
 ];
 
+/// The default of 0.10.1. One client with 200 packets in flight lost some of them beyond it.
+const DEFAULT_BUFFER_OF_0_10: u32 = 128;
+
+/// As many packets as the mix nodes of today buffer for a next hop.
+const DEFAULT_BUFFER: NonZeroU32 = const { NonZeroU32::new(2_000).unwrap() };
+
+/// A file that names the default of 0.10.1 has not chosen it: it gets ours.
+fn buffer_of_0_10<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
+    let buffer = NonZeroU32::deserialize(deserializer)?;
+    Ok(if buffer.get() == DEFAULT_BUFFER_OF_0_10 { DEFAULT_BUFFER } else { buffer })
+}
+
 /// `[debug]`: how the gateway connects to next hops. Never written by `init`, as in 0.10.1.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -34,7 +46,8 @@ pub struct Debug {
     /// How long one attempt to connect may take.
     #[serde(deserialize_with = "positive_duration_of_0_10")]
     pub initial_connection_timeout: Duration,
-    /// Packets buffered per next hop.
+    /// Packets buffered per next hop, within the bytes that [`Memory`](super::memory::Memory) gives to all of them.
+    #[serde(deserialize_with = "buffer_of_0_10")]
     pub maximum_connection_buffer_size: NonZeroU32,
 }
 
@@ -44,7 +57,7 @@ impl Default for Debug {
             packet_forwarding_initial_backoff: Duration::from_secs(10),
             packet_forwarding_maximum_backoff: Duration::from_secs(300),
             initial_connection_timeout: Duration::from_millis(1500),
-            maximum_connection_buffer_size: const { NonZeroU32::new(128).unwrap() },
+            maximum_connection_buffer_size: DEFAULT_BUFFER,
         }
     }
 }
@@ -211,7 +224,7 @@ impl Default for Replay {
         Self {
             packets_per_generation: const { NonZeroU32::new(10_000_000).unwrap() },
             period: Duration::from_hours(24),
-            // With twelve generations of 30 MB, 30,000 packets can be accepted each second for ever.
+            // With ten generations of 37 MB, 25,000 packets can be accepted each second for ever.
             kept_at_least: Duration::from_hours(1),
             memory: const { NonZeroU64::new(352 << 20).unwrap() },
             false_positive_rate: Probability::per_billion(10_000),

@@ -36,6 +36,7 @@ fn config() -> EgressConfig {
         ports: vec![PortRange::ALL],
         initial_backoff: Duration::from_millis(20),
         maximum_backoff: Duration::from_millis(200),
+        queue_packets: 128,
         max_queued_bytes: 8 << 30,
         ..EgressConfig::default()
     }

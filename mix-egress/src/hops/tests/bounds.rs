@@ -2,6 +2,29 @@
 
 use super::*;
 
+/// Whatever comes at once, before the node's task has had a turn: what today's clients have in flight and more, with the budget
+/// of bytes as it is by default.
+#[tokio::test]
+async fn a_node_that_reads_loses_none_of_two_thousand_packets() {
+    const PACKETS: u32 = 2_000;
+    let node = Node::new().await;
+    let EgressConfig { queue_packets, max_queued_bytes, .. } = EgressConfig::default();
+    let (mut hops, counters) = hops(EgressConfig { queue_packets, max_queued_bytes, ..config() });
+    hops.hand_over(Origin::Acks, node.address, frame(0));
+    let mut stream = node.accept().await;
+    assert_eq!(read_packet(&mut stream).await, 0);
+    until(|| value(&counters.packets_sent) == 1).await;
+    for first in [1, 1 + PACKETS, 1 + 2 * PACKETS] {
+        for number in first..first + PACKETS {
+            hops.hand_over(Origin::Acks, node.address, frame(number));
+        }
+        for number in first..first + PACKETS {
+            assert_eq!(read_packet(&mut stream).await, number);
+        }
+    }
+    assert_eq!(accounted(&counters), 1 + 3 * u64::from(PACKETS));
+}
+
 #[tokio::test]
 async fn a_full_queue_drops_the_newest() {
     let node = Node::new().await;
