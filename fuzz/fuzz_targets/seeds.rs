@@ -340,21 +340,15 @@ fn files() {
         corpus.add(&[lines.join("\n").as_bytes()]);
     }
     let mut corpus = Corpus::of("stored_records");
-    let counted = [&[1][..], &1_u64.to_be_bytes(), &1_u64.to_be_bytes(), &5_u64.to_be_bytes()].concat();
-    let message = [&[1][..], &9_u64.to_be_bytes(), b"hello"].concat();
     let client = [&[1, 1][..], &[3; 32], &[0; 8]].concat();
     let records = [
         record(0, 0, 0, &[7; 32]),
         record(1, 1, 0, &client),
         record(2, 1, 0, &[1; 29]),
         record(3, 1, 0, &[0, 0, 0x4e, 0x20]),
-        record(4, 0, 0, &counted),
-        record(5, 0, 0, &message),
-        record(6, 0, 0, &[9; 20]),
-        record(7, 0, 0, &[9; 20]),
-        record(8, 0, 0, &[0; 17]),
-        record(8, 0, 0, &[1; 9]),
-        record(9, 0, 0, &message),
+        record(4, 0, 0, &[9; 20]),
+        record(5, 0, 0, &[0; 17]),
+        record(5, 0, 0, &[1; 9]),
     ];
     for record in &records {
         corpus.add(&[record]);

@@ -48,6 +48,18 @@ proto::counters! {
         mail_commits,
         /// Batches of ledger entries committed.
         ledger_commits,
+        /// Places where a segment of mail is damaged.
+        mail_damaged,
+        /// Stored messages that could not be read and were set aside.
+        mail_unreadable,
+        /// Segments of mail of which a write or a sync failed.
+        mail_segments_failed,
+        /// Segments of mail that were cleaned.
+        mail_segments_cleaned,
+        /// Bytes of mail copied by that.
+        mail_bytes_copied,
+        /// Starts at which the last commits before the end were written once more.
+        mail_written_twice,
         /// Memory in use now, in bytes, for what clients were pushed and have not proved received.
         pushed_memory,
         /// Memory in use now, in bytes, for mail that was read from disk and is not pushed yet.

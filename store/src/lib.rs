@@ -9,9 +9,9 @@
 //!
 //! *On compromise*: mail at rest (end-to-end encrypted by the clients) and the ledger. Can talk to nobody but its peers.
 //!
-//! Inside: [`mailbox`] is what is on disk; [`office`] decides, without I/O and on one thread; [`service`] carries out what
-//! the office decides; [`registrar`] does the arithmetic of registration; [`replay`] keeps marks; `clock` says when to doubt the
-//! machine's clock.
+//! Inside: [`mailbox`] is what is on disk, and `mail` the files of the messages in it; [`office`] decides, without I/O and on
+//! one thread; [`service`] carries out what the office decides; [`registrar`] does the arithmetic of registration; [`replay`]
+//! keeps marks; `clock` says when to doubt the machine's clock.
 
 #[cfg(all(feature = "ack-before-commit", not(debug_assertions)))]
 compile_error!("the feature `ack-before-commit` loses mail; it is for the tests alone, never for a release");
@@ -20,6 +20,7 @@ mod clock;
 pub mod counters;
 mod disk;
 pub mod identity;
+mod mail;
 pub mod mailbox;
 pub mod office;
 pub mod registrar;

@@ -19,7 +19,7 @@ use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, poli
 use store::{
     counters::StoreCounters,
     identity::{Identity, IdentityError},
-    mailbox::{MailboxError, SledMailbox},
+    mailbox::{DiskMailbox, MailboxError},
     office::Rules,
     replay::ReplayArchive,
     service::{Links, Service, ServiceError},
@@ -73,7 +73,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
 
     // 5. Threads start: the log's, sled's, then ours.
     write_log(&closed)?;
-    let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes)?;
+    let counters = Arc::new(StoreCounters::default());
+    let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes, &counters)?;
     let replay = ReplayArchive::open(&closed, replay, config.replay_bytes)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
@@ -93,7 +94,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
             client_logins_per_hour: config.client_logins_per_hour,
         },
         threads: usize::from(start.threads),
-        counters: Arc::new(StoreCounters::default()),
+        counters,
     };
     Ok(service.run(&closed, birth, links)?)
 }
@@ -102,7 +103,13 @@ fn write_log(_: &Closed) -> std::io::Result<()> {
     log::write_in_background()
 }
 
-/// The engine starts threads of its own.
-fn open_mailbox(_: &Closed, ledger: OwnedFd, inboxes: OwnedFd, data_bytes: u64) -> Result<SledMailbox, MailboxError> {
-    SledMailbox::open(ledger, inboxes, data_bytes)
+/// The ledger's engine and the mail log start threads of their own.
+fn open_mailbox(
+    _: &Closed,
+    ledger: OwnedFd,
+    inboxes: OwnedFd,
+    data_bytes: u64,
+    counters: &Arc<StoreCounters>,
+) -> Result<DiskMailbox, MailboxError> {
+    DiskMailbox::open(ledger, inboxes, data_bytes, Arc::clone(counters))
 }

@@ -190,13 +190,14 @@ impl Home {
         Ok(sled::open(self.data().join("client_ledger.sled"))?)
     }
 
-    /// The inboxes of a gateway that does not run.
+    /// The segments of a gateway's mail.
     ///
     /// # Errors
-    /// If they are in use, or damaged.
-    pub fn inboxes(&self) -> Result<sled::Db> {
-        let layout = sled::Config::new().segment_size(4 * 1024 * 1024);
-        Ok(layout.path(self.data().join("inboxes")).open()?)
+    /// If the folder cannot be read.
+    pub fn mail_segments(&self) -> Result<Vec<PathBuf>> {
+        let files = fs::read_dir(self.data().join("inboxes/mail"))?.map(|file| Ok(file?.path()));
+        let files: Vec<PathBuf> = files.collect::<Result<_>>()?;
+        Ok(files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "mail")).collect())
     }
 
     /// The configuration file.

@@ -97,6 +97,16 @@ impl Process {
         user.with_context(|| format!("cannot read the user of process {} from {line:?}", self.0))
     }
 
+    /// Bytes that the kernel wrote, or will write, to a disk for it.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn bytes_written(self) -> Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.0))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).context("no write_bytes")?;
+        Ok(line.trim().parse()?)
+    }
+
     /// Bytes of memory that it has resident.
     ///
     /// # Errors

@@ -1,14 +1,9 @@
 //! Nothing is promised before it is on the medium: the store's system calls, in order.
 
-use std::fs;
-
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use proto::{
-    ipc::{
-        ingress_store::{IngressToStore, StoreToIngress},
-        store_edge::{EdgeToStore, SessionKey, StoreToEdge},
-    },
+    ipc::store_edge::{EdgeToStore, SessionKey, StoreToEdge},
     wire::{client::login::Freshness, packet::PacketSize},
 };
 use tests::{
@@ -24,21 +19,7 @@ async fn check(scene: &Scene, tracer: Tracer, sent: &[FinalHopPacket]) -> Result
     let trace = tracer.stop().await?;
     let ingress = scene.gateway.worker("mix-ingress")?.sockets()?;
     let link = trace.socket_to(|peer| ingress.contains(&peer)).context("no link to mix-ingress in the trace")?;
-    let asked: Vec<(usize, IngressToStore)> = trace.received(&link)?;
-    let mut accepted = 0;
-    for (answered, message) in trace.sent::<StoreToIngress>(&link)? {
-        let StoreToIngress::AcceptDelivery { delivery } = message else { continue };
-        let content = |message: &IngressToStore| match message {
-            IngressToStore::DeliverMessage { delivery: asked, message, .. } if *asked == delivery => {
-                Some(message.0.clone())
-            }
-            _ => None,
-        };
-        let mut questions = asked.iter().filter_map(|(asked, message)| Some((*asked, content(message)?)));
-        let (asked, content) = questions.next().context("an answer to no question")?;
-        trace.check_durable("/inboxes/db", &content, asked, answered)?;
-        accepted += 1;
-    }
+    let accepted = trace.check_accepted(&link, "/inboxes/mail/")?;
     ensure!(accepted == sent.len(), "{accepted} of {} packets were accepted", sent.len());
     Ok(())
 }
@@ -68,8 +49,6 @@ async fn no_packet_of_any_size_is_accepted_before_the_sync_of_its_database() -> 
             check(&scene, tracer, &sent).await.with_context(|| format!("packets of size {size:?}"))?;
             all.extend(sent);
         }
-        let blobs = scene.gateway.home.data().join("inboxes/blobs");
-        ensure!(fs::read_dir(blobs).map_or(0, Iterator::count) == 0, "a message is in a file that is never synced");
         // What was promised to be on the medium is there.
         scene.gateway.kill_supervisor().await?;
         scene.start_again().await?;

@@ -207,6 +207,7 @@ fn bad_values_are_errors_with_their_lines() {
         ("[limits]\nmessage_age = '59m'", "at least 1h"),
         ("[limits]\nclient_idle = '180s'", "at least 1day"),
         ("[limits]\ndata_bytes = '10 parsecs'", "'128 MiB'"),
+        ("[limits]\ndata_bytes = '63 MiB'", "at least 67108864"),
         ("[clients_endpoint]\ninboxes_directory = '~/inboxes'", "`~` is not expanded"),
         ("[limits]\ninbox_bytes = 0", "nonzero"),
         ("[limits]\nclient_buffer = 0", "nonzero"),

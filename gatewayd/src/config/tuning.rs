@@ -6,7 +6,8 @@ use proto::ipc::{control::ReplayConfig, jail::Layer, ports::PortRange};
 use serde::{Deserialize, Deserializer};
 
 use super::values::{
-    Probability, duration, duration_of_0_10, layers, memory, ports, positive_duration, positive_duration_of_0_10, size,
+    Probability, data_size, duration, duration_of_0_10, layers, memory, ports, positive_duration,
+    positive_duration_of_0_10, size,
 };
 
 /// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
@@ -248,8 +249,8 @@ pub struct Limits {
     /// Bytes stored per client.
     #[serde(deserialize_with = "size")]
     pub inbox_bytes: NonZeroU64,
-    /// Bytes of ledger and inboxes together, holes included; new mail and new clients are refused well before.
-    #[serde(deserialize_with = "size")]
+    /// Bytes of ledger and mail together, in files; new mail and new clients are refused before. At least 64 MiB.
+    #[serde(deserialize_with = "data_size")]
     pub data_bytes: NonZeroU64,
     /// Messages older than this are removed.
     #[serde(deserialize_with = "positive_duration")]

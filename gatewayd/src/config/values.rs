@@ -17,6 +17,8 @@ const MISSING: &str = "MISSING VALUE";
 
 /// The least that may be set for memory.
 const LEAST_MEMORY: u64 = 24 << 20;
+/// Half of it is the ledger's, and of 32 segments of a megabyte three are never counted on.
+const LEAST_DATA: u64 = 64 << 20;
 
 /// How likely something is that should be rare: in the file a number like 0.00001.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +160,15 @@ pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZe
     let bytes = size(deserializer)?;
     if bytes.get() < LEAST_MEMORY {
         return Err(Error::custom(format!("this must be at least {LEAST_MEMORY} (24 MiB)")));
+    }
+    Ok(bytes)
+}
+
+/// Bytes of data: not so few that no mail would fit between ledger, spare segments and what is being cleaned.
+pub(super) fn data_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
+    let bytes = size(deserializer)?;
+    if bytes.get() < LEAST_DATA {
+        return Err(Error::custom(format!("this must be at least {LEAST_DATA} (64 MiB)")));
     }
     Ok(bytes)
 }

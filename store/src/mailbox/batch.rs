@@ -3,19 +3,19 @@
 //! *Promises*: whoever holds a [`Committed`] knows that its batch is on the medium.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    mem,
+    collections::{BTreeMap, BTreeSet},
+    iter, mem,
     ops::Bound,
 };
 
 use bytes::Bytes;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence};
 
-use super::{Mailbox, MailboxError, PageLimit, Summary};
+use super::{Mailbox, MailboxError, PageLimit};
 
 /// What becomes of one place in an inbox.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// A message is put there.
     Put(Bytes),
     /// Nothing is left there.
@@ -30,8 +30,6 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub struct MailBatch {
     pub(super) changes: BTreeMap<(ClientAddress, Sequence), Change>,
-    /// What is known of each inbox once the batch is applied.
-    pub(super) summaries: HashMap<ClientAddress, Summary>,
     /// Inboxes of which nothing is to be left, whatever else the batch says.
     pub(super) erased: BTreeSet<ClientAddress>,
     /// What the messages take that it puts.
@@ -93,11 +91,6 @@ impl MailBatch {
         self.change((client, sequence), Change::SetAside);
     }
 
-    /// Says what is known of an inbox after this batch.
-    pub fn summarize(&mut self, client: ClientAddress, summary: Summary) {
-        self.summaries.insert(client, summary);
-    }
-
     /// Leaves nothing of an inbox.
     pub fn erase(&mut self, client: ClientAddress) {
         let puts = &mut self.puts;
@@ -107,7 +100,6 @@ impl MailBatch {
             }
             *owner != client
         });
-        self.summaries.remove(&client);
         self.erased.insert(client);
     }
 
@@ -162,14 +154,22 @@ impl MailBatch {
                 self.changes.insert(place, Change::Put(message));
             }
         }
-        let Some(summary) = self.summaries.get(&client).copied() else { return left.messages == 0 };
-        if left.messages == 0 {
-            self.summaries.remove(&client);
-        }
-        let messages = summary.messages.saturating_sub(left.messages as u64);
-        part.summaries
-            .insert(client, Summary { messages, bytes: summary.bytes.saturating_sub(left.bytes as u64), ..summary });
         left.messages == 0
+    }
+
+    /// What becomes of each place, in order of inbox and number.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = ((ClientAddress, Sequence), &Change)> {
+        self.changes.iter().map(|(place, change)| (*place, change))
+    }
+
+    /// Whether what is there is no message, and is kept for the operator.
+    pub(crate) fn is_set_aside(&self, client: &ClientAddress, number: u64) -> bool {
+        matches!(self.changes.get(&(*client, Sequence(number))), Some(Change::SetAside))
+    }
+
+    /// Whether nothing is to be left of an inbox.
+    pub(crate) fn is_erased(&self, client: &ClientAddress) -> bool {
+        self.erased.contains(client)
     }
 
     /// The inboxes of which nothing is left.
@@ -179,7 +179,7 @@ impl MailBatch {
 
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.summaries.is_empty() && self.erased.is_empty()
+        self.changes.is_empty() && self.erased.is_empty()
     }
 
     /// Messages that the batch puts, removes or sets aside.
@@ -189,12 +189,19 @@ impl MailBatch {
 
     /// Whether the batch changes anything in the client's inbox.
     pub fn touches(&self, client: &ClientAddress) -> bool {
-        self.summaries.contains_key(client) || self.erased.contains(client)
+        let changes = (*client, Sequence(0))..=(*client, Sequence(u64::MAX));
+        self.erased.contains(client) || self.changes.range(changes).next().is_some()
     }
 
-    /// The inboxes that the batch touches.
-    pub fn clients(&self) -> impl Iterator<Item = &ClientAddress> {
-        self.summaries.keys()
+    /// The inboxes in which the batch changes something, but for those that it erases.
+    pub fn clients(&self) -> impl Iterator<Item = ClientAddress> {
+        let mut next = self.changes.first_key_value().map(|((client, _), _)| *client);
+        iter::from_fn(move || {
+            let client = next?;
+            let behind = (Bound::Excluded((client, Sequence(u64::MAX))), Bound::Unbounded);
+            next = self.changes.range(behind).next().map(|((client, _), _)| *client);
+            Some(client)
+        })
     }
 
     /// The places where the batch puts messages.
@@ -242,17 +249,12 @@ pub struct Uncommitted {
     pub error: MailboxError,
 }
 
-/// Commits a batch. One that puts mail is not begun if there is no room.
+/// Commits a batch.
 ///
 /// # Errors
 /// If it cannot be promised that the batch is on the medium.
 pub fn commit(mailbox: &impl Mailbox, batch: MailBatch) -> Result<Committed, Box<Uncommitted>> {
-    let outcome = match mailbox.lack() {
-        Ok(Some(lack)) if batch.puts().next().is_some() => Err(MailboxError::NoRoom(lack)),
-        Ok(_) => mailbox.commit_mail(&batch),
-        Err(error) => Err(error),
-    };
-    match outcome {
+    match mailbox.commit_mail(&batch) {
         Ok(()) => Ok(Committed(batch)),
         Err(error) => Err(Box::new(Uncommitted { batch, error })),
     }
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_holds_the_oldest_of_each_in_turn_and_counts_them() {
+    fn a_part_holds_the_oldest_of_each_in_turn() {
         const LIMIT: PageLimit = PageLimit { messages: 3, bytes: 100 };
         let [first, second] = [1, 2].map(|n| ClientAddress([n; 32]));
         let mut batch = MailBatch::default();
@@ -283,20 +285,16 @@ mod tests {
             batch.put(first, Sequence(n), Bytes::from_static(b"ten bytes."));
         }
         batch.remove(first, Sequence(9));
-        batch.summarize(first, Summary { next: 10, messages: 7, bytes: 70 });
         batch.put(second, Sequence(1), vec![0; 200].into());
-        batch.summarize(second, Summary { next: 2, messages: 1, bytes: 200 });
         let mut last = None;
         let part = batch.take_part(LIMIT, &mut last);
         assert_eq!(part.puts().collect::<Vec<_>>(), [0, 1, 2].map(|n| (first, Sequence(n))));
         assert_eq!(part.removals().count(), 1);
-        assert_eq!(part.summaries.get(&first), Some(&Summary { next: 10, messages: 5, bytes: 50 }));
         let part = batch.take_part(LIMIT, &mut last);
         assert_eq!(part.puts().collect::<Vec<_>>(), [(second, Sequence(1))], "a giant goes alone");
         batch.remove(first, Sequence(3));
         let part = batch.take_part(LIMIT, &mut last);
         assert_eq!(part.puts().collect::<Vec<_>>(), [(first, Sequence(4))]);
-        assert_eq!(part.summaries.get(&first), Some(&Summary { next: 10, messages: 7, bytes: 70 }));
         assert!(batch.is_empty() && batch.puts.messages == 0 && batch.puts.bytes == 0);
     }
 }

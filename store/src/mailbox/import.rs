@@ -66,7 +66,7 @@ fn import_folder(mailbox: &impl Mailbox, client: &ClientAddress, folder: &OwnedF
     let mut imported = 0;
     let mut files = files.into_iter().peekable();
     while files.peek().is_some() {
-        let mut summary = mailbox.summary_of(client)?;
+        let mut next = mailbox.summary_of(client)?.next;
         let mut batch = MailBatch::default();
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -86,15 +86,12 @@ fn import_folder(mailbox: &impl Mailbox, client: &ClientAddress, folder: &OwnedF
                 continue;
             }
             let len = message.len() as u64;
-            batch.put(*client, Sequence(summary.next), message);
-            summary.next += 1;
-            summary.messages += 1;
-            summary.bytes += len;
+            batch.put(*client, Sequence(next), message);
+            next += 1;
             bytes += len;
             imported += 1;
         }
         if !batch.is_empty() {
-            batch.summarize(*client, summary);
             mailbox.commit_mail(&batch)?;
         }
         for name in taken {

@@ -1,26 +1,27 @@
 //! The cupboard: what is kept on disk, behind one small trait, so that another engine can take sled's place.
 //!
 //! *Promises*: what [`Mailbox::commit_mail`] and [`Mailbox::commit_ledger`] took is on the medium when they return `Ok`;
-//! each batch is kept whole or not at all.
+//! a batch of mail that was not taken may be there in part, which
+//! costs a repetition at the most.
 
 mod batch;
 mod client_record;
 mod databases;
+mod disk_mailbox;
 #[cfg(feature = "found-records")]
 pub mod found;
 mod import;
-mod inboxes;
 mod ledger;
 mod medium;
-mod plain_file;
+pub(crate) mod plain_file;
 mod record;
 #[cfg(test)]
 pub(crate) mod remembered;
 mod reserve;
 mod rewrite;
-mod sled_mailbox;
 mod spent;
 mod sweep;
+mod take_over;
 
 use bytes::Bytes;
 use proto::{
@@ -29,9 +30,9 @@ use proto::{
     wire::client::login::{Freshness, LoginForm},
 };
 
-use batch::Change;
+pub(crate) use batch::Change;
 pub use batch::{Committed, MailBatch, Uncommitted, commit};
-pub use sled_mailbox::SledMailbox;
+pub use disk_mailbox::DiskMailbox;
 
 /// What the office needs of storage. All calls block.
 pub trait Mailbox: Send + Sync + 'static {
@@ -223,6 +224,20 @@ pub enum MailboxError {
     /// Storage has failed before and is not open again yet.
     #[error("the databases are closed after a failure")]
     Closed,
+    /// A bug: the numbers of an inbox rise, and this one does not.
+    #[error("message {number} of inbox {client} comes after a later one, and is refused; please report this")]
+    OutOfOrder {
+        /// Whose.
+        client: ClientAddress,
+        /// Which.
+        number: u64,
+    },
+    /// A later version of the gateway has written this.
+    #[error("the file {file} in the mail directory was written by a newer version of the gateway; go back to that")]
+    FromTheFuture {
+        /// Its name.
+        file: String,
+    },
     /// What is written about a client is not in any known form.
     #[error(
         "what the {database} database says about client {client} has an unknown form; if it was written by a newer version of \
@@ -322,7 +337,19 @@ pub struct SeenClients {
 
 /// A place among all inboxes; the default is before all of them.
 #[derive(Clone, Debug, Default)]
-pub struct Position(Vec<u8>);
+pub struct Position(Option<ClientAddress>);
+
+impl Position {
+    /// The place behind this inbox.
+    pub(crate) fn behind(client: ClientAddress) -> Self {
+        Self(Some(client))
+    }
+
+    /// The inbox that lies before it.
+    pub(crate) const fn last(&self) -> Option<ClientAddress> {
+        self.0
+    }
+}
 
 /// Some messages that are too old.
 #[derive(Debug)]

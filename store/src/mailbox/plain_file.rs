@@ -15,7 +15,7 @@ use nix::{
 };
 
 /// Opens `name` in `directory`, with `flags` that do not truncate.
-pub(super) fn open(directory: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
+pub(crate) fn open(directory: &OwnedFd, name: &str, flags: OFlag) -> io::Result<File> {
     let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
     let metadata = file.metadata()?;

@@ -35,7 +35,8 @@ pub(crate) enum Health {
 struct Contents {
     keys: HashMap<ClientAddress, (SessionKey, LoginForm)>,
     logins: HashSet<(ClientAddress, Freshness)>,
-    summaries: HashMap<ClientAddress, Summary>,
+    /// Where the next message of each inbox goes.
+    next: HashMap<ClientAddress, u64>,
     mail: BTreeMap<(ClientAddress, Sequence), Bytes>,
     /// Places where something is that is no message.
     unreadable: HashSet<(ClientAddress, Sequence)>,
@@ -134,7 +135,10 @@ impl Mailbox for Remembered {
 
     fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
         self.check()?;
-        Ok(self.contents.lock().unwrap().summaries.get(client).copied().unwrap_or_default())
+        let contents = self.contents.lock().unwrap();
+        let mail = contents.mail.range((*client, Sequence(0))..=(*client, Sequence(u64::MAX)));
+        let (messages, bytes) = mail.fold((0, 0), |(n, bytes), (_, message)| (n + 1, bytes + message.len() as u64));
+        Ok(Summary { next: contents.next.get(client).copied().unwrap_or_default(), messages, bytes })
     }
 
     fn peek(
@@ -175,10 +179,18 @@ impl Mailbox for Remembered {
 
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {
         self.check()?;
+        if batch.puts().next().is_some()
+            && let Some(lack) = self.lack()?
+        {
+            return Err(MailboxError::NoRoom(lack));
+        }
         let mut contents = self.contents.lock().unwrap();
         let now = self.clock.load(Ordering::Relaxed) * 1_000;
         for (place, change) in &batch.changes {
             contents.arrivals.insert(*place, now);
+            let next = contents.next.entry(place.0).or_default();
+            assert!(matches!(change, Change::Put(_)) <= (place.1.0 >= *next), "numbers of an inbox rise");
+            *next = (*next).max(place.1.0 + 1);
             match change {
                 Change::Put(message) => contents.mail.insert(*place, message.clone()),
                 Change::Remove | Change::Expire | Change::SetAside => contents.mail.remove(place),
@@ -186,9 +198,7 @@ impl Mailbox for Remembered {
         }
         for client in &batch.erased {
             contents.mail.retain(|(owner, _), _| owner != client);
-            contents.summaries.remove(client);
         }
-        contents.summaries.extend(batch.summaries.iter().map(|(client, summary)| (*client, *summary)));
         Ok(())
     }
 

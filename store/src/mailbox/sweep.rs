@@ -1,36 +1,36 @@
-//! What is put in order at every start, before anybody is served: mail without an owner is removed, and an inbox that has
-//! lost its summary is counted anew.
+//! What is put in order at every start, before anybody is served: mail without an owner is removed.
 
-use super::{MailBatch, Mailbox, MailboxError, SledMailbox, record};
+use super::{DiskMailbox, MailBatch, Mailbox, MailboxError};
 
-/// Inboxes erased in one commit.
+/// Inboxes erased in one commit, and looked at without a pause.
 const ERASED_AT_ONCE: usize = 64;
+const LOOKED_AT: usize = 4_096;
 
-impl SledMailbox {
-    /// Goes through all inboxes, reading as little of each as will do.
+impl DiskMailbox {
+    /// Goes through all inboxes. Their mail is not read.
     pub(super) fn sweep(&self) -> Result<(), MailboxError> {
         let mut orphans = MailBatch::default();
-        let mut cursor = Vec::new();
-        while let Some(client) = self.with(|open| open.inboxes.next_owner(&cursor))? {
-            match self.key_of(&client) {
-                // Its client was forgotten, and the gateway died before the mail was gone.
-                Ok(None) => orphans.erase(client),
-                // An entry that cannot be read is one all the same.
-                Ok(Some(_)) | Err(MailboxError::UnknownRecord { .. }) => {
-                    if !self.with(|open| open.inboxes.has_summary(&client))? {
-                        tracing::error!(inbox = %client, "it is not known how much an inbox holds; counting anew");
-                        let recount = self.with(|open| open.inboxes.recount(&client))?;
-                        self.commit_mail(&recount)?;
-                    }
+        let mut last = None;
+        loop {
+            let owners = self.mail().owners_after(last, LOOKED_AT);
+            let Some(end) = owners.last() else { break };
+            last = Some(*end);
+            for client in owners {
+                match self.key_of(&client) {
+                    // Its client was forgotten, and the gateway died before the mail was gone.
+                    Ok(None) => orphans.erase(client),
+                    // An entry that cannot be read is one all the same.
+                    Ok(Some(_)) | Err(MailboxError::UnknownRecord { .. }) => {}
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
+                if orphans.erased().count() >= ERASED_AT_ONCE {
+                    self.erase(std::mem::take(&mut orphans))?;
+                }
             }
-            if orphans.erased().count() >= ERASED_AT_ONCE {
-                self.erase(std::mem::take(&mut orphans))?;
-            }
-            cursor = record::end_of_inbox(&client);
         }
-        self.erase(orphans)
+        self.erase(orphans)?;
+        self.mail().remove_set_aside_unless(|client| !matches!(self.key_of(client), Ok(None)));
+        Ok(())
     }
 
     fn erase(&self, orphans: MailBatch) -> Result<(), MailboxError> {

@@ -122,7 +122,6 @@ impl<M: Mailbox> Office<M> {
         inbox.live.sub(message.len());
         inbox.spilling.add(message.len());
         self.batch.put(*client, sequence, message);
-        self.batch.summarize(*client, inbox.summary());
         #[cfg(feature = "ack-before-commit")]
         self.accept_too_early(client, sequence);
     }
@@ -164,11 +163,7 @@ impl<M: Mailbox> Office<M> {
     pub(super) fn abandon(&mut self, client: &ClientAddress) {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
         let custody = inbox.abandon();
-        let mut spilling = custody.iter().filter(|(_, held)| held.state == Custody::Spilling).peekable();
-        if spilling.peek().is_some() {
-            self.batch.summarize(*client, inbox.summary());
-        }
-        for (sequence, _) in spilling {
+        for (sequence, _) in custody.iter().filter(|(_, held)| held.state == Custody::Spilling) {
             self.batch.remove(*client, *sequence);
         }
         for held in custody.into_values().filter(|held| held.state != Custody::Refused) {
@@ -241,11 +236,6 @@ impl<M: Mailbox> Office<M> {
         for client in batch.erased() {
             self.batch.erase(*client);
         }
-        for client in batch.clients() {
-            if let Some(inbox) = self.inboxes.get(client) {
-                self.batch.summarize(*client, inbox.summary());
-            }
-        }
     }
 
     /// The client has proved everything up to a message: accepts what is not accepted yet, removes what is on disk.
@@ -258,7 +248,6 @@ impl<M: Mailbox> Office<M> {
         let Some(inbox) = self.inboxes.get_mut(&client) else { return Ok(()) };
         inbox.gone_end = inbox.gone_end.max(Sequence(up_to.0 + 1));
         let mut accepted = Vec::new();
-        let mut touched = false;
         while let Some(pushed) = attachment.prove_next(up_to) {
             count(&self.counters.delivered);
             let held = inbox.custody.remove(&pushed.sequence);
@@ -280,13 +269,9 @@ impl<M: Mailbox> Office<M> {
             accepted.extend(held.map(|held| (held.ticket, pushed)));
             if on_disk {
                 self.batch.remove(client, pushed.sequence);
-                touched = true;
             }
         }
         attachment.earn();
-        if touched {
-            self.batch.summarize(client, inbox.summary());
-        }
         for (ticket, pushed) in accepted {
             self.accept(ticket, pushed.len, &Proof::of_receipt(&pushed));
         }

@@ -90,7 +90,7 @@ pub(super) struct Inbox {
     /// Records that are no messages, and leave or have left the inbox.
     pub(super) set_aside: BTreeSet<Sequence>,
     pub(super) attached: Option<SessionId>,
-    /// Commits under way that hold a summary of this inbox.
+    /// Commits under way that change this inbox.
     committing: u32,
 }
 
@@ -138,15 +138,6 @@ impl Inbox {
         self.attached = None;
         (self.live, self.spilling) = (Load::default(), Load::default());
         mem::take(&mut self.custody)
-    }
-
-    /// What the disk will know once everything ordered so far is committed.
-    pub(super) const fn summary(&self) -> Summary {
-        Summary {
-            next: self.next,
-            messages: self.stored.messages + self.spilling.messages,
-            bytes: self.stored.bytes + self.spilling.bytes,
-        }
     }
 }
 
@@ -208,10 +199,10 @@ impl Inboxes {
         }
     }
 
-    /// The batch is being committed: its summaries must not be looked up meanwhile.
+    /// The batch is being committed: its inboxes must not be looked up meanwhile.
     pub(super) fn commit_begins(&mut self, batch: &MailBatch) {
         for client in batch.clients() {
-            if let Some(inbox) = self.known.get_mut(client) {
+            if let Some(inbox) = self.known.get_mut(&client) {
                 inbox.committing += 1;
             }
         }
@@ -220,7 +211,7 @@ impl Inboxes {
     /// The batch is committed.
     pub(super) fn commit_ends(&mut self, batch: &MailBatch) {
         for client in batch.clients() {
-            if let Some(inbox) = self.known.get_mut(client) {
+            if let Some(inbox) = self.known.get_mut(&client) {
                 inbox.committing = inbox.committing.saturating_sub(1);
             }
         }

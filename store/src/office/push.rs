@@ -67,7 +67,6 @@ impl<M: Mailbox> Office<M> {
                 if inbox.set_aside.insert(*sequence) {
                     inbox.stored.sub(*len);
                     self.batch.set_aside(client, *sequence);
-                    self.batch.summarize(client, inbox.summary());
                 }
             }
         }

@@ -250,7 +250,6 @@ impl<M: Mailbox> Office<M> {
             inbox.gone_end = Sequence(sequence.0 + 1);
             inbox.stored.sub(*len);
             self.batch.expire(*client, *sequence);
-            self.batch.summarize(*client, inbox.summary());
         }
     }
 }

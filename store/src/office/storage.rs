@@ -121,7 +121,11 @@ impl<M: Mailbox> Office<M> {
                 return;
             }
             MailboxError::NoRoom(_) => Storage::Full,
-            MailboxError::Closed | MailboxError::Database { .. } | MailboxError::File { .. } => Storage::Broken,
+            MailboxError::Closed
+            | MailboxError::Database { .. }
+            | MailboxError::File { .. }
+            | MailboxError::OutOfOrder { .. }
+            | MailboxError::FromTheFuture { .. } => Storage::Broken,
         };
         if self.outlook.storage == storage || self.outlook.storage == Storage::Broken {
             return;

@@ -1,6 +1,7 @@
 //! What a trace must look like if nothing is promised before it is on the medium.
 
 use anyhow::{Context, Result, bail, ensure};
+use proto::ipc::ingress_store::{IngressToStore, StoreToIngress};
 
 use super::{Call, Trace};
 
@@ -13,11 +14,55 @@ impl Trace {
     pub fn check_durable(&self, database: &str, content: &[u8], asked: usize, answered: usize) -> Result<()> {
         let holds_it = |call: &&Call| call.bytes.windows(content.len()).any(|part| part == content);
         let written = self.writes(database).filter(|call| call.began > asked && call.returned < answered);
-        let Some(written) = written.filter(holds_it).map(|call| call.returned).min() else {
+        let mut written = written.filter(holds_it).peekable();
+        if written.peek().is_none() {
             bail!("it was not written to {database} between lines {asked} and {answered}");
+        }
+        let is_synced = |write: &Call| {
+            let brings_it = |sync: &Call| sync.began > write.returned && sync.returned < answered;
+            self.syncs(&write.target).any(brings_it)
         };
-        let synced = self.syncs(database).any(|call| call.began > written && call.returned < answered);
-        ensure!(synced, "no sync of {database} began and returned between lines {written} and {answered}");
+        ensure!(written.any(is_synced), "no sync of what it was written to began and returned before line {answered}");
+        Ok(())
+    }
+
+    /// Checks that every message that was accepted on this link was on the medium before, in a file of this folder. Says how many
+    /// there were.
+    ///
+    /// # Errors
+    /// If one was not.
+    pub fn check_accepted(&self, link: &str, folder: &str) -> Result<usize> {
+        let asked: Vec<(usize, IngressToStore)> = self.received(link)?;
+        let mut accepted = 0;
+        for (answered, message) in self.sent::<StoreToIngress>(link)? {
+            let StoreToIngress::AcceptDelivery { delivery } = message else { continue };
+            let content = |message: &IngressToStore| match message {
+                IngressToStore::DeliverMessage { delivery: asked, message, .. } if *asked == delivery => {
+                    Some(message.0.clone())
+                }
+                _ => None,
+            };
+            let mut questions = asked.iter().filter_map(|(asked, message)| Some((*asked, content(message)?)));
+            let (asked, content) = questions.next().context("an answer to no question")?;
+            self.check_durable(folder, &content, asked, answered)?;
+            accepted += 1;
+        }
+        Ok(accepted)
+    }
+
+    /// Checks that no file of this folder was written or synced again after a sync of it had failed, and that one has.
+    ///
+    /// # Errors
+    /// If one was, or none has.
+    pub fn check_left_alone(&self, folder: &str) -> Result<()> {
+        let mut failed = 0;
+        for failure in self.on(folder).filter(|call| call.is_sync() && call.result < 0) {
+            failed += 1;
+            let again = |call: &&Call| call.target == failure.target && call.began > failure.returned;
+            let again = self.on(folder).filter(|call| call.is_sync() || call.name.starts_with("pwrite")).find(again);
+            ensure!(again.is_none(), "{} was used again after its sync had failed: {again:?}", failure.target);
+        }
+        ensure!(failed > 0, "no sync has failed");
         Ok(())
     }
 

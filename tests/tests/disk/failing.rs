@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::ipc::ingress_store::StoreToIngress;
 use tests::{
     client::{Client, Era},
     counters::counted,
@@ -96,28 +95,43 @@ async fn nothing_that_is_accepted_rests_on_a_sync_that_failed() -> Result<()> {
         let store = scene.gateway.worker("store")?;
         // Each thread fails once, until all have.
         let tracer = Tracer::attach_failing(store, &["fdatasync:error=EIO:when=1"]).await?;
-        sent.extend(scene.send_many(away.address(), 20).await?);
-        deadline::until(deadline::SOON, "storage to work again", || count(&scene, WORKS_AGAIN) > 0).await?;
-        let refused = sent.len();
-        until_acked(&mut scene, &away, &mut sent).await?;
+        for _ in 0..5 {
+            let more = scene.send_many(away.address(), 20).await?;
+            scene.mixnode.wait_for_acks(&more).await?;
+            sent.extend(more);
+        }
         let trace = tracer.stop().await?;
         ensure!(scene.gateway.worker("store")? == store, "the store was replaced");
-        ensure!(
-            scene.mixnode.count_acked(sent.get(50..refused).unwrap_or_default()) == 0,
-            "a failed commit was accepted"
-        );
+        ensure!(count(&scene, "a segment of mail failed") > 0, "nothing is said of it");
 
         let ingress = scene.gateway.worker("mix-ingress")?.sockets()?;
         let link = trace.socket_to(|peer| ingress.contains(&peer)).unwrap_or_default();
-        let answers = trace.sent::<StoreToIngress>(&link)?;
-        let accepts = |answer: &StoreToIngress| matches!(answer, StoreToIngress::AcceptDelivery { .. });
-        let first = answers.iter().find(|(_, answer)| accepts(answer)).map_or(0, |(answered, _)| *answered);
-        trace.check_written_anew("/inboxes/db", first)?;
+        ensure!(trace.check_accepted(&link, "/inboxes/mail/")? == 100);
+        trace.check_left_alone("/inboxes/mail/")?;
 
         scene.gateway.kill_supervisor().await?;
         scene.start_again().await?;
         let mut client = Client::log_in(&away, scene.gateway.clients).await?;
         expect_acked(&scene, &mut client, &sent).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_whose_sync_failed_is_written_anew() -> Result<()> {
+    bounded(async {
+        let mut scene = Scene::start().await?;
+        let store = scene.gateway.worker("store")?;
+        let tracer = Tracer::attach_failing(store, &["fdatasync:error=EIO:when=1"]).await?;
+        expect_refused_registration(&scene, Era::TODAY).await?;
+        deadline::until(deadline::SOON, "storage to work again", || count(&scene, WORKS_AGAIN) > 0).await?;
+        let account = register(&scene, Era::TODAY).await?.leave().await?;
+        let trace = tracer.stop().await?;
+        trace.check_written_anew("/client_ledger.sled/db", usize::MAX)?;
+        scene.gateway.kill_supervisor().await?;
+        scene.start_again().await?;
+        log_in(&scene, &account).await?;
+        Ok(())
     })
     .await
 }

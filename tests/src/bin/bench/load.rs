@@ -146,6 +146,15 @@ impl Mail {
         self.last.context("no message came at all")
     }
 
+    /// Bytes of the messages, opened.
+    ///
+    /// # Errors
+    /// If the account's key does not fit its era.
+    pub(crate) fn opened_bytes(&self, account: &Account) -> Result<u64> {
+        let opened = open_all(account, &self.frames)?;
+        Ok(opened.iter().flatten().map(|message| message.len() as u64).sum())
+    }
+
     /// What is wrong with this mail, if these packets were for the client.
     ///
     /// # Errors

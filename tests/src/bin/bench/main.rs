@@ -60,8 +60,8 @@ async fn run(options: &Options) -> Result<ExitCode> {
             for _ in 0..options.rounds {
                 let bare = yardstick.measure()?;
                 let round = figure.measure(*era, options.scale);
-                let round = deadline::within(ROUND, &format!("figure ({})", figure.letter()), round).await?;
-                rounds.push((bare, round.with_context(|| format!("figure ({}), {era}", figure.letter()))?));
+                let round = deadline::within(ROUND, &format!("figure ({})", figure.name()), round).await?;
+                rounds.push((bare, round.with_context(|| format!("figure ({}), {era}", figure.name()))?));
             }
             report.figure(*figure, &rounds)?;
         }

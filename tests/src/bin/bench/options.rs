@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{Era, Figure};
 
-const USAGE: &str = "usage: bench [--quick] [--only a,b,c,d,e,f,g,h] [--era 2021,today] [--rounds N]";
+const USAGE: &str = "usage: bench [--quick] [--only a,a2,b,b2,c,d,e,f,g,h,i] [--era 2021,today] [--rounds N] [--json]";
 
 /// What the command line says.
 pub(crate) struct Options {
@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// How much load.
     pub(crate) scale: Scale,
+    /// A line of JSON for each number, and no table.
+    pub(crate) json: bool,
 }
 
 /// How much load a figure is measured with.
@@ -25,6 +27,9 @@ pub(crate) struct Scale {
     pub(crate) packets: usize,
     /// Clients whose mail is stored.
     pub(crate) offline_clients: usize,
+    /// Clients with much mail stored, and messages that they have together.
+    pub(crate) inboxes: usize,
+    pub(crate) stored: usize,
     /// Messages that one client fetches.
     pub(crate) waiting: usize,
     /// Clients that do nothing.
@@ -37,6 +42,8 @@ pub(crate) struct Scale {
     pub(crate) jail_pairs: usize,
     /// Packets in each of these rounds.
     pub(crate) jail_packets: usize,
+    /// Messages, or clients, that are there at a start.
+    pub(crate) kept: usize,
     /// Packets that are unwrapped without a gateway.
     pub(crate) unwraps: usize,
 }
@@ -45,12 +52,15 @@ impl Scale {
     const FULL: Self = Self {
         packets: 20_000,
         offline_clients: 50,
+        inboxes: 10_000,
+        stored: 100_000,
         waiting: 20_000,
         idle_clients: 2_000,
         steady_seconds: 10,
         register_seconds: 3,
         jail_pairs: 25,
         jail_packets: 5_000,
+        kept: 1_000_000,
         unwraps: 2_000,
     };
 
@@ -58,12 +68,15 @@ impl Scale {
     const QUICK: Self = Self {
         packets: 500,
         offline_clients: 10,
+        inboxes: 100,
+        stored: 500,
         waiting: 500,
         idle_clients: 100,
         steady_seconds: 1,
         register_seconds: 1,
         jail_pairs: 2,
         jail_packets: 500,
+        kept: 2_000,
         unwraps: 200,
     };
 }
@@ -75,13 +88,14 @@ impl Options {
     /// If something in it is unknown; the text shows the usage.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut options =
-            Self { figures: Figure::ALL.to_vec(), eras: Era::ALL.to_vec(), rounds: 1, scale: Scale::FULL };
+            Self { figures: Figure::ALL.to_vec(), eras: Era::ALL.to_vec(), rounds: 1, scale: Scale::FULL, json: false };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value\n{USAGE}"));
             match argument.as_str() {
                 "--quick" => options.scale = Scale::QUICK,
-                "--only" => options.figures = chosen(&value()?, &Figure::ALL, |figure| figure.letter().to_string())?,
+                "--json" => options.json = true,
+                "--only" => options.figures = chosen(&value()?, &Figure::ALL, |figure| figure.name().to_owned())?,
                 "--era" => options.eras = chosen(&value()?, &Era::ALL, |era| era.to_string())?,
                 "--rounds" => options.rounds = value()?.parse().with_context(|| format!("--rounds\n{USAGE}"))?,
                 other => bail!("unknown argument {other}\n{USAGE}"),

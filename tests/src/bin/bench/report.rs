@@ -81,6 +81,8 @@ pub(crate) struct Report {
     out: io::Stdout,
     faults: usize,
     missed: usize,
+    json: bool,
+    era: Option<Era>,
 }
 
 impl Report {
@@ -90,6 +92,9 @@ impl Report {
     /// If nobody reads.
     pub(crate) fn begin(options: &Options) -> Result<Self> {
         let mut out = io::stdout();
+        if options.json {
+            return Ok(Self { out, faults: 0, missed: 0, json: true, era: None });
+        }
         let cores = thread::available_parallelism()?;
         let load = fs::read_to_string("/proc/loadavg")?;
         let load = load.split(' ').next().unwrap_or_default();
@@ -109,7 +114,7 @@ impl Report {
         if cfg!(debug_assertions) {
             writeln!(out, "THIS IS A DEBUG BUILD: the numbers mean nothing.")?;
         }
-        Ok(Self { out, faults: 0, missed: 0 })
+        Ok(Self { out, faults: 0, missed: 0, json: false, era: None })
     }
 
     /// Opens the table of an era.
@@ -117,6 +122,10 @@ impl Report {
     /// # Errors
     /// If nobody reads.
     pub(crate) fn era(&mut self, era: Era, alone: BareUnwrap, everywhere: BareUnwrap) -> Result<()> {
+        self.era = Some(era);
+        if self.json {
+            return Ok(());
+        }
         let (alone, everywhere) = (alone.micros, everywhere.micros);
         writeln!(self.out, "\n== {era}: bare unwrap {alone:.1} us, {:.0}/s on one core;", 1e6 / alone)?;
         writeln!(self.out, "   {everywhere:.1} us each while every core does nothing else")?;
@@ -148,6 +157,10 @@ impl Report {
                 Some(false) => "MISSED",
             };
             self.missed += usize::from(met == Some(false));
+            if self.json {
+                self.line(figure, first, value, unwraps, met)?;
+                continue;
+            }
             let range = match values.len() {
                 1 => String::new(),
                 _ => {
@@ -156,19 +169,44 @@ impl Report {
                     format!("{} .. {}", first.unit.show(low), first.unit.show(high))
                 }
             };
-            let what = format!("({}) {}", figure.letter(), first.what);
+            let what = format!("({}) {}", figure.name(), first.what);
             let value = first.unit.show(value);
             let unwraps = unwraps.map_or(String::new(), |unwraps| format!("{unwraps:.2}"));
             writeln!(self.out, "{what:<58}{value:>16}{unwraps:>9}  {aim:<20}{verdict:<8}{range}")?;
         }
-        for note in rounds.last().into_iter().flat_map(|(_, round)| &round.notes) {
+        let notes = if self.json { None } else { rounds.last() };
+        for note in notes.into_iter().flat_map(|(_, round)| &round.notes) {
             writeln!(self.out, "      {note}")?;
         }
         for fault in rounds.iter().flat_map(|(_, round)| &round.faults) {
             self.faults += 1;
-            writeln!(self.out, "      FAULT: {fault}")?;
+            if self.json {
+                eprintln!("FAULT: {fault}");
+            } else {
+                writeln!(self.out, "      FAULT: {fault}")?;
+            }
         }
         Ok(())
+    }
+
+    /// Prints a number as JSON.
+    fn line(
+        &mut self,
+        figure: Figure,
+        number: &Measurement,
+        value: f64,
+        unwraps: Option<f64>,
+        met: Option<bool>,
+    ) -> Result<()> {
+        let aim = match number.aim {
+            Aim::None => None,
+            Aim::AtMost(limit) | Aim::AtLeast(limit) | Aim::UnwrapsAtMost(limit) => Some(limit),
+        };
+        let line = serde_json::json!({
+            "figure": figure.name(), "era": self.era.map(|era| era.to_string()), "what": number.what, "value": value,
+            "unit": number.unit.name(), "unwraps": unwraps, "aim": aim, "met": met,
+        });
+        Ok(writeln!(self.out, "{line}")?)
     }
 
     /// Closes the table.
@@ -176,12 +214,27 @@ impl Report {
     /// # Errors
     /// If nobody reads.
     pub(crate) fn end(mut self) -> Result<ExitCode> {
-        writeln!(self.out, "\n{} aims missed, {} faults", self.missed, self.faults)?;
+        if !self.json {
+            writeln!(self.out, "\n{} aims missed, {} faults", self.missed, self.faults)?;
+        }
         Ok(if self.faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
 impl Unit {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::MicrosPerPacket => "us/packet",
+            Self::Micros => "us",
+            Self::PacketsPerSecond => "packets/s",
+            Self::PerSecond => "/s",
+            Self::Seconds => "s",
+            Self::Millis => "ms",
+            Self::Kib => "KiB",
+            Self::Ratio => "ratio",
+        }
+    }
+
     fn show(self, value: f64) -> String {
         match self {
             Self::MicrosPerPacket | Self::Micros => format!("{value:.1} us"),

@@ -187,21 +187,23 @@ impl Arena {
     /// Kills the store in the middle of its writing, and changes what was not synced before the next one is started.
     async fn tear_once(&mut self, database: Database) -> Result<Result<Torn>> {
         let store = self.process("store").await?;
-        let name = format!("{}/db", database.folder());
-        let file = self.gateway.home.data().join(&name);
-        let trace = Trace::watch(store, &name, self.gateway.home.root().join("trace"), &mut self.random).await;
+        let folder = database.folder();
+        let trace = Trace::watch(store, folder, self.gateway.home.root().join("trace"), &mut self.random).await;
         let supervisor = self.gateway.supervisor();
         supervisor.signal(Signal::SIGSTOP)?;
         let torn = async {
             self.kill_process(store).await?;
             let unsynced = match trace {
-                Ok(trace) => trace.unsynced(&name).await,
+                Ok(trace) => trace.unsynced(folder).await,
                 Err(error) => Err(error),
             };
             Ok(match unsynced {
-                Ok(parts) => Ok(tear::tear(&file, &parts, &mut self.random)?),
+                Ok(parts) => Ok(tear::tear(&parts, &mut self.random)?),
                 Err(error) => {
-                    tear::tear_behind_the_end(&file, &mut self.random)?;
+                    // A segment has all of its length from the start.
+                    if let Database::Ledger = database {
+                        tear::tear_behind_the_end(&self.folder(database).join("db"), &mut self.random)?;
+                    }
                     Err(error)
                 }
             })

@@ -201,7 +201,7 @@ impl Database {
     pub(crate) const fn folder(self) -> &'static str {
         match self {
             Self::Ledger => "client_ledger.sled",
-            Self::Inboxes => "inboxes",
+            Self::Inboxes => "inboxes/mail",
         }
     }
 }

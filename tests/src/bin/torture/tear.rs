@@ -75,11 +75,11 @@ impl Trace {
         Ok(Self { tracer, output, _listening: listening })
     }
 
-    /// Parts of the file that no completed sync covers. Call when the traced process is dead.
+    /// Parts of files in the folder that no completed sync covers. Call when the traced process is dead.
     ///
     /// # Errors
     /// If the tracer does not end, or let go of the process while it lived.
-    pub(crate) async fn unsynced(mut self, file: &str) -> Result<Vec<Range<u64>>> {
+    pub(crate) async fn unsynced(mut self, folder: &str) -> Result<Vec<Part>> {
         if tokio::time::timeout(TRACER_END, self.tracer.wait()).await.is_err() {
             // It sometimes overlooks the end of a process whose thread it was holding up. Every line has been written.
             self.tracer.kill().await?;
@@ -88,7 +88,7 @@ impl Trace {
         fs::remove_file(&self.output)?;
         // What was synced after that is not in the trace.
         ensure!(!trace.contains(LET_GO), "strace let go of the store");
-        Ok(unsynced(&trace, file))
+        Ok(unsynced(&trace, folder))
     }
 }
 
@@ -99,28 +99,37 @@ enum Call {
     Sync(Vec<usize>),
 }
 
+/// A part of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) file: PathBuf,
+    pub(crate) range: Range<u64>,
+}
+
 /// A write, until a sync covers it.
 struct Write {
-    range: Range<u64>,
+    part: Part,
     returned: bool,
     covered: bool,
 }
 
 /// Reads `PID call(NUMBER</path>, ...) = result` lines, of which the second half may come later.
-fn unsynced(trace: &str, file: &str) -> Vec<Range<u64>> {
+fn unsynced(trace: &str, folder: &str) -> Vec<Part> {
     let mut writes: Vec<Write> = Vec::new();
     let mut calls: HashMap<&str, Call> = HashMap::new();
-    let of_file = format!("/{file}>");
+    let in_folder = format!("/{folder}/");
     for line in trace.lines() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let rest = rest.trim_start();
-        if rest.contains(&of_file) && rest.starts_with("pwrite64(") {
+        let file = rest.split_once('<').and_then(|(_, rest)| Some(rest.split_once('>')?.0));
+        let file = file.filter(|file| file.contains(&in_folder)).map(PathBuf::from);
+        if let Some(file) = file.as_ref().filter(|_| rest.starts_with("pwrite64(")) {
             if let Some(range) = written(rest) {
                 calls.insert(thread, Call::Write(writes.len()));
-                writes.push(Write { range, returned: false, covered: false });
+                writes.push(Write { part: Part { file: file.clone(), range }, returned: false, covered: false });
             }
-        } else if rest.contains(&of_file) && rest.starts_with("fdatasync(") {
-            let returned = writes.iter().enumerate().filter(|(_, write)| write.returned);
+        } else if let Some(file) = file.filter(|_| rest.starts_with("fdatasync(")) {
+            let returned = writes.iter().enumerate().filter(|(_, write)| write.returned && write.part.file == file);
             calls.insert(thread, Call::Sync(returned.map(|(at, _)| at).collect()));
         } else if !rest.starts_with("<... ") {
             continue;
@@ -136,7 +145,7 @@ fn unsynced(trace: &str, file: &str) -> Vec<Range<u64>> {
             Some(Call::Sync(_)) | None => {}
         }
     }
-    writes.into_iter().filter(|write| !write.covered).map(|write| write.range).collect()
+    writes.into_iter().filter(|write| !write.covered).map(|write| write.part).collect()
 }
 
 /// The part of the file that `pwrite64(NUMBER</path>, ""..., LENGTH, OFFSET` writes.
@@ -158,17 +167,18 @@ pub(crate) struct Torn {
     pub(crate) unsynced: u64,
 }
 
-/// Changes some of these parts of a file, the last one at least if no other: to zeros, to anything, from some point on,
+/// Changes some of these parts of files, the last one at least if no other: to zeros, to anything, from some point on,
 /// or not at all.
 ///
 /// # Errors
-/// If the file cannot be written.
-pub(crate) fn tear(file: &Path, parts: &[Range<u64>], random: &mut StdRng) -> Result<Torn> {
-    let file = OpenOptions::new().write(true).open(file).context("there is no database")?;
-    let mut torn = Torn { bytes: 0, unsynced: parts.iter().map(|part| part.end - part.start).sum() };
-    for (at, part) in parts.iter().enumerate() {
-        let from = if random.random_bool(0.5) { part.start } else { random.random_range(part.clone()) };
-        let len = usize::try_from(part.end - from)?;
+/// If a file cannot be written.
+pub(crate) fn tear(parts: &[Part], random: &mut StdRng) -> Result<Torn> {
+    let mut torn = Torn { bytes: 0, unsynced: parts.iter().map(|part| part.range.end - part.range.start).sum() };
+    for (at, Part { file, range }) in parts.iter().enumerate() {
+        // It may have got another name since, and be something else under that.
+        let Ok(file) = OpenOptions::new().write(true).open(file) else { continue };
+        let from = if random.random_bool(0.5) { range.start } else { random.random_range(range.clone()) };
+        let len = usize::try_from(range.end - from)?;
         let is_last_chance = torn.bytes == 0 && at + 1 == parts.len();
         match random.random_range(u8::from(is_last_chance)..3) {
             0 => continue,
@@ -186,8 +196,8 @@ pub(crate) fn tear(file: &Path, parts: &[Range<u64>], random: &mut StdRng) -> Re
 /// If the file cannot be written.
 pub(crate) fn tear_behind_the_end(file: &Path, random: &mut StdRng) -> Result<Torn> {
     let end = File::open(file).and_then(|file| file.metadata()).context("there is no database")?.len();
-    let parts: Range<u64> = end..end + random.random_range(1..100_000);
-    tear(file, std::slice::from_ref(&parts), random)
+    let part = Part { file: file.to_owned(), range: end..end + random.random_range(1..100_000) };
+    tear(std::slice::from_ref(&part), random)
 }
 
 #[cfg(test)]
@@ -197,20 +207,22 @@ mod tests {
     #[test]
     fn only_what_no_completed_sync_covers_is_torn() {
         let trace = r#"
-7 pwrite64(10</x/inboxes/db>, ""..., 100, 0) = 100
-8 pwrite64(10</x/inboxes/db>, ""..., 50, 200 <unfinished ...>
-7 fdatasync(11</x/inboxes/db> <unfinished ...>
+7 pwrite64(10</x/inboxes/mail/1.mail>, ""..., 100, 0) = 100
+8 pwrite64(10</x/inboxes/mail/1.mail>, ""..., 50, 200 <unfinished ...>
+7 fdatasync(11</x/inboxes/mail/1.mail> <unfinished ...>
 8 <... pwrite64 resumed>) = 50
 9 pwrite64(12</x/client_ledger.sled/db>, ""..., 9, 9) = 9
-9 pwrite64(10</x/inboxes/db>, ""..., 10, 300) = 10
+9 pwrite64(10</x/inboxes/mail/1.mail>, ""..., 10, 300) = 10
 7 <... fdatasync resumed>)          = 0
-7 fdatasync(11</x/inboxes/db>)      = -1 EIO (Input/output error)
+7 fdatasync(11</x/inboxes/mail/1.mail>)      = -1 EIO (Input/output error)
 9 fdatasync(12</x/client_ledger.sled/db>) = 0
-9 pwrite64(10</x/inboxes/db>, ""..., 1, 400 <unfinished ...>
-7 fdatasync(11</x/inboxes/db> <unfinished ...>
+9 pwrite64(10</x/inboxes/mail/1.mail>, ""..., 1, 400 <unfinished ...>
+7 fdatasync(11</x/inboxes/mail/1.mail> <unfinished ...>
+7 fdatasync(13</x/inboxes/mail/2.mail>) = 0
 9 +++ killed by SIGKILL +++
 "#;
-        assert_eq!(unsynced(trace, "inboxes/db"), [200..250, 300..310, 400..401]);
-        assert_eq!(unsynced(trace, "client_ledger.sled/db"), []);
+        let part = |range| Part { file: "/x/inboxes/mail/1.mail".into(), range };
+        assert_eq!(unsynced(trace, "inboxes/mail"), [200..250, 300..310, 400..401].map(part));
+        assert_eq!(unsynced(trace, "client_ledger.sled"), []);
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
 
     let mut round = Round::default();
     let what = format!("login to last of {} stored messages", scale.waiting);
-    round.add(what, fetched.as_secs_f64(), Seconds, Aim::AtMost(1.0));
+    round.add(what, fetched.as_secs_f64(), Seconds, Aim::AtMost(0.3));
     let what = "login to its answer while they wait";
     round.add(what, answered.as_secs_f64() * 1e3, Millis, Aim::AtMost(20.0));
     faults.extend(mail.faults(&account, &load.packets)?);

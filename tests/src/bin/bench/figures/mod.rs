@@ -3,10 +3,13 @@
 mod fetch;
 mod half_load;
 mod idle;
+mod inboxes;
 mod jail;
 mod latency;
 mod online;
 mod sessions;
+mod spread;
+mod start;
 mod stored;
 
 use anyhow::Result;
@@ -18,8 +21,12 @@ use crate::{Era, Scale, report::Round};
 pub(crate) enum Figure {
     /// Packets pushed to one client.
     Online,
+    /// Packets pushed to many clients in turn.
+    Spread,
     /// Packets stored for offline clients.
     Stored,
+    /// Packets stored in many inboxes that hold many, and fetched.
+    Inboxes,
     /// A large inbox, fetched.
     Fetch,
     /// Memory of clients that do nothing.
@@ -32,32 +39,40 @@ pub(crate) enum Figure {
     HalfLoad,
     /// What the jail costs.
     Jail,
+    /// A start with much that is kept, and the memory that takes.
+    Start,
 }
 
 impl Figure {
     /// All of them, in the order of their letters.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Online,
+        Self::Spread,
         Self::Stored,
+        Self::Inboxes,
         Self::Fetch,
         Self::Idle,
         Self::Latency,
         Self::Sessions,
         Self::HalfLoad,
         Self::Jail,
+        Self::Start,
     ];
 
     /// Its short name.
-    pub(crate) const fn letter(self) -> char {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Online => 'a',
-            Self::Stored => 'b',
-            Self::Fetch => 'c',
-            Self::Idle => 'd',
-            Self::Latency => 'e',
-            Self::Sessions => 'f',
-            Self::HalfLoad => 'g',
-            Self::Jail => 'h',
+            Self::Online => "a",
+            Self::Spread => "a2",
+            Self::Stored => "b",
+            Self::Inboxes => "b2",
+            Self::Fetch => "c",
+            Self::Idle => "d",
+            Self::Latency => "e",
+            Self::Sessions => "f",
+            Self::HalfLoad => "g",
+            Self::Jail => "h",
+            Self::Start => "i",
         }
     }
 
@@ -68,6 +83,8 @@ impl Figure {
     pub(crate) async fn measure(self, era: Era, scale: Scale) -> Result<Round> {
         match self {
             Self::Online => online::measure(era, scale).await,
+            Self::Spread => spread::measure(era, scale).await,
+            Self::Inboxes => inboxes::measure(era, scale).await,
             Self::Stored => stored::measure(era, scale).await,
             Self::Fetch => fetch::measure(era, scale).await,
             Self::Idle => idle::measure(era, scale).await,
@@ -75,6 +92,7 @@ impl Figure {
             Self::Sessions => sessions::measure(era, scale).await,
             Self::HalfLoad => half_load::measure(era, scale).await,
             Self::Jail => jail::measure(era, scale).await,
+            Self::Start => start::measure(scale).await,
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
 
         let (micros, each) = after.per_item(&before, scale.packets);
         let over = format!("online, {connections} mix connection{}:", if connections == 1 { "" } else { "s" });
-        round.add(format!("{over} processor time per packet"), micros, MicrosPerPacket, Aim::UnwrapsAtMost(1.6));
+        round.add(format!("{over} processor time per packet"), micros, MicrosPerPacket, Aim::UnwrapsAtMost(0.75));
         let pushed = rate(scale.packets, mail.last()? - start);
         round.add(format!("{over} packets, to the last message"), pushed, PacketsPerSecond, Aim::None);
         let acked = rate(scale.packets, last_ack - start);

@@ -34,7 +34,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     let mut round = Round::default();
     let (micros, each) = after.per_item(&before, scale.packets);
     let over = format!("stored, {} clients, {CONNECTIONS} mix connections:", accounts.len());
-    round.add(format!("{over} processor time"), micros, MicrosPerPacket, Aim::UnwrapsAtMost(2.5));
+    round.add(format!("{over} processor time"), micros, MicrosPerPacket, Aim::UnwrapsAtMost(0.9));
     round.add(format!("{over} to last ack"), rate(scale.packets, last_ack - start), PacketsPerSecond, Aim::None);
     round.notes.push(format!("{over} {each}"));
     round.faults.extend(rig.acks.faults(&load.packets));

@@ -1,14 +1,19 @@
-//! The mailbox on two sled databases: the ledger and the inboxes, each in its own directory.
+//! The mailbox on disk: who, in a ledger on sled, and what, in the mail log.
 
 use std::{
     os::fd::OwnedFd,
     sync::{
-        PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, UNIX_EPOCH},
 };
 
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::{Mode, mkdirat},
+};
 use proto::{
     address::ClientAddress,
     ipc::store_edge::{Sequence, SessionKey},
@@ -20,22 +25,22 @@ use super::{
     Summary,
     databases::{Database, Layout},
     import,
-    inboxes::Inboxes,
     ledger::Ledger,
-    reserve::{self, FLOOR, Reserve, Space},
+    reserve::{self, FLOOR, Reserve},
     rewrite,
     spent::Dates,
 };
 use crate::{
     clock::{self, LastRun},
+    counters::StoreCounters,
     disk,
+    mail::{MailLog, Settings},
 };
 
 /// As 0.10.1 made it; the size of an existing database cannot be changed.
 const LEDGER: Layout = Layout { name: "ledger", segment_size: 512 * 1024, cache: 16 * 1024 * 1024 };
-/// A leaf full of 32 KiB messages must fit a segment, or it turns into a blob file.
-/// The cache is small: mail is written once and read once, mostly long after.
-const INBOXES: Layout = Layout { name: "inboxes", segment_size: 4 * 1024 * 1024, cache: 8 * 1024 * 1024 };
+/// The folder of the mail log, in that of the inboxes. No client's folder can have that name: it is no address.
+const MAIL: &str = "mail";
 
 /// The part of the limit that is the ledger's own.
 const LEDGER_SHARE: u64 = 8;
@@ -48,12 +53,13 @@ const SMALLEST_SHARE: u64 = 32 * 1024 * 1024;
 /// The last second of the year 9999, behind which times cannot be written as a date.
 const LAST_WRITABLE: u64 = 253_402_300_799;
 
-/// The mailbox on sled.
+/// The mailbox on disk.
 #[derive(Debug)]
-pub struct SledMailbox {
+pub struct DiskMailbox {
     ledger_directory: OwnedFd,
     inbox_directory: OwnedFd,
-    /// Bytes of both databases at the most; new mail and new clients are refused well before.
+    mail: MailLog,
+    /// Bytes of ledger and mail at the most.
     limit: u64,
     reserve: Reserve,
     ledger_reserve: Reserve,
@@ -68,60 +74,81 @@ pub struct SledMailbox {
     /// It has been said that the clock is in doubt.
     is_in_doubt: AtomicBool,
     /// Nothing after a failure. Only [`Mailbox::reopen`] writes; nobody ever waits for it.
-    open: RwLock<Option<Open>>,
+    ledger: RwLock<Option<Ledger>>,
 }
 
-/// Both databases.
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) ledger: Ledger,
-    pub(super) inboxes: Inboxes,
-}
-
-impl SledMailbox {
-    /// Opens both databases and takes over the inbox files of 0.10.x. They never have more than about `limit`
-    /// bytes.
+impl DiskMailbox {
+    /// Opens ledger and mail, and takes over the mail of earlier versions. They never have more than about `limit` bytes.
     ///
     /// # Errors
-    /// If a database cannot be opened or what was taken over cannot be committed.
-    pub fn open(ledger_directory: OwnedFd, inbox_directory: OwnedFd, limit: u64) -> Result<Self, MailboxError> {
-        let mailbox = Self {
+    /// If one cannot be opened or what was taken over cannot be committed.
+    pub fn open(
+        ledger_directory: OwnedFd,
+        inbox_directory: OwnedFd,
+        limit: u64,
+        counters: Arc<StoreCounters>,
+    ) -> Result<Self, MailboxError> {
+        let settings = Settings::of(limit, limit - ledger_share(limit), FLOOR);
+        let open_mail =
+            || MailLog::open(open_mail_directory(&inbox_directory)?, settings, Arc::clone(&counters), clock::now());
+        let reserve = Reserve::of(reserve::FOR_INBOXES);
+        // To open is to write, too: on a full disk that works with what was held in reserve.
+        let mail = open_mail().or_else(|error| {
+            tracing::warn!(%error, "the mail does not open; tried once more with the space held in reserve");
+            reserve.release(&inbox_directory);
+            open_mail()
+        })?;
+        let mut mailbox = Self {
             ledger_directory,
             inbox_directory,
+            mail,
             limit,
-            reserve: Reserve::of(reserve::FOR_INBOXES),
+            reserve,
             ledger_reserve: Reserve::of(reserve::FOR_LEDGER),
             ledger_opened: AtomicU64::default(),
             earliest: AtomicU64::default(),
             last_login: AtomicU64::default(),
             clock: clock::now,
             is_in_doubt: AtomicBool::default(),
-            open: RwLock::new(None),
+            ledger: RwLock::new(None),
         };
-        // To open is to write, too: on a full disk that works with what was held in reserve.
-        mailbox.reopen().or_else(|error| {
-            tracing::warn!(%error, "the databases do not open; tried once more with the space held in reserve");
+        mailbox.reopen_ledger().or_else(|error| {
+            tracing::warn!(%error, "the ledger does not open; tried once more with the space held in reserve");
             mailbox.release_reserves();
-            mailbox.reopen()
+            mailbox.reopen_ledger()
         })?;
-        let last_run = mailbox.with(|open| open.ledger.last_run())?;
-        mailbox.last_login.store(mailbox.with(|open| open.ledger.last_login())?, Ordering::Relaxed);
+        let last_run = mailbox.with(Ledger::last_run)?;
+        mailbox.last_login.store(mailbox.with(Ledger::last_login)?, Ordering::Relaxed);
         mailbox.earliest.store(last_run.map_or(0, |run| run.believed), Ordering::Relaxed);
+        mailbox.mail.begin_cleaning()?;
+        mailbox.take_over_sled_inboxes()?;
+        mailbox.mail.leap();
         import::import_files(&mailbox, &mailbox.inbox_directory)?;
         mailbox.sweep()?;
         mailbox.keep_reserve();
         Ok(mailbox)
     }
 
-    fn open_databases(&self) -> Result<Open, MailboxError> {
-        let clone = |directory: &OwnedFd, database| {
-            let failed = |source| MailboxError::File { database, action: "open the directory", source };
-            directory.try_clone().map_err(failed)
-        };
-        Ok(Open {
-            ledger: Ledger::new(self.open_ledger()?)?,
-            inboxes: Inboxes::new(Database::open(clone(&self.inbox_directory, "inboxes")?, INBOXES)?)?,
-        })
+    /// The mail log.
+    pub(super) const fn mail(&self) -> &MailLog {
+        &self.mail
+    }
+
+    /// The folder of the inboxes.
+    pub(super) const fn inbox_directory(&self) -> &OwnedFd {
+        &self.inbox_directory
+    }
+
+    fn reopen_ledger(&self) -> Result<(), MailboxError> {
+        // Whoever reads or commits is done within the time of a commit.
+        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        if ledger.take().is_some() {
+            self.release_reserves();
+        }
+        let opened = Ledger::new(self.open_ledger()?)?;
+        self.ledger_opened.store(opened.len()?, Ordering::Relaxed);
+        *ledger = Some(opened);
+        Ok(())
     }
 
     /// Opens the ledger, and writes it anew if it takes too much of its share.
@@ -136,7 +163,7 @@ impl SledMailbox {
         if !is_pending {
             let database = open()?;
             // Most of what is in a file that was written anew is alive, so it is left alone until it has grown by half.
-            if database.len()? < self.ledger_share() / FILLED || self.is_compact(database.len()?) {
+            if database.len()? < ledger_share(self.limit) / FILLED || self.is_compact(database.len()?) {
                 return Ok(database);
             }
             match rewrite::write_records(&database, directory) {
@@ -153,11 +180,6 @@ impl SledMailbox {
         let records = rewrite::read_records(&database, directory)?;
         tracing::info!(records, bytes = database.len()?, "the ledger was written anew, without what was dead in it");
         Ok(database)
-    }
-
-    /// Bytes that the ledger's file may have.
-    fn ledger_share(&self) -> u64 {
-        (self.limit / LEDGER_SHARE).max(SMALLEST_SHARE).min(self.limit / 2)
     }
 
     /// Whether a ledger's file of so many bytes has not grown much since it was opened.
@@ -211,19 +233,37 @@ impl SledMailbox {
         }
     }
 
-    pub(super) fn with<T>(&self, act: impl FnOnce(&Open) -> Result<T, MailboxError>) -> Result<T, MailboxError> {
-        let open = self.open.try_read().map_err(|_| MailboxError::Closed)?;
-        act(open.as_ref().ok_or(MailboxError::Closed)?)
+    pub(super) fn with<T>(&self, act: impl FnOnce(&Ledger) -> Result<T, MailboxError>) -> Result<T, MailboxError> {
+        let ledger = self.ledger.try_read().map_err(|_| MailboxError::Closed)?;
+        act(ledger.as_ref().ok_or(MailboxError::Closed)?)
     }
 }
 
-impl Mailbox for SledMailbox {
+/// Bytes of this limit that the ledger's file may have.
+fn ledger_share(limit: u64) -> u64 {
+    (limit / LEDGER_SHARE).max(SMALLEST_SHARE).min(limit / 2)
+}
+
+/// Opens the folder of the mail log, or makes it.
+fn open_mail_directory(inboxes: &OwnedFd) -> Result<OwnedFd, MailboxError> {
+    let failed = |action| move |error: Errno| MailboxError::File { database: "mail", action, source: error.into() };
+    match mkdirat(inboxes, MAIL, Mode::S_IRWXU) {
+        // That it is there must outlive a crash, as what is in it does.
+        Ok(()) => nix::unistd::fsync(inboxes).map_err(failed("sync the folder above"))?,
+        Err(Errno::EEXIST) => {}
+        Err(error) => return Err(failed("make")(error)),
+    }
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    openat(inboxes, MAIL, flags, Mode::empty()).map_err(failed("open"))
+}
+
+impl Mailbox for DiskMailbox {
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
-        self.with(|open| open.ledger.key_of(client))
+        self.with(|ledger| ledger.key_of(client))
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
-        self.with(|open| open.ledger.is_fresh(client, freshness, self.login_dates()))
+        self.with(|ledger| ledger.is_fresh(client, freshness, self.login_dates()))
     }
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
@@ -233,7 +273,7 @@ impl Mailbox for SledMailbox {
         }
         let has_login = entries.iter().any(|entry| matches!(entry, LedgerEntry::Login { .. }));
         let login_time = if has_login { self.login_time() } else { None };
-        self.with(|open| open.ledger.commit(entries, self.login_dates(), login_time))?;
+        self.with(|ledger| ledger.commit(entries, self.login_dates(), login_time))?;
         if let Some(time) = login_time {
             self.last_login.fetch_max(time, Ordering::Relaxed);
         }
@@ -241,7 +281,7 @@ impl Mailbox for SledMailbox {
     }
 
     fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
-        self.with(|open| open.inboxes.summary_of(client))
+        Ok(self.mail.summary_of(client))
     }
 
     fn peek(
@@ -250,21 +290,21 @@ impl Mailbox for SledMailbox {
         range: (Sequence, Sequence),
         limit: PageLimit,
     ) -> Result<Page, MailboxError> {
-        self.with(|open| open.inboxes.peek(client, range, limit))
+        Ok(self.mail.peek(client, range, limit))
     }
 
     fn last_seen(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
-        self.with(|open| open.ledger.last_seen(client))
+        self.with(|ledger| ledger.last_seen(client))
     }
 
     fn clients_after(&self, client: Option<ClientAddress>) -> Result<SeenClients, MailboxError> {
-        self.with(|open| open.ledger.clients_after(client))
+        self.with(|ledger| ledger.clients_after(client))
     }
 
     fn look_at_clock(&self, now: u64) -> Result<bool, MailboxError> {
-        let run = self.with(|open| {
-            let run = open.ledger.last_run()?.map_or_else(|| LastRun::at(now), |run| run.look(now));
-            open.ledger.keep_last_run(&run)?;
+        let run = self.with(|ledger| {
+            let run = ledger.last_run()?.map_or_else(|| LastRun::at(now), |run| run.look(now));
+            ledger.keep_last_run(&run)?;
             Ok(run)
         })?;
         self.earliest.store(run.believed, Ordering::Relaxed);
@@ -273,28 +313,28 @@ impl Mailbox for SledMailbox {
     }
 
     fn mail_before(&self, time: u64, from: &Position) -> Result<OldMail, MailboxError> {
-        self.with(|open| open.inboxes.mail_before(time, from))
+        Ok(self.mail.mail_before(time, from))
     }
 
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {
-        self.with(|open| open.inboxes.commit(batch, self.date()))
+        self.mail.commit(batch, self.date())
     }
 
     fn lack(&self) -> Result<Option<Lack>, MailboxError> {
-        let (used, live) = self.with(|open| Ok((open.inboxes.len()?, open.inboxes.live())))?;
-        let free = |directory, database| {
-            let failed = |source| MailboxError::File { database, action: "ask for free space", source };
-            disk::free(directory).map_err(failed)
-        };
-        let free = free(&self.inbox_directory, "inboxes")?.min(free(&self.ledger_directory, "ledger")?);
-        let limit = self.limit - self.ledger_share();
-        let floor = FLOOR + self.reserve.missing() + self.ledger_reserve.missing();
-        Ok(reserve::lack(Space { used, limit, live, free, floor }))
+        let lack = self.mail.lack()?;
+        if lack.is_some() {
+            return Ok(lack);
+        }
+        // The ledger may be on another disk.
+        let failed = |source| MailboxError::File { database: "ledger", action: "ask for free space", source };
+        let free = disk::free(&self.ledger_directory).map_err(failed)?;
+        let floor = FLOOR + self.ledger_reserve.missing();
+        Ok((free < floor).then_some(Lack::Disk { free, floor }))
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {
-        let used = self.with(|open| open.ledger.len())?;
-        let share = self.ledger_share();
+        let used = self.with(|ledger| ledger.len())?;
+        let share = ledger_share(self.limit);
         let most = share / FILLED;
         Ok(match used < most {
             true => LedgerRoom::Ample,
@@ -304,15 +344,8 @@ impl Mailbox for SledMailbox {
     }
 
     fn reopen(&self) -> Result<(), MailboxError> {
-        // Whoever reads or commits is done within the time of a commit.
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.take().is_some() {
-            self.release_reserves();
-        }
-        let opened = self.open_databases()?;
-        self.ledger_opened.store(opened.ledger.len()?, Ordering::Relaxed);
-        *open = Some(opened);
-        Ok(())
+        self.reopen_ledger()?;
+        self.mail.try_out(self.date())
     }
 
     fn keep_reserve(&self) {

@@ -11,14 +11,14 @@ fn nonce(n: u32) -> Freshness {
     Freshness::Iv(nonce)
 }
 
-fn spend(mailbox: &SledMailbox, numbers: std::ops::Range<u32>) {
+fn spend(mailbox: &DiskMailbox, numbers: std::ops::Range<u32>) {
     let logins: Vec<_> = numbers.map(|n| LedgerEntry::Login { client: CLIENT, freshness: nonce(n) }).collect();
     for part in logins.chunks(500) {
         mailbox.commit_ledger(part).unwrap();
     }
 }
 
-fn is_fresh(mailbox: &SledMailbox, n: u32) -> bool {
+fn is_fresh(mailbox: &DiskMailbox, n: u32) -> bool {
     mailbox.is_fresh(&CLIENT, &nonce(n)).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn a_key_whose_logins_fill_the_memory_takes_no_more() {
     for n in [0, 59, 60, REMEMBERED - 1, REMEMBERED] {
         assert!(!is_fresh(&mailbox, n), "{n}");
     }
-    let records = mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT))).unwrap();
+    let records = mailbox.with(|ledger| Ok(ledger.spent_of(&CLIENT))).unwrap();
     let bytes: usize = records.map(|record| record.unwrap()).map(|(key, value)| key.len() + value.len()).sum();
     assert!(bytes <= 32 * 1024, "{bytes} bytes for one client");
     // Half a year later the oldest page makes room, and no other.
@@ -54,9 +54,9 @@ fn a_key_whose_logins_fill_the_memory_takes_no_more() {
     let login = LedgerEntry::Login { client: CLIENT, freshness: nonce(7) };
     mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: nonce(8) }, register, login]).unwrap();
     assert!(is_fresh(&mailbox, REMEMBERED) && is_fresh(&mailbox, 8) && !is_fresh(&mailbox, 7));
-    assert_eq!(mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap(), 1);
+    assert_eq!(mailbox.with(|ledger| Ok(ledger.spent_of(&CLIENT).count())).unwrap(), 1);
     mailbox.commit_ledger(&[LedgerEntry::Forget { client: CLIENT }]).unwrap();
-    assert_eq!(mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap(), 0);
+    assert_eq!(mailbox.with(|ledger| Ok(ledger.spent_of(&CLIENT).count())).unwrap(), 0);
 }
 
 /// Nonces as versions before this one kept them.
@@ -79,13 +79,13 @@ fn nonces_of_earlier_versions_survive_a_kill_anywhere() {
     for (client, logins) in clients.iter().zip([4_096, 61, 1]) {
         keep_as_before(home.path(), client, 0..logins);
     }
-    let expect_all = |mailbox: &SledMailbox| {
+    let expect_all = |mailbox: &DiskMailbox| {
         for (client, logins) in clients.iter().zip([4_096, 61, 1]) {
             let spent = (0..logins).filter(|n| !mailbox.is_fresh(client, &nonce(*n)).unwrap()).count();
             assert_eq!(spent, logins as usize);
             assert!(mailbox.is_fresh(client, &nonce(logins)).unwrap());
         }
-        mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap()
+        mailbox.with(|ledger| Ok(ledger.spent_of(&CLIENT).count())).unwrap()
     };
     let pages = expect_all(&open(home.path()));
     let old_trees = || {
@@ -132,7 +132,7 @@ fn logins_of_one_commit_have_none_forgotten_early() {
     mailbox.clock = later;
     spend(&mailbox, REMEMBERED + 3..REMEMBERED + 60);
     spend(&mailbox, REMEMBERED + 60..REMEMBERED + 61);
-    assert_eq!(mailbox.with(|open| Ok(open.ledger.spent_of(&CLIENT).count())).unwrap(), 96);
+    assert_eq!(mailbox.with(|ledger| Ok(ledger.spent_of(&CLIENT).count())).unwrap(), 96);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_clock_set_back_makes_no_login_good_that_was_taken_before() {
     let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
     let now = clock::now().as_secs();
     let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
-    let fresh = |mailbox: &SledMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+    let fresh = |mailbox: &DiskMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
     let mailbox = open(home.path());
     // The gateway has run for some time, and looks at the clock once in an hour.
     mailbox.look_at_clock(now - 3_500).unwrap();
@@ -195,7 +195,6 @@ fn a_clock_that_leaps_is_doubted_across_starts_and_what_is_written_meanwhile_is_
     assert_eq!(mailbox.last_seen(&CLIENT).unwrap(), Some(ahead));
     let mut batch = MailBatch::default();
     batch.put(CLIENT, Sequence(0), Bytes::from_static(b"a"));
-    batch.summarize(CLIENT, Summary { next: 1, messages: 1, bytes: 1 });
     mailbox.commit_mail(&batch).unwrap();
     let older_than = |time| mailbox.mail_before(time * 1_000, &Position::default()).unwrap().messages.len();
     assert_eq!((older_than(ahead), older_than(ahead + 1)), (0, 1));
@@ -243,7 +242,7 @@ fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
     let register =
         |key: &SessionKey| LedgerEntry::Register { client: CLIENT, key: key.clone(), logins: LoginForm::Token };
     let login = |time| LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(time) };
-    let fresh = |mailbox: &SledMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
+    let fresh = |mailbox: &DiskMailbox, time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
     {
         let mailbox = open(home.path());
         for key in [&old, &new, &old, &new] {

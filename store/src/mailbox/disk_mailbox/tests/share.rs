@@ -5,9 +5,8 @@ use super::*;
 const LIMIT: u64 = 64 << 20;
 const SHARE: u64 = LIMIT / 2;
 
-fn open_within(home: &Path, limit: u64) -> SledMailbox {
-    let directory = |name| File::open(home.join(name)).unwrap().into();
-    SledMailbox::open(directory("ledger"), directory("inboxes"), limit).unwrap()
+fn open_within(home: &Path, limit: u64) -> DiskMailbox {
+    super::open_within(home, limit).unwrap()
 }
 
 /// Bytes of the files of the ledger, but for the reserve.
@@ -111,7 +110,7 @@ fn a_rewrite_that_was_killed_is_finished_from_what_is_whole() {
         let mailbox = open(home.path());
         mailbox.commit_ledger(&entries).unwrap();
         let directory = File::open(&ledger).unwrap().into();
-        mailbox.with(|open| rewrite::write_records(open.ledger.database(), &directory)).unwrap();
+        mailbox.with(|ledger| rewrite::write_records(ledger.database(), &directory)).unwrap();
     }
     let records = std::fs::read(ledger.join("records")).unwrap();
     let expect_all = || {

@@ -1,0 +1,326 @@
+//! One inbox in memory: 24 bytes for each message, and what must be known of those that are gone.
+
+use std::{collections::VecDeque, ops::Range};
+
+use super::{
+    entry::{ENTRY, Fact, Gone, PLACE_UNIT, Put},
+    index::Slot,
+};
+use proto::address::ClientAddress;
+
+/// A message that is stored: where, and how to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// Its number, less the inbox's base.
+    delta: u32,
+    place: u32,
+    len: u32,
+    checksum: u32,
+    /// Unix milliseconds, little-endian.
+    arrival: [u8; 6],
+    slot: Slot,
+}
+
+const _: () = assert!(size_of::<Message>() == 24, "a million messages are 24 MB");
+
+impl Message {
+    /// Where it is.
+    pub(super) const fn spot(&self) -> Spot {
+        Spot { slot: self.slot, place: self.place }
+    }
+
+    /// Whether it is this one, wherever it is.
+    pub(super) fn is(&self, put: &Put) -> bool {
+        (self.len, self.checksum, self.arrival()) == (put.len, put.checksum, put.arrival)
+    }
+
+    /// Bytes of the body.
+    pub(super) const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Unix milliseconds.
+    pub(super) const fn arrival(&self) -> u64 {
+        let [a, b, c, d, e, f] = self.arrival;
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    }
+
+    /// Bytes that it takes in a segment: its body, its entry, and its entry in the index.
+    pub(super) const fn weight(&self) -> u64 {
+        weight(self.len)
+    }
+}
+
+/// Bytes that a message with a body of this length takes in a segment.
+pub(super) const fn weight(len: u32) -> u64 {
+    (len as u64).next_multiple_of(PLACE_UNIT) + 2 * ENTRY as u64
+}
+
+/// Where a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) slot: Slot,
+    /// Offset in the segment, in units of [`PLACE_UNIT`].
+    pub(super) place: u32,
+}
+
+/// One inbox.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// The number from which the messages' are counted.
+    base: u64,
+    /// No number from here on was ever written.
+    next: u64,
+    /// Bytes of all bodies.
+    bytes: u64,
+    /// Messages in any file that are not alive: a fact that says they are gone is needed until this is 0.
+    dead: u32,
+    /// In order of number.
+    messages: VecDeque<Message>,
+}
+
+/// What an inbox holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holding {
+    pub(super) next: u64,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Inbox {
+    /// Messages are never counted from a later number than this.
+    pub(super) fn beginning_at(next: u64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
+    pub(super) fn holding(&self) -> Holding {
+        Holding { next: self.next, messages: self.messages.len() as u64, bytes: self.bytes }
+    }
+
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Numbers before this are spent.
+    pub(super) fn spend(&mut self, end: u64) {
+        self.next = self.next.max(end);
+    }
+
+    pub(super) const fn dead(&self) -> u32 {
+        self.dead
+    }
+
+    /// More messages in files are dead.
+    pub(super) const fn add_dead(&mut self, messages: u32) {
+        self.dead = self.dead.saturating_add(messages);
+    }
+
+    /// A file with so many dead ones is gone for good.
+    pub(super) const fn sub_dead(&mut self, messages: u32) {
+        self.dead = self.dead.saturating_sub(messages);
+    }
+
+    /// Whether nothing in any file speaks of it that matters.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.messages.is_empty() && self.dead == 0
+    }
+
+    pub(super) fn messages(&self) -> impl DoubleEndedIterator<Item = (u64, &Message)> {
+        self.messages.iter().map(|message| (self.number(message), message))
+    }
+
+    fn number(&self, message: &Message) -> u64 {
+        self.base + u64::from(message.delta)
+    }
+
+    /// The messages with these numbers.
+    pub(super) fn range(&self, numbers: Range<u64>) -> impl Iterator<Item = (u64, &Message)> {
+        self.messages.range(self.places(numbers)).map(|message| (self.number(message), message))
+    }
+
+    fn places(&self, numbers: Range<u64>) -> Range<usize> {
+        let place = |end: u64| self.messages.partition_point(|message| self.number(message) < end);
+        let first = place(numbers.start);
+        first..place(numbers.end).max(first)
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Message> {
+        let place = self.messages.partition_point(|message| self.number(message) < number);
+        self.messages.get(place).filter(|message| self.number(message) == number)
+    }
+
+    /// Whether a message with this number can be added: none that is as late is there, and it is not too far from the first.
+    pub(super) fn takes(&self, number: u64) -> bool {
+        let first = self.messages.front().map_or(number, |first| self.number(first));
+        number >= self.next && number - first <= u64::from(u32::MAX)
+    }
+
+    /// Adds a message behind all others.
+    pub(super) fn push(&mut self, put: &Put, slot: Slot) {
+        match self.messages.front() {
+            None => self.base = put.number,
+            Some(_) if put.number - self.base > u64::from(u32::MAX) => self.rebase(),
+            Some(_) => {}
+        }
+        if self.messages.len() == self.messages.capacity() {
+            self.messages.reserve_exact(2.max(self.messages.len() / 8));
+        }
+        let [a, b, c, d, e, f, ..] = put.arrival.to_le_bytes();
+        self.messages.push_back(Message {
+            delta: u32::try_from(put.number - self.base).unwrap_or(u32::MAX),
+            place: put.place,
+            len: put.len,
+            checksum: put.checksum,
+            arrival: [a, b, c, d, e, f],
+            slot,
+        });
+        self.bytes += u64::from(put.len);
+        self.spend(put.number + 1);
+    }
+
+    fn rebase(&mut self) {
+        let Some(first) = self.messages.front().map(|first| first.delta) else { return };
+        for message in &mut self.messages {
+            message.delta -= first;
+        }
+        self.base += u64::from(first);
+    }
+
+    /// Takes the messages with these numbers out. In the files they are dead from now on.
+    pub(super) fn remove(&mut self, numbers: Range<u64>, mut each: impl FnMut(&Message)) {
+        let places = self.places(numbers);
+        self.add_dead(u32::try_from(places.len()).unwrap_or(u32::MAX));
+        for message in self.messages.drain(places) {
+            self.bytes -= u64::from(message.len);
+            each(&message);
+        }
+        if self.messages.capacity() > 16 + 4 * self.messages.len() {
+            self.messages.shrink_to(self.messages.len() + self.messages.len() / 8);
+        }
+    }
+
+    /// A message is somewhere else now, if it still was where it is said to have been.
+    pub(super) fn relocate(&mut self, number: u64, from: Spot, to: Spot) -> bool {
+        let place = self.messages.partition_point(|message| self.base + u64::from(message.delta) < number);
+        let base = self.base;
+        match self.messages.get_mut(place) {
+            Some(message) if base + u64::from(message.delta) == number && message.spot() == from => {
+                (message.slot, message.place) = (to.slot, to.place);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The message as a fact.
+    pub(super) fn put(&self, inbox: ClientAddress, number: u64, message: &Message) -> Put {
+        let (arrival, len, checksum, place) = (message.arrival(), message.len, message.checksum, message.place);
+        Put { inbox, number, arrival, len, checksum, place }
+    }
+
+    /// The ranges that are gone once these numbers, in rising order, are: around each as many as are gone already, so that one fact
+    /// takes the place of many.
+    pub(super) fn ranges_without(&self, numbers: &[u64]) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for number in numbers {
+            // What no file was ever to hold needs no fact, and one may not cover what is being put.
+            if *number >= self.next || ranges.last().is_some_and(|last| last.contains(number)) {
+                continue;
+            }
+            let place = self.messages.partition_point(|message| self.number(message) < *number);
+            let before = place.checked_sub(1).and_then(|before| self.messages.get(before));
+            let start = before.map_or(0, |message| self.number(message) + 1);
+            let behind = self.messages.range(place..).map(|message| self.number(message));
+            let end = behind.into_iter().find(|behind| numbers.binary_search(behind).is_err());
+            ranges.push(start..end.unwrap_or(self.next));
+        }
+        ranges
+    }
+
+    /// The range around a number that is gone, and nothing in it is alive.
+    pub(super) fn gap_around(&self, number: u64) -> Range<u64> {
+        let place = self.messages.partition_point(|message| self.number(message) < number);
+        let before = place.checked_sub(1).and_then(|before| self.messages.get(before));
+        let behind = self.messages.get(place).map_or(self.next, |message| self.number(message));
+        before.map_or(0, |message| self.number(message) + 1)..behind
+    }
+
+    /// All that is gone.
+    pub(super) fn all_gone(&self, inbox: ClientAddress) -> Vec<Fact> {
+        let mut first = 0;
+        let mut facts = Vec::new();
+        for end in self.messages().map(|(number, _)| number).chain([self.next]) {
+            if first < end {
+                facts.push(Fact::Gone(Gone { inbox, first, end }));
+            }
+            first = end + 1;
+        }
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CLIENT: ClientAddress = ClientAddress([1; 32]);
+
+    fn inbox(numbers: &[u64]) -> Inbox {
+        let mut inbox = Inbox::default();
+        for number in numbers {
+            inbox.push(&Put { inbox: CLIENT, number: *number, arrival: 1, len: 10, checksum: 0, place: 1 }, Slot(0));
+        }
+        inbox
+    }
+
+    #[test]
+    fn a_receipt_of_the_first_ones_is_one_range() {
+        let inbox = inbox(&[2, 3, 5, 9]);
+        let gone = |numbers: &[u64]| -> Vec<(u64, u64)> {
+            inbox.ranges_without(numbers).into_iter().map(|range| (range.start, range.end)).collect()
+        };
+        assert_eq!(gone(&[2, 3, 5]), [(0, 9)]);
+        assert_eq!(gone(&[2, 3, 5, 9]), [(0, 10)]);
+        assert_eq!(gone(&[3]), [(3, 5)]);
+        assert_eq!(gone(&[2, 5]), [(0, 3), (4, 9)]);
+        assert_eq!(gone(&[4]), [(4, 5)], "one that is not there may be in a file");
+        assert_eq!(gone(&[10, 12]), [], "what was never written needs no fact");
+    }
+
+    #[test]
+    fn an_inbox_far_from_its_first_number_counts_anew() {
+        let mut inbox = inbox(&[0, 5]);
+        inbox.remove(0..1, |_| {});
+        let far = u64::from(u32::MAX) + 5;
+        assert!(inbox.takes(far) && !inbox.takes(far + 1));
+        inbox.push(&Put { inbox: CLIENT, number: far, arrival: 1, len: 10, checksum: 0, place: 1 }, Slot(0));
+        assert_eq!(inbox.messages().map(|(number, _)| number).collect::<Vec<_>>(), [5, far]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_gone_and_what_lives_is_everything(
+            numbers in prop::collection::btree_set(0..60_u64, 0..20),
+            gone in prop::collection::btree_set(0..60_u64, 0..20),
+        ) {
+            let numbers: Vec<_> = numbers.into_iter().collect();
+            let gone: Vec<_> = gone.into_iter().collect();
+            let mut inbox = inbox(&numbers);
+            let mut left: Vec<_> = numbers.iter().filter(|number| !gone.contains(number)).copied().collect();
+            for range in inbox.ranges_without(&gone) {
+                prop_assert!(left.iter().all(|number| !range.contains(number)) && range.end <= inbox.next());
+                inbox.remove(range, |_| {});
+            }
+            prop_assert_eq!(inbox.messages().map(|(number, _)| number).collect::<Vec<_>>(), left.clone());
+            prop_assert_eq!(inbox.holding().bytes, 10 * left.len() as u64);
+            prop_assert_eq!(inbox.dead() as usize, numbers.len() - left.len());
+            for fact in inbox.all_gone(CLIENT) {
+                let Fact::Gone(gone) = fact else { panic!("not gone") };
+                left.extend(gone.first..gone.end);
+            }
+            left.sort_unstable();
+            prop_assert_eq!(left, (0..inbox.next()).collect::<Vec<_>>());
+        }
+    }
+}

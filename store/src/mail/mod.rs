@@ -1,0 +1,258 @@
+//! The mail log: messages in append-only segments, and an index of them in memory.
+//!
+//! *Holds*: the directory of the segments, which is locked.
+//!
+//! *Promises*: what [`MailLog::commit`] took is on the medium when it returns `Ok`; nothing that was is lost by a process that is
+//! killed at any instant, by a failed write or sync, or by cleaning. A batch that was not taken may be on the medium in part.
+//!
+//! The files hold a **set of facts**, and their order means nothing: "message n of an inbox is this body", "the messages of an
+//! inbox from a to b are gone". A message is alive if the first is found and no second covers it. So a copy of an old message
+//! cannot come before a newer one, copies need no order against removals, and a fact that is found twice is harmless. Four rules
+//! keep it true:
+//!
+//! 1. The numbers of an inbox rise: one below `next` is refused.
+//! 2. A number is spent when it is first written, whether that succeeds or not: there may be a twin with another body.
+//! 3. A fact that says "gone" is dropped only when no file holds a message that it covers. Each inbox counts those of its
+//!    messages in files that are dead.
+//! 4. A file counts as absent only when its directory was synced after its removal; at every open that comes first.
+//!
+//! | file | does |
+//! |---|---|
+//! | `entry`, `frame`, `segment` | the format: a fact, what one write puts down, a file |
+//! | `shelf` | what is asked of the file system |
+//! | `inbox`, `index` | what is known in memory |
+//! | `spares`, `append` | writing: the segments to come, the one that is open |
+//! | `commit`, `read`, `aside` | what the office asks for |
+//! | `scan`, `recover` | what a start finds |
+//! | `clean`, `room` | giving space back, and how much there is |
+
+mod append;
+mod aside;
+mod clean;
+mod commit;
+mod entry;
+mod frame;
+mod inbox;
+mod index;
+mod read;
+mod recover;
+mod room;
+mod scan;
+mod segment;
+mod shelf;
+mod spares;
+mod take_over;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use append::Appender;
+use index::{Index, Slot};
+use segment::Stream;
+use shelf::{Directory, Shelf};
+use spares::{Spare, Spares};
+
+pub(crate) use take_over::TakenOver;
+
+use crate::{counters::StoreCounters, mailbox::MailboxError};
+
+/// How large things are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Bytes of a segment.
+    pub(crate) segment: u64,
+    /// Bytes of all segments at the most.
+    pub(crate) most: u64,
+    /// Bytes that must stay free on the disk.
+    pub(crate) floor: u64,
+    /// How long a commit waits for cleaning to make room, when it must.
+    pub(crate) patience: Duration,
+}
+
+/// The log, and the thread that cleans it.
+#[derive(Debug)]
+pub(crate) struct MailLog {
+    log: Arc<Log<Directory>>,
+    cleaner: Option<JoinHandle<()>>,
+}
+
+/// The log on any shelf.
+#[derive(Debug)]
+struct Log<S: Shelf> {
+    shelf: S,
+    settings: Settings,
+    index: RwLock<Index<S::File>>,
+    writer: Mutex<Appender<S>>,
+    /// Writes what cleaning keeps.
+    copier: Mutex<Appender<S>>,
+    spares: Spares<S>,
+    /// Segments that are full and have no index yet.
+    to_seal: Mutex<Vec<Slot>>,
+    /// Somebody commits or waits to.
+    is_committing: AtomicBool,
+    /// Bytes of messages put since the start.
+    put_bytes: AtomicU64,
+    counters: Arc<StoreCounters>,
+    chores: Chores,
+    /// The last end was not clean, or something is damaged: there may be more than was found.
+    was_unclean: bool,
+}
+
+/// What wakes the thread that cleans.
+#[derive(Debug, Default)]
+struct Chores {
+    state: Mutex<ChoreState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct ChoreState {
+    is_due: bool,
+    is_over: bool,
+}
+
+impl MailLog {
+    /// Opens the log in this directory, and makes sure of everything in it. Nothing is cleaned before
+    /// [`begin_cleaning`](Self::begin_cleaning).
+    ///
+    /// # Errors
+    /// If it cannot be read, or what is in doubt cannot be made sure of.
+    pub(crate) fn open(
+        directory: OwnedFd,
+        settings: Settings,
+        counters: Arc<StoreCounters>,
+        now: Duration,
+    ) -> Result<Self, MailboxError> {
+        let shelf = Directory::take(directory).map_err(failed("lock it"))?;
+        Ok(Self { log: Arc::new(Log::open(shelf, settings, counters, millis(now))?), cleaner: None })
+    }
+
+    /// Starts the thread that seals and cleans.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(crate) fn begin_cleaning(&mut self) -> Result<(), MailboxError> {
+        let log = Arc::clone(&self.log);
+        let thread = std::thread::Builder::new().name("mail-cleaner".to_owned()).spawn(move || log.clean_up_for_ever());
+        self.cleaner = Some(thread.map_err(failed("start the thread that cleans it"))?);
+        Ok(())
+    }
+}
+
+impl MailLog {
+    /// After an end that was not clean, has every inbox go on at a later number: what cannot be seen today may be seen tomorrow.
+    pub(crate) fn leap(&self) {
+        if self.log.was_unclean {
+            self.log.index_mut().leap(recover::LEAP);
+        }
+    }
+}
+
+impl Drop for MailLog {
+    fn drop(&mut self) {
+        self.log.chores.end();
+        if let Some(cleaner) = self.cleaner.take() {
+            // What it did not finish is found at the next start.
+            let _ = cleaner.join();
+        }
+        self.log.close();
+    }
+}
+
+impl<S: Shelf> Log<S> {
+    fn index(&self) -> RwLockReadGuard<'_, Index<S::File>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index<S::File>> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A segment for this stream: the spare that is held for it, or a new one, or, for a commit, what cleaning gives back in time.
+    ///
+    /// What only makes room, copies and removals, gets one beyond the limit, too: little of it stays.
+    fn spare(&self, stream: Stream, makes_room: bool) -> io::Result<Spare<S::File>> {
+        if !self.index().has_place() {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "there are too many segments of mail"));
+        }
+        if let Some(spare) = self.spares.take(stream) {
+            self.chores.call();
+            return Ok(spare);
+        }
+        if makes_room || self.files() + self.settings.segment <= self.settings.most {
+            match self.spares.make(&self.shelf, self.settings.segment) {
+                Err(error) if stream == Stream::Commits && append::is_full(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        self.chores.call();
+        let full = || io::Error::new(io::ErrorKind::StorageFull, "there is no room for a new segment of mail");
+        self.spares.wait_for(stream, self.settings.patience).ok_or_else(full)
+    }
+}
+
+impl Chores {
+    fn lock(&self) -> MutexGuard<'_, ChoreState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There is something to do.
+    fn call(&self) {
+        self.lock().is_due = true;
+        self.changed.notify_all();
+    }
+
+    fn end(&self) {
+        self.lock().is_over = true;
+        self.changed.notify_all();
+    }
+
+    fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
+    /// Waits until there is something to do, or the time is over.
+    fn wait(&self, limit: Duration) {
+        let state = self.lock();
+        let waits = |state: &mut ChoreState| !state.is_due && !state.is_over;
+        let (mut state, _) =
+            self.changed.wait_timeout_while(state, limit, waits).unwrap_or_else(PoisonError::into_inner);
+        state.is_due = false;
+    }
+}
+
+/// What a failure of the directory means.
+fn failed(action: &'static str) -> impl Fn(io::Error) -> MailboxError {
+    move |source| MailboxError::File { database: "mail", action, source }
+}
+
+/// Unix milliseconds.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Raises the flag while it lives.
+struct Raised<'a>(&'a AtomicBool);
+
+impl<'a> Raised<'a> {
+    fn new(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::SeqCst);
+        Self(flag)
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,220 @@
+//! Looks at inboxes: counts from memory, bodies from the files.
+
+use std::{io, ops::Bound, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+
+use super::{
+    Log, MailLog,
+    entry::{MAX_BODY, Put},
+    index::{Index, Slot},
+    shelf::{SegmentFile, Shelf},
+};
+use crate::mailbox::{Lack, MailboxError, OldMail, Page, PageLimit, Position, Summary};
+
+/// Inboxes looked at, and old messages found, at a time.
+const SWEPT_INBOXES: usize = 4_096;
+const SWEPT_MESSAGES: usize = 512;
+/// Bytes read at once, and bytes between two bodies that are read with them.
+const READ: u64 = 256 * 1024;
+const GAP: u64 = 4 * 1024;
+/// How long to wait before a read that failed is tried once more.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+impl MailLog {
+    /// What is known of an inbox.
+    pub(crate) fn summary_of(&self, client: &ClientAddress) -> Summary {
+        self.log.summary_of(client)
+    }
+
+    /// Messages of an inbox; see [`Mailbox::peek`](crate::mailbox::Mailbox::peek).
+    pub(crate) fn peek(&self, client: &ClientAddress, range: (Sequence, Sequence), limit: PageLimit) -> Page {
+        self.log.peek(client, range, limit)
+    }
+
+    /// Old messages; see [`Mailbox::mail_before`](crate::mailbox::Mailbox::mail_before).
+    pub(crate) fn mail_before(&self, time: u64, from: &Position) -> OldMail {
+        self.log.mail_before(time, from)
+    }
+
+    /// What keeps new mail from being put.
+    ///
+    /// # Errors
+    /// If the file system does not say.
+    pub(crate) fn lack(&self) -> Result<Option<Lack>, MailboxError> {
+        self.log.lack(0).map_err(super::failed("ask for free space"))
+    }
+
+    /// Some inboxes behind this one, in order of address.
+    pub(crate) fn owners_after(&self, client: Option<ClientAddress>, most: usize) -> Vec<ClientAddress> {
+        let index = self.log.index();
+        index.inboxes_from(behind(client)).map(|(client, _)| *client).take(most).collect()
+    }
+}
+
+fn behind(client: Option<ClientAddress>) -> (Bound<ClientAddress>, Bound<ClientAddress>) {
+    (client.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+}
+
+/// A message to be read: its file, and where in it.
+#[derive(Clone, Debug)]
+struct Wanted<F> {
+    put: Put,
+    slot: Slot,
+    file: Arc<F>,
+}
+
+impl<S: Shelf> Log<S> {
+    pub(super) fn summary_of(&self, client: &ClientAddress) -> Summary {
+        let index = self.index();
+        match index.inbox(client) {
+            Some(inbox) => {
+                let holding = inbox.holding();
+                Summary { next: holding.next, messages: holding.messages, bytes: holding.bytes }
+            }
+            None => Summary { next: index.floor(), ..Summary::default() },
+        }
+    }
+
+    pub(super) fn peek(&self, client: &ClientAddress, (from, to): (Sequence, Sequence), limit: PageLimit) -> Page {
+        let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), end: to };
+        let mut wanted = Vec::new();
+        {
+            let index = self.index();
+            let Some(inbox) = index.inbox(client) else { return page };
+            let mut bytes = 0;
+            for (number, message) in inbox.range(from.0..to.0) {
+                let len = message.len() as usize;
+                if bytes > 0 && bytes + len > limit.bytes {
+                    page.end = Sequence(number);
+                    break;
+                }
+                bytes += len;
+                wanted.push(self.wanted(&index, inbox.put(*client, number, message), message.spot().slot));
+                if wanted.len() >= limit.messages || bytes >= limit.bytes {
+                    page.end = Sequence(number + 1);
+                    break;
+                }
+            }
+        }
+        let mut wanted = wanted.as_slice();
+        while !wanted.is_empty() {
+            let (run, rest) = wanted.split_at(run_of(wanted));
+            wanted = rest;
+            let bytes = read_run(run).unwrap_or_default();
+            let start = run.first().and_then(Option::as_ref).map_or(0, |first| first.put.offset());
+            for message in run.iter().flatten() {
+                let body = usize::try_from(message.put.offset() - start)
+                    .ok()
+                    .and_then(|at| bytes.get(at..).and_then(|bytes| bytes.get(..message.put.len as usize)));
+                let body = body.filter(|body| message.put.is_body(body)).map(|body| bytes.slice_ref(body));
+                let number = Sequence(message.put.number);
+                match body.or_else(|| self.look_again(client, message.put.number)) {
+                    Some(body) => page.messages.push((number, body)),
+                    // It was removed meanwhile, or cannot be read.
+                    None if self.index().inbox(client).is_some_and(|inbox| inbox.get(number.0).is_some()) => {
+                        page.unreadable.push((number, message.put.len as usize));
+                    }
+                    None => {}
+                }
+            }
+        }
+        page
+    }
+
+    fn wanted(&self, index: &Index<S::File>, put: Put, slot: Slot) -> Option<Wanted<S::File>> {
+        Some(Wanted { put, slot, file: Arc::clone(&index.segment(slot)?.file) })
+    }
+
+    /// A body that was not where it was said to be: it may have been moved, or the disk have had a bad moment.
+    fn look_again(&self, client: &ClientAddress, number: u64) -> Option<Bytes> {
+        let mut last = None;
+        loop {
+            let wanted = {
+                let index = self.index();
+                let inbox = index.inbox(client)?;
+                let message = inbox.get(number)?;
+                self.wanted(&index, inbox.put(*client, number, message), message.spot().slot)?
+            };
+            let place = (wanted.slot, wanted.put.place);
+            // Only where it was both before and after a look it can be missed.
+            let is_last = last.replace(place) == Some(place);
+            match read_body(wanted.file.as_ref(), &wanted.put) {
+                Ok(Some(body)) => return Some(body.into()),
+                Ok(None) if is_last => return None,
+                Ok(None) => {}
+                Err(error) if is_last => {
+                    tracing::error!(%error, segment = wanted.slot.0, "a segment of mail cannot be read");
+                    return None;
+                }
+                Err(_) => std::thread::sleep(SECOND_LOOK),
+            }
+        }
+    }
+
+    /// What is where a message should be.
+    pub(super) fn raw(&self, client: &ClientAddress, number: u64) -> io::Result<Vec<u8>> {
+        let wanted = {
+            let index = self.index();
+            let found = index.inbox(client).and_then(|inbox| Some((inbox, inbox.get(number)?)));
+            found.and_then(|(inbox, message)| {
+                self.wanted(&index, inbox.put(*client, number, message), message.spot().slot)
+            })
+        };
+        let wanted = wanted.ok_or(io::ErrorKind::NotFound)?;
+        let mut body = vec![0; wanted.put.len as usize];
+        wanted.file.read_at(&mut body, wanted.put.offset())?;
+        Ok(body)
+    }
+
+    pub(super) fn mail_before(&self, time: u64, from: &Position) -> OldMail {
+        let mut found = OldMail { messages: Vec::new(), next: None };
+        let index = self.index();
+        let mut looked = 0;
+        for (client, inbox) in index.inboxes_from(behind(from.last())) {
+            let old = inbox.messages().take_while(|(_, message)| message.arrival() < time);
+            found.messages.extend(old.map(|(number, message)| (*client, Sequence(number), message.len() as usize)));
+            looked += 1;
+            if looked >= SWEPT_INBOXES || found.messages.len() >= SWEPT_MESSAGES {
+                found.next = Some(Position::behind(*client));
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// How many of these lie one behind the other in one file, so that they are read at once; at least one.
+fn run_of<F>(wanted: &[Option<Wanted<F>>]) -> usize {
+    let Some(Some(first)) = wanted.first() else { return 1 };
+    let start = first.put.offset();
+    let mut end = start + first.put.room();
+    let mut count = 1;
+    for next in wanted.iter().skip(1) {
+        let Some(next) = next else { break };
+        let at = next.put.offset();
+        let next_end = at + next.put.room();
+        if next.slot != first.slot || at < end || at > end + GAP || next_end > start + READ {
+            break;
+        }
+        end = next_end;
+        count += 1;
+    }
+    count
+}
+
+fn read_run<F: SegmentFile>(run: &[Option<Wanted<F>>]) -> io::Result<Bytes> {
+    let (Some(Some(first)), Some(Some(last))) = (run.first(), run.last()) else { return Ok(Bytes::new()) };
+    let len = last.put.offset() + u64::from(last.put.len) - first.put.offset();
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(MAX_BODY)];
+    first.file.read_at(&mut bytes, first.put.offset())?;
+    Ok(bytes.into())
+}
+
+/// The body of a message; nothing if what is there is another.
+pub(super) fn read_body(file: &impl SegmentFile, put: &Put) -> io::Result<Option<Vec<u8>>> {
+    let mut body = vec![0; put.len as usize];
+    file.read_at(&mut body, put.offset())?;
+    Ok(put.is_body(&body).then_some(body))
+}

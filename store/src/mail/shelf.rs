@@ -1,0 +1,57 @@
+//! Where segments stand: the few things that the log asks of a file system, so that tests can put one in its place that loses
+//! power, tells lies, and is full.
+
+mod directory;
+#[cfg(test)]
+pub(super) mod memory;
+
+use std::{fmt::Debug, io};
+
+pub(super) use directory::Directory;
+
+/// A folder of segments.
+pub(super) trait Shelf: Debug + Send + Sync + 'static {
+    /// An open file of it.
+    type File: SegmentFile;
+
+    /// The names of its files.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes a file of zeros, of which every byte has its place on the medium, where the file system can promise that. It must not
+    /// be there yet. The file is synced; its name is after [`sync_names`](Self::sync_names).
+    fn make(&self, name: &str, len: u64) -> io::Result<Self::File>;
+
+    /// Opens a file.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Gives a file another name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Takes a file away.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Returns when every name that was made, changed or removed is so on the medium.
+    fn sync_names(&self) -> io::Result<()>;
+
+    /// Bytes free on the medium.
+    fn free(&self) -> io::Result<u64>;
+
+    /// Keeps some bytes in a file of their own, for the operator; nothing rests on them.
+    fn leave(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// A file of a [`Shelf`]. All places are given, since after an error the position of a file cannot be relied on.
+pub(super) trait SegmentFile: Debug + Send + Sync + 'static {
+    /// Fills the bytes with what is at this place.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all bytes at this place.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Returns when all that was written is on the medium. After an error nothing is known of what was written since the last
+    /// success, whatever a second call returns.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Bytes of the file.
+    fn len(&self) -> io::Result<u64>;
+}

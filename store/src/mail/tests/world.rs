@@ -1,0 +1,293 @@
+//! A log, the shelf under it, and an oracle that knows what must be in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    counters::StoreCounters,
+    mail::{
+        Log, Settings,
+        clean::Pace,
+        entry::Fact,
+        scan,
+        segment::SegmentNumber,
+        shelf::{
+            Shelf as _,
+            memory::{End, Memory},
+        },
+    },
+    mailbox::{MailBatch, MailboxError, PageLimit},
+};
+
+pub(super) const SETTINGS: Settings =
+    Settings { segment: 64 * 1024, most: 24 * 64 * 1024, floor: 0, patience: Duration::ZERO };
+
+/// What is known of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    /// It was acknowledged and must be there.
+    There(Bytes),
+    /// It may be there or not.
+    Perhaps(Bytes),
+    /// Its removal was acknowledged: it must not be there.
+    Gone,
+}
+
+/// What a batch does, without the bodies.
+fn brief(batch: &MailBatch) -> String {
+    let places = |places: &mut dyn Iterator<Item = (ClientAddress, Sequence)>| -> Vec<String> {
+        places.map(|(client, number)| format!("{}/{}", client.0[0], number.0)).collect()
+    };
+    let erased: Vec<_> = batch.erased().map(|client| client.0[0]).collect();
+    format!("put {:?} remove {:?} erase {erased:?}", places(&mut batch.puts()), places(&mut batch.removals()))
+}
+
+/// The world.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) shelf: Memory,
+    pub(super) settings: Settings,
+    pub(super) log: Option<Log<Memory>>,
+    known: BTreeMap<(ClientAddress, u64), Known>,
+    pub(super) rng: StdRng,
+    /// Something failed since the start: there may be files that nobody uses.
+    pub(super) has_failed: bool,
+    /// Cleaning failed since the start: there may be a segment that is let go of and still there.
+    has_failed_to_clean: bool,
+    pub(super) steps: Vec<String>,
+    /// There was nothing to clean up.
+    is_idle: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        Self::with(SETTINGS, seed)
+    }
+
+    pub(super) fn with(settings: Settings, seed: u64) -> Self {
+        let shelf = Memory::of(1 << 30);
+        let log = Log::open(shelf.clone(), settings, Arc::new(StoreCounters::default()), 1).unwrap();
+        Self {
+            shelf,
+            settings,
+            log: Some(log),
+            known: BTreeMap::new(),
+            rng: StdRng::seed_from_u64(seed),
+            has_failed: false,
+            has_failed_to_clean: false,
+            steps: Vec::new(),
+            is_idle: false,
+        }
+    }
+
+    pub(super) fn log(&self) -> &Log<Memory> {
+        self.log.as_ref().unwrap()
+    }
+
+    /// Adds a message behind all others of a client.
+    pub(super) fn put(&mut self, batch: &mut MailBatch, client: ClientAddress, gap: u64, len: usize) {
+        let next = self.known.range((client, 0)..=(client, u64::MAX)).next_back().map_or(0, |((_, n), _)| n + 1);
+        let number = self.log().summary_of(&client).next.max(next) + gap;
+        let mut body = vec![0; len];
+        self.rng.fill(body.as_mut_slice());
+        let body = Bytes::from(body);
+        batch.put(client, Sequence(number), body.clone());
+        self.known.insert((client, number), Known::Perhaps(body));
+    }
+
+    /// The numbers of messages that may be there.
+    pub(super) fn numbers(&self, client: ClientAddress) -> Vec<u64> {
+        let known = self.known.range((client, 0)..=(client, u64::MAX));
+        known.filter(|(_, known)| **known != Known::Gone).map(|((_, number), _)| *number).collect()
+    }
+
+    /// Commits a batch, and learns from what came of it.
+    pub(super) fn commit(&mut self, batch: MailBatch) {
+        self.is_idle = false;
+        let puts: Vec<_> = batch.puts().collect();
+        // A message that was removed before its commit is never written.
+        let next: BTreeMap<_, _> =
+            batch.clients().map(|client| (client, self.log().summary_of(&client).next)).collect();
+        self.known.retain(|(client, number), known| {
+            let is_new = next.get(client).is_some_and(|next| number >= next);
+            !(is_new && matches!(known, Known::Perhaps(_)) && !puts.contains(&(*client, Sequence(*number))))
+        });
+        let mut gone: BTreeSet<_> = batch.removals().map(|(client, number)| (client, number.0)).collect();
+        for client in batch.erased() {
+            let all = self.known.range((*client, 0)..=(*client, u64::MAX)).map(|(place, _)| *place);
+            gone.extend(all.filter(|(client, number)| !puts.contains(&(*client, Sequence(*number)))));
+        }
+        // In the gateway the cleaner's thread would be at work meanwhile.
+        for _ in 0..60 {
+            if self.log().may_grow().unwrap() || self.shelf.is_dead() {
+                break;
+            }
+            self.clean_up();
+        }
+        let outcome = self.log().commit(&batch, 7);
+        self.steps.push(format!("commit {}: {outcome:?}", brief(&batch)));
+        let is_committed = outcome.is_ok();
+        self.has_failed |= !is_committed && !matches!(outcome, Err(MailboxError::NoRoom(_)));
+        for (client, number) in puts {
+            let known = self.known.get_mut(&(client, number.0)).unwrap();
+            if let (true, Known::Perhaps(body)) = (is_committed, &known) {
+                *known = Known::There(body.clone());
+            }
+        }
+        for place in gone {
+            match (self.known.get_mut(&place), is_committed) {
+                (Some(known), true) => *known = Known::Gone,
+                (Some(known), false) => {
+                    if let Known::There(body) = known {
+                        *known = Known::Perhaps(body.clone());
+                    }
+                }
+                (None, _) => {}
+            }
+        }
+    }
+
+    /// Does something that is due, if anything is.
+    pub(super) fn clean_up(&mut self) {
+        let outcome = self.log().clean_up(&mut Pace::unlimited());
+        self.steps.push(format!("clean up: {outcome:?}"));
+        self.has_failed |= outcome.is_err();
+        self.has_failed_to_clean |= outcome.is_err();
+        self.is_idle = matches!(outcome, Ok(false));
+    }
+
+    /// The process ends, and the next begins.
+    pub(super) fn end(&mut self, end: Option<End>) {
+        self.is_idle = false;
+        self.steps.push(format!("end: {end:?}"));
+        let log = self.log.take().unwrap();
+        match end {
+            None => log.close(),
+            Some(_) if !self.shelf.is_dead() => self.shelf.plan(0, crate::mail::shelf::memory::Fault::Dies),
+            Some(_) => {}
+        }
+        drop(log);
+        self.shelf.end(end.unwrap_or(End::Kill), &mut self.rng);
+    }
+
+    /// Opens the log again. Nothing if a planned fault keeps it from that.
+    pub(super) fn open(&mut self) -> Result<(), MailboxError> {
+        let log = Log::open(self.shelf.clone(), self.settings, Arc::new(StoreCounters::default()), 1)?;
+        if log.was_unclean {
+            log.index_mut().leap(crate::mail::recover::LEAP);
+        }
+        self.log = Some(log);
+        (self.has_failed, self.has_failed_to_clean) = (false, false);
+        Ok(())
+    }
+
+    /// Compares what is there with what must be. After an open, what is there stays.
+    pub(super) fn check(&mut self, is_opened: bool) -> Result<(), String> {
+        let clients: BTreeSet<_> = self.known.keys().map(|(client, _)| *client).collect();
+        for client in clients {
+            let limit = PageLimit { messages: usize::MAX, bytes: usize::MAX };
+            let page = self.log().peek(&client, (Sequence(0), Sequence(u64::MAX)), limit);
+            if !page.unreadable.is_empty() {
+                return Err(format!("unreadable: {:?}", page.unreadable));
+            }
+            let mut found: BTreeMap<u64, Bytes> = BTreeMap::new();
+            let mut last = None;
+            for (number, body) in page.messages {
+                if last.is_some_and(|last| last >= number) {
+                    return Err(format!("{number:?} comes after {last:?}"));
+                }
+                last = Some(number);
+                found.insert(number.0, body);
+            }
+            let summary = self.log().summary_of(&client);
+            let bytes: usize = found.values().map(Bytes::len).sum();
+            if (summary.messages, summary.bytes) != (found.len() as u64, bytes as u64) {
+                return Err(format!("{summary:?} of {} messages, {bytes} bytes", found.len()));
+            }
+            let mut forgotten = Vec::new();
+            for ((_, number), known) in self.known.range_mut((client, 0)..=(client, u64::MAX)) {
+                match (&known, found.remove(number)) {
+                    (Known::There(body) | Known::Perhaps(body), Some(there)) if *body == there => {
+                        if is_opened {
+                            *known = Known::There(there);
+                        }
+                    }
+                    (Known::There(_), None) => return Err(format!("message {number} of {client} is lost")),
+                    (Known::Perhaps(_), None) if is_opened => forgotten.push(*number),
+                    (Known::Perhaps(_) | Known::Gone, None) => {}
+                    (Known::Gone, Some(_)) => return Err(format!("message {number} of {client} is back")),
+                    (_, Some(_)) => return Err(format!("message {number} of {client} has another body")),
+                }
+            }
+            if !found.is_empty() {
+                return Err(format!("{found:?} were never put"));
+            }
+            // What was seen to be absent may be seen again only if a file fails; then it is a repetition.
+            for number in forgotten {
+                self.known.insert((client, number), Known::Gone);
+            }
+            let mut there = self.known.range((client, 0)..=(client, u64::MAX));
+            let last = there.rfind(|(_, known)| matches!(known, Known::There(_)));
+            if last.is_some_and(|((_, number), _)| summary.next <= *number) {
+                return Err(format!("the next number is {} and {last:?} is there", summary.next));
+            }
+        }
+        self.recount()
+    }
+
+    /// Counts anew from the files what the index says.
+    fn recount(&self) -> Result<(), String> {
+        let log = self.log();
+        let index = log.index();
+        let mut dead: BTreeMap<ClientAddress, u32> = BTreeMap::new();
+        let mut alive = 0;
+        for (slot, segment) in index.segments() {
+            let end = segment.end;
+            let facts = scan::scan(segment.file.as_ref(), &segment.seal, end).unwrap().facts;
+            let (mut own, mut messages) = (0, 0);
+            for client in &segment.unproved {
+                *dead.entry(*client).or_default() += 1;
+            }
+            for fact in facts {
+                let Fact::Put(put) = fact else { continue };
+                if index.lives_at(&put, slot) {
+                    own += crate::mail::inbox::weight(put.len);
+                    messages += 1;
+                } else {
+                    *dead.entry(put.inbox).or_default() += 1;
+                }
+            }
+            if (own, messages) != (segment.alive, segment.messages) {
+                return Err(format!("{:?} has {own} and not {} bytes alive", segment.number, segment.alive));
+            }
+            alive += own;
+        }
+        let counted: u64 = index.segments().map(|(_, segment)| segment.alive).sum();
+        if counted != alive {
+            return Err(format!("{alive} bytes are alive, not {counted}"));
+        }
+        for client in self.known.keys().map(|(client, _)| client) {
+            let there = dead.get(client).copied().unwrap_or(0);
+            let may_be_more = self.has_failed_to_clean && index.dead(client) > there;
+            if index.dead(client) != there && !may_be_more {
+                return Err(format!("{there} messages of {client} are dead, not {}", index.dead(client)));
+            }
+        }
+        let names = log.shelf.list().unwrap();
+        let files = names.iter().filter(|name| SegmentNumber::of_name(name).is_some()).count() as u64;
+        if files * self.settings.segment != log.files() && !self.has_failed {
+            return Err(format!("{files} files are not {} bytes", log.files()));
+        }
+        if self.is_idle && log.files() > self.settings.most {
+            return Err(format!("{files} files are too many"));
+        }
+        Ok(())
+    }
+}
