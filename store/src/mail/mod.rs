@@ -16,6 +16,12 @@
 //!    messages in files that are dead.
 //! 4. A file counts as absent only when its directory was synced after its removal; at every open that comes first.
 //!
+//! Locks, in the order in which they may be taken: first `writer` (by whoever commits) or `copier` (by the thread that cleans, and at
+//! a start), never one while the other is held; then one of `index`, the spares, `to_seal` and the chores, which are never held
+//! while any other is asked for. So nobody asks for the index who has it, be it to read twice: a thread that waits to change it lets no
+//! reader pass. Nobody reads or writes a file with the index in hand. A commit may wait for a spare with `writer` in hand, and only
+//! cleaning makes one: so the thread that cleans only tries to take `writer`, and never waits for it.
+//!
 //! | file | does |
 //! |---|---|
 //! | `entry`, `frame`, `segment` | the format: a fact, what one write puts down, a file |

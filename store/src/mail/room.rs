@@ -4,6 +4,12 @@
 //! more than three quarters of the others are alive, one of them is at most three quarters alive, and its copy fits where
 //! there is room already. Then it becomes the spare. So each cleaning gains a quarter of a segment, and needs nothing of the file
 //! system: it goes on while others have filled the disk.
+//!
+//! What this rests on: a copy needs less than a segment, with its frames' padding and its index, since it is denser than what it is of;
+//! what must be said anew of messages that are gone is never more than the victim said; a segment that cannot be cleaned counts as
+//! wholly alive; and of new mail a commit leaves a part of the open segment to removals while there is no other to go to, so what
+//! makes room is written whatever is alive. Should others have taken what was counted on, there is too much alive for cleaning
+//! to gain anything; then removals have that part, and each brings cleaning nearer.
 
 use std::time::Duration;
 
