@@ -26,7 +26,7 @@ soak: setup
 siege: setup
 	@./dev/siege --seconds $(or $(SECONDS),60) $(if $(RATE),--rate $(RATE)) $(if $(ONLY),--only $(ONLY))
 
-# Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of fifteen targets.
+# Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of sixteen targets.
 fuzz: setup
 	@SECONDS_EACH=$(or $(SECONDS_EACH),60) ./dev/fuzz $(ONLY)
 

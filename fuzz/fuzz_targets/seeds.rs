@@ -354,4 +354,12 @@ fn files() {
         corpus.add(&[record]);
     }
     corpus.add(&records.each_ref().map(Vec::as_slice));
+    let mut corpus = Corpus::of("mail_segment");
+    let entry = |number: u64, second: u64, len: u32, place: u32, kind: u8| {
+        let numbers = [&number.to_le_bytes()[..], &second.to_le_bytes(), &len.to_le_bytes()].concat();
+        [&[7; 32][..], &numbers, &[0; 4], &place.to_le_bytes(), &[kind, 0, 0, 0]].concat()
+    };
+    let [put, later, gone] = [entry(1, 5, 9, 600, 1), entry(4, 6, 9, 602, 1), entry(0, 3, 0, 0, 2)];
+    corpus.add(&[&[0, 2], &put, &later, &gone]);
+    corpus.add(&[&[1, 1], &4_100_u32.to_le_bytes(), &[1], &put, &put, &later]);
 }

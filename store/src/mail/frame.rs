@@ -164,6 +164,15 @@ impl FrameBuffer {
         self.finish(seal, header, start, facts.len())
     }
 
+    /// Makes a frame whose entries are these bytes, whatever they say.
+    #[cfg(feature = "found-records")]
+    pub(super) fn raw(&mut self, seal: &Seal, header: FrameHeader, entries: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + HEADER, 0);
+        self.bytes.extend_from_slice(entries);
+        self.finish(seal, header, start, entries.len() / ENTRY);
+    }
+
     /// Fills the last block, and counts and hashes what is in the frame that begins at `start`.
     fn finish(&mut self, seal: &Seal, header: FrameHeader, start: usize, entries: usize) -> FrameHeader {
         let len = (self.bytes.len() - start).next_multiple_of(usize::try_from(BLOCK).unwrap_or(usize::MAX));

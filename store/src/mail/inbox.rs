@@ -253,7 +253,7 @@ impl Inbox {
             if first < end {
                 facts.push(Fact::Gone(Gone { inbox, first, end }));
             }
-            first = end + 1;
+            first = end.saturating_add(1);
         }
         facts
     }

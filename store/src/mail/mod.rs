@@ -37,6 +37,8 @@ mod aside;
 mod clean;
 mod commit;
 mod entry;
+#[cfg(feature = "found-records")]
+pub(crate) mod found;
 mod frame;
 mod inbox;
 mod index;

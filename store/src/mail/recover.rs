@@ -50,7 +50,7 @@ struct FoundPut {
 
 /// All that was found.
 #[derive(Debug, Default)]
-struct Findings {
+pub(super) struct Findings {
     puts: Vec<FoundPut>,
     gone: Vec<Gone>,
     /// Inboxes with a fact that may not be on the medium.
@@ -246,7 +246,7 @@ fn is_blank_or_begun(block: &[u8; BLOCK as usize]) -> bool {
 }
 
 /// Reads a segment.
-fn take_in<F: SegmentFile>(
+pub(super) fn take_in<F: SegmentFile>(
     index: &mut Index<F>,
     findings: &mut Findings,
     segment: Segment<F>,
@@ -298,7 +298,7 @@ fn report(number: SegmentNumber, found: &Found, counters: &StoreCounters) {
 }
 
 /// Puts what the files say together. Says what of it is in doubt.
-fn unite<F>(index: &mut Index<F>, findings: Findings) -> Doubtful {
+pub(super) fn unite<F>(index: &mut Index<F>, findings: Findings) -> Doubtful {
     let Findings { mut puts, mut gone, doubtful: doubtful_inboxes, .. } = findings;
     // Of two that are the same the one that stays comes last.
     puts.sort_unstable_by_key(|found| {

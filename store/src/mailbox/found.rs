@@ -2,6 +2,8 @@
 //!
 //! Only with the feature `found-records`, which is for fuzzing: opening a database for each input would take a second.
 
+pub use crate::mail::found::read_segment;
+
 use super::{DiskMailbox, MailboxError};
 
 /// Where a record is found.
