@@ -98,7 +98,7 @@ impl<S: Shelf> Appender<S> {
                 // The one that is open stays so until there is another: it may have room for less.
                 match log.spare(self.stream, makes_room) {
                     Ok(spare) => {
-                        done.full.extend(self.close(log));
+                        done.full.extend(self.close());
                         if let Err(error) = self.begin(log, spare, now) {
                             return Err(AppendError { error, done });
                         }
@@ -195,13 +195,10 @@ impl<S: Shelf> Appender<S> {
         Ok(())
     }
 
-    /// Nothing is written to the segment any more. Says which it was.
-    pub(super) fn close(&mut self, log: &Log<S>) -> Option<Slot> {
-        let slot = self.open.take()?.slot;
-        if let Some(segment) = log.index_mut().segment_mut(slot) {
-            segment.state = State::Closed;
-        }
-        Some(slot)
+    /// Nothing is written to the segment any more. Says which it was. It counts as open until the index knows all that is in it
+    /// ([`Log::are_full`]): whoever cleans would take what is not known yet for dead.
+    pub(super) fn close(&mut self) -> Option<Slot> {
+        self.open.take().map(|open| open.slot)
     }
 
     /// The segment is not to be trusted behind what was proved. If that is nothing, it is removed, so that a disk that fails for long

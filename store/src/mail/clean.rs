@@ -164,7 +164,7 @@ impl<S: Shelf> Log<S> {
             };
             let open = appender.slot();
             if open.is_some_and(|slot| self.index().segment(slot).is_some_and(is_old)) {
-                self.are_full(appender.close(self).into_iter().collect());
+                self.are_full(appender.close().into_iter().collect());
             }
         }
     }
@@ -373,10 +373,10 @@ impl<S: Shelf> Log<S> {
 
     /// Nothing is written any more. What was is closed, so that the next start has no doubt of it.
     pub(super) fn close(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).close(self);
-        let copier = self.lock_copier().close(self);
-        let mut full = std::mem::take(&mut *self.to_seal.lock().unwrap_or_else(PoisonError::into_inner));
-        full.extend(writer.into_iter().chain(copier));
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).close();
+        let copier = self.lock_copier().close();
+        self.are_full(writer.into_iter().chain(copier).collect());
+        let full = std::mem::take(&mut *self.to_seal.lock().unwrap_or_else(PoisonError::into_inner));
         for slot in full {
             if let Err(error) = self.seal(slot) {
                 tracing::warn!(%error, "an index of a segment of mail cannot be written");

@@ -15,7 +15,7 @@ use super::{
     entry::{Fact, Gone, Put},
     failed,
     inbox::weight,
-    index::{Index, Slot},
+    index::{Index, Slot, State},
     millis,
     shelf::Shelf,
 };
@@ -95,9 +95,16 @@ impl<S: Shelf> Log<S> {
         outcome
     }
 
-    /// These segments are to have an index.
+    /// The index knows all that is in these segments, and nothing more is written to them: they may have an index, and be cleaned.
     pub(super) fn are_full(&self, slots: Vec<Slot>) {
         if !slots.is_empty() {
+            let mut index = self.index_mut();
+            for slot in &slots {
+                if let Some(segment) = index.segment_mut(*slot).filter(|segment| segment.state == State::Open) {
+                    segment.state = State::Closed;
+                }
+            }
+            drop(index);
             self.to_seal.lock().unwrap_or_else(PoisonError::into_inner).extend(slots);
             self.chores.call();
         }

@@ -57,11 +57,14 @@ fn numbers(log: &Log<Memory>, client: ClientAddress) -> Vec<u64> {
 
 /// The segment that is open for commits is closed.
 fn close_writer(log: &Log<Memory>) -> Slot {
-    log.writer.lock().unwrap().close(log).unwrap()
+    let slot = log.writer.lock().unwrap().close().unwrap();
+    log.index_mut().segment_mut(slot).unwrap().state = State::Closed;
+    slot
 }
 
 fn close_copier(log: &Log<Memory>) {
-    log.copier.lock().unwrap().close(log);
+    let slot = log.copier.lock().unwrap().close().unwrap();
+    log.index_mut().segment_mut(slot).unwrap().state = State::Closed;
 }
 
 fn clean(log: &Log<Memory>, slot: Slot) {

@@ -155,3 +155,41 @@ fn a_commit_that_needs_room_gets_what_is_cleaned_meanwhile() {
     }
     assert!(begin.elapsed() < Duration::from_secs(50), "a commit waited for its own end");
 }
+
+#[test]
+fn a_full_segment_is_left_alone_until_its_batch_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = OwnedFd::from(std::fs::File::open(folder.path()).unwrap());
+    let settings = Settings { segment: 64 * 1024, most: 40 * 64 * 1024, ..SETTINGS };
+    let mut log =
+        MailLog::open(directory, settings, Arc::new(StoreCounters::default()), Duration::from_secs(1)).unwrap();
+    log.begin_cleaning().unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Without a pause, so that every segment is looked at in the moment in which it is full.
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                log.log.chores.call();
+                thread::yield_now();
+            }
+        });
+        let mut first = 0;
+        for round in 0..200 {
+            // Some segments at once: most are full before anybody knows what is in them.
+            let mut batch = MailBatch::default();
+            let end = first + 100;
+            for number in first..end {
+                batch.put(client(1), Sequence(number), body(1, number));
+            }
+            log.commit(&batch, Duration::from_secs(2)).unwrap();
+            let all = PageLimit { messages: usize::MAX, bytes: usize::MAX };
+            let page = log.peek(&client(1), (Sequence(first), Sequence(end)), all);
+            assert_eq!((page.messages.len(), page.unreadable.len()), (100, 0), "round {round}");
+            let mut batch = MailBatch::default();
+            (first..end).for_each(|number| batch.remove(client(1), Sequence(number)));
+            log.commit(&batch, Duration::from_secs(2)).unwrap();
+            first = end;
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
