@@ -193,6 +193,18 @@ impl DiskMailbox {
         self.ledger_reserve.release(&self.ledger_directory);
     }
 
+    /// What there is too little of for new clients. What mail has of its share is no matter: they have one of their own.
+    fn lack_for_clients(&self) -> Result<Option<Lack>, MailboxError> {
+        // The ledger may be on another disk.
+        let failed = |source| MailboxError::File { database: "ledger", action: "ask for free space", source };
+        let free = disk::free(&self.ledger_directory).map_err(failed)?;
+        let floor = FLOOR + self.ledger_reserve.missing();
+        if free < floor {
+            return Ok(Some(Lack::Disk { free, floor }));
+        }
+        Ok(self.mail.lack()?.filter(|lack| matches!(lack, Lack::Disk { .. })))
+    }
+
     /// What is written now is dated this.
     fn date(&self) -> Duration {
         (self.clock)().max(Duration::from_secs(self.earliest.load(Ordering::Relaxed)))
@@ -268,7 +280,7 @@ impl Mailbox for DiskMailbox {
 
     fn commit_ledger(&self, entries: &[LedgerEntry]) -> Result<(), MailboxError> {
         let registers = entries.iter().any(|entry| matches!(entry, LedgerEntry::Register { .. }));
-        if registers && let Some(lack) = self.lack()? {
+        if registers && let Some(lack) = self.lack_for_clients()? {
             return Err(MailboxError::NoRoom(lack));
         }
         let has_login = entries.iter().any(|entry| matches!(entry, LedgerEntry::Login { .. }));
@@ -321,15 +333,10 @@ impl Mailbox for DiskMailbox {
     }
 
     fn lack(&self) -> Result<Option<Lack>, MailboxError> {
-        let lack = self.mail.lack()?;
-        if lack.is_some() {
-            return Ok(lack);
+        match self.lack_for_clients()? {
+            None => self.mail.lack(),
+            lack => Ok(lack),
         }
-        // The ledger may be on another disk.
-        let failed = |source| MailboxError::File { database: "ledger", action: "ask for free space", source };
-        let free = disk::free(&self.ledger_directory).map_err(failed)?;
-        let floor = FLOOR + self.ledger_reserve.missing();
-        Ok((free < floor).then_some(Lack::Disk { free, floor }))
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {

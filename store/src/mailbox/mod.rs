@@ -101,18 +101,11 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If that cannot be promised. Then any part of the batch may be on the medium, or none.
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError>;
 
-    /// Whether new mail and new clients may be written: there is a limit, and it is reached before the disk is full.
+    /// What there is too little of for new mail, and unless that is [`Lack::Mail`], for new clients: there is a limit, and it is
+    /// reached before the disk is full.
     ///
     /// # Errors
     /// If the file system does not say.
-    fn has_room(&self) -> Result<bool, MailboxError> {
-        Ok(self.lack()?.is_none())
-    }
-
-    /// What there is too little of for new mail and new clients.
-    ///
-    /// # Errors
-    /// As above.
     fn lack(&self) -> Result<Option<Lack>, MailboxError>;
 
     /// Whether the ledger takes new clients.

@@ -26,6 +26,9 @@ pub(crate) struct Remembered {
 pub(crate) enum Health {
     #[default]
     Sound,
+    /// Mail has all of its share.
+    MailFull,
+    /// The disk is full.
     Full,
     /// Every access fails, and so does opening again.
     Broken,
@@ -204,7 +207,11 @@ impl Mailbox for Remembered {
 
     fn lack(&self) -> Result<Option<Lack>, MailboxError> {
         self.check()?;
-        Ok((*self.health.lock().unwrap() != Health::Sound).then_some(Lack::Disk { free: 0, floor: 0 }))
+        Ok(match *self.health.lock().unwrap() {
+            Health::Full => Some(Lack::Disk { free: 0, floor: 0 }),
+            Health::MailFull => Some(Lack::Mail { used: 0, most: 0 }),
+            Health::Sound | Health::Broken => None,
+        })
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {

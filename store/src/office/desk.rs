@@ -312,7 +312,7 @@ impl<M: Mailbox> Office<M> {
 
     /// Whether a registration may be written.
     fn takes_new_clients(&mut self, now: Instant) -> bool {
-        if self.outlook.storage != Storage::Sound {
+        if self.outlook.storage >= Storage::Full {
             return false;
         }
         match self.mailbox.ledger_room() {

@@ -3,6 +3,7 @@
 //! | state | deliveries that need the disk | live mail | registrations | logins, stored mail |
 //! |---|---|---|---|---|
 //! | sound | yes | yes | yes | yes |
+//! | no room for mail | refused | yes | yes | yes |
 //! | full | refused | yes | refused | yes |
 //! | broken | refused | yes, for clients that are attached | refused | refused |
 
@@ -15,22 +16,34 @@ use std::{
 use proto::address::ClientAddress;
 
 use super::{Job, Office, desk::Session};
-use crate::mailbox::{LedgerRoom, Mailbox, MailboxError};
+use crate::mailbox::{Lack, LedgerRoom, Mailbox, MailboxError};
 
 /// How long to wait before trying again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Clients remembered so that the log says only once that they cannot be served.
 const UNREADABLE_KEPT: usize = 1_024;
 
-/// How storage is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How storage is doing: the later, the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Storage {
     /// All is well.
     Sound,
+    /// Mail has all of its share of the disk. Registrations have one of their own, in the ledger.
+    MailFull,
     /// No room for anything new.
     Full,
     /// Nothing can be read or written until it is opened again.
     Broken,
+}
+
+impl Storage {
+    /// What is left of it when there is too little of this.
+    const fn without(lack: Lack) -> Self {
+        match lack {
+            Lack::Mail { .. } => Self::MailFull,
+            Lack::Disk { .. } | Lack::Ledger { .. } => Self::Full,
+        }
+    }
 }
 
 /// Storage as the office knows it.
@@ -120,20 +133,20 @@ impl<M: Mailbox> Office<M> {
                 }
                 return;
             }
-            MailboxError::NoRoom(_) => Storage::Full,
+            MailboxError::NoRoom(lack) => Storage::without(*lack),
             MailboxError::Closed
             | MailboxError::Database { .. }
             | MailboxError::File { .. }
             | MailboxError::OutOfOrder { .. }
             | MailboxError::FromTheFuture { .. } => Storage::Broken,
         };
-        if self.outlook.storage == storage || self.outlook.storage == Storage::Broken {
+        if self.outlook.storage >= storage {
             return;
         }
-        if storage == Storage::Broken {
-            tracing::error!(%error, "storage failed; new mail is refused until it works again");
-        } else {
-            tracing::error!(%error, "new mail and new clients are refused");
+        match storage {
+            Storage::Broken => tracing::error!(%error, "storage failed; new mail is refused until it works again"),
+            Storage::Full => tracing::error!(%error, "new mail and new clients are refused"),
+            Storage::MailFull | Storage::Sound => tracing::error!(%error, "new mail is refused"),
         }
         self.outlook.turn(storage, Some(self.outlook.next_try(now)));
         if storage == Storage::Broken {
@@ -165,20 +178,33 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    /// Storage was tried: whether there is room, or what is wrong.
-    pub fn restored(&mut self, outcome: Result<bool, MailboxError>, now: Instant) {
+    /// Storage was tried: what there is too little of, or what is wrong.
+    pub fn restored(&mut self, outcome: Result<Option<Lack>, MailboxError>, now: Instant) {
         let was = self.outlook.storage;
         self.outlook.tried_at = Some(now);
         match outcome {
-            Ok(true) => {
+            Ok(None) => {
                 tracing::info!("storage works again");
                 self.outlook.turn(Storage::Sound, None);
             }
-            Ok(false) => {
-                if was == Storage::Broken {
-                    tracing::warn!("storage is open again, but there is no room for new mail and new clients");
+            Ok(Some(lack)) => {
+                let storage = Storage::without(lack);
+                match (was, storage) {
+                    (Storage::Broken, Storage::MailFull) => {
+                        tracing::warn!("storage is open again, but there is no room for new mail");
+                    }
+                    (Storage::Broken, _) => {
+                        tracing::warn!("storage is open again, but there is no room for new mail and new clients");
+                    }
+                    (Storage::Full, Storage::MailFull) => {
+                        tracing::info!("new clients are taken again; there is no room for new mail yet");
+                    }
+                    (Storage::MailFull, Storage::Full) => {
+                        tracing::error!(%lack, "new mail and new clients are refused")
+                    }
+                    _ => {}
                 }
-                self.outlook.turn(Storage::Full, Some(now + RETRY));
+                self.outlook.turn(storage, Some(now + RETRY));
             }
             Err(error) => {
                 tracing::debug!(%error, "storage cannot be opened again yet");

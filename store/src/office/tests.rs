@@ -167,7 +167,7 @@ impl Bench {
             }
             Job::Restore { reopen } => {
                 let opened = if reopen { self.mailbox.reopen() } else { Ok(()) };
-                self.office.restored(opened.and_then(|()| self.mailbox.has_room()), self.now);
+                self.office.restored(opened.and_then(|()| self.mailbox.lack()), self.now);
             }
             Job::Sweep(page) => {
                 let clock = Duration::from_secs(self.mailbox.clock.load(Relaxed));

@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::{
     clock,
     identity::Identity,
-    mailbox::{self, Committed, Mailbox, MailboxError, Page, Uncommitted},
+    mailbox::{self, Committed, Lack, Mailbox, MailboxError, Page, Uncommitted},
     office::{self, Fault, Job, Office, Swept, Unproven, Visit},
     registrar::{self, Begun, Registration},
 };
@@ -26,7 +26,7 @@ const WAITING: usize = 8 * 1024 * 1024;
 pub(super) enum Done {
     Mail(Result<Committed, Box<Uncommitted>>),
     Ledger(Result<(), MailboxError>),
-    Restored(Result<bool, MailboxError>),
+    Restored(Result<Option<Lack>, MailboxError>),
     Swept(Result<Swept, MailboxError>),
     Read(Visit, Result<Page, MailboxError>),
     LoginChecked(Visit, Result<Box<LoginProof>, Unproven>),
@@ -132,11 +132,11 @@ impl<M: Mailbox> Crew<M> {
             Job::CommitMail(batch) => Done::Mail(mailbox::commit(mailbox.as_ref(), batch)),
             Job::Restore { reopen } => {
                 let opened = if reopen { mailbox.reopen() } else { Ok(()) };
-                let room = opened.and_then(|()| mailbox.has_room());
-                if matches!(room, Ok(true)) {
+                let lack = opened.and_then(|()| mailbox.lack());
+                if matches!(lack, Ok(None)) {
                     mailbox.keep_reserve();
                 }
-                Done::Restored(room)
+                Done::Restored(lack)
             }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
             Job::Sweep(page) => Done::Swept(page.read(mailbox.as_ref(), clock::now())),

@@ -165,4 +165,9 @@ fn a_full_one_takes_nothing_new_and_lets_everything_else_go_on() {
         .map(|file| file.unwrap().metadata().unwrap().len())
         .sum();
     assert!(files <= 34 << 20, "{files} bytes on disk");
+    drop(mailbox);
+    // With more mail than there may be, new clients have a share of their own.
+    let mailbox = open_within(home.path(), 56 << 20).unwrap();
+    assert!(matches!(mailbox.lack().unwrap(), Some(Lack::Mail { .. })));
+    mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key: key(), logins: LoginForm::Token }]).unwrap();
 }

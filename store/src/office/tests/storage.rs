@@ -8,7 +8,7 @@ const FULL_LEDGER: LedgerRoom =
 
 #[test]
 fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
-    for health in [Health::Full, Health::Broken] {
+    for health in [Health::MailFull, Health::Full, Health::Broken] {
         let mut bench = Bench::new(RULES);
         bench.deliver(0);
         bench.finish_all_jobs();
@@ -148,6 +148,41 @@ fn a_ledger_that_is_full_refuses_new_clients_and_no_mail() {
     bench.finish_all_jobs();
     assert_eq!(bench.accepted(), [0]);
     bench.attach(2);
+}
+
+#[test]
+fn mail_that_has_all_of_its_share_refuses_no_registration() {
+    for (health, refused) in [(Health::MailFull, false), (Health::Full, true)] {
+        let mut bench = Bench::new(RULES);
+        bench.mailbox.set(health);
+        bench.deliver(0);
+        bench.finish_all_jobs();
+        assert_eq!(bench.refused(), [0], "{health:?}");
+        desk::sign_handshake(&mut bench, 1, SessionKey::CtrHmac(key()));
+        bench.finish_all_jobs();
+        let reason = HandshakeRefusal::StorageFailed;
+        let refusal = StoreToEdge::RefuseHandshake { session: SessionId(1), reason };
+        assert_eq!(bench.to_edge.contains(&refusal), refused, "{health:?}");
+        assert_eq!(bench.office.sessions[&SessionId(1)].attached_client().is_none(), refused, "{health:?}");
+    }
+}
+
+#[test]
+fn when_the_disk_is_full_too_registrations_end_and_begin_again() {
+    let mut bench = Bench::new(RULES);
+    for (health, storage) in [
+        (Health::MailFull, Storage::MailFull),
+        (Health::Full, Storage::Full),
+        (Health::MailFull, Storage::MailFull),
+        (Health::Sound, Storage::Sound),
+    ] {
+        bench.mailbox.set(health);
+        bench.deliver(0);
+        bench.finish_all_jobs();
+        bench.pass(Duration::from_secs(5));
+        bench.finish_all_jobs();
+        assert_eq!(bench.office.outlook.storage, storage);
+    }
 }
 
 #[test]
