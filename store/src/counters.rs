@@ -11,6 +11,8 @@ proto::counters! {
         refused_unknown_client,
         /// Messages for a full inbox.
         refused_inbox_full,
+        /// Of those, messages for a client that had all of its share stored, though not a whole inbox.
+        refused_inbox_share,
         /// Messages that could not be written.
         refused_storage_failed,
         /// Messages that would crash a client of 2021.
@@ -70,6 +72,6 @@ proto::counters! {
         authentications_refused, logins_refused_rate,
     }
     conditions {
-        refused_inbox_full, refused_storage_failed, memory_short,
+        refused_inbox_full, refused_inbox_share, refused_storage_failed, memory_short,
     }
 }

@@ -84,6 +84,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
             spill_after: config.spill_after,
             inbox_messages: config.inbox_messages,
             inbox_bytes: config.inbox_bytes,
+            newcomer_share: config.newcomer_share,
             message_age: config.message_age,
             client_idle: config.client_idle,
             window: config.window,

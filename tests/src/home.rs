@@ -88,6 +88,8 @@ impl Home {
         for limit in PER_ADDRESS {
             home.set_config("limits", limit, "1000000")?;
         }
+        // Many tests store much for a client that has read nothing yet.
+        home.set_config("limits", "newcomer_share", "1")?;
         let mut config = fs::OpenOptions::new().append(true).open(home.config_file())?;
         config.write_all(b"\n[debug]\nmaximum_connection_buffer_size = 10000\n")?;
         Ok(home)

@@ -119,7 +119,7 @@ fn every_tuning_key_is_read() {
          [timeouts]\nwebsocket_upgrade = '1ms'\nfirst_request = '2ms'\nhandshake_message = '3ms'\nhalf_frame = '4ms'\nhalf_message = '5ms'\nkeepalive = '6ms'\n\
          [egress]\nallow_private = true\nmax_next_hops = 5\nports = [1789, '4000-4010']\nnew_next_hops_per_minute = 14\n\
          [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 1400\nfalse_positive_rate = 0.012\nsnapshot_interval = '13ms'\n\
-         [limits]\ninbox_messages = 6\ninbox_bytes = '5 GB'\nmax_mix_connections = 8\nmax_client_connections = 9\n\
+         [limits]\ninbox_messages = 6\ninbox_bytes = '5 GB'\nnewcomer_share = 7\nmax_mix_connections = 8\nmax_client_connections = 9\n\
          client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\nmemory = 5000000003\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
     );
@@ -151,6 +151,7 @@ fn every_tuning_key_is_read() {
     assert_eq!(replay.snapshot_interval, Duration::from_millis(13));
     let limits = config.limits;
     assert_eq!((limits.inbox_messages.get(), limits.inbox_bytes.get()), (6, 5_000_000_000));
+    assert_eq!(limits.newcomer_share.get(), 7);
     assert_eq!((limits.max_mix_connections.get(), limits.max_client_connections.get()), (8, 9));
     assert_eq!(limits.client_buffer.get(), 5_000_000_001);
     assert_eq!((limits.packets_in_flight.get(), limits.bytes_in_flight.get()), (10, 5_000_000_002));

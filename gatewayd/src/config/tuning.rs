@@ -249,6 +249,8 @@ pub struct Limits {
     /// Bytes stored per client.
     #[serde(deserialize_with = "size")]
     pub inbox_bytes: NonZeroU64,
+    /// A client that has proved nothing yet may have one in so many of both stored; it doubles as the client reads. 1: all.
+    pub newcomer_share: NonZeroU32,
     /// Bytes of ledger and mail together, in files; new mail and new clients are refused before. At least 64 MiB.
     #[serde(deserialize_with = "data_size")]
     pub data_bytes: NonZeroU64,
@@ -298,6 +300,7 @@ impl Default for Limits {
         Self {
             inbox_messages: const { NonZeroU64::new(50_000).unwrap() },
             inbox_bytes: const { NonZeroU64::new(128 << 20).unwrap() },
+            newcomer_share: const { NonZeroU32::new(64).unwrap() },
             data_bytes: const { NonZeroU64::new(10 << 30).unwrap() },
             message_age: Duration::from_secs(30 * 86_400),
             client_idle: Duration::from_secs(180 * 86_400),

@@ -80,6 +80,7 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
             spill_after: config.delivery.spill_after,
             inbox_messages: config.limits.inbox_messages.get(),
             inbox_bytes: config.limits.inbox_bytes.get(),
+            newcomer_share: config.limits.newcomer_share.get(),
             data_bytes: config.limits.data_bytes.get(),
             message_age: config.limits.message_age,
             client_idle: config.limits.client_idle,
@@ -139,6 +140,7 @@ mod tests {
         };
         config.limits.inbox_messages = number(12).into();
         config.limits.inbox_bytes = number(13).into();
+        config.limits.newcomer_share = number(22);
         config.limits.data_bytes = number(14).into();
         config.limits.message_age = ms(23);
         config.limits.client_idle = ms(24);
@@ -163,6 +165,7 @@ mod tests {
                 spill_after: ms(5),
                 inbox_messages: 12,
                 inbox_bytes: 13,
+                newcomer_share: 22,
                 data_bytes: 14,
                 message_age: ms(23),
                 client_idle: ms(24),

@@ -222,6 +222,8 @@ pub struct StoreConfig {
     pub inbox_messages: u64,
     /// Bytes of messages in one inbox at the most.
     pub inbox_bytes: u64,
+    /// A client that has proved nothing yet may have one in so many of both stored; 1: all.
+    pub newcomer_share: u32,
     /// Bytes of both databases at the most; new mail and new clients are refused well before.
     pub data_bytes: u64,
     /// Messages older than this are removed.
@@ -330,6 +332,7 @@ mod tests {
                     spill_after: Duration::from_millis(250),
                     inbox_messages: 5,
                     inbox_bytes: 6,
+                    newcomer_share: 19,
                     data_bytes: 7,
                     message_age: Duration::from_secs(8),
                     client_idle: Duration::from_secs(9),
@@ -343,7 +346,7 @@ mod tests {
                 }),
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f010207fb0004010108090106010a0300fc80b2e60e050607080009000a0b0e0c0d0f1011120100",
+            "000202070104696e666f010207fb0004010108090106010a0300fc80b2e60e05061307080009000a0b0e0c0d0f1011120100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

@@ -110,6 +110,8 @@ struct Log<S: Shelf> {
     is_committing: AtomicBool,
     /// Bytes of messages put since the start.
     put_bytes: AtomicU64,
+    /// Bytes that might be alive when that was last found out.
+    capacity: AtomicU64,
     counters: Arc<StoreCounters>,
     chores: Chores,
     /// The last end was not clean, or something is damaged: there may be more than was found.

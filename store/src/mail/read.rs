@@ -1,6 +1,11 @@
 //! Looks at inboxes: counts from memory, bodies from the files.
 
-use std::{io, ops::Bound, sync::Arc, time::Duration};
+use std::{
+    io,
+    ops::Bound,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use proto::{address::ClientAddress, ipc::store_edge::Sequence};
@@ -11,7 +16,7 @@ use super::{
     index::{Index, Slot},
     shelf::{SegmentFile, Shelf},
 };
-use crate::mailbox::{Lack, MailboxError, OldMail, Page, PageLimit, Position, Summary};
+use crate::mailbox::{Filling, Lack, MailboxError, OldMail, Page, PageLimit, Position, Summary};
 
 /// Inboxes looked at, and old messages found, at a time.
 const SWEPT_INBOXES: usize = 4_096;
@@ -44,6 +49,11 @@ impl MailLog {
     /// If the file system does not say.
     pub(crate) fn lack(&self) -> Result<Option<Lack>, MailboxError> {
         self.log.lack(0).map_err(super::failed("ask for free space"))
+    }
+
+    /// How full it is, by the capacity that there was when [`lack`](Self::lack) was last asked for.
+    pub(crate) fn filling(&self) -> Filling {
+        Filling { alive: self.log.index().occupied(), capacity: self.log.capacity.load(Ordering::Relaxed) }
     }
 
     /// Some inboxes behind this one, in order of address.

@@ -122,6 +122,7 @@ impl<S: Shelf> Log<S> {
             to_seal: Vec::new().into(),
             is_committing: false.into(),
             put_bytes: 0.into(),
+            capacity: settings.most.into(),
             counters,
             chores: Chores::default(),
             was_unclean,

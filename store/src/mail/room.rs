@@ -11,7 +11,7 @@
 //! makes room is written whatever is alive. Should others have taken what was counted on, there is too much alive for cleaning
 //! to gain anything; then removals have that part, and each brings cleaning nearer.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{Log, Settings, shelf::Shelf};
 use crate::mailbox::Lack;
@@ -84,7 +84,9 @@ impl<S: Shelf> Log<S> {
         // One after the other: whoever holds the index while he asks for it again waits for ever behind one who wants to change it.
         let alive = self.index().occupied();
         let files = self.files();
-        Ok(self.settings.lack(&Space { alive, files, free: self.shelf.free()? }, more))
+        let space = Space { alive, files, free: self.shelf.free()? };
+        self.capacity.store(self.settings.capacity(&space), Ordering::Relaxed);
+        Ok(self.settings.lack(&space, more))
     }
 }
 

@@ -157,6 +157,12 @@ impl MailBatch {
         left.messages == 0
     }
 
+    /// Bytes of the messages that it puts.
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.puts.bytes as u64
+    }
+
     /// What becomes of each place, in order of inbox and number.
     pub(crate) fn changes(&self) -> impl Iterator<Item = ((ClientAddress, Sequence), &Change)> {
         self.changes.iter().map(|(place, change)| (*place, change))

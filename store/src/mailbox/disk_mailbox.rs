@@ -21,8 +21,9 @@ use proto::{
 };
 
 use super::{
-    Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit, Position, SeenClients,
-    Summary,
+    Class, Filling, Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit,
+    Position, SeenClients, Summary,
+    class_records::ClassRecords,
     databases::{Database, Layout},
     import,
     ledger::Ledger,
@@ -59,6 +60,8 @@ pub struct DiskMailbox {
     ledger_directory: OwnedFd,
     inbox_directory: OwnedFd,
     mail: MailLog,
+    /// Nothing if they could not be opened: then every client is a newcomer until the next start.
+    classes: Option<ClassRecords>,
     /// Bytes of ledger and mail at the most.
     limit: u64,
     reserve: Reserve,
@@ -100,6 +103,7 @@ impl DiskMailbox {
         })?;
         let mut mailbox = Self {
             ledger_directory,
+            classes: open_classes(&inbox_directory),
             inbox_directory,
             mail,
             limit,
@@ -251,6 +255,12 @@ impl DiskMailbox {
     }
 }
 
+/// Opens the classes of clients. Nothing that matters rests on them.
+fn open_classes(inboxes: &OwnedFd) -> Option<ClassRecords> {
+    let opened = ClassRecords::open(inboxes);
+    opened.inspect_err(|error| tracing::warn!(%error, "until the next start every client has a newcomer's share")).ok()
+}
+
 /// Bytes of this limit that the ledger's file may have.
 fn ledger_share(limit: u64) -> u64 {
     (limit / LEDGER_SHARE).max(SMALLEST_SHARE).min(limit / 2)
@@ -337,6 +347,22 @@ impl Mailbox for DiskMailbox {
             None => self.mail.lack(),
             lack => Ok(lack),
         }
+    }
+
+    fn filling(&self) -> Filling {
+        self.mail.filling()
+    }
+
+    fn class_of(&self, client: &ClientAddress) -> Class {
+        let class = self.classes.as_ref().map_or(Ok(Class::NEWCOMER), |classes| classes.get(client));
+        class.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a client's class cannot be read");
+            Class::NEWCOMER
+        })
+    }
+
+    fn keep_classes(&self, changed: &[(ClientAddress, Class)]) -> Result<(), MailboxError> {
+        self.classes.as_ref().map_or(Ok(()), |classes| classes.keep(changed))
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {

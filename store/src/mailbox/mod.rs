@@ -5,6 +5,7 @@
 //! costs a repetition at the most.
 
 mod batch;
+mod class_records;
 mod client_record;
 mod databases;
 mod disk_mailbox;
@@ -114,6 +115,19 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the file system does not say.
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError>;
 
+    /// How full the mail is; what was committed since the last question of [`lack`](Self::lack) may be counted against the limit of
+    /// then.
+    fn filling(&self) -> Filling;
+
+    /// The class of a client; that of a newcomer if none was ever kept, or it cannot be read.
+    fn class_of(&self, client: &ClientAddress) -> Class;
+
+    /// Keeps the classes of these clients, and nothing of one that is a [newcomer](Class::NEWCOMER). No promise rests on it.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    fn keep_classes(&self, classes: &[(ClientAddress, Class)]) -> Result<(), MailboxError>;
+
     /// Closes everything and opens it again, and writes a ledger that has outgrown its share anew, with the space that was held in reserve. After an I/O error nothing can be read or
     /// written before that.
     ///
@@ -123,6 +137,31 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Holds space in reserve again, if that was given away and there is room for it.
     fn keep_reserve(&self);
+}
+
+/// How often a client has proved to read what an inbox of its may hold; see `office/shares.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class(pub u8);
+
+impl Class {
+    /// Of a client that has proved nothing yet.
+    pub const NEWCOMER: Self = Self(0);
+}
+
+/// How full the mail is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filling {
+    /// Bytes that messages take.
+    pub alive: u64,
+    /// Bytes that they may take.
+    pub capacity: u64,
+}
+
+impl Filling {
+    /// The part that is full, in thousandths.
+    pub fn thousandths(self) -> u64 {
+        if self.alive == 0 { 0 } else { self.alive.saturating_mul(1_000) / self.capacity.max(1) }
+    }
 }
 
 /// What is full.

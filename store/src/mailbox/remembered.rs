@@ -16,6 +16,9 @@ pub(crate) struct Remembered {
     /// How storage is doing.
     pub(crate) health: Mutex<Health>,
     pub(crate) ledger_room: Mutex<LedgerRoom>,
+    /// Bytes that messages may take; without a limit if 0.
+    pub(crate) capacity: AtomicU64,
+    pub(crate) classes: Mutex<HashMap<ClientAddress, Class>>,
     /// Seconds since 1970.
     pub(crate) clock: AtomicU64,
     /// What the clock says is not believed.
@@ -41,6 +44,8 @@ struct Contents {
     /// Where the next message of each inbox goes.
     next: HashMap<ClientAddress, u64>,
     mail: BTreeMap<(ClientAddress, Sequence), Bytes>,
+    /// Bytes of it.
+    alive: u64,
     /// Places where something is that is no message.
     unreadable: HashSet<(ClientAddress, Sequence)>,
     seen: BTreeMap<ClientAddress, u64>,
@@ -182,10 +187,13 @@ impl Mailbox for Remembered {
 
     fn commit_mail(&self, batch: &MailBatch) -> Result<(), MailboxError> {
         self.check()?;
-        if batch.puts().next().is_some()
-            && let Some(lack) = self.lack()?
-        {
-            return Err(MailboxError::NoRoom(lack));
+        if batch.puts().next().is_some() {
+            let lack = self.lack()?;
+            let Filling { alive, capacity } = self.filling();
+            let is_full = alive + batch.bytes() > capacity;
+            if let Some(lack) = lack.or(is_full.then_some(Lack::Mail { used: alive, most: capacity })) {
+                return Err(MailboxError::NoRoom(lack));
+            }
         }
         let mut contents = self.contents.lock().unwrap();
         let now = self.clock.load(Ordering::Relaxed) * 1_000;
@@ -194,13 +202,16 @@ impl Mailbox for Remembered {
             let next = contents.next.entry(place.0).or_default();
             assert!(matches!(change, Change::Put(_)) <= (place.1.0 >= *next), "numbers of an inbox rise");
             *next = (*next).max(place.1.0 + 1);
-            match change {
-                Change::Put(message) => contents.mail.insert(*place, message.clone()),
-                Change::Remove | Change::Expire | Change::SetAside => contents.mail.remove(place),
+            let (put, gone) = match change {
+                Change::Put(message) => (message.len(), contents.mail.insert(*place, message.clone())),
+                Change::Remove | Change::Expire | Change::SetAside => (0, contents.mail.remove(place)),
             };
+            contents.alive += put as u64;
+            contents.alive -= gone.map_or(0, |message| message.len() as u64);
         }
         for client in &batch.erased {
             contents.mail.retain(|(owner, _), _| owner != client);
+            contents.alive = contents.mail.values().map(|message| message.len() as u64).sum();
         }
         Ok(())
     }
@@ -212,6 +223,25 @@ impl Mailbox for Remembered {
             Health::MailFull => Some(Lack::Mail { used: 0, most: 0 }),
             Health::Sound | Health::Broken => None,
         })
+    }
+
+    fn filling(&self) -> Filling {
+        let (alive, capacity) = (self.contents.lock().unwrap().alive, self.capacity.load(Ordering::Relaxed));
+        Filling { alive, capacity: if capacity == 0 { u64::MAX } else { capacity } }
+    }
+
+    fn class_of(&self, client: &ClientAddress) -> Class {
+        self.classes.lock().unwrap().get(client).copied().unwrap_or_default()
+    }
+
+    fn keep_classes(&self, changed: &[(ClientAddress, Class)]) -> Result<(), MailboxError> {
+        self.check()?;
+        let mut classes = self.classes.lock().unwrap();
+        for (client, class) in changed {
+            classes.insert(*client, *class);
+        }
+        classes.retain(|_, class| *class != Class::NEWCOMER);
+        Ok(())
     }
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {

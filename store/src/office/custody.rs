@@ -21,7 +21,7 @@ use super::{
     ingress_broke,
     storage::Storage,
 };
-use crate::mailbox::{Committed, MailBatch, Mailbox};
+use crate::mailbox::{Committed, Filling, MailBatch, Mailbox};
 
 /// Length of the only message under [`SHORTEST_MESSAGE`] that a client of 2021 survives: an ack's plaintext.
 const ACK_LEN: usize = 21;
@@ -63,6 +63,9 @@ impl<M: Mailbox> Office<M> {
             return Err(ingress_broke("delivered more than its window allows"));
         }
         let ticket = Ticket { ingress: self.ingress, delivery };
+        // What is not committed yet counts as if it were.
+        let in_flight = self.rules.window.bytes.saturating_sub(self.window.left().bytes);
+        let filling = Filling { alive: self.filling.alive + in_flight, ..self.filling };
         if self.forgetting.contains_key(&client) {
             self.refuse(ticket, len, Refusal::UnknownClient);
             return Ok(());
@@ -95,6 +98,11 @@ impl<M: Mailbox> Office<M> {
         };
         if !keeps_up && self.outlook.storage != Storage::Sound {
             self.refuse(ticket, len, Refusal::StorageFailed);
+            return Ok(());
+        }
+        if !keeps_up && !self.shares.admit(inbox.class, load, len, filling) {
+            count(&self.counters.refused_inbox_share);
+            self.refuse(ticket, len, Refusal::InboxFull);
             return Ok(());
         }
         let sequence = inbox.take(message, ticket);
@@ -247,9 +255,10 @@ impl<M: Mailbox> Office<M> {
         let client = attachment.client;
         let Some(inbox) = self.inboxes.get_mut(&client) else { return Ok(()) };
         inbox.gone_end = inbox.gone_end.max(Sequence(up_to.0 + 1));
-        let mut accepted = Vec::new();
+        let (mut accepted, mut risen) = (Vec::new(), None);
         while let Some(pushed) = attachment.prove_next(up_to) {
             count(&self.counters.delivered);
+            risen = inbox.prove(pushed.len, &self.shares).or(risen);
             let held = inbox.custody.remove(&pushed.sequence);
             let on_disk = match held.as_ref().map(|held| held.state) {
                 Some(Custody::Live) => {
@@ -272,6 +281,9 @@ impl<M: Mailbox> Office<M> {
             }
         }
         attachment.earn();
+        if let Some(class) = risen {
+            self.inboxes.rose(client, class);
+        }
         for (ticket, pushed) in accepted {
             self.accept(ticket, pushed.len, &Proof::of_receipt(&pushed));
         }

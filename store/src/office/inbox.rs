@@ -15,7 +15,8 @@ use proto::{
     wire::client::key::KeyKind,
 };
 
-use crate::mailbox::{MailBatch, Mailbox, MailboxError, Summary};
+use super::shares::Shares;
+use crate::mailbox::{Class, MailBatch, Mailbox, MailboxError, Summary};
 
 /// Inboxes kept in memory before unused ones are looked for and forgotten (about 250 bytes each).
 const KEPT: usize = 16_384;
@@ -90,12 +91,16 @@ pub(super) struct Inbox {
     /// Records that are no messages, and leave or have left the inbox.
     pub(super) set_aside: BTreeSet<Sequence>,
     pub(super) attached: Option<SessionId>,
+    /// What its client has proved so far, on which its share rests.
+    pub(super) class: Class,
+    /// Proved received since it has this class.
+    proved: Load,
     /// Commits under way that change this inbox.
     committing: u32,
 }
 
 impl Inbox {
-    fn new(is_of_2021: bool, summary: Summary) -> Self {
+    fn new(is_of_2021: bool, summary: Summary, class: Class) -> Self {
         Self {
             is_of_2021,
             next: summary.next,
@@ -107,6 +112,8 @@ impl Inbox {
             custody: BTreeMap::new(),
             set_aside: BTreeSet::new(),
             attached: None,
+            class,
+            proved: Load::default(),
             committing: 0,
         }
     }
@@ -126,6 +133,14 @@ impl Inbox {
         self.live.add(message.len());
         self.custody.insert(sequence, Held { message, ticket, state: Custody::Live });
         sequence
+    }
+
+    /// Its client has proved to have received a message. Returns the class that it has risen to by that.
+    pub(super) fn prove(&mut self, len: usize, shares: &Shares) -> Option<Class> {
+        self.proved.add(len);
+        self.class = shares.risen(self.class, self.proved)?;
+        self.proved = Load::default();
+        Some(self.class)
     }
 
     /// Whether there is more to it than the disk knows.
@@ -149,15 +164,16 @@ pub(super) struct Inboxes {
     /// With so many, unused ones are forgotten. Twice as many as were in use the last time, so that looking costs each that is
     /// looked up no more than a constant.
     forget_at: usize,
-}
-
-impl Default for Inboxes {
-    fn default() -> Self {
-        Self { known: HashMap::new(), forget_at: KEPT }
-    }
+    shares: Shares,
+    /// Classes that are to be kept.
+    changed: HashMap<ClientAddress, Class>,
 }
 
 impl Inboxes {
+    pub(super) fn new(shares: Shares) -> Self {
+        Self { known: HashMap::new(), forget_at: KEPT, shares, changed: HashMap::new() }
+    }
+
     /// The inbox of a registered client.
     pub(super) fn open(
         &mut self,
@@ -171,7 +187,10 @@ impl Inboxes {
                 self.known.retain(|client, inbox| inbox.is_in_use() || uncommitted.touches(client));
                 self.forget_at = KEPT.max(2 * self.known.len());
             }
-            let inbox = Inbox::new(is_of_2021(key.kind()), mailbox.summary_of(client)?);
+            let summary = mailbox.summary_of(client)?;
+            let kept = self.changed.get(client).copied().unwrap_or_else(|| mailbox.class_of(client));
+            let stored = Load { messages: summary.messages, bytes: summary.bytes };
+            let inbox = Inbox::new(is_of_2021(key.kind()), summary, kept.max(self.shares.covering(stored)));
             self.known.insert(*client, Box::new(inbox));
         }
         Ok(self.get_mut(client))
@@ -190,6 +209,22 @@ impl Inboxes {
     /// Forgets the inbox of a client that is not in the ledger any more.
     pub(super) fn remove(&mut self, client: &ClientAddress) {
         self.known.remove(client);
+        self.changed.insert(*client, Class::NEWCOMER);
+    }
+
+    /// The client has risen.
+    pub(super) fn rose(&mut self, client: ClientAddress, class: Class) {
+        self.changed.insert(client, class);
+    }
+
+    /// Whether classes have changed.
+    pub(super) fn has_changed_classes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The classes that have changed.
+    pub(super) fn take_changed_classes(&mut self) -> Vec<(ClientAddress, Class)> {
+        mem::take(&mut self.changed).into_iter().collect()
     }
 
     /// The client has registered with a key of this kind.

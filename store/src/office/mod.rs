@@ -23,6 +23,7 @@ mod orders;
 mod push;
 mod refused_login;
 mod retention;
+mod shares;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -47,12 +48,12 @@ use proto::{
 
 use crate::{
     counters::StoreCounters,
-    mailbox::{Committed, LedgerRoom, MailBatch, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
+    mailbox::{Committed, Filling, LedgerRoom, MailBatch, Mailbox, MailboxError, Page, PageLimit, Uncommitted},
     registrar::{Begun, Registration},
 };
 use budgets::Budgets;
 use desk::{Denial, Session};
-use inbox::Inboxes;
+use inbox::{Inboxes, Load};
 use ledger_commits::{Change, LedgerCommits};
 use login_limit::LoginLimit;
 pub use orders::{Job, Orders, Visit};
@@ -60,10 +61,14 @@ use proto::{ipc::store_edge::HandshakeRefusal, wire::client::login::LoginProof};
 pub use refused_login::{Unproven, check_claim};
 use retention::Retention;
 pub use retention::{SweepPage, Swept};
+use shares::Shares;
 use storage::{Outlook, Storage};
 
 /// Messages in one commit at the most: more than come during one, unless the disk is slow.
 const COMMIT: PageLimit = PageLimit { messages: 1_024, bytes: 2 << 20 };
+
+/// How often the classes of clients are kept: the rest of a class, and what was earned in this time, is lost with the process.
+const KEEP_CLASSES: Duration = Duration::from_secs(60);
 
 /// What the office is told by its configuration.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +79,9 @@ pub struct Rules {
     pub inbox_messages: u64,
     /// Bytes of messages in one inbox at the most.
     pub inbox_bytes: u64,
+    /// A client that has proved nothing yet may have one in so many of both stored, and more as it proves that it reads. With 1
+    /// everybody may have all, however full the store is.
+    pub newcomer_share: u32,
     /// Messages older than this are removed.
     pub message_age: Duration,
     /// Clients not seen for this long are forgotten.
@@ -122,6 +130,11 @@ pub struct Office<M> {
     rules: Rules,
     counters: Arc<StoreCounters>,
     inboxes: Inboxes,
+    shares: Shares,
+    /// How full the mail was after the last commit.
+    filling: Filling,
+    /// When changed classes may be kept next.
+    keep_classes_at: Instant,
     sessions: HashMap<SessionId, Session>,
     /// Clients about whom something is being decided, and for which session: one at a time.
     claims: HashMap<ClientAddress, SessionId>,
@@ -155,13 +168,18 @@ pub struct Office<M> {
 impl<M: Mailbox> Office<M> {
     /// An office that knows nobody yet.
     pub fn new(mailbox: Arc<M>, rules: Rules, counters: Arc<StoreCounters>) -> Self {
+        let whole = Load { messages: rules.inbox_messages, bytes: rules.inbox_bytes };
+        let shares = Shares::new(whole, rules.newcomer_share);
         Self {
+            filling: mailbox.filling(),
+            keep_classes_at: Instant::now() + KEEP_CLASSES,
+            shares,
             mailbox,
             retention: Retention::new(&rules, Instant::now()),
             budgets: Budgets::new(&rules),
             rules,
             counters,
-            inboxes: Inboxes::default(),
+            inboxes: Inboxes::new(shares),
             sessions: HashMap::new(),
             claims: HashMap::new(),
             ready: VecDeque::new(),
@@ -232,7 +250,9 @@ impl<M: Mailbox> Office<M> {
     pub fn deadline(&self) -> Option<Instant> {
         let spill = self.spills.front().map(|(at, ..)| *at);
         let probe = self.probes.front().map(|(at, ..)| *at);
-        [spill, probe, self.outlook.retry_at, self.retention.due, self.budgets.look_again].into_iter().flatten().min()
+        let classes = self.may_keep_classes().then_some(self.keep_classes_at);
+        let (storage, retention, memory) = (self.outlook.retry_at, self.retention.due, self.budgets.look_again);
+        [spill, probe, classes, storage, retention, memory].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -246,6 +266,22 @@ impl<M: Mailbox> Office<M> {
         self.look_again(now);
         self.retry_storage(now);
         self.sweep(now);
+        if self.may_keep_classes() && self.keep_classes_at <= now {
+            self.keep_classes_at = now + KEEP_CLASSES;
+            self.orders.jobs.push(Job::KeepClasses(self.inboxes.take_changed_classes()));
+        }
+    }
+
+    /// A database that has failed once takes nothing more, so it is left alone while that may happen.
+    fn may_keep_classes(&self) -> bool {
+        self.inboxes.has_changed_classes() && self.outlook.storage < Storage::Full
+    }
+
+    /// Classes were kept, or not: then they are earned anew after the next start.
+    pub fn classes_kept(outcome: &Result<(), MailboxError>) {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "what clients have proved to read cannot be kept");
+        }
     }
 
     /// What is to be done now. Starts a commit whenever there is something to commit and none is under way, so whatever
@@ -274,6 +310,7 @@ impl<M: Mailbox> Office<M> {
     /// The mail commit under way is over.
     pub fn mail_committed(&mut self, outcome: Result<Committed, Box<Uncommitted>>, now: Instant) {
         self.committing_mail = false;
+        self.filling = self.mailbox.filling();
         match outcome {
             Ok(committed) => {
                 count(&self.counters.mail_commits);

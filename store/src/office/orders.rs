@@ -11,7 +11,7 @@ use proto::{
 
 use super::retention::SweepPage;
 use crate::{
-    mailbox::{LedgerEntry, MailBatch, PageLimit},
+    mailbox::{Class, LedgerEntry, MailBatch, PageLimit},
     registrar::Begun,
 };
 
@@ -40,6 +40,8 @@ pub enum Job {
     },
     /// Look for what is kept for too long; answered by [`Office::swept`](super::Office::swept).
     Sweep(SweepPage),
+    /// Keep the classes of these clients; answered by [`Office::classes_kept`](super::Office::classes_kept).
+    KeepClasses(Vec<(ClientAddress, Class)>),
     /// Answer a first handshake message; answered by [`Office::handshake_begun`](super::Office::handshake_begun).
     BeginHandshake {
         /// For whom.

@@ -96,6 +96,7 @@ impl<M: Mailbox> Office<M> {
             Ok(Some(lack)) => self.trouble(&MailboxError::NoRoom(lack), now),
             Err(error) => self.trouble(&error, now),
         }
+        self.filling = self.mailbox.filling();
         match self.mailbox.ledger_room() {
             Ok(room) => self.tell_of_ledger(room),
             Err(error) => self.trouble(&error, now),
@@ -182,6 +183,7 @@ impl<M: Mailbox> Office<M> {
     pub fn restored(&mut self, outcome: Result<Option<Lack>, MailboxError>, now: Instant) {
         let was = self.outlook.storage;
         self.outlook.tried_at = Some(now);
+        self.filling = self.mailbox.filling();
         match outcome {
             Ok(None) => {
                 tracing::info!("storage works again");

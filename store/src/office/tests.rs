@@ -6,6 +6,7 @@ mod desk;
 mod history;
 mod listener;
 mod retention;
+mod shares;
 mod storage;
 
 use std::{
@@ -52,6 +53,7 @@ const RULES: Rules = Rules {
     spill_after: SPILL,
     inbox_messages: 1_000,
     inbox_bytes: 1 << 20,
+    newcomer_share: 1,
     message_age: DAY.saturating_mul(30),
     client_idle: DAY.saturating_mul(180),
     window: Window { messages: 8_000, bytes: 20 << 20 },
@@ -182,6 +184,7 @@ impl Bench {
                 let outcome = check_claim(proof, NOW, |_, _, signature| *signature == SIGNATURE);
                 self.office.login_checked(visit, outcome, self.now);
             }
+            Job::KeepClasses(classes) => self.mailbox.keep_classes(&classes).unwrap(),
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => unreachable!("no test here registers"),
         }
         self.collect();

@@ -15,8 +15,8 @@ use crate::{
 
 /// Reads at a time.
 const READERS: usize = 2;
-/// At a time: one commit of mail, one of the ledger, one try to restore storage, one page of a sweep.
-const COMMITTERS: usize = 4;
+/// At a time: one commit of mail, one of the ledger, one try to restore storage, one page of a sweep, one list of classes.
+const COMMITTERS: usize = 5;
 /// Bytes of clients' messages that wait for a signature, from which on `client-edge` is not listened to: more than all that may
 /// be connected need for their logins.
 const WAITING: usize = 8 * 1024 * 1024;
@@ -28,6 +28,7 @@ pub(super) enum Done {
     Ledger(Result<(), MailboxError>),
     Restored(Result<Option<Lack>, MailboxError>),
     Swept(Result<Swept, MailboxError>),
+    ClassesKept(Result<(), MailboxError>),
     Read(Visit, Result<Page, MailboxError>),
     LoginChecked(Visit, Result<Box<LoginProof>, Unproven>),
     Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
@@ -111,7 +112,9 @@ impl<M: Mailbox> Crew<M> {
     /// Starts a job, or has it wait for its turn.
     pub(super) fn take(&mut self, job: Job) {
         let queue = match &job {
-            Job::CommitMail(_) | Job::CommitLedger(_) | Job::Restore { .. } | Job::Sweep(_) => return self.start(job),
+            Job::CommitMail(_) | Job::CommitLedger(_) | Job::Restore { .. } | Job::Sweep(_) | Job::KeepClasses(_) => {
+                return self.start(job);
+            }
             Job::Peek { .. } => &mut self.reads,
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } | Job::CheckLogin { .. } => &mut self.signatures,
         };
@@ -140,6 +143,7 @@ impl<M: Mailbox> Crew<M> {
             }
             Job::CommitLedger(entries) => Done::Ledger(mailbox.commit_ledger(&entries)),
             Job::Sweep(page) => Done::Swept(page.read(mailbox.as_ref(), clock::now())),
+            Job::KeepClasses(classes) => Done::ClassesKept(mailbox.keep_classes(&classes)),
             Job::Peek { visit, client, range, limit } => Done::Read(visit, mailbox.peek(&client, range, limit)),
             Job::CheckLogin { visit, proof } => {
                 Done::LoginChecked(visit, office::check_claim(proof, clock::now().as_secs(), registrar::is_signed))
@@ -167,7 +171,7 @@ impl<M: Mailbox> Crew<M> {
         let now = Instant::now();
         let done = done.map_err(|_| Fault::JobDied)?;
         let queue = match &done {
-            Done::Mail(_) | Done::Ledger(_) | Done::Restored(_) | Done::Swept(_) => None,
+            Done::Mail(_) | Done::Ledger(_) | Done::Restored(_) | Done::Swept(_) | Done::ClassesKept(_) => None,
             Done::Read(..) => Some(&mut self.reads),
             Done::Begun(..) | Done::Finished(..) | Done::LoginChecked(..) => Some(&mut self.signatures),
         };
@@ -179,6 +183,7 @@ impl<M: Mailbox> Crew<M> {
             Done::Ledger(outcome) => office.ledger_committed(outcome, now),
             Done::Restored(outcome) => office.restored(outcome, now),
             Done::Swept(outcome) => office.swept(outcome, now),
+            Done::ClassesKept(outcome) => Office::<M>::classes_kept(&outcome),
             Done::Read(visit, outcome) => office.peeked(visit, outcome, now),
             Done::LoginChecked(visit, outcome) => office.login_checked(visit, outcome, now),
             Done::Begun(visit, outcome) => office.handshake_begun(visit, outcome),

@@ -1,5 +1,6 @@
 //! The mailbox on real files.
 
+mod classes;
 mod damage;
 mod ledger;
 mod share;
