@@ -54,9 +54,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(4);
 /// How long the SURB-acks paid last may take to reach `mix-egress` at the end.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
-/// Batches that wait for the window of the link to `store`, 64 packets: they are in no budget, and 2 MB if all are of the largest
+/// Batches that wait for the window of the link to `store`, 128 packets: they are in no budget, and 4 MB if all are of the largest
 /// size.
 const DELIVERY_QUEUE: usize = 4;
+
+/// SURB-acks that wait for the link to `mix-egress` at the most, if the window is not larger: as many as wait for one next hop. What
+/// they weigh in all is bounded by their budget.
+const ACK_QUEUE: u32 = 2_000;
 
 /// Events of the link to `store` that wait.
 const EVENT_QUEUE: usize = 4;
@@ -125,9 +129,10 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let (deliveries, batches) = mpsc::channel(DELIVERY_QUEUE);
     let (events, store_events) = mpsc::channel(EVENT_QUEUE);
     let (snapshot_interval, window) = (config.replay.snapshot_interval, config.window);
-    // A commit may accept all that is in the window, and so pay as many SURB-acks at once.
+    // A commit may accept all that is in the window, and so pay as many SURB-acks at once; of a small window, several may before any
+    // has left.
     let (acks, carrier) = lossy::channel(
-        Window { messages: window.messages, bytes: config.ack_bytes },
+        Window { messages: window.messages.max(ACK_QUEUE), bytes: config.ack_bytes },
         Arc::clone(&counters.ack_memory),
         Arc::clone(&counters.acks_lost_to_egress),
     );

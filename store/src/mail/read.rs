@@ -43,12 +43,12 @@ impl MailLog {
         self.log.mail_before(time, from)
     }
 
-    /// What keeps new mail from being put.
+    /// What keeps new mail from being taken again, after some was refused.
     ///
     /// # Errors
     /// If the file system does not say.
     pub(crate) fn lack(&self) -> Result<Option<Lack>, MailboxError> {
-        self.log.lack(0).map_err(super::failed("ask for free space"))
+        self.log.lack_of_comfort().map_err(super::failed("ask for free space"))
     }
 
     /// How full it is, by the capacity that there was when [`lack`](Self::lack) was last asked for.

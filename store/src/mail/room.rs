@@ -18,6 +18,9 @@ use crate::mailbox::Lack;
 
 /// Segments that are never counted on for mail.
 const APART: u64 = 3;
+/// Bytes, or a sixteenth of what there may be, that must be free before new mail is taken again: more than one commit puts, so
+/// that service does not come and go with each.
+const COMFORT: u64 = 4 * 1024 * 1024;
 /// The part of the others that may be alive.
 const ALIVE: (u64, u64) = (3, 4);
 
@@ -79,14 +82,25 @@ impl<S: Shelf> Log<S> {
         Ok(files <= self.settings.most && free >= self.settings.floor.saturating_add(self.settings.segment))
     }
 
+    /// What keeps new mail from being taken, if there was too little room for some.
+    pub(super) fn lack_of_comfort(&self) -> std::io::Result<Option<Lack>> {
+        let space = self.space()?;
+        Ok(self.settings.lack(&space, COMFORT.min(self.settings.capacity(&space) / 16)))
+    }
+
     /// What keeps so many more bytes of mail from being put.
     pub(super) fn lack(&self, more: u64) -> std::io::Result<Option<Lack>> {
+        let space = self.space()?;
+        Ok(self.settings.lack(&space, more))
+    }
+
+    fn space(&self) -> std::io::Result<Space> {
         // One after the other: whoever holds the index while he asks for it again waits for ever behind one who wants to change it.
         let alive = self.index().occupied();
         let files = self.files();
         let space = Space { alive, files, free: self.shelf.free()? };
         self.capacity.store(self.settings.capacity(&space), Ordering::Relaxed);
-        Ok(self.settings.lack(&space, more))
+        Ok(space)
     }
 }
 

@@ -146,6 +146,7 @@ fn a_full_one_takes_nothing_new_and_lets_everything_else_go_on() {
     }
     assert!(next > 320, "only {next} messages fit into 64 MiB");
     assert!(matches!(put(next).unwrap_err().error, MailboxError::NoRoom(Lack::Mail { .. })));
+    assert!(mailbox.lack().unwrap().is_some(), "service would come and go with every commit");
     mailbox.reopen().unwrap();
     mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) }]).unwrap();
     // Room comes back with every message that goes, as often as one likes.
@@ -156,6 +157,7 @@ fn a_full_one_takes_nothing_new_and_lets_everything_else_go_on() {
             batch.remove(CLIENT, Sequence(n));
             commit(&mailbox, batch).unwrap();
         }
+        assert_eq!(mailbox.lack().unwrap(), None);
         for _ in 0..5 {
             put(next).map_err(|refused| refused.error).unwrap_or_else(|error| panic!("round {round}: {error}"));
             next += 32;
