@@ -137,16 +137,19 @@ impl<S: Shelf> Log<S> {
         Some(Wanted { put, slot, file: Arc::clone(&index.segment(slot)?.file) })
     }
 
+    /// Where a message is now.
+    fn find(&self, client: &ClientAddress, number: u64) -> Option<Wanted<S::File>> {
+        let index = self.index();
+        let inbox = index.inbox(client)?;
+        let message = inbox.get(number)?;
+        self.wanted(&index, inbox.put(*client, number, message), message.spot().slot)
+    }
+
     /// A body that was not where it was said to be: it may have been moved, or the disk have had a bad moment.
     fn look_again(&self, client: &ClientAddress, number: u64) -> Option<Bytes> {
         let mut last = None;
         loop {
-            let wanted = {
-                let index = self.index();
-                let inbox = index.inbox(client)?;
-                let message = inbox.get(number)?;
-                self.wanted(&index, inbox.put(*client, number, message), message.spot().slot)?
-            };
+            let wanted = self.find(client, number)?;
             let place = (wanted.slot, wanted.put.place);
             // Only where it was both before and after a look it can be missed.
             let is_last = last.replace(place) == Some(place);
@@ -165,14 +168,7 @@ impl<S: Shelf> Log<S> {
 
     /// What is where a message should be.
     pub(super) fn raw(&self, client: &ClientAddress, number: u64) -> io::Result<Vec<u8>> {
-        let wanted = {
-            let index = self.index();
-            let found = index.inbox(client).and_then(|inbox| Some((inbox, inbox.get(number)?)));
-            found.and_then(|(inbox, message)| {
-                self.wanted(&index, inbox.put(*client, number, message), message.spot().slot)
-            })
-        };
-        let wanted = wanted.ok_or(io::ErrorKind::NotFound)?;
+        let wanted = self.find(client, number).ok_or(io::ErrorKind::NotFound)?;
         let mut body = vec![0; wanted.put.len as usize];
         wanted.file.read_at(&mut body, wanted.put.offset())?;
         Ok(body)
