@@ -2,20 +2,16 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tests::account::Account;
 use tokio::task::JoinSet;
 
-use super::{rate, stored::CONNECTIONS};
+use super::{acked::Acked, stored::CONNECTIONS};
 use crate::{
     Era, Scale,
     load::{self, Load, Mail},
-    report::{
-        Aim, Round,
-        Unit::{MicrosPerPacket, PacketsPerSecond, Ratio},
-    },
+    report::{Aim, Round, Unit::Ratio},
     rig::{PARALLEL, Rig},
-    usage::Usage,
 };
 
 /// Rounds of the steady state. In each as many messages come as are fetched.
@@ -32,14 +28,8 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     // What is stored on top of that, before anything is fetched.
     let load = rig.load(&accounts.iter().collect::<Vec<_>>(), scale.packets)?;
     let sending = load.prepare(rig.gateway.mix, CONNECTIONS).await?;
-    let before = Usage::now(&rig.gateway)?;
-    let (start, writers) = sending.start();
-    let last_ack = rig.acks.wait_for(scale.packets).await.context("no SURB-ack came at all")?;
-    let _senders = load::finish(writers).await?;
-    rig.settle().await;
-    let after = Usage::now(&rig.gateway)?;
+    let acked = Acked::of(&rig, sending, scale.packets).await?;
     faults.extend(rig.acks.faults(&load.packets));
-    let (micros, each) = after.per_item(&before, scale.packets);
 
     // Each round a share of the clients comes and fetches all, and as much mail comes again for everybody.
     let store_process = rig.gateway.worker("store")?;
@@ -71,9 +61,7 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
 
     let mut round = Round::default();
     let over = format!("stored, {} inboxes with {} messages:", scale.inboxes, scale.stored);
-    round.add(format!("{over} processor time"), micros, MicrosPerPacket, Aim::UnwrapsAtMost(1.1));
-    round.add(format!("{over} to last ack"), rate(scale.packets, last_ack - start), PacketsPerSecond, Aim::None);
-    round.notes.push(format!("{over} {each}"));
+    acked.add_to(&mut round, &over, Aim::UnwrapsAtMost(1.1));
     let what = format!("bytes written per byte of mail, {put} messages fetched and put");
     round.add(what, written as f64 / put_bytes.max(1) as f64, Ratio, Aim::AtMost(1.6));
     round.add(

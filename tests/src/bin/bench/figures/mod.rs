@@ -1,5 +1,6 @@
 //! One file for each figure.
 
+mod acked;
 mod fetch;
 mod half_load;
 mod idle;

@@ -1,22 +1,15 @@
 //! Packets pushed to many online clients in turn: each message to another than the one before.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::task::JoinSet;
 
-use super::rate;
+use super::{acked::Acked, stored::CONNECTIONS};
 use crate::{
     Era, Scale,
-    load::{self, Mail},
-    report::{
-        Aim, Round,
-        Unit::{MicrosPerPacket, PacketsPerSecond},
-    },
+    load::Mail,
+    report::{Aim, Round},
     rig::Rig,
-    usage::Usage,
 };
-
-/// Over which the packets come.
-const CONNECTIONS: usize = 4;
 
 pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     let rig = Rig::start(era).await?;
@@ -31,19 +24,10 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
         let due = each(client);
         readers.spawn(async move { (account, Mail::take(&mut connection, due).await, connection) });
     }
-    let before = Usage::now(&rig.gateway)?;
-    let (start, writers) = sending.start();
-    let last_ack = rig.acks.wait_for(scale.packets).await.context("no SURB-ack came at all")?;
-    let _senders = load::finish(writers).await?;
-    rig.settle().await;
-    let after = Usage::now(&rig.gateway)?;
+    let acked = Acked::of(&rig, sending, scale.packets).await?;
 
     let mut round = Round::default();
-    let (micros, each) = after.per_item(&before, scale.packets);
-    let over = format!("online, each to another of {}:", scale.idle_clients);
-    round.add(format!("{over} processor time"), micros, MicrosPerPacket, Aim::UnwrapsAtMost(1.3));
-    round.add(format!("{over} to last ack"), rate(scale.packets, last_ack - start), PacketsPerSecond, Aim::None);
-    round.notes.push(format!("{over} {each}"));
+    acked.add_to(&mut round, &format!("online, each to another of {}:", scale.idle_clients), Aim::UnwrapsAtMost(1.3));
     round.faults.extend(rig.acks.faults(&load.packets));
     while let Some(read) = readers.join_next().await {
         let (account, mail, _connection) = read?;

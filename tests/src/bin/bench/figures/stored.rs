@@ -1,17 +1,13 @@
 //! Packets for clients that are not there. A SURB-ack means that the message is on disk.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::rate;
+use super::acked::Acked;
 use crate::{
     Era, Scale,
-    load::{self, Mail},
-    report::{
-        Aim, Round,
-        Unit::{MicrosPerPacket, PacketsPerSecond},
-    },
+    load::Mail,
+    report::{Aim, Round},
     rig::Rig,
-    usage::Usage,
 };
 
 /// Over which the packets come.
@@ -24,19 +20,11 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     let load = rig.load(&accounts.iter().collect::<Vec<_>>(), scale.packets)?;
     let sending = load.prepare(rig.gateway.mix, CONNECTIONS).await?;
 
-    let before = Usage::now(&rig.gateway)?;
-    let (start, writers) = sending.start();
-    let last_ack = rig.acks.wait_for(scale.packets).await.context("no SURB-ack came at all")?;
-    let _senders = load::finish(writers).await?;
-    rig.settle().await;
-    let after = Usage::now(&rig.gateway)?;
+    let acked = Acked::of(&rig, sending, scale.packets).await?;
 
     let mut round = Round::default();
-    let (micros, each) = after.per_item(&before, scale.packets);
     let over = format!("stored, {} clients, {CONNECTIONS} mix connections:", accounts.len());
-    round.add(format!("{over} processor time"), micros, MicrosPerPacket, Aim::UnwrapsAtMost(0.9));
-    round.add(format!("{over} to last ack"), rate(scale.packets, last_ack - start), PacketsPerSecond, Aim::None);
-    round.notes.push(format!("{over} {each}"));
+    acked.add_to(&mut round, &over, Aim::UnwrapsAtMost(0.9));
     round.faults.extend(rig.acks.faults(&load.packets));
     for account in &accounts {
         let due: Vec<_> = load.packets.iter().filter(|packet| packet.to == account.address()).collect();
