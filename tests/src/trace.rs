@@ -1,7 +1,8 @@
 //! The system calls of a worker, as strace sees them: when each began, when it returned, and what went through it.
 //!
 //! strace lets no thread go on from a call before it has written the call's return down. So where one call waits for the return
-//! of another, the trace has them in that order.
+//! of another, the trace has them in that order. But what a call sends is read by others before it has returned, and a test that
+//! has an answer in hand may end the trace at that moment: of such a call only the beginning is there, and it counts.
 
 use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
@@ -26,7 +27,13 @@ mod durable;
 const CALLS: &str = "trace=fdatasync,fsync,sync_file_range,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,\
                      sendmmsg,read,readv,recvfrom,recvmsg,openat,rename";
 
-/// A system call that returned.
+/// Those of them that send.
+const SENDING: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
+
+/// Ends a line within whose call the trace ended.
+const CUT_OFF: &str = " <detached ...>";
+
+/// A system call that returned, or that sends and had begun when the trace ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// Its name.
@@ -37,9 +44,9 @@ pub struct Call {
     pub bytes: Vec<u8>,
     /// When it began: a line of the trace.
     pub began: usize,
-    /// When it returned: a line of the trace.
+    /// When it returned: a line of the trace, or the largest number if that is not in the trace.
     pub returned: usize,
-    /// What it returned.
+    /// What it returned. Of a call that sends, and within which the trace ended, as much as it was to send.
     pub result: i64,
     /// Where in the file it wrote, if it says so.
     pub offset: Option<u64>,
@@ -132,11 +139,15 @@ impl Trace {
         for (number, line) in text.lines().enumerate() {
             let (thread, rest) = line.trim_start().split_once(' ').context("a line without a thread")?;
             let rest = rest.trim_start();
-            // A thread's end, a signal, or the end of the trace within a call.
-            if rest.starts_with("+++") || rest.starts_with("---") || rest.ends_with(" <detached ...>") {
+            // A thread's end, or a signal.
+            if rest.starts_with("+++") || rest.starts_with("---") {
                 continue;
             }
-            if let Some(beginning) = rest.strip_suffix(" <unfinished ...>") {
+            if rest.starts_with("<... ") && rest.ends_with(CUT_OFF) {
+                // Its beginning is among those that are unfinished.
+            } else if let Some(beginning) =
+                rest.strip_suffix(" <unfinished ...>").or_else(|| rest.strip_suffix(CUT_OFF))
+            {
                 unfinished.push((thread, number, beginning));
             } else if let Some(resumed) = rest.strip_prefix("<... ") {
                 let (_, end) = resumed.split_once(" resumed>").context("a call that resumes without a name")?;
@@ -148,6 +159,9 @@ impl Trace {
             } else {
                 calls.extend(call(rest, number, number)?);
             }
+        }
+        for (_, began, beginning) in unfinished {
+            calls.extend(begun(beginning, began)?);
         }
         calls.sort_by_key(|call| call.began);
         Ok(Self(calls))
@@ -180,7 +194,7 @@ impl Trace {
     /// # Errors
     /// If that is no link, or the trace did not begin between two messages.
     pub fn sent<M: Decode<()>>(&self, link: &str) -> Result<Vec<(usize, M)>> {
-        self.messages(link, &["write", "writev", "sendto", "sendmsg"])
+        self.messages(link, &SENDING)
     }
 
     fn messages<M: Decode<()>>(&self, link: &str, names: &[&str]) -> Result<Vec<(usize, M)>> {
@@ -202,12 +216,25 @@ impl Trace {
 
 /// Reads a whole call: `name(descriptor<target>, "bytes", ...) = result`.
 fn call(text: &str, began: usize, returned: usize) -> Result<Option<Call>> {
-    let (name, arguments) = text.split_once('(').with_context(|| format!("no call: {text:.100}"))?;
-    let (arguments, result) = arguments.rsplit_once(" = ").with_context(|| format!("no result: {text}"))?;
-    let arguments = arguments.trim_end().strip_suffix(')').with_context(|| format!("no end: {text}"))?;
+    let (text, result) = text.rsplit_once(" = ").with_context(|| format!("no result: {text}"))?;
+    let text = text.trim_end().strip_suffix(')').with_context(|| format!("no end: {text}"))?;
     let result = result.split_whitespace().next().unwrap_or("?");
     // `?` is what a call returns that the end of its process cut short.
     let Ok(result) = result.split('<').next().unwrap_or(result).parse::<i64>() else { return Ok(None) };
+    let mut call = arguments(text, began)?;
+    call.bytes.truncate(usize::try_from(result).unwrap_or(0));
+    Ok(Some(Call { returned, result, ..call }))
+}
+
+/// Reads a call that had not returned when the trace ended, if it is one that sends.
+fn begun(text: &str, began: usize) -> Result<Option<Call>> {
+    let call = arguments(text.trim_end().trim_end_matches(')'), began)?;
+    Ok(SENDING.contains(&call.name.as_str()).then_some(call))
+}
+
+/// Reads what is known of a call when it begins: `name(descriptor<target>, "bytes", ...`.
+fn arguments(text: &str, began: usize) -> Result<Call> {
+    let (name, arguments) = text.split_once('(').with_context(|| format!("no call: {text:.100}"))?;
     // `recvmsg` and `sendmsg` name more than one buffer; ours use one.
     let target = match arguments.split_once('<') {
         Some((number, rest)) if number.chars().all(|digit| digit.is_ascii_digit()) => {
@@ -222,11 +249,11 @@ fn call(text: &str, began: usize, returned: usize) -> Result<Option<Call>> {
         target.to_owned()
     };
     let buffer = arguments.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map_or("", |(buffer, _)| buffer);
-    let mut bytes = unescape(buffer)?;
-    bytes.truncate(usize::try_from(result).unwrap_or(0));
+    let bytes = unescape(buffer)?;
     let last = arguments.rsplit(", ").next();
     let offset = last.filter(|_| name == "pwrite64").and_then(|offset| offset.parse().ok());
-    Ok(Some(Call { name: name.to_owned(), target, bytes, began, returned, result, offset }))
+    let result = i64::try_from(bytes.len())?;
+    Ok(Call { name: name.to_owned(), target, bytes, began, returned: usize::MAX, result, offset })
 }
 
 fn unescape(text: &str) -> Result<Vec<u8>> {
@@ -253,5 +280,20 @@ mod tests {
         assert_eq!(trace.socket_to(|peer| peer == 2).unwrap(), "UNIX-STREAM:[1->2]");
         assert_eq!(trace.socket_to(|peer| peer == 3), None);
         assert_eq!(trace.on("/db").count(), 1);
+    }
+
+    #[test]
+    fn what_was_being_sent_when_the_trace_ended_counts_as_sent() {
+        let sent =
+            r#"10 sendto(7<UNIX-STREAM:[1->2]>, "\x00\x00\x00\x01\x05", 5, MSG_NOSIGNAL, NULL, 0 <detached ...>"#;
+        let begun = sent.replace("detached", "unfinished");
+        let resumed = "10 <... sendto resumed> <detached ...>";
+        for lines in [&[WRITE, sent][..], &[WRITE, &begun, resumed], &[WRITE, &begun]] {
+            let trace = Trace::parse(&lines.join("\n")).unwrap();
+            assert_eq!(trace.sent::<u8>("UNIX-STREAM:[1->2]").unwrap(), [(1, 5)]);
+        }
+        let unfinished =
+            [r"12 fdatasync(10<\x2f\x64\x62> <unfinished ...>", r"13 read(7<UNIX-STREAM:[1->2]>,  <detached ...>"];
+        assert_eq!(Trace::parse(&unfinished.join("\n")).unwrap().0, []);
     }
 }

@@ -4,15 +4,23 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::geteuid;
-use tests::{deadline::bounded, gateway::WORKERS, home::program};
+use tests::{
+    deadline::{bounded, within},
+    gateway::WORKERS,
+    home::program,
+};
 use tokio::task::spawn_blocking;
 
 /// Where the gateway's folder goes: on a disk, since in memory durable costs nothing.
 const ROOM: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// For compiling a store, beside other tests; if a library has to be built again, on a slow machine.
+const BUILD: Duration = Duration::from_secs(1_200);
 
 /// Why no disk is filled.
 const NO_DISK: &str = "takes the right to mount a disk";
@@ -90,8 +98,9 @@ async fn memory_descriptors_and_disk_stay_level_while_clients_come_and_go() -> R
 
 #[tokio::test]
 async fn a_store_that_accepts_before_the_commit_is_caught() -> Result<()> {
+    // Compiling takes as long as the machine needs for it.
+    let tool = within(BUILD, "the store that lies to be built", spawn_blocking(a_gateway_that_lies)).await???;
     bounded(async {
-        let tool = spawn_blocking(a_gateway_that_lies).await??;
         let (output, report) =
             torture(tool, "info", &["--seconds", "15", "--rate", "600", "--only", "kill-store,torn-database"]).await?;
         ensure!(output.status.code() == Some(1), "the tool did not complain");
@@ -109,6 +118,8 @@ fn a_gateway_that_lies() -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--workspace", "--bin", "store", "--features", "store/ack-before-commit"])
+        // An example is built with what tests need; without one, cargo would build most libraries once more, with fewer features.
+        .args(["--example", "policies"])
         .arg("--target-dir")
         .arg(&target)
         // What has been built for the other programs need not be built again.
