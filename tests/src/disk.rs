@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use need::Need;
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, fallocate},
@@ -30,12 +31,16 @@ pub fn may_mount() -> bool {
         .is_ok()
 }
 
-/// Runs a whole test that mounts disks: whatever it mounts is seen by nobody else, and goes with it.
+/// Runs a whole test of `promise` that mounts disks: whatever it mounts is seen by nobody else, and goes with it. Where nothing may be
+/// mounted, the test is listed as left out.
 ///
 /// # Errors
-/// The test's, or that it may not mount anything.
-pub fn with_disks(test: impl Future<Output = Result<()>>) -> Result<()> {
-    ensure!(may_mount(), "this test mounts a small disk: run it as root");
+/// The test's.
+pub fn with_disks(promise: u8, test: impl Future<Output = Result<()>>) -> Result<()> {
+    if !may_mount() {
+        need::missing(Need::Mount, promise);
+        return Ok(());
+    }
     tokio::runtime::Runtime::new()?.block_on(bounded(test))
 }
 

@@ -27,6 +27,9 @@ async fn check(scene: &Scene, tracer: Tracer, sent: &[FinalHopPacket]) -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn no_packet_of_any_size_is_accepted_before_the_sync_of_its_database() -> Result<()> {
     bounded(async {
+        if !need::strace(11) {
+            return Ok(());
+        }
         let mut scene = Scene::start().await?;
         let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
         let client = Client::register_in(Era::TODAY, &Identity::random(), clients, &gateway).await?.leave().await?;
@@ -85,6 +88,9 @@ fn entry(request: &EdgeToStore, key: &SessionKey, secret: &[u8; 32]) -> Vec<u8> 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_registration_or_login_is_answered_before_the_sync_of_the_ledger() -> Result<()> {
     bounded(async {
+        if !need::strace(11) {
+            return Ok(());
+        }
         let mut scene = Scene::start().await?;
         let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
         let tracer = Tracer::attach(scene.gateway.worker("store")?).await?;

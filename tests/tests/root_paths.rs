@@ -32,14 +32,6 @@ const STARTS: usize = 4;
 /// What `init` must be told.
 const HOSTS: [&str; 4] = ["--mix-host", "127.0.0.1", "--clients-host", "127.0.0.1"];
 
-/// Whether this is not root, for whom these tests are.
-fn is_not_root() -> bool {
-    if !is_root() {
-        eprintln!("not tested: only root has privileges that a folder's owner could misuse");
-    }
-    !is_root()
-}
-
 /// What no gateway may touch: a folder, and a file in it.
 struct Canary(TempDir);
 
@@ -83,7 +75,7 @@ fn ensure_refused(outcome: &Outcome, parts: &[&str]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_in_the_home_when_root_starts_is_not_followed() -> Result<()> {
     bounded(async {
-        if is_not_root() {
+        if !need::root(66) {
             return Ok(());
         }
         for (name, is_folder) in [
@@ -131,7 +123,7 @@ async fn a_link_in_the_home_when_root_starts_is_not_followed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_home_of_another_account_when_root_starts_is_refused() -> Result<()> {
     bounded(async {
-        if is_not_root() {
+        if !need::root(66) {
             return Ok(());
         }
         let home = Start::AsUser.home().await?;
@@ -170,7 +162,7 @@ fn swap(one: &Path, other: &Path, ends: &AtomicBool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_are_swapped_during_the_start_lead_nowhere() -> Result<()> {
     bounded(async {
-        if is_not_root() {
+        if !need::root(66) {
             return Ok(());
         }
         for name in ["data/inboxes", "data/client_ledger.sled", "data", "run"] {
@@ -203,7 +195,7 @@ async fn names_that_are_swapped_during_the_start_lead_nowhere() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_account_when_it_is_somebodys_is_refused() -> Result<()> {
     bounded(async {
-        if is_not_root() {
+        if !need::root(66) {
             return Ok(());
         }
         let home = Home::init(IPV4).await?;
@@ -254,7 +246,7 @@ fn run_by_hand(home: &Home, user: u32, directory: &TempDir) -> Result<Command> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unit_when_root_has_run_it_by_hand_starts_again() -> Result<()> {
     bounded(async {
-        if is_not_root() {
+        if !need::root(66) {
             return Ok(());
         }
         let directory = tempfile::tempdir()?;

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use need::Need;
 use tests::{deadline::bounded, home::program};
 use tokio::task::spawn_blocking;
 
@@ -34,6 +35,9 @@ async fn a_short_siege_costs_the_honest_nothing() -> Result<()> {
     bounded(async {
         // In a debug build on a machine that does other things, latencies below the floor say nothing of the gateway.
         let (output, report) = siege(&["--seconds", "18", "--rate", "100", "--floor", "250"]).await?;
+        if report.contains("over IPv4 loopback alone") {
+            need::missing(Need::NetworkNamespace, 68);
+        }
         ensure!(figure(&report, "acked but lost:")? == 0, "something acknowledged was lost");
         ensure!(report.matches(": held\n").count() == KINDS, "an attacker got what it wanted");
         ensure!(report.matches(": met (").count() == 3, "an aim was missed");

@@ -13,8 +13,7 @@ const STRANGER: u32 = 70_009;
 /// A folder of this process with a gateway's folder `demo` in it; none if this process is not root, for whom alone the guard is
 /// strict.
 fn home() -> Option<(TempDir, PathBuf)> {
-    if !geteuid().is_root() {
-        eprintln!("not tested: the guard is strict only with root's privileges");
+    if !need::root(66) {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

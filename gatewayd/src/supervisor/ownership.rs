@@ -119,17 +119,9 @@ mod tests {
         give(&File::open(data)?.into(), account, &File::open(home)?.into(), guard.trusted())
     }
 
-    fn can_give() -> bool {
-        let is_root = geteuid().is_root();
-        if !is_root {
-            eprintln!("not root: nothing can be given away");
-        }
-        is_root
-    }
-
     #[test]
     fn everything_changes_hands_and_nothing_is_followed() {
-        if !can_give() {
+        if !need::root(66) {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -157,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_file_of_a_stranger_when_in_the_data_is_refused() {
-        if !can_give() {
+        if !need::root(66) {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -173,7 +165,7 @@ mod tests {
     /// Whoever starts it, the account that owns the gateway's folder can open the directory at its next start.
     #[test]
     fn a_gift_by_root_when_the_home_is_the_units_stays_open_to_it() {
-        if !can_give() {
+        if !need::root(66) {
             return;
         }
         let folder = tempfile::tempdir().unwrap();

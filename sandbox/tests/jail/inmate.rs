@@ -47,7 +47,7 @@ pub(crate) enum Starter {
 
 /// Both, where this can be.
 pub(crate) fn starters() -> Vec<Starter> {
-    if geteuid().is_root() { vec![Starter::Root, Starter::User] } else { vec![Starter::User] }
+    if need::root(45) { vec![Starter::Root, Starter::User] } else { vec![Starter::User] }
 }
 
 /// A child in the jail of `policy`, with `directory` for the role that has any.

@@ -55,7 +55,7 @@ fn expect_each_change_to_be_told_once(scene: &Scene) -> Result<()> {
 
 #[test]
 fn a_full_disk_stops_what_is_new_and_nothing_else_until_there_is_space() -> Result<()> {
-    with_disks(async {
+    with_disks(29, async {
         let (disk, mut scene) = on_small_disk(192).await?;
         let away = register(&scene, Era::TODAY).await?.leave().await?;
         let mut reader = register(&scene, Era::Of2021).await?.leave().await?;
@@ -110,7 +110,7 @@ fn a_full_disk_stops_what_is_new_and_nothing_else_until_there_is_space() -> Resu
 
 #[test]
 fn logins_and_a_start_work_on_a_full_disk() -> Result<()> {
-    with_disks(async {
+    with_disks(29, async {
         const LOGINS: usize = 30;
         let home = Home::empty()?;
         // Of the ledger alone: nothing but what is held in reserve for it can help.
@@ -135,7 +135,7 @@ fn logins_and_a_start_work_on_a_full_disk() -> Result<()> {
 
 #[test]
 fn a_store_that_starts_on_a_full_disk_serves_what_is_stored() -> Result<()> {
-    with_disks(async {
+    with_disks(29, async {
         let (disk, mut scene) = on_small_disk(192).await?;
         let (mut reader, mut sent) = (register(&scene, Era::TODAY).await?.leave().await?, Vec::new());
         for whole_gateway in [false, true] {
@@ -170,7 +170,7 @@ fn a_store_that_starts_on_a_full_disk_serves_what_is_stored() -> Result<()> {
 
 #[test]
 fn a_start_on_a_full_disk_claims_no_more_than_is_so() -> Result<()> {
-    with_disks(async {
+    with_disks(29, async {
         let (disk, mut scene) = on_small_disk(192).await?;
         let able = "it should now be able to receive";
         ensure!(count(&scene, able) == 1, "the start with room did not say so");
@@ -191,7 +191,7 @@ fn a_start_on_a_full_disk_claims_no_more_than_is_so() -> Result<()> {
 /// As a unit shows all folders but its own.
 #[test]
 fn a_folder_that_is_read_only_is_told_with_the_remedy() -> Result<()> {
-    with_disks(async {
+    with_disks(29, async {
         let home = Home::init(IPV4).await?;
         let disk = Disk::mount(&home.path().join("big"), 64)?;
         let inboxes = home.path().join("big/inboxes");
@@ -209,7 +209,7 @@ fn a_folder_that_is_read_only_is_told_with_the_remedy() -> Result<()> {
 
 #[test]
 fn the_cap_on_the_data_acts_before_the_disk_is_full_and_lets_go_when_mail_is_fetched() -> Result<()> {
-    with_disks(async {
+    with_disks(29, async {
         const CAP: u64 = 160 << 20;
         let (_disk, mut scene) = on_small_disk(512).await?;
         scene.gateway.stop(Signal::SIGTERM).await?;
@@ -247,7 +247,7 @@ fn the_cap_on_the_data_acts_before_the_disk_is_full_and_lets_go_when_mail_is_fet
 
 #[test]
 fn a_disk_that_turned_read_only_is_waited_for() -> Result<()> {
-    with_disks(async {
+    with_disks(29, async {
         let (disk, mut scene) = on_small_disk(256).await?;
         let account = register(&scene, Era::TODAY).await?.leave().await?;
         let mut sent = scene.send_many(account.address(), 100).await?;
