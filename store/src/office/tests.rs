@@ -5,6 +5,7 @@ mod custody;
 mod desk;
 mod history;
 mod listener;
+mod lives;
 mod retention;
 mod shares;
 mod storage;

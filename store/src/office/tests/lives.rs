@@ -1,0 +1,200 @@
+//! What outlives a peer and what does not; and how the office knows what is due, and when it is done.
+
+use super::*;
+
+use proto::ipc::store_edge::HandshakeRefusal;
+
+impl Bench {
+    /// Asks, and leaves every job under way.
+    fn ask_and_wait(&mut self, request: EdgeToStore) -> Job {
+        self.office.edge_says(request, self.now).unwrap();
+        self.collect();
+        self.jobs.pop_back().unwrap()
+    }
+
+    fn replace_edge(&mut self) {
+        self.office.edge_down();
+        self.collect();
+        self.office.edge_up();
+    }
+
+    fn login(&mut self, session: u64, key: &CtrHmacKey) -> EdgeToStore {
+        let token = AuthenticationToken::create(key, CLIENT, self.fresh_nonce());
+        EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) }
+    }
+
+    fn attached(&self) -> Vec<u64> {
+        let attached = |message: &StoreToEdge| match message {
+            StoreToEdge::AttachSession { session, .. } => Some(session.0),
+            _ => None,
+        };
+        self.to_edge.iter().filter_map(attached).collect()
+    }
+}
+
+fn stranger() -> CtrHmacKey {
+    CtrHmacKey::from_bytes([8; 32])
+}
+
+/// A new edge begins to count its sessions anew, so the number of a session says nothing without the edge.
+#[test]
+fn a_login_checked_for_a_dead_edge_lets_nobody_in() {
+    let mut bench = Bench::new(RULES);
+    let good = bench.login(1, &key());
+    let good = bench.ask_and_wait(good);
+    bench.replace_edge();
+    let bad = bench.login(1, &stranger());
+    let bad = bench.ask_and_wait(bad);
+    bench.finish(good);
+    bench.finish_all_jobs();
+    assert!(bench.attached().is_empty(), "somebody else was let in as the client");
+    bench.finish(bad);
+    bench.finish_all_jobs();
+    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    assert_eq!(bench.to_edge, [StoreToEdge::RefuseAuthentication { session: SessionId(1), reason }]);
+}
+
+#[test]
+fn a_login_written_for_a_dead_edge_lets_nobody_in() {
+    let mut bench = Bench::new(RULES);
+    bench.log_in(1);
+    assert!(matches!(bench.jobs.front(), Some(Job::CommitLedger(_))));
+    bench.replace_edge();
+    let bad = bench.login(1, &stranger());
+    let bad = bench.ask_and_wait(bad);
+    bench.finish_all_jobs();
+    assert!(bench.attached().is_empty());
+    bench.finish(bad);
+    assert!(bench.attached().is_empty());
+}
+
+#[test]
+fn mail_read_for_a_dead_edge_is_pushed_to_nobody() {
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    bench.log_in(1);
+    bench.finish_job();
+    let read = bench.jobs.pop_front().unwrap();
+    assert!(matches!(read, Job::Peek { .. }), "{read:?}");
+    bench.replace_edge();
+    bench.log_in(1);
+    bench.finish(read);
+    assert!(bench.pushed(1).is_empty(), "the session is not let in yet");
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(1), [0]);
+}
+
+#[test]
+fn a_handshake_is_answered_unless_its_edge_is_dead() {
+    let mut bench = Bench::new(RULES);
+    let init = || EdgeToStore::BeginHandshake { session: SessionId(1), init: vec![], logins: LoginForm::Token };
+    let begin = |bench: &mut Bench| match bench.ask_and_wait(init()) {
+        Job::BeginHandshake { visit, .. } => visit,
+        job => panic!("{job:?}"),
+    };
+    let old = begin(&mut bench);
+    bench.replace_edge();
+    let new = begin(&mut bench);
+    bench.office.handshake_begun(old, Err(HandshakeRefusal::MalformedInit));
+    bench.collect();
+    assert_eq!(bench.to_edge, []);
+    bench.office.handshake_begun(new, Err(HandshakeRefusal::NoIdentity));
+    bench.collect();
+    let reason = HandshakeRefusal::NoIdentity;
+    assert_eq!(bench.to_edge, [StoreToEdge::RefuseHandshake { session: SessionId(1), reason }]);
+}
+
+#[test]
+fn a_registration_checked_for_a_dead_edge_registers_nobody() {
+    let mut bench = Bench::new(RULES);
+    let init = || EdgeToStore::BeginHandshake { session: SessionId(1), init: vec![], logins: LoginForm::Token };
+    let Job::BeginHandshake { visit: old, .. } = bench.ask_and_wait(init()) else { panic!("no handshake") };
+    bench.replace_edge();
+    bench.ask_and_wait(init());
+    let client = ClientAddress([2; 32]);
+    let registration = Registration { client, key: SessionKey::CtrHmac(stranger()), logins: LoginForm::Token };
+    bench.office.handshake_finished(old, Ok(registration), bench.now);
+    bench.collect();
+    bench.finish_all_jobs();
+    assert!(bench.attached().is_empty());
+    assert!(bench.mailbox.key_of(&client).unwrap().is_none());
+}
+
+#[test]
+fn the_office_is_woken_when_the_first_thing_is_due() {
+    let mut bench = Bench::new(RULES);
+    let idle = bench.office.deadline().unwrap();
+    assert!(idle > bench.now + SPILL, "the next look for old mail");
+    bench.attach(1);
+    bench.deliver(0);
+    assert_eq!(bench.office.deadline(), Some(bench.now + SPILL), "live mail is written then");
+    bench.log_in(2);
+    bench.finish_all_jobs();
+    let probe = bench.office.deadline().unwrap();
+    assert!(probe > bench.now, "a probe is not due at once");
+    bench.confirm_all(1);
+    bench.pass(Duration::from_secs(2));
+    bench.finish_all_jobs();
+    bench.mailbox.set(Health::Broken);
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.deliver(1);
+    bench.finish_all_jobs();
+    let retry = bench.office.deadline().unwrap();
+    assert!(retry > bench.now && retry <= bench.now + Duration::from_secs(1), "storage is tried again");
+}
+
+#[test]
+fn what_is_to_be_said_is_an_order_until_it_is_taken() {
+    let mut bench = Bench::new(RULES);
+    assert!(!bench.office.has_orders());
+    bench.office.ingress_delivers(DeliveryId(0), ClientAddress([2; 32]), body(0), bench.now).unwrap();
+    assert!(bench.office.has_orders(), "a refusal of mail");
+    bench.office.take_orders();
+    assert!(!bench.office.has_orders());
+    let session = SessionId(1);
+    let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
+    let login = EdgeToStore::AuthenticateClient { session, proof: LoginProof::CtrHmac(token) };
+    bench.office.edge_says(login, bench.now).unwrap();
+    assert!(bench.office.has_orders(), "a job");
+    let orders = bench.office.take_orders();
+    assert!(!bench.office.has_orders());
+    let Some(Job::CheckLogin { visit, .. }) = orders.jobs.into_iter().next() else { panic!("no check") };
+    bench.office.login_checked(visit, Err(LoginRefusal::NotProven.into()), bench.now);
+    assert!(bench.office.has_orders(), "a refusal of a login");
+}
+
+#[test]
+fn at_the_end_live_mail_is_written_before_all_is_settled() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.deliver(0);
+    assert!(bench.office.is_settled(), "live mail waits for its client, not for the disk");
+    bench.office.spill_everything();
+    assert!(!bench.office.is_settled(), "it waits to be written");
+    bench.collect();
+    assert!(!bench.office.is_settled(), "it is being written");
+    bench.finish_all_jobs();
+    assert!(bench.office.is_settled());
+    assert_eq!((bench.stored(), bench.accepted()), (vec![0], vec![0]));
+
+    bench.log_in(2);
+    assert!(!bench.office.is_settled(), "a login is being written");
+    bench.finish_all_jobs();
+    assert!(bench.office.is_settled());
+}
+
+#[test]
+fn what_cannot_be_written_is_not_waited_for_at_the_end() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    for n in 0..2 {
+        bench.deliver(n);
+    }
+    bench.mailbox.set(Health::Broken);
+    bench.office.spill_everything();
+    bench.collect();
+    bench.finish_all_jobs();
+    assert!(bench.office.is_settled());
+    assert_eq!((bench.stored(), bench.accepted()), (vec![], vec![]));
+}
