@@ -126,11 +126,12 @@ impl<S: Shelf> Log<S> {
 
     /// Some of the facts may be on the medium. Those that say "gone" were true; messages among them are dead, and their numbers
     /// spent.
-    fn apply_failure(&self, facts: &[Item<'_>], done: &Appended) {
+    pub(super) fn apply_failure(&self, facts: &[Item<'_>], done: &Appended) {
         self.bury(facts, done.in_vain.iter().copied().chain(0..done.spots.len()));
     }
 
-    fn bury(&self, facts: &[Item<'_>], places: impl Iterator<Item = usize>) {
+    /// These messages were written in vain.
+    pub(super) fn bury(&self, facts: &[Item<'_>], places: impl Iterator<Item = usize>) {
         let mut index = self.index_mut();
         for place in places {
             if let Some((Fact::Put(put), _)) = facts.get(place) {

@@ -30,28 +30,33 @@
 //! | `spares`, `append` | writing: the segments to come, the one that is open |
 //! | `commit`, `read`, `aside` | what the office asks for |
 //! | `scan`, `recover` | what a start finds |
-//! | `clean`, `room` | giving space back, and how much there is |
+//! | `clean`, `victim`, `pace`, `copy`, `seal` | giving space back: when, from which segment, how fast, and what is kept |
+//! | `room` | how much space there is |
 
 mod append;
 mod aside;
 mod clean;
 mod commit;
+mod copy;
 mod entry;
 #[cfg(feature = "found-records")]
 pub(crate) mod found;
 mod frame;
 mod inbox;
 mod index;
+mod pace;
 mod read;
 mod recover;
 mod room;
 mod scan;
+mod seal;
 mod segment;
 mod shelf;
 mod spares;
 mod take_over;
 #[cfg(test)]
 mod tests;
+mod victim;
 
 use std::{
     io,

@@ -14,16 +14,18 @@ use proto::{address::ClientAddress, counter::count};
 use super::{
     Chores, Log, MailboxError, Settings,
     append::{Appender, Item},
-    clean::{Need, Pace},
+    copy::pieces,
     entry::{Fact, Gone, Put},
     failed,
     frame::{FrameHeader, HEADER},
     index::{Index, MAX_SEGMENTS, Segment, Slot, State},
+    pace::Pace,
     read::read_body,
     scan::{self, Found},
     segment::{BLOCK, BadHeader, Seal, SegmentHeader, SegmentNumber, Stream},
     shelf::{SegmentFile, Shelf},
     spares::{Spare, Spares, UNREADY},
+    victim::Need,
 };
 use crate::counters::StoreCounters;
 
@@ -155,17 +157,9 @@ impl<S: Shelf> Log<S> {
 
     /// Writes what is in doubt to a new segment.
     fn make_sure(&self, doubtful: &Doubtful, now: u64) -> Result<(), MailboxError> {
-        let mut copier = self.copier.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut puts = doubtful.puts.as_slice();
-        while !puts.is_empty() {
-            let mut bytes = 0;
-            let fitting = puts.iter().take_while(|(_, put)| {
-                bytes += u64::from(put.len);
-                bytes <= AT_ONCE
-            });
-            let (part, rest) = puts.split_at(fitting.count().max(1));
-            puts = rest;
-            self.copy(&mut copier, part, now).map_err(failed("write anew what is in doubt"))?;
+        let mut copier = self.lock_copier();
+        for piece in pieces(&doubtful.puts, AT_ONCE) {
+            self.copy(&mut copier, piece, now).map_err(failed("write anew what is in doubt"))?;
         }
         let facts: Vec<Fact> = {
             let index = self.index();

@@ -14,8 +14,8 @@ use crate::{
     counters::StoreCounters,
     mail::{
         Log, Settings,
-        clean::Pace,
         entry::Fact,
+        pace::Pace,
         scan,
         segment::{BLOCK, SegmentNumber},
         shelf::{Shelf as _, memory::Memory},

@@ -13,9 +13,9 @@ use crate::{
     counters::StoreCounters,
     mail::{
         Log, Settings,
-        clean::Pace,
         inbox::weight,
         index::{GONE_WEIGHT, State},
+        pace::Pace,
         room::Space,
         shelf::{Shelf as _, memory::Memory},
     },

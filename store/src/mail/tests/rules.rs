@@ -12,14 +12,15 @@ use crate::{
     counters::StoreCounters,
     mail::{
         Log, TakenOver,
-        clean::{Need, Pace},
         index::{MAX_SEGMENTS, Segment, Slot, State},
+        pace::Pace,
         recover::LEAP,
         segment::{BLOCK, Seal, SegmentId, SegmentNumber},
         shelf::{
             Shelf as _,
             memory::{End, Fault, Memory},
         },
+        victim::Need,
     },
     mailbox::{MailBatch, MailboxError, PageLimit},
 };

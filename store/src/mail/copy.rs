@@ -1,0 +1,111 @@
+//! Writes messages and facts anew, in the stream of copies: what cleaning keeps, and what a start is not sure of.
+
+use std::{
+    collections::BTreeMap,
+    io, iter,
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+};
+
+use proto::address::ClientAddress;
+
+use super::{
+    Log,
+    append::{Appender, Item},
+    entry::{Fact, Gone, Put},
+    failed,
+    inbox::weight,
+    index::{GONE_WEIGHT, Slot},
+    read::read_body,
+    shelf::Shelf,
+    victim::needed,
+};
+use crate::mailbox::MailboxError;
+
+impl<S: Shelf> Log<S> {
+    pub(super) fn lock_copier(&self) -> MutexGuard<'_, Appender<S>> {
+        self.copier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies these messages, as far as they can be read, and has the index look for them there.
+    pub(super) fn copy(&self, copier: &mut Appender<S>, puts: &[(Slot, Put)], now: u64) -> io::Result<()> {
+        let mut bodies = Vec::with_capacity(puts.len());
+        for (slot, put) in puts {
+            let file = self.index().segment(*slot).map(|segment| Arc::clone(&segment.file));
+            let Some(file) = file else { continue };
+            match read_body(file.as_ref(), put) {
+                Ok(Some(body)) => bodies.push((*slot, *put, body)),
+                Ok(None) => tracing::error!(inbox = %put.inbox, "a stored message is damaged"),
+                Err(error) => tracing::error!(%error, inbox = %put.inbox, "a stored message cannot be read"),
+            }
+        }
+        let items: Vec<Item<'_>> = bodies.iter().map(|(_, put, body)| (Fact::Put(*put), body.as_slice())).collect();
+        match copier.append(self, &items, now) {
+            Ok(done) => {
+                self.bury(&items, done.in_vain.iter().copied());
+                self.are_full(done.full);
+                let mut index = self.index_mut();
+                for ((from, put, _), spot) in bodies.iter().zip(done.spots) {
+                    index.copied(put, *from, spot);
+                }
+                let bytes = bodies.iter().map(|(_, put, _)| weight(put.len)).sum();
+                self.counters.mail_bytes_copied.fetch_add(bytes, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(failure) => {
+                self.apply_failure(&items, &failure.done);
+                self.are_full(failure.done.full);
+                Err(failure.error)
+            }
+        }
+    }
+
+    /// This a segment says is gone. Where another file holds a message of the same inbox that is dead it is needed still, and is said
+    /// anew, and with it all around it that is gone: so facts become fewer, and never more.
+    pub(super) fn keep_gone(
+        &self,
+        gone: &[Gone],
+        owners: &BTreeMap<ClientAddress, u32>,
+        now: u64,
+    ) -> Result<(), MailboxError> {
+        let facts = needed(&self.index(), gone, owners);
+        if facts.is_empty() {
+            return Ok(());
+        }
+        let items: Vec<Item<'_>> = facts.iter().map(|fact| (Fact::Gone(*fact), &[][..])).collect();
+        let done = self.lock_copier().append(self, &items, now);
+        let (done, outcome) = match done {
+            Ok(done) => (done, Ok(())),
+            Err(failure) => (failure.done, Err(failed("copy what is gone")(failure.error))),
+        };
+        {
+            let mut index = self.index_mut();
+            for spot in &done.spots {
+                if let Some(segment) = index.segment_mut(spot.slot) {
+                    segment.kept += GONE_WEIGHT;
+                }
+            }
+        }
+        self.are_full(done.full);
+        outcome
+    }
+}
+
+/// Parts of these messages, in their order, that take no more than `most` bytes each; a message that takes more is a part by itself.
+pub(super) fn pieces(puts: &[(Slot, Put)], most: u64) -> impl Iterator<Item = &[(Slot, Put)]> {
+    let mut rest = puts;
+    iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|(_, put)| {
+            bytes += weight(put.len);
+            bytes <= most
+        });
+        let (piece, behind) = rest.split_at_checked(fitting.count().max(1))?;
+        rest = behind;
+        Some(piece)
+    })
+}
+
+/// What these messages take in a segment.
+pub(super) fn bytes_of(puts: &[(Slot, Put)]) -> u64 {
+    puts.iter().map(|(_, put)| weight(put.len)).sum()
+}
