@@ -19,7 +19,7 @@ use proto::{
         control::{WorkerOrder, WorkerReport},
         egress::SendPacket,
         ingress_store::{
-            DeliveryId, IngressToStore, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
+            Ack,             DeliveryId, IngressToStore, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
         },
         jail::Account,
         store_edge::{EdgeToStore, Sequence, SessionId},
@@ -218,7 +218,9 @@ fn ipc() {
     let delivery = DeliveryId(300);
     let generation = ReplayGeneration { number: 4, seed: [1; 16], hashes: 17, marked: 3, begun: 1, len: 24 };
     let client = ClientAddress([7; 32]);
-    add(0, encode_one(&IngressToStore::DeliverMessage { delivery, destination: client, message: opaque() }));
+    for ack in [Ack::Owed, Ack::NotOwed] {
+        add(0, encode_one(&IngressToStore::DeliverMessage { delivery, destination: client, ack, message: opaque() }));
+    }
     for request in [
         ReplayRequest::ListGenerations,
         ReplayRequest::ReadMarks { generation: 4, offset: 70_000 },

@@ -17,7 +17,7 @@ use proto::{
     ipc::{
         Opaque,
         egress::SendPacket,
-        ingress_store::{DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress},
+        ingress_store::{Ack, DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress},
     },
     link::{
         Credit, Window,
@@ -277,6 +277,7 @@ impl Deliveries {
         let message = IngressToStore::DeliverMessage {
             delivery,
             destination: content.destination,
+            ack: if content.ack.is_some() { Ack::Owed } else { Ack::NotOwed },
             message: Opaque(content.message.clone()),
         };
         // The lane holds the whole window, so it is full only if more was answered than was read.

@@ -13,6 +13,8 @@ proto::counters! {
         refused_inbox_full,
         /// Of those, messages for a client that had all of its share stored, though not a whole inbox.
         refused_inbox_share,
+        /// Messages that came without a SURB-ack and gave way to newer ones.
+        ackless_displaced,
         /// Messages that could not be written.
         refused_storage_failed,
         /// Messages that would crash a client of 2021.
@@ -68,7 +70,7 @@ proto::counters! {
         read_ahead_memory,
     }
     refusals {
-        refused_unknown_client, refused_unfit_for_client, ended_for_memory, set_aside, registrations_refused,
+        refused_unknown_client, refused_unfit_for_client, ackless_displaced, ended_for_memory, set_aside, registrations_refused,
         authentications_refused, logins_refused_rate,
     }
     conditions {

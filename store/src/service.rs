@@ -239,8 +239,8 @@ impl<M: Mailbox> Desk<M> {
                 Ok(())
             }
             LinkEvent::Batch(batch) => batch.into_iter().try_for_each(|message| match (message, &self.to_ingress) {
-                (IngressToStore::DeliverMessage { delivery, destination, message }, _) => {
-                    self.office.ingress_delivers(delivery, destination, message.0, now)
+                (IngressToStore::DeliverMessage { delivery, destination, ack, message }, _) => {
+                    self.office.ingress_delivers(delivery, destination, (message.0, ack), now)
                 }
                 (IngressToStore::AskReplay(request), Some(link)) => self.replay.ask(request, link.clone()),
                 // A peer that is gone needs no answer.

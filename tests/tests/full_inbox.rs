@@ -1,19 +1,22 @@
-//! An inbox that is full: what comes then is refused, and counted, until its client has fetched its mail.
+//! An inbox that is full: what comes then is refused, and counted, until its client has fetched its mail. What comes without a SURB-ack
+//! fills none.
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
+use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
     client::{Client, Era, Identity},
     counters::counted,
     deadline::bounded,
     gateway::{Gateway, IPV4},
     home::Home,
-    packet::expect_in_order,
+    packet::{FinalHopPacket, expect_in_order},
     scene::Scene,
 };
 
 const ROOM: usize = 5;
+/// Packets of a flood.
+const FLOOD: usize = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inbox_takes_inbox_messages_refuses_more_and_takes_mail_again_once_it_is_fetched() -> Result<()> {
@@ -54,4 +57,44 @@ async fn an_inbox_takes_inbox_messages_refuses_more_and_takes_mail_again_once_it
         client.connection.expect_quiet_and_open().await
     })
     .await
+}
+
+/// Mail without a SURB-ack costs next to nothing, so anybody can send much of it to anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_without_surb_acks_keeps_no_mail_out() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        home.set_config("limits", "inbox_messages", &ROOM.to_string())?;
+        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
+        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
+        let account = Client::register_in(Era::TODAY, &Identity::random(), clients, &gateway).await?.leave().await?;
+
+        flood(&mut scene, account.address()).await?;
+        let sent = scene.send_many(account.address(), ROOM).await?;
+        scene.mixnode.wait_for_acks(&sent).await?;
+
+        // The next process knows which mail is which.
+        scene.gateway.kill_supervisor().await?;
+        scene.start_again().await?;
+        let kept = flood(&mut scene, account.address()).await?;
+        let other = scene.client().await?;
+        let behind = scene.send(other.address(), PacketSize::Regular).await?;
+        scene.mixnode.wait_for_acks(&[behind]).await?;
+        let mut client = Client::log_in(&account, scene.gateway.clients).await?;
+        expect_in_order(&client.next_messages(2 * ROOM).await?, &[sent, kept].concat())?;
+        client.connection.expect_quiet_and_open().await?;
+
+        scene.gateway.stop(Signal::SIGTERM).await?;
+        let displaced = counted(&scene.gateway.log().lines(), "store", "ackless_displaced");
+        ensure!(displaced == FLOOD as u64, "{displaced} messages gave way");
+        Ok(())
+    })
+    .await
+}
+
+/// Sends ack-size packets. Returns those for which there is room in the end.
+async fn flood(scene: &mut Scene, to: ClientAddress) -> Result<Vec<FinalHopPacket>> {
+    let packets: Vec<_> = (0..FLOOD).map(|_| scene.packets().make(to, PacketSize::Ack)).collect::<Result<_>>()?;
+    scene.sender.send_all(&packets).await?;
+    Ok(packets.into_iter().skip(FLOOD - ROOM).collect())
 }

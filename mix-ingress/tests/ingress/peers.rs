@@ -9,7 +9,7 @@ use proto::{
         Opaque,
         egress::SendPacket,
         ingress_store::{
-            DeliveryId, IngressToStore, MARKS_LEN, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest,
+            Ack, DeliveryId, IngressToStore, MARKS_LEN, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest,
             StoreToIngress,
         },
     },
@@ -36,12 +36,14 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
 pub(crate) struct Delivered {
     pub(crate) id: DeliveryId,
     pub(crate) destination: ClientAddress,
+    pub(crate) ack: Ack,
     pub(crate) message: Bytes,
 }
 
 impl Delivered {
     pub(crate) fn assert_is(&self, sample: &Sample) {
         assert_eq!(self.destination, sample.destination);
+        assert_eq!(self.ack == Ack::Owed, sample.ack.is_some());
         assert_eq!(self.message, sample.message);
     }
 }
@@ -127,8 +129,8 @@ impl Store {
         };
         for message in batch {
             match message {
-                IngressToStore::DeliverMessage { delivery: id, destination, message } => {
-                    self.read.push_back(Delivered { id, destination, message: message.0 });
+                IngressToStore::DeliverMessage { delivery: id, destination, ack, message } => {
+                    self.read.push_back(Delivered { id, destination, ack, message: message.0 });
                 }
                 IngressToStore::AskReplay(request) => {
                     let answer = StoreToIngress::AnswerReplay(self.marks.answer(request));

@@ -5,7 +5,8 @@
 //! destinations and ciphertext: a false ingress can put false mail into inboxes and learn who is registered, no more.
 //!
 //! There are no phases: a delivery may be sent at any time within the window that both ends are told at birth, and is answered
-//! exactly once. An answer to a delivery that is not outstanding, or a delivery beyond the window, is a violation.
+//! exactly once. An answer to a delivery that is not outstanding, a delivery beyond the window, or one without a SURB-ack that is
+//! larger than what an ack-size packet carries, is a violation.
 //!
 //! Marks are the bits of a Bloom filter over replay tags. To *store* they are bytes: which packets they stand for cannot
 //! be told from them. *store trusts mix-ingress* with their meaning and with nothing else: it bounds their size, and writes
@@ -15,11 +16,24 @@
 
 use bincode::{Decode, Encode};
 
-use crate::{address::ClientAddress, ipc::Opaque};
+use crate::{address::ClientAddress, ipc::Opaque, wire::packet::PacketSize};
 
 /// Names one delivery of one `mix-ingress`; counts up from zero and is used again when a new `store` is asked the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct DeliveryId(pub u64);
+
+/// Whether the sender of a message is to get a SURB-ack for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum Ack {
+    /// The message came with one.
+    Owed,
+    /// The message came without, as only an ack-size packet does: it is *ackless*. It costs its sender next to nothing, and nobody
+    /// learns whether it was taken.
+    NotOwed,
+}
+
+/// The most bytes of an ackless message.
+pub const ACKLESS_LEN: usize = PacketSize::Ack.plaintext_len();
 
 /// From `mix-ingress`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -30,6 +44,8 @@ pub enum IngressToStore {
         delivery: DeliveryId,
         /// Whose inbox.
         destination: ClientAddress,
+        /// What its sender is to get once it is safe.
+        ack: Ack,
         /// What the client is to get: the plaintext of the final hop behind the SURB-ack.
         message: Opaque,
     },
@@ -151,14 +167,17 @@ mod tests {
 
     #[test]
     fn bytes_are_pinned() {
-        pin(
-            IngressToStore::DeliverMessage {
-                delivery: DeliveryId(300),
-                destination: ClientAddress([7; 32]),
-                message: Opaque(vec![1, 2, 3].into()),
-            },
-            &format!("00fb2c01{}03010203", "07".repeat(32)),
-        );
+        for (ack, byte) in [(Ack::Owed, "00"), (Ack::NotOwed, "01")] {
+            pin(
+                IngressToStore::DeliverMessage {
+                    delivery: DeliveryId(300),
+                    destination: ClientAddress([7; 32]),
+                    ack,
+                    message: Opaque(vec![1, 2, 3].into()),
+                },
+                &format!("00fb2c01{}{byte}03010203", "07".repeat(32)),
+            );
+        }
         pin(StoreToIngress::AcceptDelivery { delivery: DeliveryId(1) }, "0001");
         for (reason, byte) in [
             (Refusal::UnknownClient, "00"),

@@ -160,7 +160,7 @@ fn sort(batch: &MailBatch, now: u64) -> (Vec<(Put, Bytes)>, Numbers) {
     let mut removed: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for ((client, number), change) in batch.changes() {
         match change {
-            Change::Put(body) => puts.push((Put::new(client, number, now, body), body.clone())),
+            Change::Put(body, ack) => puts.push((Put::new(client, number, now, *ack, body), body.clone())),
             Change::Remove | Change::Expire | Change::SetAside => removed.entry(client).or_default().push(number.0),
         }
     }

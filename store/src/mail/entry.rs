@@ -6,16 +6,23 @@
 //! | 32 | 8 | number of the message | first number that is gone |
 //! | 40 | 8 | arrival, Unix milliseconds (48 bits) | first number that is not |
 //! | 48 | 4 | bytes of the body | 0 |
-//! | 52 | 4 | CRC-32 of bytes 0 to 51 and the body | CRC-32 of bytes 0 to 51 |
+//! | 52 | 4 | CRC-32 of bytes 0 to 51, the flags unless they are 0, and the body | CRC-32 of bytes 0 to 51 |
 //! | 56 | 4 | place: offset of the body in the segment, in units of 8 bytes | 0 |
 //! | 60 | 1 | 1 | 2 |
-//! | 61 | 3 | 0 | 0 |
+//! | 61 | 1 | flags: 1 if it came without a SURB-ack | 0 |
+//! | 62 | 2 | 0 | 0 |
+//!
+//! Before there were flags, 0 was written there: so what an earlier version stored counts as mail that came with a SURB-ack, and its
+//! checksum is what it was.
 //!
 //! The checksum covers neither place nor kind, so it goes with a message unchanged from its arrival over every copy to its
 //! delivery; since it covers inbox and number, a body that was read from a wrong place does not pass.
 
 use bytes::{Buf, BufMut};
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use proto::{
+    address::ClientAddress,
+    ipc::{ingress_store::Ack, store_edge::Sequence},
+};
 
 /// Bytes of an entry.
 pub(super) const ENTRY: usize = 64;
@@ -28,6 +35,8 @@ const LATEST: u64 = (1 << 48) - 1;
 
 const PUT: u8 = 1;
 const GONE: u8 = 2;
+/// The flag of a message that came without a SURB-ack.
+const ACKLESS: u8 = 1;
 
 /// A fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +54,8 @@ pub(super) struct Put {
     pub(super) number: u64,
     /// Unix milliseconds.
     pub(super) arrival: u64,
+    /// Whether it came with a SURB-ack.
+    pub(super) ack: Ack,
     /// Bytes of the body.
     pub(super) len: u32,
     pub(super) checksum: u32,
@@ -62,9 +73,9 @@ pub(super) struct Gone {
 
 impl Put {
     /// A new message. Where it goes is settled when its frame is made.
-    pub(super) fn new(inbox: ClientAddress, number: Sequence, arrival: u64, body: &[u8]) -> Self {
+    pub(super) fn new(inbox: ClientAddress, number: Sequence, arrival: u64, ack: Ack, body: &[u8]) -> Self {
         let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let mut put = Self { inbox, number: number.0, arrival: arrival.min(LATEST), len, checksum: 0, place: 0 };
+        let mut put = Self { inbox, number: number.0, arrival: arrival.min(LATEST), ack, len, checksum: 0, place: 0 };
         put.checksum = put.checksum_with(body);
         put
     }
@@ -77,8 +88,19 @@ impl Put {
     fn checksum_with(&self, body: &[u8]) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&covered(&self.inbox, self.number, self.arrival, self.len));
+        match self.flags() {
+            0 => {}
+            flags => hasher.update(&[flags]),
+        }
         hasher.update(body);
         hasher.finalize()
+    }
+
+    const fn flags(&self) -> u8 {
+        match self.ack {
+            Ack::Owed => 0,
+            Ack::NotOwed => ACKLESS,
+        }
     }
 
     /// Bytes that a body of this length takes in a frame.
@@ -102,14 +124,14 @@ impl Fact {
     }
 
     pub(super) fn encode(&self) -> [u8; ENTRY] {
-        let (head, checksum, place, kind) = match self {
+        let (head, checksum, place, kind, flags) = match self {
             Self::Put(put) => {
                 let head = covered(&put.inbox, put.number, put.arrival, put.len);
-                (head, put.checksum, put.place, PUT)
+                (head, put.checksum, put.place, PUT, put.flags())
             }
             Self::Gone(gone) => {
                 let head = covered(&gone.inbox, gone.first, gone.end, 0);
-                (head, crc32fast::hash(&head), 0, GONE)
+                (head, crc32fast::hash(&head), 0, GONE, 0)
             }
         };
         let mut bytes = [0; ENTRY];
@@ -118,6 +140,7 @@ impl Fact {
         at.put_u32_le(checksum);
         at.put_u32_le(place);
         at.put_u8(kind);
+        at.put_u8(flags);
         bytes
     }
 
@@ -128,9 +151,10 @@ impl Fact {
         let (number, second) = (rest.get_u64_le(), rest.get_u64_le());
         let (len, checksum, place) = (rest.get_u32_le(), rest.get_u32_le(), rest.get_u32_le());
         match rest {
-            [PUT, 0, 0, 0] => {
+            [PUT, flags @ (0 | ACKLESS), 0, 0] => {
+                let ack = if *flags == ACKLESS { Ack::NotOwed } else { Ack::Owed };
                 let is_message = len as usize <= MAX_BODY && second <= LATEST && number < u64::MAX;
-                is_message.then_some(Self::Put(Put { inbox, number, arrival: second, len, checksum, place }))
+                is_message.then_some(Self::Put(Put { inbox, number, arrival: second, ack, len, checksum, place }))
             }
             [GONE, 0, 0, 0] => (number < second).then_some(Self::Gone(Gone { inbox, first: number, end: second })),
             _ => None,
@@ -160,17 +184,15 @@ mod tests {
 
     #[test]
     fn a_put_and_a_gone_fact_have_these_bytes() {
-        let put = Put { place: 9, ..Put::new(CLIENT, Sequence(5), 0x0102_0304_0506, b"body") };
-        let expected = [
-            &[7; 32][..],
-            &5_u64.to_le_bytes(),
-            &0x0102_0304_0506_u64.to_le_bytes(),
-            &4_u32.to_le_bytes(),
-            &put.checksum.to_le_bytes(),
-            &9_u32.to_le_bytes(),
-            &[1, 0, 0, 0],
-        ];
-        assert_eq!(Fact::Put(put).encode().to_vec(), expected.concat());
+        for (ack, flags) in [(Ack::Owed, &[][..]), (Ack::NotOwed, &[1])] {
+            let put = Put { place: 9, ..Put::new(CLIENT, Sequence(5), 0x0102_0304_0506, ack, b"body") };
+            let covered =
+                [&[7; 32][..], &5_u64.to_le_bytes(), &0x0102_0304_0506_u64.to_le_bytes(), &4_u32.to_le_bytes()];
+            let sum = crc32fast::hash(&[&covered.concat(), flags, b"body"].concat()).to_le_bytes();
+            let kind = [1, u8::from(!flags.is_empty()), 0, 0];
+            let expected = [&covered.concat(), &sum[..], &9_u32.to_le_bytes(), &kind];
+            assert_eq!(Fact::Put(put).encode().to_vec(), expected.concat());
+        }
         let gone = Gone { inbox: CLIENT, first: 3, end: 8 };
         let covered = [&[7; 32][..], &3_u64.to_le_bytes(), &8_u64.to_le_bytes(), &[0; 4]].concat();
         let sum = crc32fast::hash(&covered).to_le_bytes();
@@ -179,13 +201,14 @@ mod tests {
 
     #[test]
     fn a_body_passes_only_for_its_inbox_number_and_arrival() {
-        let put = Put::new(CLIENT, Sequence(5), 77, b"body");
+        let put = Put::new(CLIENT, Sequence(5), 77, Ack::Owed, b"body");
         assert!(put.is_body(b"body") && Put { place: 9, ..put }.is_body(b"body"));
         for other in [
             Put { inbox: ClientAddress([8; 32]), ..put },
             Put { number: 6, ..put },
             Put { arrival: 78, ..put },
             Put { len: 3, ..put },
+            Put { ack: Ack::NotOwed, ..put },
         ] {
             assert!(!other.is_body(b"body"), "{other:?}");
         }
@@ -195,16 +218,17 @@ mod tests {
     proptest! {
         #[test]
         fn facts_round_trip(inbox: [u8; 32], number in 0..u64::MAX, arrival in 0..=LATEST, place: u32, body: Vec<u8>) {
-            let put = Put { place, ..Put::new(ClientAddress(inbox), Sequence(number), arrival, &body) };
+            let ack = if place % 2 == 0 { Ack::Owed } else { Ack::NotOwed };
+            let put = Put { place, ..Put::new(ClientAddress(inbox), Sequence(number), arrival, ack, &body) };
             prop_assert_eq!(Fact::decode(&Fact::Put(put).encode()), Some(Fact::Put(put)));
             let gone = Fact::Gone(Gone { inbox: ClientAddress(inbox), first: number, end: number + 1 });
             prop_assert_eq!(Fact::decode(&gone.encode()), Some(gone));
         }
 
         #[test]
-        fn any_bytes_are_a_fact_that_encodes_so_or_none(bytes: [u8; ENTRY], kind in 0..4_u8) {
+        fn any_bytes_are_a_fact_that_encodes_so_or_none(bytes: [u8; ENTRY], kind in 0..4_u8, flags in 0..3_u8) {
             let mut bytes = bytes;
-            bytes[60..].copy_from_slice(&[kind, 0, 0, 0]);
+            bytes[60..].copy_from_slice(&[kind, flags, 0, 0]);
             if let Some(fact) = Fact::decode(&bytes) {
                 prop_assert_eq!(Fact::decode(&fact.encode()), Some(fact));
             }

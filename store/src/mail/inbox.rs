@@ -6,7 +6,7 @@ use super::{
     entry::{ENTRY, Fact, Gone, PLACE_UNIT, Put},
     index::Slot,
 };
-use proto::address::ClientAddress;
+use proto::{address::ClientAddress, ipc::ingress_store::Ack};
 
 /// A message that is stored: where, and how to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,9 @@ pub(super) struct Message {
     /// Its number, less the inbox's base.
     delta: u32,
     place: u32,
-    len: u32,
+    /// Bytes of the body, little-endian.
+    len: [u8; 3],
+    ack: Ack,
     checksum: u32,
     /// Unix milliseconds, little-endian.
     arrival: [u8; 6],
@@ -31,12 +33,18 @@ impl Message {
 
     /// Whether it is this one, wherever it is.
     pub(super) fn is(&self, put: &Put) -> bool {
-        (self.len, self.checksum, self.arrival()) == (put.len, put.checksum, put.arrival)
+        (self.len(), self.checksum, self.arrival()) == (put.len, put.checksum, put.arrival)
     }
 
     /// Bytes of the body.
     pub(super) const fn len(&self) -> u32 {
-        self.len
+        let [a, b, c] = self.len;
+        u32::from_le_bytes([a, b, c, 0])
+    }
+
+    /// Whether it came with a SURB-ack.
+    pub(super) const fn ack(&self) -> Ack {
+        self.ack
     }
 
     /// Unix milliseconds.
@@ -47,7 +55,7 @@ impl Message {
 
     /// Bytes that it takes in a segment: its body, its entry, and its entry in the index.
     pub(super) const fn weight(&self) -> u64 {
-        weight(self.len)
+        weight(self.len())
     }
 }
 
@@ -71,8 +79,10 @@ pub(super) struct Inbox {
     base: u64,
     /// No number from here on was ever written.
     next: u64,
-    /// Bytes of all bodies.
+    /// Bytes of the bodies that came with a SURB-ack.
     bytes: u64,
+    /// Messages that came without.
+    ackless: u32,
     /// Messages in any file that are not alive: a fact that says they are gone is needed until this is 0.
     dead: u32,
     /// In order of number.
@@ -83,8 +93,12 @@ pub(super) struct Inbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Holding {
     pub(super) next: u64,
+    /// Messages that came with a SURB-ack.
     pub(super) messages: u64,
+    /// Their bytes.
     pub(super) bytes: u64,
+    /// Messages that came without.
+    pub(super) ackless: u64,
 }
 
 impl Inbox {
@@ -94,7 +108,8 @@ impl Inbox {
     }
 
     pub(super) fn holding(&self) -> Holding {
-        Holding { next: self.next, messages: self.messages.len() as u64, bytes: self.bytes }
+        let ackless = u64::from(self.ackless);
+        Holding { next: self.next, messages: self.messages.len() as u64 - ackless, bytes: self.bytes, ackless }
     }
 
     pub(super) const fn next(&self) -> u64 {
@@ -166,15 +181,20 @@ impl Inbox {
             self.messages.reserve_exact(2.max(self.messages.len() / 8));
         }
         let [a, b, c, d, e, f, ..] = put.arrival.to_le_bytes();
+        let [g, h, i, _] = put.len.to_le_bytes();
         self.messages.push_back(Message {
             delta: u32::try_from(put.number - self.base).unwrap_or(u32::MAX),
             place: put.place,
-            len: put.len,
+            len: [g, h, i],
+            ack: put.ack,
             checksum: put.checksum,
             arrival: [a, b, c, d, e, f],
             slot,
         });
-        self.bytes += u64::from(put.len);
+        match put.ack {
+            Ack::Owed => self.bytes += u64::from(put.len),
+            Ack::NotOwed => self.ackless += 1,
+        }
         self.spend(put.number + 1);
     }
 
@@ -191,7 +211,10 @@ impl Inbox {
         let places = self.places(numbers);
         self.add_dead(u32::try_from(places.len()).unwrap_or(u32::MAX));
         for message in self.messages.drain(places) {
-            self.bytes -= u64::from(message.len);
+            match message.ack {
+                Ack::Owed => self.bytes -= u64::from(message.len()),
+                Ack::NotOwed => self.ackless -= 1,
+            }
             each(&message);
         }
         if self.messages.capacity() > 16 + 4 * self.messages.len() {
@@ -214,8 +237,8 @@ impl Inbox {
 
     /// The message as a fact.
     pub(super) fn put(&self, inbox: ClientAddress, number: u64, message: &Message) -> Put {
-        let (arrival, len, checksum, place) = (message.arrival(), message.len, message.checksum, message.place);
-        Put { inbox, number, arrival, len, checksum, place }
+        let (arrival, ack, len) = (message.arrival(), message.ack, message.len());
+        Put { inbox, number, arrival, ack, len, checksum: message.checksum, place: message.place }
     }
 
     /// The ranges that are gone once these numbers, in rising order, are: around each as many as are gone already, so that one fact
@@ -266,10 +289,16 @@ mod tests {
 
     const CLIENT: ClientAddress = ClientAddress([1; 32]);
 
+    /// Every third message came without a SURB-ack.
+    fn put(number: u64) -> Put {
+        let ack = if number % 3 == 0 { Ack::NotOwed } else { Ack::Owed };
+        Put { inbox: CLIENT, number, arrival: 1, ack, len: 10, checksum: 0, place: 1 }
+    }
+
     fn inbox(numbers: &[u64]) -> Inbox {
         let mut inbox = Inbox::default();
         for number in numbers {
-            inbox.push(&Put { inbox: CLIENT, number: *number, arrival: 1, len: 10, checksum: 0, place: 1 }, Slot(0));
+            inbox.push(&put(*number), Slot(0));
         }
         inbox
     }
@@ -294,7 +323,7 @@ mod tests {
         inbox.remove(0..1, |_| {});
         let far = u64::from(u32::MAX) + 5;
         assert!(inbox.takes(far) && !inbox.takes(far + 1));
-        inbox.push(&Put { inbox: CLIENT, number: far, arrival: 1, len: 10, checksum: 0, place: 1 }, Slot(0));
+        inbox.push(&put(far), Slot(0));
         assert_eq!(inbox.messages().map(|(number, _)| number).collect::<Vec<_>>(), [5, far]);
     }
 
@@ -313,7 +342,9 @@ mod tests {
                 inbox.remove(range, |_| {});
             }
             prop_assert_eq!(inbox.messages().map(|(number, _)| number).collect::<Vec<_>>(), left.clone());
-            prop_assert_eq!(inbox.holding().bytes, 10 * left.len() as u64);
+            let ackless = left.iter().filter(|number| *number % 3 == 0).count() as u64;
+            let messages = left.len() as u64 - ackless;
+            prop_assert_eq!(inbox.holding(), Holding { next: inbox.next(), messages, bytes: 10 * messages, ackless });
             prop_assert_eq!(inbox.dead() as usize, numbers.len() - left.len());
             for fact in inbox.all_gone(CLIENT) {
                 let Fact::Gone(gone) = fact else { panic!("not gone") };

@@ -8,11 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use proto::{
+    address::ClientAddress,
+    ipc::{ingress_store::Ack, store_edge::Sequence},
+};
 
 use super::{
     Log, MailLog,
     entry::{MAX_BODY, Put},
+    inbox::Holding,
     index::{Index, Slot},
     shelf::{SegmentFile, Shelf},
 };
@@ -36,6 +40,11 @@ impl MailLog {
     /// Messages of an inbox; see [`Mailbox::peek`](crate::mailbox::Mailbox::peek).
     pub(crate) fn peek(&self, client: &ClientAddress, range: (Sequence, Sequence), limit: PageLimit) -> Page {
         self.log.peek(client, range, limit)
+    }
+
+    /// The oldest message without a SURB-ack; see [`Mailbox::oldest_ackless`](crate::mailbox::Mailbox::oldest_ackless).
+    pub(crate) fn oldest_ackless(&self, client: &ClientAddress, range: (Sequence, Sequence)) -> Option<Sequence> {
+        self.log.oldest_ackless(client, range)
     }
 
     /// Old messages; see [`Mailbox::mail_before`](crate::mailbox::Mailbox::mail_before).
@@ -80,15 +89,15 @@ impl<S: Shelf> Log<S> {
         let index = self.index();
         match index.inbox(client) {
             Some(inbox) => {
-                let holding = inbox.holding();
-                Summary { next: holding.next, messages: holding.messages, bytes: holding.bytes }
+                let Holding { next, messages, bytes, ackless } = inbox.holding();
+                Summary { next, messages, bytes, ackless }
             }
             None => Summary { next: index.floor(), ..Summary::default() },
         }
     }
 
     pub(super) fn peek(&self, client: &ClientAddress, (from, to): (Sequence, Sequence), limit: PageLimit) -> Page {
-        let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), end: to };
+        let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), ackless: Vec::new(), end: to };
         let mut wanted = Vec::new();
         {
             let index = self.index();
@@ -101,6 +110,9 @@ impl<S: Shelf> Log<S> {
                     break;
                 }
                 bytes += len;
+                if message.ack() == Ack::NotOwed {
+                    page.ackless.push(Sequence(number));
+                }
                 wanted.push(self.wanted(&index, inbox.put(*client, number, message), message.spot().slot));
                 if wanted.len() >= limit.messages || bytes >= limit.bytes {
                     page.end = Sequence(number + 1);
@@ -174,13 +186,21 @@ impl<S: Shelf> Log<S> {
         Ok(body)
     }
 
+    pub(super) fn oldest_ackless(&self, client: &ClientAddress, (from, to): (Sequence, Sequence)) -> Option<Sequence> {
+        let index = self.index();
+        let mut messages = index.inbox(client)?.range(from.0..to.0);
+        messages.find(|(_, message)| message.ack() == Ack::NotOwed).map(|(number, _)| Sequence(number))
+    }
+
     pub(super) fn mail_before(&self, time: u64, from: &Position) -> OldMail {
         let mut found = OldMail { messages: Vec::new(), next: None };
         let index = self.index();
         let mut looked = 0;
         for (client, inbox) in index.inboxes_from(behind(from.last())) {
             let old = inbox.messages().take_while(|(_, message)| message.arrival() < time);
-            found.messages.extend(old.map(|(number, message)| (*client, Sequence(number), message.len() as usize)));
+            found.messages.extend(
+                old.map(|(number, message)| (*client, Sequence(number), message.len() as usize, message.ack())),
+            );
             looked += 1;
             if looked >= SWEPT_INBOXES || found.messages.len() >= SWEPT_MESSAGES {
                 found.next = Some(Position::behind(*client));

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::PoisonError};
 
 use bytes::Bytes;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use proto::{
+    address::ClientAddress,
+    ipc::{ingress_store::Ack, store_edge::Sequence},
+};
 
 use super::{
     Log, MailLog,
@@ -45,7 +48,8 @@ impl<S: Shelf> Log<S> {
             let mut next: BTreeMap<&ClientAddress, u64> = BTreeMap::new();
             for TakenOver { client, number, arrival, body } in messages {
                 let inbox = index.inbox(client);
-                let put = Put::new(*client, *number, *arrival, body);
+                // Nobody knows any more how it came.
+                let put = Put::new(*client, *number, *arrival, Ack::Owed, body);
                 if inbox.and_then(|inbox| inbox.get(number.0)).is_some_and(|found| found.is(&put)) {
                     continue;
                 }
@@ -53,7 +57,7 @@ impl<S: Shelf> Log<S> {
                 let next = next.entry(client).or_insert_with(|| inbox.map_or(0, Inbox::next));
                 let number = number.0.max(*next);
                 *next = number + 1;
-                facts.push((Fact::Put(Put::new(*client, Sequence(number), *arrival, body)), body));
+                facts.push((Fact::Put(Put::new(*client, Sequence(number), *arrival, Ack::Owed, body)), body));
             }
         }
         self.write(&mut writer, &facts, now)?;

@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use proto::{
+    address::ClientAddress,
+    ipc::{ingress_store::Ack, store_edge::Sequence},
+};
 
 use super::{Mailbox, MailboxError, PageLimit};
 
@@ -17,7 +20,7 @@ use super::{Mailbox, MailboxError, PageLimit};
 #[derive(Debug)]
 pub(crate) enum Change {
     /// A message is put there.
-    Put(Bytes),
+    Put(Bytes, Ack),
     /// Nothing is left there.
     Remove,
     /// Nothing is left there, because what was there is too old.
@@ -60,23 +63,32 @@ impl Puts {
 }
 
 impl MailBatch {
-    /// Puts a message.
+    /// Puts a message that came with a SURB-ack, or of which nobody knows how it came.
     pub fn put(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes) {
+        self.put_as((client, sequence), message, Ack::Owed);
+    }
+
+    /// Puts a message that came without a SURB-ack.
+    pub fn put_ackless(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes) {
+        self.put_as((client, sequence), message, Ack::NotOwed);
+    }
+
+    fn put_as(&mut self, place: (ClientAddress, Sequence), message: Bytes, ack: Ack) {
         self.puts.add(message.len());
-        self.change((client, sequence), Change::Put(message));
+        self.change(place, Change::Put(message, ack));
     }
 
     /// Removes a message. One that this very batch was to put is not written at all.
     pub fn remove(&mut self, client: ClientAddress, sequence: Sequence) {
         match self.changes.remove(&(client, sequence)) {
-            Some(Change::Put(message)) => self.puts.sub(message.len()),
+            Some(Change::Put(message, _)) => self.puts.sub(message.len()),
             _ => self.change((client, sequence), Change::Remove),
         }
     }
 
     /// What becomes of a place, in the stead of what was to become of it before.
     fn change(&mut self, place: (ClientAddress, Sequence), change: Change) {
-        if let Some(Change::Put(message)) = self.changes.insert(place, change) {
+        if let Some(Change::Put(message, _)) = self.changes.insert(place, change) {
             self.puts.sub(message.len());
         }
     }
@@ -95,7 +107,7 @@ impl MailBatch {
     pub fn erase(&mut self, client: ClientAddress) {
         let puts = &mut self.puts;
         self.changes.retain(|(owner, _), change| {
-            if let (true, Change::Put(message)) = (*owner == client, &*change) {
+            if let (true, Change::Put(message, _)) = (*owner == client, &*change) {
                 puts.sub(message.len());
             }
             *owner != client
@@ -139,7 +151,7 @@ impl MailBatch {
         let mut left = Puts::default();
         for place in places {
             let Some(change) = self.changes.remove(&place) else { continue };
-            let Change::Put(message) = change else {
+            let Change::Put(message, ack) = change else {
                 part.changes.insert(place, change);
                 continue;
             };
@@ -148,10 +160,10 @@ impl MailBatch {
             // After one that has to wait all have to.
             if left.messages == 0 && (with_it.fit(limit) || part.puts.messages == 0) {
                 self.puts.sub(message.len());
-                part.put(place.0, place.1, message);
+                part.put_as(place, message, ack);
             } else {
                 left.add(message.len());
-                self.changes.insert(place, Change::Put(message));
+                self.changes.insert(place, Change::Put(message, ack));
             }
         }
         left.messages == 0
@@ -212,7 +224,7 @@ impl MailBatch {
 
     /// The places where the batch puts messages.
     pub fn puts(&self) -> impl Iterator<Item = (ClientAddress, Sequence)> {
-        self.places(|change| matches!(change, Change::Put(_)))
+        self.places(|change| matches!(change, Change::Put(..)))
     }
 
     /// The places of messages that are removed because they were received, or refused.

@@ -315,6 +315,10 @@ impl Mailbox for DiskMailbox {
         Ok(self.mail.peek(client, range, limit))
     }
 
+    fn oldest_ackless(&self, client: &ClientAddress, range: (Sequence, Sequence)) -> Option<Sequence> {
+        self.mail.oldest_ackless(client, range)
+    }
+
     fn last_seen(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
         self.with(|ledger| ledger.last_seen(client))
     }

@@ -27,7 +27,10 @@ mod take_over;
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
-    ipc::store_edge::{Sequence, SessionKey},
+    ipc::{
+        ingress_store::Ack,
+        store_edge::{Sequence, SessionKey},
+    },
     wire::client::login::{Freshness, LoginForm},
 };
 
@@ -69,6 +72,9 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the inbox cannot be read.
     fn peek(&self, client: &ClientAddress, range: (Sequence, Sequence), limit: PageLimit)
     -> Result<Page, MailboxError>;
+
+    /// The oldest message of an inbox, from `range.0` on and before `range.1`, that came without a SURB-ack.
+    fn oldest_ackless(&self, client: &ClientAddress, range: (Sequence, Sequence)) -> Option<Sequence>;
 
     /// When a registered client was last seen, in seconds since 1970; nothing if that was never written down.
     ///
@@ -332,10 +338,12 @@ pub enum LedgerEntry {
 pub struct Summary {
     /// Where the next message goes; everything stored is before it.
     pub next: u64,
-    /// Messages stored.
+    /// Messages stored that came with a SURB-ack.
     pub messages: u64,
-    /// Bytes of the messages stored.
+    /// Their bytes.
     pub bytes: u64,
+    /// Messages stored that came without.
+    pub ackless: u64,
 }
 
 /// How much one [`Mailbox::peek`] may bring.
@@ -354,8 +362,17 @@ pub struct Page {
     pub messages: Vec<(Sequence, Bytes)>,
     /// Records that are no message, and how many bytes of a message each may have been.
     pub unreadable: Vec<(Sequence, usize)>,
+    /// Which of both came without a SURB-ack, in order.
+    pub ackless: Vec<Sequence>,
     /// Everything before this has been looked at.
     pub end: Sequence,
+}
+
+impl Page {
+    /// Whether what it says is there came with a SURB-ack.
+    pub(crate) fn ack_of(&self, sequence: Sequence) -> Ack {
+        if self.ackless.binary_search(&sequence).is_ok() { Ack::NotOwed } else { Ack::Owed }
+    }
 }
 
 /// Some registered clients.
@@ -386,8 +403,8 @@ impl Position {
 /// Some messages that are too old.
 #[derive(Debug)]
 pub struct OldMail {
-    /// Whose, where, and how many bytes.
-    pub messages: Vec<(ClientAddress, Sequence, usize)>,
+    /// Whose, where, how many bytes, and whether it came with a SURB-ack.
+    pub messages: Vec<(ClientAddress, Sequence, usize, Ack)>,
     /// Where to look on, if there may be more.
     pub next: Option<Position>,
 }

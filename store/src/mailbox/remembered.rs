@@ -1,7 +1,7 @@
 //! A mailbox in memory, for tests of the office: what is committed survives, nothing else does.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -44,6 +44,8 @@ struct Contents {
     /// Where the next message of each inbox goes.
     next: HashMap<ClientAddress, u64>,
     mail: BTreeMap<(ClientAddress, Sequence), Bytes>,
+    /// What of it came without a SURB-ack.
+    ackless: BTreeSet<(ClientAddress, Sequence)>,
     /// Bytes of it.
     alive: u64,
     /// Places where something is that is no message.
@@ -80,13 +82,14 @@ impl Remembered {
 
     fn peek_unchecked(&self, client: &ClientAddress, (from, to): (Sequence, Sequence), limit: PageLimit) -> Page {
         let contents = self.contents.lock().unwrap();
-        let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), end: to };
+        let mut page = Page { messages: Vec::new(), unreadable: Vec::new(), ackless: Vec::new(), end: to };
         let mut bytes = 0;
         for ((_, sequence), message) in contents.mail.range((*client, from)..(*client, to)).take(limit.messages) {
             if bytes > 0 && bytes + message.len() > limit.bytes {
                 break;
             }
             bytes += message.len();
+            page.ackless.extend(contents.ackless.contains(&(*client, *sequence)).then_some(*sequence));
             if contents.unreadable.contains(&(*client, *sequence)) {
                 page.unreadable.push((*sequence, message.len()));
             } else {
@@ -145,8 +148,16 @@ impl Mailbox for Remembered {
         self.check()?;
         let contents = self.contents.lock().unwrap();
         let mail = contents.mail.range((*client, Sequence(0))..=(*client, Sequence(u64::MAX)));
-        let (messages, bytes) = mail.fold((0, 0), |(n, bytes), (_, message)| (n + 1, bytes + message.len() as u64));
-        Ok(Summary { next: contents.next.get(client).copied().unwrap_or_default(), messages, bytes })
+        let next = contents.next.get(client).copied().unwrap_or_default();
+        Ok(mail.fold(Summary { next, ..Summary::default() }, |mut summary, (place, message)| {
+            if contents.ackless.contains(place) {
+                summary.ackless += 1;
+            } else {
+                summary.messages += 1;
+                summary.bytes += message.len() as u64;
+            }
+            summary
+        }))
     }
 
     fn peek(
@@ -157,6 +168,11 @@ impl Mailbox for Remembered {
     ) -> Result<Page, MailboxError> {
         self.check()?;
         Ok(self.peek_unchecked(client, range, limit))
+    }
+
+    fn oldest_ackless(&self, client: &ClientAddress, (from, to): (Sequence, Sequence)) -> Option<Sequence> {
+        let contents = self.contents.lock().unwrap();
+        contents.ackless.range((*client, from)..(*client, to)).next().map(|(_, sequence)| *sequence)
     }
 
     fn last_seen(&self, client: &ClientAddress) -> Result<Option<u64>, MailboxError> {
@@ -181,7 +197,8 @@ impl Mailbox for Remembered {
         self.check()?;
         let contents = self.contents.lock().unwrap();
         let old = contents.mail.iter().filter(|(place, _)| contents.arrivals[place] < time);
-        let messages = old.map(|((client, sequence), message)| (*client, *sequence, message.len())).collect();
+        let ack = |place| if contents.ackless.contains(place) { Ack::NotOwed } else { Ack::Owed };
+        let messages = old.map(|(place, message)| (place.0, place.1, message.len(), ack(place))).collect();
         Ok(OldMail { messages, next: None })
     }
 
@@ -200,10 +217,14 @@ impl Mailbox for Remembered {
         for (place, change) in &batch.changes {
             contents.arrivals.insert(*place, now);
             let next = contents.next.entry(place.0).or_default();
-            assert!(matches!(change, Change::Put(_)) <= (place.1.0 >= *next), "numbers of an inbox rise");
+            assert!(matches!(change, Change::Put(..)) <= (place.1.0 >= *next), "numbers of an inbox rise");
             *next = (*next).max(place.1.0 + 1);
+            match change {
+                Change::Put(_, Ack::NotOwed) => contents.ackless.insert(*place),
+                _ => contents.ackless.remove(place),
+            };
             let (put, gone) = match change {
-                Change::Put(message) => (message.len(), contents.mail.insert(*place, message.clone())),
+                Change::Put(message, _) => (message.len(), contents.mail.insert(*place, message.clone())),
                 Change::Remove | Change::Expire | Change::SetAside => (0, contents.mail.remove(place)),
             };
             contents.alive += put as u64;
@@ -211,6 +232,7 @@ impl Mailbox for Remembered {
         }
         for client in &batch.erased {
             contents.mail.retain(|(owner, _), _| owner != client);
+            contents.ackless.retain(|(owner, _)| owner != client);
             contents.alive = contents.mail.values().map(|message| message.len() as u64).sum();
         }
         Ok(())

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     budget::BytePermit,
-    ipc::store_edge::{BESIDE_MESSAGE, Sequence, SessionId, message_cost},
+    ipc::{
+        ingress_store::Ack,
+        store_edge::{BESIDE_MESSAGE, Sequence, SessionId, message_cost},
+    },
     link::{Credit, Window},
 };
 
@@ -24,7 +27,16 @@ use crate::mailbox::{Page, PageLimit};
 pub(super) struct Pushed {
     pub(super) sequence: Sequence,
     pub(super) len: usize,
+    pub(super) ack: Ack,
     at: Instant,
+}
+
+/// A message that was read from disk.
+#[derive(Debug)]
+struct Paged {
+    sequence: Sequence,
+    ack: Ack,
+    message: Bytes,
 }
 
 /// A read from disk under way.
@@ -81,7 +93,7 @@ pub(super) struct Attachment {
     cursor: Sequence,
     /// The disk has been read up to here; what was found and is not yet pushed is in `page`.
     scanned: Sequence,
-    page: VecDeque<(Sequence, Bytes)>,
+    page: VecDeque<Paged>,
     /// The page, or the one that is being read, takes this much memory.
     page_held: BytePermit,
     read: Option<Read>,
@@ -119,7 +131,7 @@ impl Attachment {
     }
 
     fn disk_may_hold_more(&self, inbox: &Inbox) -> bool {
-        inbox.stored.messages > 0 && self.scanned.max(self.cursor) < inbox.stored_end
+        !inbox.stored.is_empty() && self.scanned.max(self.cursor) < inbox.stored_end
     }
 
     /// Whether a message that arrives now is worth keeping in memory: all stored mail has been pushed or is about to be, and the
@@ -134,6 +146,7 @@ impl Attachment {
         if self.stuck {
             return Step::Wait;
         }
+        self.leave_out_displaced(inbox);
         let held = inbox.custody.range(self.cursor..).next();
         let may_read = self.page.is_empty() && self.disk_may_hold_more(inbox);
         // The disk may hold something older than what is in custody, unless that is the very next message.
@@ -141,11 +154,12 @@ impl Attachment {
             return self.read(inbox.stored_end);
         }
         let on_page = self.page.front();
-        let (sequence, message) = match (held, on_page) {
-            (Some((sequence, held)), Some((paged, _))) if sequence <= paged => (*sequence, held.message.clone()),
-            (_, Some((paged, message))) => (*paged, message.clone()),
-            (Some((sequence, held)), None) => (*sequence, held.message.clone()),
-            (None, None) => return Step::Wait,
+        let (sequence, ack, message) = match (held, on_page) {
+            (Some((sequence, held)), paged) if paged.is_none_or(|paged| *sequence <= paged.sequence) => {
+                (*sequence, held.ack, held.message.clone())
+            }
+            (_, Some(paged)) => (paged.sequence, paged.ack, paged.message.clone()),
+            (_, None) => return Step::Wait,
         };
         if !self.credit.has_room(message.len()) {
             return self.pause();
@@ -156,13 +170,21 @@ impl Attachment {
         }
         self.credit.take(message.len());
         self.paused = false;
-        if let Some((_, paged)) = self.page.pop_front_if(|(paged, _)| *paged == sequence) {
-            self.page_held.shrink(message_cost(paged.len()));
+        if let Some(paged) = self.page.pop_front_if(|paged| paged.sequence == sequence) {
+            self.page_held.shrink(message_cost(paged.message.len()));
         }
         self.cursor = Sequence(sequence.0 + 1);
         self.last_pushed = Some(sequence);
-        self.unproved.push_back(Pushed { sequence, len: message.len(), at: now });
+        self.unproved.push_back(Pushed { sequence, len: message.len(), ack, at: now });
         Step::Push(sequence, message)
+    }
+
+    /// Leaves out what has given way since it was read.
+    fn leave_out_displaced(&mut self, inbox: &Inbox) {
+        let has_given_way = |paged: &mut Paged| inbox.has_given_way(paged.sequence, paged.ack);
+        while let Some(paged) = self.page.pop_front_if(has_given_way) {
+            self.page_held.shrink(message_cost(paged.message.len()));
+        }
     }
 
     /// Reads no more than may be pushed at once, so that nothing that was read has to wait for a proof.
@@ -203,16 +225,18 @@ impl Attachment {
     }
 
     /// A page came from disk.
-    pub(super) fn page_arrived(&mut self, page: Page) {
+    pub(super) fn page_arrived(&mut self, mut page: Page) {
         // A stale page is thrown away and read again.
         if let Some(Read { stale: false, .. }) = self.read.take() {
             self.scanned = page.end;
-            self.page = page.messages.into();
+            let messages = mem::take(&mut page.messages).into_iter();
+            self.page =
+                messages.map(|(sequence, message)| Paged { sequence, ack: page.ack_of(sequence), message }).collect();
         }
         if self.stuck {
             return self.let_go_of_page();
         }
-        let takes: u64 = self.page.iter().map(|(_, message)| message_cost(message.len())).sum();
+        let takes: u64 = self.page.iter().map(|paged| message_cost(paged.message.len())).sum();
         self.page_held.shrink(self.page_held.bytes().saturating_sub(takes));
     }
 

@@ -1,13 +1,17 @@
 //! Custody of a message: from its arrival to its acceptance, and its removal.
 
-use std::{collections::BTreeMap, mem, time::Instant};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    mem,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     counter::count,
     ipc::{
-        ingress_store::{DeliveryId, Refusal, StoreToIngress},
+        ingress_store::{ACKLESS_LEN, Ack, DeliveryId, Refusal, StoreToIngress},
         store_edge::{Sequence, SessionId},
     },
 };
@@ -55,17 +59,18 @@ impl<M: Mailbox> Office<M> {
         &mut self,
         delivery: DeliveryId,
         client: ClientAddress,
-        message: Bytes,
+        (message, ack): (Bytes, Ack),
         now: Instant,
     ) -> Result<(), Fault> {
         let len = message.len();
+        if ack == Ack::NotOwed && len > ACKLESS_LEN {
+            return Err(ingress_broke("delivered a large message without a SURB-ack"));
+        }
         if !self.window.take(len) {
             return Err(ingress_broke("delivered more than its window allows"));
         }
         let ticket = Ticket { ingress: self.ingress, delivery };
-        // What is not committed yet counts as if it were.
-        let in_flight = self.rules.window.bytes.saturating_sub(self.window.left().bytes);
-        let filling = Filling { alive: self.filling.alive + in_flight, ..self.filling };
+        let filling = self.filling_now();
         if self.forgetting.contains_key(&client) {
             self.refuse(ticket, len, Refusal::UnknownClient);
             return Ok(());
@@ -87,7 +92,8 @@ impl<M: Mailbox> Office<M> {
             return Ok(());
         }
         let load = inbox.load();
-        if load.messages >= self.rules.inbox_messages || load.bytes + len as u64 > self.rules.inbox_bytes {
+        let is_full = load.messages >= self.rules.inbox_messages || load.bytes + len as u64 > self.rules.inbox_bytes;
+        if ack == Ack::Owed && is_full {
             self.refuse(ticket, len, Refusal::InboxFull);
             return Ok(());
         }
@@ -100,12 +106,16 @@ impl<M: Mailbox> Office<M> {
             self.refuse(ticket, len, Refusal::StorageFailed);
             return Ok(());
         }
-        if !keeps_up && !self.shares.admit(inbox.class, load, len, filling) {
+        let has_share = match ack {
+            Ack::Owed => self.shares.admit(inbox.class, load, len, filling),
+            Ack::NotOwed => self.shares.ackless(filling) > 0,
+        };
+        if !keeps_up && !has_share {
             count(&self.counters.refused_inbox_share);
             self.refuse(ticket, len, Refusal::InboxFull);
             return Ok(());
         }
-        let sequence = inbox.take(message, ticket);
+        let sequence = inbox.take(message, ack, ticket);
         if keeps_up {
             self.spills.push_back((now + self.rules.spill_after, client, sequence));
         } else {
@@ -118,18 +128,32 @@ impl<M: Mailbox> Office<M> {
         Ok(())
     }
 
+    /// How full the mail is. What is not committed yet counts as if it were.
+    pub(super) fn filling_now(&self) -> Filling {
+        let in_flight = self.rules.window.bytes.saturating_sub(self.window.left().bytes);
+        Filling { alive: self.filling.alive + in_flight, ..self.filling }
+    }
+
     /// Has a live message written, or refuses it if that cannot be; one that is not live any more is left alone.
     pub(super) fn spill(&mut self, client: &ClientAddress, sequence: Sequence) {
-        let Some(inbox) = self.inboxes.get_mut(client) else { return };
-        let Some(held) = inbox.custody.get_mut(&sequence).filter(|held| held.state == Custody::Live) else { return };
+        let live = self.inboxes.get(client).and_then(|inbox| inbox.custody.get(&sequence));
+        let Some(ack) = live.filter(|held| held.state == Custody::Live).map(|held| held.ack) else { return };
         if self.outlook.storage != Storage::Sound {
-            return self.give_up(client, sequence);
+            return self.give_up(client, sequence, Refusal::StorageFailed);
         }
+        if ack == Ack::NotOwed && !self.make_way(client) {
+            return self.give_up(client, sequence, Refusal::InboxFull);
+        }
+        let Some(inbox) = self.inboxes.get_mut(client) else { return };
+        let Some(held) = inbox.custody.get_mut(&sequence) else { return };
         held.state = Custody::Spilling;
         let message = held.message.clone();
-        inbox.live.sub(message.len());
-        inbox.spilling.add(message.len());
-        self.batch.put(*client, sequence, message);
+        inbox.live.sub(message.len(), ack);
+        inbox.spilling.add(message.len(), ack);
+        match ack {
+            Ack::Owed => self.batch.put(*client, sequence, message),
+            Ack::NotOwed => self.batch.put_ackless(*client, sequence, message),
+        }
         #[cfg(feature = "ack-before-commit")]
         self.accept_too_early(client, sequence);
     }
@@ -145,14 +169,14 @@ impl<M: Mailbox> Office<M> {
         self.accept(ticket, len, &Proof(Ground::Commit));
     }
 
-    /// Refuses a message that cannot be written.
-    fn give_up(&mut self, client: &ClientAddress, sequence: Sequence) {
+    /// Refuses a message that is in custody and is not to be written.
+    pub(super) fn give_up(&mut self, client: &ClientAddress, sequence: Sequence, reason: Refusal) {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
         let Some(held) = inbox.custody.get_mut(&sequence) else { return };
-        let (ticket, len) = (held.ticket, held.message.len());
+        let (ticket, ack, len) = (held.ticket, held.ack, held.message.len());
         match mem::replace(&mut held.state, Custody::Refused) {
-            Custody::Live => inbox.live.sub(len),
-            Custody::Spilling => inbox.spilling.sub(len),
+            Custody::Live => inbox.live.sub(len, ack),
+            Custody::Spilling => inbox.spilling.sub(len, ack),
             Custody::Refused => return,
         }
         held.message = Bytes::new();
@@ -163,7 +187,7 @@ impl<M: Mailbox> Office<M> {
         if !pushed {
             inbox.custody.remove(&sequence);
         }
-        self.refuse(ticket, len, Refusal::StorageFailed);
+        self.refuse(ticket, len, reason);
     }
 
     /// Refuses everything in custody for a client that is to be forgotten. Its inbox is kept until that is committed: if it is
@@ -209,10 +233,14 @@ impl<M: Mailbox> Office<M> {
         }
         for (client, sequence) in committed.batch().puts() {
             let Some(inbox) = self.inboxes.get_mut(&client) else { continue };
-            // Not in custody any more: received while it was being written, and its removal is under way.
-            let Some(held) = inbox.custody.remove(&sequence) else { continue };
-            inbox.spilling.sub(held.message.len());
-            inbox.stored.add(held.message.len());
+            // Otherwise it was received, or has given way, while it was being written, and its removal is under way.
+            let Entry::Occupied(held) = inbox.custody.entry(sequence) else { continue };
+            if held.get().state != Custody::Spilling {
+                continue;
+            }
+            let held = held.remove();
+            inbox.spilling.sub(held.message.len(), held.ack);
+            inbox.stored.add(held.message.len(), held.ack);
             inbox.stored_end = inbox.stored_end.max(Sequence(sequence.0 + 1));
             let session = inbox.attached;
             self.accept(held.ticket, held.message.len(), &Proof::of_commit(committed));
@@ -229,7 +257,7 @@ impl<M: Mailbox> Office<M> {
     /// be removed, too: part of a failed batch may be on disk all the same.
     pub(super) fn unsettle(&mut self, batch: &MailBatch) {
         for (client, sequence) in batch.puts() {
-            self.give_up(&client, sequence);
+            self.give_up(&client, sequence, Refusal::StorageFailed);
             self.batch.remove(client, sequence);
         }
         for (client, sequence) in batch.removals() {
@@ -262,16 +290,17 @@ impl<M: Mailbox> Office<M> {
             let held = inbox.custody.remove(&pushed.sequence);
             let on_disk = match held.as_ref().map(|held| held.state) {
                 Some(Custody::Live) => {
-                    inbox.live.sub(pushed.len);
+                    inbox.live.sub(pushed.len, pushed.ack);
                     false
                 }
                 Some(Custody::Spilling) => {
-                    inbox.spilling.sub(pushed.len);
+                    inbox.spilling.sub(pushed.len, pushed.ack);
                     true
                 }
                 Some(Custody::Refused) => continue,
+                None if inbox.has_given_way(pushed.sequence, pushed.ack) => continue,
                 None => {
-                    inbox.stored.sub(pushed.len);
+                    inbox.stored.sub(pushed.len, pushed.ack);
                     true
                 }
             };

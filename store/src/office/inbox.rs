@@ -9,7 +9,7 @@ use bytes::Bytes;
 use proto::{
     address::ClientAddress,
     ipc::{
-        ingress_store::DeliveryId,
+        ingress_store::{Ack, DeliveryId},
         store_edge::{Sequence, SessionId},
     },
     wire::client::key::KeyKind,
@@ -34,6 +34,7 @@ pub(super) struct Ticket {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) message: Bytes,
+    pub(super) ack: Ack,
     pub(super) ticket: Ticket,
     pub(super) state: Custody,
 }
@@ -70,6 +71,40 @@ impl Load {
     }
 }
 
+/// Mail of an inbox in one state. What came without a SURB-ack has a quota of its own, and its few bytes count nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pile {
+    /// What came with a SURB-ack.
+    pub(super) with_ack: Load,
+    /// Messages that came without.
+    pub(super) ackless: u64,
+}
+
+impl Pile {
+    fn of(summary: &Summary) -> Self {
+        let with_ack = Load { messages: summary.messages, bytes: summary.bytes };
+        Self { with_ack, ackless: summary.ackless }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.with_ack.messages == 0 && self.ackless == 0
+    }
+
+    pub(super) const fn add(&mut self, len: usize, ack: Ack) {
+        match ack {
+            Ack::Owed => self.with_ack.add(len),
+            Ack::NotOwed => self.ackless += 1,
+        }
+    }
+
+    pub(super) const fn sub(&mut self, len: usize, ack: Ack) {
+        match ack {
+            Ack::Owed => self.with_ack.sub(len),
+            Ack::NotOwed => self.ackless = self.ackless.saturating_sub(1),
+        }
+    }
+}
+
 /// One inbox in use.
 #[derive(Debug)]
 pub(super) struct Inbox {
@@ -82,11 +117,14 @@ pub(super) struct Inbox {
     /// Everything stored is before this.
     pub(super) stored_end: Sequence,
     /// On disk, and not in custody.
-    pub(super) stored: Load,
+    pub(super) stored: Pile,
     /// In custody, spilling.
-    pub(super) spilling: Load,
+    pub(super) spilling: Pile,
     /// In custody, live.
-    pub(super) live: Load,
+    pub(super) live: Pile,
+    /// Whatever came without a SURB-ack and is before this has been received or has given way, though its removal may not be committed
+    /// yet.
+    pub(super) ackless_gone_end: Sequence,
     pub(super) custody: BTreeMap<Sequence, Held>,
     /// Records that are no messages, and leave or have left the inbox.
     pub(super) set_aside: BTreeSet<Sequence>,
@@ -106,9 +144,10 @@ impl Inbox {
             next: summary.next,
             gone_end: Sequence(0),
             stored_end: Sequence(summary.next),
-            stored: Load { messages: summary.messages, bytes: summary.bytes },
-            spilling: Load::default(),
-            live: Load::default(),
+            stored: Pile::of(&summary),
+            spilling: Pile::default(),
+            live: Pile::default(),
+            ackless_gone_end: Sequence(0),
             custody: BTreeMap::new(),
             set_aside: BTreeSet::new(),
             attached: None,
@@ -118,20 +157,31 @@ impl Inbox {
         }
     }
 
-    /// Messages and bytes in all.
+    /// Messages and bytes of all mail that came with a SURB-ack.
     pub(super) const fn load(&self) -> Load {
+        let (stored, spilling, live) = (&self.stored.with_ack, &self.spilling.with_ack, &self.live.with_ack);
         Load {
-            messages: self.stored.messages + self.spilling.messages + self.live.messages,
-            bytes: self.stored.bytes + self.spilling.bytes + self.live.bytes,
+            messages: stored.messages + spilling.messages + live.messages,
+            bytes: stored.bytes + spilling.bytes + live.bytes,
         }
     }
 
+    /// Messages that came without a SURB-ack and are on disk, or soon will be.
+    pub(super) const fn ackless(&self) -> u64 {
+        self.stored.ackless + self.spilling.ackless
+    }
+
+    /// Whether a message has given way to a later one that came without a SURB-ack, too.
+    pub(super) fn has_given_way(&self, sequence: Sequence, ack: Ack) -> bool {
+        ack == Ack::NotOwed && sequence < self.ackless_gone_end
+    }
+
     /// Takes a message into custody, live.
-    pub(super) fn take(&mut self, message: Bytes, ticket: Ticket) -> Sequence {
+    pub(super) fn take(&mut self, message: Bytes, ack: Ack, ticket: Ticket) -> Sequence {
         let sequence = Sequence(self.next);
         self.next += 1;
-        self.live.add(message.len());
-        self.custody.insert(sequence, Held { message, ticket, state: Custody::Live });
+        self.live.add(message.len(), ack);
+        self.custody.insert(sequence, Held { message, ack, ticket, state: Custody::Live });
         sequence
     }
 
@@ -151,7 +201,7 @@ impl Inbox {
     /// Nobody is attached, and nothing is in custody any more. Returns what was.
     pub(super) fn abandon(&mut self) -> BTreeMap<Sequence, Held> {
         self.attached = None;
-        (self.live, self.spilling) = (Load::default(), Load::default());
+        (self.live, self.spilling) = (Pile::default(), Pile::default());
         mem::take(&mut self.custody)
     }
 }
@@ -189,8 +239,8 @@ impl Inboxes {
             }
             let summary = mailbox.summary_of(client)?;
             let kept = self.changed.get(client).copied().unwrap_or_else(|| mailbox.class_of(client));
-            let stored = Load { messages: summary.messages, bytes: summary.bytes };
-            let inbox = Inbox::new(is_of_2021(key.kind()), summary, kept.max(self.shares.covering(stored)));
+            let covering = self.shares.covering(Pile::of(&summary).with_ack);
+            let inbox = Inbox::new(is_of_2021(key.kind()), summary, kept.max(covering));
             self.known.insert(*client, Box::new(inbox));
         }
         Ok(self.get_mut(client))
@@ -254,7 +304,7 @@ impl Inboxes {
 
     /// Clients with mail that is only in memory.
     pub(super) fn with_live_mail(&self) -> Vec<ClientAddress> {
-        self.known.iter().filter(|(_, inbox)| inbox.live.messages > 0).map(|(client, _)| *client).collect()
+        self.known.iter().filter(|(_, inbox)| !inbox.live.is_empty()).map(|(client, _)| *client).collect()
     }
 }
 

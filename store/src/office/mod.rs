@@ -4,14 +4,16 @@
 //! mail that is not yet accepted, and what is known of each inbox in use. *Promises*:
 //!
 //! - A delivery is accepted only with a proof (`custody::Proof`): a commit that holds the message, or the client's receipt.
-//! - A message is removed only on its client's receipt.
-//! - An inbox is pushed in the order of its sequence numbers, from the oldest unproved message on, without a gap.
+//! - A message is removed only on its client's receipt, or because it is too old, or, if it came without a SURB-ack, for a newer such.
+//! - An inbox is pushed in the order of its sequence numbers, from the oldest unproved message on, without a gap but for what has
+//!   given way.
 //! - No I/O but look-ups in the [`Mailbox`]: what takes time becomes a [`Job`] for the [`service`](crate::service).
 //!
 //! A message that has arrived is in exactly one state: *live* (in memory; pushed or about to be), *spilling* (being written;
 //! still in memory), *stored* (on disk only). A receipt ends each of them; one that comes while spilling accepts at once
 //! and removes after the commit.
 
+mod ackless;
 mod attachment;
 mod budgets;
 mod custody;
@@ -40,7 +42,7 @@ use proto::{
     counter::count,
     ipc::{
         Role,
-        ingress_store::DeliveryId,
+        ingress_store::{Ack, DeliveryId},
         store_edge::{EdgeToStore, EndReason, Sequence, SessionId, StoreToEdge},
     },
     link::{Credit, Window},
@@ -213,7 +215,7 @@ impl<M: Mailbox> Office<M> {
         &mut self,
         delivery: DeliveryId,
         destination: ClientAddress,
-        message: Bytes,
+        message: (Bytes, Ack),
         now: Instant,
     ) -> Result<(), Fault> {
         self.deliver(delivery, destination, message, now)

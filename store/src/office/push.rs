@@ -64,8 +64,9 @@ impl<M: Mailbox> Office<M> {
         let Some(page) = page else { return attachment.page_failed() };
         if let Some(inbox) = self.inboxes.get_mut(&client) {
             for (sequence, len) in &page.unreadable {
-                if inbox.set_aside.insert(*sequence) {
-                    inbox.stored.sub(*len);
+                let ack = page.ack_of(*sequence);
+                if !inbox.has_given_way(*sequence, ack) && inbox.set_aside.insert(*sequence) {
+                    inbox.stored.sub(*len, ack);
                     self.batch.set_aside(client, *sequence);
                 }
             }

@@ -230,7 +230,7 @@ impl<M: Mailbox> Office<M> {
     }
 
     fn remove_old(&mut self, page: &OldMail, now: Instant) {
-        for (client, sequence, len) in &page.messages {
+        for (client, sequence, len, ack) in &page.messages {
             if self.forgetting.contains_key(client) {
                 continue;
             }
@@ -244,11 +244,12 @@ impl<M: Mailbox> Office<M> {
             };
             // Whatever is before a message that goes must be gone, or go, too.
             let newest = inbox.custody.keys().next().is_none_or(|held| sequence < held);
-            if inbox.attached.is_some() || *sequence < inbox.gone_end || !newest {
+            let is_gone = *sequence < inbox.gone_end || inbox.has_given_way(*sequence, *ack);
+            if inbox.attached.is_some() || is_gone || !newest {
                 continue;
             }
             inbox.gone_end = Sequence(sequence.0 + 1);
-            inbox.stored.sub(*len);
+            inbox.stored.sub(*len, *ack);
             self.batch.expire(*client, *sequence);
         }
     }

@@ -10,7 +10,8 @@
 //!   proportion, down to nothing when it is full; those of newcomers do so by three quarters. So the largest and the newest inboxes are
 //!   refused first, newcomers alone never fill the store, and a small inbox of a client that reads finds room.
 //!
-//! Mail that goes to its client at once takes no room, and is not asked about here.
+//! Mail that goes to its client at once takes no room, and is not asked about here. Mail without a SURB-ack has a quota of its own in each
+//! inbox, whatever the class of its client; it shrinks like the share of a newcomer, so all such mail never fills the store either.
 
 use super::inbox::Load;
 use crate::mailbox::{Class, Filling};
@@ -23,6 +24,10 @@ const EASE: u64 = 500;
 const NEWCOMERS_END: u64 = 750;
 /// All of the store, in thousandths.
 const ALL: u64 = 1_000;
+
+/// Messages without a SURB-ack that an inbox keeps at the most. A client of today sends 50 packets a second and has an acknowledgement for
+/// each, so these are those of the last five seconds; what is not acknowledged by then, it has sent again.
+const ACKLESS: u64 = 256;
 
 /// What inboxes may hold.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,11 @@ impl Shares {
     pub(super) fn admit(&self, class: Class, load: Load, len: usize, filling: Filling) -> bool {
         let share = self.share(class, filling);
         load.messages < share.messages && load.bytes + len as u64 <= share.bytes
+    }
+
+    /// How many messages without a SURB-ack any inbox may hold.
+    pub(super) fn ackless(&self, filling: Filling) -> u64 {
+        self.left(ACKLESS.min(self.whole.messages), NEWCOMERS_END, filling)
     }
 
     /// The class of a client of which nothing is known but what it has stored, which an earlier version of the gateway took.
@@ -65,14 +75,18 @@ impl Shares {
 
     fn share(&self, class: Class, filling: Filling) -> Load {
         let most = self.most(class);
-        if self.newcomer == 1 {
+        let end = if class == Class::NEWCOMER { NEWCOMERS_END } else { ALL };
+        Load { messages: self.left(most.messages, end, filling), bytes: self.left(most.bytes, end, filling) }
+    }
+
+    /// What is left of so much, of which nothing is when the store is full up to `end`.
+    fn left(&self, most: u64, end: u64, filling: Filling) -> u64 {
+        let full = filling.thousandths();
+        if self.newcomer == 1 || full <= EASE {
             return most;
         }
-        let full = filling.thousandths();
-        let end = if class == Class::NEWCOMER { NEWCOMERS_END } else { ALL };
-        let left = if full <= EASE { ALL } else { end.saturating_sub(full) * ALL / (end - EASE) };
-        let part = |all: u64| u64::try_from(u128::from(all) * u128::from(left) / u128::from(ALL)).unwrap_or(u64::MAX);
-        Load { messages: part(most.messages), bytes: part(most.bytes) }
+        let left = end.saturating_sub(full) * ALL / (end - EASE);
+        u64::try_from(u128::from(most) * u128::from(left) / u128::from(ALL)).unwrap_or(u64::MAX)
     }
 
     /// What the class may hold while there is room.
@@ -122,6 +136,14 @@ mod tests {
         assert_eq!((share(6, 1_000), share(6, 2_000)), ((0, 0), (0, 0)));
         assert!(SHARES.admit(Class(0), Load { messages: 0, bytes: 0 }, 2_000, full(740)));
         assert!(!SHARES.admit(Class(0), Load { messages: 0, bytes: 0 }, 2_000, full(750)));
+    }
+
+    #[test]
+    fn mail_without_surb_ack_has_a_quota_that_shrinks() {
+        assert_eq!([500, 625, 750].map(|thousandths| SHARES.ackless(full(thousandths))), [256, 128, 0]);
+        let small = Shares { whole: Load { messages: 5, ..WHOLE }, ..SHARES };
+        assert_eq!(small.ackless(full(0)), 5, "no more than other mail may take");
+        assert_eq!(Shares { newcomer: 1, ..SHARES }.ackless(full(1_000)), 256);
     }
 
     #[test]

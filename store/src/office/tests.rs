@@ -1,5 +1,6 @@
 //! The office against a mailbox in memory, with time and the order of events in the hands of the test.
 
+mod ackless;
 mod budgets;
 mod custody;
 mod desk;
@@ -21,7 +22,7 @@ use proptest::prelude::*;
 
 use proto::{
     ipc::{
-        ingress_store::{Refusal, StoreToIngress},
+        ingress_store::{ACKLESS_LEN, Refusal, StoreToIngress},
         store_edge::{AuthenticationRefusal, EndReason, SessionKey},
     },
     wire::client::{
@@ -138,7 +139,14 @@ impl Bench {
 
     fn deliver_to(&mut self, destination: ClientAddress, n: u64, message: Bytes) {
         let delivery = DeliveryId(n);
-        self.office.ingress_delivers(delivery, destination, message, self.now).unwrap();
+        self.office.ingress_delivers(delivery, destination, (message, Ack::Owed), self.now).unwrap();
+        self.collect();
+    }
+
+    /// Delivers a message that came without a SURB-ack.
+    fn deliver_ackless(&mut self, n: u64) {
+        let message = (body(n).slice(..ACKLESS_LEN), Ack::NotOwed);
+        self.office.ingress_delivers(DeliveryId(n), CLIENT, message, self.now).unwrap();
         self.collect();
     }
 

@@ -8,7 +8,7 @@ use proto::{
         Opaque, Role,
         egress::SendPacket,
         ingress_store::{
-            DeliveryId, GENERATION_LIMIT, IngressToStore, MARKS_LEN, Refusal, ReplayGeneration, ReplayRequest,
+            Ack, DeliveryId, GENERATION_LIMIT, IngressToStore, MARKS_LEN, Refusal, ReplayGeneration, ReplayRequest,
             StoreToIngress,
         },
         store_edge::{EdgeToStore, Sequence, SessionId},
@@ -39,6 +39,7 @@ fn deliver(delivery: u64, destination: ClientAddress, message: &[u8]) -> Ingress
     IngressToStore::DeliverMessage {
         delivery: DeliveryId(delivery),
         destination,
+        ack: Ack::Owed,
         message: Opaque(message.to_vec().into()),
     }
 }

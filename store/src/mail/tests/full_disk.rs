@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use proto::{
+    address::ClientAddress,
+    ipc::{ingress_store::Ack, store_edge::Sequence},
+};
 
 use super::world::SETTINGS;
 use crate::{
@@ -258,7 +261,7 @@ fn removals_go_into_what_is_left_when_the_disk_is_full() {
         batch.put(client(0), Sequence(number), vec![1; 30_000].into());
         full.shelf.set_free(if number == 0 { SEGMENT } else { 0 });
         // As if nobody had looked how much is free.
-        let put = crate::mail::entry::Put::new(client(0), Sequence(number), 7, &[1; 30_000]);
+        let put = crate::mail::entry::Put::new(client(0), Sequence(number), 7, Ack::Owed, &[1; 30_000]);
         let facts = [(crate::mail::entry::Fact::Put(put), &[1; 30_000][..])];
         let mut writer = full.log.writer.lock().unwrap();
         if let Err(error) = full.log.write(&mut writer, &facts, 7) {

@@ -1,6 +1,9 @@
 //! The bytes of a whole segment, written out: what an earlier version wrote must be read for ever.
 
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use proto::{
+    address::ClientAddress,
+    ipc::{ingress_store::Ack, store_edge::Sequence},
+};
 
 use crate::mail::{
     entry::{Fact, Gone, Put},
@@ -71,7 +74,7 @@ const GOLDEN: &[(usize, &str)] = &[
 
 fn facts() -> [(Fact, &'static [u8]); 3] {
     let put = |n: u8, number, body: &'static [u8]| {
-        (Fact::Put(Put::new(ClientAddress([n; 32]), Sequence(number), 1_700_000_000_123, body)), body)
+        (Fact::Put(Put::new(ClientAddress([n; 32]), Sequence(number), 1_700_000_000_123, Ack::Owed, body)), body)
     };
     let gone = Gone { inbox: ClientAddress([2; 32]), first: 4, end: 9 };
     [put(1, 0, b"a message"), put(2, 77, b""), (Fact::Gone(gone), b"")]

@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use nix::errno::Errno;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use proto::{
+    address::ClientAddress,
+    ipc::{ingress_store::Ack, store_edge::Sequence},
+};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::world::SETTINGS;
@@ -352,7 +355,7 @@ fn commits_never_take_the_spare_of_the_copies() {
     let refused = loop {
         let mut batch = MailBatch::default();
         batch.put(CLIENT, Sequence(number), vec![1; 3_000].into());
-        let put = crate::mail::entry::Put::new(CLIENT, Sequence(number), 7, &[1; 3_000]);
+        let put = crate::mail::entry::Put::new(CLIENT, Sequence(number), 7, Ack::Owed, &[1; 3_000]);
         let facts = [(crate::mail::entry::Fact::Put(put), &[1; 3_000][..])];
         let mut writer = log.writer.lock().unwrap();
         match log.write(&mut writer, &facts, 7) {

@@ -29,6 +29,11 @@ use crate::{
 pub(super) const SETTINGS: Settings =
     Settings { segment: 64 * 1024, most: 24 * 64 * 1024, floor: 0, patience: Duration::ZERO };
 
+/// Whether a message of this number is put without a SURB-ack.
+const fn is_ackless(number: u64) -> bool {
+    number % 3 == 0
+}
+
 /// What is known of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Known {
@@ -98,7 +103,11 @@ impl World {
         let mut body = vec![0; len];
         self.rng.fill(body.as_mut_slice());
         let body = Bytes::from(body);
-        batch.put(client, Sequence(number), body.clone());
+        if is_ackless(number) {
+            batch.put_ackless(client, Sequence(number), body.clone());
+        } else {
+            batch.put(client, Sequence(number), body.clone());
+        }
         self.known.insert((client, number), Known::Perhaps(body));
     }
 
@@ -197,6 +206,14 @@ impl World {
             if !page.unreadable.is_empty() {
                 return Err(format!("unreadable: {:?}", page.unreadable));
             }
+            let ackless = page.messages.iter().map(|(number, _)| *number).filter(|number| is_ackless(number.0));
+            let ackless: Vec<_> = ackless.collect();
+            if page.ackless != ackless {
+                return Err(format!("{:?} and not {ackless:?} came without a SURB-ack", page.ackless));
+            }
+            if self.log().oldest_ackless(&client, (Sequence(0), Sequence(u64::MAX))) != ackless.first().copied() {
+                return Err(format!("{:?} is not found", ackless.first()));
+            }
             let mut found: BTreeMap<u64, Bytes> = BTreeMap::new();
             let mut last = None;
             for (number, body) in page.messages {
@@ -207,9 +224,10 @@ impl World {
                 found.insert(number.0, body);
             }
             let summary = self.log().summary_of(&client);
-            let bytes: usize = found.values().map(Bytes::len).sum();
-            if (summary.messages, summary.bytes) != (found.len() as u64, bytes as u64) {
-                return Err(format!("{summary:?} of {} messages, {bytes} bytes", found.len()));
+            let with_ack = || found.iter().filter(|(number, _)| !is_ackless(**number)).map(|(_, body)| body.len());
+            let expected = (with_ack().count(), with_ack().sum::<usize>(), ackless.len());
+            if (summary.messages as usize, summary.bytes as usize, summary.ackless as usize) != expected {
+                return Err(format!("{summary:?} of {expected:?}"));
             }
             let mut forgotten = Vec::new();
             for ((_, number), known) in self.known.range_mut((client, 0)..=(client, u64::MAX)) {

@@ -74,7 +74,7 @@ fn mail_and_ledger_survive_a_restart_and_a_leftover_snapshot() {
     }
     std::fs::write(home.path().join("ledger/snap.00000000000000FF.generating"), b"half").unwrap();
     let mailbox = open(home.path());
-    assert_eq!(mailbox.summary_of(&CLIENT).unwrap(), Summary { next: 5, messages: 5, bytes: 200 });
+    assert_eq!(mailbox.summary_of(&CLIENT).unwrap(), Summary { next: 5, messages: 5, bytes: 200, ackless: 0 });
     let page = mailbox.peek(&CLIENT, (Sequence(1), Sequence(4)), PAGE).unwrap().messages;
     assert_eq!(page.iter().map(|(s, m)| (s.0, m[0])).collect::<Vec<_>>(), [(1, 1), (2, 2), (3, 3)]);
     assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(key));

@@ -260,7 +260,7 @@ fn a_receipt_counts_only_up_to_what_was_pushed_in_the_session() {
 fn more_deliveries_than_the_window_are_a_violation() {
     let mut bench = Bench::new(Rules { inbox_messages: u64::MAX, inbox_bytes: u64::MAX, ..RULES });
     let now = bench.now;
-    let mut deliver = |n| bench.office.ingress_delivers(DeliveryId(n), CLIENT, body(n), now);
+    let mut deliver = |n| bench.office.ingress_delivers(DeliveryId(n), CLIENT, (body(n), Ack::Owed), now);
     for n in 0..u64::from(RULES.window.messages) {
         deliver(n).unwrap();
     }
@@ -271,7 +271,7 @@ fn more_deliveries_than_the_window_are_a_violation() {
         let mut bench = Bench::new(Rules { window, ..RULES });
         bench.deliver(0);
         bench.deliver(1);
-        let one_more = bench.office.ingress_delivers(DeliveryId(2), CLIENT, body(2), bench.now);
+        let one_more = bench.office.ingress_delivers(DeliveryId(2), CLIENT, (body(2), Ack::Owed), bench.now);
         assert!(matches!(one_more, Err(Fault::Violation { peer: Role::MixIngress, .. })), "{window:?}");
     }
 }

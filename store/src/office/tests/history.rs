@@ -1,11 +1,13 @@
 //! Any order of events at all.
 
-use super::*;
+use super::{super::inbox::Pile, *};
 
 /// What may happen around the office.
 #[derive(Clone, Debug)]
 enum Event {
     Deliver,
+    /// What came without a SURB-ack.
+    DeliverAckless,
     FinishJob,
     Pass(u16),
     LogIn,
@@ -19,6 +21,7 @@ enum Event {
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         8 => Just(Event::Deliver),
+        6 => Just(Event::DeliverAckless),
         8 => Just(Event::FinishJob),
         3 => (0u16..400).prop_map(Event::Pass),
         3 => Just(Event::LogIn),
@@ -33,12 +36,13 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 proptest! {
     /// Whatever happens in whatever order, storage failing or not: each session is pushed the inbox in order, from the oldest
-    /// message that no client has confirmed, leaving out only what was refused; nothing accepted is lost; nothing is
-    /// answered twice.
+    /// message that no client has confirmed, leaving out only what was refused or has given way; nothing accepted is lost but what
+    /// came without a SURB-ack, of which the latest are there; nothing is answered twice.
     #[test]
-    fn nothing_accepted_is_lost_and_nothing_is_out_of_order(events in events()) {
-        let mut bench = Bench::new(RULES);
+    fn nothing_accepted_is_lost_and_nothing_is_out_of_order(events in events(), inbox_messages in 4..40_u64) {
+        let mut bench = Bench::new(Rules { inbox_messages, ..RULES });
         let mut delivered = 0;
+        let mut ackless = BTreeSet::new();
         let mut session = 0;
         // Next message that no client has confirmed; and what each session had seen confirmed when it began.
         let mut confirmed = 0;
@@ -49,6 +53,11 @@ proptest! {
             match event {
                 Event::Deliver => {
                     bench.deliver(delivered);
+                    delivered += 1;
+                }
+                Event::DeliverAckless => {
+                    bench.deliver_ackless(delivered);
+                    ackless.insert(delivered);
                     delivered += 1;
                 }
                 Event::FinishJob => bench.finish_job(),
@@ -103,7 +112,7 @@ proptest! {
                 let pushed = bench.pushed(*session);
                 prop_assert!(pushed.is_sorted_by(|a, b| a < b), "session {}: {:?}", session, pushed);
                 if let Some(last) = pushed.last() {
-                    for n in (*first..*last).filter(|n| !refused.contains(n)) {
+                    for n in (*first..*last).filter(|n| !refused.contains(n) && !ackless.contains(n)) {
                         prop_assert!(pushed.contains(&n), "session {} was not pushed {} in {:?}", session, n, pushed);
                     }
                     prop_assert!(pushed.iter().all(|n| n >= first));
@@ -111,7 +120,7 @@ proptest! {
             }
             let accepted = bench.accepted();
             let stored = bench.stored();
-            for n in accepted.iter().filter(|n| !confirmed_messages.contains(n)) {
+            for n in accepted.iter().filter(|n| !confirmed_messages.contains(n) && !ackless.contains(n)) {
                 prop_assert!(stored.contains(n), "{} was accepted, not received, and is not on disk", n);
             }
             let answered: BTreeSet<u64> = accepted.iter().chain(&refused).copied().collect();
@@ -132,15 +141,22 @@ proptest! {
         bench.finish_all_jobs();
         let (accepted, refused) = (bench.accepted(), bench.refused());
         prop_assert_eq!((accepted.len() + refused.len()) as u64, delivered);
+        let is_kept = |n: &u64| accepted.contains(n) && !confirmed_messages.contains(n);
+        // Of what came without a SURB-ack some has given way.
+        let stored = bench.stored();
+        let expected: Vec<u64> =
+            (confirmed..delivered).filter(|n| is_kept(n) && (!ackless.contains(n) || stored.contains(n))).collect();
+        prop_assert!(stored.iter().filter(|n| ackless.contains(n)).count() as u64 <= inbox_messages);
+        prop_assert_eq!(&stored, &expected);
         bench.to_edge.clear();
         bench.attach(9_999);
-        let expected: Vec<u64> =
-            (confirmed..delivered).filter(|n| accepted.contains(n) && !confirmed_messages.contains(n)).collect();
         prop_assert_eq!(bench.pushed(9_999), expected);
         bench.confirm_all(9_999);
         bench.finish_all_jobs();
         prop_assert!(bench.stored().is_empty());
         let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
-        prop_assert_eq!((summary.messages, summary.bytes), (0, 0));
+        prop_assert_eq!((summary.messages, summary.bytes, summary.ackless), (0, 0, 0));
+        let inbox = bench.office.inboxes.get(&CLIENT).unwrap();
+        prop_assert!([inbox.stored, inbox.spilling, inbox.live].iter().all(Pile::is_empty));
     }
 }
