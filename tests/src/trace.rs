@@ -77,13 +77,26 @@ impl Tracer {
     /// # Errors
     /// If strace is not there, or may not.
     pub async fn attach_failing(process: Process, faults: &[&str]) -> Result<Self> {
+        // In the place of the call another is made, which the jail of every worker allows.
+        let faults: Vec<_> = faults.iter().map(|fault| format!("{fault}:syscall=getpid")).collect();
+        Self::attach_injecting(process, &faults).await
+    }
+
+    /// Traces all threads of a process, which dies as soon as one begins this call.
+    ///
+    /// # Errors
+    /// If strace is not there, or may not.
+    pub async fn attach_killing(process: Process, call: &str) -> Result<Self> {
+        Self::attach_injecting(process, &[format!("{call}:signal=SIGKILL:when=1")]).await
+    }
+
+    async fn attach_injecting(process: Process, faults: &[String]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gatewayd-trace-").tempdir()?;
         let file = folder.path().join("trace");
         let mut command = Command::new("strace");
         command.args(["-f", "-yy", "-xx", "-s", "9000000", "-e", CALLS, "-e", "signal=none"]);
         for fault in faults {
-            // In the place of the call another is made, which the jail of every worker allows.
-            command.arg("-e").arg(format!("inject={fault}:syscall=getpid"));
+            command.arg("-e").arg(format!("inject={fault}"));
         }
         Self::start(command, process, folder, file).await
     }

@@ -61,3 +61,15 @@ pub(crate) fn words(era: Era) -> Words {
         }
     }
 }
+
+/// What the gateway must write to a client of this era whose login was made with a key that is not valid.
+pub(crate) fn wrong_key(era: Era) -> &'static str {
+    match era {
+        Era::Of2021 => r#"{"type":"authenticate","status":false}"#,
+        Era::Version(2) => r#"{"type":"authenticate","protocol_version":2,"status":false,"bandwidth_remaining":0}"#,
+        Era::Version(3) => {
+            r#"{"type":"authenticate","protocol_version":3,"status":false,"bandwidth_remaining":0,"upgrade_mode":false}"#
+        }
+        Era::Version(_) => r#"{"type":"error","message":"failed to verify provided address ciphertext"}"#,
+    }
+}

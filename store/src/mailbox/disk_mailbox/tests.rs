@@ -5,6 +5,7 @@ mod damage;
 mod ledger;
 mod share;
 mod take_over;
+mod torn;
 
 use super::*;
 
