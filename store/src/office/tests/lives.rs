@@ -148,7 +148,7 @@ fn the_office_is_woken_when_the_first_thing_is_due() {
 fn what_is_to_be_said_is_an_order_until_it_is_taken() {
     let mut bench = Bench::new(RULES);
     assert!(!bench.office.has_orders());
-    bench.office.ingress_delivers(DeliveryId(0), ClientAddress([2; 32]), body(0), bench.now).unwrap();
+    bench.office.ingress_delivers(DeliveryId(0), ClientAddress([2; 32]), (body(0), Ack::Owed), bench.now).unwrap();
     assert!(bench.office.has_orders(), "a refusal of mail");
     bench.office.take_orders();
     assert!(!bench.office.has_orders());

@@ -131,6 +131,48 @@ fn a_newcomer_has_a_share_and_more_when_it_has_read() {
 }
 
 #[test]
+fn classes_are_kept_once_a_minute_while_storage_works() {
+    let mut bench = Bench::new(SHARED);
+    let rise = |bench: &mut Bench, session: u64| {
+        for n in 0..64 {
+            bench.store(CLIENT, 100 * session + n);
+        }
+        bench.finish_all_jobs();
+        bench.read_all(CLIENT, session);
+    };
+    let pass = |bench: &mut Bench, time: Duration| {
+        bench.pass(time);
+        bench.finish_all_jobs();
+    };
+    let almost = KEEP_CLASSES - Duration::from_secs(1);
+    rise(&mut bench, 1);
+    pass(&mut bench, almost);
+    assert_eq!(bench.kept_class(&CLIENT), None);
+    for unfit in [Storage::Full, Storage::Broken] {
+        bench.office.outlook.storage = unfit;
+        bench.office.tick(bench.now + KEEP_CLASSES);
+        let orders = bench.office.take_orders();
+        assert!(!orders.jobs.iter().any(|job| matches!(job, Job::KeepClasses(_))), "{unfit:?}");
+        let deadline = bench.office.deadline().unwrap();
+        assert!(deadline > bench.now + Duration::from_secs(1), "it is not asked again and again: {unfit:?}");
+    }
+    bench.office.outlook.storage = Storage::Sound;
+    pass(&mut bench, Duration::from_secs(1));
+    let first = bench.kept_class(&CLIENT);
+    assert!(first > Some(Class(0)));
+
+    rise(&mut bench, 2);
+    pass(&mut bench, almost);
+    assert_eq!(bench.kept_class(&CLIENT), first, "a minute has not passed");
+    pass(&mut bench, Duration::from_secs(1));
+    let second = bench.kept_class(&CLIENT);
+    assert!(second > first);
+    bench.mailbox.classes.lock().unwrap().clear();
+    pass(&mut bench, KEEP_CLASSES);
+    assert_eq!(bench.kept_class(&CLIENT), None, "nothing has changed, so nothing is written");
+}
+
+#[test]
 fn mail_that_goes_to_its_client_at_once_needs_no_share() {
     let mut bench = Bench::new(SHARED);
     bench.attach(1);
