@@ -194,7 +194,7 @@ mod tests {
     fn ports_that_a_dying_gateway_still_holds_are_waited_for() {
         let first = bind("127.0.0.1:0".parse().unwrap(), MIX).unwrap();
         let address = first.local_addr().unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let second = thread::spawn(move || {
             tell.send(()).unwrap();
             bind(address, MIX).map(|_| ())

@@ -1,7 +1,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, sync_channel},
     thread,
 };
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn validator(replies: Vec<String>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let (asked, questions) = channel();
+    let (asked, questions) = sync_channel(replies.len());
     thread::spawn(move || {
         for reply in replies {
             let (mut stream, _) = listener.accept().unwrap();
