@@ -3,8 +3,15 @@
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use proto::{
+    address::ClientAddress,
     ipc::store_edge::{EdgeToStore, SessionKey, StoreToEdge},
-    wire::{client::login::Freshness, packet::PacketSize},
+    wire::{
+        client::{
+            control::sealed::{SensitiveRequest, SensitiveResponse},
+            login::Freshness,
+        },
+        packet::PacketSize,
+    },
 };
 use tests::{
     client::{Client, Era, Identity},
@@ -83,6 +90,47 @@ fn entry(request: &EdgeToStore, key: &SessionKey, secret: &[u8; 32]) -> Vec<u8> 
         Freshness::Nonce(nonce) => fingerprint(&nonce),
         Freshness::Timestamp(time) => [key, time.to_be_bytes().to_vec()].concat(),
     }
+}
+
+/// Neither its key nor its mail comes back after a loss of power.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_to_be_forgotten_before_both_syncs() -> Result<()> {
+    bounded(async {
+        if !need::strace(20) {
+            return Ok(());
+        }
+        let mut scene = Scene::start().await?;
+        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
+        for era in [Era::Version(3), Era::TODAY] {
+            let account = Client::register_in(era, &Identity::random(), clients, &gateway).await?.leave().await?;
+            let stored = scene.send_many(account.address(), 3).await?;
+            scene.mixnode.wait_for_acks(&stored).await?;
+            let mut client = Client::log_in(&account, clients).await?;
+            client.connection.answer_pings(false);
+            client.next_messages(stored.len()).await?;
+            let tracer = Tracer::attach(scene.gateway.worker("store")?).await?;
+            let forget = SensitiveRequest::ForgetMe { client: true, stats: true };
+            ensure!(client.ask_sealed(&forget).await? == SensitiveResponse::ForgetMeAck {});
+
+            let trace = tracer.stop().await?;
+            let edge = scene.gateway.worker("client-edge")?.sockets()?;
+            let link = trace.socket_to(|peer| edge.contains(&peer)).context("no link to client-edge in the trace")?;
+            let asked = trace.received::<EdgeToStore>(&link)?.into_iter();
+            let (asked, _) =
+                asked.rev().find(|(_, it)| matches!(it, EdgeToStore::ForgetClient { .. })).context("not asked")?;
+            let answers = trace.sent::<StoreToEdge>(&link)?.into_iter();
+            let mut answers = answers.filter(|(_, it)| matches!(it, StoreToEdge::ConfirmForgotten { .. }));
+            let (answered, _) = answers.next().context("no answer")?;
+            // A database may leave out how a key begins.
+            let address = account.address();
+            let (_, end) = address.as_bytes().split_at(ClientAddress::LEN / 2);
+            for file in ["/client_ledger.sled/db", "/inboxes/mail/"] {
+                trace.check_durable(file, end, asked, answered).with_context(|| format!("{era}"))?;
+            }
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
