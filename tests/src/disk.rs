@@ -4,9 +4,10 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use need::Need;
 use nix::{
     errno::Errno,
@@ -44,6 +45,21 @@ pub fn with_disks(promise: u8, test: impl Future<Output = Result<()>>) -> Result
     tokio::runtime::Runtime::new()?.block_on(bounded(test))
 }
 
+/// What a disk is formatted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// In memory.
+    Tmpfs,
+    /// With a journal, in a file beside the folder.
+    Ext4,
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
 /// A disk of its own at a folder.
 #[derive(Debug)]
 pub struct Disk {
@@ -56,7 +72,29 @@ impl Disk {
     /// # Errors
     /// If it cannot.
     pub fn mount(folder: &Path, mib: u32) -> Result<Self> {
+        Self::mount_as(FileSystem::Tmpfs, folder, mib)
+    }
+
+    /// Whether a file can be mounted as a disk here.
+    pub fn may_loop() -> bool {
+        File::options().read(true).write(true).open("/dev/loop-control").is_ok()
+    }
+
+    /// Mounts an empty one of this kind with this many MiB at `folder`.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn mount_as(file_system: FileSystem, folder: &Path, mib: u32) -> Result<Self> {
         fs::create_dir_all(folder)?;
+        if file_system == FileSystem::Ext4 {
+            let image = folder.with_extension("image");
+            File::create(&image)?.set_len(u64::from(mib) << 20)?;
+            run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image))?;
+            run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(folder))?;
+            // It would be somebody's whom the store does not know.
+            fs::remove_dir(folder.join("lost+found"))?;
+            return Ok(Self { folder: folder.to_owned() });
+        }
         let size = format!("size={mib}m");
         mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
             .with_context(|| format!("cannot mount a disk at {}", folder.display()))?;

@@ -84,8 +84,22 @@ impl PacketMaker {
     /// # Errors
     /// If the Sphinx library refuses.
     pub async fn make_in_parallel(self, to: ClientAddress, count: usize) -> Result<Vec<FinalHopPacket>> {
+        self.make_in_parallel_of(PacketSize::Regular, to, count).await
+    }
+
+    /// `count` packets of this size, made on two cores.
+    ///
+    /// # Errors
+    /// If the Sphinx library refuses.
+    pub async fn make_in_parallel_of(
+        self,
+        size: PacketSize,
+        to: ClientAddress,
+        count: usize,
+    ) -> Result<Vec<FinalHopPacket>> {
         let half = count / 2;
-        let shares = [half, count - half].map(|share| spawn_blocking(move || self.make_many(to, share)));
+        let make = move |share| (0..share).map(|_| self.make(to, size)).collect::<Result<Vec<_>>>();
+        let shares = [half, count - half].map(|share| spawn_blocking(move || make(share)));
         let mut packets = Vec::with_capacity(count);
         for share in shares {
             packets.extend(share.await??);

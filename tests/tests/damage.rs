@@ -7,7 +7,9 @@ use nix::sys::signal::Signal;
 use proto::wire::packet::PacketSize;
 use tests::{
     client::{Account, Client, Era, Identity},
+    counters::counted,
     deadline::bounded,
+    log::field,
     packet::expect_in_order,
     scene::Scene,
 };
@@ -61,6 +63,11 @@ async fn a_corrupt_record_is_set_aside_and_the_rest_served_in_order() -> Result<
             let told: Vec<_> =
                 scene.gateway.log().lines().into_iter().filter(|line| line.contains("set aside")).collect();
             ensure!(told.iter().all(|line| line.contains(&account.address().to_string())), "{told:?}");
+            // Two that are set aside by one commit are told in one line. No other record is told or counted, and none twice.
+            let records = told.iter().map(|line| Ok(field(line, "records").context("no number")?.parse::<u64>()?));
+            let records = records.sum::<Result<u64>>()?;
+            let counted = counted(&scene.gateway.log().lines(), "store", "set_aside");
+            ensure!((records, counted) == (3, 3), "{records} records were told and {counted} counted: {told:?}");
             let mail = fs::read_dir(scene.gateway.home.data().join("inboxes/mail"))?;
             let names =
                 mail.map(|file| Ok(file?.file_name().to_string_lossy().into_owned())).collect::<Result<Vec<_>>>()?;

@@ -26,6 +26,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle, time::sleep};
 
 /// Packets that the mix node sends: more than the gateway may take.
 const PACKETS: usize = 3_000;
+/// The same of 32 KB.
+const LARGE_PACKETS: usize = 1_200;
 
 /// Packets beyond the window that ingress may hold: 32 batches of 16 that wait for the window, 4 for each core that are unwrapped,
 /// and what one read brings.
@@ -109,16 +111,17 @@ enum Then {
 
 /// Has a mix node send at full speed while the store stands still, and checks that what ingress takes is the window of
 /// so many `packets` and `bytes`, and that all comes, in order, and is acknowledged later.
-async fn expect_window(packets: usize, bytes: usize, then: Then) -> Result<()> {
+async fn expect_window(packets: usize, bytes: usize, size: PacketSize, then: Then) -> Result<()> {
     const GROWTH: u64 = 4 << 20;
-    let len = PacketSize::Regular.plaintext_len() - SURB_ACK_LEN;
+    let len = size.plaintext_len() - SURB_ACK_LEN;
     let window = packets.min(bytes / len);
     let home = Home::init(IPV4).await?;
     home.set_config("limits", "packets_in_flight", &packets.to_string())?;
     home.set_config("limits", "bytes_in_flight", &bytes.to_string())?;
     let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
     let client = scene.client().await?.leave().await?;
-    let sent = scene.packets().make_in_parallel(client.address(), PACKETS).await?;
+    let count = if size == PacketSize::Regular { PACKETS } else { LARGE_PACKETS };
+    let sent = scene.packets().make_in_parallel_of(size, client.address(), count).await?;
     // What an ingress at work needs, whatever waits.
     let warm_up = scene.send_many(client.address(), 500).await?;
     scene.mixnode.wait_for_acks(&warm_up).await?;
@@ -144,7 +147,7 @@ async fn expect_window(packets: usize, bytes: usize, then: Then) -> Result<()> {
     scene.mixnode.wait_for_acks(&sent).await?;
     let mut returned = client.authenticate(scene.gateway.clients).await?;
     expect_in_order(&returned.next_messages(warm_up.len()).await?, &warm_up)?;
-    expect_in_order(&returned.next_messages(PACKETS).await?, &sent)?;
+    expect_in_order(&returned.next_messages(count).await?, &sent)?;
     returned.leave().await?;
     scene.gateway.stop(Signal::SIGTERM).await?;
     let counted = counted(&scene.gateway.log().lines(), "mix-ingress", "window_full");
@@ -173,13 +176,18 @@ async fn a_window_that_is_large_enough_is_never_counted_as_full() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stands_still_stops_the_reading_at_packets_in_flight() -> Result<()> {
     bounded(async {
-        expect_window(100, 20 << 20, Then::GoesOn).await?;
-        expect_window(1_000, 20 << 20, Then::GoesOn).await
+        expect_window(100, 20 << 20, PacketSize::Regular, Then::GoesOn).await?;
+        expect_window(1_000, 20 << 20, PacketSize::Regular, Then::GoesOn).await
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stands_still_stops_the_reading_at_bytes_in_flight_and_its_successor_gets_all() -> Result<()> {
-    bounded(expect_window(8_000, 1 << 20, Then::Dies)).await
+    bounded(expect_window(8_000, 1 << 20, PacketSize::Regular, Then::Dies)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_of_32_kb_are_bounded_in_bytes_on_their_way() -> Result<()> {
+    bounded(expect_window(8_000, 4 << 20, PacketSize::Extended32, Then::GoesOn)).await
 }

@@ -25,6 +25,8 @@ pub enum Need {
     Strace,
     /// To mount file systems that nobody else sees.
     Mount,
+    /// To mount a file as a disk.
+    LoopDevice,
     /// To make a network namespace, and the program `ip` of iproute2.
     NetworkNamespace,
 }
@@ -35,6 +37,7 @@ impl Need {
             Self::Root => "root",
             Self::Strace => "strace",
             Self::Mount => "mount",
+            Self::LoopDevice => "loop-device",
             Self::NetworkNamespace => "network-namespace",
         }
     }

@@ -3,12 +3,13 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use need::Need;
 use nix::sys::signal::Signal;
 use proto::wire::packet::PacketSize;
 use tests::{
-    client::Era,
+    client::{Client, Era},
     deadline,
-    disk::{Disk, with_disks},
+    disk::{Disk, FileSystem, with_disks},
     gateway::{Gateway, IPV4},
     home::Home,
     packet::expect_in_order,
@@ -110,27 +111,51 @@ fn a_full_disk_stops_what_is_new_and_nothing_else_until_there_is_space() -> Resu
 
 #[test]
 fn logins_and_a_start_work_on_a_full_disk() -> Result<()> {
+    with_disks(29, logins_on_a_full_disk(FileSystem::Tmpfs, 64))
+}
+
+#[test]
+fn logins_and_a_start_work_on_a_full_ext4() -> Result<()> {
     with_disks(29, async {
-        const LOGINS: usize = 30;
-        let home = Home::empty()?;
-        // Of the ledger alone: nothing but what is held in reserve for it can help.
-        let disk = Disk::mount(&home.data().join("client_ledger.sled"), 64)?;
-        let gateway = Gateway::start_in(home.initialised(IPV4).await?, &[]).await?;
-        let mut scene = Scene::around(gateway, IPV4).await?;
-        let mut reader = register(&scene, Era::Of2021).await?.leave().await?;
-        disk.fill()?;
-        for restart in [false, true] {
-            if restart {
-                scene.gateway.kill_supervisor().await?;
-                scene.start_again().await?;
-            }
-            for _ in 0..LOGINS {
-                reader = log_in(&scene, &reader).await?.leave().await?;
-            }
-            expect_refused_registration(&scene, Era::TODAY).await?;
+        if !Disk::may_loop() {
+            need::missing(Need::LoopDevice, 29);
+            return Ok(());
         }
-        Ok(())
+        logins_on_a_full_disk(FileSystem::Ext4, 96).await
     })
+}
+
+/// Of the logins on a full disk, 95 % succeed at first try.
+async fn logins_on_a_full_disk(file_system: FileSystem, mib: u32) -> Result<()> {
+    const LOGINS: usize = 30;
+    let home = Home::empty()?;
+    // Of the ledger alone: nothing but what is held in reserve for it can help.
+    let disk = Disk::mount_as(file_system, &home.data().join("client_ledger.sled"), mib)?;
+    let mut at_first_try = 0;
+    let gateway = Gateway::start_in(home.initialised(IPV4).await?, &[]).await?;
+    let mut scene = Scene::around(gateway, IPV4).await?;
+    let mut reader = register(&scene, Era::Of2021).await?.leave().await?;
+    disk.fill()?;
+    for restart in [false, true] {
+        if restart {
+            scene.gateway.kill_supervisor().await?;
+            scene.start_again().await?;
+        }
+        for _ in 0..LOGINS {
+            reader = match Client::log_in(&reader, scene.gateway.clients).await {
+                Ok(client) => {
+                    at_first_try += 1;
+                    client
+                }
+                Err(_) => log_in(&scene, &reader).await?,
+            }
+            .leave()
+            .await?;
+        }
+        expect_refused_registration(&scene, Era::TODAY).await?;
+    }
+    ensure!(at_first_try >= 2 * LOGINS * 95 / 100, "{at_first_try} of {} logins at first try", 2 * LOGINS);
+    Ok(())
 }
 
 #[test]

@@ -9,10 +9,13 @@ use tests::{
     rogue::{LentLink, Taken},
 };
 
+use crate::attached::{attached_clients, ensure_all_are_attached};
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rogue_egress_is_replaced_for_any_word_and_nobody_else_goes_down() -> Result<()> {
     bounded(async {
         let taken = Taken::over(Home::init(IPV4).await?, Role::MixEgress).await?;
+        let mut attached = attached_clients(&taken.gateway).await?;
         for peer in [Role::MixIngress, Role::ClientEdge] {
             taken
                 .breaks("an answer on a link that has none", peer, async {
@@ -23,7 +26,7 @@ async fn a_rogue_egress_is_replaced_for_any_word_and_nobody_else_goes_down() -> 
                 })
                 .await?;
         }
-        Ok(())
+        ensure_all_are_attached(&mut attached).await
     })
     .await
 }

@@ -27,7 +27,10 @@ use tests::{
     rogue::{LentLink, Taken},
 };
 
-use crate::absent::{absent_clients, ensure_all_mail_is_there};
+use crate::{
+    absent::{absent_clients, ensure_all_mail_is_there},
+    attached::{attached_clients, ensure_all_are_attached},
+};
 
 type ToStore = LentLink<StoreToIngress, IngressToStore>;
 
@@ -53,6 +56,7 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out_and_takes_nobody_along()
     bounded(async {
         let (home, mut absent) = absent_clients().await?;
         let taken = Taken::over(home, Role::MixIngress).await?;
+        let mut attached = attached_clients(&taken.gateway).await?;
 
         // It can put mail into an inbox, and learn that an address is nobody's. That is all it is told.
         let forged = b"mail that no sender sent, of a length that any client takes".to_vec();
@@ -108,6 +112,7 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out_and_takes_nobody_along()
             })
             .await?;
 
+        ensure_all_are_attached(&mut attached).await?;
         ensure_all_mail_is_there(&taken.back().await?, &absent).await
     })
     .await

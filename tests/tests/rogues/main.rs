@@ -3,6 +3,7 @@
 //! replaced.
 
 mod absent;
+mod attached;
 mod edge;
 mod egress;
 mod ingress;
