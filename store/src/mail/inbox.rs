@@ -291,7 +291,7 @@ mod tests {
 
     /// Every third message came without a SURB-ack.
     fn put(number: u64) -> Put {
-        let ack = if number % 3 == 0 { Ack::NotOwed } else { Ack::Owed };
+        let ack = if number.is_multiple_of(3) { Ack::NotOwed } else { Ack::Owed };
         Put { inbox: CLIENT, number, arrival: 1, ack, len: 10, checksum: 0, place: 1 }
     }
 

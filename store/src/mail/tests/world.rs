@@ -31,7 +31,7 @@ pub(super) const SETTINGS: Settings =
 
 /// Whether a message of this number is put without a SURB-ack.
 const fn is_ackless(number: u64) -> bool {
-    number % 3 == 0
+    number.is_multiple_of(3)
 }
 
 /// What is known of a message.
