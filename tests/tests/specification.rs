@@ -72,14 +72,24 @@ fn every_promise_names_tests_that_exist() -> Result<()> {
     Ok(())
 }
 
-/// Whether a function of this name stands below an attribute that makes it a test.
+/// Whether a function of this name stands below an attribute that makes it a test, or a macro that makes tests is given the name.
 fn is_test(source: &str, name: &str) -> bool {
     let function = format!("fn {name}(");
-    source.match_indices(&function).any(|(at, _)| {
+    let is_function = source.match_indices(&function).any(|(at, _)| {
         let before = source.get(..at).unwrap_or_default();
         let attribute = before.rfind("#[").and_then(|at| before.get(at..)).unwrap_or_default();
         attribute.contains("test") && !attribute.contains('}')
-    })
+    });
+    is_function || source.split("macro_rules! ").skip(1).any(|rules| is_made_by(rules, name))
+}
+
+/// Whether these rules of a macro, and what follows them, make a test of this name: `links! { name: what it is made of; }`.
+fn is_made_by(rules: &str, name: &str) -> bool {
+    let Some((makes, rest)) = rules.split_once("\n}") else { return false };
+    let name_of_macro = makes.split([' ', '{']).next().unwrap_or_default();
+    let call = rest.split(&format!("\n{name_of_macro}! {{")).nth(1).and_then(|call| call.split("\n}").next());
+    let is_first_word = |line: &str| line.trim_start().split([':', ' ', ',', ';']).next() == Some(name);
+    makes.contains("test") && makes.contains("fn $") && call.is_some_and(|call| call.lines().any(is_first_word))
 }
 
 #[test]
@@ -91,4 +101,12 @@ fn a_promise_may_span_lines_and_a_wrong_number_is_noticed() {
     assert!(promises("## A\n2. Two.\n2. Two again.\n").is_err());
     assert!(is_test("#[test]\nfn a_b_c() {", "a_b_c"));
     assert!(!is_test("#[test]\nfn other() {}\nfn a_b_c() {", "a_b_c"));
+    let made =
+        |rules: &str, call: &str| format!("macro_rules! links {{\n    {rules}\n}}\n\nlinks! {{\n    {call}\n}}\n");
+    const RULES: &str = "($($test:ident: $of:ident;)*) => { $(#[test] fn $test() {})* };";
+    assert!(is_test(&made(RULES, "a_b_c: Store;"), "a_b_c"));
+    for (rules, call) in [(RULES, "d_e_f: a_b_c;"), ("($($of:ident;)*) => { $(fn $of() {})* };", "a_b_c;"), (RULES, "")]
+    {
+        assert!(!is_test(&made(rules, call), "a_b_c"), "{rules} {call}");
+    }
 }
