@@ -24,10 +24,10 @@ pub use gap::Gap;
 /// How a SURB-ack is recognised: it begins with a public key that nobody else has.
 type AckMark = [u8; 48];
 
-/// Of every so many messages a part is kept, to be looked for where it should not be.
+/// Of every so many messages and their SURB-acks the ends are kept, to be looked for where they should not be.
 const SAMPLE: usize = 64;
-/// Behind the number with which a message begins.
-const SAMPLED: std::ops::Range<usize> = 8..32;
+/// Bytes of an end.
+const END: usize = 16;
 
 /// Which client.
 pub type Inbox = usize;
@@ -115,7 +115,11 @@ impl Oracle {
         let digest = self.hasher.hash_one(&packet.message);
         let mut state = self.state();
         if state.records.len().is_multiple_of(SAMPLE) {
-            state.samples.extend(packet.message.get(SAMPLED).map(<[u8]>::to_vec));
+            for bytes in [Some(&packet.message), packet.surb_ack.as_ref().map(|ack| &ack.packet)].into_iter().flatten()
+            {
+                let ends = [bytes.first_chunk::<END>(), bytes.last_chunk::<END>()];
+                state.samples.extend(ends.into_iter().flatten().map(|end| end.to_vec()));
+            }
         }
         let sent = Instant::now();
         let record = Record {

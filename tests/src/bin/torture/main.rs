@@ -187,7 +187,7 @@ fn secrets_of(arena: &Arena, oracle: &Oracle) -> Result<Secrets> {
         secrets.add_client(client.address());
     }
     for sample in oracle.samples() {
-        secrets.add("what is in a message", &sample);
+        secrets.add("what is in a message or a SURB-ack", &sample);
     }
     Ok(secrets)
 }
