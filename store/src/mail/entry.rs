@@ -218,7 +218,7 @@ mod tests {
     proptest! {
         #[test]
         fn facts_round_trip(inbox: [u8; 32], number in 0..u64::MAX, arrival in 0..=LATEST, place: u32, body: Vec<u8>) {
-            let ack = if place % 2 == 0 { Ack::Owed } else { Ack::NotOwed };
+            let ack = if place.is_multiple_of(2) { Ack::Owed } else { Ack::NotOwed };
             let put = Put { place, ..Put::new(ClientAddress(inbox), Sequence(number), arrival, ack, &body) };
             prop_assert_eq!(Fact::decode(&Fact::Put(put).encode()), Some(Fact::Put(put)));
             let gone = Fact::Gone(Gone { inbox: ClientAddress(inbox), first: number, end: number + 1 });

@@ -342,7 +342,7 @@ mod tests {
                 inbox.remove(range, |_| {});
             }
             prop_assert_eq!(inbox.messages().map(|(number, _)| number).collect::<Vec<_>>(), left.clone());
-            let ackless = left.iter().filter(|number| *number % 3 == 0).count() as u64;
+            let ackless = left.iter().filter(|number| number.is_multiple_of(3)).count() as u64;
             let messages = left.len() as u64 - ackless;
             prop_assert_eq!(inbox.holding(), Holding { next: inbox.next(), messages, bytes: 10 * messages, ackless });
             prop_assert_eq!(inbox.dead() as usize, numbers.len() - left.len());
