@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 /// Where the gateway's folder goes: on a disk, since in memory durable costs nothing.
 const ROOM: &str = env!("CARGO_TARGET_TMPDIR");
 /// Kinds of attackers.
-const KINDS: usize = 12;
+const KINDS: usize = 15;
 
 /// Runs the tool. Its standard error becomes the test's.
 async fn siege(arguments: &'static [&'static str]) -> Result<(Output, String)> {

@@ -20,18 +20,22 @@ use crate::{
     tally::{Tally, Verdict},
 };
 
+mod forgetters;
 mod frames;
 mod garbage;
 mod halves;
+mod hoarders;
 mod lobby;
 mod login_replays;
 mod logins;
+mod mute;
 mod next_hops;
 mod reflection;
 mod seats;
 mod supported_protocol;
 mod unknown_clients;
 mod unread;
+mod witness;
 
 /// A kind of attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,12 @@ pub(crate) enum Kind {
     UnknownClients,
     /// Pings and fragments.
     Frames,
+    /// Mail that nobody fetches.
+    Hoarders,
+    /// Mail without SURB-acks.
+    Mute,
+    /// Accounts with much mail that are forgotten.
+    Forgetters,
 }
 
 /// What every attacker has.
@@ -75,7 +85,7 @@ pub(crate) struct Attack {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::LoginReplays,
         Self::Reflection,
         Self::SupportedProtocol,
@@ -88,6 +98,9 @@ impl Kind {
         Self::NextHops,
         Self::UnknownClients,
         Self::Frames,
+        Self::Hoarders,
+        Self::Mute,
+        Self::Forgetters,
     ];
 
     /// What it is called.
@@ -105,6 +118,9 @@ impl Kind {
             Self::NextHops => "next-hops",
             Self::UnknownClients => "unknown-clients",
             Self::Frames => "frames",
+            Self::Hoarders => "hoarders",
+            Self::Mute => "mute",
+            Self::Forgetters => "forgetters",
         }
     }
 
@@ -122,6 +138,9 @@ impl Kind {
             Self::NextHops => next_hops::attack(attack).await,
             Self::UnknownClients => unknown_clients::attack(attack).await,
             Self::Frames => frames::attack(attack).await,
+            Self::Hoarders => hoarders::attack(attack).await,
+            Self::Mute => mute::attack(attack).await,
+            Self::Forgetters => forgetters::attack(attack).await,
         }
     }
 
@@ -140,6 +159,9 @@ impl Kind {
             Self::NextHops => next_hops::judge(tally, evidence),
             Self::UnknownClients => unknown_clients::judge(tally, evidence),
             Self::Frames => frames::judge(tally, evidence),
+            Self::Hoarders => hoarders::judge(tally, evidence),
+            Self::Mute => mute::judge(tally, evidence),
+            Self::Forgetters => forgetters::judge(tally, evidence),
         }
     }
 }

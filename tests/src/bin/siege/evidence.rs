@@ -11,6 +11,8 @@ use ::tests::oracle::{Figures, Tally as Sums, percentile};
 const SLOWER: u32 = 3;
 /// In per cent: honest mail for clients that are online, taken at first try.
 const FIRST_TRY: f64 = 99.0;
+/// In a shorter siege a machine that does other things may give an attacker no time for what takes several steps.
+const LONG: Duration = Duration::from_secs(50);
 
 /// How long the mail of one time took.
 #[derive(Debug)]
@@ -71,6 +73,11 @@ impl Evidence {
     /// What this process has counted of this.
     pub(crate) fn counted(&self, process: &str, counter: &str) -> u64 {
         self.counters.get(process).and_then(|counters| counters.get(counter)).copied().unwrap_or_default()
+    }
+
+    /// Whether it lasted so long that every attacker must have come to do what it wants.
+    pub(crate) fn was_long(&self) -> bool {
+        self.lasted >= LONG
     }
 
     /// Memory of all processes together, in KiB.

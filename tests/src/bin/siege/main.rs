@@ -72,7 +72,7 @@ fn siege() -> Result<ExitCode> {
 
 async fn run(options: &Options, network: &Network) -> Result<bool> {
     report::begin(network, options.undisturbed(), options.duration)?;
-    let sut = Sut::start(network).await?;
+    let sut = Sut::start(network, options.duration).await?;
     let oracle = Arc::new(Oracle::default());
     let (_supervisor, watched) = watch::channel(sut.gateway.supervisor());
     let peaks = Peaks::watch(watched);

@@ -26,7 +26,9 @@ pub(crate) fn begin(network: &Network, undisturbed: Duration, lasts: Duration) -
             say(format_args!("over IPv4 loopback alone; attackers of IPv6 prefixes are skipped: {why}"))?
         }
     }
-    say("seats: a tenth of the default, in the same proportions; all other limits as by default")?;
+    say(
+        "seats: a tenth of the default, in the same proportions; disk: 1 MiB a second, 64 at least; all other limits as by default",
+    )?;
     say(format_args!("undisturbed {undisturbed:?}, besieged {lasts:?}"))
 }
 

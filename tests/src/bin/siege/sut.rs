@@ -1,10 +1,11 @@
-//! The system under test: a gateway with the limits that `init` writes, and its addresses.
+//! The system under test: a gateway with the limits that `init` writes, but for fewer seats and less room on disk, and its addresses.
 
 use std::{
     collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -52,11 +53,16 @@ impl Sut {
         ("max_unauthenticated_clients", "200"),
     ];
 
-    /// Starts it.
+    /// Bytes on disk for each second of the run, so that whoever wants to can fill them in a part of it, and the ledger has room for all
+    /// accounts that can be made in it; and the least that there may be.
+    const DISK: u64 = 1 << 20;
+    const LEAST_DISK: u64 = 64 << 20;
+
+    /// Starts it for a run that lasts so long.
     ///
     /// # Errors
     /// If it does not start.
-    pub(crate) async fn start(network: &Network) -> Result<Self> {
+    pub(crate) async fn start(network: &Network, lasts: Duration) -> Result<Self> {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, most, most).context("cannot raise the limit on open files")?;
         let is_own = *network == Network::Own;
@@ -67,6 +73,8 @@ impl Sut {
         for (key, value) in Self::SEATS {
             home.set_config("limits", key, value)?;
         }
+        let disk = (lasts.as_secs() * Self::DISK).max(Self::LEAST_DISK);
+        home.set_config("limits", "data_bytes", &disk.to_string())?;
         let gateway = Gateway::start_in(home, &[]).await?;
         let at = |ip: IpAddr| Addrs {
             mix: SocketAddr::new(ip, gateway.mix.port()),
