@@ -289,3 +289,26 @@ fn segments_that_cannot_be_cleaned_count_as_full() {
     full.log.index_mut().segment_mut(slot).unwrap().state = State::Unreadable;
     assert!(full.log.index().occupied() > after + SEGMENT / 2);
 }
+
+/// A small message takes not much more than the fact that says that it is gone, and each removal here leaves a gap of its own.
+#[test]
+fn every_second_small_message_gives_its_room_back() {
+    for (len, inboxes) in [(21, 1), (100, 7)] {
+        let mut full = Full::new(LIMIT, inboxes);
+        full.fill(len, 64);
+        full.fill_disk();
+        for turn in 0..3 {
+            let all: Vec<_> = full.alive.keys().copied().collect();
+            let gone: Vec<_> = all.iter().skip(turn % 2).step_by(2).copied().collect();
+            for place in &gone {
+                full.remove(&[*place]);
+                full.clean();
+            }
+            full.check();
+            let again = full.fill(len, 64);
+            let rounding = usize::from(inboxes) * 64;
+            assert!(again + rounding >= gone.len(), "turn {turn}: {again} of {} fit again", gone.len());
+            full.check();
+        }
+    }
+}
