@@ -3,12 +3,17 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
+use ed25519_dalek::SigningKey;
 use proto::{
     pem::{self, KeyTag},
-    wire::packet::PacketSize,
+    wire::{client::key::SessionKey, packet::PacketSize},
 };
 use tests::{
+    account::Identity,
+    client::Client,
     deadline::{self, bounded},
+    era::Era,
     gateway::{Gateway, IPV4, WORKERS},
     home::Home,
     process::{Process, TcpSocket, tcp_sockets},
@@ -65,16 +70,53 @@ async fn each_private_key_is_in_the_locked_memory_of_one_process_and_nowhere_els
             let key = pem::decode(tag, &fs::read(scene.gateway.home.data().join(file))?)?;
             // Curve25519 changes the outer bytes of the key that it works with.
             let Some(inner) = key.get(1..31) else { bail!("a key of less than 32 bytes") };
+            // As it is in its file, and what signatures are made with.
+            let printed = BASE64_STANDARD_NO_PAD.encode(&key[..]);
+            let expanded = SigningKey::from_bytes(&key).to_scalar_bytes();
+            let Some(scalar) = expanded.get(1..31) else { bail!("a scalar of less than 32 bytes") };
             let workers = WORKERS.into_iter().zip(scene.gateway.workers()?);
             for (name, process) in workers.chain([("gatewayd", scene.gateway.supervisor())]) {
                 let memory = process.private_memory()?;
                 ensure!(!memory.has_unlocked(inner), "{name} has {file} in memory that is not locked");
                 ensure!(memory.has_locked(inner) == (name == keeper), "{file} is in {name}, or is not in {keeper}");
+                for (form, what) in [(scalar, "expanded"), (printed.as_bytes(), "as text")] {
+                    ensure!(!memory.has_unlocked(form), "{name} has {file} {what} in memory that is not locked");
+                    ensure!(name == keeper || !memory.has_locked(form), "{name} has {file} {what}");
+                }
             }
         }
         Ok(())
     })
     .await
+}
+
+/// How a session comes to its end without a word of its client.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Leaves,
+    Vanishes,
+    IsSuperseded,
+    TimesOut,
+}
+
+/// Both halves of a key, which are two keys of the older kind, and ways to print it. An expanded AES key begins with the key.
+fn forms(key: &SessionKey) -> Vec<Vec<u8>> {
+    let key = match key {
+        SessionKey::CtrHmac(key) => key.to_bytes(),
+        SessionKey::GcmSiv(key) => key.to_bytes(),
+    };
+    let (first, second) = key.split_at(16);
+    let printed =
+        [bs58::encode(&key[..]).into_string(), BASE64_STANDARD_NO_PAD.encode(&key[..]), hex::encode(&key[..])];
+    [first.to_vec(), second.to_vec()].into_iter().chain(printed.map(String::into_bytes)).collect()
+}
+
+/// Which forms of a key are in locked memory, and which elsewhere.
+fn seen(process: Process, key: &SessionKey) -> Result<(Vec<bool>, Vec<bool>)> {
+    let memory = process.private_memory()?;
+    let forms = forms(key);
+    let look = |has: &dyn Fn(&[u8]) -> bool| forms.iter().map(|form| has(form)).collect();
+    Ok((look(&|form| memory.has_locked(form)), look(&|form| memory.has_unlocked(form))))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,21 +125,48 @@ async fn a_session_key_is_in_locked_memory_while_its_client_is_attached_and_no_l
         if !need::root(42) {
             return Ok(());
         }
-        let scene = Scene::start().await?;
-        let client = scene.client().await?;
-        let key = client.credentials.key.to_bytes();
-        let (encryption, _) = key.split_at(16);
+        let home = Home::init(IPV4).await?;
+        home.set_config("delivery", "receipt_timeout", "'1s'")?;
+        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
         let edge = scene.gateway.worker("client-edge")?;
-        // In locked memory, and elsewhere.
-        let seen = || {
-            let memory = edge.private_memory()?;
-            anyhow::Ok((memory.has_locked(encryption), memory.has_unlocked(encryption)))
-        };
-        let found = seen()?;
-        ensure!(found == (true, false), "the key of an attached client is {found:?}");
-        client.leave().await?;
-        let is_gone = || matches!(seen(), Ok((false, false)));
-        deadline::until(deadline::SOON, "the key to be wiped", is_gone).await
+        for era in [Era::Of2021, Era::Version(3), Era::TODAY] {
+            for end in [End::Leaves, End::Vanishes, End::IsSuperseded, End::TimesOut] {
+                let register = async |identity: &Identity| {
+                    Client::register_in(era, identity, scene.gateway.clients, &scene.gateway.identity).await
+                };
+                let mut client = register(&Identity::random()).await?;
+                let account = client.credentials.clone();
+                let (locked, elsewhere) = seen(edge, &account.key)?;
+                let halves = [true, true, false, false, false];
+                ensure!(locked == halves && elsewhere == [false; 5], "{era}, {end:?}: {locked:?}, {elsewhere:?}");
+                let mut successor = None;
+                match end {
+                    End::Leaves => drop(client.leave().await?),
+                    End::Vanishes => client.connection.vanish().await?,
+                    End::IsSuperseded => {
+                        client.connection.read_socket(false);
+                        successor = Some((register(&account.identity).await?, client));
+                    }
+                    End::TimesOut => {
+                        client.connection.answer_pings(false);
+                        scene.send(account.address(), PacketSize::Regular).await?;
+                        client.next_message().await?;
+                        client.connection.wait_for_end().await?;
+                    }
+                }
+                // What a cipher has left on the stack is not wiped.
+                let is_at_work = matches!(end, End::TimesOut);
+                let is_gone = || {
+                    seen(edge, &account.key).is_ok_and(|(locked, elsewhere)| {
+                        locked == [false; 5] && (is_at_work || elsewhere == [false; 5])
+                    })
+                };
+                let what = format!("the key of a client of {era} that {end:?} to be wiped");
+                deadline::until(deadline::SOON, &what, is_gone).await?;
+                drop(successor);
+            }
+        }
+        Ok(())
     })
     .await
 }
@@ -121,6 +190,17 @@ async fn who_asks_the_validators_has_nothing_left_to_lose() -> Result<()> {
         ensure!(query.status("Seccomp")? == "2", "it may make any system call");
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             ensure!(query.status(set)? == "0000000000000000", "{set} is {}", query.status(set)?);
+        }
+        if need::root(42) {
+            let memory = query.private_memory()?;
+            for (tag, file) in
+                [(KeyTag::Ed25519Private, "private_identity.pem"), (KeyTag::X25519Private, "private_sphinx.pem")]
+            {
+                let key = pem::decode(tag, &fs::read(home.data().join(file))?)?;
+                for half in key.chunks(16) {
+                    ensure!(!memory.has_locked(half) && !memory.has_unlocked(half), "it has {file} in memory");
+                }
+            }
         }
         if need::root(45) {
             let user = query.status("Uid")?;
