@@ -71,6 +71,35 @@ async fn no_packet_of_any_size_is_accepted_before_the_sync_of_its_database() -> 
     .await
 }
 
+/// Mail for somebody who is connected and proves no receipt.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_live_mail_is_accepted_before_the_sync_when_it_spills() -> Result<()> {
+    bounded(async {
+        if !need::strace(11) {
+            return Ok(());
+        }
+        let mut scene = Scene::start().await?;
+        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
+        for era in [Era::Of2021, Era::TODAY] {
+            let tracer = Tracer::attach(scene.gateway.worker("store")?).await?;
+            let mut sent = Vec::new();
+            // An acknowledgement carries none itself.
+            for size in PacketSize::ALL.into_iter().filter(|size| *size != PacketSize::Ack) {
+                // Who has proved nothing is sent little: so somebody new each time.
+                let mut client = Client::register_in(era, &Identity::random(), clients, &gateway).await?;
+                client.connection.answer_pings(false);
+                let packet = scene.send(client.address(), size).await?;
+                ensure!(client.next_message().await? == packet.message, "{era}: other mail");
+                scene.mixnode.wait_for_acks(std::slice::from_ref(&packet)).await?;
+                sent.push(packet);
+            }
+            check(&scene, tracer, &sent).await.with_context(|| format!("{era}"))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// What the ledger must hold before a client gets this key: of a login what makes it fresh, of a registration the key. Of nonces it
 /// holds five bytes of a BLAKE3 hash under the key `secret`, which is the ledger's own.
 fn entry(request: &EdgeToStore, key: &SessionKey, secret: &[u8; 32]) -> Vec<u8> {
