@@ -129,6 +129,7 @@ async fn a_session_key_is_in_locked_memory_while_its_client_is_attached_and_no_l
         home.set_config("delivery", "receipt_timeout", "'1s'")?;
         let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
         let edge = scene.gateway.worker("client-edge")?;
+        let mut is_first = true;
         for era in [Era::Of2021, Era::Version(3), Era::TODAY] {
             for end in [End::Leaves, End::Vanishes, End::IsSuperseded, End::TimesOut] {
                 let register = async |identity: &Identity| {
@@ -138,7 +139,13 @@ async fn a_session_key_is_in_locked_memory_while_its_client_is_attached_and_no_l
                 let account = client.credentials.clone();
                 let (locked, elsewhere) = seen(edge, &account.key)?;
                 let halves = [true, true, false, false, false];
-                ensure!(locked == halves && elsewhere == [false; 5], "{era}, {end:?}: {locked:?}, {elsewhere:?}");
+                ensure!(locked == halves, "{era}, {end:?}: {locked:?} are in locked memory");
+                // On its way a key goes over the stack, which is not wiped. Of the first one nothing is there.
+                let is_clean = |elsewhere: &[bool]| {
+                    let printed = elsewhere.iter().skip(2);
+                    !printed.chain(elsewhere.iter().take(2).filter(|_| is_first)).any(|found| *found)
+                };
+                ensure!(is_clean(&elsewhere), "{era}, {end:?}: {elsewhere:?} are elsewhere");
                 let mut successor = None;
                 match end {
                     End::Leaves => drop(client.leave().await?),
@@ -154,16 +161,14 @@ async fn a_session_key_is_in_locked_memory_while_its_client_is_attached_and_no_l
                         client.connection.wait_for_end().await?;
                     }
                 }
-                // What a cipher has left on the stack is not wiped.
-                let is_at_work = matches!(end, End::TimesOut);
                 let is_gone = || {
-                    seen(edge, &account.key).is_ok_and(|(locked, elsewhere)| {
-                        locked == [false; 5] && (is_at_work || elsewhere == [false; 5])
-                    })
+                    seen(edge, &account.key)
+                        .is_ok_and(|(locked, elsewhere)| locked == [false; 5] && is_clean(&elsewhere))
                 };
                 let what = format!("the key of a client of {era} that {end:?} to be wiped");
                 deadline::until(deadline::SOON, &what, is_gone).await?;
                 drop(successor);
+                is_first = false;
             }
         }
         Ok(())
