@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test bench torture soak siege fuzz conformance
+.PHONY: setup run test bench torture soak siege fuzz conformance mutants night
 
 setup:
 	@./dev/setup
@@ -33,3 +33,11 @@ fuzz: setup
 # Client software that others published, against the gateway. Builds some 600 crates the first time.
 conformance: setup
 	@./dev/conformance
+
+# Changes the code that decides, one place at a time: which change does no test notice? Hours; SETS="office edge" for some of it.
+mutants: setup
+	@./dev/mutants $(SETS)
+
+# Fuzzing, torture, siege and simulation for HOURS (8), with one summary.
+night: setup
+	@HOURS=$(or $(HOURS),8) ./dev/night

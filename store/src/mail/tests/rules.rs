@@ -581,3 +581,20 @@ fn mail_that_is_taken_over_in_pieces_is_there_once() {
         }
     }
 }
+
+/// A process that was killed between making a file and syncing its name leaves a spare that a loss of power may take away.
+#[test]
+fn a_spare_left_by_the_dead_has_its_name_synced_at_a_start() {
+    for seed in 0..20 {
+        let shelf = Memory::of(1 << 30);
+        for number in [1, 2] {
+            shelf.make(&SegmentNumber(number).name(), SETTINGS.segment).unwrap();
+        }
+        let log = open(&shelf);
+        assert_eq!(log.spares.count(), 2);
+        put(&log, CLIENT, 0..3, 100);
+        drop(log);
+        shelf.end(End::Power, &mut StdRng::seed_from_u64(seed));
+        assert_eq!(numbers(&open(&shelf), CLIENT), [0, 1, 2], "seed {seed}");
+    }
+}
