@@ -124,8 +124,9 @@ impl<M: Mailbox> Service<M> {
             let (done_tx, mut done) = oneshot::channel();
             let counters = Arc::clone(&self.counters);
             // Before the worker is ready, so that the supervisor does not claim what is not so.
-            let mut office = Office::new(Arc::clone(&self.mailbox), self.rules, self.counters);
-            if !office.look_for_room(std::time::Instant::now()) {
+            let now = std::time::Instant::now();
+            let mut office = Office::new(Arc::clone(&self.mailbox), self.rules, self.counters, now);
+            if !office.look_for_room(now) {
                 birth.report_full_storage();
             }
             let crew = Crew::new(self.mailbox, self.identity, self.threads);

@@ -31,7 +31,7 @@ mod storage;
 mod tests;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -169,15 +169,15 @@ pub struct Office<M> {
 
 impl<M: Mailbox> Office<M> {
     /// An office that knows nobody yet.
-    pub fn new(mailbox: Arc<M>, rules: Rules, counters: Arc<StoreCounters>) -> Self {
+    pub fn new(mailbox: Arc<M>, rules: Rules, counters: Arc<StoreCounters>, now: Instant) -> Self {
         let whole = Load { messages: rules.inbox_messages, bytes: rules.inbox_bytes };
         let shares = Shares::new(whole, rules.newcomer_share);
         Self {
             filling: mailbox.filling(),
-            keep_classes_at: Instant::now() + KEEP_CLASSES,
+            keep_classes_at: now + KEEP_CLASSES,
             shares,
             mailbox,
-            retention: Retention::new(&rules, Instant::now()),
+            retention: Retention::new(&rules, now),
             budgets: Budgets::new(&rules),
             rules,
             counters,
@@ -191,7 +191,7 @@ impl<M: Mailbox> Office<M> {
             committed_last: None,
             committing_mail: false,
             ledger: LedgerCommits::default(),
-            logins: LoginLimit::new(rules.client_logins_per_hour, Instant::now()),
+            logins: LoginLimit::new(rules.client_logins_per_hour, now),
             forgetting: HashMap::new(),
             ingress: 0,
             window: Credit::new(rules.window),
@@ -228,7 +228,7 @@ impl<M: Mailbox> Office<M> {
 
     /// `client-edge` is gone, and with it every session: their unproved mail is written at once.
     pub fn edge_down(&mut self) {
-        let attached: Vec<ClientAddress> = self.sessions.values().filter_map(Session::attached_client).collect();
+        let attached: BTreeSet<ClientAddress> = self.sessions.values().filter_map(Session::attached_client).collect();
         self.sessions.clear();
         self.claims.clear();
         self.ready.clear();

@@ -8,7 +8,7 @@
 //! | broken | refused | yes, for clients that are attached | refused | refused |
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     mem,
     time::{Duration, Instant},
 };
@@ -216,7 +216,7 @@ impl<M: Mailbox> Office<M> {
         if was == Storage::Broken && self.outlook.storage != Storage::Broken {
             self.look_up_kinds(now);
             let sessions = self.sessions.iter().filter(|(_, session)| matches!(session, Session::Attached(_)));
-            for session in sessions.map(|(id, _)| *id).collect::<Vec<_>>() {
+            for session in sessions.map(|(id, _)| *id).collect::<BTreeSet<_>>() {
                 self.wake(session);
             }
         }

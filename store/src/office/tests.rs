@@ -99,11 +99,12 @@ impl Bench {
         mailbox.clock.store(NOW, Relaxed);
         let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
         mailbox.commit_ledger(&[entry]).unwrap();
-        let office = Office::new(Arc::clone(&mailbox), rules, Arc::default());
+        let now = Instant::now();
+        let office = Office::new(Arc::clone(&mailbox), rules, Arc::default(), now);
         let mut bench = Self {
             mailbox,
             office,
-            now: Instant::now(),
+            now,
             jobs: VecDeque::new(),
             to_ingress: Vec::new(),
             to_edge: Vec::new(),
@@ -119,15 +120,14 @@ impl Bench {
 
     fn collect(&mut self) {
         loop {
-            while let Some(push) = self.office.next_push(self.now) {
-                self.to_edge.push(push);
-            }
             let orders = self.office.take_orders();
-            let more = !orders.jobs.is_empty();
             self.to_ingress.extend(orders.to_ingress);
             self.to_edge.extend(orders.to_edge);
             self.jobs.extend(orders.jobs);
-            if !more {
+            while let Some(push) = self.office.next_push(self.now) {
+                self.to_edge.push(push);
+            }
+            if !self.office.has_orders() {
                 return;
             }
         }

@@ -11,7 +11,7 @@ impl Bench {
 
     /// The store dies, and its successor knows what is on disk.
     fn restart(&mut self, rules: Rules) {
-        self.office = Office::new(Arc::clone(&self.mailbox), rules, Arc::default());
+        self.office = Office::new(Arc::clone(&self.mailbox), rules, Arc::default(), self.now);
         self.office.ingress_up();
         self.office.edge_up();
     }

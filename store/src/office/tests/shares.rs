@@ -124,7 +124,7 @@ fn a_newcomer_has_a_share_and_more_when_it_has_read() {
     bench.finish_all_jobs();
     assert_eq!(bench.kept_class(&CLIENT), Some(Class(2)));
     // The next process knows it.
-    bench.office = Office::new(Arc::clone(&bench.mailbox), SHARED, Arc::default());
+    bench.office = Office::new(Arc::clone(&bench.mailbox), SHARED, Arc::default(), bench.now);
     bench.office.ingress_up();
     bench.office.edge_up();
     assert_eq!(fill(&mut bench, 2_000), 56);
