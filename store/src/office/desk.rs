@@ -141,7 +141,7 @@ impl<M: Mailbox> Office<M> {
                 let visit = self.visit(session);
                 self.orders.jobs.push(Job::CheckLogin { visit, proof: Box::new(proof) });
             }
-            EdgeToStore::ForgetClient { .. } => self.forget(session),
+            EdgeToStore::ForgetClient { .. } => self.forget(session, now),
             EdgeToStore::ConfirmReceipt { up_to, .. } => self.receipt(session, up_to)?,
             EdgeToStore::AnswerProbe { alive, .. } => {
                 if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session)
@@ -265,11 +265,14 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// Refuses the client's mail from now on and has its ledger entry removed; the mail goes when that is committed.
-    fn forget(&mut self, session: SessionId) {
-        let Some(Detached { client, .. }) = self.detach(session) else { return };
+    fn forget(&mut self, session: SessionId, now: Instant) {
+        let Some(Detached { client, newcomer }) = self.detach(session) else { return };
         self.abandon(&client);
         self.forgetting.insert(client, Some(self.visit(session)));
         self.ledger.push(LedgerEntry::Forget { client }, Some(self.visit(session)));
+        if let Some(newcomer) = newcomer {
+            self.contest(newcomer, now);
+        }
     }
 
     /// What the claim needed is in the ledger.
@@ -284,10 +287,14 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    /// Goes on with a claim if nobody else is attached as the client; otherwise has the other one probed first.
+    /// Goes on with a claim if nobody else is attached as the client; otherwise has the other one probed first. While the client is
+    /// being forgotten, who was claiming to be it already is refused, as who claims it then.
     pub(super) fn contest(&mut self, session: SessionId, now: Instant) {
         let Some(Session::Claiming(claim)) = self.sessions.get(&session) else { return };
         let claim = claim.clone();
+        if self.forgetting.contains_key(&claim.client) {
+            return self.refuse_claim(session, Denial::AlreadyConnected);
+        }
         let other = self.inboxes.get(&claim.client).and_then(|inbox| inbox.attached);
         if let Some(other) = other
             && let Some(Session::Attached(attachment)) = self.sessions.get_mut(&other)

@@ -278,6 +278,24 @@ fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
 }
 
 #[test]
+fn who_claims_a_client_that_is_being_forgotten_is_refused() {
+    for is_probed in [false, true] {
+        let mut bench = Bench::new(RULES);
+        bench.attach(1);
+        bench.log_in(2);
+        if is_probed {
+            bench.finish_all_jobs();
+            assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
+        }
+        bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+        bench.finish_all_jobs();
+        let reason = AuthenticationRefusal::AlreadyConnected;
+        assert!(bench.to_edge.contains(&StoreToEdge::RefuseAuthentication { session: SessionId(2), reason }));
+        assert!(bench.to_edge.contains(&StoreToEdge::ConfirmForgotten { session: SessionId(1) }));
+    }
+}
+
+#[test]
 fn one_who_could_not_be_forgotten_is_written_to_behind_what_is_being_written() {
     let mut bench = Bench::new(RULES);
     bench.attach(1);
