@@ -19,10 +19,14 @@ impl<M: Mailbox> Office<M> {
         !self.ready.is_empty()
     }
 
-    /// The next message to push, if any session has one and credit for it. It counts as pushed.
+    /// The next message to push, if any session has one and credit for it. It counts as pushed. There is none as long as
+    /// `client-edge` is to be told something: looking for memory may end a session and attach another, of which it has to know
+    /// before mail for that comes.
     pub fn next_push(&mut self, now: Instant) -> Option<StoreToEdge> {
         self.let_read();
-        while let Some(session) = self.ready.pop_front() {
+        while self.orders.to_edge.is_empty()
+            && let Some(session) = self.ready.pop_front()
+        {
             let visit = self.visit(session);
             let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) else { continue };
             attachment.queued = false;

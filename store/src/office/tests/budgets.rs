@@ -120,6 +120,38 @@ fn when_memory_is_short_the_longest_stalled_is_ended() {
     assert!(bench.office.budgets.pushed.used() <= 16 * COST);
 }
 
+/// The session that is ended for memory may have one that waits to take over from it, and whose mail could be pushed at once.
+#[test]
+fn who_takes_over_for_want_of_memory_is_attached_before_its_mail() {
+    let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
+    for n in 2..5 {
+        bench.attach_client(n);
+    }
+    for message in 0..8 {
+        bench.deliver_to_client(2, message);
+    }
+    bench.pass(2 * SECOND);
+    let newcomer = SessionId(5);
+    let token = AuthenticationToken::create(&key(), client(2), bench.fresh_nonce());
+    bench.ask(EdgeToStore::AuthenticateClient { session: newcomer, proof: LoginProof::CtrHmac(token) });
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(2) }));
+    for message in 0..4 {
+        bench.deliver_to_client(3, message);
+    }
+    bench.deliver_to_client(4, 0);
+    bench.deliver_to_client(4, 1);
+    assert!(bench.is_ended_for_memory(2));
+    bench.finish_all_jobs();
+    let of_newcomer = |message: &StoreToEdge| match message {
+        StoreToEdge::AttachSession { session, .. } if *session == newcomer => Some(None),
+        StoreToEdge::PushMessage { session, sequence, .. } if *session == newcomer => Some(Some(*sequence)),
+        _ => None,
+    };
+    let told: Vec<_> = bench.to_edge.iter().filter_map(of_newcomer).collect();
+    assert_eq!(told.get(..2), Some(&[None, Some(Sequence(0))][..]));
+}
+
 #[test]
 fn who_takes_its_mail_is_never_ended_and_waits_its_turn() {
     let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
