@@ -285,3 +285,30 @@ fn nobody_is_answered_for_what_a_dead_ingress_delivered() {
     assert!(bench.to_ingress.is_empty());
     assert_eq!(bench.stored(), [0]);
 }
+
+/// What the disk says of it is out of date until then: read anew, it would be pushed what was received.
+#[test]
+fn an_inbox_with_a_removal_under_way_is_not_forgotten() {
+    let mut bench = Bench::new(RULES);
+    let others = [2, 3, 4].map(|n| ClientAddress([n; 32]));
+    for client in others {
+        let entry = LedgerEntry::Register { client, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
+        bench.mailbox.commit_ledger(&[entry]).unwrap();
+    }
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    bench.attach(1);
+    bench.finish_all_jobs();
+    // While another commit is under way the removal waits, and with it nothing holds the inbox any more.
+    bench.deliver_to(others[0], 1, body(1));
+    bench.confirm_all(1);
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    for (n, client) in [(2, others[1]), (3, others[2])] {
+        bench.deliver_to(client, n, body(n));
+    }
+    bench.log_in(2);
+    let ledger = bench.jobs.pop_back_if(|job| matches!(job, Job::CommitLedger(_))).unwrap();
+    bench.finish(ledger);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(2), Vec::<u64>::new());
+}
