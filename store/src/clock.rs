@@ -21,7 +21,28 @@ const DOUBTED: u8 = 2;
 
 /// What the machine's clock says, since 1970. A clock before that is a clock that was never set.
 pub(crate) fn now() -> Duration {
+    #[cfg(test)]
+    if let Some(simulated) = simulated::now() {
+        return simulated;
+    }
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The clock of the machine that a test's thread simulates.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use std::{cell::Cell, time::Duration};
+
+    thread_local!(static NOW: Cell<Option<Duration>> = const { Cell::new(None) });
+
+    pub(super) fn now() -> Option<Duration> {
+        NOW.get()
+    }
+
+    /// From now on the clock says this, on this thread.
+    pub(crate) fn set(now: Duration) {
+        NOW.set(Some(now));
+    }
 }
 
 /// Whether a clock that says `now` can be believed by somebody who knew at the time `then` what time it was. Whoever never knew

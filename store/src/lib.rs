@@ -26,3 +26,5 @@ pub mod office;
 pub mod registrar;
 pub mod replay;
 pub mod service;
+#[cfg(test)]
+mod simulation;

@@ -18,7 +18,7 @@ fn owner(name: &str) -> Option<ClientAddress> {
     name.strip_suffix(EXTENSION)?.split_once('-')?.0.parse().ok()
 }
 
-impl MailLog {
+impl<S: Shelf> MailLog<S> {
     /// Keeps bytes that should be a message.
     pub(crate) fn keep_aside(&self, client: &ClientAddress, number: u64, bytes: &[u8]) {
         self.log.keep_aside(client, number, bytes);

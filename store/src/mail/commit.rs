@@ -24,7 +24,7 @@ use crate::mailbox::{Change, MailBatch, MailboxError};
 /// Changes to the index before readers have their turn.
 const CHANGES_AT_ONCE: usize = 512;
 
-impl MailLog {
+impl<S: Shelf> MailLog<S> {
     /// Applies a batch, dating its messages `now`, and returns when it is on the medium.
     ///
     /// # Errors

@@ -51,7 +51,9 @@ mod room;
 mod scan;
 mod seal;
 mod segment;
-mod shelf;
+pub(crate) mod shelf;
+#[cfg(test)]
+mod simulated;
 mod spares;
 mod take_over;
 #[cfg(test)]
@@ -72,7 +74,8 @@ use std::{
 use append::Appender;
 use index::{Index, Slot};
 use segment::Stream;
-use shelf::{Directory, Shelf};
+use shelf::Directory;
+pub(crate) use shelf::Shelf;
 use spares::{Spare, Spares};
 
 pub(crate) use take_over::TakenOver;
@@ -94,8 +97,8 @@ pub(crate) struct Settings {
 
 /// The log, and the thread that cleans it.
 #[derive(Debug)]
-pub(crate) struct MailLog {
-    log: Arc<Log<Directory>>,
+pub(crate) struct MailLog<S: Shelf = Directory> {
+    log: Arc<Log<S>>,
     cleaner: Option<JoinHandle<()>>,
 }
 
@@ -149,7 +152,7 @@ impl MailLog {
         now: Duration,
     ) -> Result<Self, MailboxError> {
         let shelf = Directory::take(directory).map_err(failed("lock it"))?;
-        Ok(Self { log: Arc::new(Log::open(shelf, settings, counters, millis(now))?), cleaner: None })
+        Self::on(shelf, settings, counters, now)
     }
 
     /// Starts the thread that seals and cleans.
@@ -164,7 +167,17 @@ impl MailLog {
     }
 }
 
-impl MailLog {
+impl<S: Shelf> MailLog<S> {
+    /// Opens the log on this shelf.
+    pub(crate) fn on(
+        shelf: S,
+        settings: Settings,
+        counters: Arc<StoreCounters>,
+        now: Duration,
+    ) -> Result<Self, MailboxError> {
+        Ok(Self { log: Arc::new(Log::open(shelf, settings, counters, millis(now))?), cleaner: None })
+    }
+
     /// After an end that was not clean, has every inbox go on at a later number: what cannot be seen today may be seen tomorrow.
     pub(crate) fn leap(&self) {
         if self.log.was_unclean {
@@ -173,7 +186,7 @@ impl MailLog {
     }
 }
 
-impl Drop for MailLog {
+impl<S: Shelf> Drop for MailLog<S> {
     fn drop(&mut self) {
         self.log.chores.end();
         if let Some(cleaner) = self.cleaner.take() {

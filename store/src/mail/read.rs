@@ -31,7 +31,7 @@ const GAP: u64 = 4 * 1024;
 /// How long to wait before a read that failed is tried once more.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
-impl MailLog {
+impl<S: Shelf> MailLog<S> {
     /// What is known of an inbox.
     pub(crate) fn summary_of(&self, client: &ClientAddress) -> Summary {
         self.log.summary_of(client)

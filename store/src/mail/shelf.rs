@@ -3,14 +3,14 @@
 
 mod directory;
 #[cfg(test)]
-pub(super) mod memory;
+pub(crate) mod memory;
 
 use std::{fmt::Debug, io};
 
-pub(super) use directory::Directory;
+pub(crate) use directory::Directory;
 
 /// A folder of segments.
-pub(super) trait Shelf: Debug + Send + Sync + 'static {
+pub(crate) trait Shelf: Debug + Send + Sync + 'static {
     /// An open file of it.
     type File: SegmentFile;
 
@@ -41,7 +41,7 @@ pub(super) trait Shelf: Debug + Send + Sync + 'static {
 }
 
 /// A file of a [`Shelf`]. All places are given, since after an error the position of a file cannot be relied on.
-pub(super) trait SegmentFile: Debug + Send + Sync + 'static {
+pub(crate) trait SegmentFile: Debug + Send + Sync + 'static {
     /// Fills the bytes with what is at this place.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 

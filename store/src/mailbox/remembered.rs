@@ -62,6 +62,11 @@ impl Remembered {
         self.peek_unchecked(client, (Sequence(0), Sequence(u64::MAX)), limit).messages
     }
 
+    /// Whether the client is in the ledger, whatever the health of that.
+    pub(crate) fn is_registered(&self, client: &ClientAddress) -> bool {
+        self.contents.lock().unwrap().keys.contains_key(client)
+    }
+
     /// Has the client's entry be one of before it was written down when anybody was seen.
     pub(crate) fn forget_when_seen(&self, client: &ClientAddress) {
         self.contents.lock().unwrap().seen.remove(client);

@@ -18,8 +18,10 @@ use proto::{
 use super::shares::Shares;
 use crate::mailbox::{Class, MailBatch, Mailbox, MailboxError, Summary};
 
-/// Inboxes kept in memory before unused ones are looked for and forgotten (about 250 bytes each). In tests that happens all the time.
+/// Inboxes kept in memory before unused ones are looked for and forgotten (about 250 bytes each).
 const KEPT: usize = if cfg!(test) { 2 } else { 16_384 };
+/// Then as many times those in use are kept as well. In tests unused ones are forgotten all the time.
+const SPARED: usize = if cfg!(test) { 1 } else { 2 };
 
 /// Whom to answer for a message.
 #[derive(Clone, Copy, Debug)]
@@ -235,7 +237,7 @@ impl Inboxes {
             let Some(key) = mailbox.key_of(client)? else { return Ok(None) };
             if self.known.len() >= self.forget_at {
                 self.known.retain(|client, inbox| inbox.is_in_use() || uncommitted.touches(client));
-                self.forget_at = KEPT.max(2 * self.known.len());
+                self.forget_at = KEPT.max(SPARED * self.known.len());
             }
             let summary = mailbox.summary_of(client)?;
             let kept = self.changed.get(client).copied().unwrap_or_else(|| mailbox.class_of(client));

@@ -28,7 +28,7 @@ const LOCK: &str = "lock";
 
 /// A directory of segments, which is ours alone while this lives.
 #[derive(Debug)]
-pub(in crate::mail) struct Directory {
+pub(crate) struct Directory {
     directory: OwnedFd,
     /// Locked until it is closed.
     _lock: File,
@@ -36,7 +36,7 @@ pub(in crate::mail) struct Directory {
 
 impl Directory {
     /// Takes possession of the directory. Waits some seconds for one that had it before.
-    pub(in crate::mail) fn take(directory: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn take(directory: OwnedFd) -> io::Result<Self> {
         const LOOK: Duration = Duration::from_millis(10);
         let lock = plain_file::open(&directory, LOCK, OFlag::O_CREAT | OFlag::O_RDWR)?;
         let end = Instant::now() + LAST_BREATH;

@@ -17,13 +17,13 @@ const SECTOR: usize = 512;
 
 /// The shelf. Clones are the same one, as a second process would see it.
 #[derive(Clone, Debug)]
-pub(in crate::mail) struct Memory {
+pub(crate) struct Memory {
     disk: Arc<Mutex<Disk>>,
 }
 
 /// An open file.
 #[derive(Debug)]
-pub(in crate::mail) struct MemoryFile {
+pub(crate) struct MemoryFile {
     id: u64,
     disk: Arc<Mutex<Disk>>,
 }
@@ -52,7 +52,7 @@ struct Data {
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mail) enum Fault {
+pub(crate) enum Fault {
     /// It fails. What a sync should have written counts as written, and readers see it.
     Fails(Errno),
     /// It fails, and readers see what was there before.
@@ -65,7 +65,7 @@ pub(in crate::mail) enum Fault {
 
 /// What ends a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mail) enum End {
+pub(crate) enum End {
     /// What was written is in the kernel's memory.
     Kill,
     /// What was not synced may be lost, or be anything.
@@ -75,49 +75,49 @@ pub(in crate::mail) enum End {
 }
 
 impl Memory {
-    pub(in crate::mail) fn of(free: u64) -> Self {
+    pub(crate) fn of(free: u64) -> Self {
         Self { disk: Arc::new(Mutex::new(Disk { free, ..Disk::default() })) }
     }
 
     /// Has the call of this number, counted from now on, go wrong.
-    pub(in crate::mail) fn plan(&self, calls: u64, fault: Fault) {
+    pub(crate) fn plan(&self, calls: u64, fault: Fault) {
         let mut disk = self.disk.lock().unwrap();
         disk.plan = Some((disk.calls + calls, fault));
     }
 
     /// Calls so far.
-    pub(in crate::mail) fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.disk.lock().unwrap().calls
     }
 
     /// Whether a process that used it is dead.
-    pub(in crate::mail) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.disk.lock().unwrap().is_dead
     }
 
     /// Whether a planned fault is still to come.
-    pub(in crate::mail) fn is_planned(&self) -> bool {
+    pub(crate) fn is_planned(&self) -> bool {
         self.disk.lock().unwrap().plan.is_some()
     }
 
     /// Bytes that are free from now on.
-    pub(in crate::mail) fn set_free(&self, free: u64) {
+    pub(crate) fn set_free(&self, free: u64) {
         self.disk.lock().unwrap().free = free;
     }
 
     /// Another shelf with the same on it.
-    pub(in crate::mail) fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         Self { disk: Arc::new(Mutex::new(self.disk.lock().unwrap().clone())) }
     }
 
     /// What is in a file.
-    pub(in crate::mail) fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let disk = self.disk.lock().unwrap();
         disk.files[&disk.names[name]].cache.clone()
     }
 
     /// Puts this in the place of what is in a file, or makes one.
-    pub(in crate::mail) fn set_bytes(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn set_bytes(&self, name: &str, bytes: &[u8]) {
         let mut disk = self.disk.lock().unwrap();
         let disk = &mut *disk;
         let id = *disk.names.entry(name.to_owned()).or_insert(disk.next_id);
@@ -127,7 +127,7 @@ impl Memory {
     }
 
     /// Damages a bit, for readers that are there and those to come.
-    pub(in crate::mail) fn flip(&self, name: &str, at: usize) {
+    pub(crate) fn flip(&self, name: &str, at: usize) {
         let mut disk = self.disk.lock().unwrap();
         let id = disk.names[name];
         let data = disk.files.get_mut(&id).unwrap();
@@ -136,12 +136,12 @@ impl Memory {
     }
 
     /// The last calls.
-    pub(in crate::mail) fn trace(&self) -> Vec<String> {
+    pub(crate) fn trace(&self) -> Vec<String> {
         self.disk.lock().unwrap().trace.clone()
     }
 
     /// The process that used it ends, and another begins.
-    pub(in crate::mail) fn end(&self, end: End, rng: &mut impl Rng) {
+    pub(crate) fn end(&self, end: End, rng: &mut impl Rng) {
         let mut disk = self.disk.lock().unwrap();
         let disk = &mut *disk;
         (disk.plan, disk.is_dead) = (None, false);

@@ -1,0 +1,23 @@
+//! What the simulation does with the log beside what the store does: it is the thread that cleans, and looks into the index.
+
+use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+
+use super::{MailLog, Shelf, pace::Pace};
+use crate::mailbox::MailboxError;
+
+impl<S: Shelf> MailLog<S> {
+    /// Does something that is due, as the thread that cleans does. Says whether there may be more.
+    pub(crate) fn clean_up(&self) -> Result<bool, MailboxError> {
+        self.log.clean_up(&mut Pace::unlimited())
+    }
+
+    /// Whether one more segment may be made.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.log.may_grow().unwrap_or(true)
+    }
+
+    /// Whether a message is there, for all that the index says.
+    pub(crate) fn holds(&self, client: &ClientAddress, number: Sequence) -> bool {
+        self.log.index().inbox(client).is_some_and(|inbox| inbox.get(number.0).is_some())
+    }
+}
