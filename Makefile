@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test bench torture soak siege fuzz conformance mutants night
+.PHONY: setup run test bench torture simulate soak siege fuzz conformance mutants night
 
 setup:
 	@./dev/setup
@@ -17,6 +17,10 @@ bench: setup
 # Kills, stops, fills and garbles a gateway under load, then looks for lost mail. SEED=n repeats a schedule.
 torture: setup
 	@./dev/torture $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE)) $(if $(ONLY),--only $(ONLY))
+
+# Some hundred histories a second of the store, with crashes, torn writes and lost power, in virtual time. SEED=n repeats one.
+simulate: setup
+	@SECONDS_IN_ALL=$(or $(SECONDS),60) ./dev/simulate
 
 # Ten minutes of traffic with clients and inboxes that come and go: is everything level in the end?
 soak: setup
