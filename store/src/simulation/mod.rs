@@ -124,7 +124,7 @@ fn a_seed_plays_the_same_history_each_time() {
     }
 }
 
-/// Of `make simulate`: SECONDS_IN_ALL, SEED and JOBS are in the environment.
+/// Of `make simulate`: SECONDS_IN_ALL, SEED, FIRST and JOBS are in the environment.
 #[test]
 #[ignore = "runs for as long as it is told to"]
 fn histories_for_as_long_as_asked() {
@@ -137,7 +137,7 @@ fn histories_for_as_long_as_asked() {
     let began = Instant::now();
     let time = Duration::from_secs(number("SECONDS_IN_ALL").unwrap_or(60));
     let cores = || thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let next = AtomicU64::new(rand::random::<u32>().into());
+    let next = AtomicU64::new(number("FIRST").unwrap_or_else(|| rand::random::<u32>().into()));
     let (first, is_over) = (next.load(Relaxed), AtomicBool::new(false));
     let (all, broken) = (Mutex::new(Figures::default()), Mutex::new(None));
     thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn histories_for_as_long_as_asked() {
         }
     });
     let seeds = next.load(Relaxed) - first;
-    println!("{}", all.into_inner().unwrap().tell(seeds, began.elapsed()));
+    println!("from {first} on, {}", all.into_inner().unwrap().tell(seeds, began.elapsed()));
     if let Some((seed, violation)) = broken.into_inner().unwrap() {
         panic!("{}", explain(seed, &violation));
     }
