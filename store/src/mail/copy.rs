@@ -33,21 +33,21 @@ impl<S: Shelf> Log<S> {
             let file = self.index().segment(*slot).map(|segment| Arc::clone(&segment.file));
             let Some(file) = file else { continue };
             match read_body(file.as_ref(), put) {
-                Ok(Some(body)) => bodies.push((*slot, *put, body)),
+                Ok(Some(body)) => bodies.push((*put, body)),
                 Ok(None) => tracing::error!(inbox = %put.inbox, "a stored message is damaged"),
                 Err(error) => tracing::error!(%error, inbox = %put.inbox, "a stored message cannot be read"),
             }
         }
-        let items: Vec<Item<'_>> = bodies.iter().map(|(_, put, body)| (Fact::Put(*put), body.as_slice())).collect();
+        let items: Vec<Item<'_>> = bodies.iter().map(|(put, body)| (Fact::Put(*put), body.as_slice())).collect();
         match copier.append(self, &items, now) {
             Ok(done) => {
                 self.bury(&items, done.in_vain.iter().copied());
                 self.are_full(done.full);
                 let mut index = self.index_mut();
-                for ((from, put, _), spot) in bodies.iter().zip(done.spots) {
-                    index.copied(put, *from, spot);
+                for ((put, _), spot) in bodies.iter().zip(done.spots) {
+                    index.copied(put, spot);
                 }
-                let bytes = bodies.iter().map(|(_, put, _)| weight(put.len)).sum();
+                let bytes = bodies.iter().map(|(put, _)| weight(put.len)).sum();
                 self.counters.mail_bytes_copied.fetch_add(bytes, Ordering::Relaxed);
                 Ok(())
             }

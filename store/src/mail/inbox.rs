@@ -222,17 +222,14 @@ impl Inbox {
         }
     }
 
-    /// A message is somewhere else now, if it still was where it is said to have been.
-    pub(super) fn relocate(&mut self, number: u64, from: Spot, to: Spot) -> bool {
-        let place = self.messages.partition_point(|message| self.base + u64::from(message.delta) < number);
+    /// A message is there from now on, if it is still alive. Says where it was.
+    pub(super) fn relocate(&mut self, number: u64, to: Spot) -> Option<Spot> {
+        let place = self.messages.partition_point(|message| self.number(message) < number);
         let base = self.base;
-        match self.messages.get_mut(place) {
-            Some(message) if base + u64::from(message.delta) == number && message.spot() == from => {
-                (message.slot, message.place) = (to.slot, to.place);
-                true
-            }
-            _ => false,
-        }
+        let message = self.messages.get_mut(place).filter(|message| base + u64::from(message.delta) == number)?;
+        let from = message.spot();
+        (message.slot, message.place) = (to.slot, to.place);
+        Some(from)
     }
 
     /// The message as a fact.

@@ -218,15 +218,15 @@ impl<F> Index<F> {
         }
     }
 
-    /// A copy of a message is in a segment, and proved. The message is there from now on, if it still was where it was copied
-    /// from; then what was there is dead, and otherwise the copy is.
-    pub(super) fn copied(&mut self, put: &Put, from: Slot, to: Spot) {
+    /// A copy of a message is in a segment, and proved. If the message is still alive it is there from now on, and where it was is dead;
+    /// otherwise the copy is.
+    pub(super) fn copied(&mut self, put: &Put, to: Spot) {
         let Some(inbox) = self.inboxes.get_mut(&put.inbox) else {
             return self.put_in_vain(&put.inbox, put.number);
         };
         inbox.add_dead(1);
-        if inbox.relocate(put.number, Spot { slot: from, place: put.place }, to) {
-            if let Some(segment) = self.segment_mut(from) {
+        if let Some(from) = inbox.relocate(put.number, to) {
+            if let Some(segment) = self.segment_mut(from.slot) {
                 segment.alive -= weight(put.len);
                 segment.messages -= 1;
             }

@@ -142,7 +142,7 @@ impl Database {
 
 /// sled locks its file, and gives up at once if somebody else has: a killed gateway's store, which is not quite dead. One that
 /// lives on is left to sled, which says so.
-fn open_once_free(directory: &OwnedFd) -> io::Result<File> {
+pub(super) fn open_once_free(directory: &OwnedFd) -> io::Result<File> {
     const LOOK: Duration = Duration::from_millis(10);
     let file = plain_file::open(directory, "db", OFlag::O_CREAT | OFlag::O_RDWR)?;
     let end = Instant::now() + LAST_BREATH;

@@ -39,14 +39,6 @@ struct Paged {
     message: Bytes,
 }
 
-/// A read from disk under way.
-#[derive(Clone, Copy, Debug)]
-struct Read {
-    end: Sequence,
-    /// Something before `end` was stored after the read began: it may or may not be in the page.
-    stale: bool,
-}
-
 /// What to do next for a session.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -96,7 +88,7 @@ pub(super) struct Attachment {
     page: VecDeque<Paged>,
     /// The page, or the one that is being read, takes this much memory.
     page_held: BytePermit,
-    read: Option<Read>,
+    is_reading: bool,
 }
 
 impl Attachment {
@@ -126,7 +118,7 @@ impl Attachment {
             scanned: oldest,
             page: VecDeque::new(),
             page_held: budgets.read_ahead.permit(),
-            read: None,
+            is_reading: false,
         }
     }
 
@@ -189,7 +181,7 @@ impl Attachment {
 
     /// Reads no more than may be pushed at once, so that nothing that was read has to wait for a proof.
     fn read(&mut self, end: Sequence) -> Step {
-        if self.read.is_some() {
+        if self.is_reading {
             return Step::Wait;
         }
         let left = self.credit.left();
@@ -203,7 +195,7 @@ impl Attachment {
         if !self.page_held.grow(limit.bytes as u64 + limit.messages as u64 * BESIDE_MESSAGE, 0) {
             return Step::AwaitReading;
         }
-        self.read = Some(Read { end, stale: false });
+        self.is_reading = true;
         Step::Read(self.scanned.max(self.cursor), end, limit)
     }
 
@@ -219,20 +211,18 @@ impl Attachment {
             self.page.clear();
             self.scanned = self.cursor;
         }
-        if self.read.is_none() {
+        if !self.is_reading {
             self.page_held.shrink(u64::MAX);
         }
     }
 
     /// A page came from disk.
     pub(super) fn page_arrived(&mut self, mut page: Page) {
-        // A stale page is thrown away and read again.
-        if let Some(Read { stale: false, .. }) = self.read.take() {
-            self.scanned = page.end;
-            let messages = mem::take(&mut page.messages).into_iter();
-            self.page =
-                messages.map(|(sequence, message)| Paged { sequence, ack: page.ack_of(sequence), message }).collect();
-        }
+        self.is_reading = false;
+        self.scanned = page.end;
+        let messages = mem::take(&mut page.messages).into_iter();
+        self.page =
+            messages.map(|(sequence, message)| Paged { sequence, ack: page.ack_of(sequence), message }).collect();
         if self.stuck {
             return self.let_go_of_page();
         }
@@ -242,24 +232,8 @@ impl Attachment {
 
     /// A page could not be read.
     pub(super) fn page_failed(&mut self) {
-        self.read = None;
+        self.is_reading = false;
         self.page_held.shrink(u64::MAX);
-    }
-
-    /// A message has gone from custody to disk. If the session has read past its place without having pushed it, it reads again.
-    pub(super) fn stored(&mut self, sequence: Sequence) {
-        if sequence < self.cursor {
-            return;
-        }
-        if sequence < self.scanned {
-            self.let_go_of_page();
-            self.scanned = self.cursor;
-        }
-        if let Some(read) = &mut self.read
-            && sequence < read.end
-        {
-            read.stale = true;
-        }
     }
 
     /// Whether the session was ever pushed this message or a later one.

@@ -241,13 +241,12 @@ impl<M: Mailbox> Office<M> {
             let held = held.remove();
             inbox.spilling.sub(held.message.len(), held.ack);
             inbox.stored.add(held.message.len(), held.ack);
+            // So no session has read past its place, or is reading there.
+            debug_assert!(sequence >= inbox.stored_end, "an inbox is written in the order of its numbers");
             inbox.stored_end = inbox.stored_end.max(Sequence(sequence.0 + 1));
             let session = inbox.attached;
             self.accept(held.ticket, held.message.len(), &Proof::of_commit(committed));
             if let Some(session) = session {
-                if let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) {
-                    attachment.stored(sequence);
-                }
                 self.wake(session);
             }
         }

@@ -9,7 +9,7 @@ mod torn;
 
 use super::*;
 
-use crate::mailbox::commit;
+use crate::mailbox::{commit, databases::open_once_free};
 
 use bytes::Bytes;
 
@@ -30,6 +30,15 @@ fn open_within(home: &Path, limit: u64) -> Result<DiskMailbox, MailboxError> {
 
 fn open(home: &Path) -> DiskMailbox {
     open_within(home, 1 << 30).unwrap()
+}
+
+/// The engine's own view of a database. An earlier one lets go of its lock a moment after it was dropped.
+fn engine(home: &Path, database: &str) -> sled::Db {
+    let directory = home.join(database);
+    std::fs::create_dir_all(&directory).unwrap();
+    open_once_free(&File::open(&directory).unwrap().into()).unwrap();
+    let segment_size = if database == "ledger" { LEDGER.segment_size } else { 4 * 1024 * 1024 };
+    sled::Config::new().path(directory).segment_size(segment_size).open().unwrap()
 }
 
 const CLIENT: ClientAddress = ClientAddress([3; 32]);

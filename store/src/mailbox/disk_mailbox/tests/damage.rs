@@ -3,7 +3,7 @@
 use super::*;
 
 fn raw<T>(home: &Path, database: &str, act: impl FnOnce(&sled::Db) -> T) -> T {
-    let db = sled::Config::new().path(home.join(database)).segment_size(LEDGER.segment_size).open().unwrap();
+    let db = engine(home, database);
     let outcome = act(&db);
     db.flush().unwrap();
     outcome

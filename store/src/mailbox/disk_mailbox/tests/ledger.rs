@@ -61,7 +61,7 @@ fn a_key_whose_logins_fill_the_memory_takes_no_more() {
 
 /// Nonces as versions before this one kept them.
 fn keep_as_before(home: &Path, client: &ClientAddress, numbers: std::ops::Range<u32>) {
-    let ledger = sled::Config::new().path(home.join("ledger")).segment_size(LEDGER.segment_size).open().unwrap();
+    let ledger = engine(home, "ledger");
     let logins = ledger.open_tree("logins").unwrap();
     for n in numbers {
         let (Freshness::Iv(iv), order) = (nonce(n), u64::from(n).to_be_bytes()) else { continue };
@@ -88,10 +88,8 @@ fn nonces_of_earlier_versions_survive_a_kill_anywhere() {
         mailbox.with(|ledger| Ok(ledger.spent_of(&CLIENT).count())).unwrap()
     };
     let pages = expect_all(&open(home.path()));
-    let old_trees = || {
-        let ledger = sled::Config::new().path(home.path().join("ledger")).segment_size(LEDGER.segment_size);
-        ledger.open().unwrap().tree_names().iter().filter(|name| name.as_ref() == b"logins").count()
-    };
+    let old_trees =
+        || engine(home.path(), "ledger").tree_names().iter().filter(|name| name.as_ref() == b"logins").count();
     assert_eq!(old_trees(), 0);
     // As if it had been killed before the old tree was gone.
     for (client, logins) in clients.iter().zip([4_096, 61, 1]) {
@@ -262,7 +260,7 @@ fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
 
 /// The record of a client in `clients`, as another version may have left it.
 fn put_record(home: &Path, record: &[u8]) {
-    let ledger = sled::Config::new().path(home.join("ledger")).segment_size(LEDGER.segment_size).open().unwrap();
+    let ledger = engine(home, "ledger");
     ledger.open_tree("clients").unwrap().insert(CLIENT.as_bytes(), record).unwrap();
     ledger.flush().unwrap();
 }

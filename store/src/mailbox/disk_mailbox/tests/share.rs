@@ -125,7 +125,10 @@ fn a_rewrite_that_was_killed_is_finished_from_what_is_whole() {
     // With the whole database beside them, with half a database, and with none.
     expect_all();
     std::fs::write(ledger.join("records"), &records).unwrap();
-    raw_ledger(&ledger, |db| db.clear().unwrap());
+    let engine = engine(home.path(), "ledger");
+    engine.clear().unwrap();
+    engine.flush().unwrap();
+    drop(engine);
     expect_all();
     std::fs::write(ledger.join("records"), &records).unwrap();
     std::fs::remove_file(ledger.join("db")).unwrap();
@@ -133,10 +136,4 @@ fn a_rewrite_that_was_killed_is_finished_from_what_is_whole() {
     // What is not whole is not looked at.
     std::fs::write(ledger.join("records.part"), &records[..records.len() / 2]).unwrap();
     expect_all();
-}
-
-fn raw_ledger(ledger: &Path, act: impl FnOnce(&sled::Db)) {
-    let db = sled::Config::new().path(ledger).segment_size(LEDGER.segment_size).open().unwrap();
-    act(&db);
-    db.flush().unwrap();
 }

@@ -4,8 +4,7 @@ use super::*;
 use crate::mailbox::record;
 
 fn seed(home: &Path, clients: &[ClientAddress], messages: u64) {
-    std::fs::create_dir_all(home.join("inboxes")).unwrap();
-    let old = sled::Config::new().path(home.join("inboxes")).segment_size(4 * 1024 * 1024).open().unwrap();
+    let old = engine(home, "inboxes");
     for client in clients {
         // What an inbox had in all, in a form of its own, stood before its messages.
         old.insert(client.as_bytes(), vec![1; 25]).unwrap();
@@ -72,7 +71,7 @@ fn what_is_no_message_in_the_old_database_is_set_aside() {
     let home = tempfile::tempdir().unwrap();
     register(home.path(), &[CLIENT]);
     seed(home.path(), &[CLIENT], 3);
-    let old = sled::Config::new().path(home.path().join("inboxes")).segment_size(4 * 1024 * 1024).open().unwrap();
+    let old = engine(home.path(), "inboxes");
     old.insert(record::message_key(&CLIENT, Sequence(5)), b"?".as_slice()).unwrap();
     old.open_tree("set_aside").unwrap().insert(record::message_key(&CLIENT, Sequence(1)), b"!".as_slice()).unwrap();
     old.insert(b"stray".as_slice(), b"".as_slice()).unwrap();
@@ -93,14 +92,14 @@ fn a_damaged_database_is_refused_and_the_operator_told_what_to_do() {
     let home = tempfile::tempdir().unwrap();
     register(home.path(), &[CLIENT]);
     {
-        let old = sled::Config::new().path(home.path().join("inboxes")).segment_size(4 * 1024 * 1024).open().unwrap();
+        let old = engine(home.path(), "inboxes");
         for n in 0..400 {
             old.insert(record::message_key(&CLIENT, Sequence(n)), record::encode_message(1, &[77; 1_700])).unwrap();
             old.flush().unwrap();
         }
     }
     // What has been read into a snapshot is not looked at again at the start.
-    drop(sled::Config::new().path(home.path().join("inboxes")).segment_size(4 * 1024 * 1024).open().unwrap());
+    drop(engine(home.path(), "inboxes"));
     let file = home.path().join("inboxes/db");
     let mut bytes = std::fs::read(&file).unwrap();
     let mut hits = 0;

@@ -7,7 +7,7 @@ const CUTS: usize = 12;
 
 /// The client's records of 2021, its later ones, and the nonces of it that are known.
 fn records(home: &Path) -> (Option<Vec<u8>>, Option<Vec<u8>>, usize) {
-    let ledger = sled::Config::new().path(home.join("ledger")).segment_size(LEDGER.segment_size).open().unwrap();
+    let ledger = engine(home, "ledger");
     let [clients, spent] = ["clients", "spent"].map(|name| ledger.open_tree(name).unwrap());
     let value = |tree: &sled::Tree| tree.get(CLIENT.as_bytes()).unwrap().map(|value| value.to_vec());
     (value(&ledger), value(&clients), spent.scan_prefix(CLIENT.as_bytes()).count())
