@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use anyhow::Result;
@@ -13,7 +16,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{oracle::Oracle, packet::PacketMaker};
+use crate::{
+    oracle::{Link, Oracle},
+    packet::PacketMaker,
+};
+
+/// Numbers of connections.
+static LINKS: AtomicU64 = AtomicU64::new(0);
 
 /// Where acks go.
 pub struct AckPort {
@@ -33,7 +42,7 @@ impl AckPort {
         accepting.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(collect(stream, oracle.clone()));
+                connections.spawn(collect(stream, LINKS.fetch_add(1, Ordering::Relaxed), oracle.clone()));
             }
         });
         Ok(Self { address, _accepting: accepting })
@@ -53,11 +62,18 @@ const ACK_KEY: [u8; 32] = {
     key
 };
 
-async fn collect(mut stream: TcpStream, oracle: Arc<Oracle>) {
+async fn collect(mut stream: TcpStream, link: Link, oracle: Arc<Oracle>) {
     let mut frames = FrameBuffer::new();
     while matches!(stream.read_buf(&mut frames.space()).await, Ok(1..)) {
-        while let Ok(Some((_, packet))) = frames.next_frame() {
-            oracle.acked(&packet);
+        loop {
+            match frames.next_frame() {
+                Ok(Some((_, packet))) => oracle.acked(link, &packet),
+                Ok(None) => break,
+                Err(wrong) => return oracle.sent_garbage(&wrong.to_string()),
+            }
         }
+    }
+    if frames.holds_partial_frame() {
+        oracle.acked_in_part(frames.partial_len());
     }
 }

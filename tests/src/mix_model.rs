@@ -191,6 +191,7 @@ impl MixModel {
         }
         if outcome.is_err() {
             self.oracle.turned_away("a mix node's connection was closed".into());
+            self.oracle.cut(*stream);
             self.connected = None;
         }
         if self.sent.is_multiple_of(KEEP_EVERY) && packet.size == PacketSize::Regular {

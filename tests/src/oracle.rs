@@ -6,20 +6,26 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasher, RandomState},
+    ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use crate::{account::Account, packet::FinalHopPacket};
 
+mod continuity;
 mod figures;
 mod gap;
 mod order;
+mod tally;
+mod trouble;
 
 use order::Order;
 
 pub use figures::{Figures, percentile};
 pub use gap::Gap;
+pub use tally::Tally;
+pub use trouble::{Harm, Trouble};
 
 /// How a SURB-ack is recognised: it begins with a public key that nobody else has.
 type AckMark = [u8; 48];
@@ -35,6 +41,9 @@ pub type Inbox = usize;
 /// A mix node's connection, within which packets stay in order.
 pub type Stream = u64;
 
+/// A connection over which SURB-acks come: each `mix-egress` opens one.
+pub type Link = u64;
+
 #[derive(Debug)]
 struct Record {
     inbox: Inbox,
@@ -45,6 +54,10 @@ struct Record {
     replayed: Option<Instant>,
     first_acked: Option<Instant>,
     first_delivered: Option<Instant>,
+    /// Whether it carries a SURB-ack.
+    owes_ack: bool,
+    /// Over which connection the first SURB-ack came.
+    acked_over: Option<Link>,
     acked: u32,
     delivered: u32,
 }
@@ -53,7 +66,14 @@ struct Record {
 struct State {
     /// By the number with which each message begins.
     records: HashMap<u64, Record>,
-    acks: HashMap<AckMark, u64>,
+    /// By its mark, the message of each SURB-ack, and a digest of all its bytes.
+    acks: HashMap<AckMark, (u64, u64)>,
+    /// When connections of mix nodes were closed by the gateway.
+    cuts: HashMap<Stream, Instant>,
+    /// When a SURB-ack came of which the rest did not come, and how many bytes of it.
+    parts: Vec<(Instant, usize)>,
+    /// What was done to the gateway.
+    troubles: Vec<Trouble>,
     orders: HashMap<Inbox, Order>,
     out_of_order: Vec<String>,
     /// What of the past may be forgotten.
@@ -76,33 +96,6 @@ pub struct Oracle {
     hasher: RandomState,
 }
 
-/// The sums.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Messages handed to the gateway, or lost on the way.
-    pub sent: usize,
-    /// Of those, acknowledged.
-    pub acked: usize,
-    /// Neither acknowledged nor delivered.
-    pub unanswered: usize,
-    /// Packets that were sent more than once.
-    pub replayed: usize,
-    /// Of those, packets that the gateway must have known when they came again.
-    pub replayed_known: usize,
-    /// Acknowledged more than once, which is as it should be only if the first time may be forgotten.
-    pub acked_again: usize,
-    /// Delivered at least once.
-    pub delivered: usize,
-    /// Deliveries beyond the first.
-    pub duplicates: usize,
-    /// First deliveries out of order.
-    pub out_of_order: Vec<String>,
-    /// Acknowledged, and never delivered: number of the message, and whose it is.
-    pub lost: Vec<(u64, Inbox)>,
-    /// What should never happen at all.
-    pub strange: Vec<String>,
-}
-
 impl Oracle {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -111,12 +104,12 @@ impl Oracle {
     /// A packet is about to be sent.
     pub fn sending(&self, inbox: Inbox, stream: Stream, packet: &FinalHopPacket) {
         let Some(number) = number_of(&packet.message) else { return };
-        let mark = packet.surb_ack.as_ref().and_then(|ack| ack.packet.first_chunk().copied());
+        let ack = packet.surb_ack.as_ref().map(|ack| &ack.packet);
+        let mark = ack.and_then(|ack| Some((*ack.first_chunk()?, (number, self.hasher.hash_one(ack)))));
         let digest = self.hasher.hash_one(&packet.message);
         let mut state = self.state();
         if state.records.len().is_multiple_of(SAMPLE) {
-            for bytes in [Some(&packet.message), packet.surb_ack.as_ref().map(|ack| &ack.packet)].into_iter().flatten()
-            {
+            for bytes in [Some(&packet.message), ack].into_iter().flatten() {
                 let ends = [bytes.first_chunk::<END>(), bytes.last_chunk::<END>()];
                 state.samples.extend(ends.into_iter().flatten().map(|end| end.to_vec()));
             }
@@ -130,11 +123,13 @@ impl Oracle {
             replayed: None,
             first_acked: None,
             first_delivered: None,
+            owes_ack: mark.is_some(),
+            acked_over: None,
             acked: 0,
             delivered: 0,
         };
         state.records.insert(number, record);
-        state.acks.extend(mark.map(|mark| (mark, number)));
+        state.acks.extend(mark);
     }
 
     /// A packet is about to be sent once more.
@@ -150,14 +145,29 @@ impl Oracle {
         self.state().gaps.push(gap);
     }
 
-    /// A mix node has received a packet.
-    pub fn acked(&self, packet: &[u8]) {
+    /// Something was done to the gateway.
+    pub fn suffered(&self, harm: Harm, when: Range<Instant>) {
+        self.state().troubles.push(Trouble { harm, when });
+    }
+
+    /// The gateway has closed a mix node's connection.
+    pub fn cut(&self, stream: Stream) {
+        self.state().cuts.entry(stream).or_insert_with(Instant::now);
+    }
+
+    /// A mix node has received a packet over this connection.
+    pub fn acked(&self, over: Link, packet: &[u8]) {
+        let digest = self.hasher.hash_one(packet);
         let mut state = self.state();
         let State { records, acks, orders, strange, .. } = &mut *state;
-        let number = packet.first_chunk::<48>().and_then(|mark| acks.get(mark)).copied();
-        match number.and_then(|number| Some((number, records.get_mut(&number)?))) {
-            Some((number, record)) => {
+        let known = packet.first_chunk().and_then(|mark: &AckMark| acks.get(mark)).copied();
+        match known.and_then(|(number, whole)| Some((number, whole, records.get_mut(&number)?))) {
+            Some((number, whole, _)) if whole != digest => {
+                strange.push(format!("the SURB-ack of message {number} was changed on its way"));
+            }
+            Some((number, _, record)) => {
                 record.acked += 1;
+                record.acked_over.get_or_insert(over);
                 let at = *record.first_acked.get_or_insert_with(Instant::now);
                 if record.acked == 1 && record.delivered == 0 {
                     orders.entry(record.inbox).or_default().acked(number, at);
@@ -165,6 +175,16 @@ impl Oracle {
             }
             None => strange.push(format!("a mix node was sent {} bytes that are no ack of ours", packet.len())),
         }
+    }
+
+    /// A connection over which SURB-acks came has ended in the middle of one.
+    pub fn acked_in_part(&self, len: usize) {
+        self.state().parts.push((Instant::now(), len));
+    }
+
+    /// A mix node was sent bytes that are no packet.
+    pub fn sent_garbage(&self, what: &str) {
+        self.state().strange.push(format!("a mix node was sent bytes that are no packet: {what}"));
     }
 
     /// A client has received a message.
@@ -239,36 +259,6 @@ impl Oracle {
             .and_then(|number| state.records.get(&number))
             .is_some_and(|record| record.delivered > 0)
     }
-
-    /// The sums.
-    pub fn tally(&self) -> Tally {
-        let state = self.state();
-        let mut tally = Tally {
-            sent: state.records.len(),
-            out_of_order: state.out_of_order.clone(),
-            strange: state.strange.clone(),
-            ..Tally::default()
-        };
-        for (number, record) in &state.records {
-            tally.acked += usize::from(record.acked > 0);
-            let seen = record.first_acked.map(|acked| (record.sent, acked));
-            let is_known = seen.is_some_and(|(sent, acked)| !state.gaps.iter().any(|gap| gap.may_hold(sent, acked)));
-            tally.replayed += usize::from(record.replayed.is_some());
-            tally.replayed_known += usize::from(is_known && record.replayed > record.first_acked);
-            tally.acked_again += usize::from(record.acked > 1);
-            if record.acked > 1 && is_known {
-                tally.strange.push(format!("message {number} was acknowledged {} times", record.acked));
-            }
-            tally.delivered += usize::from(record.delivered > 0);
-            tally.unanswered += usize::from(record.acked == 0 && record.delivered == 0);
-            tally.duplicates += record.delivered.saturating_sub(1) as usize;
-            if record.acked > 0 && record.delivered == 0 && !state.forgotten.contains(&record.inbox) {
-                tally.lost.push((*number, record.inbox));
-            }
-        }
-        tally.lost.sort_unstable();
-        tally
-    }
 }
 
 fn number_of(message: &[u8]) -> Option<u64> {
@@ -291,7 +281,7 @@ mod tests {
             oracle.sending(7, 0, packet);
         }
         for packet in &packets[..3] {
-            oracle.acked(&packet.surb_ack.as_ref().unwrap().packet);
+            oracle.acked(0, &packet.surb_ack.as_ref().unwrap().packet);
         }
         for packet in [&packets[1], &packets[0], &packets[0]] {
             oracle.delivered(7, &packet.message);
@@ -309,8 +299,11 @@ mod tests {
         oracle.delivered(7, &changed);
         oracle.delivered(8, &packets[3].message);
         oracle.delivered(7, b"12345678 and nobody sent it");
-        oracle.acked(&[0; 386]);
-        assert_eq!(oracle.tally().strange.len(), 4);
+        oracle.acked(0, &[0; 386]);
+        let mut altered = packets[3].surb_ack.as_ref().unwrap().packet.clone();
+        altered[385] ^= 1;
+        oracle.acked(0, &altered);
+        assert_eq!(oracle.tally().strange.len(), 5);
     }
 
     #[test]
@@ -323,11 +316,11 @@ mod tests {
         let oracle = Oracle::default();
         let before = Instant::now();
         oracle.sending(7, 0, &packet);
-        oracle.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        oracle.acked(0, &packet.surb_ack.as_ref().unwrap().packet);
         oracle.forgets(Gap { from: Some(Instant::now()), to: Instant::now() });
         oracle.replaying(&packet);
         assert_eq!((oracle.tally().replayed_known, oracle.tally().strange.len()), (1, 0));
-        oracle.acked(&packet.surb_ack.as_ref().unwrap().packet);
+        oracle.acked(0, &packet.surb_ack.as_ref().unwrap().packet);
         assert_eq!((oracle.tally().acked_again, oracle.tally().strange.len()), (1, 1));
         oracle.forgets(Gap { from: Some(before), to: Instant::now() });
         assert_eq!((oracle.tally().acked_again, oracle.tally().strange.len()), (1, 0));

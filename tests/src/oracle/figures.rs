@@ -67,7 +67,7 @@ mod tests {
         for (packet, inbox) in packets.iter().zip([1, 1, 2]) {
             oracle.sending(inbox, 0, packet);
         }
-        oracle.acked(&packets[0].surb_ack.as_ref().unwrap().packet);
+        oracle.acked(0, &packets[0].surb_ack.as_ref().unwrap().packet);
         oracle.delivered(1, &packets[1].message);
         let end = Instant::now();
         let figures = oracle.figures(|inbox| inbox == 1, &(begin..end));

@@ -18,7 +18,7 @@ use tests::{
     home::Home,
     log::field,
     log_oracle::{LogOracle, Suspicion},
-    oracle::{Gap, Oracle},
+    oracle::{Gap, Harm, Oracle},
     process::Process,
 };
 use tokio::sync::watch;
@@ -85,12 +85,18 @@ impl Arena {
     pub(crate) async fn suffer(&mut self, fault: Fault) -> Result<Effect> {
         self.log_oracle.look(self.gateway.log(), Suspicion::None);
         let from = memory::saved_at(&self.gateway.home.data());
-        let seen_by = self.latest("mix-ingress");
+        let (begin, before) = (Instant::now(), ["mix-ingress", "mix-egress"].map(|worker| self.latest(worker)));
         let outcome = self.bring_about(fault).await;
+        let end = Instant::now();
+        let [lost_ingress, lost_egress] = before.map(|before| before.is_none_or(|before| !before.runs()));
         // At an orderly end everything is saved.
-        let is_orderly = matches!(fault, Fault::Restart);
-        if !is_orderly && self.latest("mix-ingress").filter(|ingress| ingress.runs()) != seen_by {
-            self.oracle.forgets(Gap { from, to: Instant::now() });
+        if lost_ingress && !matches!(fault, Fault::Restart) {
+            self.oracle.forgets(Gap { from, to: end });
+        }
+        for (_, harm) in
+            [(lost_ingress, Harm::LostIngress), (lost_egress, Harm::LostEgress)].iter().filter(|(lost, _)| *lost)
+        {
+            self.oracle.suffered(*harm, begin..end);
         }
         outcome
     }
@@ -106,6 +112,7 @@ impl Arena {
         lasts: Duration,
         meanwhile: Option<Meanwhile>,
     ) -> Result<(Effect, Option<(Effect, Range<Instant>)>)> {
+        let begin = Instant::now();
         let Some(lasting) = self.bring_on(condition).await? else {
             return Ok((Effect::NotDone("takes the right to mount a disk".into()), None));
         };
@@ -123,6 +130,12 @@ impl Arena {
         // The one ends in its time whatever becomes of the other: it may be what that waits for.
         let (over, inner) = tokio::join!(over, inner);
         over?;
+        let harm = match condition {
+            Condition::FullDisk => Some(Harm::FullDisk),
+            Condition::Stopped { name: "mix-egress" } => Some(Harm::StoppedEgress),
+            Condition::Stopped { .. } => None,
+        };
+        harm.into_iter().for_each(|harm| self.oracle.suffered(harm, begin..Instant::now()));
         Ok((Effect::DONE, inner?))
     }
 

@@ -10,6 +10,8 @@ use tests::{mix_model::surge::Surges, oracle::Tally, output::say};
 
 use crate::coverage::Coverage;
 
+/// The counter of mail that is refused while the disk is full.
+const NO_ROOM_ON_DISK: &str = "refused_storage_failed";
 /// Of what there is too much to say.
 const EXAMPLES: usize = 20;
 
@@ -34,17 +36,20 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Whether every promise was kept.
     pub(crate) fn is_good(&self) -> bool {
-        let Tally { lost, out_of_order, strange, .. } = &self.tally;
-        lost.is_empty() && out_of_order.is_empty() && strange.is_empty() && self.strange.is_empty()
+        let Tally { lost, out_of_order, strange, unexplained, dropped, .. } = &self.tally;
+        let refused = self.refused(|reason| reason != NO_ROOM_ON_DISK);
+        [out_of_order, strange, unexplained, &self.strange].iter().all(|found| found.is_empty())
+            && lost.is_empty()
+            && dropped.len() as u64 <= refused
     }
 
     /// Messages that are known to have been refused: each is counted by `mix-ingress` and by `store`, and one of them
     /// may have been killed before it could tell. The others are lost with connections and processes, without an ack,
     /// or were refused by processes that were killed.
-    fn refused(&self) -> u64 {
+    fn refused(&self, wanted: impl Fn(&str) -> bool) -> u64 {
         let reasons: BTreeSet<&String> = self.counters.values().flat_map(BTreeMap::keys).collect();
         let told = |reason| self.counters.values().filter_map(move |counters| counters.get(reason).copied());
-        let messages = reasons.into_iter().filter(|reason| reason.starts_with("refused_"));
+        let messages = reasons.into_iter().filter(|reason| reason.starts_with("refused_") && wanted(reason));
         messages.map(|reason| told(reason).max().unwrap_or_default()).sum()
     }
 
@@ -66,7 +71,8 @@ impl Outcome {
         say(format_args!("duplicates           {:>9}", tally.duplicates))?;
         say(format_args!("out of order         {:>9}", tally.out_of_order.len()))?;
         say(format_args!("neither of both      {:>9}", tally.unanswered))?;
-        say(format_args!("  known as refused   {:>9}", self.refused().min(tally.unanswered as u64)))?;
+        say(format_args!("  known as refused   {:>9}", self.refused(|_| true).min(tally.unanswered as u64)))?;
+        say(format_args!("  not lost by faults {:>9}", tally.dropped.len()))?;
         for (role, counters) in &self.counters {
             for (name, value) in counters.iter().filter(|(name, _)| is_refusal(name)) {
                 say(format_args!("{value:>30} {name} ({role}, as far as its processes lived to tell)"))?;
@@ -81,6 +87,12 @@ impl Outcome {
         }
         for wrong in tally.out_of_order.iter().take(EXAMPLES) {
             say(format_args!("out of order: {wrong}"))?;
+        }
+        for (number, inbox) in tally.dropped.iter().take(EXAMPLES) {
+            say(format_args!("neither refused nor lost by a fault: message {number} for client {inbox}"))?;
+        }
+        for what in tally.unexplained.iter().take(EXAMPLES) {
+            say(format_args!("explained by no fault: {what}"))?;
         }
         for what in self.strange.iter().chain(tally.strange.iter().take(EXAMPLES)) {
             say(format_args!("must not be: {what}"))?;

@@ -1,0 +1,42 @@
+//! What was done to the gateway, and when: it explains what would be a broken promise otherwise.
+
+use std::{ops::Range, time::Duration, time::Instant};
+
+/// So long after its end something may still show, on a machine that has other things to do.
+const AFTERMATH: Duration = Duration::from_secs(5);
+/// So long a packet may have been on its way when something began.
+const ON_THE_WAY: Duration = Duration::from_secs(3);
+
+/// What may be lost, or refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// The disk was full, so that mail was refused.
+    FullDisk,
+    /// `mix-ingress` was replaced, and the connections of mix nodes with it.
+    LostIngress,
+    /// `mix-egress` was replaced, and with it a SURB-ack of which a part was sent.
+    LostEgress,
+    /// `mix-egress` stood still, so that SURB-acks were dropped that it could not take.
+    StoppedEgress,
+}
+
+/// Something that was done to the gateway.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    /// What it may have led to.
+    pub harm: Harm,
+    /// From its beginning to its end.
+    pub when: Range<Instant>,
+}
+
+impl Trouble {
+    /// Whether it explains something that came to light at this time.
+    pub(super) fn shows_at(&self, at: Instant) -> bool {
+        self.when.start <= at && at <= self.when.end + AFTERMATH
+    }
+
+    /// Whether it explains what became of a packet that was sent at this time.
+    pub(super) fn meets(&self, sent: Instant) -> bool {
+        self.when.start <= sent + ON_THE_WAY && sent <= self.when.end + AFTERMATH
+    }
+}
