@@ -211,11 +211,10 @@ impl Deliveries {
                 delivery.keep_mark();
                 match delivery.ack {
                     None => count(&self.counters.accepted_without_ack),
-                    Some(ack) => {
-                        let cost = ack.cost();
-                        self.acks.send(ack, cost);
-                        count(&self.counters.acks_paid);
-                    }
+                    #[cfg(not(feature = "ack-before-acceptance"))]
+                    Some(ack) => self.pay(ack),
+                    #[cfg(feature = "ack-before-acceptance")]
+                    Some(_paid_already) => {}
                 }
             }
             StoreToIngress::RefuseDelivery { delivery, reason } => {
@@ -230,6 +229,12 @@ impl Deliveries {
                 }
             }
         }
+    }
+
+    fn pay(&self, ack: SendPacket) {
+        let cost = ack.cost();
+        self.acks.send(ack, cost);
+        count(&self.counters.acks_paid);
     }
 
     /// The delivery that is answered now.
@@ -254,6 +259,9 @@ impl Deliveries {
             let id = DeliveryId(self.next);
             self.next += 1;
             self.send(id, &delivery);
+            // Breaks the promise: `store` has not accepted it yet, and may never do.
+            #[cfg(feature = "ack-before-acceptance")]
+            delivery.ack.iter().cloned().for_each(|ack| self.pay(ack));
             self.unanswered.insert(id, delivery);
         }
         self.is_full &= !self.credit.has_room(1);

@@ -13,6 +13,9 @@
 //! *On compromise*: the attacker gets the packets that arrive meanwhile, their destinations and ciphertext; it can put
 //! false mail into inboxes and learn which addresses are registered. No inbox, no client's key, no way to connect out.
 
+#[cfg(all(feature = "ack-before-acceptance", not(debug_assertions)))]
+compile_error!("the feature `ack-before-acceptance` loses mail; it is for the tests alone, never for a release");
+
 mod accept;
 mod connection;
 pub mod counters;

@@ -101,11 +101,20 @@ async fn memory_descriptors_and_disk_stay_level_while_clients_come_and_go() -> R
 
 #[tokio::test]
 async fn a_store_that_accepts_before_the_commit_is_caught() -> Result<()> {
+    is_caught("store", &["--seconds", "15", "--rate", "600", "--only", "kill-store,torn-database"]).await
+}
+
+#[tokio::test]
+async fn an_ingress_that_acks_before_acceptance_is_caught() -> Result<()> {
+    is_caught("mix-ingress", &["--seconds", "10", "--rate", "600", "--only", "kill-supervisor"]).await
+}
+
+/// The tool finds mail that was acknowledged and lost if this worker lies.
+async fn is_caught(liar: &'static str, arguments: &'static [&'static str]) -> Result<()> {
     // Compiling takes as long as the machine needs for it.
-    let tool = within(BUILD, "the store that lies to be built", spawn_blocking(a_gateway_that_lies)).await???;
+    let tool = within(BUILD, "workers that lie to be built", spawn_blocking(|| a_gateway_with(liar))).await???;
     bounded(async {
-        let (output, report) =
-            torture(tool, "info", &["--seconds", "15", "--rate", "600", "--only", "kill-store,torn-database"]).await?;
+        let (output, report) = torture(tool, "info", arguments).await?;
         ensure!(output.status.code() == Some(1), "the tool did not complain");
         ensure!(figure(&report, "acked but lost:")? > 0, "the tool did not notice that mail was lost");
         Ok(())
@@ -113,14 +122,16 @@ async fn a_store_that_accepts_before_the_commit_is_caught() -> Result<()> {
     .await
 }
 
-/// Builds a store that accepts too early, and lays the other programs beside it. Returns the tool among them.
-fn a_gateway_that_lies() -> Result<PathBuf> {
+/// Builds a store and an ingress that acknowledge too early, both at once since that costs less, and lays the other programs beside
+/// one of them. Returns the tool among them.
+fn a_gateway_with(liar: &str) -> Result<PathBuf> {
     let built = program("gatewayd")?;
     let built = built.parent().context("a program is in no folder")?;
     let target = built.parent().context("a program is in no target folder")?.join("loses-mail");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--workspace", "--bin", "store", "--features", "store/ack-before-commit"])
+        .args(["build", "--quiet", "--workspace", "--bin", "store", "--bin", "mix-ingress"])
+        .args(["--features", "store/ack-before-commit,mix-ingress/ack-before-acceptance"])
         // An example is built with what tests need; without one, cargo would build most libraries once more, with fewer features.
         .args(["--example", "policies"])
         .arg("--target-dir")
@@ -130,11 +141,11 @@ fn a_gateway_that_lies() -> Result<PathBuf> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .context("cannot run cargo")?;
-    ensure!(status.success(), "cargo cannot build the store: {status}");
-    let folder = target.join("programs");
+    ensure!(status.success(), "cargo cannot build workers that lie: {status}");
+    let folder = target.join(format!("with-{liar}"));
     fs::create_dir_all(&folder)?;
     for name in ["torture", "gatewayd"].into_iter().chain(WORKERS) {
-        let from = if name == "store" { target.join("debug") } else { built.to_owned() };
+        let from = if name == liar { target.join("debug") } else { built.to_owned() };
         link(&from.join(name), &folder.join(name))?;
     }
     Ok(folder.join("torture"))
