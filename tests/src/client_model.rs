@@ -195,6 +195,7 @@ impl ClientModel {
             tokio::time::sleep(BEFORE_RETRY).await;
             return Err(refused);
         }
+        self.oracle.session_begins(self.inbox);
         Ok(Client::new(self.account.clone(), connection))
     }
 

@@ -8,7 +8,14 @@ use crate::{
     process::Process,
 };
 
+mod errors;
+
+pub use errors::Cause;
+
 type Counters = BTreeMap<String, u64>;
+
+/// What no fault explains, whatever else the line says.
+const FATAL: [&str; 3] = ["panicked", "cannot start", REFUSAL];
 
 /// What the log has said so far, over all starts of the gateway.
 #[derive(Debug, Default)]
@@ -18,6 +25,8 @@ pub struct LogOracle {
     /// All lines of all logs.
     said: Vec<String>,
     killed: HashSet<u32>,
+    /// What has been done to the gateway so far.
+    causes: HashSet<Cause>,
     /// Of the present process of each role; what it counted is in the log now and then, and at an orderly end.
     counting: BTreeMap<String, Counters>,
     counted: BTreeMap<String, Counters>,
@@ -36,11 +45,20 @@ pub enum Suspicion {
 impl LogOracle {
     /// This process is about to be killed by a fault.
     pub fn expect_death(&mut self, process: Process) {
+        self.expect(Cause::Death);
         self.killed.insert(process.0);
+    }
+
+    /// Something is about to be done of which the log may complain.
+    pub fn expect(&mut self, cause: Cause) {
+        self.causes.insert(cause);
     }
 
     /// Reads what is new.
     pub fn look(&mut self, log: &Log, suspicion: Suspicion) {
+        if suspicion == Suspicion::Garbage {
+            self.expect(Cause::Garbage);
+        }
         let lines = log.lines();
         let new = lines.get(self.read..).unwrap_or_default();
         for line in new {
@@ -66,6 +84,7 @@ impl LogOracle {
         } else if line.contains("worker started") {
             self.fold(field(line, "worker").unwrap_or_default());
         } else if line.contains("worker is killed") {
+            self.expect(Cause::Death);
             self.killed.extend(pid);
             if suspicion == Suspicion::None {
                 self.strange.push(line.to_owned());
@@ -74,9 +93,13 @@ impl LogOracle {
             if pid.is_none_or(|pid| !self.killed.contains(&pid)) {
                 self.strange.push(line.to_owned());
             }
-        } else if line.contains("panicked") || line.contains("cannot start") || line.contains(REFUSAL) {
+        } else if FATAL.iter().any(|words| line.contains(words)) || self.is_unexplained_error(line) {
             self.strange.push(line.to_owned());
         }
+    }
+
+    fn is_unexplained_error(&self, line: &str) -> bool {
+        errors::is_error(line) && errors::cause_of(line).is_none_or(|cause| !self.causes.contains(&cause))
     }
 
     fn fold(&mut self, role: &str) {
@@ -143,6 +166,19 @@ mod tests {
             log_oracle.read_line(DIED, Suspicion::None);
             assert_eq!(log_oracle.strange().len(), strange);
         }
+    }
+
+    #[test]
+    fn an_error_that_no_fault_explains_is_strange() {
+        let full = " 2026 ERROR store > new mail and new clients are refused error=there is no room left";
+        let unknown = " 2026 ERROR store > a stored message is damaged inbox=7";
+        let mut log_oracle = LogOracle::default();
+        log_oracle.read_line(full, Suspicion::None);
+        assert_eq!(log_oracle.strange(), [full]);
+        log_oracle.expect(Cause::FullDisk);
+        log_oracle.read_line(full, Suspicion::None);
+        log_oracle.read_line(unknown, Suspicion::None);
+        assert_eq!(log_oracle.strange(), [full, unknown]);
     }
 
     #[test]

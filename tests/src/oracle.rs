@@ -13,6 +13,7 @@ use std::{
 
 use crate::{account::Account, packet::FinalHopPacket};
 
+mod again;
 mod continuity;
 mod figures;
 mod gap;
@@ -20,6 +21,7 @@ mod order;
 mod tally;
 mod trouble;
 
+use again::{Again, Coming, Session};
 use order::Order;
 
 pub use figures::{Figures, percentile};
@@ -54,6 +56,7 @@ struct Record {
     replayed: Option<Instant>,
     first_acked: Option<Instant>,
     first_delivered: Option<Instant>,
+    last_came: Option<Coming>,
     /// Whether it carries a SURB-ack.
     owes_ack: bool,
     /// Over which connection the first SURB-ack came.
@@ -72,6 +75,10 @@ struct State {
     cuts: HashMap<Stream, Instant>,
     /// When a SURB-ack came of which the rest did not come, and how many bytes of it.
     parts: Vec<(Instant, usize)>,
+    /// The sessions of each client, in their order.
+    sessions: HashMap<Inbox, Vec<Session>>,
+    /// Messages that came a second time.
+    again: Vec<Again>,
     /// What was done to the gateway.
     troubles: Vec<Trouble>,
     orders: HashMap<Inbox, Order>,
@@ -123,6 +130,7 @@ impl Oracle {
             replayed: None,
             first_acked: None,
             first_delivered: None,
+            last_came: None,
             owes_ack: mark.is_some(),
             acked_over: None,
             acked: 0,
@@ -191,12 +199,13 @@ impl Oracle {
     pub fn delivered(&self, inbox: Inbox, message: &[u8]) {
         let digest = self.hasher.hash_one(message);
         let mut state = self.state();
-        let State { records, orders, out_of_order, strange, .. } = &mut *state;
+        let State { records, orders, out_of_order, sessions, again, strange, .. } = &mut *state;
         let number = number_of(message).unwrap_or_default();
         match records.get_mut(&number) {
             Some(record) if record.inbox == inbox && record.digest == digest => {
                 record.delivered += 1;
                 record.first_delivered.get_or_insert_with(Instant::now);
+                again.extend(again::note(sessions.entry(inbox).or_default(), inbox, number, record));
                 if record.delivered == 1 {
                     let stream = record.replayed.is_none().then_some(record.stream);
                     let times = (record.sent, record.first_acked);

@@ -80,18 +80,21 @@ impl State {
             }
         }
         for number in &missing.acks {
-            let (Some((at, inbox)), harms) = (sent(number), [Harm::FullDisk, Harm::StoppedEgress]) else { continue };
+            let (Some((at, inbox)), harms) = (sent(number), [Harm::FullDisk, Harm::Stopped("mix-egress")]) else {
+                continue;
+            };
             if !self.explained(&harms, at) {
                 tally
                     .unexplained
                     .push(format!("message {number} for client {inbox} was delivered, but not acknowledged"));
             }
         }
+        tally.unexplained.extend(self.again.iter().filter_map(|again| self.judge_again(again)));
         let shows = |harm, at| self.troubles.iter().any(|trouble| trouble.harm == harm && trouble.shows_at(at));
-        for at in self.cuts.values().filter(|at| !shows(Harm::LostIngress, **at)) {
+        for at in self.cuts.values().filter(|at| !shows(Harm::Lost("mix-ingress"), **at)) {
             tally.unexplained.push(format!("a mix node's connection was closed {:.1?} ago", at.elapsed()));
         }
-        for (at, len) in self.parts.iter().filter(|(at, _)| !shows(Harm::LostEgress, *at)) {
+        for (at, len) in self.parts.iter().filter(|(at, _)| !shows(Harm::Lost("mix-egress"), *at)) {
             tally.unexplained.push(format!("{len} bytes of a SURB-ack, and no more, came {:.1?} ago", at.elapsed()));
         }
     }

@@ -7,23 +7,21 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 /// So long a packet may have been on its way when something began.
 const ON_THE_WAY: Duration = Duration::from_secs(3);
 
-/// What may be lost, or refused.
+/// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
     /// The disk was full, so that mail was refused.
     FullDisk,
-    /// `mix-ingress` was replaced, and the connections of mix nodes with it.
-    LostIngress,
-    /// `mix-egress` was replaced, and with it a SURB-ack of which a part was sent.
-    LostEgress,
-    /// `mix-egress` stood still, so that SURB-acks were dropped that it could not take.
-    StoppedEgress,
+    /// This worker was replaced, and what it alone held is lost.
+    Lost(&'static str),
+    /// This process stood still.
+    Stopped(&'static str),
 }
 
 /// Something that was done to the gateway.
 #[derive(Debug, Clone)]
 pub struct Trouble {
-    /// What it may have led to.
+    /// What.
     pub harm: Harm,
     /// From its beginning to its end.
     pub when: Range<Instant>,
@@ -38,5 +36,10 @@ impl Trouble {
     /// Whether it explains what became of a packet that was sent at this time.
     pub(super) fn meets(&self, sent: Instant) -> bool {
         self.when.start <= sent + ON_THE_WAY && sent <= self.when.end + AFTERMATH
+    }
+
+    /// Whether it was going on at some time between these two.
+    pub(super) fn overlaps(&self, from: Instant, to: Instant) -> bool {
+        self.when.start <= to && from <= self.when.end
     }
 }

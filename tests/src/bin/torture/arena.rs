@@ -14,10 +14,10 @@ use tests::{
     addrs::Addrs,
     deadline,
     disk::Disk,
-    gateway::{Gateway, IPV4},
+    gateway::{Gateway, IPV4, WORKERS},
     home::Home,
     log::field,
-    log_oracle::{LogOracle, Suspicion},
+    log_oracle::{Cause, LogOracle, Suspicion},
     oracle::{Gap, Harm, Oracle},
     process::Process,
 };
@@ -85,18 +85,16 @@ impl Arena {
     pub(crate) async fn suffer(&mut self, fault: Fault) -> Result<Effect> {
         self.log_oracle.look(self.gateway.log(), Suspicion::None);
         let from = memory::saved_at(&self.gateway.home.data());
-        let (begin, before) = (Instant::now(), ["mix-ingress", "mix-egress"].map(|worker| self.latest(worker)));
+        let (begin, before) = (Instant::now(), WORKERS.map(|worker| (worker, self.latest(worker))));
         let outcome = self.bring_about(fault).await;
         let end = Instant::now();
-        let [lost_ingress, lost_egress] = before.map(|before| before.is_none_or(|before| !before.runs()));
-        // At an orderly end everything is saved.
-        if lost_ingress && !matches!(fault, Fault::Restart) {
-            self.oracle.forgets(Gap { from, to: end });
-        }
-        for (_, harm) in
-            [(lost_ingress, Harm::LostIngress), (lost_egress, Harm::LostEgress)].iter().filter(|(lost, _)| *lost)
-        {
-            self.oracle.suffered(*harm, begin..end);
+        let is_lost = |process: Option<Process>| process.is_none_or(|process| !process.runs());
+        for (worker, _) in before.into_iter().filter(|(_, before)| is_lost(*before)) {
+            self.oracle.suffered(Harm::Lost(worker), begin..end);
+            // At an orderly end everything is saved.
+            if worker == "mix-ingress" && !matches!(fault, Fault::Restart) {
+                self.oracle.forgets(Gap { from, to: end });
+            }
         }
         outcome
     }
@@ -131,11 +129,10 @@ impl Arena {
         let (over, inner) = tokio::join!(over, inner);
         over?;
         let harm = match condition {
-            Condition::FullDisk => Some(Harm::FullDisk),
-            Condition::Stopped { name: "mix-egress" } => Some(Harm::StoppedEgress),
-            Condition::Stopped { .. } => None,
+            Condition::FullDisk => Harm::FullDisk,
+            Condition::Stopped { name } => Harm::Stopped(name),
         };
-        harm.into_iter().for_each(|harm| self.oracle.suffered(harm, begin..Instant::now()));
+        self.oracle.suffered(harm, begin..Instant::now());
         Ok((Effect::DONE, inner?))
     }
 
@@ -149,6 +146,7 @@ impl Arena {
             }
             Condition::FullDisk => {
                 let disk = self.disk.clone();
+                self.log_oracle.expect(Cause::FullDisk);
                 disk.as_ref().map(|disk| disk.fill()).transpose()?;
                 disk.map(Lasting::Full)
             }
@@ -182,7 +180,7 @@ impl Arena {
 
     /// Waits until every worker is ready.
     pub(crate) async fn wait_for_all(&self) -> Result<()> {
-        for worker in tests::gateway::WORKERS {
+        for worker in WORKERS {
             let ready =
                 || self.gateway.worker(worker).is_ok_and(|ready| ready.runs() && self.latest(worker) == Some(ready));
             deadline::until(deadline::SOON, &format!("{worker} to be ready"), ready).await?;

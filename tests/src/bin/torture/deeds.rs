@@ -16,7 +16,7 @@ use tests::{
     addrs::Addrs,
     deadline,
     log::{Log, field},
-    log_oracle::Suspicion,
+    log_oracle::{Cause, Suspicion},
     oracle::Gap,
     process::Process,
 };
@@ -188,6 +188,7 @@ impl Arena {
     async fn tear_once(&mut self, database: Database) -> Result<Result<Torn>> {
         let store = self.process("store").await?;
         let folder = database.folder();
+        self.log_oracle.expect(Cause::TornDatabase);
         let trace = Trace::watch(store, folder, self.gateway.home.root().join("trace"), &mut self.random).await;
         let supervisor = self.gateway.supervisor();
         supervisor.signal(Signal::SIGSTOP)?;
