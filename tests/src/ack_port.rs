@@ -1,7 +1,7 @@
 //! Where all SURB-acks go: a mix node that enters them into the oracle.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -31,12 +31,12 @@ pub struct AckPort {
 }
 
 impl AckPort {
-    /// Listens on a free port.
+    /// Listens on a free port of this address.
     ///
     /// # Errors
     /// If there is none.
-    pub async fn start(oracle: Arc<Oracle>) -> Result<Self> {
-        let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
+    pub async fn start(ip: IpAddr, oracle: Arc<Oracle>) -> Result<Self> {
+        let listener = TcpListener::bind((ip, 0)).await?;
         let address = listener.local_addr()?;
         let mut accepting = JoinSet::new();
         accepting.spawn(async move {

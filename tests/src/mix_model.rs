@@ -25,8 +25,8 @@ use crate::{
     mix_model::surge::{Stock, Surges},
     mixnode::{FRAMING_2021, MixSender},
     oracle::{Inbox, Oracle, Stream},
-    packet::{FinalHopPacket, PacketMaker},
-    packet_today::PacketMakerToday,
+    packet::{FinalHopPacket, PacketMaker, SIZES_2021},
+    packet_today::{PacketMakerToday, SIZES_TODAY},
     source,
 };
 
@@ -36,8 +36,8 @@ pub mod surge;
 const BEAT: Duration = Duration::from_millis(20);
 /// Before another connection is tried.
 const BEFORE_RETRY: Duration = Duration::from_millis(50);
-/// Every so many packets one is of the largest size.
-const LARGE_EVERY: u64 = 40;
+/// Every so many packets one is of another size than most, of each in turn.
+const OTHER_EVERY: u64 = 20;
 /// Of so many packets one is kept to be sent again, and after so many one is sent again.
 const KEEP_EVERY: u64 = 8;
 const REPLAY_EVERY: u64 = 16;
@@ -71,6 +71,24 @@ pub enum Kind {
     Of2021,
     /// As today.
     OfToday,
+}
+
+impl Kind {
+    /// The sizes that its packets have.
+    const fn sizes(self) -> &'static [PacketSize] {
+        match self {
+            Self::Of2021 => &SIZES_2021,
+            Self::OfToday => &SIZES_TODAY,
+        }
+    }
+
+    /// The size of the packet of this number: most are regular.
+    fn size_of(self, number: u64) -> PacketSize {
+        let others = self.sizes().iter().filter(|size| **size != PacketSize::Regular);
+        let turn = usize::try_from(number / OTHER_EVERY).unwrap_or_default() % (self.sizes().len() - 1);
+        let other = number.is_multiple_of(OTHER_EVERY).then(|| others.copied().nth(turn)).flatten();
+        other.unwrap_or(PacketSize::Regular)
+    }
 }
 
 /// How much a mix node sends.
@@ -142,8 +160,7 @@ impl MixModel {
                 owed -= 1.0;
                 let turn = usize::try_from(self.sent)? % everybody.len().max(1);
                 let to = everybody.get(turn).context("there is nobody to send to")?;
-                let is_large = self.sent % LARGE_EVERY == LARGE_EVERY - 1;
-                let size = if is_large { PacketSize::Extended32 } else { PacketSize::Regular };
+                let size = self.kind.size_of(self.sent);
                 self.connect(&stop).await;
                 let (framing, packet) = make(self.kind, self.maker, to.address, size)?;
                 self.send(to.inbox, framing, packet).await;
@@ -205,6 +222,7 @@ impl MixModel {
 async fn connect(source: Option<IpAddr>, mix: SocketAddr) -> Result<MixSender> {
     let socket = match source {
         Some(source) => source::socket(source)?,
+        None if mix.is_ipv6() => TcpSocket::new_v6()?,
         None => TcpSocket::new_v4()?,
     };
     socket.set_send_buffer_size(ROOM)?;

@@ -9,6 +9,7 @@ use tests::{
     client_model::{ClientModel, Manner},
     deadline,
     era::Era,
+    gateway::IPV4,
     mix_model::{self, Addressee, Load, MixModel},
     oracle::{Inbox, Oracle},
     packet::PacketMaker,
@@ -63,7 +64,7 @@ impl Honest {
     /// If the gateway refuses one.
     pub(crate) async fn gather(target: Target, oracle: Arc<Oracle>) -> Result<Self> {
         let block = Block { party: 200, has_v6: target.v6.is_some() };
-        let acks = AckPort::start(oracle.clone()).await?;
+        let acks = AckPort::start(IPV4, oracle.clone()).await?;
         let mut honest = Self { oracle, target, block, clients: Vec::new(), online: Vec::new(), acks };
         honest.register(Era::Of2021, Manner::Online).await?;
         for (manner, count) in CLIENTS {

@@ -1,6 +1,7 @@
 //! The gateway under torture: its beginning, what it suffers, and its end.
 
 use std::{
+    net::IpAddr,
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,8 +14,8 @@ use tests::{
     account::Account,
     addrs::Addrs,
     deadline,
-    disk::Disk,
-    gateway::{Gateway, IPV4, WORKERS},
+    disk::{Disk, FileSystem},
+    gateway::{Gateway, WORKERS},
     home::Home,
     log::field,
     log_oracle::{Cause, LogOracle, Suspicion},
@@ -56,14 +57,15 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Starts a gateway, on a disk of its own if one may be mounted.
+    /// Starts a gateway on this address, on a disk of its own if one may be mounted.
     ///
     /// # Errors
     /// If it does not start.
-    pub(crate) async fn open(may_mount: bool, seed: u64, oracle: Arc<Oracle>) -> Result<Self> {
+    pub(crate) async fn open(ip: IpAddr, disk: Option<FileSystem>, seed: u64, oracle: Arc<Oracle>) -> Result<Self> {
         let home = Home::empty()?;
-        let disk = may_mount.then(|| Disk::mount(&home.data(), DISK_MIB)).transpose()?.map(Arc::new);
-        let home = home.initialised(IPV4).await?;
+        let mount = |file_system| Disk::mount_as(file_system, &home.data(), DISK_MIB);
+        let disk = disk.map(mount).transpose()?.map(Arc::new);
+        let home = home.initialised(ip).await?;
         // So that clients that stop reading are found out within the run.
         home.set_config("delivery", "receipt_timeout", "'6s'")?;
         // All clients have one address.

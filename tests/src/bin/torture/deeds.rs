@@ -43,6 +43,7 @@ impl Arena {
     pub(crate) async fn bring_about(&mut self, fault: Fault) -> Result<Effect> {
         match fault {
             Fault::Kill { worker } => self.kill(worker).await?,
+            Fault::KillTwo { workers } => self.kill_at_once(workers).await?,
             Fault::KillAgain { worker, times } => {
                 for _ in 0..times {
                     self.kill(worker).await?;
@@ -72,6 +73,18 @@ impl Arena {
     async fn kill(&mut self, worker: &str) -> Result<()> {
         let victim = self.process(worker).await?;
         self.kill_process(victim).await
+    }
+
+    async fn kill_at_once(&mut self, [one, other]: [&str; 2]) -> Result<()> {
+        let victims = [self.process(one).await?, self.process(other).await?];
+        for victim in victims {
+            self.log_oracle.expect_death(victim);
+            victim.signal(Signal::SIGKILL)?;
+        }
+        for victim in victims {
+            victim.wait_until_gone().await?;
+        }
+        Ok(())
     }
 
     async fn kill_process(&mut self, victim: Process) -> Result<()> {

@@ -10,6 +10,8 @@ use rand::{RngExt, rngs::StdRng, seq::IteratorRandom};
 pub(crate) enum Kind {
     /// A worker is killed.
     Kill,
+    /// Two workers are killed in one instant.
+    KillTwo,
     /// The store is killed: it has the most to lose.
     KillStore,
     /// A worker is killed, and its successors as soon as they have started.
@@ -36,8 +38,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Kill,
+        Self::KillTwo,
         Self::KillStore,
         Self::KillAgain,
         Self::KillSupervisor,
@@ -55,6 +58,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::KillTwo => "kill-two",
             Self::KillStore => "kill-store",
             Self::KillAgain => "kill-again",
             Self::KillSupervisor => "kill-supervisor",
@@ -74,6 +78,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     Kill { worker: &'static str },
+    KillTwo { workers: [&'static str; 2] },
     KillAgain { worker: &'static str, times: usize },
     KillSupervisor,
     KillInStart { after: Duration },
@@ -87,10 +92,12 @@ pub(crate) enum Fault {
 impl Fault {
     /// One of this kind that is no harm to the process `spared`; none if such faults last.
     pub(crate) fn draw(kind: Kind, spared: Option<&str>, random: &mut StdRng) -> Option<Self> {
-        let worker = WORKERS.into_iter().filter(|worker| Some(*worker) != spared).choose(random).unwrap_or("store");
+        let mut workers = WORKERS.into_iter().filter(|worker| Some(*worker) != spared).sample(random, 2).into_iter();
+        let (worker, another) = (workers.next()?, workers.next()?);
         let database = pick(random, Database::Ledger, [Database::Inboxes]);
         Some(match kind {
             Kind::Kill => Self::Kill { worker },
+            Kind::KillTwo => Self::KillTwo { workers: [worker, another] },
             Kind::KillStore => Self::Kill { worker: "store" },
             Kind::KillAgain => Self::KillAgain { worker, times: random.random_range(2..5) },
             Kind::KillSupervisor => Self::KillSupervisor,
@@ -211,6 +218,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Kill { worker } => write!(f, "SIGKILL {worker}"),
             Self::KillAgain { worker, times } => write!(f, "SIGKILL {worker}, {times} times in a row, in its start"),
+            Self::KillTwo { workers: [one, other] } => write!(f, "SIGKILL {one} and {other} at once"),
             Self::KillSupervisor => write!(f, "SIGKILL supervisor"),
             Self::KillInStart { after } => write!(f, "SIGKILL supervisor, and again {after:?} into its start"),
             Self::Reset { stage, times } => write!(f, "{times} clients reset their connections ({stage:?})"),

@@ -21,7 +21,7 @@ mod schedule;
 mod secrets;
 mod tear;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use proto::wire::client::key::SessionKey;
@@ -30,7 +30,9 @@ use tests::{
     addrs::Addrs,
     client_model::{ClientModel, Manner},
     deadline,
+    disk::{Disk, FileSystem},
     era::Era,
+    gateway::{IPV4, IPV6},
     mix_model::{self, Load, MixModel, surge::Surges},
     oracle::Oracle,
     output::say,
@@ -99,10 +101,13 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     say("")?;
 
-    // Where durable takes its time, unless the disk is to be filled.
-    let small_disk = may_mount && options.kinds.contains(&fault::Kind::FullDisk);
+    let small_disk = (may_mount && options.kinds.contains(&fault::Kind::FullDisk)).then(file_system);
+    if small_disk == Some(FileSystem::Tmpfs) {
+        say("the disk is memory, where durable costs nothing: there are no loop devices")?;
+    }
+    let ip = address(options.seed);
     let oracle = Arc::new(Oracle::default());
-    let mut arena = Arena::open(small_disk, options.seed, oracle.clone()).await?;
+    let mut arena = Arena::open(ip, small_disk, options.seed, oracle.clone()).await?;
     let levels = options
         .soak
         .then(|| Levels::watch(arena.supervisor.subscribe(), arena.gateway.home.data(), options.duration / LOOKS));
@@ -125,7 +130,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     for client_model in models {
         clients.spawn(client_model.live(arena.addrs.subscribe(), stop.clone()));
     }
-    let acks = AckPort::start(oracle.clone()).await?;
+    let acks = AckPort::start(ip, oracle.clone()).await?;
     let maker = acks.packet_maker(arena.gateway.sphinx);
     let surges = Arc::new(Surges::default());
     // A soak is about what is level.
@@ -173,6 +178,17 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
         log_lines,
         strange,
     })
+}
+
+/// What the disk that is to be filled is formatted with: with a journal, so that durable takes its time, if a file can be a disk.
+fn file_system() -> FileSystem {
+    if Disk::may_loop() { FileSystem::Ext4 } else { FileSystem::Tmpfs }
+}
+
+/// Every other seed has the gateway, its mix nodes and its clients speak IPv6, if there is any.
+fn address(seed: u64) -> IpAddr {
+    let is_there = || std::net::TcpListener::bind((IPV6, 0)).is_ok();
+    if seed.is_multiple_of(2) && is_there() { IPV6 } else { IPV4 }
 }
 
 /// Everything that the logs of a run must not say.

@@ -16,6 +16,7 @@ use tests::{
     client::Client,
     deadline,
     era::Era,
+    gateway::IPV4,
     mixnode::MixSender,
     oracle::Oracle,
     packet::{FinalHopPacket, unique, unique_for},
@@ -63,7 +64,7 @@ impl Witness {
         let source = attack.block.address(number);
         let mut client = attack.target.register(source, Era::TODAY, &Identity::random()).await?;
         let oracle = Arc::new(Oracle::default());
-        let acks = AckPort::start(oracle.clone()).await?;
+        let acks = AckPort::start(IPV4, oracle.clone()).await?;
         let sender = MixSender::on(attack.target.mix(source).await?);
         let account = client.credentials.clone();
         let mut witness = Self { attack: attack.clone(), number, account, oracle, acks, sender };
