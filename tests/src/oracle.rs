@@ -158,6 +158,11 @@ impl Oracle {
         self.state().troubles.push(Trouble { harm, when });
     }
 
+    /// Whether this process was ever replaced, or stood still.
+    pub fn was_harmed(&self, process: &str) -> bool {
+        self.state().troubles.iter().any(|trouble| trouble.harm.is_to(process))
+    }
+
     /// The gateway has closed a mix node's connection.
     pub fn cut(&self, stream: Stream) {
         self.state().cuts.entry(stream).or_insert_with(Instant::now);

@@ -18,6 +18,13 @@ pub enum Harm {
     Stopped(&'static str),
 }
 
+impl Harm {
+    /// Whether this process was replaced or stood still.
+    pub(super) fn is_to(self, process: &str) -> bool {
+        matches!(self, Self::Lost(harmed) | Self::Stopped(harmed) if harmed == process)
+    }
+}
+
 /// Something that was done to the gateway.
 #[derive(Debug, Clone)]
 pub struct Trouble {

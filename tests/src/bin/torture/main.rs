@@ -169,15 +169,12 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     strange.extend_from_slice(arena.log_oracle.strange());
     let log_lines = arena.log_oracle.said().len();
     strange.extend(secrets_of(&arena, &oracle)?.found_in(arena.log_oracle.said())?);
-    Ok(Outcome {
-        tally: oracle.tally(),
-        counters: arena.log_oracle.counters(),
-        coverage,
-        surges,
-        peaks,
-        log_lines,
-        strange,
-    })
+    let counters = arena.log_oracle.counters();
+    let lost_acks = counters.get("mix-ingress").and_then(|counted| counted.get("acks_lost_to_egress"));
+    if let Some(lost @ 1..) = lost_acks.filter(|_| !oracle.was_harmed("mix-egress")) {
+        strange.push(format!("{lost} SURB-acks were lost on their way to a mix-egress that was well"));
+    }
+    Ok(Outcome { tally: oracle.tally(), counters, coverage, surges, peaks, log_lines, strange })
 }
 
 /// What the disk that is to be filled is formatted with: with a journal, so that durable takes its time, if a file can be a disk.
