@@ -1,8 +1,9 @@
 //! Carries out what the office decides.
 //!
-//! Two threads and a crew: the main thread reads and writes the links and never touches the disk; the office has a thread
-//! of its own, on which it decides and looks things up; commits, reads and signatures are done by the crew, a bounded number
-//! at a time, so that a commit never waits behind a signature.
+//! Two threads and a crew: the main thread follows the supervisor's orders and never touches the disk; the office has a thread
+//! of its own, on which it reads and writes its links, decides and looks things up, since two threads that wake each other for
+//! every packet cost more than what they do; commits, reads and signatures are done by the crew, a bounded number at a time, so
+//! that a commit never waits behind a signature.
 
 mod crew;
 
@@ -61,6 +62,13 @@ pub struct Links {
     pub edge: OwnedFd,
 }
 
+/// Where the ends of the links come from, the first and all later ones.
+struct LinkEnds {
+    ingress: mpsc::Receiver<OwnedFd>,
+    edge: mpsc::Receiver<OwnedFd>,
+    to_ingress: LaneCapacity,
+}
+
 /// What the service works with.
 pub struct Service<M> {
     /// Ledger and inboxes.
@@ -110,14 +118,12 @@ impl<M: Mailbox> Service<M> {
         reactor.block_on(async {
             let mut orders = birth.orders()?;
             let (reports_tx, reports) = mpsc::channel(4);
-            let (ingress_tx, ingress) = mpsc::channel(EVENTS);
-            let (edge_tx, edge) = mpsc::channel(EVENTS);
+            let ends = LinkEnds {
+                ingress: orders.link_ends(Role::MixIngress, links.ingress),
+                edge: orders.link_ends(Role::ClientEdge, links.edge),
+                to_ingress: to_ingress(self.rules.window),
+            };
             let mut tasks = JoinSet::new();
-            let ends = orders.link_ends(Role::MixIngress, links.ingress);
-            let lanes = to_ingress(self.rules.window);
-            tasks.spawn(duplex::serve(Role::MixIngress, ends, lanes, ingress_tx, reports_tx.clone()));
-            let ends = orders.link_ends(Role::ClientEdge, links.edge);
-            tasks.spawn(duplex::serve(Role::ClientEdge, ends, TO_EDGE, edge_tx, reports_tx.clone()));
             tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));
 
             let (end_tx, end) = oneshot::channel();
@@ -133,7 +139,7 @@ impl<M: Mailbox> Service<M> {
             let desk = Desk { office, crew, replay: self.replay, to_ingress: None, to_edge: None };
             std::thread::Builder::new().name("office".into()).spawn(move || {
                 // The receiver waits for this until the process ends.
-                let _ = done_tx.send(desk.keep_office(ingress, edge, reports_tx, end));
+                let _ = done_tx.send(desk.keep_office(ends, reports_tx, end));
             })?;
 
             let ending = tokio::select! {
@@ -165,14 +171,22 @@ impl<M: Mailbox> Desk<M> {
     /// On a thread of its own.
     fn keep_office(
         self,
-        ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
-        edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
+        ends: LinkEnds,
         reports: mpsc::Sender<WorkerReport>,
         end: oneshot::Receiver<()>,
     ) -> Result<(), ServiceError> {
         let threads = self.crew.threads();
-        let runtime = runtime::Builder::new_current_thread().enable_time().max_blocking_threads(threads).build()?;
-        runtime.block_on(async { self.work(ingress, edge, Heartbeat::new(reports), end).await })
+        let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(threads).build()?;
+        runtime.block_on(async {
+            let (ingress_tx, ingress) = mpsc::channel(EVENTS);
+            let (edge_tx, edge) = mpsc::channel(EVENTS);
+            // Dropped when the office has ended: both peers have ended before, and nobody waits for what is still in a lane.
+            let mut links = JoinSet::new();
+            let LinkEnds { ingress: ends, edge: edge_ends, to_ingress } = ends;
+            links.spawn(duplex::serve(Role::MixIngress, ends, to_ingress, ingress_tx, reports.clone()));
+            links.spawn(duplex::serve(Role::ClientEdge, edge_ends, TO_EDGE, edge_tx, reports.clone()));
+            self.work(ingress, edge, Heartbeat::new(reports), end).await
+        })
     }
 
     async fn work(
