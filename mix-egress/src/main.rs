@@ -53,7 +53,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     }
 
     // 5. Threads start.
-    start_threads(&closed, start.threads)?.block_on(async {
+    start_threads(&closed)?.block_on(async {
         let counters = Arc::new(EgressCounters::default());
         tracing::info!(queued = config.queued_bytes, "budget of memory for packets, in bytes");
         let hops = Hops::new(EgressConfig::from(config), Arc::clone(&counters));
@@ -61,7 +61,8 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     })
 }
 
-fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {
+/// One thread besides the log's: to hand a packet to another costs more than to send it.
+fn start_threads(_: &Closed) -> std::io::Result<Runtime> {
     log::write_in_background()?;
-    Builder::new_multi_thread().worker_threads(usize::from(threads.max(1))).enable_all().build()
+    Builder::new_current_thread().enable_all().build()
 }
