@@ -18,7 +18,7 @@ use bincode::{
     Decode, Encode,
     error::{DecodeError, EncodeError},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::yield_now};
 
 use super::{LinkError, Window, duplex, stream};
 use crate::{
@@ -145,6 +145,13 @@ impl<Out: Encode> LossyCarrier<Out> {
                 };
                 if taken == 0 {
                     return;
+                }
+                // As on the other links: what others have to send meanwhile goes in the same call.
+                yield_now().await;
+                while batch.len() < BATCH
+                    && let Ok(message) = self.queue.try_recv()
+                {
+                    batch.push(message);
                 }
                 let written = writer.write_batch(&batch).await;
                 let lost = batch.len();

@@ -15,6 +15,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::mpsc,
+    task::yield_now,
 };
 use zeroize::Zeroizing;
 
@@ -162,6 +163,8 @@ impl<Out: Encode> LinkWriter<Out> {
                     bulk.extend(first);
                 }
             }
+            // Whoever else can go on may have something to say, too: one call writes all of it, and wakes the peer once.
+            yield_now().await;
             // Whichever lane was first: control that never runs dry must not keep mail back.
             while bulk.len() < LANE_BATCH
                 && let Ok(message) = lanes.bulk.try_recv()
