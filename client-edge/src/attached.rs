@@ -212,7 +212,8 @@ impl<'a> Attached<'a> {
     }
 
     /// Queues a burst and the barrier behind it. The time limit for its receipt runs from here.
-    fn push(&mut self, burst: Vec<Mail>) {
+    #[expect(clippy::vec_box, reason = "as they come from the queue")]
+    fn push(&mut self, burst: Vec<Box<Mail>>) {
         let Some(up_to) = burst.last().map(|mail| mail.sequence) else { return };
         let mut covered = Covered { up_to, messages: 0, bytes: 0 };
         for mail in burst {

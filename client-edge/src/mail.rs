@@ -50,7 +50,8 @@ struct InUse {
 /// The dispatcher's end.
 #[derive(Debug)]
 pub(crate) struct MailSender {
-    queue: mpsc::Sender<Mail>,
+    // Boxed: the channel takes memory for 32 of them at once, in every session.
+    queue: mpsc::Sender<Box<Mail>>,
     memory: ByteBudget,
     credit: Window,
     in_use: Arc<InUse>,
@@ -60,7 +61,7 @@ pub(crate) struct MailSender {
 /// The session's end.
 #[derive(Debug)]
 pub(crate) struct MailReceiver {
-    queue: mpsc::Receiver<Mail>,
+    queue: mpsc::Receiver<Box<Mail>>,
     in_use: Arc<InUse>,
     /// The memory of what was taken and is not proved received.
     held: BytePermit,
@@ -96,7 +97,7 @@ impl MailSender {
         self.in_use.bytes.fetch_add(len as u64, AcqRel);
         self.last = Some(sequence);
         // The queue has room for all the credit; closed means that the session is at its end, and the memory is free again.
-        let _ = self.queue.try_send(Mail { sequence, message, held });
+        let _ = self.queue.try_send(Box::new(Mail { sequence, message, held }));
         Ok(())
     }
 }
@@ -104,7 +105,8 @@ impl MailSender {
 impl MailReceiver {
     /// Takes what is queued, at most `most` messages, waiting for the first. `false` if none will come any more.
     /// Nothing is lost if the wait is given up.
-    pub(crate) async fn take(&mut self, burst: &mut Vec<Mail>, most: usize) -> bool {
+    #[expect(clippy::vec_box, reason = "the channel fills it with what it holds")]
+    pub(crate) async fn take(&mut self, burst: &mut Vec<Box<Mail>>, most: usize) -> bool {
         let came = self.queue.recv_many(burst, most).await;
         for mail in burst.iter_mut() {
             self.held.absorb(mail.held.take());
