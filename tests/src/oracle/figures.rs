@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Inbox, Oracle};
+use super::{Inbox, Oracle, Record};
 
-/// The mail of some inboxes that was sent in some time.
+/// The mail of some inboxes that was sent in some time, but for what carries no SURB-ack.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Messages sent, each once.
@@ -39,7 +39,8 @@ impl Oracle {
     pub fn figures(&self, wanted: impl Fn(Inbox) -> bool, sent: &Range<Instant>) -> Figures {
         let state = self.state();
         let mut figures = Figures::default();
-        for record in state.records.values().filter(|record| wanted(record.inbox) && sent.contains(&record.sent)) {
+        let counts = |record: &&Record| record.owes_ack && wanted(record.inbox) && sent.contains(&record.sent);
+        for record in state.records.values().filter(counts) {
             figures.sent += 1;
             figures.acked += usize::from(record.first_acked.is_some());
             figures.delivered += usize::from(record.first_delivered.is_some());
@@ -56,6 +57,8 @@ impl Oracle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proto::wire::packet::PacketSize;
+
     use crate::{account::Identity, packet::PacketMaker};
 
     #[test]
@@ -67,6 +70,8 @@ mod tests {
         for (packet, inbox) in packets.iter().zip([1, 1, 2]) {
             oracle.sending(inbox, 0, packet);
         }
+        // To this nobody owes an acknowledgement.
+        oracle.sending(1, 0, &maker.make(Identity::random().address(), PacketSize::Ack).unwrap());
         oracle.acked(0, &packets[0].surb_ack.as_ref().unwrap().packet);
         oracle.delivered(1, &packets[1].message);
         let end = Instant::now();
