@@ -7,7 +7,7 @@
 use std::{
     env,
     fmt::{self, Display},
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Write},
 };
 
@@ -56,25 +56,31 @@ impl Display for Need {
 /// If there is no root and the run is strict.
 #[must_use]
 pub fn root(promise: u8) -> bool {
-    of_root(Need::Root, promise)
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        missing(Need::Root, promise);
+    }
+    is_root
 }
 
-/// As [`root`], for a test that traces workers: they cannot be dumped, so the kernel lets root alone do it. That strace is installed
-/// is not asked; a test without it fails.
+/// As [`root`], for a test that traces workers: they cannot be dumped, so the kernel lets root alone do it, and nobody while another
+/// traces them already, as `dev/syscalls` does. That strace is installed is not asked; a test without it fails.
 ///
 /// # Panics
 /// If this is not root and the run is strict.
 #[must_use]
 pub fn strace(promise: u8) -> bool {
-    of_root(Need::Strace, promise)
+    let may =
+        nix::unistd::geteuid().is_root() && !is_traced(&fs::read_to_string("/proc/self/status").unwrap_or_default());
+    if !may {
+        missing(Need::Strace, promise);
+    }
+    may
 }
 
-fn of_root(need: Need, promise: u8) -> bool {
-    let is_root = nix::unistd::geteuid().is_root();
-    if !is_root {
-        missing(need, promise);
-    }
-    is_root
+/// Whether a process of this status has a tracer, and so have those that it starts.
+fn is_traced(status: &str) -> bool {
+    status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
 }
 
 /// Lists the test that calls as one that left something of `promise` out, since the machine does not give what it needs.
@@ -120,6 +126,12 @@ mod tests {
         add(&mut list, "d", Need::Mount, 29).unwrap();
         assert_eq!(String::from_utf8(list).unwrap(), "root\t45\ttests::audit a_b_c\nmount\t29\td\n");
         assert!(current_test().contains("a_line_says_what_was_needed_for_which_promise"));
+    }
+
+    #[test]
+    fn whoever_has_a_tracer_is_traced() {
+        assert!(is_traced("Name:\tx\nTracerPid:\t77\n"));
+        assert!(!is_traced("Name:\tx\nTracerPid:\t0\n") && !is_traced(""));
     }
 
     #[test]
