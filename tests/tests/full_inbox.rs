@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
+    account::Account,
     client::{Client, Era, Identity},
     counters::counted,
     deadline::bounded,
@@ -18,14 +19,20 @@ const ROOM: usize = 5;
 /// Packets of a flood.
 const FLOOD: usize = 200;
 
+/// A gateway whose inboxes hold [`ROOM`] messages, and a client that is away.
+async fn with_small_inboxes() -> Result<(Scene, Account)> {
+    let home = Home::init(IPV4).await?;
+    home.set_config("limits", "inbox_messages", &ROOM.to_string())?;
+    let scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
+    let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
+    let account = Client::register_in(Era::TODAY, &Identity::random(), clients, &gateway).await?.leave().await?;
+    Ok((scene, account))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inbox_takes_inbox_messages_refuses_more_and_takes_mail_again_once_it_is_fetched() -> Result<()> {
     bounded(async {
-        let home = Home::init(IPV4).await?;
-        home.set_config("limits", "inbox_messages", &ROOM.to_string())?;
-        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
-        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
-        let account = Client::register_in(Era::TODAY, &Identity::random(), clients, &gateway).await?.leave().await?;
+        let (mut scene, account) = with_small_inboxes().await?;
         let other = scene.client().await?.leave().await?;
 
         let sent = scene.send_many(account.address(), ROOM + 3).await?;
@@ -36,12 +43,12 @@ async fn an_inbox_takes_inbox_messages_refuses_more_and_takes_mail_again_once_it
         scene.mixnode.wait_for_acks(kept).await?;
         ensure!(scene.mixnode.count_acked(refused) == 0, "mail for a full inbox was acknowledged");
 
-        let mut client = Client::log_in(&account, clients).await?;
+        let mut client = Client::log_in(&account, scene.gateway.clients).await?;
         expect_in_order(&client.next_messages(ROOM).await?, kept)?;
         client.connection.expect_quiet_and_open().await?;
         let account = client.leave().await?;
         // The receipt and the next login go to the store on one link: when the login is answered, there is room again.
-        let account = Client::log_in(&account, clients).await?.leave().await?;
+        let account = Client::log_in(&account, scene.gateway.clients).await?.leave().await?;
         let again = scene.send_many(account.address(), ROOM).await?;
         scene.mixnode.wait_for_acks(&again).await?;
 
@@ -63,11 +70,7 @@ async fn an_inbox_takes_inbox_messages_refuses_more_and_takes_mail_again_once_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_without_surb_acks_keeps_no_mail_out() -> Result<()> {
     bounded(async {
-        let home = Home::init(IPV4).await?;
-        home.set_config("limits", "inbox_messages", &ROOM.to_string())?;
-        let mut scene = Scene::around(Gateway::start_in(home, &[]).await?, IPV4).await?;
-        let (clients, gateway) = (scene.gateway.clients, scene.gateway.identity);
-        let account = Client::register_in(Era::TODAY, &Identity::random(), clients, &gateway).await?.leave().await?;
+        let (mut scene, account) = with_small_inboxes().await?;
 
         flood(&mut scene, account.address()).await?;
         let sent = scene.send_many(account.address(), ROOM).await?;

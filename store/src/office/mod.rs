@@ -18,6 +18,7 @@ mod attachment;
 mod budgets;
 mod custody;
 mod desk;
+mod done;
 mod inbox;
 mod ledger_commits;
 mod login_limit;
@@ -55,6 +56,7 @@ use crate::{
 };
 use budgets::Budgets;
 use desk::{Denial, Session};
+pub use done::Done;
 use inbox::{Inboxes, Load};
 use ledger_commits::{Change, LedgerCommits};
 use login_limit::LoginLimit;

@@ -2,15 +2,14 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use proto::{ipc::store_edge::HandshakeRefusal, wire::client::login::LoginProof};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::{
     clock,
     identity::Identity,
-    mailbox::{self, Committed, Lack, Mailbox, MailboxError, Page, Uncommitted},
-    office::{self, Fault, Job, Office, Swept, Unproven, Visit},
-    registrar::{self, Begun, Registration},
+    mailbox::{self, Mailbox},
+    office::{self, Done, Fault, Job, Office},
+    registrar,
 };
 
 /// Reads at a time.
@@ -20,20 +19,6 @@ const COMMITTERS: usize = 5;
 /// Bytes of clients' messages that wait for a signature, from which on `client-edge` is not listened to: more than all that may
 /// be connected need for their logins.
 const WAITING: usize = 8 * 1024 * 1024;
-
-/// Something done.
-#[derive(Debug)]
-pub(super) enum Done {
-    Mail(Result<Committed, Box<Uncommitted>>),
-    Ledger(Result<(), MailboxError>),
-    Restored(Result<Option<Lack>, MailboxError>),
-    Swept(Result<Swept, MailboxError>),
-    ClassesKept(Result<(), MailboxError>),
-    Read(Visit, Result<Page, MailboxError>),
-    LoginChecked(Visit, Result<Box<LoginProof>, Unproven>),
-    Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
-    Finished(Visit, Result<Registration, HandshakeRefusal>),
-}
 
 /// Jobs of one kind: so many at a time, the others wait. At most one waits for each session.
 #[derive(Debug)]
@@ -178,17 +163,7 @@ impl<M: Mailbox> Crew<M> {
         if let Some(job) = queue.and_then(Queue::leave) {
             self.start(job);
         }
-        match done {
-            Done::Mail(outcome) => office.mail_committed(outcome, now),
-            Done::Ledger(outcome) => office.ledger_committed(outcome, now),
-            Done::Restored(outcome) => office.restored(outcome, now),
-            Done::Swept(outcome) => office.swept(outcome, now),
-            Done::ClassesKept(outcome) => Office::<M>::classes_kept(&outcome),
-            Done::Read(visit, outcome) => office.peeked(visit, outcome, now),
-            Done::LoginChecked(visit, outcome) => office.login_checked(visit, outcome, now),
-            Done::Begun(visit, outcome) => office.handshake_begun(visit, outcome),
-            Done::Finished(visit, outcome) => office.handshake_finished(visit, outcome, now),
-        }
+        office.report(done, now);
         Ok(())
     }
 }
@@ -198,6 +173,7 @@ mod tests {
     use proto::wire::client::login::LoginForm;
 
     use super::*;
+    use crate::office::Visit;
 
     #[test]
     fn what_waits_is_weighed_and_starts_in_turn() {

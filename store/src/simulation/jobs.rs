@@ -2,10 +2,7 @@
 
 use proto::{
     ipc::store_edge::{HandshakeRefusal, SessionKey},
-    wire::client::{
-        key::{CtrHmacKey, GcmSivKey},
-        login::LoginProof,
-    },
+    wire::client::key::{CtrHmacKey, GcmSivKey},
 };
 
 use super::{
@@ -16,8 +13,8 @@ use super::{
 pub(super) use crate::office::Job;
 use crate::{
     clock,
-    mailbox::{self, Change, Committed, Lack, LedgerEntry, Mailbox as _, MailboxError, Page, Uncommitted},
-    office::{self, Swept, Unproven, Visit},
+    mailbox::{self, Change, Committed, LedgerEntry, Mailbox as _, MailboxError},
+    office::{self, Done},
     registrar::{Begun, Registration},
 };
 
@@ -25,19 +22,6 @@ use crate::{
 pub(super) enum Underway {
     Begun(Job),
     Done(Done),
-}
-
-/// Something done.
-pub(super) enum Done {
-    Mail(Result<Committed, Box<Uncommitted>>),
-    Ledger(Result<(), MailboxError>),
-    Restored(Result<Option<Lack>, MailboxError>),
-    Swept(Result<Swept, MailboxError>),
-    ClassesKept(Result<(), MailboxError>),
-    Read(Visit, Result<Page, MailboxError>),
-    LoginChecked(Visit, Result<Box<LoginProof>, Unproven>),
-    Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
-    Finished(Visit, Result<Registration, HandshakeRefusal>),
 }
 
 impl World {
@@ -74,18 +58,7 @@ impl World {
         let Some(at) = done.get(usize::from(nth) % done.len().max(1)).copied() else { return Ok(()) };
         let Underway::Done(done) = self.jobs.swap_remove(at) else { return Ok(()) };
         let now = self.now();
-        let office = self.office();
-        match done {
-            Done::Mail(outcome) => office.mail_committed(outcome, now),
-            Done::Ledger(outcome) => office.ledger_committed(outcome, now),
-            Done::Restored(outcome) => office.restored(outcome, now),
-            Done::Swept(outcome) => office.swept(outcome, now),
-            Done::ClassesKept(outcome) => office::Office::<super::storage::Storage>::classes_kept(&outcome),
-            Done::Read(visit, outcome) => office.peeked(visit, outcome, now),
-            Done::LoginChecked(visit, outcome) => office.login_checked(visit, outcome, now),
-            Done::Begun(visit, outcome) => office.handshake_begun(visit, outcome),
-            Done::Finished(visit, outcome) => office.handshake_finished(visit, outcome, now),
-        }
+        self.office().report(done, now);
         Ok(())
     }
 

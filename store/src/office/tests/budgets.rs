@@ -92,8 +92,8 @@ fn memory_to_read_into_is_shared_in_turn() {
     assert_eq!(bench.office.budgets.read_ahead.used(), 0);
 }
 
-#[test]
-fn when_memory_is_short_the_longest_stalled_is_ended() {
+/// Three sessions, of which the first has taken its mail and proved nothing for long.
+fn with_one_stalled() -> Bench {
     // Twelve messages for all, and four more for those to whom nothing is unproved.
     let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
     for n in 2..5 {
@@ -103,6 +103,12 @@ fn when_memory_is_short_the_longest_stalled_is_ended() {
         bench.deliver_to_client(2, message);
     }
     bench.pass(2 * SECOND);
+    bench
+}
+
+#[test]
+fn when_memory_is_short_the_longest_stalled_is_ended() {
+    let mut bench = with_one_stalled();
     for message in 0..4 {
         bench.deliver_to_client(3, message);
     }
@@ -122,15 +128,8 @@ fn when_memory_is_short_the_longest_stalled_is_ended() {
 
 /// The session that is ended for memory may have one that waits to take over from it, and whose mail could be pushed at once.
 #[test]
-fn who_takes_over_for_want_of_memory_is_attached_before_its_mail() {
-    let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
-    for n in 2..5 {
-        bench.attach_client(n);
-    }
-    for message in 0..8 {
-        bench.deliver_to_client(2, message);
-    }
-    bench.pass(2 * SECOND);
+fn who_takes_over_for_memory_is_attached_before_its_mail() {
+    let mut bench = with_one_stalled();
     let newcomer = SessionId(5);
     let token = AuthenticationToken::create(&key(), client(2), bench.fresh_nonce());
     bench.ask(EdgeToStore::AuthenticateClient { session: newcomer, proof: LoginProof::CtrHmac(token) });
