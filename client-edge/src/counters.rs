@@ -1,29 +1,28 @@
-//! What became of connections, requests and mail, by name.
+//! The counters: what became of connections, requests and mail.
 
 proto::counters! {
     /// The counters of the process.
     pub struct Counters {
         /// Connections taken from the listener.
         connections_accepted,
-        /// Connections closed at once because as many as allowed were open, and each had proved more or was still closing.
+        /// Connections closed at once because as many as allowed were open, and each of these had proved more or was still closing.
         connections_refused_limit,
-        /// Connections closed at once because as many as allowed were open from the same address prefix, or from a network around
-        /// it, and each had proved more.
+        /// Connections closed at once because as many as allowed were open from the same address prefix, or from a network around it,
+        /// and each of these had proved more.
         connections_refused_prefix,
-        /// Connections closed to make room for another, as those that had proved least of the network that held most.
+        /// Connections closed to make room for another: of the network with the most, those that had proved least.
         connections_evicted,
-        /// Connections closed before authentication, as the oldest of the network that had most of them, because one too many
-        /// came.
+        /// Connections closed before login to make room for another: of the network with the most, the oldest.
         unauthenticated_evicted,
-        /// Connections closed at once because too many that were closed before authentication were not gone yet.
+        /// Connections closed at once because too many that were evicted before login had not ended yet.
         unauthenticated_refused,
         /// Connections closed at once because the process had no descriptor left.
         connections_refused_descriptors,
-        /// Connections that did not become a websocket in time, or at all.
+        /// Connections that did not become a websocket, or not in time.
         upgrades_failed,
-        /// Requests for the page that tells proxies and uptime checks that the gateway is there.
+        /// Requests for the page that tells proxies and uptime checks that the gateway is up.
         pages_served,
-        /// Connections closed because no request came in time before authentication.
+        /// Connections closed because no registration or login that succeeded had begun in time.
         first_request_timeouts,
         /// Connections closed because the second handshake message did not come in time.
         handshake_timeouts,
@@ -31,47 +30,47 @@ proto::counters! {
         registrations,
         /// Authentications completed.
         authentications,
-        /// Registrations not begun because as many as allowed had been from the same address prefix.
+        /// Registrations refused because as many as allowed had come from the same address prefix.
         registrations_refused_rate,
-        /// Authentications that `store` was not asked about because as many as allowed had come from the same address prefix.
+        /// Authentications refused because as many as allowed had come from the same address prefix.
         logins_refused_rate,
-        /// Registrations and authentications that were refused.
+        /// Requests that were refused, registrations and authentications among them.
         refusals,
         /// Connections closed because they needed `store` and it was not there, or did not answer in time.
         store_unavailable,
         /// Connections closed because the client broke the websocket protocol or sent a message over the size limit.
         websocket_faults,
-        /// Connections closed because the client sent more Pings, Pongs nobody asked for, or fragments than anybody
-        /// needs, or a longer message before it logged in than a login has.
+        /// Connections closed because the client sent more Pings, unsolicited Pongs or fragments than any client needs, or a longer
+        /// message before login than a login has.
         frame_floods,
-        /// Connections closed because they had begun the largest message for the longest time, and the memory for such was needed.
+        /// Connections closed because the memory for messages under way was needed, and theirs had taken the most for the longest time.
         half_messages_for_others,
         /// Sessions closed because a message that the client had begun did not end in time.
         half_message_timeouts,
-        /// Binary frames refused: not sealed with the session's key, or no forward request.
+        /// Binary frames refused because they were not sealed with the session's key, or were no forward request.
         malformed_frames,
-        /// Binary frames and encrypted requests refused because the gateway had sealed them itself: somebody listens on a client's
-        /// connection and sends back what comes.
+        /// Binary frames and encrypted requests refused because the gateway had sealed them itself: somebody sends back what comes on a
+        /// client's connection.
         reflected_frames,
         /// Packets and requests refused because their client had asked to be forgotten.
         requests_without_account,
-        /// Connections closed because so many frames in a row were refused as are allowed.
+        /// Connections closed because as many frames in a row were refused as are allowed.
         malformed_limit_closures,
         /// Clients' packets handed over to `mix-egress`.
         packets_forwarded,
-        /// Clients' packets dropped because as many new next hops were named from the client's address as may be in a minute.
+        /// Clients' packets dropped because as many new next hops as allowed had come from the client's address prefix in a minute.
         new_next_hops_refused,
-        /// Of those handed over, packets lost on the way to `mix-egress`.
+        /// Clients' packets that were handed over and lost on the way to `mix-egress`.
         packets_lost_to_egress,
-        /// Messages taken up to be written to clients.
+        /// Messages queued to be written to clients.
         messages_pushed,
-        /// Receipts that clients have proved and `store` was told of; each covers one message or more.
+        /// Receipts that clients have proved; each covers one message or more.
         receipts,
         /// Sessions closed because the client proved no receipt in time.
         receipt_timeouts,
-        /// Sessions closed because the client answered none of several Pings in a row that kept its connection alive.
+        /// Sessions closed because the client answered none of several keepalive Pings in a row.
         keepalives_unanswered,
-        /// Sessions closed because the client's socket did not take in time all that was for the client.
+        /// Sessions closed because the client did not read in time all that was queued for it.
         unwritten_timeouts,
         /// Sessions that did not answer a probe in time.
         probes_unanswered,
@@ -81,7 +80,7 @@ proto::counters! {
         store_link_losses,
         /// Times `store` broke a rule of the link.
         store_violations,
-        /// Memory in use now, in bytes, for what clients were pushed and have not proved received.
+        /// Memory in use now, in bytes, for mail that clients were pushed and have not proved received.
         pushed_memory,
         /// Memory in use now, in bytes, for messages that have begun and not ended.
         half_message_memory,

@@ -1,7 +1,7 @@
 //! The wiring: which tasks there are, what connects them, and how they end.
 //!
 //! ```text
-//! listener -> acceptor -> connections -- requests, orders, mail --> dispatcher <-> link to store
+//! listener -> acceptor -> connections <- requests, commands, mail -> dispatcher <-> link to store
 //!                              \-- packets -------------------------------------> link to mix-egress
 //! ```
 
@@ -27,38 +27,43 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{accept::Acceptor, connection::Context, counters::Counters, dispatch, keys::KeyRoom};
+use crate::{
+    context::Context,
+    counters::Counters,
+    listen::accept::Acceptor,
+    store::{dispatch, keys::KeySlots},
+};
 
 /// Requests and receipts that may wait for the link to `store`; there is no mail in that direction.
 const TO_STORE: LaneCapacity = LaneCapacity { control: 1_024, bulk: 1 };
 /// Frames from `store` that may wait for the dispatcher, which never waits.
 const FROM_STORE: usize = 16;
-/// Clients' packets that wait for `mix-egress`, if their bytes are not too many before.
+/// Clients' packets that may wait for `mix-egress`; their bytes have a limit of their own.
 const TO_EGRESS: u32 = 4_096;
 /// Reports about links that may wait.
 const REPORTS: usize = 4;
 /// Everything but the counters ends by itself within this time once the process is to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// The descriptors the process was given.
+/// What the process was given, and the memory that it locked.
 #[derive(Debug)]
-pub struct Given {
+pub struct Resources {
     /// Where clients connect.
     pub listener: OwnedFd,
     /// Link to `store`.
     pub store: OwnedFd,
     /// Link to `mix-egress`.
     pub egress: OwnedFd,
-    /// Where session keys are kept.
-    pub keys: KeyRoom,
+    /// Locked memory for session keys.
+    pub keys: KeySlots,
 }
 
-/// Where the ends of the links come from, the first and all later ones.
+/// The ends of the links as they come: the first one, and a new one after each restart of a peer.
 #[derive(Debug)]
 pub struct LinkEnds {
-    /// Of the link to `store`.
+    /// Ends of the link to `store`.
     pub store: mpsc::Receiver<OwnedFd>,
-    /// Of the link to `mix-egress`.
+    /// Ends of the link to `mix-egress`.
     pub egress: mpsc::Receiver<OwnedFd>,
 }
 
@@ -66,19 +71,19 @@ pub struct LinkEnds {
 ///
 /// # Errors
 /// If the descriptors cannot be used, or a task that should live as long as the process has ended.
-pub async fn run(config: EdgeConfig, given: Given, birth: &Birth) -> io::Result<Ending> {
+pub async fn run(config: EdgeConfig, resources: Resources, birth: &Birth) -> io::Result<Ending> {
     let mut orders = birth.orders()?;
     let ends = LinkEnds {
-        store: orders.link_ends(Role::Store, given.store),
-        egress: orders.link_ends(Role::MixEgress, given.egress),
+        store: orders.link_ends(Role::Store, resources.store),
+        egress: orders.link_ends(Role::MixEgress, resources.egress),
     };
     let (reports, of_links) = mpsc::channel(REPORTS);
-    let mut edge = Edge::start(config, given.keys, given.listener.into(), ends, reports)?;
+    let mut edge = Edge::start(config, resources.keys, resources.listener.into(), ends, reports)?;
     let ending = tokio::select! {
         ending = orders.follow(of_links) => ending,
         () = edge.failed() => return Err(io::Error::other("a task that should live as long as the process has ended")),
     };
-    // An orphan has nobody left to work for.
+    // If the supervisor is gone instead, the process exits without draining.
     if ending == Ending::Drain {
         edge.drain().await;
     }
@@ -89,7 +94,7 @@ pub async fn run(config: EdgeConfig, given: Given, birth: &Birth) -> io::Result<
 #[derive(Debug)]
 pub struct Edge {
     tasks: JoinSet<()>,
-    // Never ends by itself.
+    /// Apart from the others, because it never ends by itself.
     log: JoinSet<()>,
     stop: watch::Sender<bool>,
     counters: Arc<Counters>,
@@ -102,7 +107,7 @@ impl Edge {
     /// If the listener cannot be used.
     pub fn start(
         config: EdgeConfig,
-        keys: KeyRoom,
+        keys: KeySlots,
         listener: TcpListener,
         ends: LinkEnds,
         reports: mpsc::Sender<WorkerReport>,
@@ -131,7 +136,7 @@ impl Edge {
         tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, reports.clone()));
         tasks.spawn(dispatcher.run(incoming, Heartbeat::new(reports.clone())));
         tasks.spawn(carrier.run(ends.egress, reports));
-        // Until there is a store to ask, clients wait in the listener's queue instead of being sent away.
+        // Until there is a `store` to ask, clients wait in the listener's queue instead of being refused.
         tasks.spawn(async move {
             if store_is_there.await.is_ok() {
                 acceptor.run().await;
@@ -147,14 +152,14 @@ impl Edge {
         &self.counters
     }
 
-    /// Waits for a task to end that should not.
+    /// Waits until a task has ended. None should before [`drain`](Self::drain).
     async fn failed(&mut self) {
-        // Some task is always there.
+        // The result is never `None`, because there are always tasks.
         let _ = self.tasks.join_next().await;
     }
 
-    /// Stops accepting, lets every connection end, and waits until everything for `store` and `mix-egress` is written. The link
-    /// ends are to be closed by then: no new ones come.
+    /// Stops accepting, lets every connection end, and waits until everything for `store` and `mix-egress` is written. No new link
+    /// ends may come any more: the senders of [`LinkEnds`] have to be dropped before.
     pub async fn drain(mut self) {
         self.stop.send_replace(true);
         let all = async { while self.tasks.join_next().await.is_some() {} };

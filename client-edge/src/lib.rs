@@ -13,31 +13,14 @@
 //! pushed mail. It cannot read the mail of a client that did not authenticate, confirm mail that was never pushed, or sign
 //! as the gateway.
 
-mod accept;
-mod alarm;
-mod attached;
-mod barrier;
-mod chatter;
 mod connection;
+mod context;
 pub mod counters;
-mod dispatch;
 pub mod edge;
-mod entrance;
-pub mod forwarded;
-pub mod http_request;
-pub mod keys;
-mod line;
-mod mail;
-mod meter;
+mod listen;
 mod next_hops;
-mod outbox;
-mod pace;
-mod patience;
-mod preauth_limit;
-pub mod proxy_header;
-mod refusal;
-mod upgrade;
-mod visitor;
+pub mod store;
+pub mod upgrade;
 mod websocket;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use client_edge::{
-    edge::{self, Given},
-    keys::KeyRoom,
+    edge::{self, Resources},
+    store::keys::KeySlots,
 };
 use proto::{
     ipc::{
@@ -44,9 +44,9 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
 
     // 3. There is no key yet, but room for those of clients: none can be locked later.
-    let (keys, connections) = KeyRoom::for_connections(config.max_connections, start.jail.open_files)?;
+    let (keys, connections) = KeySlots::for_connections(config.max_connections, start.jail.open_files)?;
     config.max_connections = connections;
-    let given = Given {
+    let resources = Resources {
         listener: grants.take(Grant::ClientListener)?,
         store: grants.take(Grant::Link(Role::Store))?,
         egress: grants.take(Grant::Link(Role::MixEgress))?,
@@ -61,7 +61,7 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     }
 
     // 5. Threads start.
-    Ok(start_threads(&closed, start.threads)?.block_on(edge::run(config, given, birth))?)
+    Ok(start_threads(&closed, start.threads)?.block_on(edge::run(config, resources, birth))?)
 }
 
 fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {

@@ -1,11 +1,12 @@
-//! How many new next hops clients may name.
+//! Limits how many new next hops clients may name.
 //!
-//! *Trusts* nobody: whoever names thousands of next hops at which nobody listens takes the places in which `mix-egress`
-//! connects to new ones. `mix-egress` does not know who sends, and is not told; so it is limited here.
+//! *Trusts* no client. A client that names thousands of next hops at which nothing listens would use up the places in which
+//! `mix-egress` connects to new ones. The limit is here, because `mix-egress` does not know which client sent a packet.
 //!
-//! *Holds*: the next hops that any client has named lately, in two generations of bounded size. *Promises*: a next hop that
-//! is among them costs nobody anything, so clients behind one address who all use the same mix nodes are one to the limit;
-//! any other costs one of its client's address prefix.
+//! *Holds*: the next hops that any client has named lately, in two generations of bounded size.
+//!
+//! *Promises*: a next hop among them is free, so clients behind one address that use the same mix nodes count as one; any other
+//! next hop counts against the address prefix of its client.
 
 use std::{
     collections::HashSet,
@@ -17,13 +18,13 @@ use std::{
 
 use proto::peer::{AddressPrefix, RateLimit};
 
-/// How long a next hop is known at least, if there are not too many others.
+/// How long a next hop is known at least, unless a generation is full before.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// Next hops in one generation.
 const GENERATION: usize = 8_192;
 
-/// The limit, and what is known.
+/// The limit, and the next hops that are known.
 #[derive(Debug)]
 pub(crate) struct NextHopLimit {
     known: Mutex<Known>,
@@ -38,7 +39,7 @@ struct Known {
 }
 
 impl NextHopLimit {
-    /// So many new ones a minute for each address prefix.
+    /// At most `most` new next hops a minute for each address prefix.
     pub(crate) fn per_minute(most: u32) -> Self {
         let known = Known { young: HashSet::new(), old: HashSet::new(), turned: Instant::now() };
         Self { known: Mutex::new(known), new: RateLimit::per_minute(most) }
@@ -46,9 +47,9 @@ impl NextHopLimit {
 
     /// Whether a client of this prefix may have a packet sent to `next_hop`.
     pub(crate) fn allows(&self, prefix: AddressPrefix, next_hop: SocketAddr, now: Instant) -> bool {
-        // One next hop, however its address is written.
+        // A next hop is the same in both forms of its address, IPv4 and IPv4 mapped to IPv6.
         let next_hop = SocketAddr::new(next_hop.ip().to_canonical(), next_hop.port());
-        // Whole at any moment, whoever panicked.
+        // A panic of another task cannot have left the sets half changed.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.turn(now);
         if known.young.contains(&next_hop) {
@@ -96,10 +97,10 @@ mod tests {
                 assert!(limit.allows(ONE, hop(n), now));
             }
         }
-        assert!(limit.allows(OTHER, hop(3), now), "somebody else");
+        assert!(limit.allows(OTHER, hop(3), now), "another prefix");
         assert!(limit.allows(ONE, hop(3), now), "known by now");
         let mapped = SocketAddr::new("::ffff:9.0.3.1".parse().unwrap(), 1789);
-        assert!(limit.allows(ONE, mapped, now), "another way to write it");
+        assert!(limit.allows(ONE, mapped, now), "the same address in another form");
         assert!(limit.allows(ONE, hop(4), now + Duration::from_secs(20)));
     }
 
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_bounded() {
+    fn the_known_next_hops_are_bounded() {
         let limit = NextHopLimit::per_minute(u32::MAX);
         for n in 0..u16::MAX {
             assert!(limit.allows(ONE, hop(n), Instant::now()));

@@ -8,7 +8,7 @@ use proto::wire::client::{
     frame,
     key::{KeyKind, SessionKey},
     protocol::Protocol,
-    session::Session,
+    session::GatewaySession,
     side::GatewayKey,
 };
 
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     let requested = (kind & 0x80 != 0).then_some(2);
     let protocol = Protocol::negotiate(KeyKind::CtrHmac, requested);
     let key = SessionKey::CtrHmac(ctr_hmac_key());
-    let session = Session::new(protocol, GatewayKey::of(&key)).unwrap();
+    let session = GatewaySession::new(protocol, GatewayKey::of(&key)).unwrap();
     let client = ClientSession::new(protocol, key).unwrap();
     match kind % 3 {
         0 => open_request(&session, &client, content.to_vec()),

@@ -8,14 +8,14 @@ use proto::wire::client::{
     client_session::ClientSession,
     key::SessionKey,
     protocol::Protocol,
-    session::Session,
+    session::GatewaySession,
     side::{GatewayKey, MarkingKey},
 };
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, content)) = data.split_first() else { return };
     let key = gcm_siv_key();
-    let session = Session::new(Protocol::CURRENT, GatewayKey::GcmSiv(MarkingKey::of(&key))).unwrap();
+    let session = GatewaySession::new(Protocol::CURRENT, GatewayKey::GcmSiv(MarkingKey::of(&key))).unwrap();
     let client = ClientSession::new(Protocol::CURRENT, SessionKey::GcmSiv(gcm_siv_key())).unwrap();
     match kind % 6 {
         0 => open_request(&session, &client, content.to_vec()),

@@ -1,7 +1,7 @@
 //! Lines of `Forwarded` and `X-Forwarded-For`.
 #![no_main]
 
-use client_edge::forwarded::{forwarded, x_forwarded_for};
+use client_edge::upgrade::forwarded::{forwarded, x_forwarded_for};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &str| {

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use client_edge::http_request::{Answer, RequestHead};
+use client_edge::upgrade::http_request::{Answer, RequestHead};
 use libfuzzer_sys::fuzz_target;
 use proto::peer::TrustedNetwork;
 

@@ -1,7 +1,7 @@
 //! The header of the PROXY protocol before a request.
 #![no_main]
 
-use client_edge::proxy_header::{HEADER_LIMIT, ProxyHeader};
+use client_edge::upgrade::proxy_header::{HEADER_LIMIT, ProxyHeader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

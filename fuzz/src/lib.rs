@@ -12,7 +12,7 @@ use proto::{
         client_session::ClientSession,
         key::{CtrHmacKey, GcmSivKey},
         request::RotationMarks,
-        session::Session,
+        session::GatewaySession,
     },
 };
 use serde_json::json;
@@ -41,7 +41,7 @@ pub fn sealed_text(plaintext: &[u8]) -> String {
 }
 
 /// Opens a frame of a session, whose other side is `client`. What was understood fits its header, and is understood the same when it is sealed as we would seal it.
-pub fn open_request(session: &Session, client: &ClientSession, frame: impl Into<Bytes>) {
+pub fn open_request(session: &GatewaySession, client: &ClientSession, frame: impl Into<Bytes>) {
     match session.open_request(frame.into()) {
         Ok(request) => {
             let header = session.header(&request, RotationMarks::Kept);

@@ -24,7 +24,7 @@ async fn the_answer_comes_before_the_first_mail() {
 }
 
 #[tokio::test]
-async fn each_refusal_has_the_words_of_2021_and_leaves_the_connection_open() {
+async fn each_refusal_in_the_words_of_2021_leaves_the_connection_open() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let mut client = gateway.connect().await;
     for (reason, answer) in [
@@ -75,7 +75,7 @@ async fn what_is_no_request_is_refused_without_asking_store() {
 }
 
 #[tokio::test]
-async fn who_asks_nothing_in_time_is_disconnected_and_store_never_hears_of_it() {
+async fn a_client_that_asks_nothing_in_time_never_reaches_the_store() {
     let (gateway, mut store) = Gateway::start(EdgeConfig { first_request: SOON, ..config() }).await;
     let mut silent = gateway.connect().await;
     // Ten times as long as it may take, if every Pong counted as a request.

@@ -16,7 +16,7 @@ use super::gateway::SOON;
 
 /// Small socket buffers, in bytes; with the smallest the kernel allows, TCP spends seconds on probing its window.
 pub(super) const NARROW: u32 = 16 * 1024;
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the gateway sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Client {
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut response = Vec::new();
         while !response.ends_with(b"\r\n\r\n") {
-            response.push(timeout(PATIENCE, socket.read_u8()).await.unwrap().unwrap());
+            response.push(timeout(TIMEOUT, socket.read_u8()).await.unwrap().unwrap());
         }
         assert!(response.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
         Self { socket }
@@ -110,7 +110,7 @@ impl Client {
     }
 
     pub(super) async fn hear(&mut self) -> Heard {
-        timeout(PATIENCE, self.frame()).await.expect("the gateway says nothing").unwrap_or(Heard::End)
+        timeout(TIMEOUT, self.frame()).await.expect("the gateway says nothing").unwrap_or(Heard::End)
     }
 
     async fn frame(&mut self) -> std::io::Result<Heard> {
@@ -134,7 +134,7 @@ impl Client {
 
     /// The gateway has nothing more to say, and has not reset the connection.
     pub(super) async fn hear_orderly_end(&mut self) {
-        assert_eq!(timeout(PATIENCE, self.socket.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+        assert_eq!(timeout(TIMEOUT, self.socket.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     }
 
     pub(super) async fn hear_text(&mut self, expected: &str) {

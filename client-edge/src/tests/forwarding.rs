@@ -63,7 +63,7 @@ async fn packets_for_too_many_new_next_hops_are_dropped() {
 }
 
 #[tokio::test]
-async fn each_error_has_the_words_of_2021_and_leaves_the_connection_open() {
+async fn each_error_in_the_words_of_2021_leaves_the_connection_open() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let (mut client, _) = gateway.attach(&mut store).await;
     let malformed = |what: &str| format!("provided mix packet was malformed - {what}");
@@ -99,7 +99,7 @@ async fn each_error_has_the_words_of_2021_and_leaves_the_connection_open() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_reads_stop_the_reading_and_nothing_is_lost() {
+async fn unread_answers_stop_the_reading_and_nothing_is_lost() {
     let (gateway, mut store) = Gateway::start_narrow(config()).await;
     let mut client = Client::connect_narrow(gateway.address).await;
     store.attach(&mut client).await;

@@ -22,19 +22,19 @@ use proto::{
 };
 use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 
-use super::client::{Client, NARROW, PATIENCE, authenticate, key, token};
+use super::client::{Client, NARROW, TIMEOUT, authenticate, key, token};
 use crate::{
     edge::{Edge, LinkEnds},
-    keys::KeyRoom,
+    store::keys::KeySlots,
 };
 
 pub(super) fn config() -> EdgeConfig {
     EdgeConfig {
-        websocket_upgrade: PATIENCE,
-        first_request: PATIENCE,
-        handshake_message: PATIENCE,
-        receipt_timeout: PATIENCE,
-        keepalive: PATIENCE,
+        websocket_upgrade: TIMEOUT,
+        first_request: TIMEOUT,
+        handshake_message: TIMEOUT,
+        receipt_timeout: TIMEOUT,
+        keepalive: TIMEOUT,
         trusted_proxies: Vec::new(),
         max_connections: 64,
         max_connections_per_prefix: 64,
@@ -47,7 +47,7 @@ pub(super) fn config() -> EdgeConfig {
         pushed_bytes: 8 << 20,
         half_message_bytes: 1 << 20,
         packet_bytes: 16 << 20,
-        half_message: PATIENCE,
+        half_message: TIMEOUT,
         legacy_clients: true,
         rotation_marks: false,
     }
@@ -84,7 +84,7 @@ impl Gateway {
         let (store_ends, store) = mpsc::channel(1);
         let (egress_ends, egress) = mpsc::channel(1);
         let (report, reports) = mpsc::channel(4);
-        let keys = KeyRoom::for_connections(config.max_connections.min(1_000), u64::MAX).unwrap().0;
+        let keys = KeySlots::for_connections(config.max_connections.min(1_000), u64::MAX).unwrap().0;
         let edge = Edge::start(config, keys, listener, LinkEnds { store, egress }, report).unwrap();
 
         let (here, there) = descriptor::link_pair().unwrap();
@@ -122,12 +122,12 @@ impl Gateway {
     }
 
     pub(super) async fn forwarded(&mut self) -> Vec<SendPacket> {
-        timeout(PATIENCE, self.egress.read_batch()).await.expect("nothing was forwarded").unwrap()
+        timeout(TIMEOUT, self.egress.read_batch()).await.expect("nothing was forwarded").unwrap()
     }
 
     pub(super) async fn violated_rule(&mut self) -> String {
         loop {
-            match timeout(PATIENCE, self.reports.recv()).await.expect("no violation was reported").unwrap() {
+            match timeout(TIMEOUT, self.reports.recv()).await.expect("no violation was reported").unwrap() {
                 WorkerReport::LinkViolated { rule, .. } => break rule,
                 WorkerReport::LoopTurns => {}
                 other => panic!("{other:?}"),
@@ -154,7 +154,7 @@ impl Store {
     /// The next message; `None` at the end of the link.
     pub(super) async fn hear(&mut self) -> Option<EdgeToStore> {
         while self.heard.is_empty() {
-            match timeout(PATIENCE, self.reader.read_batch()).await.expect("the edge says nothing") {
+            match timeout(TIMEOUT, self.reader.read_batch()).await.expect("the edge says nothing") {
                 Ok(batch) => self.heard.extend(batch),
                 Err(LinkError::Closed) => return None,
                 Err(error) => panic!("{error}"),

@@ -28,7 +28,7 @@ async fn a_message_that_does_not_end_in_time_ends_its_session() {
 }
 
 #[tokio::test]
-async fn who_has_begun_most_for_longest_gives_way_to_others() {
+async fn the_largest_half_message_for_longest_gives_way_to_others() {
     let (gateway, mut store) = Gateway::start(EdgeConfig { half_message_bytes: 70_000, ..config() }).await;
     let (mut old, session) = gateway.attach(&mut store).await;
     old.begin(60_000, 55_000).await;

@@ -12,8 +12,8 @@ use super::{
     gateway::{Gateway, Store, attach, config, push, receipt},
 };
 
-/// Frames that ask for nothing, of one client within a minute.
-const MOST_CHATTER: u64 = 300;
+/// Control frames of one client that are allowed within a minute.
+const CONTROL_FRAMES: u64 = 300;
 
 #[tokio::test]
 async fn a_message_over_the_limit_ends_the_connection_with_its_code() {
@@ -41,11 +41,11 @@ async fn broken_websocket_frames_end_the_connection_with_their_code() {
 }
 
 #[tokio::test]
-async fn who_sends_more_pings_than_anybody_needs_is_closed() {
+async fn a_client_that_sends_too_many_pings_is_closed() {
     let (gateway, mut store) = Gateway::start(config()).await;
-    let (attached, session) = gateway.attach(&mut store).await;
-    for mut client in [gateway.connect().await, attached] {
-        for n in 0..=MOST_CHATTER {
+    let (logged_in, session) = gateway.attach(&mut store).await;
+    for mut client in [gateway.connect().await, logged_in] {
+        for n in 0..=CONTROL_FRAMES {
             client.send(9, b"").await;
             assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "{n}");
         }
@@ -65,7 +65,7 @@ async fn a_client_of_today_that_floods_is_hung_up_on_without_a_close() {
     let Some(EdgeToStore::BeginHandshake { session, .. }) = store.hear().await else { panic!("no handshake") };
     store.say(&[StoreToEdge::ReplyHandshake { session, payload: vec![9] }]).await;
     assert!(matches!(client.hear().await, Heard::Text(_)));
-    for n in 0..=MOST_CHATTER {
+    for n in 0..=CONTROL_FRAMES {
         client.send(9, b"").await;
         assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "{n}");
     }
@@ -75,18 +75,18 @@ async fn a_client_of_today_that_floods_is_hung_up_on_without_a_close() {
 }
 
 #[tokio::test]
-async fn pongs_that_nobody_asked_for_count_and_those_asked_for_do_not() {
+async fn unsolicited_pongs_count_and_answers_to_pings_do_not() {
     let (gateway, mut store) = Gateway::start(config()).await;
-    let (mut attached, session) = gateway.attach(&mut store).await;
-    for n in 0..2 * MOST_CHATTER {
+    let (mut logged_in, session) = gateway.attach(&mut store).await;
+    for n in 0..2 * CONTROL_FRAMES {
         store.say(&[push(session, n, b"mail")]).await;
-        attached.hear_mail(b"mail").await;
-        let ping = attached.hear_ping().await;
-        attached.pong(&ping).await;
+        logged_in.hear_mail(b"mail").await;
+        let ping = logged_in.hear_ping().await;
+        logged_in.pong(&ping).await;
         store.expect(receipt(session, n)).await;
     }
-    for mut client in [gateway.connect().await, attached] {
-        for _ in 0..MOST_CHATTER {
+    for mut client in [gateway.connect().await, logged_in] {
+        for _ in 0..CONTROL_FRAMES {
             client.pong(b"anybody there?").await;
         }
         client.send(9, b"").await;
@@ -99,21 +99,21 @@ async fn pongs_that_nobody_asked_for_count_and_those_asked_for_do_not() {
 }
 
 #[tokio::test]
-async fn a_message_in_pieces_is_one_and_a_message_in_pieces_without_end_is_none() {
+async fn a_message_in_pieces_is_taken_unless_the_pieces_do_not_end() {
     const EMPTY: usize = 6;
     let (gateway, mut store) = Gateway::start(config()).await;
-    let (mut attached, session) = gateway.attach(&mut store).await;
+    let (mut logged_in, session) = gateway.attach(&mut store).await;
     // Again and again, with what comes in between: the count begins anew with each message.
     for _ in 0..4 {
-        attached.fragments(2, &[0; 1_000], 1).await;
-        attached.fragments(0, &[0; 60], 500).await;
-        attached.send(9, b"").await;
-        attached.fragments(0, b"", 8 * 1024).await;
-        attached.send(0, b"").await;
-        assert_eq!(attached.hear().await, Heard::Pong(Vec::new()));
-        attached.hear_error("provided MAC is invalid").await;
+        logged_in.fragments(2, &[0; 1_000], 1).await;
+        logged_in.fragments(0, &[0; 60], 500).await;
+        logged_in.send(9, b"").await;
+        logged_in.fragments(0, b"", 8 * 1024).await;
+        logged_in.send(0, b"").await;
+        assert_eq!(logged_in.hear().await, Heard::Pong(Vec::new()));
+        logged_in.hear_error("provided MAC is invalid").await;
     }
-    for (mut client, opcode) in [(gateway.connect().await, 1), (attached, 2)] {
+    for (mut client, opcode) in [(gateway.connect().await, 1), (logged_in, 2)] {
         client.fragments(opcode, b"?", 1).await;
         client.fragments(0, b"", 128 * 1024 / EMPTY + 1_000).await;
         assert_eq!(client.hear().await, Heard::Close(1008));

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    client::{Heard, PATIENCE},
+    client::{Heard, TIMEOUT},
     gateway::{Gateway, SOON, config, push, receipt},
 };
 
@@ -17,7 +17,7 @@ async fn answer(gateway: SocketAddr, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(gateway).await.unwrap();
     socket.write_all(request).await.unwrap();
     let mut answer = Vec::new();
-    timeout(PATIENCE, socket.read_to_end(&mut answer)).await.unwrap().unwrap();
+    timeout(TIMEOUT, socket.read_to_end(&mut answer)).await.unwrap().unwrap();
     String::from_utf8(answer).unwrap()
 }
 
@@ -69,7 +69,7 @@ async fn a_frame_that_comes_with_the_request_is_read() {
         let mut socket = TcpStream::connect(gateway.address).await.unwrap();
         socket.write_all(&[request.as_bytes(), &close].concat()).await.unwrap();
         let mut answer = Vec::new();
-        timeout(PATIENCE, socket.read_to_end(&mut answer)).await.unwrap().unwrap();
+        timeout(TIMEOUT, socket.read_to_end(&mut answer)).await.unwrap().unwrap();
         answer
     };
     assert!(answer.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));

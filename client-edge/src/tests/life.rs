@@ -6,20 +6,20 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use tokio_tungstenite::{client_async, tungstenite::Message};
 
 use super::{
-    client::{Heard, PATIENCE, authenticate},
+    client::{Heard, TIMEOUT, authenticate},
     gateway::{Gateway, SOON, attach, config, push, receipt},
 };
 
 #[tokio::test]
-async fn when_store_is_lost_those_who_spoke_to_it_go_and_the_others_get_the_next_one() {
+async fn when_store_is_lost_sessions_end_and_others_get_the_next() {
     let (gateway, mut store) = Gateway::start(config()).await;
-    let (mut attached, _) = gateway.attach(&mut store).await;
+    let (mut logged_in, _) = gateway.attach(&mut store).await;
     let mut deciding = gateway.connect().await;
     deciding.text(authenticate()).await;
     store.expect_authentication().await;
     let mut fresh = gateway.connect().await;
     drop(store);
-    attached.hear_close(1012).await;
+    logged_in.hear_close(1012).await;
     deciding.hear_close(1012).await;
 
     let mut early = gateway.connect().await;
@@ -36,9 +36,9 @@ async fn when_store_is_lost_those_who_spoke_to_it_go_and_the_others_get_the_next
 #[tokio::test]
 async fn a_client_does_not_wait_for_ever_for_a_store() {
     let (gateway, mut store) = Gateway::start(config()).await;
-    let (mut attached, _) = gateway.attach(&mut store).await;
+    let (mut logged_in, _) = gateway.attach(&mut store).await;
     drop(store);
-    attached.hear_close(1012).await;
+    logged_in.hear_close(1012).await;
     let mut client = gateway.connect().await;
     client.text(authenticate()).await;
     client.hear_close(1012).await;
@@ -89,7 +89,7 @@ async fn when_told_to_stop_it_waits_for_receipts_and_says_goodbye() {
     store.expect(receipt(session, 1)).await;
     store.expect(EdgeToStore::CloseSession { session }).await;
     assert_eq!(store.hear().await, None, "the link ends behind its last message");
-    timeout(PATIENCE, drain).await.unwrap().unwrap();
+    timeout(TIMEOUT, drain).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_client_that_says_nothing_does_not_keep_it_from_stopping() {
     let (client, session) = gateway.attach(&mut store).await;
     store.say(&[push(session, 1, b"never proved")]).await;
     let _half_open = TcpStream::connect(gateway.address).await.unwrap();
-    timeout(PATIENCE, gateway.drain()).await.unwrap();
+    timeout(TIMEOUT, gateway.drain()).await.unwrap();
     store.expect(EdgeToStore::CloseSession { session }).await;
     drop(client);
 }
@@ -108,7 +108,7 @@ async fn connections_beyond_the_limit_are_closed_at_once_and_counted() {
     let (gateway, mut store) = Gateway::start(EdgeConfig { max_connections: 1, ..config() }).await;
     let (client, session) = gateway.attach(&mut store).await;
     let mut refused = TcpStream::connect(gateway.address).await.unwrap();
-    assert_eq!(timeout(PATIENCE, refused.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(TIMEOUT, refused.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     assert_eq!(gateway.edge.counters().connections_refused_limit.load(Relaxed), 1);
     drop(client);
     store.expect(EdgeToStore::CloseSession { session }).await;
@@ -118,6 +118,6 @@ async fn connections_beyond_the_limit_are_closed_at_once_and_counted() {
 async fn an_upgrade_that_does_not_come_is_not_waited_for() {
     let (gateway, _store) = Gateway::start(EdgeConfig { websocket_upgrade: SOON, ..config() }).await;
     let mut silent = TcpStream::connect(gateway.address).await.unwrap();
-    assert_eq!(timeout(PATIENCE, silent.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(TIMEOUT, silent.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     assert_eq!(gateway.edge.counters().upgrades_failed.load(Relaxed), 1);
 }

@@ -11,7 +11,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_receipt_is_confirmed_when_the_client_returns_the_barrier_and_not_before() {
+async fn a_receipt_is_confirmed_only_when_the_barrier_comes_back() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let (mut client, session) = gateway.attach(&mut store).await;
     store.say(&[push(session, 3, b"one"), push(session, 8, b"two")]).await;
@@ -48,7 +48,7 @@ async fn a_burst_has_one_barrier() {
 }
 
 #[tokio::test]
-async fn a_client_that_answers_only_the_newest_ping_proves_everything_before_it() {
+async fn a_pong_to_the_newest_ping_proves_all_mail_before_it() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let (mut client, session) = gateway.attach(&mut store).await;
     let mut newest = Vec::new();
@@ -79,7 +79,7 @@ async fn a_client_that_proves_nothing_in_time_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_read_all_the_same_until_its_time_is_over() {
+async fn an_unreading_client_is_still_read_until_its_time_ends() {
     let (mut gateway, mut store) = Gateway::start_narrow(EdgeConfig { receipt_timeout: SOON * 5, ..config() }).await;
     let mut client = Client::connect_narrow(gateway.address).await;
     let session = store.attach(&mut client).await;
@@ -109,7 +109,7 @@ async fn hear_much(client: &mut Client, messages: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn credit_comes_back_with_receipts_and_more_than_that_is_a_violation() {
+async fn credit_comes_back_with_receipts_and_mail_beyond_it_violates() {
     let (mut gateway, mut store) = Gateway::start(config()).await;
     let (mut client, session) = gateway.attach(&mut store).await;
     let credit = u64::from(config().session_credit.messages);
@@ -130,7 +130,7 @@ async fn credit_comes_back_with_receipts_and_more_than_that_is_a_violation() {
 }
 
 #[tokio::test]
-async fn a_small_credit_in_bytes_lets_a_large_message_through_alone_and_nothing_beside_it() {
+async fn a_large_message_beyond_a_small_credit_is_let_through_alone() {
     let (mut gateway, mut store) = Gateway::start(EdgeConfig { session_credit: session_credit(10), ..config() }).await;
     let (mut client, session) = gateway.attach(&mut store).await;
     for n in 1..=2 {
@@ -156,7 +156,7 @@ async fn what_store_may_not_say_in_a_phase_is_a_violation() {
         ("an answer came to no request", |session| {
             vec![attach(session), StoreToEdge::ReplyHandshake { session, payload: Vec::new() }]
         }),
-        ("more orders came than a session can have waiting", |session| {
+        ("more commands came than a session can have waiting", |session| {
             [vec![attach(session)], vec![StoreToEdge::ProbeSession { session }; 100]].concat()
         }),
     ] {
@@ -215,7 +215,7 @@ async fn a_later_barrier_answers_a_probe_and_proves_its_mail() {
 }
 
 #[tokio::test]
-async fn a_probed_client_that_answers_only_an_earlier_barrier_is_dead_and_superseded() {
+async fn a_probed_client_with_only_an_earlier_barrier_is_superseded() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let (mut client, session) = gateway.attach(&mut store).await;
     store.say(&[push(session, 1, b"before")]).await;

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    client::PATIENCE,
+    client::TIMEOUT,
     gateway::{Gateway, config},
 };
 
@@ -35,7 +35,7 @@ async fn enter(gateway: &Gateway, naming: Naming, last: u8) -> (TcpStream, Strin
     let mut socket = TcpStream::connect(gateway.address).await.unwrap();
     socket.write_all(&[before, request.into_bytes()].concat()).await.unwrap();
     let mut answer = vec![0; 12];
-    timeout(PATIENCE, socket.read_exact(&mut answer)).await.unwrap().unwrap();
+    timeout(TIMEOUT, socket.read_exact(&mut answer)).await.unwrap().unwrap();
     (socket, String::from_utf8(answer).unwrap())
 }
 
@@ -63,7 +63,7 @@ async fn clients_of_a_trusted_proxy_are_told_apart() {
 }
 
 #[tokio::test]
-async fn nobody_but_a_trusted_proxy_names_another_client() {
+async fn only_a_trusted_proxy_names_another_client() {
     for (number, naming) in NAMINGS.into_iter().enumerate() {
         let (gateway, _store) = Gateway::start(one_for_each_client(&["198.51.100.7"])).await;
         let (_first, answer) = enter(&gateway, naming, 1).await;
@@ -90,7 +90,7 @@ async fn a_broken_proxy_header_ends_the_connection() {
     let (gateway, _store) = Gateway::start(one_for_each_client(&["127.0.0.1"])).await;
     let mut socket = TcpStream::connect(gateway.address).await.unwrap();
     socket.write_all(b"PROXY TCP4 nobody 127.0.0.1 1 2\r\n").await.unwrap();
-    assert_eq!(timeout(PATIENCE, socket.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(TIMEOUT, socket.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     while gateway.edge.counters().upgrades_failed.load(Relaxed) == 0 {
         yield_now().await;
     }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    client::PATIENCE,
+    client::TIMEOUT,
     gateway::{Gateway, config},
 };
 
@@ -53,7 +53,7 @@ async fn gateway() -> Gateway {
 
 /// A websocket through the proxy, from this address.
 async fn enter(proxy: SocketAddr, last: u8) -> TcpStream {
-    let due = Instant::now() + PATIENCE;
+    let due = Instant::now() + TIMEOUT;
     let mut socket = loop {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
@@ -67,7 +67,7 @@ async fn enter(proxy: SocketAddr, last: u8) -> TcpStream {
                    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
-    timeout(PATIENCE, socket.read_exact(&mut answer)).await.unwrap().unwrap();
+    timeout(TIMEOUT, socket.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 101");
     socket
 }

@@ -39,7 +39,7 @@ async fn both_answers_come_before_the_first_mail_and_the_first_ping() {
 }
 
 #[tokio::test]
-async fn the_first_message_goes_by_two_names_and_old_versions_are_echoed() {
+async fn the_first_message_has_two_names_and_old_versions_are_echoed() {
     let (gateway, mut store) = Gateway::start(config()).await;
     for (sent, answered) in [
         (r#"{"type":"registerHandshakeInitRequest","data":[1]}"#, r#"{"type":"handshakePayload","data":[9]}"#),
@@ -86,7 +86,7 @@ async fn a_refused_client_stays_connected_and_may_try_again() {
 }
 
 #[tokio::test]
-async fn a_client_connected_elsewhere_reads_the_error_instead_of_the_last_message() {
+async fn a_client_connected_elsewhere_is_told_so_at_the_end() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let mut client = gateway.connect().await;
     let session = begin(&mut client, &mut store).await;
@@ -127,7 +127,7 @@ async fn a_client_that_gives_up_is_told_what_it_said() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_takes_too_long_is_abandoned_whatever_else_is_sent() {
+async fn a_handshake_that_takes_too_long_is_abandoned() {
     let (gateway, mut store) =
         Gateway::start(proto::ipc::control::EdgeConfig { handshake_message: SOON, ..config() }).await;
     let mut client = gateway.connect().await;
@@ -140,7 +140,7 @@ async fn a_handshake_that_takes_too_long_is_abandoned_whatever_else_is_sent() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_after_its_last_message_is_registered_all_the_same() {
+async fn a_client_that_hangs_up_after_its_last_message_is_registered() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let mut client = gateway.connect().await;
     let session = begin(&mut client, &mut store).await;

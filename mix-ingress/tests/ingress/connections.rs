@@ -65,7 +65,7 @@ async fn a_frame_that_does_not_end_closes_its_connection_and_idle_ones_stay() {
 }
 
 #[tokio::test]
-async fn who_has_begun_most_for_longest_gives_way_to_others() {
+async fn the_largest_half_message_for_longest_gives_way_to_others() {
     let config = IngressConfig { half_frame_bytes: 31_000, ..CONFIG };
     let (rig, mut store, _egress) = Rig::start(config).await;
     let mut old = rig.connect().await;

@@ -1,4 +1,4 @@
-//! A session as a client has it, of every version. The gateway's side is [`Session`](super::session::Session).
+//! A session as a client has it, of every version. The gateway's side is [`GatewaySession`](super::session::GatewaySession).
 //!
 //! *Holds* the client's key. *Promises*: the same bytes that published clients send.
 

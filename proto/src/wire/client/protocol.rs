@@ -8,7 +8,7 @@
 //!
 //! A [`Protocol`] is what a connection speaks: the kind of key decides how things are sealed and what a refusal is like
 //! ([`refusal`]), the version what is echoed. [`Opening`] finds out which protocol a client's text belongs to; a
-//! [`Session`](super::session::Session) is a protocol with a key.
+//! [`GatewaySession`](super::session::GatewaySession) is a protocol with a key.
 //!
 //! *Promises*: a version that does not fit its kind of key is not representable.
 

@@ -29,7 +29,7 @@ use crate::wire::{
 
 /// What a client speaks that has been let in, and its key.
 #[derive(Debug)]
-pub struct Session<K = GatewayKey> {
+pub struct GatewaySession<K = GatewayKey> {
     protocol: Protocol,
     key: K,
     has_account: bool,
@@ -53,10 +53,10 @@ impl WrongKeyKind {
 
 /// What a text in a session comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum TextAction {
     /// Nothing but an answer.
     Answer(GatewayResponse),
-    /// To be [refused](Session::refuse). The connection stays.
+    /// To be [refused](GatewaySession::refuse). The connection stays.
     Refuse(RequestRefusal),
     /// Remove the client's key and mail, durably, then answer this.
     Forget {
@@ -65,7 +65,7 @@ pub enum Command {
     },
 }
 
-impl<K: Borrow<GatewayKey>> Session<K> {
+impl<K: Borrow<GatewayKey>> GatewaySession<K> {
     /// Makes it.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl<K: Borrow<GatewayKey>> Session<K> {
     ///
     /// # Errors
     ///
-    /// What to [refuse](Session::refuse).
+    /// What to [refuse](GatewaySession::refuse).
     pub fn open_request(&self, frame: Bytes) -> Result<MarkedRequest, RequestRefusal> {
         let request = match self.key.borrow() {
             GatewayKey::CtrHmac(key) => {
@@ -140,20 +140,20 @@ impl<K: Borrow<GatewayKey>> Session<K> {
     }
 
     /// Reads a text of the client. `random` must be fresh and random; it seals the answer, if that is to be sealed.
-    pub fn read_text(&self, text: &str, random: NonceRandom) -> Command {
-        self.command(text, random).unwrap_or_else(Command::Refuse)
+    pub fn read_text(&self, text: &str, random: NonceRandom) -> TextAction {
+        self.command(text, random).unwrap_or_else(TextAction::Refuse)
     }
 
-    fn command(&self, text: &str, random: NonceRandom) -> Result<Command, RequestRefusal> {
+    fn command(&self, text: &str, random: NonceRandom) -> Result<TextAction, RequestRefusal> {
         // In 2021 there was nothing to say in a session.
         if self.protocol.version().is_none() {
             return Err(RequestRefusal::MalformedText);
         }
         match text.parse().map_err(|_| RequestRefusal::MalformedText)? {
-            ClientRequest::SupportedProtocol {} => Ok(Command::Answer(Protocol::supported())),
+            ClientRequest::SupportedProtocol {} => Ok(TextAction::Answer(Protocol::supported())),
             ClientRequest::ClaimFreeTestnetBandwidth {} => {
                 self.with_account()?;
-                Ok(Command::Answer(self.protocol.claimed()))
+                Ok(TextAction::Answer(self.protocol.claimed()))
             }
             ClientRequest::EcashCredential { .. }
             | ClientRequest::BandwidthCredential { .. }
@@ -171,7 +171,7 @@ impl<K: Borrow<GatewayKey>> Session<K> {
         ciphertext: Vec<u8>,
         nonce: &[u8],
         random: NonceRandom,
-    ) -> Result<Command, RequestRefusal> {
+    ) -> Result<TextAction, RequestRefusal> {
         let GatewayKey::GcmSiv(key) = self.key.borrow() else { return Err(RequestRefusal::SealedRequest) };
         let request = SensitiveRequest::open(key, ciphertext, nonce).map_err(|why| match why {
             SealedMessageError::NotAuthentic => RequestRefusal::SealedRequest,
@@ -182,14 +182,14 @@ impl<K: Borrow<GatewayKey>> Session<K> {
         let acknowledge = |response: SensitiveResponse| response.seal(key, key.nonce(random));
         match request {
             SensitiveRequest::ForgetMe { client: true, .. } => {
-                Ok(Command::Forget { done: acknowledge(SensitiveResponse::ForgetMeAck {}) })
+                Ok(TextAction::Forget { done: acknowledge(SensitiveResponse::ForgetMeAck {}) })
             }
             // No client is counted by itself, so what was counted is forgotten already.
             SensitiveRequest::ForgetMe { client: false, .. } => {
-                Ok(Command::Answer(acknowledge(SensitiveResponse::ForgetMeAck {})))
+                Ok(TextAction::Answer(acknowledge(SensitiveResponse::ForgetMeAck {})))
             }
             SensitiveRequest::RememberMe { .. } => {
-                Ok(Command::Answer(acknowledge(SensitiveResponse::RememberMeAck {})))
+                Ok(TextAction::Answer(acknowledge(SensitiveResponse::RememberMeAck {})))
             }
             SensitiveRequest::UpgradeKey { .. } => Err(RequestRefusal::UpgradeKey),
         }

@@ -28,12 +28,12 @@ fn key(kind: KeyKind) -> SessionKey {
     }
 }
 
-fn session(kind: KeyKind, version: Option<u8>) -> Session {
-    Session::new(Protocol::negotiate(kind, version), GatewayKey::of(&key(kind))).unwrap()
+fn session(kind: KeyKind, version: Option<u8>) -> GatewaySession {
+    GatewaySession::new(Protocol::negotiate(kind, version), GatewayKey::of(&key(kind))).unwrap()
 }
 
 /// The other side of a session.
-fn client_of(session: &Session) -> ClientSession {
+fn client_of(session: &GatewaySession) -> ClientSession {
     ClientSession::new(session.protocol(), key(session.protocol().key_kind())).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn gcm_siv() -> GcmSivKey {
     GcmSivKey::from_bytes([5; 32])
 }
 
-fn sessions() -> [Session; 5] {
+fn sessions() -> [GatewaySession; 5] {
     [
         session(KeyKind::CtrHmac, None),
         session(KeyKind::CtrHmac, Some(1)),
@@ -55,7 +55,7 @@ fn sessions() -> [Session; 5] {
     ]
 }
 
-fn today() -> Session {
+fn today() -> GatewaySession {
     session(KeyKind::GcmSiv, Some(6))
 }
 
@@ -66,16 +66,16 @@ fn request(packet_type: PacketType, key_rotation: Option<KeyRotation>) -> Marked
     MarkedRequest { request: ForwardRequest { packet_type, next_hop, size, packet }, key_rotation }
 }
 
-fn refused(session: &Session, text: &str) -> String {
+fn refused(session: &GatewaySession, text: &str) -> String {
     match session.read_text(text, RANDOM) {
-        Command::Refuse(refusal) => session.refuse(refusal).to_string(),
+        TextAction::Refuse(refusal) => session.refuse(refusal).to_string(),
         other => panic!("{text}: {other:?}"),
     }
 }
 
-fn answered(session: &Session, text: &str) -> String {
+fn answered(session: &GatewaySession, text: &str) -> String {
     match session.read_text(text, RANDOM) {
-        Command::Answer(answer) => answer.to_string(),
+        TextAction::Answer(answer) => answer.to_string(),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -87,7 +87,7 @@ fn a_protocol_takes_its_own_kind_of_key_only() {
             let protocol = Protocol::negotiate(kind, version);
             let expected =
                 if key.kind() == kind { None } else { Some(WrongKeyKind { expected: kind, got: key.kind() }) };
-            assert_eq!(Session::new(protocol, GatewayKey::of(&key)).err(), expected);
+            assert_eq!(GatewaySession::new(protocol, GatewayKey::of(&key)).err(), expected);
             assert_eq!(ClientSession::new(protocol, key).err(), expected);
         }
     }
@@ -97,7 +97,7 @@ fn a_protocol_takes_its_own_kind_of_key_only() {
 fn pushes_and_opens_the_frames_of_today() {
     let vectors = file("binary_frames.json");
     let key = SessionKey::GcmSiv(GcmSivKey::from_bytes(bytes_of(&vectors["shared_key"])));
-    let session = Session::new(Protocol::CURRENT, GatewayKey::of(&key)).unwrap();
+    let session = GatewaySession::new(Protocol::CURRENT, GatewayKey::of(&key)).unwrap();
     let client = ClientSession::new(Protocol::CURRENT, key).unwrap();
     for case in vectors["responses"].as_array().unwrap() {
         let (frame, message) = (hex_of(&case["ws_binary"]), hex_of(&case["plaintext"]));
@@ -130,13 +130,13 @@ fn what_the_gateway_sealed_is_refused_when_it_comes_back() {
         ClientRequest::EncryptedRequest { ciphertext: frame[14..].to_vec(), nonce: frame[2..14].to_vec() }.to_string()
     };
     let text = as_text(&session.seal_push(RANDOM, br#"{"ForgetMe":{"client":true,"stats":true}}"#));
-    assert_eq!(session.read_text(&text, RANDOM), Command::Refuse(RequestRefusal::ReflectedRequest));
+    assert_eq!(session.read_text(&text, RANDOM), TextAction::Refuse(RequestRefusal::ReflectedRequest));
     assert!(RequestRefusal::ReflectedRequest.is_reflection());
     assert_eq!(session.refuse(RequestRefusal::ReflectedRequest), session.refuse(RequestRefusal::SealedRequest));
     let answer = SensitiveResponse::ForgetMeAck {}.seal(&gateway(), gateway().nonce(RANDOM));
     let GatewayResponse::EncryptedResponse { ciphertext, nonce } = answer else { panic!("{answer:?}") };
     let text = ClientRequest::EncryptedRequest { ciphertext, nonce }.to_string();
-    assert_eq!(session.read_text(&text, RANDOM), Command::Refuse(RequestRefusal::ReflectedRequest));
+    assert_eq!(session.read_text(&text, RANDOM), TextAction::Refuse(RequestRefusal::ReflectedRequest));
 }
 
 /// Their frames have no nonce: README.privsep.md says what that means.
@@ -149,7 +149,7 @@ fn before_version_3_a_push_sent_back_is_a_request() {
 
 #[test]
 fn a_packet_leaves_with_the_header_of_its_clients_time() {
-    let header = |session: &Session, packet_type, rotation, marks| {
+    let header = |session: &GatewaySession, packet_type, rotation, marks| {
         session.header(&request(packet_type, rotation), marks).encode().to_vec()
     };
     let (mix, odd) = (PacketType::Mix, Some(KeyRotation::Odd));
@@ -253,7 +253,7 @@ fn the_answer_to_a_packet_is_that_of_the_version() {
 fn what_is_encrypted_is_answered_encrypted() {
     let vectors = file("control_messages.json");
     let key = GcmSivKey::from_bytes(bytes_of(&vectors["shared_key"]));
-    let session = Session::new(Protocol::CURRENT, GatewayKey::GcmSiv(MarkingKey::of(&key))).unwrap();
+    let session = GatewaySession::new(Protocol::CURRENT, GatewayKey::GcmSiv(MarkingKey::of(&key))).unwrap();
     let read = |request: &str| session.read_text(vectors["requests"][request]["text"].as_str().unwrap(), RANDOM);
     let opened = |answer: GatewayResponse| match answer {
         GatewayResponse::EncryptedResponse { ciphertext, nonce } => {
@@ -264,13 +264,13 @@ fn what_is_encrypted_is_answered_encrypted() {
     };
     for request in ["forget_me", "forget_me_both"] {
         match read(request) {
-            Command::Forget { done } => assert_eq!(opened(done), SensitiveResponse::ForgetMeAck {}),
+            TextAction::Forget { done } => assert_eq!(opened(done), SensitiveResponse::ForgetMeAck {}),
             other => panic!("{other:?}"),
         }
     }
     for request in ["remember_me_vpn", "remember_me_native", "remember_me_mixnet", "remember_me_unknown"] {
         match read(request) {
-            Command::Answer(done) => assert_eq!(opened(done), SensitiveResponse::RememberMeAck {}),
+            TextAction::Answer(done) => assert_eq!(opened(done), SensitiveResponse::RememberMeAck {}),
             other => panic!("{other:?}"),
         }
     }
@@ -368,7 +368,7 @@ proptest! {
             prop_assert!(session.open_request(bytes.clone().into()).is_err());
             prop_assert!(client_of(&session).open_push(bytes.clone().into()).is_err());
             let _ = session.open_request(session.seal_push(RANDOM, &bytes));
-            prop_assert!(matches!(session.read_text(&text, RANDOM), Command::Refuse(_)));
+            prop_assert!(matches!(session.read_text(&text, RANDOM), TextAction::Refuse(_)));
         }
     }
 }

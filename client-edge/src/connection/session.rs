@@ -1,11 +1,14 @@
-//! A client that has proved who it is: its mail out, its packets in, and the proof of receipt.
+//! A client that is logged in: its mail out, its packets in, and the proof of receipt.
 //!
-//! *Holds* the key of this one session. *Promises*: a receipt is confirmed only when the client has returned a barrier behind
-//! the mail; a client that proves nothing for the receipt time limit is disconnected; one that does not read holds up nobody
-//! but itself, and holds no more than the credit of its session; from the moment in which a client asks to be forgotten, nothing
-//! is forwarded for it.
+//! *Holds* the key of this one session.
 //!
-//! Everything happens in one loop that owns everything, so reading, writing and waiting never wait for each other.
+//! *Promises*:
+//! - A receipt is confirmed only when the client has returned a barrier behind the mail.
+//! - A client that proves no receipt within the time limit is disconnected.
+//! - A client that does not read holds up no other, and holds no more memory than the credit of its session.
+//! - From the moment in which a client asks to be forgotten, nothing is forwarded for it.
+//!
+//! One loop owns everything, so reading, writing and waiting never wait for each other.
 
 use std::{convert::Infallible, mem, time::Duration};
 
@@ -22,55 +25,55 @@ use proto::{
         control::answer::GatewayResponse,
         protocol::refusal::RequestRefusal,
         request::ForwardRequest,
-        session::{Command, Session},
+        session::{GatewaySession, TextAction},
     },
 };
 use tokio::{task::yield_now, time::Instant};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
+use super::{barrier::Barriers, error_budget::ErrorBudget, login::LoggedIn, timer::DeadlineTimer};
 use crate::{
-    alarm::Alarm,
-    barrier::Barriers,
-    connection::Context,
-    dispatch::Order,
-    keys::HeldKey,
-    line::Line,
-    mail::{Covered, Mail, MailReceiver},
-    patience::Patience,
-    visitor::Admitted,
-    websocket::{Event, Exit, Frame, Websocket},
+    context::Context,
+    store::{
+        handle::{SessionCommand, StoreHandle},
+        keys::HeldKey,
+        mail::{Covered, Mail, MailReceiver},
+    },
+    websocket::{Event, Frame, Websocket, close_reason::CloseReason},
 };
 
 /// Messages in front of one barrier at the most.
 const BURST: usize = 32;
-/// Frames of one client in a row, until others have their turn.
-const TURN: u32 = 16;
-/// Pings in a row to a client that is silent, until its connection counts as lost.
+/// Frames of one client that are served in a row, before other tasks run.
+const FRAMES_PER_TURN: u32 = 16;
+/// Pings to a silent client, after which its connection counts as lost.
 const UNANSWERED_KEEPALIVES: u32 = 4;
 /// How long a probed client may take to answer.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
-/// How long receipts are waited for when the process is to stop.
-pub(crate) const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+/// How long the session waits for receipts when the process is to stop.
+pub(crate) const LAST_RECEIPTS_LIMIT: Duration = Duration::from_secs(1);
 
-/// A connection after authentication.
-pub(crate) struct Attached<'a> {
+/// A connection after login.
+pub(super) struct Session<'a> {
     context: &'a Context,
     websocket: &'a mut Websocket,
-    line: &'a mut Line,
+    store: &'a mut StoreHandle,
     permit: &'a ConnectionPermit,
-    session: Session<HeldKey>,
+    /// The client's protocol and key.
+    codec: GatewaySession<HeldKey>,
     mail: MailReceiver,
     barriers: Barriers,
-    patience: Patience,
+    errors: ErrorBudget,
     probe: Option<Probe>,
-    /// Pings sent to keep the connection alive since the client was last heard.
+    /// Pings sent to keep the connection alive since the client last sent anything.
     keepalives: u32,
     /// The answer for a client that wants to be forgotten, until `store` has done it.
     forgetting: Option<GatewayResponse>,
-    leaving: Option<Instant>,
+    /// When the session stops waiting for receipts, once the process is to stop.
+    stop_due: Option<Instant>,
 }
 
-/// A barrier that has to come back in time.
+/// A check whether the client still answers: a barrier that has to come back in time.
 struct Probe {
     number: u64,
     due: Instant,
@@ -78,39 +81,39 @@ struct Probe {
     asked: u32,
 }
 
-impl<'a> Attached<'a> {
-    /// The answer to its request is in the outbox already; no mail and no barrier is.
-    pub(crate) fn new(
+impl<'a> Session<'a> {
+    /// A session that has just begun: the answer to the login is in the outbox, and neither mail nor a barrier is.
+    pub(super) fn new(
         context: &'a Context,
         websocket: &'a mut Websocket,
-        line: &'a mut Line,
+        store: &'a mut StoreHandle,
         permit: &'a ConnectionPermit,
-        Admitted { session, mail }: Admitted,
+        LoggedIn { codec, mail }: LoggedIn,
     ) -> Self {
         Self {
             context,
             websocket,
-            line,
+            store,
             permit,
-            session,
+            codec,
             mail,
             barriers: Barriers::default(),
-            patience: Patience::new(context.config.malformed_frames),
+            errors: ErrorBudget::new(context.config.malformed_frames),
             probe: None,
             keepalives: 0,
             forgetting: None,
-            leaving: None,
+            stop_due: None,
         }
     }
 
-    /// Serves the client until the connection has to end.
-    pub(crate) async fn serve(mut self) -> Exit {
-        let Err(exit) = self.run().await;
-        exit
+    /// Serves the client until the connection has to be closed.
+    pub(super) async fn serve(mut self) -> CloseReason {
+        let Err(reason) = self.run().await;
+        reason
     }
 
-    async fn run(&mut self) -> Result<Infallible, Exit> {
-        let mut alarm = Alarm::new();
+    async fn run(&mut self) -> Result<Infallible, CloseReason> {
+        let mut timer = DeadlineTimer::new();
         let mut burst = Vec::new();
         let mut frames = 0_u32;
         loop {
@@ -119,60 +122,60 @@ impl<'a> Attached<'a> {
                 event = self.websocket.event() => if let Event::Read(frame) = event? {
                     self.receive(frame).await?;
                     frames = frames.wrapping_add(1);
-                    if frames.is_multiple_of(TURN) {
+                    if frames.is_multiple_of(FRAMES_PER_TURN) {
                         yield_now().await;
                     }
                 },
-                order = self.line.next_order() => self.obey(order?)?,
-                more = self.mail.take(&mut burst, BURST), if self.websocket.is_written() && self.leaving.is_none() => {
+                command = self.store.next_command() => self.execute(command?)?,
+                more = self.mail.take(&mut burst, BURST), if self.websocket.is_written() && self.stop_due.is_none() => {
                     if !more {
-                        return Err(Exit::RESTART);
+                        return Err(CloseReason::STORE_UNAVAILABLE);
                     }
                     self.push(mem::take(&mut burst));
                 }
-                () = alarm.at(due) => self.overdue().await?,
+                () = timer.wait_until(due) => self.overdue().await?,
             }
-            if self.leaving.is_some() && self.barriers.is_empty() {
-                return Err(Exit::AWAY);
+            if self.stop_due.is_some() && self.barriers.is_empty() {
+                return Err(CloseReason::STOPPING);
             }
         }
     }
 
-    async fn receive(&mut self, frame: Frame) -> Result<(), Exit> {
+    async fn receive(&mut self, frame: Frame) -> Result<(), CloseReason> {
         self.keepalives = 0;
         match frame {
-            Frame::Text(text) => self.command(&text).await?,
+            Frame::Text(text) => self.serve_text(&text).await?,
             Frame::Binary(bytes) => self.forward(bytes).await?,
-            Frame::Pong(payload) => self.returned(&payload).await?,
+            Frame::Pong(payload) => self.take_pong(&payload).await?,
         }
         Ok(())
     }
 
-    async fn command(&mut self, text: &str) -> Result<(), Exit> {
-        match self.session.read_text(text, rand::random()) {
-            Command::Answer(answer) => self.answer(&answer),
-            Command::Refuse(refusal) => {
+    async fn serve_text(&mut self, text: &str) -> Result<(), CloseReason> {
+        match self.codec.read_text(text, rand::random()) {
+            TextAction::Answer(answer) => self.answer(&answer),
+            TextAction::Refuse(refusal) => {
                 count(&self.context.counters.refusals);
                 self.refuse(refusal);
-                return self.patience.lose(&self.context.counters).await;
+                return self.errors.spend(&self.context.counters).await;
             }
-            Command::Forget { done } => {
-                // From here on the session refuses whatever takes an account, a second request to forget included.
-                self.session.forget_account();
+            TextAction::Forget { done } => {
+                // From now on every request that takes an account is refused, a second request to be forgotten included.
+                self.codec.forget_account();
                 self.forgetting = Some(done);
-                let session = self.line.session();
-                self.line.send(EdgeToStore::ForgetClient { session }).await?;
+                let session = self.store.session();
+                self.store.send(EdgeToStore::ForgetClient { session }).await?;
             }
         }
-        self.patience.restore();
+        self.errors.refill();
         Ok(())
     }
 
-    async fn forward(&mut self, bytes: Bytes) -> Result<(), Exit> {
+    async fn forward(&mut self, bytes: Bytes) -> Result<(), CloseReason> {
         let counters = &self.context.counters;
-        match self.session.open_request(bytes) {
+        match self.codec.open_request(bytes) {
             Ok(request) => {
-                let header = self.session.header(&request, self.context.marks);
+                let header = self.codec.header(&request, self.context.marks);
                 let ForwardRequest { next_hop, packet, .. } = request.request;
                 if self.context.next_hops.allows(self.permit.prefix(), next_hop, std::time::Instant::now()) {
                     count(&counters.packets_forwarded);
@@ -183,8 +186,8 @@ impl<'a> Attached<'a> {
                 } else {
                     count(&counters.new_next_hops_refused);
                 }
-                self.patience.restore();
-                self.answer(&self.session.sent());
+                self.errors.refill();
+                self.answer(&self.codec.sent());
                 Ok(())
             }
             Err(refusal) => {
@@ -192,7 +195,7 @@ impl<'a> Attached<'a> {
                     count(&counters.malformed_frames);
                 }
                 self.refuse(refusal);
-                self.patience.lose(counters).await
+                self.errors.spend(counters).await
             }
         }
     }
@@ -208,10 +211,10 @@ impl<'a> Attached<'a> {
         if refusal == RequestRefusal::NoAccount {
             count(&self.context.counters.requests_without_account);
         }
-        self.answer(&self.session.refuse(refusal));
+        self.answer(&self.codec.refuse(refusal));
     }
 
-    /// Queues a burst and the barrier behind it. The time limit for its receipt runs from here.
+    /// Queues a burst and the barrier behind it. The time limit for the receipt runs from here.
     #[expect(clippy::vec_box, reason = "as they come from the queue")]
     fn push(&mut self, burst: Vec<Box<Mail>>) {
         let Some(up_to) = burst.last().map(|mail| mail.sequence) else { return };
@@ -220,7 +223,7 @@ impl<'a> Attached<'a> {
             covered.messages += 1;
             covered.bytes += mail.message.len() as u64;
             count(&self.context.counters.messages_pushed);
-            self.websocket.push(Message::Binary(self.session.seal_push(rand::random(), &mail.message)));
+            self.websocket.push(Message::Binary(self.codec.seal_push(rand::random(), &mail.message)));
         }
         let number = self.barriers.raise(covered, Instant::now());
         self.ping(number);
@@ -230,8 +233,8 @@ impl<'a> Attached<'a> {
         self.websocket.push(Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())));
     }
 
-    /// A Pong came. Only one that returns a barrier of ours says anything.
-    async fn returned(&mut self, payload: &[u8]) -> Result<(), Exit> {
+    /// Proves what is behind the barrier that the Pong returns. Other Pongs mean nothing.
+    async fn take_pong(&mut self, payload: &[u8]) -> Result<(), CloseReason> {
         let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return Ok(()) };
         if !self.barriers.was_raised(number) {
             return Ok(());
@@ -243,39 +246,41 @@ impl<'a> Attached<'a> {
             self.mail.give_back(covered);
             count(&self.context.counters.receipts);
             self.permit.prove(1);
-            let session = self.line.session();
-            self.line.send(EdgeToStore::ConfirmReceipt { session, up_to: covered.up_to }).await?;
+            let session = self.store.session();
+            self.store.send(EdgeToStore::ConfirmReceipt { session, up_to: covered.up_to }).await?;
         }
         Ok(())
     }
 
-    fn obey(&mut self, order: Order) -> Result<(), Exit> {
-        match order {
-            Order::Probe => self.begin_probe(),
-            Order::Forgotten => match self.forgetting.take() {
+    fn execute(&mut self, command: SessionCommand) -> Result<(), CloseReason> {
+        match command {
+            SessionCommand::Probe => self.begin_probe(),
+            SessionCommand::Forgotten => match self.forgetting.take() {
                 Some(done) => self.answer(&done),
                 None => {
-                    return Err(self.context.violated(self.line, "a client was forgotten that did not ask for it"));
+                    return Err(self
+                        .context
+                        .store_violated(self.store, "a client was forgotten that did not ask for it"));
                 }
             },
-            Order::End(reason) => {
+            SessionCommand::End(reason) => {
                 if reason == EndReason::StorageFailed {
-                    self.answer(&self.session.refuse(RequestRefusal::StorageFailed));
+                    self.answer(&self.codec.refuse(RequestRefusal::StorageFailed));
                 }
-                return Err(self.context.ended(self.line.session(), reason));
+                return Err(self.context.ended_by_store(self.store.session(), reason));
             }
-            Order::Leave => self.leaving = Some(Instant::now() + LEAVE_LIMIT),
-            Order::ReplyHandshake(_)
-            | Order::RefuseHandshake(_)
-            | Order::RefuseAuthentication(_)
-            | Order::Attach(..) => {
-                return Err(self.context.violated(self.line, "an answer came to no request"));
+            SessionCommand::Stop => self.stop_due = Some(Instant::now() + LAST_RECEIPTS_LIMIT),
+            SessionCommand::ReplyHandshake(_)
+            | SessionCommand::RefuseHandshake(_)
+            | SessionCommand::RefuseAuthentication(_)
+            | SessionCommand::Attach(..) => {
+                return Err(self.context.store_violated(self.store, "an answer came to no request"));
             }
         }
         Ok(())
     }
 
-    /// Asked again while a probe is under way, `store` gets the same answer again.
+    /// If `store` asks again while a probe is under way, it gets the same answer once more.
     fn begin_probe(&mut self) {
         if let Some(probe) = &mut self.probe {
             probe.asked = probe.asked.saturating_add(1);
@@ -286,14 +291,14 @@ impl<'a> Attached<'a> {
         self.probe = Some(Probe { number, due: Instant::now() + PROBE_LIMIT, asked: 1 });
     }
 
-    async fn answer_probe(&mut self, alive: bool) -> Result<(), Exit> {
+    async fn answer_probe(&mut self, alive: bool) -> Result<(), CloseReason> {
         let Some(probe) = self.probe.take() else { return Ok(()) };
         if !alive {
             count(&self.context.counters.probes_unanswered);
         }
-        let session = self.line.session();
+        let session = self.store.session();
         for _ in 0..probe.asked {
-            self.line.send(EdgeToStore::AnswerProbe { session, alive }).await?;
+            self.store.send(EdgeToStore::AnswerProbe { session, alive }).await?;
         }
         Ok(())
     }
@@ -309,7 +314,7 @@ impl<'a> Attached<'a> {
     fn due(&self) -> Option<Instant> {
         let probe = self.probe.as_ref().map(|probe| probe.due);
         let keepalive = Some(self.keepalive_due());
-        [self.receipt_due(), self.writing_due(), self.half_message_due(), keepalive, probe, self.leaving]
+        [self.receipt_due(), self.writing_due(), self.half_message_due(), keepalive, probe, self.stop_due]
             .into_iter()
             .flatten()
             .min()
@@ -323,34 +328,34 @@ impl<'a> Attached<'a> {
         self.websocket.last_push() + self.context.config.keepalive
     }
 
-    /// Nothing was sent for so long that a proxy may take the connection for dead. The Ping is empty: no barrier is, so its Pong
-    /// proves no receipt.
-    fn keep_alive(&mut self) -> Result<(), Exit> {
+    /// Sends a Ping, because a proxy may close a connection on which nothing was sent for so long. The Ping is empty, which no
+    /// barrier is, so its Pong proves no receipt.
+    fn keep_alive(&mut self) -> Result<(), CloseReason> {
         if self.keepalives >= UNANSWERED_KEEPALIVES {
             count(&self.context.counters.keepalives_unanswered);
-            return Err(Exit::Farewell(CloseCode::Policy, "no Ping was answered"));
+            return Err(CloseReason::ByGateway(CloseCode::Policy, "no Ping was answered"));
         }
         self.keepalives += 1;
         self.websocket.push(Message::Ping(Bytes::new()));
         Ok(())
     }
 
-    async fn overdue(&mut self) -> Result<(), Exit> {
+    async fn overdue(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
-        if self.leaving.is_some_and(|due| due <= now) {
-            return Err(Exit::AWAY);
+        if self.stop_due.is_some_and(|due| due <= now) {
+            return Err(CloseReason::STOPPING);
         }
         if self.receipt_due().is_some_and(|due| due <= now) {
             count(&self.context.counters.receipt_timeouts);
-            return Err(Exit::Farewell(CloseCode::Policy, "no receipt was proved in time"));
+            return Err(CloseReason::ByGateway(CloseCode::Policy, "no receipt was proved in time"));
         }
         if self.writing_due().is_some_and(|due| due <= now) {
             count(&self.context.counters.unwritten_timeouts);
-            return Err(Exit::Farewell(CloseCode::Policy, "what the gateway sends was not taken in time"));
+            return Err(CloseReason::ByGateway(CloseCode::Policy, "what the gateway sends was not taken in time"));
         }
         if self.half_message_due().is_some_and(|due| due <= now) {
             count(&self.context.counters.half_message_timeouts);
-            return Err(Exit::Farewell(CloseCode::Policy, "a message did not end in time"));
+            return Err(CloseReason::ByGateway(CloseCode::Policy, "a message did not end in time"));
         }
         if self.probe.as_ref().is_some_and(|probe| probe.due <= now) {
             self.answer_probe(false).await?;

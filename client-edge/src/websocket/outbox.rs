@@ -1,8 +1,9 @@
 //! What waits to be written to one client, in order.
 //!
-//! *Promises*: first in, first out, so an answer to a registration precedes all mail and a barrier follows its mail; no more
-//! than [`ANSWERS`] answers wait, if the caller stops asking for requests when [`Outbox::has_room`] says no; memory for a
-//! burst is not kept once it is written.
+//! *Promises*:
+//! - First in, first out: the answer to a registration precedes all mail, and a barrier follows its mail.
+//! - No more than [`ANSWERS`] answers wait, if the caller reads no request while [`Outbox::has_room`] is false.
+//! - The memory for a burst is not kept once the burst is written.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +22,7 @@ const ANSWERS: usize = 32;
 pub(crate) struct Outbox {
     queue: VecDeque<Message>,
     answers: usize,
-    /// Since when something waits. Whoever takes a little from time to time does not begin anew.
+    /// Start of the current backlog; partial writes do not reset it.
     unwritten_since: Option<Instant>,
 }
 
@@ -38,7 +39,7 @@ impl Outbox {
         self.answers < ANSWERS
     }
 
-    /// Since when there has always been something that had not reached the socket.
+    /// Start of the current backlog: since then the queue has never been written to its end.
     pub(crate) const fn unwritten_since(&self) -> Option<Instant> {
         self.unwritten_since
     }
@@ -48,8 +49,8 @@ impl Outbox {
         self.unwritten_since.is_none()
     }
 
-    /// Lets go of all that is not an answer, as far as no part of it is written. A barrier without its mail proves nothing.
-    pub(crate) fn let_go_of_mail(&mut self) {
+    /// Drops all but the answers. Barriers go, too: one that comes without its mail would prove nothing.
+    pub(crate) fn drop_mail(&mut self) {
         self.queue.retain(Message::is_text);
         self.queue.shrink_to_fit();
     }
@@ -77,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes so many messages and then no more.
+    /// Takes `room` messages and then no more.
     struct Narrow {
         room: usize,
         taken: Vec<Message>,
@@ -120,14 +121,14 @@ mod tests {
         let mut sink = Narrow { room: 3, taken: Vec::new() };
         assert!(outbox.poll_write(&mut sink, &mut cx).is_pending());
         assert!(!outbox.is_written() && outbox.has_room());
-        assert_eq!(outbox.unwritten_since(), since, "a little room is no beginning");
+        assert_eq!(outbox.unwritten_since(), since, "a partial write does not reset it");
         sink.room = queued.len();
         assert!(outbox.poll_write(&mut sink, &mut cx).is_pending(), "not flushed");
         assert!(!outbox.is_written());
-        let mut ended = Outbox::default();
-        queued.iter().cloned().for_each(|message| ended.push(message));
-        ended.let_go_of_mail();
-        assert_eq!(ended.queue.len(), ANSWERS, "at the end only answers are left");
+        let mut dropped = Outbox::default();
+        queued.iter().cloned().for_each(|message| dropped.push(message));
+        dropped.drop_mail();
+        assert_eq!(dropped.queue.len(), ANSWERS, "only answers are left");
         sink.room += 1;
         assert!(matches!(outbox.poll_write(&mut sink, &mut cx), Poll::Ready(Ok(()))));
         assert!(outbox.is_written());

@@ -1,10 +1,12 @@
 //! The mail queue of one session, and the credit that bounds it.
 //!
-//! *Trusts* `store` for nothing: mail beyond the credit, or out of order, is refused with the rule it broke. *Promises*: what
-//! was pushed and is not yet proved received never exceeds the credit of the session, in messages or in bytes, wherever it
-//! sits, but for a message larger than all of it, which is there alone; nor the memory for all sessions of the link together.
+//! *Trusts* `store` for nothing: mail beyond the credit, or out of order, is a violation.
 //!
-//! The dispatcher takes credit and the session gives it back; neither ever waits for the other.
+//! *Promises*: mail that was pushed and is not yet proved received never exceeds the credit of its session, in messages or in
+//! bytes, wherever it is; a message larger than all the credit is there alone. All such mail together never exceeds the memory for
+//! the sessions of the link.
+//!
+//! The dispatcher takes credit and the session gives it back; neither waits for the other.
 
 use std::sync::{
     Arc,
@@ -26,7 +28,7 @@ pub(crate) struct Mail {
     pub(crate) sequence: Sequence,
     /// What the client is to get.
     pub(crate) message: Bytes,
-    /// The memory that it takes while it is in the queue.
+    /// Its share of the memory, while it is in the queue.
     held: BytePermit,
 }
 
@@ -50,7 +52,7 @@ struct InUse {
 /// The dispatcher's end.
 #[derive(Debug)]
 pub(crate) struct MailSender {
-    // Boxed: the channel takes memory for 32 of them at once, in every session.
+    // Boxed: the channel allocates room for 32 messages at once, in every session.
     queue: mpsc::Sender<Box<Mail>>,
     memory: ByteBudget,
     credit: Window,
@@ -63,11 +65,11 @@ pub(crate) struct MailSender {
 pub(crate) struct MailReceiver {
     queue: mpsc::Receiver<Box<Mail>>,
     in_use: Arc<InUse>,
-    /// The memory of what was taken and is not proved received.
+    /// The memory of the mail that was taken from the queue and is not proved received.
     held: BytePermit,
 }
 
-/// Makes the queue of one session, with all its credit unused. `memory` is for all sessions together.
+/// Makes the queue of one session, with its credit unused. `memory` is for all sessions together.
 pub(crate) fn queue(credit: Window, memory: ByteBudget) -> (MailSender, MailReceiver) {
     let (tx, rx) = mpsc::channel(credit.messages as usize);
     let in_use = Arc::new(InUse::default());
@@ -76,16 +78,16 @@ pub(crate) fn queue(credit: Window, memory: ByteBudget) -> (MailSender, MailRece
 }
 
 impl MailSender {
-    /// Queues one message; ignores it if the session is at its end.
+    /// Queues one message. If the session has ended, the message is dropped.
     ///
     /// # Errors
-    /// The rule that `store` broke by sending it.
+    /// The rule that `store` broke with the message.
     pub(crate) fn push(&mut self, sequence: Sequence, message: Bytes) -> Result<(), &'static str> {
         if self.last.is_some_and(|last| sequence <= last) {
             return Err("mail came out of order");
         }
         let len = message.len();
-        // Only this end adds, so what is read here can only have become less meanwhile.
+        // Only this end adds, so the values can only have become smaller meanwhile.
         let (messages, bytes) = (self.in_use.messages.load(Acquire), self.in_use.bytes.load(Acquire));
         if !self.credit.has_room(messages, bytes, len) {
             return Err("mail came beyond the credit of its session");
@@ -96,15 +98,14 @@ impl MailSender {
         self.in_use.messages.fetch_add(1, AcqRel);
         self.in_use.bytes.fetch_add(len as u64, AcqRel);
         self.last = Some(sequence);
-        // The queue has room for all the credit; closed means that the session is at its end, and the memory is free again.
+        // The queue has room for all the credit. If it is closed, the session has ended, and dropping the message frees its memory.
         let _ = self.queue.try_send(Box::new(Mail { sequence, message, held }));
         Ok(())
     }
 }
 
 impl MailReceiver {
-    /// Takes what is queued, at most `most` messages, waiting for the first. `false` if none will come any more.
-    /// Nothing is lost if the wait is given up.
+    /// Waits for mail and takes at most `most` messages. `false` if none will come any more. Nothing is lost if the wait is given up.
     #[expect(clippy::vec_box, reason = "the channel fills it with what it holds")]
     pub(crate) async fn take(&mut self, burst: &mut Vec<Box<Mail>>, most: usize) -> bool {
         let came = self.queue.recv_many(burst, most).await;
@@ -114,7 +115,7 @@ impl MailReceiver {
         came > 0
     }
 
-    /// Gives back the credit of what was proved. To be called before `store` is told, since it may push more at once.
+    /// Gives back the credit of what was proved received. To be called before `store` is told, because `store` may push more at once.
     pub(crate) fn give_back(&mut self, covered: Covered) {
         self.in_use.messages.fetch_sub(covered.messages, AcqRel);
         self.in_use.bytes.fetch_sub(covered.bytes, AcqRel);
@@ -148,12 +149,12 @@ mod tests {
         let mut burst = Vec::new();
         assert!(session.take(&mut burst, 2).await);
         drop(burst);
-        assert_eq!(memory.free(), 0, "written, and not proved");
+        assert_eq!(memory.free(), 0, "written, but not proved");
         session.give_back(Covered { up_to: Sequence(1), messages: 2, bytes: 20 });
         assert_eq!(memory.used(), message_cost(10));
         drop(session);
         push(&mut store, 9, 10).unwrap();
-        assert_eq!(memory.used(), 0, "the session is at its end");
+        assert_eq!(memory.used(), 0, "the session has ended");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `store`'s reasons, as refusals of the protocol, which has the words.
+//! Translates `store`'s reasons into the refusals of the protocol, which has the words for the client.
 
 use proto::{
     ipc::store_edge::{AuthenticationRefusal, HandshakeRefusal},
@@ -6,7 +6,7 @@ use proto::{
 };
 
 /// Why a registration was refused.
-pub(crate) fn of_handshake(reason: HandshakeRefusal) -> EntryRefusal {
+pub(super) fn of_handshake(reason: HandshakeRefusal) -> EntryRefusal {
     EntryRefusal::Handshake(match reason {
         HandshakeRefusal::NoIdentity => HandshakeFailure::NoIdentity,
         HandshakeRefusal::MalformedInit => HandshakeFailure::MalformedInit,
@@ -20,7 +20,7 @@ pub(crate) fn of_handshake(reason: HandshakeRefusal) -> EntryRefusal {
 }
 
 /// Why a login was refused.
-pub(crate) fn of_authentication(reason: AuthenticationRefusal) -> EntryRefusal {
+pub(super) fn of_authentication(reason: AuthenticationRefusal) -> EntryRefusal {
     match reason {
         AuthenticationRefusal::Login(refusal) => EntryRefusal::Login(refusal),
         AuthenticationRefusal::AlreadyConnected => EntryRefusal::DuplicateLogin,

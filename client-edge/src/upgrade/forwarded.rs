@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The addresses in one line of `Forwarded`, the client's first. None stands for what is no address.
+/// The addresses in one line of `Forwarded`, the client's first. None stands for a hop without an address.
 pub fn forwarded(line: &str) -> impl DoubleEndedIterator<Item = Option<IpAddr>> {
     line.split(',').map(|hop| {
         let mut pairs = hop.split(';').filter_map(|pair| pair.split_once('='));
@@ -11,7 +11,7 @@ pub fn forwarded(line: &str) -> impl DoubleEndedIterator<Item = Option<IpAddr>> 
     })
 }
 
-/// The same for `X-Forwarded-For`.
+/// The addresses in one line of `X-Forwarded-For`, in the same form.
 pub fn x_forwarded_for(line: &str) -> impl DoubleEndedIterator<Item = Option<IpAddr>> {
     line.split(',').map(address)
 }

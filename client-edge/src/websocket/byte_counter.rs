@@ -1,7 +1,7 @@
-//! A client's socket, and how much of a message has come over it.
+//! A client's socket that counts the bytes of the message under way.
 //!
-//! The websocket library joins the fragments of a message and bounds what they say, but not how many they are: fragments
-//! without content could go on for ever, and nobody above the library would see one.
+//! The websocket library joins the fragments of a message and bounds their content, but not their number. A client could send
+//! fragments without content for ever, and the code above the library would see none of them.
 
 use std::{
     io,
@@ -14,39 +14,41 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Bytes of a Ping or Pong besides what it says.
+/// Bytes of a client's Ping or Pong beside its payload.
 const CONTROL_HEADER: usize = 6;
 
 /// The socket.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub(crate) struct MessageByteCounter {
     socket: TcpStream,
+    /// Bytes since the last message.
     read: usize,
 }
 
-impl Meter {
-    /// The socket, over which so many bytes of the first message have come already.
+impl MessageByteCounter {
+    /// `read` bytes have come over the socket already.
     pub(crate) const fn new(socket: TcpStream, read: usize) -> Self {
         Self { socket, read }
     }
 
-    /// Bytes that came since the last message, apart from Pings and Pongs. Less if some came together with that message.
+    /// Bytes that came since the last message, without Pings and Pongs. Bytes that came in one read with the end of that message
+    /// are not counted.
     pub(crate) const fn since_message(&self) -> usize {
         self.read
     }
 
-    /// A message is complete.
-    pub(crate) const fn message_ends(&mut self) {
+    /// A message has ended.
+    pub(crate) const fn end_message(&mut self) {
         self.read = 0;
     }
 
-    /// What came was a Ping or Pong that says so many bytes.
-    pub(crate) const fn control_frame(&mut self, len: usize) {
+    /// Takes a Ping or Pong with a payload of `len` bytes off the count.
+    pub(crate) const fn exclude_control_frame(&mut self, len: usize) {
         self.read = self.read.saturating_sub(CONTROL_HEADER + len);
     }
 }
 
-impl AsyncRead for Meter {
+impl AsyncRead for MessageByteCounter {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
@@ -55,7 +57,7 @@ impl AsyncRead for Meter {
     }
 }
 
-impl AsyncWrite for Meter {
+impl AsyncWrite for MessageByteCounter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }

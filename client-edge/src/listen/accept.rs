@@ -1,8 +1,10 @@
 //! Takes connections from the listener, and owns the tasks that serve them.
 //!
-//! *Promises*: never more connections than allowed, in all and of one network, and never more before login; who comes when all
-//! places are taken gets one of those who proved least; at the limit of descriptors, clients are turned away instead of left
-//! waiting, and the processor is not kept busy with it; when told to stop, it ends when the last connection has.
+//! *Promises*:
+//! - There are never more connections than allowed, in all, of one network, and before login.
+//! - A connection that comes when all places are taken gets the place of one that has proved least.
+//! - At the limit of descriptors, clients are refused instead of left waiting, and that does not keep the processor busy.
+//! - When told to stop, the acceptor ends after the last connection.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -17,20 +19,22 @@ use tokio::{
     time::timeout,
 };
 
+use super::preauth_limit::PreauthLimit;
 use crate::{
-    attached::LEAVE_LIMIT,
-    connection::{self, Arrival, Context, stopped},
-    preauth_limit::PreauthLimit,
-    websocket::CLOSE_LIMIT,
+    connection::{self, session::LAST_RECEIPTS_LIMIT},
+    context::{Context, stopped},
+    upgrade::NewConnection,
+    websocket::close_reason::CLOSE_LIMIT,
 };
 
-/// What connections get to end by themselves: receipts, goodbyes, and what a busy processor takes.
-const STOP_LIMIT: Duration = LEAVE_LIMIT.saturating_add(CLOSE_LIMIT).saturating_add(Duration::from_millis(500));
+/// How long connections may take to end by themselves: for the last receipts, for the close, and for a busy processor.
+const STOP_LIMIT: Duration = LAST_RECEIPTS_LIMIT.saturating_add(CLOSE_LIMIT).saturating_add(Duration::from_millis(500));
 
 /// The task.
 pub(crate) struct Acceptor {
     listener: Listener,
-    next: u64,
+    /// The number of the last connection.
+    last: u64,
     preauth: PreauthLimit,
     connections: JoinSet<()>,
     context: Arc<Context>,
@@ -40,7 +44,7 @@ impl Acceptor {
     /// Takes over the listener.
     ///
     /// # Errors
-    /// If it is no socket that can be watched.
+    /// If the runtime cannot watch the socket.
     pub(crate) fn new(listener: std::net::TcpListener, context: Arc<Context>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let config = &context.config;
@@ -48,7 +52,7 @@ impl Acceptor {
         let preauth = PreauthLimit::new(config.max_unauthenticated);
         let proxies = config.trusted_proxies.clone();
         let listener = Listener::new(TcpListener::from_std(listener)?, limit)?.behind(proxies);
-        Ok(Self { listener, next: 0, preauth, connections: JoinSet::new(), context })
+        Ok(Self { listener, last: 0, preauth, connections: JoinSet::new(), context })
     }
 
     /// Accepts until the process is to stop, then waits for the connections to end.
@@ -56,19 +60,19 @@ impl Acceptor {
         let mut stop = self.context.stop.clone();
         loop {
             tokio::select! {
-                arrival = self.listener.next() => match arrival {
+                next = self.listener.next() => match next {
                     Ok(accepted) => self.admit(accepted).await,
-                    Err(rejected) => self.note(rejected),
+                    Err(rejected) => self.count_rejected(rejected),
                 },
-                Some(ended) = self.connections.join_next() => report(ended),
+                Some(ended) = self.connections.join_next() => log_failure(ended),
                 () = stopped(&mut stop) => break,
             }
         }
         drop(self.listener);
-        self.context.dispatch.leave_all().await;
+        self.context.dispatch.stop_all().await;
         let all = async {
             while let Some(ended) = self.connections.join_next().await {
-                report(ended);
+                log_failure(ended);
             }
         };
         if timeout(STOP_LIMIT, all).await.is_err() {
@@ -79,7 +83,7 @@ impl Acceptor {
 
     async fn admit(&mut self, Accepted { stream, peer, permit, evicted_another }: Accepted) {
         while let Some(ended) = self.connections.try_join_next() {
-            report(ended);
+            log_failure(ended);
         }
         let counters = &self.context.counters;
         count(&counters.connections_accepted);
@@ -93,12 +97,12 @@ impl Acceptor {
         if evicted_another {
             count(&counters.unauthenticated_evicted);
         }
-        self.next += 1;
-        let arrival = Arrival { session: SessionId(self.next), socket: stream, peer: peer.ip(), permit, slot };
-        self.connections.spawn(connection::serve(Arc::clone(&self.context), arrival));
+        self.last += 1;
+        let new = NewConnection { session: SessionId(self.last), socket: stream, peer: peer.ip(), permit, slot };
+        self.connections.spawn(connection::serve(Arc::clone(&self.context), new));
     }
 
-    fn note(&self, rejected: Rejected) {
+    fn count_rejected(&self, rejected: Rejected) {
         let counters = &self.context.counters;
         count(match rejected {
             Rejected::LimitReached(LimitReached::InAll) => &counters.connections_refused_limit,
@@ -108,7 +112,7 @@ impl Acceptor {
     }
 }
 
-fn report(ended: Result<(), JoinError>) {
+fn log_failure(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "the task of a connection failed");
     }

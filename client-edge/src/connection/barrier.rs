@@ -1,20 +1,20 @@
 //! Receipt barriers: which Ping proves which mail.
 //!
-//! After each burst the client gets a Ping with a number. Its websocket stack reads frames in order, so the Pong that returns
-//! the number proves that everything before the Ping was read. A client may answer only the newest of several Pings
-//! (RFC 6455, 5.5.3): a Pong for barrier n proves everything up to n.
+//! After each burst the client gets a Ping with a number. The client's websocket stack reads frames in order, so the Pong with
+//! the same number proves that everything before the Ping was read. A client may answer only the newest of several Pings
+//! (RFC 6455, 5.5.3), so a Pong for barrier n proves everything up to n.
 //!
-//! *Promises*: a number that was never given out proves nothing; what was proved once is not proved again.
+//! *Promises*: a number that was never given out proves nothing; no mail is proved twice.
 
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::mail::Covered;
+use crate::store::mail::Covered;
 
-/// The barriers of one session. As many wait as bursts are unproved, so the credit of the session bounds them.
+/// The barriers of one session. One waits for each unproved burst, so the credit of the session bounds them.
 #[derive(Debug, Default)]
-pub(crate) struct Barriers {
+pub(super) struct Barriers {
     raised: u64,
     unproved: VecDeque<Barrier>,
 }
@@ -27,26 +27,26 @@ struct Barrier {
 }
 
 impl Barriers {
-    /// The number of a barrier without mail: only whether it comes back matters.
-    pub(crate) fn raise_empty(&mut self) -> u64 {
+    /// Raises a barrier without mail and returns its number.
+    pub(super) fn raise_empty(&mut self) -> u64 {
         self.raised += 1;
         self.raised
     }
 
-    /// The number of the barrier behind a burst that was taken up at `since`.
-    pub(crate) fn raise(&mut self, covered: Covered, since: Instant) -> u64 {
+    /// Raises the barrier behind a burst that is queued at `since`, and returns its number.
+    pub(super) fn raise(&mut self, covered: Covered, since: Instant) -> u64 {
         let number = self.raise_empty();
         self.unproved.push_back(Barrier { number, since, covered });
         number
     }
 
     /// Whether the number was given out.
-    pub(crate) const fn was_raised(&self, number: u64) -> bool {
+    pub(super) const fn was_raised(&self, number: u64) -> bool {
         number > 0 && number <= self.raised
     }
 
-    /// The number came back. What that proves beyond what was proved before.
-    pub(crate) fn prove(&mut self, number: u64) -> Option<Covered> {
+    /// The number came back. Returns what that proves beyond what was proved before.
+    pub(super) fn prove(&mut self, number: u64) -> Option<Covered> {
         if !self.was_raised(number) {
             return None;
         }
@@ -59,13 +59,13 @@ impl Barriers {
         proved
     }
 
-    /// Since when the oldest unproved burst has been under way.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
+    /// When the oldest unproved burst was queued.
+    pub(super) fn oldest(&self) -> Option<Instant> {
         self.unproved.front().map(|barrier| barrier.since)
     }
 
     /// Whether all mail is proved.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.unproved.is_empty()
     }
 }

@@ -1,7 +1,8 @@
-//! The PROXY protocol, versions 1 and 2: who a proxy connects for.
+//! The PROXY protocol, versions 1 and 2, with which a proxy names the client that it connects for.
 //!
-//! *Trusts* nothing of the bytes; the caller asks only for those of trusted proxies. *Promises*: a header is complete or wrong within
-//! [`HEADER_LIMIT`] bytes.
+//! *Trusts* nothing of the bytes; the caller passes only those of trusted proxies.
+//!
+//! *Promises*: a header is complete or invalid within [`HEADER_LIMIT`] bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,18 +16,18 @@ const V2_BEGINNING: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Bytes of a header of version 2 before its addresses.
 const V2_FIXED: usize = 16;
 
-/// What stands at the beginning of a proxy's bytes.
+/// What is at the beginning of a proxy's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// No header.
     Absent,
-    /// What may become one.
+    /// The beginning of a header.
     Incomplete,
     /// A header.
     Complete {
-        /// Bytes that it has.
+        /// Length of the header, in bytes.
         len: usize,
-        /// The client, unless the proxy speaks for itself or does not know.
+        /// The client; none if the proxy connects for itself or does not know.
         source: Option<IpAddr>,
     },
     /// A header that breaks the rules.
@@ -34,7 +35,7 @@ pub enum ProxyHeader {
 }
 
 impl ProxyHeader {
-    /// Reads what is at the beginning of `bytes`.
+    /// Reads the beginning of `bytes`.
     pub fn read(bytes: &[u8]) -> Self {
         let begins = |beginning: &[u8]| {
             let common = bytes.len().min(beginning.len());
@@ -78,7 +79,7 @@ fn version_2(bytes: &[u8]) -> Option<ProxyHeader> {
     }
     let addresses = rest.get(..following)?;
     let source = match (version_and_command, family >> 4) {
-        // The proxy itself, or a kind of address that no client of ours has.
+        // The proxy connects for itself, or the client's address is neither IPv4 nor IPv6.
         (0x20, _) | (0x21, 0 | 3) => Some(None),
         (0x21, 1) if following >= 12 => {
             addresses.first_chunk::<4>().map(|source| Some(IpAddr::V4(Ipv4Addr::from(*source))))

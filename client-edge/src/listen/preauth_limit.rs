@@ -1,9 +1,9 @@
-//! Connections before login: so many at the most.
+//! Limits the connections before login.
 //!
-//! With one too many, the network that has most of them loses its oldest, and not the newcomer. A client logs in within a second,
-//! so whoever has been here longest is most likely none; and if newcomers were turned away, or the oldest of all went, whoever
-//! connects faster than others would keep out everybody who takes longer. Clients from where somebody has logged in lately
-//! go after all others.
+//! When there is one too many, the network with the most of them loses its oldest connection, and the new one stays. A client logs
+//! in within a second, so the oldest connection is the least likely to be a client's. If new connections were refused, or the oldest
+//! of all were evicted, a network that connects faster than others would keep all slower clients out. Connections from a prefix that
+//! has logged in lately are evicted after all others.
 
 use proto::peer::{AddressPrefix, Admitted, ConnectionLimit, ConnectionPermit, FULL_PROOF, LimitReached};
 
@@ -11,20 +11,20 @@ use proto::peer::{AddressPrefix, Admitted, ConnectionLimit, ConnectionPermit, FU
 #[derive(Clone, Debug)]
 pub(crate) struct PreauthLimit(ConnectionLimit);
 
-/// The place of one of them. Another's when dropped.
+/// The place of one connection before login. Free when dropped.
 #[derive(Debug)]
 pub(crate) struct PreauthSlot(ConnectionPermit);
 
 impl PreauthLimit {
-    /// So many at the most. How many of them one prefix has is only a matter of who goes first.
+    /// At most `most` connections. There is no limit for one prefix; its share decides only which connection is evicted.
     pub(crate) fn new(most: u32) -> Self {
         Self(ConnectionLimit::new(most, u32::MAX))
     }
 
-    /// Lets one in, and says whether another had to go for it.
+    /// Takes a slot, and says whether another connection was evicted for it.
     ///
     /// # Errors
-    /// If too many that had to go are still there.
+    /// If too many evicted connections have not ended yet.
     pub(crate) async fn admit(&self, prefix: AddressPrefix) -> Result<(PreauthSlot, bool), LimitReached> {
         self.0.departures().await;
         let Admitted { permit, evicted_another } = self.0.admit(prefix)?;
@@ -33,26 +33,26 @@ impl PreauthLimit {
 }
 
 impl PreauthSlot {
-    /// Where the connection comes from.
+    /// The prefix that the connection comes from.
     pub(crate) const fn prefix(&self) -> AddressPrefix {
         self.0.prefix()
     }
 
-    /// The slot of the same connection as one from `client`, now that its proxy has named the client, and whether another had to
-    /// go for it.
+    /// The slot of the same connection, counted for the `client` that its proxy has named, and whether another connection was
+    /// evicted for it.
     ///
     /// # Errors
-    /// If too many that had to go are still there.
+    /// If too many evicted connections have not ended yet.
     pub(crate) fn for_client(self, client: AddressPrefix) -> Result<(Self, bool), LimitReached> {
         self.0.for_client(client).map(|admitted| (Self(admitted.permit), admitted.evicted_another))
     }
 
-    /// Waits until the connection has to go. Says so once.
+    /// Waits until the connection is evicted. Returns once only.
     pub(crate) async fn evicted(&self) {
         self.0.evicted().await;
     }
 
-    /// The client has logged in and needs the slot no more; where it comes from is remembered.
+    /// Gives the slot back because the client has logged in; its prefix is remembered.
     pub(crate) fn logged_in(self) {
         self.0.prove(FULL_PROOF);
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_of_the_network_with_the_most_goes() {
+    async fn the_oldest_of_the_network_with_the_most_is_evicted() {
         let limit = PreauthLimit::new(40);
         let honest = enter(&limit, [192, 0, 2, 1]).await.0;
         let mut crowd = Vec::new();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_leaves_makes_room() {
+    async fn a_connection_that_ends_makes_room() {
         let limit = PreauthLimit::new(1);
         let first = enter(&limit, [192, 0, 2, 1]).await.0;
         drop(first);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_somebody_logged_in_newcomers_go_last() {
+    async fn a_prefix_that_has_logged_in_is_evicted_last() {
         let limit = PreauthLimit::new(40);
         enter(&limit, [192, 0, 2, 1]).await.0.logged_in();
         let known = enter(&limit, [192, 0, 2, 1]).await.0;

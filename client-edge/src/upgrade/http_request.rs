@@ -1,7 +1,9 @@
 //! The HTTP request that a connection begins with, and the answer to it.
 //!
-//! *Trusts* nothing: every byte is a stranger's. *Holds* no more than one request. *Promises*: every request that is complete, and
-//! everything that can be no request, gets one answer; a websocket is opened for each request that RFC 6455 allows, on any path.
+//! *Trusts* nothing: every byte is a stranger's.
+//!
+//! *Promises*: complete requests, and bytes that cannot become a request, get exactly one answer; a websocket is opened for each
+//! request that RFC 6455 allows, on any path.
 
 use std::net::IpAddr;
 
@@ -9,16 +11,16 @@ use httparse::{Header, Request, Status};
 use proto::peer::TrustedNetwork;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::forwarded::{forwarded, x_forwarded_for};
+use super::forwarded::{forwarded, x_forwarded_for};
 
 /// Header lines of one request. Browsers behind several proxies send about 40.
 const MAX_HEADERS: usize = 124;
-/// Paths at which proxies and uptime checks ask whether the gateway is there.
+/// Paths at which proxies and uptime checks ask whether the gateway is up.
 const PAGES: [&str; 2] = ["/", "/health"];
-/// What they are told.
+/// The text of the page at these paths.
 const PAGE: &str = "This is a websocket service, and it is up.\n";
 
-/// How a request is answered.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The connection becomes a websocket.
@@ -28,33 +30,33 @@ pub enum Answer {
     },
     /// A page for proxies and uptime checks.
     Page {
-        /// Whether the text of the page is sent; the answer to HEAD has none.
+        /// Whether the answer has a body; the answer to HEAD has none.
         body: bool,
     },
     /// The request is valid, but a websocket is needed.
     UpgradeRequired,
     /// The request has more header lines or bytes than any client sends.
     TooLarge,
-    /// The bytes are no HTTP request that is served.
+    /// The bytes are not an HTTP request that is served.
     BadRequest,
     /// The request has begun and did not end in time.
     TimedOut,
 }
 
-/// A request that has come whole.
+/// A request that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
-    /// Bytes that the request has. What follows belongs to the websocket.
+    /// Length of the request, in bytes. Further bytes belong to the websocket.
     pub len: usize,
-    /// How to answer it.
+    /// The answer to it.
     pub answer: Answer,
     /// The client that trusted proxies name.
     pub client: Option<IpAddr>,
 }
 
 impl RequestHead {
-    /// Reads the request at the beginning of `bytes`, which came from one of `proxies` if its word about the client is to count. None
-    /// if it is not complete yet.
+    /// Reads the request at the beginning of `bytes`; none if it is not complete yet. The client that it names counts only if the peer
+    /// is one of `proxies`.
     pub fn read(bytes: &[u8], proxies: &[TrustedNetwork]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = Request::new(&mut headers);
@@ -116,8 +118,8 @@ fn answer(request: &Request<'_, '_>) -> Answer {
     }
 }
 
-/// The last address that no trusted proxy has. A proxy that sets one of the two headers passes on what its client has written into
-/// the other, so if there are both, they must say the same.
+/// The last address that is not a trusted proxy's. A proxy that sets one of the two headers passes on what its client has written
+/// into the other, so if there are both, they must name the same client.
 fn client(headers: &[Header<'_>], proxies: &[TrustedNetwork]) -> Option<IpAddr> {
     let is_client = |hop: &Option<IpAddr>| hop.is_none_or(|hop| !proxies.iter().any(|proxy| proxy.contains(hop)));
     let lines = |name| values(headers, name).map(|line| str::from_utf8(line).unwrap_or_default()).collect::<Vec<_>>();
@@ -131,12 +133,12 @@ fn client(headers: &[Header<'_>], proxies: &[TrustedNetwork]) -> Option<IpAddr> 
     }
 }
 
-/// The values of a header, one for each of its lines.
+/// The values of a header, one for each line.
 fn values<'a>(headers: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.trim_ascii())
 }
 
-/// Whether one of a header's lines has the word in its list.
+/// Whether the word is in the list of one of the header's lines.
 fn has_word(headers: &[Header<'_>], name: &str, word: &str) -> bool {
     let is_separator = |byte: &u8| matches!(byte, b',' | b' ' | b'\t');
     values(headers, name)
@@ -144,7 +146,7 @@ fn has_word(headers: &[Header<'_>], name: &str, word: &str) -> bool {
         .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// Whether these are 16 bytes in base64.
+/// Whether the key is 16 bytes in base64.
 fn is_key(key: &[u8]) -> bool {
     let digits = key.strip_suffix(b"==").unwrap_or_default();
     digits.len() == 22 && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
