@@ -1,16 +1,16 @@
 //! Step 3: secrets live in memory of their own that is never swapped, never dumped, never inherited, and wiped at the end.
 #![allow(unsafe_code)]
 
+mod arena;
 mod pages;
-mod places;
 
 use std::{borrow::Borrow, fmt, io, ops::Deref, ptr::NonNull, sync::Arc};
 
 use zeroize::ZeroizeOnDrop;
 
+pub use arena::LockedArena;
+use arena::Slots;
 use pages::Pages;
-pub use places::Places;
-use places::Room;
 
 /// The secret's memory could not be locked.
 #[derive(Debug, thiserror::Error)]
@@ -19,13 +19,13 @@ use places::Room;
 )]
 pub struct LockError(#[from] io::Error);
 
-/// A value that wipes itself when dropped, in locked pages: its own, or a place among others. Never printed.
+/// A value that wipes itself when dropped, in locked pages: pages of its own, or a slot of a [`LockedArena`]. Never printed.
 pub struct Locked<T: ZeroizeOnDrop> {
-    place: NonNull<T>,
-    room: Arc<Room<T>>,
+    slot: NonNull<T>,
+    slots: Arc<Slots<T>>,
 }
 
-// SAFETY: the place belongs to this value alone, so it may move between threads as a `Box<T>` may.
+// SAFETY: the slot belongs to this value alone, so it may move between threads as a `Box<T>` may.
 unsafe impl<T: ZeroizeOnDrop + Send> Send for Locked<T> {}
 // SAFETY: shared access is plain `&T`, as with a `Box<T>`.
 unsafe impl<T: ZeroizeOnDrop + Sync> Sync for Locked<T> {}
@@ -37,10 +37,10 @@ impl<T: ZeroizeOnDrop> Locked<T> {
     /// If the kernel gives no pages or will not lock them.
     pub fn new(make: impl FnOnce() -> T) -> Result<Self, LockError> {
         let pages = Pages::new(size_of::<T>())?;
-        let place = pages.start().cast::<T>();
+        let slot = pages.start().cast::<T>();
         // SAFETY: writable, aligned to a page, large enough, and not yet initialised.
-        unsafe { place.write(make()) };
-        Ok(Self { place, room: Arc::new(Room::new(pages, Vec::new())) })
+        unsafe { slot.write(make()) };
+        Ok(Self { slot, slots: Arc::new(Slots::new(pages, Vec::new())) })
     }
 }
 
@@ -48,8 +48,8 @@ impl<T: ZeroizeOnDrop> Deref for Locked<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: whoever made this has initialised the place, and it is valid until `drop`.
-        unsafe { self.place.as_ref() }
+        // SAFETY: the slot was initialised when this value was made, and is valid until `drop`.
+        unsafe { self.slot.as_ref() }
     }
 }
 
@@ -62,8 +62,8 @@ impl<T: ZeroizeOnDrop> Borrow<T> for Locked<T> {
 impl<T: ZeroizeOnDrop> Drop for Locked<T> {
     fn drop(&mut self) {
         // SAFETY: initialised, and never used again; dropping wipes it, and the pages go after that.
-        unsafe { self.place.drop_in_place() };
-        self.room.free_again(self.place);
+        unsafe { self.slot.drop_in_place() };
+        self.slots.release(self.slot);
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
     fn a_secret_is_locked_and_kept_out_of_dumps_and_children() {
         let secret = Locked::new(|| Zeroizing::new([7_u8; 32])).unwrap();
         assert_eq!(**secret, [7; 32]);
-        expect_to_be_safe(secret.place.as_ptr() as usize);
+        expect_to_be_safe(secret.slot.as_ptr() as usize);
         assert_eq!(format!("{secret:?}"), "Locked(secret)");
     }
 

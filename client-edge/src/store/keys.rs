@@ -4,7 +4,7 @@
 //! slot a key passes through ordinary memory: the link's buffer and a message, which are wiped, and the stack, which is not.
 
 use proto::{ipc::store_edge::SessionKey, wire::client::side::GatewayKey};
-use sandbox::secret::{LockError, Locked, Places};
+use sandbox::secret::{LockError, Locked, LockedArena};
 
 /// Slots for each connection. One is for the session of the connection; the other is for the session before it, which lasts for
 /// `store` until `store` has read of its end.
@@ -17,7 +17,7 @@ pub(crate) type HeldKey = Locked<GatewayKey>;
 
 /// Slots for the keys of all sessions there can be, 65 bytes each.
 #[derive(Clone, Debug)]
-pub struct KeySlots(Places<GatewayKey>);
+pub struct KeySlots(LockedArena<GatewayKey>);
 
 impl KeySlots {
     /// Slots for `connections`, or for `descriptors` if that is less. If the limit on locked memory is lower, slots for as many
@@ -28,7 +28,7 @@ impl KeySlots {
     pub fn for_connections(connections: u32, descriptors: u64) -> Result<(Self, u32), LockError> {
         let wanted = u32::try_from(descriptors.min(connections.into())).unwrap_or(u32::MAX);
         let slots = usize::try_from(wanted).unwrap_or(usize::MAX).saturating_mul(PER_CONNECTION);
-        let (slots, fitting) = Places::as_many_as_fit(slots)?;
+        let (slots, fitting) = LockedArena::as_many_as_fit(slots)?;
         let possible = u32::try_from(fitting / PER_CONNECTION).unwrap_or(u32::MAX).min(wanted);
         if possible < wanted {
             tracing::warn!(
