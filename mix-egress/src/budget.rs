@@ -26,10 +26,10 @@ pub(crate) struct HopBudget {
 
 /// Bytes that one next hop has.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HopBytes(Arc<Held>);
+pub(crate) struct HopBytes(Arc<InUse>);
 
 #[derive(Debug, Default)]
-struct Held {
+struct InUse {
     of_part: AtomicUsize,
     of_common: AtomicUsize,
 }
@@ -44,7 +44,7 @@ impl HopBudget {
     /// Takes `bytes` for the next hop that has `hop`, or nothing if it may not hold as many. There must be one taker; bytes
     /// may come back at any time.
     pub(crate) fn take(&self, hop: &HopBytes, bytes: usize) -> Option<TakenBytes> {
-        let Held { of_part, of_common } = &*hop.0;
+        let InUse { of_part, of_common } = &*hop.0;
         if of_part.load(Ordering::Relaxed).saturating_add(bytes) <= self.part {
             of_part.fetch_add(bytes, Ordering::Relaxed);
             return Some(self.taken(hop, None, bytes));
@@ -77,7 +77,7 @@ pub(crate) struct TakenBytes {
 impl Drop for TakenBytes {
     fn drop(&mut self) {
         self.gauge.fetch_sub(self.bytes as u64, Ordering::Relaxed);
-        let Held { of_part, of_common } = &*self.hop.0;
+        let InUse { of_part, of_common } = &*self.hop.0;
         match &self.common {
             None => of_part.fetch_sub(self.bytes, Ordering::Relaxed),
             Some(left) => {

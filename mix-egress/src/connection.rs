@@ -59,13 +59,13 @@ enum Heard {
 
 /// A TCP connection to a next hop.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct HopConnection {
     stream: TcpStream,
     write_timeout: Duration,
     has_sent: bool,
 }
 
-impl Connection {
+impl HopConnection {
     /// Connects.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::{
     backoff::{Backoff, Wait},
     batch::{Batch, QueuedFrame},
     config::EgressConfig,
-    connection::{Connection, Gone},
+    connection::{Gone, HopConnection},
     counters::{EgressCounters, count_many},
     hop_state::{HopState, SharedState},
 };
@@ -56,7 +56,7 @@ impl Hop {
                 self.wait_for_next_attempt(wait).await;
             }
             let EgressConfig { connect_timeout, write_timeout, .. } = *self.config;
-            match Connection::open(self.next_hop, connect_timeout, write_timeout).await {
+            match HopConnection::open(self.next_hop, connect_timeout, write_timeout).await {
                 Ok(connection) => self.use_up(connection).await,
                 Err(error) => {
                     tracing::trace!(next_hop = %self.next_hop, %error, "next hop cannot be connected");
@@ -108,7 +108,7 @@ impl Hop {
     }
 
     /// Sends over `connection` until it has ended or is not needed any more.
-    async fn use_up(&mut self, mut connection: Connection) {
+    async fn use_up(&mut self, mut connection: HopConnection) {
         let Err(gone) = self.send_over(&mut connection).await else { return };
         if connection.has_sent() {
             self.worked();
@@ -132,7 +132,7 @@ impl Hop {
         }
     }
 
-    async fn send_over(&mut self, connection: &mut Connection) -> Result<(), Gone> {
+    async fn send_over(&mut self, connection: &mut HopConnection) -> Result<(), Gone> {
         let mut last_sent = Instant::now();
         loop {
             if self.batch.is_empty() {
