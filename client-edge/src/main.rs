@@ -54,8 +54,8 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     };
 
     // 4. The doors are closed.
-    let closed = close(Jail { policy: Policy::of(Role::ClientEdge), order: &start.jail, directories: &[] })?;
-    birth.report_jail(closed.held());
+    let closed = close(Jail { policy: Policy::of(Role::ClientEdge), spec: &start.jail, directories: &[] })?;
+    birth.report_jail(closed.layers());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }

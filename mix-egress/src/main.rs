@@ -46,8 +46,8 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     };
 
     // 4. The doors are closed.
-    let closed = close(Jail { policy: Policy::of(Role::MixEgress), order: &start.jail, directories: &[] })?;
-    birth.report_jail(closed.held());
+    let closed = close(Jail { policy: Policy::of(Role::MixEgress), spec: &start.jail, directories: &[] })?;
+    birth.report_jail(closed.layers());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }

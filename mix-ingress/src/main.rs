@@ -60,8 +60,8 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     tracing::info!(x25519 = %key.implementation(), "unwrapping packets with the fastest X25519 of this processor");
 
     // 4. The doors are closed.
-    let closed = close(Jail { policy: Policy::of(Role::MixIngress), order: &start.jail, directories: &[] })?;
-    birth.report_jail(closed.held());
+    let closed = close(Jail { policy: Policy::of(Role::MixIngress), spec: &start.jail, directories: &[] })?;
+    birth.report_jail(closed.layers());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }

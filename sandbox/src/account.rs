@@ -3,30 +3,29 @@
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 use proto::ipc::jail::Account;
 
-use crate::close::{JailError, Why, step};
+use crate::step::{JailError, Step, Why, must};
 
-/// Changes to `account` for good. Without one there is nothing to change from: the supervisor is no root.
-pub(crate) fn change(account: Option<Account>) -> Result<Result<(), Why>, JailError> {
-    let Some(Account { uid, gid }) = account else {
-        return Ok(Err(
-            "gatewayd gave no account to change to, as it can only when started as root: start it as root \
-                       (systemd does) to have one account for each role"
-                .to_owned(),
-        ));
-    };
+const NO_ACCOUNT: &str = "gatewayd gave no account to change to, as it can only when started as root";
+const REMEDY: &str = "start it as root (systemd does) to have one account for each role";
+
+/// Changes to `account` for good. Without an account there is nothing to change from: the supervisor is not root.
+pub(crate) fn change(account: Option<Account>) -> Step {
+    account.map_or_else(|| Step::Unavailable(Why::new(NO_ACCOUNT, REMEDY)), |account| change_to(account).into())
+}
+
+fn change_to(Account { uid, gid }: Account) -> Result<(), JailError> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    step("leave all groups", setgroups(&[]))?;
-    step("change the group", setresgid(gid, gid, gid))?;
-    step("change the user", setresuid(uid, uid, uid))?;
-    Ok(Ok(()))
+    must("leave all groups", setgroups(&[]))?;
+    must("change the group", setresgid(gid, gid, gid))?;
+    must("change the user", setresuid(uid, uid, uid))
 }
 
 /// Whether nothing is left of who the process was. To be asked when it has no capability any more: who changed by virtue of
 /// one, and not as root, still has it right after.
 pub(crate) fn is_for_good(Account { uid, gid }: Account) -> Result<(), JailError> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    let user = step("look at the user", getresuid())?;
-    let group = step("look at the group", getresgid())?;
+    let user = must("look at the user", getresuid())?;
+    let group = must("look at the group", getresgid())?;
     if [user.real, user.effective, user.saved] != [uid; 3] || [group.real, group.effective, group.saved] != [gid; 3] {
         return Err(JailError::Hole("an account given up is still there"));
     }

@@ -2,7 +2,7 @@
 
 use caps::{CapSet, Capability, errors::CapsError, runtime::thread_all_supported};
 
-use crate::close::{Why, because};
+use crate::step::Why;
 
 const REMEDY: &str = "start gatewayd as root, or allow user namespaces (sysctl user.max_user_namespaces)";
 
@@ -21,7 +21,7 @@ pub(crate) fn empty_bounding_set() -> Result<(), Why> {
         }
         Ok(())
     };
-    empty().map_err(|error: CapsError| because(error, REMEDY))
+    empty().map_err(|error: CapsError| Why::new(error, REMEDY))
 }
 
 /// Gives up what is left, and looks.
@@ -39,7 +39,7 @@ pub(crate) fn drop_all() -> Result<(), Why> {
     };
     match drop() {
         Ok(0) => Ok(()),
-        Ok(left) => Err(because(format!("{left} capabilities are still there"), REMEDY)),
-        Err::<_, CapsError>(error) => Err(because(error, REMEDY)),
+        Ok(left) => Err(Why::new(format!("{left} capabilities are still there"), REMEDY)),
+        Err::<_, CapsError>(error) => Err(Why::new(error, REMEDY)),
     }
 }

@@ -10,10 +10,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
-use crate::{
-    close::{Why, because},
-    policy::Network,
-};
+use crate::{policy::Network, step::Why};
 
 /// The newest that the library knows; what the kernel does not know of it is left out.
 const NEWEST: ABI = ABI::V10;
@@ -105,7 +102,7 @@ fn enforce(since: &str, ruleset: impl FnOnce() -> Result<RulesetCreated, Ruleset
     let remedy = format!("it takes Linux {since} with Landlock enabled (`landlock` in /sys/kernel/security/lsm)");
     match ruleset().and_then(RulesetCreated::restrict_self) {
         Ok(status) if status.ruleset != RulesetStatus::NotEnforced => Ok(()),
-        Ok(_) => Err(because("the kernel does not offer it", &remedy)),
-        Err(error) => Err(because(error, &remedy)),
+        Ok(_) => Err(Why::new("the kernel does not offer it", &remedy)),
+        Err(error) => Err(Why::new(error, &remedy)),
     }
 }

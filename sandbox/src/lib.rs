@@ -15,6 +15,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`mod@close`] | the order of the steps |
+//! | `step` | what may come of a step; which layers hold so far |
 //! | `limits` | what the process may use, and with whom it dies |
 //! | `account` | who it is; the way back |
 //! | `capabilities` | what root leaves behind |
@@ -36,6 +37,8 @@ pub mod probe;
 mod refusal;
 mod seccomp;
 pub mod secret;
+mod step;
 
 pub use capabilities::may_change_account;
-pub use close::{Closed, Jail, JailError, close, renounce};
+pub use close::{Closed, Jail, close, renounce};
+pub use step::{JailError, Why};

@@ -9,22 +9,22 @@ use nix::sys::{
     stat::{SFlag, fstat},
 };
 
-use crate::close::{JailError, step};
+use crate::step::{JailError, must};
 
 /// No core file, no more locked memory than there is already, no more descriptors than told; and no file to grow, for those
 /// that have none. Not the number of processes: it counts those of the whole account, threads included.
 pub(crate) fn resources(open_files: u64, writes_files: bool) -> Result<(), JailError> {
-    step("no core files", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
-    step("no more locked memory", setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0))?;
+    must("no core files", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
+    must("no more locked memory", setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0))?;
     // The log may be a file.
-    let log = step("look at the log", fstat(std::io::stderr().as_fd()))?;
+    let log = must("look at the log", fstat(std::io::stderr().as_fd()))?;
     let log_is_a_file = SFlag::from_bits_truncate(log.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG;
     if !writes_files && !log_is_a_file {
-        step("no files", setrlimit(Resource::RLIMIT_FSIZE, 0, 0))?;
+        must("no files", setrlimit(Resource::RLIMIT_FSIZE, 0, 0))?;
     }
-    let (_, most) = step("limit on open files", getrlimit(Resource::RLIMIT_NOFILE))?;
+    let (_, most) = must("limit on open files", getrlimit(Resource::RLIMIT_NOFILE))?;
     let open_files = open_files.min(most);
-    step("limit on open files", setrlimit(Resource::RLIMIT_NOFILE, open_files, open_files))
+    must("limit on open files", setrlimit(Resource::RLIMIT_NOFILE, open_files, open_files))
 }
 
 /// A terminal, systemd, or an operator's `pkill` sends these to all processes; only the supervisor acts on them.
@@ -32,13 +32,13 @@ pub(crate) fn resources(open_files: u64, writes_files: bool) -> Result<(), JailE
 pub(crate) fn ignore_signals_meant_for_the_supervisor() -> Result<(), JailError> {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
         // SAFETY: ignoring a signal installs no handler, so nothing of ours runs in signal context.
-        step("ignored signals", unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) })?;
+        must("ignored signals", unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) })?;
     }
     Ok(())
 }
 
 pub(crate) fn die_with_the_supervisor(supervisor: u32) -> Result<(), JailError> {
-    step("death with the supervisor", prctl::set_pdeathsig(Signal::SIGKILL))?;
+    must("death with the supervisor", prctl::set_pdeathsig(Signal::SIGKILL))?;
     // It may have died before the line above.
     if nix::unistd::getppid().as_raw().cast_unsigned() == supervisor { Ok(()) } else { Err(JailError::Orphaned) }
 }

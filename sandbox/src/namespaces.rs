@@ -8,7 +8,7 @@
 
 use nix::sched::{CloneFlags, unshare};
 
-use crate::close::{Why, because};
+use crate::step::Why;
 
 const REMEDY: &str = "start gatewayd as root, or allow user and network namespaces (sysctl user.max_user_namespaces and \
                       user.max_net_namespaces; kernel.apparmor_restrict_unprivileged_userns on Ubuntu)";
@@ -19,7 +19,7 @@ pub(crate) fn leave_network(changes_account: bool) -> Result<(), Why> {
     if !changes_account && !nix::unistd::geteuid().is_root() {
         flags |= CloneFlags::CLONE_NEWUSER;
     }
-    unshare(flags).map_err(|error| because(error, REMEDY))
+    unshare(flags).map_err(|error| Why::new(error, REMEDY))
 }
 
 /// For a role that keeps its network: what it takes to empty the bounding set. Whether it worked is seen there.

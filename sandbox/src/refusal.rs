@@ -20,7 +20,7 @@ use std::{
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use proto::ipc::control::{REFUSAL_LEN, encode_refusal};
 
-use crate::close::{Why, because};
+use crate::step::Why;
 
 /// Every process that closes a jail is born with its control link as standard input.
 const CONTROL_LINK: c_int = libc::STDIN_FILENO;
@@ -49,7 +49,7 @@ pub(crate) fn report() -> Result<(), Why> {
     let action = SigAction::new(SigHandler::SigAction(on_refusal), SaFlags::SA_SIGINFO, SigSet::empty());
     // SAFETY: the handler only computes and makes system calls.
     let done = unsafe { sigaction(Signal::SIGSYS, &action) };
-    done.map(|_| ()).map_err(|error| because(io::Error::from(error), "this is not known to happen"))
+    done.map(|_| ()).map_err(|error| Why::new(io::Error::from(error), "this is not known to happen"))
 }
 
 extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {

@@ -14,9 +14,9 @@ use seccompiler::{
 };
 
 use crate::{
-    close::{Why, because},
     policy::{Argument, Must, Policy, Rule, Unlisted, Verdict},
     refusal::FATAL,
+    step::Why,
 };
 
 const REMEDY: &str =
@@ -31,7 +31,7 @@ pub(crate) struct Filter {
 
 /// Compiles `policy`.
 pub(crate) fn filter(policy: &Policy) -> Result<Filter, Why> {
-    compile(policy).map_err(|error| because(error, REMEDY))
+    compile(policy).map_err(|error| Why::new(error, REMEDY))
 }
 
 fn compile(policy: &Policy) -> Result<Filter, seccompiler::Error> {
@@ -108,6 +108,6 @@ impl Filter {
         let first = [Some(&self.absent), self.deadly.as_ref()].into_iter().flatten();
         let mut filters = first.chain([&self.listed]);
         let applied = filters.try_for_each(|filter| apply_filter(filter));
-        applied.map_err(|error| because(error, REMEDY))
+        applied.map_err(|error| Why::new(error, REMEDY))
     }
 }

@@ -211,7 +211,7 @@ fn it_knows_which_layers_hold() {
         ForkResult::Child => {
             let all = [Layer::LandlockFiles, Layer::LandlockPorts, Layer::LandlockScopes, Layer::Seccomp];
             let good = sandbox::renounce(None, &[1])
-                .is_ok_and(|closed| closed.held().layers == all && closed.held().missing.is_empty());
+                .is_ok_and(|closed| closed.layers().active == all && closed.layers().missing.is_empty());
             // SAFETY: ends the child without the parent's clean-up.
             unsafe { libc::_exit(i32::from(!good)) }
         }

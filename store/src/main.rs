@@ -63,8 +63,8 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     let (ledger, inboxes) = (grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?);
     let replay = grants.take(Grant::ReplayDirectory)?;
     let directories = [ledger.as_fd(), inboxes.as_fd(), replay.as_fd()];
-    let closed = close(Jail { policy: Policy::of(Role::Store), order: &start.jail, directories: &directories })?;
-    birth.report_jail(closed.held());
+    let closed = close(Jail { policy: Policy::of(Role::Store), spec: &start.jail, directories: &directories })?;
+    birth.report_jail(closed.layers());
     if let Some(what) = &start.probe {
         return Ok(birth.probe(what, sandbox::probe::attempt));
     }

@@ -235,7 +235,7 @@ async fn compare(witness: &mut Witness, role: Role) -> Result<Process, AuditErro
             Some(Live { pid, held: said, .. }) => {
                 let worker = looked(*pid)?;
                 surprises.extend(worker.differences(&probe));
-                if said.layers != held.layers {
+                if said.active != held.active {
                     let (its, of_probe) = (said.names(), held.names());
                     surprises.push(format!("layers that it says hold are {its}, of the probe {of_probe}"));
                 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use proto::ipc::{Role, jail::Held};
+use proto::ipc::{Role, jail::ActiveLayers};
 use serde::{Serialize, Serializer};
 
 use super::{
@@ -73,9 +73,9 @@ pub struct Layers {
 
 impl Layers {
     /// In words.
-    pub fn of(held: &Held) -> Self {
+    pub fn of(held: &ActiveLayers) -> Self {
         Self {
-            held: held.layers.iter().map(|layer| layer.name()).collect(),
+            held: held.active.iter().map(|layer| layer.name()).collect(),
             missing: held.missing.iter().map(|missing| (missing.layer.name(), missing.why.clone())).collect(),
         }
     }

@@ -4,7 +4,7 @@
 //! trusts* the supervisor that holds the gateway's lock. One question at a time; each has one answer.
 
 use bincode::{Decode, Encode};
-use proto::ipc::{Role, jail::Held, probe::Attempt};
+use proto::ipc::{Role, jail::ActiveLayers, probe::Attempt};
 
 use super::{ability::Ability, trial::Outcome};
 
@@ -37,7 +37,7 @@ pub enum Answer {
         /// Its process number.
         pid: u32,
         /// What it says of its jail.
-        held: Held,
+        held: ActiveLayers,
     },
     /// To [`Question::Measure`].
     Measured(Vec<Tried>),
@@ -62,7 +62,7 @@ pub struct Live {
     /// Its process number.
     pub pid: u32,
     /// What it has said of its jail.
-    pub held: Held,
+    pub held: ActiveLayers,
 }
 
 impl Crew {

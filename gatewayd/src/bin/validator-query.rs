@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let request = birth.receive_bytes().map(|bytes| Request::decode(&bytes));
     let Ok(Ok(request)) = request else { return ExitCode::FAILURE };
     let Ok(closed) = sandbox::renounce(request.account, &ports(&request)) else { return ExitCode::FAILURE };
-    birth.report_jail(closed.held());
+    birth.report_jail(closed.layers());
     let sent = query(&request, PATIENCE).encode().map(|answer| io::stdout().write_all(&answer));
     match sent {
         Ok(Ok(())) => ExitCode::SUCCESS,

@@ -22,7 +22,7 @@ use proto::{
     ipc::{
         Role,
         control::{Grant, Start, WorkerConfig, WorkerOrder},
-        jail::{Held, JailOrder, Layer},
+        jail::{ActiveLayers, JailSpec, Layer},
         probe::Attempt,
     },
     link::heartbeat::BEAT,
@@ -78,7 +78,7 @@ pub(super) struct Equipment {
     /// Threads per worker.
     pub(super) threads: u16,
     /// Jails to close.
-    pub(super) jails: Each<JailOrder>,
+    pub(super) jails: Each<JailSpec>,
     /// Layers of the jail that whoever starts the gateway leaves out on purpose.
     pub(super) layers_left_out: Vec<Layer>,
     /// What the public key files say.
@@ -90,7 +90,7 @@ pub(super) struct Equipment {
 impl Equipment {
     /// Whether each worker has an account of its own.
     pub(super) fn separates_accounts(&self) -> bool {
-        let has_its_own = |role| self.jails.get(role).walls.as_ref().is_some_and(|walls| walls.account.is_some());
+        let has_its_own = |role| self.jails.get(role).layers.as_ref().is_some_and(|layers| layers.account.is_some());
         Role::ALL.into_iter().all(has_its_own)
     }
 
@@ -187,7 +187,7 @@ struct Post {
     /// Whether a worker here has derived the public key that is announced.
     has_proved_key: bool,
     /// What the living worker has said of its jail.
-    held: Held,
+    held: ActiveLayers,
     /// The system call that it says it dies of.
     refused: Option<u32>,
     /// Links to each peer that the living worker was given.
@@ -236,7 +236,7 @@ impl Crew {
             deaths: 0,
             failed_starts: 0,
             has_proved_key: false,
-            held: Held::default(),
+            held: ActiveLayers::default(),
             refused: None,
             links: Each::new(|_| 0),
             accusations: 0,
@@ -330,7 +330,7 @@ impl Crew {
         let now = Instant::now();
         let limit = if role == Role::Store { STORE_START_LIMIT } else { START_LIMIT };
         let post = self.posts.get_mut(role);
-        (post.held, post.refused, post.links, post.accusations) = (Held::default(), None, Each::new(|_| 1), 0);
+        (post.held, post.refused, post.links, post.accusations) = (ActiveLayers::default(), None, Each::new(|_| 1), 0);
         post.state = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
         for end in ends_of_peers {
             self.hand_over(end);

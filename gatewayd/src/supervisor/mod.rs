@@ -55,7 +55,7 @@ use proto::{
     ipc::{
         Role,
         control::OwnAddresses,
-        jail::{JailOrder, Walls},
+        jail::{JailSpec, LayerSettings},
     },
     wire::client::protocol::ProtocolVersion,
 };
@@ -204,17 +204,17 @@ fn own_addresses(plan: &RunPlan, holdings: &Holdings) -> io::Result<OwnAddresses
 }
 
 /// The jail that each worker is to close.
-fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<Each<JailOrder>, SupervisorError> {
+fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<Each<JailSpec>, SupervisorError> {
     let open_files = open_files::raise().map_err(system("raise the limit on open files"))?;
     let accounts = accounts.of_workers();
     let connect_ports = |role| match role {
         Role::MixEgress => own_addresses::ports_to_enforce(&plan.config.egress, own),
         Role::MixIngress | Role::ClientEdge | Role::Store => Vec::new(),
     };
-    Ok(Each::new(|role| JailOrder {
+    Ok(Each::new(|role| JailSpec {
         supervisor: std::process::id(),
         open_files,
-        walls: (!plan.insecure).then(|| Walls {
+        layers: (!plan.insecure).then(|| LayerSettings {
             account: *accounts.get(role),
             required: plan.config.sandbox.require.clone(),
             connect_ports: connect_ports(role),

@@ -17,7 +17,7 @@ use proto::{
     ipc::{
         Role,
         control::{Grant, WorkerReport},
-        jail::Held,
+        jail::ActiveLayers,
         probe::{Attempt, Finding, Inode},
     },
     link::descriptor::link_pair,
@@ -86,7 +86,7 @@ pub(crate) struct Prober {
 /// A probe that waits to be looked at. Gone when dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    held: Held,
+    held: ActiveLayers,
     worker: Worker,
     _events: mpsc::Receiver<Event>,
     _links: Vec<OwnedFd>,
@@ -94,7 +94,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// What it says of its jail.
-    pub(crate) const fn held(&self) -> &Held {
+    pub(crate) const fn held(&self) -> &ActiveLayers {
         &self.held
     }
 
@@ -165,7 +165,7 @@ impl Prober {
     pub(crate) async fn wait_in_jail(&self, role: Role) -> io::Result<Waiting> {
         let (worker, mut events, links) = self.start(role, Attempt::Wait)?;
         let heard = timeout(PROBE_LIMIT, async {
-            let mut held = Held::default();
+            let mut held = ActiveLayers::default();
             loop {
                 match events.recv().await.map(|event| event.what) {
                     Some(What::Report(WorkerReport::JailClosed(layers))) => held = layers,

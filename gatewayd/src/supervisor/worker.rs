@@ -21,7 +21,7 @@ use proto::{
     ipc::{
         Role, codec,
         control::{Start, WorkerOrder, WorkerReport},
-        jail::{Held, Missing},
+        jail::{ActiveLayers, Missing},
     },
     link::descriptor,
 };
@@ -248,9 +248,9 @@ fn clean(report: WorkerReport) -> WorkerReport {
             WorkerReport::LinkViolated { peer, link, rule: clean_text(&rule) }
         }
         WorkerReport::ReportFinding(finding) => WorkerReport::ReportFinding(finding),
-        WorkerReport::JailClosed(Held { layers, missing }) => {
+        WorkerReport::JailClosed(ActiveLayers { active, missing }) => {
             let clean = |Missing { layer, why }| Missing { layer, why: clean_text(&why) };
-            WorkerReport::JailClosed(Held { layers, missing: missing.into_iter().map(clean).collect() })
+            WorkerReport::JailClosed(ActiveLayers { active, missing: missing.into_iter().map(clean).collect() })
         }
         plain @ (WorkerReport::RefuseSyscall { .. }
         | WorkerReport::LinkLost { .. }

@@ -24,7 +24,7 @@ use proto::{
     ipc::{
         codec,
         control::WorkerReport,
-        jail::{Held, Missing},
+        jail::{ActiveLayers, Missing},
     },
     link::descriptor,
 };
@@ -143,7 +143,7 @@ impl Said {
                 _ => break,
             }
         }
-        let Held { missing, .. } = held.unwrap_or_default();
+        let ActiveLayers { missing, .. } = held.unwrap_or_default();
         let clean = |Missing { layer, why }| Missing { layer, why: printable(&why, MAX_WHY) };
         Ok(Self { missing: missing.into_iter().map(clean).collect(), refused })
     }

@@ -13,7 +13,7 @@ use proto::{
     ipc::{
         Role, codec,
         control::{Grant, Start, WorkerConfig, WorkerOrder, WorkerReport},
-        jail::{JailOrder, Layer, Walls},
+        jail::{JailSpec, Layer, LayerSettings},
     },
     link::descriptor::{control_pair, link_pair, receive, send},
     log::LogSettings,
@@ -67,10 +67,10 @@ fn start(key_file: &str, open_files: u64) -> Worker {
         grants: vec![Grant::MixListener, Grant::SphinxKey, Grant::Link(Role::Store), Grant::Link(Role::MixEgress)],
         log: LogSettings { filter: "debug".into(), ..LogSettings::default() },
         threads: 2,
-        jail: JailOrder {
+        jail: JailSpec {
             supervisor: std::process::id(),
             open_files,
-            walls: Some(Walls { account: None, required: vec![Layer::Seccomp], connect_ports: vec![] }),
+            layers: Some(LayerSettings { account: None, required: vec![Layer::Seccomp], connect_ports: vec![] }),
         },
         config: WorkerConfig::MixIngress(CONFIG),
         probe: None,
@@ -95,7 +95,7 @@ impl Worker {
     }
 
     fn closed_its_jail(&self) -> bool {
-        matches!(self.report(), WorkerReport::JailClosed(held) if held.layers.contains(&Layer::Seccomp))
+        matches!(self.report(), WorkerReport::JailClosed(layers) if layers.active.contains(&Layer::Seccomp))
     }
 
     fn names_its_public_key(&self) {

@@ -18,7 +18,7 @@ use crate::{
     ipc::{
         Role,
         codec::{self, CodecError},
-        jail::{Held, JailOrder},
+        jail::{ActiveLayers, JailSpec},
         ports::PortRange,
         probe::{Attempt, Finding},
     },
@@ -73,7 +73,7 @@ pub struct Start {
     /// How many threads to run on. Told, because looking it up would read files the jail closes.
     pub threads: u16,
     /// The jail to close.
-    pub jail: JailOrder,
+    pub jail: JailSpec,
     /// The worker's own slice of the configuration.
     pub config: WorkerConfig,
     /// In an audit: what to try once the jail is closed, in place of serving.
@@ -268,7 +268,7 @@ pub enum WorkerReport {
     /// A probe's finding; the last one counts.
     ReportFinding(Finding),
     /// The jail is closed.
-    JailClosed(Held),
+    JailClosed(ActiveLayers),
     /// The worker made a system call that its policy does not list, and dies of it.
     RefuseSyscall {
         /// The number of the call on this architecture.
@@ -306,7 +306,7 @@ mod tests {
     use super::*;
     use crate::ipc::{
         codec::golden::pin,
-        jail::{Account, Layer, Missing, Walls},
+        jail::{Account, Layer, LayerSettings, Missing},
     };
     use crate::log::Look;
 
@@ -319,10 +319,10 @@ mod tests {
                 grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],
                 log: LogSettings { filter: "info".into(), look: Look::Journal },
                 threads: 2,
-                jail: JailOrder {
+                jail: JailSpec {
                     supervisor: 7,
                     open_files: 1024,
-                    walls: Some(Walls {
+                    layers: Some(LayerSettings {
                         account: Some(Account { uid: 8, gid: 9 }),
                         required: vec![Layer::Seccomp],
                         connect_ports: vec![10],
@@ -353,7 +353,7 @@ mod tests {
         pin(WorkerReport::LinkViolated { peer: Role::ClientEdge, link: 3, rule: "r".into() }, "0202030172");
         pin(WorkerReport::ReportFinding(Finding::Opened), "0301");
         let missing = vec![Missing { layer: Layer::Account, why: "w".into() }];
-        pin(WorkerReport::JailClosed(Held { layers: vec![Layer::Seccomp], missing }), "04010601000177");
+        pin(WorkerReport::JailClosed(ActiveLayers { active: vec![Layer::Seccomp], missing }), "04010601000177");
         pin(WorkerReport::RefuseSyscall { number: 59 }, "053b");
         pin(WorkerReport::LinkLost { peer: Role::ClientEdge, link: 3 }, "060203");
         pin(WorkerReport::LoopTurns, "07");

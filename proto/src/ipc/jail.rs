@@ -1,6 +1,6 @@
-//! The jail in words: what `gatewayd` orders, and what a worker answers once it has closed it.
+//! The jail as messages: what `gatewayd` asks for, and what a worker reports once it has closed the jail.
 //!
-//! The crate `sandbox` does it; here is only what both ends of a control link must have the same name for.
+//! The crate `sandbox` builds the jail. Here is only what both ends of a control link share.
 
 use std::{fmt, str::FromStr};
 
@@ -28,7 +28,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// Every layer, in the order in which they are laid.
+    /// Every layer, in the order in which they are applied.
     pub const ALL: [Self; 7] = [
         Self::Account,
         Self::Capabilities,
@@ -84,20 +84,20 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// What a process is to lock itself into.
+/// The jail that a process is to close around itself.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct JailOrder {
+pub struct JailSpec {
     /// Process number of `gatewayd`, to notice a death that came before the watch on it.
     pub supervisor: u32,
     /// Open descriptors at the most.
     pub open_files: u64,
     /// The layers; none at all under `run --insecure-no-sandbox`.
-    pub walls: Option<Walls>,
+    pub layers: Option<LayerSettings>,
 }
 
-/// How the layers are to be laid.
+/// How the layers are to be set up.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Walls {
+pub struct LayerSettings {
     /// The account to change to; none if `gatewayd` is not root.
     pub account: Option<Account>,
     /// Layers without which the process must not go on.
@@ -106,19 +106,19 @@ pub struct Walls {
     pub connect_ports: Vec<u16>,
 }
 
-/// What holds of a jail that was closed.
+/// Which layers of a closed jail hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Held {
+pub struct ActiveLayers {
     /// Layers that hold.
-    pub layers: Vec<Layer>,
+    pub active: Vec<Layer>,
     /// Layers that belong to the jail and do not hold.
     pub missing: Vec<Missing>,
 }
 
-impl Held {
+impl ActiveLayers {
     /// The names of the layers that hold, with spaces in between.
     pub fn names(&self) -> String {
-        let names: Vec<&str> = self.layers.iter().map(|layer| layer.name()).collect();
+        let names: Vec<&str> = self.active.iter().map(|layer| layer.name()).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(" ") }
     }
 }

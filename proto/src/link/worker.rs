@@ -17,7 +17,7 @@ use super::descriptor;
 use crate::ipc::{
     Role, codec,
     control::{Grant, Start, WorkerOrder, WorkerReport},
-    jail::Held,
+    jail::ActiveLayers,
     probe::{Attempt, Finding},
 };
 use crate::log;
@@ -126,9 +126,9 @@ impl Birth {
         self.report(&WorkerReport::StartFailed { what: what.to_owned() });
     }
 
-    /// Tells the supervisor what holds of the jail.
-    pub fn report_jail(&self, held: &Held) {
-        self.report(&WorkerReport::JailClosed(held.clone()));
+    /// Tells the supervisor which layers of the jail hold.
+    pub fn report_jail(&self, layers: &ActiveLayers) {
+        self.report(&WorkerReport::JailClosed(layers.clone()));
     }
 
     /// Tells the supervisor which public key belongs to the private key that this worker was given.

@@ -13,7 +13,7 @@ use nix::{
     unistd::{ForkResult, Gid, Uid, fork, geteuid, getpid, setgroups, setresgid, setresuid},
 };
 use proto::{
-    ipc::jail::{Account, JailOrder, Layer, Walls},
+    ipc::jail::{Account, JailSpec, Layer, LayerSettings},
     link::descriptor::control_pair,
 };
 use sandbox::{
@@ -80,7 +80,7 @@ pub(crate) fn inmate_with_ports(
                 // SAFETY: nobody else is there to look at it. A worker's environment is empty.
                 unsafe { std::env::remove_var(name) };
             }
-            let walls = Walls {
+            let layers = LayerSettings {
                 account: (starter == Starter::Root).then_some(Account { uid: NOBODY, gid: NOBODY }),
                 required: vec![Layer::Seccomp],
                 connect_ports: connect_ports.to_vec(),
@@ -91,9 +91,9 @@ pub(crate) fn inmate_with_ports(
                 setresgid(gid, gid, gid).unwrap();
                 setresuid(uid, uid, uid).unwrap();
             }
-            let order = JailOrder { supervisor: parent.as_raw().cast_unsigned(), open_files: 64, walls: Some(walls) };
+            let spec = JailSpec { supervisor: parent.as_raw().cast_unsigned(), open_files: 64, layers: Some(layers) };
             let directories: &[BorrowedFd<'_>] = if policy.name == STORE.name { &[directory.as_fd()] } else { &[] };
-            let code = match close(Jail { policy, order: &order, directories }) {
+            let code = match close(Jail { policy, spec: &spec, directories }) {
                 Ok(closed) => i32::from(!act(&closed)),
                 Err(_) => 2,
             };

@@ -19,7 +19,7 @@ use nix::{
     },
     unistd::{ForkResult, fork},
 };
-use proto::ipc::jail::{JailOrder, Layer, Walls};
+use proto::ipc::jail::{JailSpec, Layer, LayerSettings};
 use sandbox::{
     Jail, close,
     policy::{MIX_EGRESS, MIX_INGRESS, Network, STORE},
@@ -87,7 +87,7 @@ fn every_layer_holds_that_can() {
                     Layer::NetworkNamespace => policy.network == Network::Connects,
                     _ => false,
                 };
-                Layer::ALL.into_iter().all(|layer| closed.held().layers.contains(&layer) != missing(layer))
+                Layer::ALL.into_iter().all(|layer| closed.layers().active.contains(&layer) != missing(layer))
             });
             assert_eq!(held, End::Found(true), "{} of {starter:?}", policy.name);
         }
@@ -114,7 +114,7 @@ fn egress_connects_to_no_port_but_those_named() {
     let [named, other]: [SocketAddr; 2] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     let connects = |ports: &[u16], to: SocketAddr| {
         let end = inmate_with_ports(&MIX_EGRESS, Starter::User, &directory, ports, |closed| {
-            assert!(closed.held().layers.contains(&Layer::LandlockPorts));
+            assert!(closed.layers().active.contains(&Layer::LandlockPorts));
             match TcpStream::connect(to) {
                 Ok(_) => true,
                 Err(error) => {
@@ -211,15 +211,15 @@ fn a_panic_and_an_abort_are_not_refused() {
 #[test]
 fn a_layer_that_is_required_and_cannot_be_had_ends_the_process() {
     // An ordinary user has no account to change to.
-    let order = JailOrder {
+    let spec = JailSpec {
         supervisor: nix::unistd::getppid().as_raw().cast_unsigned(),
         open_files: 64,
-        walls: Some(Walls { account: None, required: vec![Layer::Account], connect_ports: vec![] }),
+        layers: Some(LayerSettings { account: None, required: vec![Layer::Account], connect_ports: vec![] }),
     };
     // SAFETY: as in `inmate`.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
-            let error = close(Jail { policy: &MIX_INGRESS, order: &order, directories: &[] }).unwrap_err().to_string();
+            let error = close(Jail { policy: &MIX_INGRESS, spec: &spec, directories: &[] }).unwrap_err().to_string();
             let good = ["account", "root", "require", "config.toml"].iter().all(|word| error.contains(word));
             // SAFETY: ends the child without the parent's clean-up.
             unsafe { libc::_exit(i32::from(!good)) }

@@ -31,8 +31,8 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
     let opened = opened.collect::<Result<Vec<_>, _>>()?;
     let policy = hole::Hole::all_in(role, &holes)?;
     let directories: Vec<_> = lent.iter().map(AsFd::as_fd).chain(opened.iter().map(AsFd::as_fd)).collect();
-    let closed = close(Jail { policy, order: &start.jail, directories: &directories })?;
-    birth.report_jail(closed.held());
+    let closed = close(Jail { policy, spec: &start.jail, directories: &directories })?;
+    birth.report_jail(closed.layers());
     // A rule for Landlock is granted, not the descriptor by which it was named.
     drop(opened);
     let what = start.probe.context("it does nothing but probe")?;

@@ -40,10 +40,10 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
         one_filter_more()?;
     }
     let lent: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
-    let closed = close(Jail { policy: Policy::of(role), order: &start.jail, directories: &lent })?;
-    let mut held = closed.held().clone();
+    let closed = close(Jail { policy: Policy::of(role), spec: &start.jail, directories: &lent })?;
+    let mut held = closed.layers().clone();
     if how == Loose::Layer && at_work {
-        held.layers.retain(|layer| *layer != Layer::LandlockFiles);
+        held.active.retain(|layer| *layer != Layer::LandlockFiles);
     }
     birth.report_jail(&held);
     if let Some(what) = &start.probe {

@@ -50,8 +50,8 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
     let directories: Vec<OwnedFd> = directories.into_iter().filter_map(|grant| grants.take(grant).ok()).collect();
     drop(grants);
     let lent: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
-    let closed = close(Jail { policy: Policy::of(role), order: &start.jail, directories: &lent })?;
-    birth.report_jail(closed.held());
+    let closed = close(Jail { policy: Policy::of(role), spec: &start.jail, directories: &lent })?;
+    birth.report_jail(closed.layers());
 
     let links = Rc::new(RefCell::new(links));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

@@ -2,14 +2,14 @@
 
 use proto::ipc::{
     Role,
-    jail::{Held, Layer},
+    jail::{ActiveLayers, Layer},
 };
 
 use super::Crew;
 use crate::{run::LEFT_OUT, supervisor::worker::Death, syscall};
 
 impl Crew {
-    pub(super) fn on_jail_closed(&mut self, role: Role, held: Held) {
+    pub(super) fn on_jail_closed(&mut self, role: Role, held: ActiveLayers) {
         self.posts.get_mut(role).held = held;
     }
 

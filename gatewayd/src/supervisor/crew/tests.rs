@@ -303,7 +303,7 @@ fi
     let mut stage = Stage::with(Role::MixEgress, &format!("{refused}\n{GOOD}"));
     stage.until(|stage| stage.deaths(Role::MixEgress) == 1).await.unwrap();
     let post = stage.crew.posts.get(Role::MixEgress);
-    assert_eq!(post.held.layers, [Layer::Seccomp]);
+    assert_eq!(post.held.active, [Layer::Seccomp]);
     assert_eq!(post.refused, Some(59));
     stage.until(Stage::all_ready).await.unwrap();
     assert_eq!(stage.crew.posts.get(Role::MixEgress).refused, None);

@@ -10,7 +10,7 @@ use crate::supervisor::{
     slices,
 };
 use proto::{
-    ipc::{control::OwnAddresses, jail::JailOrder},
+    ipc::{control::OwnAddresses, jail::JailSpec},
     log::LogSettings,
 };
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
@@ -31,8 +31,8 @@ pub(in super::super) fn program(folder: &Path, name: &str, script: &str) -> Path
 }
 
 /// An order that scripts do not follow.
-pub(in super::super) fn jail(open_files: u64) -> JailOrder {
-    JailOrder { supervisor: std::process::id(), open_files, walls: None }
+pub(in super::super) fn jail(open_files: u64) -> JailSpec {
+    JailSpec { supervisor: std::process::id(), open_files, layers: None }
 }
 
 fn start() -> Start {
