@@ -1,24 +1,24 @@
-//! When a next hop may be tried again.
+//! The waits between attempts to connect to a next hop.
 //!
 //! A next hop that has never worked is tried again after `initial`, and the wait doubles up to `maximum`. A next hop that has
 //! worked before is most likely restarting: it is tried again at once, after 250 ms, 1 s and 4 s, and only then as above. While
 //! it is down, a further packet for it may ask for an attempt 4 s after the last one.
 //!
-//! Promises: no wait is longer than `maximum`, and none of the quick ones is longer than `initial`; after a success there is
+//! *Promises*: no wait is longer than `maximum`, and none of the quick ones is longer than `initial`; after a success there is
 //! no wait.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Waits of a next hop that has worked before, in front of the others.
+/// The first waits of a next hop that has worked before.
 const QUICK: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
 
-/// How long after a failure a packet may ask for the next attempt.
+/// After this time since a failure, a packet may ask for the next attempt.
 const ASK_AFTER: Duration = Duration::from_secs(4);
 
-/// The waits between attempts to connect to one next hop.
+/// The failures of one next hop, and the wait that follows from them.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     initial: Duration,
@@ -34,9 +34,9 @@ pub(crate) struct Backoff {
 /// The wait for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// When it ends.
+    /// The end of the wait.
     pub(crate) until: Instant,
-    /// From when on a packet may end it.
+    /// From this moment on a packet may end the wait.
     pub(crate) may_ask: Option<Instant>,
 }
 
@@ -45,7 +45,7 @@ impl Backoff {
         Self { initial, maximum, has_worked, quick: 0, long: 0, wait: None }
     }
 
-    /// Counts a failure that happened `now`. Returns whether the next hop is still expected back soon.
+    /// Counts a failure. Returns whether the next hop is still expected back soon.
     pub(crate) fn fail(&mut self, now: Instant) -> bool {
         let quick = QUICK.get(self.quick).filter(|_| self.has_worked).copied();
         let length = match quick {
@@ -60,7 +60,7 @@ impl Backoff {
         quick.is_some()
     }
 
-    /// Counts a failure that happened `now` and is no restart, so that no quick attempt follows.
+    /// Counts a failure that is no restart, so that no quick attempt follows.
     pub(crate) fn fail_for_long(&mut self, now: Instant) {
         self.quick = QUICK.len();
         self.fail(now);
@@ -74,7 +74,7 @@ impl Backoff {
         self.wait = None;
     }
 
-    /// The wait for the next attempt, if there has to be one at all.
+    /// The wait before the next attempt. None if the next hop may be tried at once.
     pub(crate) const fn wait(&self) -> Option<Wait> {
         self.wait
     }

@@ -1,6 +1,6 @@
 //! The frames that are being written, and how far the writing has come.
 //!
-//! Promises that a frame leaves the batch exactly once: written whole, cut off, or dropped.
+//! *Promises*: a frame leaves the batch exactly once, written whole, cut off, or dropped.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -9,7 +9,7 @@ use crate::{budget::TakenBytes, frame::OutgoingFrame};
 /// Frames in one batch at the most.
 pub(crate) const MAX_FRAMES: usize = 64;
 
-/// A frame together with the bytes it takes of a budget.
+/// A frame, and the bytes that it takes of a budget.
 #[derive(Debug)]
 pub(crate) struct QueuedFrame {
     pub(crate) frame: OutgoingFrame,
@@ -20,7 +20,7 @@ pub(crate) struct QueuedFrame {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     frames: VecDeque<QueuedFrame>,
-    /// Bytes of the first frame that are written; always fewer than it has.
+    /// How many bytes of the first frame are written. Always fewer than the frame has.
     written: usize,
 }
 
@@ -37,7 +37,7 @@ impl Batch {
         self.frames.len() >= MAX_FRAMES
     }
 
-    /// Hands what is still to be written to `write`, as the parts of one vectored write.
+    /// Passes the unwritten bytes to `write`, as the parts of one vectored write.
     pub(crate) fn with_unwritten<R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         let mut parts: Vec<_> = self.frames.iter().flat_map(|queued| queued.frame.parts()).map(IoSlice::new).collect();
         let mut unwritten = parts.as_mut_slice();
@@ -45,7 +45,7 @@ impl Batch {
         write(unwritten)
     }
 
-    /// Records that `bytes` more were written. Returns how many frames that completed.
+    /// Records that `bytes` more were written. Returns how many frames are complete by that.
     pub(crate) fn advance(&mut self, bytes: usize) -> usize {
         self.written += bytes;
         let before = self.frames.len();
@@ -58,7 +58,7 @@ impl Batch {
         before - self.frames.len()
     }
 
-    /// Drops the first frame if a part of it is written: its connection has ended. Returns how many frames that cost.
+    /// For the end of the connection: drops the first frame if a part of it is written. Returns how many frames were dropped.
     pub(crate) fn drop_cut_off(&mut self) -> usize {
         if self.written == 0 {
             return 0;

@@ -1,18 +1,17 @@
-//! How many bytes of packets may wait for next hops.
+//! The budget of bytes for packets that wait for next hops.
 //!
-//! Trusts nobody: a sender may name any next hop, and a next hop may stop reading. Half of the bytes is set aside in equal
-//! parts, one for each next hop that there may be. Of the other half, a next hop that wants more may hold a [fixed
-//! share](SHARE) of what is left.
+//! *Trusts* nobody: a sender may name any next hop, and a next hop may stop reading. Half of the bytes is divided in equal parts, one for
+//! each next hop that there may be. Of the other half, a next hop that needs more may hold a [fixed share](SHARE) of what is left.
 //!
-//! Promises: whatever others hold, a next hop has its part. Bytes are given back exactly when their packet is dropped, on
-//! whatever path.
+//! *Promises*: whatever others hold, a next hop has its part. Bytes are given back exactly when their packet is dropped, on whatever
+//! path.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-/// A next hop may hold one part in so many of what is left of the common half.
+/// A next hop may hold one part in so many of the free bytes of the common half.
 const SHARE: usize = 8;
 
 /// Bytes that next hops share.
@@ -20,7 +19,7 @@ const SHARE: usize = 8;
 pub(crate) struct HopBudget {
     part: usize,
     left: Arc<AtomicUsize>,
-    /// Shows what is in use, in this budget and others.
+    /// Shows the bytes in use, in this budget and others.
     gauge: Arc<AtomicU64>,
 }
 
@@ -35,14 +34,14 @@ struct InUse {
 }
 
 impl HopBudget {
-    /// So many bytes for so many next hops; `gauge` shows those that are in use.
+    /// Divides `bytes` among at most `next_hops`. `gauge` shows the bytes in use.
     pub(crate) fn new(bytes: usize, next_hops: usize, gauge: Arc<AtomicU64>) -> Self {
         let half = bytes / 2;
         Self { part: half / next_hops.max(1), left: Arc::new(AtomicUsize::new(half)), gauge }
     }
 
-    /// Takes `bytes` for the next hop that has `hop`, or nothing if it may not hold as many. There must be one taker; bytes
-    /// may come back at any time.
+    /// Takes `bytes` for the next hop of `hop`, or nothing if it may not hold as many. Only one thread may take; bytes may come back at
+    /// any time.
     pub(crate) fn take(&self, hop: &HopBytes, bytes: usize) -> Option<TakenBytes> {
         let InUse { of_part, of_common } = &*hop.0;
         if of_part.load(Ordering::Relaxed).saturating_add(bytes) <= self.part {
@@ -64,11 +63,11 @@ impl HopBudget {
     }
 }
 
-/// Bytes that are in use until this is dropped.
+/// Bytes in use, given back on drop.
 #[derive(Debug)]
 pub(crate) struct TakenBytes {
     hop: HopBytes,
-    /// What is left of the common half, if they are from there.
+    /// The free bytes of the common half, if these bytes are from there.
     common: Option<Arc<AtomicUsize>>,
     gauge: Arc<AtomicU64>,
     bytes: usize,

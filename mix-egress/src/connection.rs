@@ -1,8 +1,8 @@
 //! A TCP connection to a next hop.
 //!
-//! Trusts nothing the next hop does: a mix node never says anything on these connections, so what comes is read into a
-//! small buffer only to be discarded, and a next hop that does not read is given up after a time limit. Promises that
-//! nothing is written into a connection whose end the kernel already knows of.
+//! *Trusts* nothing that the next hop does. A mix node never sends anything on these connections, so bytes from it are read into a small
+//! buffer only to be discarded, and a next hop that does not read is given up after a time limit. *Promises*: nothing is written into
+//! a connection of which the kernel knows that it has ended.
 
 use std::{
     io::{self, ErrorKind},
@@ -27,10 +27,10 @@ use crate::{
 /// Bytes discarded with one call.
 const DISCARD_BYTES: usize = 1_024;
 
-/// Calls to discard in a row, so that a next hop that talks without end does not keep its task from writing.
+/// Calls to discard in a row. A next hop that sends without end must not keep its task from writing.
 const DISCARD_CALLS: usize = 16;
 
-/// Why a connection is of no more use.
+/// Why a connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gone {
     /// The next hop closed it, or the network broke it.
@@ -49,11 +49,11 @@ impl From<io::Error> for Gone {
     }
 }
 
-/// What the next hop said.
+/// What was read from the next hop.
 enum Heard {
-    /// So much that there may be more.
+    /// Bytes, and perhaps more to come.
     Noise,
-    /// That it will say no more.
+    /// The end of the stream.
     End,
 }
 
@@ -69,7 +69,7 @@ impl HopConnection {
     /// Connects.
     ///
     /// # Errors
-    /// Whatever kept the connection from being made within `connect_timeout`.
+    /// If the connection cannot be made within `connect_timeout`.
     pub(crate) async fn open(
         next_hop: SocketAddr,
         connect_timeout: Duration,
@@ -77,13 +77,13 @@ impl HopConnection {
     ) -> io::Result<Self> {
         let stream = timeout(connect_timeout, TcpStream::connect(next_hop)).await??;
         stream.set_nodelay(true)?;
-        // Without this the kernel goes on for a quarter of an hour with a next hop that has vanished.
+        // Without this time limit the kernel retries for a quarter of an hour when a next hop has vanished.
         let milliseconds = u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX);
         setsockopt(&stream, TcpUserTimeout, &milliseconds)?;
         Ok(Self { stream, write_timeout, has_sent: false })
     }
 
-    /// Waits until the connection has ended, and meanwhile discards what the next hop says.
+    /// Waits until the connection has ended, and discards what the next hop sends meanwhile.
     pub(crate) async fn gone(&self) -> Gone {
         loop {
             if let Err(error) = self.stream.readable().await {
@@ -98,14 +98,14 @@ impl HopConnection {
         }
     }
 
-    /// Writes the whole batch. Frames leave it as they are written, and are counted.
+    /// Writes the whole batch. Frames leave the batch as they are written, and are counted.
     ///
     /// # Errors
-    /// The connection has ended. What is in the batch is not sent.
+    /// If the connection has ended. The frames that are still in the batch are not sent.
     pub(crate) async fn write(&mut self, batch: &mut Batch, counters: &EgressCounters) -> Result<(), Gone> {
         let mut time_limit = Instant::now() + self.write_timeout;
         while !batch.is_empty() {
-            self.look()?;
+            self.check_open()?;
             match batch.with_unwritten(|parts| self.stream.try_write_vectored(parts)) {
                 Ok(bytes) => {
                     let sent = batch.advance(bytes);
@@ -132,15 +132,15 @@ impl HopConnection {
         self.has_sent
     }
 
-    /// Closes at once, without waiting for the next hop to take what the kernel still holds for it.
+    /// Closes at once, and drops what the kernel still holds for the next hop.
     pub(crate) fn abandon(self) {
         if let Err(error) = self.stream.set_zero_linger() {
             tracing::debug!(%error, "a stalled connection closes only when the kernel gives up");
         }
     }
 
-    /// Asks the kernel, not the runtime, whether the connection has ended: the runtime may not have heard of it yet.
-    fn look(&self) -> Result<(), Gone> {
+    /// Asks the kernel whether the connection has ended, because the runtime may learn of it later.
+    fn check_open(&self) -> Result<(), Gone> {
         match self.discard() {
             Ok(Heard::End) => Err(Gone::Closed),
             Ok(Heard::Noise) => Ok(()),
@@ -152,7 +152,7 @@ impl HopConnection {
     /// Reads and discards.
     ///
     /// # Errors
-    /// `WouldBlock` when there is nothing more to read, or whatever ended the connection.
+    /// `WouldBlock` when there is nothing more to read, or the error that ended the connection.
     fn discard(&self) -> io::Result<Heard> {
         let mut nowhere = [0; DISCARD_BYTES];
         for _ in 0..DISCARD_CALLS {

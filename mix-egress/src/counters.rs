@@ -1,5 +1,4 @@
-//! What became of every packet, by name. Each packet handed over in good order ends in exactly one of the counters that
-//! count packets.
+//! The counters of the process. Each packet that is handed over in good order ends in exactly one of the counters of packets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
-//! A frame on its way out: header ‖ Sphinx packet, as it goes onto the wire.
+//! An outgoing frame: header ‖ Sphinx packet.
 //!
-//! Trusts nobody: a packet of another length than its header says would garble what everybody else sends to the same
-//! next hop. Promises that there is no such frame.
+//! *Trusts* nobody: a packet of another length than its header says would garble all further packets to the same next hop. *Promises*:
+//! there is no such frame.
 
 use bytes::Bytes;
 use proto::{
@@ -10,7 +10,7 @@ use proto::{
 };
 use thiserror::Error;
 
-/// The packet is not as long as its header says. Only a peer that was taken over or has a bug asks for that.
+/// The packet is not as long as its header says. Only a worker that was taken over or has a bug sends such a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{}", Self::RULE)]
 pub struct WrongLength;
@@ -20,7 +20,7 @@ impl WrongLength {
     pub const RULE: &'static str = "a packet to be sent is as long as its frame header says";
 }
 
-/// A frame on its way out.
+/// A frame header and its packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutgoingFrame {
     header: EncodedHeader,
@@ -41,12 +41,12 @@ impl OutgoingFrame {
         Self { header: header.encode(), packet }
     }
 
-    /// What goes onto the wire, one part after the other.
+    /// The parts of the frame, in the order of the wire.
     pub(crate) fn parts(&self) -> [&[u8]; 2] {
         [&self.header, &self.packet]
     }
 
-    /// Bytes on the wire.
+    /// The length on the wire.
     pub(crate) fn wire_len(&self) -> usize {
         self.header.len() + self.packet.len()
     }

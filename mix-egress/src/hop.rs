@@ -1,9 +1,9 @@
 //! One next hop: the task that owns its connection.
 //!
-//! Trusts neither the next hop nor the order of events. Holds at most one batch besides the queue. Promises: packets
-//! leave in the order in which they came; a connection is opened only when there is a packet to send; an attempt to
-//! connect never comes sooner after a failure than the backoff says; whatever ends the task, every packet it still holds
-//! is counted. What the table has to know of the connection, the task tells it ([`SharedState`]).
+//! *Trusts* neither the next hop nor the order of events. *Holds* at most one batch besides the queue. *Promises*: packets leave in the
+//! order in which they came; a connection is opened only when there is a packet to send; an attempt to connect never comes sooner
+//! after a failure than the backoff allows; whatever ends the task, every packet that it still holds is counted. The task tells the
+//! table about the connection by [`SharedState`].
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -48,8 +48,8 @@ impl Hop {
         Self { next_hop, queue, batch: Batch::default(), backoff, state, config, counters }
     }
 
-    /// Sends what comes through the queue until its other end is dropped, or there has been nothing to do for so long
-    /// that the next packet may as well start a new task. Returns the next hop.
+    /// Sends packets of the queue until its other end is dropped, or the hop has been idle for so long that the next packet can start a
+    /// new task. Returns the next hop.
     pub(crate) async fn run(mut self) -> SocketAddr {
         while self.hold_packet().await {
             if let Some(wait) = self.backoff.wait() {
@@ -87,10 +87,10 @@ impl Hop {
         }
     }
 
-    /// Without a connection: waits for a packet, so that there is a reason to connect. Returns whether there is one.
+    /// Waits without a connection for a packet, which is the reason to connect. Returns whether there is one.
     async fn hold_packet(&mut self) -> bool {
         if self.batch.is_empty() {
-            // The memory of a failure is all that keeps a hop without connection and packets.
+            // A hop without connection and packets lives only as long as its last failure matters.
             let forgotten = self.backoff.wait().map_or_else(Instant::now, |wait| wait.until);
             let packet = select! {
                 biased;
@@ -107,7 +107,7 @@ impl Hop {
         !self.batch.is_empty()
     }
 
-    /// Sends over `connection` until it has ended or is not needed any more.
+    /// Sends over `connection` until it ends or is idle.
     async fn use_up(&mut self, mut connection: HopConnection) {
         let Err(gone) = self.send_over(&mut connection).await else { return };
         if connection.has_sent() {
@@ -116,7 +116,7 @@ impl Hop {
         match gone {
             Gone::Closed => {
                 count_many(&self.counters.next_hop_lost, self.batch.drop_cut_off());
-                // Else a next hop that accepts and hangs up would be connected again and again without a pause.
+                // Otherwise a next hop that accepts and hangs up would be connected again and again without a pause.
                 if !connection.has_sent() {
                     self.back_off();
                 }
@@ -171,7 +171,7 @@ impl Hop {
         }
     }
 
-    /// Drops every packet, being written or waiting. Returns how many there were.
+    /// Drops every packet that is being written or waits. Returns how many there were.
     fn drop_packets(&mut self) -> usize {
         let mut dropped = self.batch.clear();
         while self.queue.try_recv().is_ok() {

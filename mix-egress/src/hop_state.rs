@@ -1,7 +1,7 @@
 //! What the task of a next hop tells the table about its connection.
 //!
-//! Promises: a task never waits to tell, and the list of news holds each next hop at most once for each task that has not
-//! ended or not been looked at, so the list is no longer than the table.
+//! *Promises*: a task never waits to tell, and the list of news holds each next hop at most once for each task that has not ended or not
+//! been looked at, so the list is no longer than the table.
 
 use std::{
     mem,
@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum HopState {
-    /// It has not been connected yet, or has taken no packet yet.
+    /// The next hop has not been connected yet, or has taken no packet yet.
     New,
-    /// It has taken a packet, and is connected or expected back soon.
+    /// The next hop has taken a packet, and is connected or expected back soon.
     Proven,
-    /// It cannot be connected: what waits for it will most likely never leave.
+    /// The next hop cannot be connected. Packets that wait for it will most likely never leave.
     Unreachable,
 }
 
@@ -31,9 +31,9 @@ pub(crate) enum HopState {
 pub(crate) struct News(Arc<Mutex<Vec<SocketAddr>>>);
 
 impl News {
-    /// All of them; from now on they may be told again.
+    /// Takes all news, so that later changes are told again.
     pub(crate) fn take(&self) -> Vec<SocketAddr> {
-        // Whole at any moment, whoever panicked.
+        // The list is whole at any moment, so a panic elsewhere does not matter.
         mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -46,9 +46,9 @@ impl News {
 struct Shared {
     next_hop: SocketAddr,
     state: AtomicU8,
-    /// The change is in the news already.
+    /// The next hop is in the news already.
     told: AtomicBool,
-    /// The table took the place away.
+    /// The table took the place of this next hop away.
     displaced: AtomicBool,
     /// A packet came for the next hop.
     asked: Notify,
@@ -71,7 +71,7 @@ impl SharedState {
         }))
     }
 
-    /// For the table: what is known. A later change will be in the news again.
+    /// For the table: the present state. A later change will be in the news again.
     pub(crate) fn look(&self) -> HopState {
         self.0.told.store(false, Ordering::SeqCst);
         self.get()

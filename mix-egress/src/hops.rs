@@ -1,11 +1,10 @@
 //! The table of next hops: which packet goes to which task.
 //!
-//! Trusts nobody who asks: every next hop is checked against the policy, and there are bounds on packets per next hop,
-//! next hops, and bytes in all. Who gives way when next hops are too many is decided in [`places`](crate::places), and how
-//! bytes are shared in [`budget`](crate::budget). First connects have bytes of their own, so that next hops at which
-//! nobody listens take none from those that work.
+//! *Trusts* no caller: every next hop is checked against the policy, and there are bounds on packets per next hop, next hops, and bytes
+//! in all. [`places`](crate::places) decides which next hop gives way when there are too many, and [`budget`](crate::budget) how bytes
+//! are shared. First connects have bytes of their own, so that next hops at which nobody listens take no bytes from those that work.
 //!
-//! Promises that sending never waits, and that each packet ends in exactly one counter.
+//! *Promises*: sending never waits, and each packet ends in exactly one counter.
 
 #[cfg(test)]
 mod tests;
@@ -31,15 +30,15 @@ use crate::{
     frame::{OutgoingFrame, WrongLength},
     hop::Hop,
     hop_state::{HopState, News, SharedState},
-    places::{Origin, Place, Places},
+    places::{HopPlace, HopPlaces, Origin},
     policy::NextHopPolicy,
     worked_before::WorkedBefore,
 };
 
-/// One part in so many of all next hops is for the first connects of each origin, and one of all bytes.
+/// The first connects of each origin have one part in so many of all next hops, and the same part of all bytes.
 const FIRST_CONNECTS: usize = 8;
 
-/// First connects of each origin in the smallest table.
+/// The least number of first connects of each origin.
 const FEWEST_FIRST_CONNECTS: usize = 16;
 
 /// The table's side of one next hop.
@@ -49,7 +48,7 @@ struct Entry {
     state: SharedState,
     bytes: HopBytes,
     origin: Origin,
-    place: Place,
+    place: HopPlace,
     task: AbortHandle,
 }
 
@@ -71,11 +70,11 @@ impl Budgets {
         }
     }
 
-    const fn of(&self, origin: Origin, place: Place) -> &HopBudget {
+    const fn of(&self, origin: Origin, place: HopPlace) -> &HopBudget {
         match (place, origin) {
-            (Place::Proven(_), _) => &self.proven,
-            (Place::First(_), Origin::Acks) => &self.acks,
-            (Place::First(_), Origin::Clients) => &self.clients,
+            (HopPlace::Proven(_), _) => &self.proven,
+            (HopPlace::First(_), Origin::Acks) => &self.acks,
+            (HopPlace::First(_), Origin::Clients) => &self.clients,
         }
     }
 }
@@ -88,7 +87,7 @@ pub struct Hops {
     counters: Arc<EgressCounters>,
     budgets: Budgets,
     hops: HashMap<SocketAddr, Entry>,
-    places: Places,
+    places: HopPlaces,
     news: News,
     worked_before: WorkedBefore,
     tasks: JoinSet<SocketAddr>,
@@ -110,7 +109,7 @@ impl Hops {
                 first_connects,
                 &counters.queued_memory,
             ),
-            places: Places::new(config.max_next_hops, first_connects),
+            places: HopPlaces::new(config.max_next_hops, first_connects),
             worked_before: WorkedBefore::new(config.max_next_hops),
             config: Arc::new(config),
             counters,
@@ -120,20 +119,20 @@ impl Hops {
         }
     }
 
-    /// Hands the packet to the task of its next hop, which is started if need be; or drops it and counts why. Never
-    /// waits. Must be called inside a tokio runtime.
+    /// Hands the packet to the task of its next hop, which is started if need be, or drops the packet and counts why. Never waits.
+    /// Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The packet cannot be framed: whoever asked for it broke a rule of its link.
+    /// If the packet cannot be framed. Its sender broke a rule of the link.
     pub fn send(&mut self, origin: Origin, packet: SendPacket) -> Result<(), WrongLength> {
         let SendPacket { next_hop, header, packet } = packet;
         self.hand_over(origin, next_hop, OutgoingFrame::new(self.config.framing.apply(header), packet)?);
         Ok(())
     }
 
-    /// Sends what is queued and ends, at `deadline` at the latest. What is not sent by then is counted.
+    /// Sends what is queued, and ends at `deadline` at the latest. Packets that are not sent by then are counted.
     pub async fn drain(mut self, deadline: Instant) {
-        // A task whose queue has no other end any more sends what it holds and ends.
+        // A task whose queue has no sender left sends what it holds and ends.
         for (_, entry) in self.hops.drain() {
             if entry.state.get() == HopState::Unreachable {
                 entry.task.abort();
@@ -164,8 +163,7 @@ impl Hops {
         }
     }
 
-    /// Gives the frame to the hop's task, or drops and counts it. The frame comes back if the task has just ended for want
-    /// of packets.
+    /// Gives the frame to the task of the hop, or drops and counts it. Returns the frame if the task has just ended because it was idle.
     fn queue(&self, entry: &Entry, frame: OutgoingFrame) -> Option<OutgoingFrame> {
         entry.state.ask();
         let budget = self.budgets.of(entry.origin, entry.place);
@@ -196,7 +194,7 @@ impl Hops {
         let has_worked = self.worked_before.contains(next_hop);
         let hop = Hop::new(next_hop, packets, state.clone(), has_worked, config, counters);
         let bytes = HopBytes::default();
-        // Before the task runs: it would end at once if it found nothing to do.
+        // The packet is queued before the task runs: without a packet the task would end at once.
         let Some(taken) = self.budgets.of(origin, place).take(&bytes, first.wire_len()) else {
             count(&self.counters.queued_bytes_full);
             self.places.leave(origin, next_hop, place);
@@ -211,20 +209,20 @@ impl Hops {
         self.hops.insert(next_hop, Entry { queue, state, bytes, origin, place, task });
     }
 
-    /// Gives the hops whose state has changed the places that they now deserve.
+    /// Moves the hops whose state has changed to the places that belong to their new state.
     fn hear_news(&mut self) {
         for next_hop in self.news.take() {
-            // One that has ended needs no better place.
+            // A hop whose task has ended needs no other place.
             let Some(entry) = self.hops.get_mut(&next_hop).filter(|entry| !entry.queue.is_closed()) else { continue };
             let displaced = match (entry.state.look(), entry.place) {
-                (HopState::Proven, place @ Place::First(_)) => {
+                (HopState::Proven, place @ HopPlace::First(_)) => {
                     self.worked_before.insert(next_hop);
                     self.places.leave(entry.origin, next_hop, place);
                     let (place, displaced) = self.places.prove(next_hop);
                     entry.place = place;
                     displaced
                 }
-                (HopState::Unreachable, place @ Place::Proven(_)) => {
+                (HopState::Unreachable, place @ HopPlace::Proven(_)) => {
                     self.places.leave(entry.origin, next_hop, place);
                     let (place, displaced) = self.places.first(entry.origin, next_hop);
                     entry.place = place;
@@ -238,11 +236,11 @@ impl Hops {
         }
     }
 
-    /// Lets go of the hops whose tasks have ended.
+    /// Removes the hops whose tasks have ended.
     fn reap(&mut self) {
         while let Some(ended) = self.tasks.try_join_next() {
             match ended {
-                // It may have a successor.
+                // Another task may serve the same next hop by now; its queue is open.
                 Ok(next_hop) if self.hops.get(&next_hop).is_some_and(|entry| entry.queue.is_closed()) => {
                     self.forget(next_hop);
                 }

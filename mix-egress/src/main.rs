@@ -1,5 +1,5 @@
-//! The process `mix-egress`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
-//! jail, in the order in which the crate `sandbox` describes them.
+//! The process `mix-egress`: the steps of the jail, in order. The library of this crate says what the process trusts, holds and
+//! may do.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -45,7 +45,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
     };
 
-    // 4. The doors are closed.
+    // 4. The jail is closed.
     let closed = close(Jail { policy: Policy::of(Role::MixEgress), spec: &start.jail, directories: &[] })?;
     birth.report_jail(closed.layers());
     if let Some(what) = &start.probe {
@@ -61,7 +61,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     })
 }
 
-/// One thread besides the log's: to hand a packet to another costs more than to send it.
+/// One thread besides the log's, because handing a packet to another thread costs more than sending it.
 fn start_threads(_: &Closed) -> std::io::Result<Runtime> {
     log::write_in_background()?;
     Builder::new_current_thread().enable_all().build()

@@ -1,32 +1,32 @@
-//! Who has a place in the table, and who gives way when it is full.
+//! The places of next hops in the table, and which next hop gives way when the table is full.
 //!
-//! Trusts nobody: any client can name any next hop, a sender of messages can name any next hop for its SURB-ack, and both can
+//! *Trusts* nobody: any client can name any next hop, a sender of messages can name any next hop for its SURB-ack, and both can
 //! listen on as many ports as they like.
 //!
-//! Holds, for each next hop, one of two kinds of place. *First connects* are next hops that have not taken a packet yet, or
-//! cannot be reached any more: a small number for each [`Origin`], of which the oldest gives way. *Proven* next hops have taken
-//! a packet. When there are too many of these, the network with most of them gives way, and in it the one that was proven
-//! last; of networks with equally many, the one whose last next hop was proven last.
+//! *Holds*, for each next hop, one of two kinds of place. *First connects* are next hops that have not taken a packet yet, or cannot be
+//! reached any more. They are a small number for each [`Origin`], of which the oldest gives way. *Proven* next hops have taken a packet.
+//! When there are too many proven next hops, the network with the most of them gives way, and of that network the one that was proven
+//! last. Of networks with equally many, the one whose last next hop was proven last gives way.
 //!
-//! Promises: a first connect never displaces a proven next hop, nor a first connect of the other origin. Somebody who
-//! listens on ports in a few networks displaces only next hops of those networks, and nobody displaces what was proven before
-//! unless its network has more places than others. Nothing here takes longer than logarithmic time.
+//! *Promises*: a first connect never displaces a proven next hop, nor a first connect of the other origin. An attacker who listens on
+//! ports in a few networks displaces only next hops of those networks. A next hop that was proven before is displaced only if its network
+//! has more places than others. Nothing here takes longer than logarithmic time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
 };
 
-/// Who names a next hop.
+/// The worker that names a next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// `mix-ingress`, for the SURB-ack of a message that was accepted.
+    /// `mix-ingress`, for the SURB-ack of an accepted message.
     Acks,
     /// `client-edge`, for a packet of a client.
     Clients,
 }
 
-/// Next hops of one network are most likely one owner's: an IPv4 /24 or an IPv6 /48.
+/// An IPv4 /24 or an IPv6 /48, whose next hops most likely have one owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Network {
     V4([u8; 3]),
@@ -48,34 +48,34 @@ impl Network {
     }
 }
 
-/// When a place was taken: later places have greater numbers.
+/// The age of a place: later places have greater numbers.
 type Since = u64;
 
-/// A place, to be given back with [`Places::leave`].
+/// A place in the table, to be given back with [`HopPlaces::leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum HopPlace {
     /// Among the first connects.
     First(Since),
     /// Among the proven.
     Proven(Since),
 }
 
-/// All places.
+/// The places of all next hops.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct HopPlaces {
     max_first: usize,
     max_proven: usize,
     taken: Since,
     acks: BTreeMap<Since, SocketAddr>,
     clients: BTreeMap<Since, SocketAddr>,
     networks: HashMap<Network, BTreeMap<Since, SocketAddr>>,
-    /// For each network how many proven next hops it has, and since when the last of them.
+    /// For each network the number of its proven next hops, and the age of the last of them.
     order: BTreeSet<(usize, Since, Network)>,
     proven: usize,
 }
 
-impl Places {
-    /// So many proven next hops, and so many first connects of each origin.
+impl HopPlaces {
+    /// For `max_proven` proven next hops, and `max_first` first connects of each origin.
     pub(crate) fn new(max_proven: usize, max_first: usize) -> Self {
         Self {
             max_first,
@@ -89,8 +89,8 @@ impl Places {
         }
     }
 
-    /// A place among the first connects, and the next hop that has to give way for it.
-    pub(crate) fn first(&mut self, origin: Origin, next_hop: SocketAddr) -> (Place, Option<SocketAddr>) {
+    /// Takes a place among the first connects. Returns it, and the next hop that gives way.
+    pub(crate) fn first(&mut self, origin: Origin, next_hop: SocketAddr) -> (HopPlace, Option<SocketAddr>) {
         let (since, max) = (self.next(), self.max_first);
         let pool = self.pool(origin);
         let oldest = pool.first_key_value().filter(|_| pool.len() >= max).map(|(&since, &oldest)| (since, oldest));
@@ -98,25 +98,25 @@ impl Places {
             pool.remove(&since);
         }
         pool.insert(since, next_hop);
-        (Place::First(since), oldest.map(|(_, oldest)| oldest))
+        (HopPlace::First(since), oldest.map(|(_, oldest)| oldest))
     }
 
-    /// A place among the proven, and the next hop that has to give way, which may be this one.
-    pub(crate) fn prove(&mut self, next_hop: SocketAddr) -> (Place, Option<SocketAddr>) {
+    /// Takes a place among the proven. Returns it, and the next hop that gives way, which may be this one.
+    pub(crate) fn prove(&mut self, next_hop: SocketAddr) -> (HopPlace, Option<SocketAddr>) {
         let since = self.next();
         self.change(Network::of(next_hop.ip()), |members| members.insert(since, next_hop));
         self.proven += 1;
         let displaced = if self.proven > self.max_proven { self.take_from_the_largest() } else { None };
-        (Place::Proven(since), displaced)
+        (HopPlace::Proven(since), displaced)
     }
 
-    /// Gives a place back. One that was taken away already is none.
-    pub(crate) fn leave(&mut self, origin: Origin, next_hop: SocketAddr, place: Place) {
+    /// Gives a place back. Does nothing if the place was taken away already.
+    pub(crate) fn leave(&mut self, origin: Origin, next_hop: SocketAddr, place: HopPlace) {
         match place {
-            Place::First(since) => {
+            HopPlace::First(since) => {
                 self.pool(origin).remove(&since);
             }
-            Place::Proven(since) => {
+            HopPlace::Proven(since) => {
                 if self.change(Network::of(next_hop.ip()), |members| members.remove(&since)).is_some() {
                     self.proven -= 1;
                 }
@@ -131,7 +131,7 @@ impl Places {
         Some(displaced)
     }
 
-    /// Changes the next hops of a network and keeps the order of networks true.
+    /// Changes the next hops of a network, and updates the order of networks.
     fn change<R>(&mut self, network: Network, change: impl FnOnce(&mut BTreeMap<Since, SocketAddr>) -> R) -> R {
         let members = self.networks.entry(network).or_default();
         let rank = |members: &BTreeMap<Since, SocketAddr>| {

@@ -1,13 +1,13 @@
-//! Which next hops are allowed.
+//! The policy for next hops: which addresses and ports are allowed.
 //!
-//! Trusts nobody: any client may name any next hop, and without this check the gateway would carry its packets into the
-//! operator's own network, and into services of the gateway's own machine.
+//! *Trusts* nobody: any client may name any next hop, and without this check the gateway would carry packets into the operator's own
+//! network, and into services of the gateway's own machine.
 //!
-//! Of an address of this machine, the ports at which the gateway takes Sphinx packets are always allowed, since a SURB-ack
-//! may name the gateway itself, and the gateway's other ports never. Every other port of such an address is refused if the
-//! address is public. If it is private, `allow_private` decides, as for any private address.
+//! At an address of this machine, the ports at which the gateway takes Sphinx packets are always allowed, because a SURB-ack may name
+//! the gateway itself. The gateway's other ports are never allowed. Every other port of such an address is refused if the address is
+//! public. If the address is private, `allow_private` decides, as for any private address.
 //!
-//! Promises that no way of writing an IPv4 address inside an IPv6 one changes the verdict to a milder one.
+//! *Promises*: no way of writing an IPv4 address inside an IPv6 one changes the verdict to a milder one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -29,7 +29,7 @@ pub enum Forbidden {
     /// `224.0.0.0/4` or `ff00::/8`.
     #[error("a multicast address is no single host")]
     Multicast,
-    /// Set aside for documentation, measurements or the future, or given to nobody.
+    /// Reserved for documentation, measurements or the future, or not assigned.
     #[error("the address is reserved and no host of the Internet has it")]
     Reserved,
     /// `127.0.0.0/8` or `::1`.
@@ -68,14 +68,14 @@ impl Forbidden {
     }
 }
 
-/// Which next hops are allowed.
+/// The rules for next hops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHopPolicy {
     /// Allow loopback, private, shared and link-local addresses: for a gateway whose own mix address is private.
     pub allow_private: bool,
-    /// The ports that are allowed, but for the gateway's own mix ports.
+    /// The allowed ports. The gateway's own mix ports are allowed besides.
     pub ports: Vec<PortRange>,
-    /// What is known of this machine.
+    /// The addresses and ports of this machine.
     pub own: OwnAddresses,
 }
 
@@ -83,7 +83,7 @@ impl NextHopPolicy {
     /// Whether packets may be sent to `next_hop`.
     ///
     /// # Errors
-    /// The reason why not.
+    /// The reason why the next hop is refused.
     pub fn check(&self, next_hop: SocketAddr) -> Result<(), Forbidden> {
         let port = next_hop.port();
         if port == 0 {
@@ -97,7 +97,7 @@ impl NextHopPolicy {
         if is_own_mix_port || is_listed { Ok(()) } else { Err(Forbidden::Port) }
     }
 
-    /// Returns whether it is a mix port of this machine, which need not be listed.
+    /// Returns whether this is a mix port of this machine, which need not be listed.
     fn check_v4(&self, address: Ipv4Addr, port: u16) -> Result<bool, Forbidden> {
         self.judge(address.into(), port, reason_v4(address))
     }
@@ -118,7 +118,7 @@ impl NextHopPolicy {
         addresses.into_iter().try_fold(true, |all, address| Ok(self.check_v4(address, port)? && all))
     }
 
-    /// `reason` is what stands against the address, whatever the port.
+    /// `reason` is the objection to the address, whatever the port.
     fn judge(&self, address: IpAddr, port: u16, reason: Option<Forbidden>) -> Result<bool, Forbidden> {
         if let Some(reason) = reason
             && !(self.allow_private && reason.is_private())
@@ -138,7 +138,7 @@ impl NextHopPolicy {
     }
 }
 
-/// The IPv4 address that a packet to an IPv6 address may end up at.
+/// The IPv4 addresses at which a packet to an IPv6 address may end up.
 enum Embedded {
     None,
     One(Ipv4Addr),
@@ -147,8 +147,8 @@ enum Embedded {
         server: Ipv4Addr,
         client: Ipv4Addr,
     },
-    /// The local translation prefix of RFC 8215, in which the operator of the translator chose one of the places of
-    /// RFC 6052 for the inner address: with a prefix of 48, 56, 64 or 96 bits. Which one is not known here.
+    /// The local translation prefix of RFC 8215. The operator of the translator chose one of the positions of RFC 6052 for the inner
+    /// address, with a prefix of 48, 56, 64 or 96 bits. The choice is not known here, so every position counts.
     AnyOf([Ipv4Addr; 4]),
 }
 
@@ -178,7 +178,7 @@ impl Embedded {
     }
 }
 
-/// What stands against an IPv4 address (IANA IPv4 special-purpose address registry).
+/// The objection to an IPv4 address (IANA IPv4 special-purpose address registry).
 const fn reason_v4(address: Ipv4Addr) -> Option<Forbidden> {
     Some(match address.octets() {
         [0, 0, 0, 0] => Forbidden::Unspecified,
@@ -201,7 +201,7 @@ const fn reason_v4(address: Ipv4Addr) -> Option<Forbidden> {
     })
 }
 
-/// What stands against an IPv6 address that embeds no other (IANA IPv6 special-purpose address registry).
+/// The objection to an IPv6 address that embeds no other (IANA IPv6 special-purpose address registry).
 const fn reason_v6(address: Ipv6Addr) -> Option<Forbidden> {
     Some(match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Forbidden::Unspecified,
@@ -212,7 +212,7 @@ const fn reason_v6(address: Ipv6Addr) -> Option<Forbidden> {
         // Protocol assignments (2001::/23) and documentation inside global unicast space.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Forbidden::Reserved,
         [0x2000..=0x3fff, ..] => return None,
-        // Everything else was given to nobody.
+        // Everything else is not assigned.
         _ => Forbidden::Reserved,
     })
 }

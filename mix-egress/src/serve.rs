@@ -1,7 +1,7 @@
 //! Takes packets off the links and hands them to the next hops.
 //!
-//! Trusts nobody: a packet that cannot be framed ends the link it came on. Promises that no link ever waits for a next
-//! hop, so nobody who hands over a packet does either.
+//! *Trusts* nobody: a packet that cannot be framed ends its link. *Promises*: no link ever waits for a next hop, so no worker that hands
+//! over a packet waits either.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -23,11 +23,11 @@ use tokio::{
 
 use crate::{counters::EgressCounters, frame::WrongLength, hops::Hops, places::Origin};
 
-/// Batches of a link that may wait.
+/// Batches of one link that may wait.
 const EVENTS: usize = 8;
 /// Nothing is ever sent back.
 const NO_ANSWERS: LaneCapacity = LaneCapacity { control: 1, bulk: 1 };
-/// How long the packets in the queues may take at the end.
+/// Time limit at the end for the packets in the queues.
 const LAST_PACKETS: Duration = Duration::from_millis(2_500);
 
 /// First ends of the two links.
@@ -39,7 +39,7 @@ pub struct Links {
     pub edge: std::os::fd::OwnedFd,
 }
 
-/// One link: what happens on it, and the way to drop it.
+/// One link: its events, and the sender by which it can be dropped.
 struct Inlet {
     origin: Origin,
     events: mpsc::Receiver<LinkEvent<SendPacket, Silence>>,
@@ -65,7 +65,7 @@ impl Inlet {
     }
 }
 
-/// Hands over what the links bring, until dropped.
+/// Hands the packets of both links to the next hops, until dropped.
 async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops, mut heartbeat: Heartbeat) -> Infallible {
     loop {
         tokio::select! {
@@ -73,12 +73,12 @@ async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops, mut hea
             Some(event) = edge.events.recv() => edge.handle(event, hops),
             () = heartbeat.beat() => {}
         }
-        // The next batch may be for the same hop, whose task cannot have seen this one yet if there is one thread only.
+        // There is one thread: without this the task of the next hop could not take this batch before the next one comes.
         yield_now().await;
     }
 }
 
-/// Serves until ordered to end; then sends what is in the queues, within a time limit.
+/// Serves until the worker is to end. Then sends what is in the queues, within a time limit.
 pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: Arc<EgressCounters>) -> Ending {
     let (reports_tx, reports) = mpsc::channel(4);
     let mut tasks = JoinSet::new();
@@ -99,7 +99,7 @@ pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: A
     if ending == Ending::Drain {
         let deadline = Instant::now() + LAST_PACKETS;
         for inlet in [&mut ingress, &mut edge] {
-            // Both peers have ended before: what they sent last comes before the end of their links.
+            // Both peers have ended before, so their last packets come before the end of their links.
             while inlet.sender.is_some()
                 && let Ok(Some(event)) = timeout_at(deadline, inlet.events.recv()).await
             {
@@ -128,7 +128,7 @@ mod tests {
     use crate::config::EgressConfig;
 
     #[tokio::test]
-    async fn batches_in_a_row_for_one_next_hop_fit_its_queue_on_one_thread() {
+    async fn batches_in_a_row_for_one_hop_fit_its_queue_on_one_thread() {
         const BATCH: usize = 128;
         let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let packet = || SendPacket {
@@ -143,7 +143,7 @@ mod tests {
         let mut ingress = Inlet { origin: Origin::Acks, events, sender: None };
         let mut edge = Inlet { origin: Origin::Clients, events: mpsc::channel(1).1, sender: None };
         let take = async {
-            // The connection is there before the rest comes.
+            // Opens the connection before the rest comes.
             links.send(LinkEvent::Batch(vec![packet()])).await.unwrap();
             let (mut stream, _) = node.accept().await.unwrap();
             let one = stream.read(&mut [0; 4_096]).await.unwrap();

@@ -1,8 +1,8 @@
-//! Which next hops have worked before.
+//! Remembers which next hops have worked before.
 //!
-//! A mix node that restarts ends its connection, and with it ends the task of the next hop. What is remembered here tells the
-//! next task that the node is most likely to be back soon. Holds addresses in two generations; when the younger one is full,
-//! the older one is forgotten. Whoever fills them makes the others wait as long as if they had never worked.
+//! A mix node that restarts ends its connection, and so the task of the next hop ends. This memory tells the next task that the node is
+//! most likely back soon. *Holds* addresses in two generations; when the younger one is full, the older one is forgotten. An attacker
+//! who fills both makes the others wait as long as if they had never worked.
 
 use std::{collections::HashSet, mem, net::SocketAddr};
 
@@ -14,7 +14,7 @@ pub(crate) struct WorkedBefore {
 }
 
 impl WorkedBefore {
-    /// Remembers so many at least, and twice as many at the most.
+    /// Remembers at least `next_hops`, and at most twice as many.
     pub(crate) fn new(next_hops: usize) -> Self {
         Self { per_generation: next_hops.max(1), young: HashSet::new(), old: HashSet::new() }
     }

@@ -1,8 +1,8 @@
 //! The mixnet port.
 //!
 //! *Trusts* nobody who connects. *Holds* the listener and the task of every connection. *Promises*: never more connections than
-//! allowed, in all and of one network; who comes when all places are taken gets one of those who proved least; when descriptors
-//! run out, newcomers are turned away one by one and the worker goes on.
+//! allowed, in all and of one network; a newcomer at the limit replaces the connection that proved least; when descriptors run
+//! out, newcomers are turned away one by one and the worker goes on.
 
 use proto::{
     counter::count,
@@ -20,12 +20,12 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts on `listener`, as many at a time as it has places.
+    /// Accepts on `listener`, within its limit of connections.
     pub(crate) fn new(listener: Listener, path: PacketPath) -> Self {
         Self { listener, connections: JoinSet::new(), path }
     }
 
-    /// Accepts until the worker is to end; then until every connection has handed on what it read.
+    /// Accepts until the worker is to end. Then waits until every connection has handed on what it read.
     pub(crate) async fn run(mut self) {
         let drain = self.path.drain.clone();
         let mut stop = std::pin::pin!(drain.begun());
@@ -41,7 +41,7 @@ impl Acceptor {
         }
         let Self { listener, mut connections, path } = self;
         drop((listener, path));
-        // Ends soon: connections read no more, and whoever takes their packets has a time limit.
+        // Ends soon: connections read no more, and the receiver of their packets has a time limit.
         while let Some(ended) = connections.join_next().await {
             note_panic(ended);
         }

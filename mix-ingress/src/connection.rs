@@ -2,12 +2,12 @@
 //!
 //! *Trusts* nothing that is read; nothing is ever written. *Holds* the frames of its reads that have a turn, the beginning of the
 //! next frame against the budget of all connections, and some batches that are not judged yet. *Promises*: a frame that breaks the
-//! rules ends this connection only, and what came before it is kept; bytes are read only in turn, so that what all connections have
-//! read is bounded; too many packets in a row that do not unwrap end the connection, however fast they come: whoever judges the
-//! packets is asked before more is read, and reading waits for the judgement.
+//! rules ends this connection only, and what came before that frame is kept. Bytes are read only in turn, so that what all
+//! connections have read is bounded. Too many packets in a row that do not unwrap end the connection, however fast they come: the
+//! judgement is checked before each read, and reading waits for the judgement.
 //!
-//! A read takes what is there: a packet or two of a connection that brings little, and up to thirty-three of one that brings much and
-//! whose packets unwrap.
+//! A read takes the bytes that have arrived: a packet or two of a slow connection, and up to thirty-three of a fast one whose packets
+//! unwrap.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -32,27 +32,27 @@ use crate::{
     unwrap::{BATCH_PACKETS, Unwrapper, Unwrapping},
 };
 
-/// What every connection needs on the way of its packets.
+/// What every connection needs to unwrap and deliver its packets.
 #[derive(Clone)]
 pub(crate) struct PacketPath {
-    /// Unwraps.
+    /// Unwraps packets.
     pub(crate) unwrapper: Unwrapper,
-    /// Takes what was unwrapped to `store`.
+    /// Takes unwrapped messages to `store`.
     pub(crate) deliveries: mpsc::Sender<Vec<Delivery>>,
     /// A frame that has begun must end within this time.
     pub(crate) half_frame: Duration,
-    /// The frames that have begun, of all connections.
+    /// The memory for frames that have begun, shared by all connections.
     pub(crate) half_frames: Partials,
-    /// Packets of one connection in a row that do not unwrap, before it is closed. Any client can have a mix node pass such
-    /// packets on, among those of others; only whoever brings nothing else is cut off.
+    /// So many packets in a row that do not unwrap close a connection. Any client can have a mix node pass such packets on among those of
+    /// others, so only a connection that brings nothing else is closed.
     pub(crate) malformed_packets: u32,
-    /// Says when to stop reading.
+    /// Tells when to stop reading.
     pub(crate) drain: Drain,
-    /// Counts.
+    /// The counters of the process.
     pub(crate) counters: Arc<Counters>,
 }
 
-/// Why a connection was given up, or broke.
+/// Why a connection was closed, or broke.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error("{0}")]
@@ -71,7 +71,7 @@ enum Broken {
     Io(#[from] io::Error),
 }
 
-/// Serves a connection to its end, and the packets it brought until they are handed on.
+/// Serves a connection until it ends and all of its packets are handed on.
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit, path: PacketPath) {
     let judgement = Judgement { permit: &permit, record: SharedRecord::default(), too_many: Notify::new() };
     let (begun, in_order) = mpsc::channel(path.unwrapper.batches());
@@ -100,18 +100,18 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, permit: Connectio
     tokio::join!(judgement.hand_on(in_order, &path), reading);
 }
 
-/// What is known of the packets of a connection, for those who read more of them.
+/// What is known of the packets of a connection. Reading depends on it.
 struct Judgement<'a> {
     permit: &'a ConnectionPermit,
     record: SharedRecord,
-    /// Says that too many packets in a row came to nothing.
+    /// Tells that too many packets in a row did not unwrap.
     too_many: Notify,
 }
 
 impl Judgement<'_> {
-    /// Reads until the connection ends, has to end for its packets, or has to make room.
+    /// Reads until the connection ends, has brought too many malformed packets, or is evicted.
     ///
-    /// Reading is asked last: bytes that are always there would otherwise keep the others from being heard.
+    /// Reading is polled last: otherwise bytes that always keep coming would hide the other two.
     async fn read(&self, reader: Reader<'_>) -> Result<(), Broken> {
         select! {
             biased;
@@ -123,7 +123,8 @@ impl Judgement<'_> {
 
     /// Judges batches and hands them on in the order in which they were begun, whichever is done first.
     ///
-    /// No time limit: `store` sets the pace, and at the end of the worker nothing is taken any more and all is counted.
+    /// There is no time limit, because `store` sets the pace. At the end of the worker `deliveries` is closed, and what is left is
+    /// counted.
     async fn hand_on(&self, mut in_order: mpsc::Receiver<Unwrapping>, path: &PacketPath) {
         let mut malformed = 0_usize;
         while let Some(unwrapping) = in_order.recv().await {
@@ -147,9 +148,9 @@ impl Judgement<'_> {
 struct Reader<'a> {
     stream: TcpStream,
     frames: FrameBuffer,
-    /// By when the frame that has begun must end.
+    /// The deadline of the frame that has begun.
     partial_until: Option<Instant>,
-    /// The memory of that frame.
+    /// The memory of the frame that has begun.
     half: Partial,
     begun: mpsc::Sender<Unwrapping>,
     judgement: &'a Judgement<'a>,
@@ -176,15 +177,14 @@ impl Reader<'_> {
             if !self.frames.holds_partial_frame() {
                 self.partial_until = None;
             } else if completed || self.partial_until.is_none() {
-                // Begins only now, so that waiting for room is not held against the peer.
+                // The deadline begins only now, so that the wait for a turn is not held against the peer.
                 self.partial_until = Some(Instant::now() + self.path.half_frame);
             }
         }
         Ok(())
     }
 
-    /// Waits for bytes, then for a turn to read them: there is no memory for bytes that have neither come nor a turn. `None` if
-    /// there are no turns any more.
+    /// Waits for bytes, then for a turn, and only then takes memory to read the bytes. `None` if the turns are gone.
     async fn read_bytes(&mut self) -> Result<Option<(usize, Turn)>, Broken> {
         loop {
             self.bytes_come().await?;
@@ -192,7 +192,7 @@ impl Reader<'_> {
             let Some(turn) = self.path.unwrapper.turn(self.judgement.permit.prefix(), record).await else {
                 return Ok(None);
             };
-            // Strangers, and those whose packets do not unwrap, cannot have much unwrapped in one turn.
+            // Only a connection whose packets unwrap may have many packets unwrapped in one turn.
             let read = if record == Record::Unwraps {
                 self.stream.try_read_buf(&mut self.frames.large_space())
             } else {
@@ -205,7 +205,7 @@ impl Reader<'_> {
         }
     }
 
-    /// For ever between frames, because a mix node that has nothing to say stays connected.
+    /// Waits for bytes: without limit between frames, because an idle mix node stays connected, and until the deadline within a frame.
     async fn bytes_come(&self) -> Result<(), Broken> {
         match self.partial_until {
             None => Ok(self.stream.readable().await?),
@@ -215,7 +215,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Begins to unwrap all frames that are whole, and says whether there were any. The last batch keeps the turn.
+    /// Begins to unwrap all whole frames, and returns whether there were any. The last batch keeps the turn.
     async fn take_frames(&mut self, turn: Turn) -> Result<bool, FramingError> {
         let mut whole = Vec::new();
         let end = loop {
@@ -231,7 +231,7 @@ impl Reader<'_> {
             let batch: Vec<_> = whole.by_ref().take(BATCH_PACKETS).collect();
             add(&self.path.counters.packets_received, batch.len());
             let unwrapping = self.path.unwrapper.begin(batch, turn.take_if(|_| whole.peek().is_none()));
-            // The other end listens until this one is dropped.
+            // The receiver lives until this sender is dropped.
             let _ = self.begun.send(unwrapping).await;
         }
         end

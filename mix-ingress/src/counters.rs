@@ -1,4 +1,4 @@
-//! What became of everything that came in, by name.
+//! The counters of the process: every connection and packet ends in one of them.
 
 use proto::{ipc::ingress_store::Refusal, wire::surb_ack::SplitError};
 

@@ -1,9 +1,9 @@
-//! The way of a message to `store`, and of its SURB-ack once the message is safe.
+//! Delivers messages to `store`, and sends the SURB-ack of each message that is safe.
 //!
-//! *Trusts* `store`'s word that a delivery is accepted, once per delivery; any other answer ends the link. *Holds* every
-//! delivery that is not answered yet, message and SURB-ack, within the window of the link. *Promises*: a SURB-ack leaves
-//! after acceptance and never before, and after the packet is marked as seen; a new `store` is asked everything its predecessor did not answer, in the same order;
-//! when the window is used up nothing more is taken from the connections.
+//! *Trusts* `store` when it accepts a delivery, once per delivery; any other answer ends the link. *Holds* every delivery that is not
+//! answered yet, message and SURB-ack, within the window of the link. *Promises*: a SURB-ack leaves after acceptance and never
+//! before, and after the packet is marked as seen; a new `store` gets every delivery that its predecessor did not answer, in the same
+//! order; when the window is used up nothing more is taken from the connections.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,10 +34,10 @@ use tokio::{
 use crate::{
     counters::{Counters, add},
     drain::Drain,
-    replay::{ProvisionalMark, archive::Line},
+    replay::{ProvisionalMark, archive::ArchiveLink},
 };
 
-/// What happens on the link to `store`.
+/// An event on the link to `store`.
 pub(crate) type StoreEvent = LinkEvent<StoreToIngress, IngressToStore>;
 
 const RULE_UNKNOWN: &str = "an answer to a delivery that is not outstanding";
@@ -46,18 +46,18 @@ const RULE_UNASKED: &str = "an answer about marks that nobody asked for";
 
 /// A message to deliver.
 pub(crate) struct Delivery {
-    /// Whose inbox it is for.
+    /// The client whose inbox it is for.
     pub(crate) destination: ClientAddress,
-    /// What the client is to get.
+    /// The content for the client.
     pub(crate) message: Bytes,
-    /// What to send once the message is safe. None if the message is an acknowledgement itself.
+    /// The SURB-ack to send once the message is safe. None if the message is an acknowledgement itself.
     pub(crate) ack: Option<SendPacket>,
-    /// By which copies of the packet are known. None once it is kept.
+    /// Recognises copies of the packet. None once the mark is kept.
     pub(crate) mark: Option<ProvisionalMark>,
 }
 
 impl Delivery {
-    /// Marks the packet as seen, if that has not been done yet.
+    /// Marks the packet as seen, if it is not marked yet.
     fn keep_mark(&mut self) {
         if let Some(mark) = self.mark.take() {
             mark.keep(&self.destination);
@@ -65,42 +65,42 @@ impl Delivery {
     }
 }
 
-/// The link to `store`, as far as deliveries are concerned.
+/// The state of the link to `store`.
 enum Store {
     Down,
     Up(LinkSender<IngressToStore>),
-    /// It broke a rule: nothing it says counts any more. The sender is kept until the link is down, because a link without
-    /// senders ends in peace, and its peer would not be replaced.
-    Condemned {
+    /// `store` broke a rule, and its answers do not count any more. The sender is kept until the link is down: a link without senders
+    /// ends in order, and then the peer would not be replaced.
+    BrokeRule {
         _until_down: LinkSender<IngressToStore>,
     },
 }
 
-/// All deliveries that are not answered yet. One task owns them.
+/// All deliveries that are not answered yet, owned by one task.
 pub(crate) struct Deliveries {
     store: Store,
-    /// Taken from a connection, but beyond the window.
+    /// Deliveries that were taken from a connection and do not fit into the window yet.
     waiting: VecDeque<Delivery>,
-    /// Within the window, in the order in which they came: ids count up.
+    /// Deliveries within the window. Ids count up, so the order is that of arrival.
     unanswered: BTreeMap<DeliveryId, Delivery>,
     credit: Credit,
-    /// Something had to wait for an answer, and there has been no room to spare since.
+    /// A delivery had to wait for the window, and the window has been full since.
     is_full: bool,
     next: u64,
     acks: LossySender<SendPacket>,
-    /// Where the keeper of the replay filter gets its line to each new `store`.
-    lines: mpsc::Sender<Line>,
-    /// Where answers about marks go: the line to the present `store`.
-    about_marks: Option<mpsc::Sender<ReplayAnswer>>,
+    /// Gives the keeper of the replay filter a link to each new `store`.
+    archive_links: mpsc::Sender<ArchiveLink>,
+    /// Takes answers about marks to the keeper.
+    replay_answers: Option<mpsc::Sender<ReplayAnswer>>,
     counters: Arc<Counters>,
 }
 
 impl Deliveries {
-    /// Nothing delivered yet, and no link.
+    /// Begins without deliveries and without a link.
     pub(crate) const fn new(
         window: Window,
         acks: LossySender<SendPacket>,
-        lines: mpsc::Sender<Line>,
+        archive_links: mpsc::Sender<ArchiveLink>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
@@ -111,13 +111,13 @@ impl Deliveries {
             is_full: false,
             next: 0,
             acks,
-            lines,
-            about_marks: None,
+            archive_links,
+            replay_answers: None,
             counters,
         }
     }
 
-    /// Delivers until no connection is left, everything is answered and the replay filter is kept no more, or the time for
+    /// Delivers until no connection is left, every delivery is answered and the keeper of the replay filter has ended, or the time for
     /// draining is over.
     pub(crate) async fn run(
         mut self,
@@ -138,18 +138,18 @@ impl Deliveries {
         add(&self.counters.packets_cut_off, left);
     }
 
-    /// No time limit on an answer: `store` may be started anew any number of times, and the window bounds what waits.
+    /// An answer has no time limit: `store` may be restarted any number of times, and the window bounds what waits.
     async fn deliver(
         &mut self,
         batches: &mut mpsc::Receiver<Vec<Delivery>>,
         events: &mut mpsc::Receiver<StoreEvent>,
         heartbeat: &mut Heartbeat,
     ) {
-        let lines = self.lines.clone();
+        let archive_links = self.archive_links.clone();
         let mut more = true;
-        while more || !self.waiting.is_empty() || !self.unanswered.is_empty() || !lines.is_closed() {
+        while more || !self.waiting.is_empty() || !self.unanswered.is_empty() || !archive_links.is_closed() {
             select! {
-                // The heartbeat is due once in seconds. Then answers: they make room.
+                // The heartbeat first, which is due once in seconds. Then answers, because they free the window.
                 biased;
                 () = heartbeat.beat() => {}
                 event = events.recv() => match event {
@@ -163,13 +163,14 @@ impl Deliveries {
                         self.keep_all_marks();
                     }
                 },
-                () = lines.closed(), if !lines.is_closed() => {}
+                () = archive_links.closed(), if !archive_links.is_closed() => {}
             }
             self.deliver_waiting();
         }
     }
 
-    /// At the end of the worker the keeper saves what is marked, and waits for no answer: what may still be accepted is marked.
+    /// At the end of the worker the keeper saves the marks without waiting for answers. So every delivery that may still be accepted is
+    /// marked now.
     fn keep_all_marks(&mut self) {
         self.waiting.iter_mut().chain(self.unanswered.values_mut()).for_each(Delivery::keep_mark);
     }
@@ -177,13 +178,13 @@ impl Deliveries {
     async fn follow(&mut self, event: StoreEvent) {
         match event {
             LinkEvent::Up(sender) => {
-                self.open_line(sender.clone()).await;
+                self.open_archive_link(sender.clone()).await;
                 self.store = Store::Up(sender);
                 self.send_again();
             }
             LinkEvent::Down => {
                 self.store = Store::Down;
-                self.about_marks = None;
+                self.replay_answers = None;
             }
             LinkEvent::Batch(answers) => {
                 for answer in answers {
@@ -193,12 +194,12 @@ impl Deliveries {
         }
     }
 
-    /// The keeper asks one thing at a time, and takes a new line whenever it waits for no answer.
-    async fn open_line(&mut self, store: LinkSender<IngressToStore>) {
-        let (about_marks, answers) = mpsc::channel(1);
-        self.about_marks = Some(about_marks);
-        // At the end of the worker nobody keeps the filter any more.
-        let _ = self.lines.send(Line { store, answers }).await;
+    /// Does not wait long: the keeper asks one question at a time, and takes a new link whenever no question is open.
+    async fn open_archive_link(&mut self, store: LinkSender<IngressToStore>) {
+        let (replay_answers, answers) = mpsc::channel(1);
+        self.replay_answers = Some(replay_answers);
+        // At the end of the worker the keeper has ended.
+        let _ = self.archive_links.send(ArchiveLink { store, answers }).await;
     }
 
     fn take_answer(&mut self, answer: StoreToIngress) {
@@ -223,9 +224,9 @@ impl Deliveries {
                 }
             }
             StoreToIngress::AnswerReplay(answer) => {
-                let handed_on = self.about_marks.as_ref().map(|about_marks| about_marks.try_send(answer));
+                let handed_on = self.replay_answers.as_ref().map(|answers| answers.try_send(answer));
                 if let Some(Err(TrySendError::Full(_))) = handed_on {
-                    self.condemn(RULE_UNASKED);
+                    self.report_violation(RULE_UNASKED);
                 }
             }
         }
@@ -237,12 +238,12 @@ impl Deliveries {
         count(&self.counters.acks_paid);
     }
 
-    /// The delivery that is answered now.
+    /// Removes the delivery that is answered now.
     fn take_answered(&mut self, id: DeliveryId) -> Option<Delivery> {
         let delivery = self.unanswered.remove(&id);
         match &delivery {
             Some(delivery) => self.credit.give_back(delivery.message.len()),
-            None => self.condemn(RULE_UNKNOWN),
+            None => self.report_violation(RULE_UNKNOWN),
         }
         delivery
     }
@@ -259,7 +260,7 @@ impl Deliveries {
             let id = DeliveryId(self.next);
             self.next += 1;
             self.send(id, &delivery);
-            // Breaks the promise: `store` has not accepted it yet, and may never do.
+            // Breaks the promise: `store` has not accepted the delivery yet, and may never do.
             #[cfg(feature = "ack-before-acceptance")]
             delivery.ack.iter().cloned().for_each(|ack| self.pay(ack));
             self.unanswered.insert(id, delivery);
@@ -279,7 +280,7 @@ impl Deliveries {
         self.unanswered = unanswered;
     }
 
-    /// Sends a delivery if there is somebody to send it to; otherwise the next `store` gets it.
+    /// Sends a delivery if the link is up; otherwise the next `store` gets it.
     fn send(&mut self, delivery: DeliveryId, content: &Delivery) {
         let Store::Up(store) = &self.store else { return };
         let message = IngressToStore::DeliverMessage {
@@ -288,16 +289,16 @@ impl Deliveries {
             ack: if content.ack.is_some() { Ack::Owed } else { Ack::NotOwed },
             message: Opaque(content.message.clone()),
         };
-        // The lane holds the whole window, so it is full only if more was answered than was read.
+        // The lane holds the whole window, so it is full only if `store` answered deliveries that it did not read.
         if let Err(TrySendError::Full(_)) = store.bulk.try_send(message) {
-            self.condemn(RULE_UNREAD);
+            self.report_violation(RULE_UNREAD);
         }
     }
 
-    fn condemn(&mut self, rule: &'static str) {
+    fn report_violation(&mut self, rule: &'static str) {
         if let Store::Up(store) = std::mem::replace(&mut self.store, Store::Down) {
             store.drop_link(rule);
-            self.store = Store::Condemned { _until_down: store };
+            self.store = Store::BrokeRule { _until_down: store };
         }
     }
 }

@@ -1,43 +1,43 @@
-//! The end of the worker's life, as every task sees it: first none, then a moment by which all must be done.
+//! The order to drain, as every task sees it: the moment by which all work must be done.
 
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 
-/// Orders the end.
+/// Orders the drain.
 pub(crate) struct DrainOrder(watch::Sender<Option<Instant>>);
 
-/// Watches for the end. That nobody is left to order it is an order too: at once.
+/// Watches for the order. A dropped [`DrainOrder`] counts as the order to end at once.
 #[derive(Clone)]
 pub(crate) struct Drain(watch::Receiver<Option<Instant>>);
 
-/// An order, and what watches for it.
+/// An order that is still to be given, and its watcher.
 pub(crate) fn channel() -> (DrainOrder, Drain) {
     let (order, drain) = watch::channel(None);
     (DrainOrder(order), Drain(drain))
 }
 
 impl DrainOrder {
-    /// Nothing new is taken from now on; what is in flight has until `deadline`.
+    /// From now on nothing new is taken; what is in flight has until `deadline`.
     pub(crate) fn begin(&self, deadline: Instant) {
         self.0.send_replace(Some(deadline));
     }
 }
 
 impl Drain {
-    /// Whether the end was ordered. Cheap.
+    /// Whether the drain was ordered. Cheap.
     pub(crate) fn has_begun(&self) -> bool {
         self.0.has_changed().unwrap_or(true)
     }
 
-    /// Waits until the end is ordered, as long as the worker lives.
+    /// Waits until the drain is ordered.
     pub(crate) async fn begun(&self) {
-        // An error means that nobody is left to order it.
+        // An error means that the order was dropped.
         let _ = self.0.clone().wait_for(Option::is_some).await;
     }
 
-    /// Waits until the time for what is in flight is over.
+    /// Waits until the drain was ordered and its deadline has passed.
     pub(crate) async fn over(&self) {
         let deadline = self.0.clone().wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline);
         if let Some(deadline) = deadline {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::sphinx::SphinxKey;
 
-/// Why there is no key.
+/// Why the key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file could not be read.

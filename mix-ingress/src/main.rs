@@ -1,5 +1,5 @@
-//! The process `mix-ingress`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
-//! jail, in the order in which the crate `sandbox` describes them.
+//! The process `mix-ingress`: the steps of the jail, in order. The library of this crate says what the process trusts, holds and
+//! may do.
 
 use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
@@ -23,7 +23,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Reports about links that wait to be sent.
+/// Reports about links that may wait to be sent.
 const REPORT_QUEUE: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     let key = key::read(grants.take(Grant::SphinxKey)?)?;
     tracing::info!(x25519 = %key.implementation(), "unwrapping packets with the fastest X25519 of this processor");
 
-    // 4. The doors are closed.
+    // 4. The jail is closed.
     let closed = close(Jail { policy: Policy::of(Role::MixIngress), spec: &start.jail, directories: &[] })?;
     birth.report_jail(closed.layers());
     if let Some(what) = &start.probe {
@@ -83,7 +83,7 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     })
 }
 
-/// As many threads for packets as for everything else: the system shares the cores among them.
+/// As many threads unwrap packets as do everything else: the system shares the cores among them.
 fn start_threads(_: &Closed, threads: usize) -> std::io::Result<Runtime> {
     log::write_in_background()?;
     Builder::new_multi_thread().worker_threads(threads).max_blocking_threads(threads).enable_all().build()

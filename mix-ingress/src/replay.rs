@@ -1,27 +1,27 @@
-//! Which packets were delivered before.
+//! Detects packets that were delivered before.
 //!
-//! A packet is known by its replay tag. From its first sight until `store` has answered, the packet is *unanswered*, and its
-//! tag is held exactly. When `store` accepts the packet, its tag becomes a mark in the current generation, which is a Bloom
-//! filter; before the SURB-ack is paid. When the packet comes to nothing (its payload does not decrypt, nobody is registered
-//! under its destination, the inbox is full), it leaves no mark. A later copy of such a packet is then its first delivery.
-//! Whoever can send that copy could have held the packet back in the first place, so the copy shows nothing new. In return
-//! packets for nobody take no room: they cannot push out the marks of others, at any rate.
+//! A packet is recognised by its replay tag. From its first sight until `store` has answered, the packet is *unanswered*, and its
+//! tag is held exactly. When `store` accepts the packet, and before the SURB-ack is paid, its tag becomes a mark in the current
+//! generation, which is a Bloom filter. A packet that is not delivered (its payload does not decrypt, nobody is registered under its
+//! destination, the inbox is full) leaves no mark. A later copy of such a packet is then its first delivery. An attacker who can send
+//! that copy could have held the packet back in the first place, so the copy shows nothing new. In return, packets for nobody take no
+//! room, so no rate of them can push out the marks of others.
 //!
-//! Marks go by age and never by count. A generation that is full, or as old as `period`, gets a successor. A generation goes
-//! `period` after it ended; when `memory` is used up, the oldest one may go earlier, but not before `kept_at_least`. If none
-//! may go, packets are refused and no mark is dropped: see [`retention`] and [`shares`].
+//! Marks are dropped by age and never by count. A generation that is full, or as old as `period`, gets a successor. A generation is
+//! dropped `period` after it ended. When `memory` is used up, the oldest generation may be dropped earlier, but not before
+//! `kept_at_least`. If none may be dropped, packets are refused instead: see [`retention`] and [`shares`].
 //!
-//! A filter never forgets a packet that it holds. Now and then it takes a new packet for an old one: a full generation does
-//! so as often as `false_positive_rate` says, and the rates of all generations add up. Ten full ones, as many as the
-//! default memory holds, refuse 10 new packets in 100,000 at the default rate; their senders send again.
+//! A filter never forgets a packet that it holds. Now and then it takes a new packet for an old one: a full generation does so at
+//! `false_positive_rate`, and the rates of all generations add up. Ten full generations, as many as the default memory holds, refuse 10
+//! new packets in 100,000 at the default rate; their senders send again.
 //!
-//! *Trusts* nothing about a tag; which bits it marks depends on a secret seed, so that nobody can look for packets that
-//! get others refused. *Holds* marks, from which no tag can be told, and one number for each unanswered packet. *Promises*:
-//! of any number of copies of a packet, on any threads at any time, one is delivered at the most, and none after one was
-//! accepted, for `kept_at_least`; no packet is refused because of another that is marked meanwhile.
+//! *Trusts* nothing about a tag. The bits that a tag marks depend on a secret seed, so that nobody can search for packets that get
+//! others refused. *Holds* marks, which do not reveal their tags, and one number for each unanswered packet. *Promises*: of any number
+//! of copies of a packet, on any threads at any time, one is delivered at the most, and none after one was accepted, for
+//! `kept_at_least`; no packet is refused because of another that is marked meanwhile.
 //!
-//! [`keeper`] begins generations, saves and restores; [`generation`] is one filter, [`blocked`] its bits; [`unanswered`] is the set of packets
-//! without an answer; [`archive`] asks `store`.
+//! [`keeper`] begins generations, saves and restores them. [`generation`] is one filter, and [`blocked`] its bits. [`unanswered`] is the
+//! set of packets without an answer. [`archive`] asks `store`.
 
 pub(crate) mod archive;
 mod blocked;
@@ -72,7 +72,7 @@ impl Generations {
         self.older.iter().chain([&self.current])
     }
 
-    /// When each of the older generations ended: when its successor began. The oldest first.
+    /// The ends of the older generations, which are the beginnings of their successors. The oldest first.
     fn ended(&self) -> impl Iterator<Item = Duration> {
         self.oldest_first().skip(1).map(|successor| successor.begun())
     }
@@ -99,7 +99,7 @@ impl ReplayFilter {
         }
     }
 
-    /// Whether a packet of this destination may have a mark. Only asked of packets that are new.
+    /// Whether there is room to mark a packet of this destination. To be asked of new packets only.
     pub(crate) fn admit(&self, destination: &ClientAddress, now: Duration) -> Result<(), NoRoom> {
         match self.room(now) {
             Room::Ample => Ok(()),
@@ -120,16 +120,16 @@ impl ReplayFilter {
         self.shares.begin_interval();
     }
 
-    /// Lets generations go that are old enough, and begins a new one if it is due and there is room. Says whether one was
-    /// begun. Takes milliseconds. One caller at a time.
+    /// Drops generations that are old enough, and begins a new one if it is due and there is room. Returns whether one was begun.
+    /// Takes milliseconds. One caller at a time.
     ///
-    /// A mark that is made meanwhile may still go into what was the current generation, where it is found as well.
+    /// A mark that is made meanwhile may still go into the former current generation, where it is found as well.
     pub(crate) fn tend(&self, now: Duration) -> bool {
         if !self.make_room(now) {
             return false;
         }
         let number = self.current().number().saturating_add(1);
-        // Made before the lock is taken: its memory is emptied page by page.
+        // Made before the lock is taken, because clearing its memory takes time.
         let next = Arc::new(Generation::new(self.retention.shape, number, now));
         let mut generations = self.write();
         let before = std::mem::replace(&mut generations.current, next);
@@ -137,7 +137,7 @@ impl ReplayFilter {
         true
     }
 
-    /// Lets generations go, and says whether a new one is to be begun.
+    /// Drops generations, and returns whether a new one is to be begun.
     fn make_room(&self, now: Duration) -> bool {
         let mut generations = self.write();
         while generations.ended().next().is_some_and(|ended| self.retention.has_expired(ended, now)) {
@@ -155,13 +155,13 @@ impl ReplayFilter {
         true
     }
 
-    /// How long [`ReplayFilter::tend`] has nothing to do if no marks are made.
+    /// The time until [`ReplayFilter::tend`] has something to do, if no marks are made.
     pub(crate) fn idle_for(&self, now: Duration) -> Duration {
         let generations = self.read();
         self.retention.idle_for(generations.ended().next(), &generations.current, generations.len(), now)
     }
 
-    /// The generation that new marks go into.
+    /// The generation that takes new marks.
     pub(crate) fn current(&self) -> Arc<Generation> {
         Arc::clone(&self.read().current)
     }
@@ -171,17 +171,17 @@ impl ReplayFilter {
         self.read().oldest_first().map(Arc::clone).collect()
     }
 
-    /// What is to be saved beside the marks.
+    /// The description that is saved beside the marks.
     fn describe(&self, generation: &Generation) -> ReplayGeneration {
         generation.describe(&self.hasher)
     }
 
-    /// Whether a packet is marked. The newest generation is asked first: replays of accidents come soon.
+    /// Whether a packet is marked. The newest generation is asked first, because accidental replays come soon.
     fn holds(&self, hash: u64) -> bool {
         self.read().oldest_first().rev().any(|generation| generation.holds(hash))
     }
 
-    /// Marks a packet and says whether the current generation is full.
+    /// Marks a packet, and returns whether the current generation is full.
     fn insert(&self, hash: u64) -> bool {
         let generations = self.read();
         generations.current.insert(hash);
@@ -197,7 +197,7 @@ impl ReplayFilter {
     }
 }
 
-/// A filter in use, which tells its keeper when a generation is full, and, by its end, that nothing will be marked any more.
+/// A filter in use. Tells the keeper when a generation is full, and, when the last clone is dropped, that no marks will follow.
 #[derive(Clone)]
 pub(crate) struct Marker {
     filter: Arc<ReplayFilter>,
@@ -216,8 +216,8 @@ impl Marker {
         if !self.filter.unanswered.enter(hash) {
             return None;
         }
-        // From here on no copy can pass. A packet that is accepted is marked before it leaves the unanswered ones, so it is
-        // found in one of the two.
+        // From here on no copy can pass: an accepted packet is marked before it leaves the unanswered ones, so a copy is found in one of
+        // the two.
         let provisional = ProvisionalMark { marker: self.clone(), hash };
         (!self.filter.holds(hash)).then_some(provisional)
     }
@@ -228,18 +228,18 @@ impl Marker {
     }
 }
 
-/// The mark of a packet that `store` has not answered yet. Dropped, it is forgotten.
+/// The mark of a packet that `store` has not answered yet. Dropping the mark forgets the packet.
 pub(crate) struct ProvisionalMark {
     marker: Marker,
     hash: u64,
 }
 
 impl ProvisionalMark {
-    /// The packet was accepted, or may be: marks it for as long as marks are kept.
+    /// For a packet that was accepted or may be: marks the packet for as long as marks are kept.
     pub(crate) fn keep(self, destination: &ClientAddress) {
         self.marker.filter.shares.count(destination);
         if self.marker.filter.insert(self.hash) {
-            // If there is no room, the keeper has been told already.
+            // A full channel means that the keeper has been told already.
             let _ = self.marker.full.try_send(Full);
         }
     }

@@ -47,25 +47,25 @@ use crate::{
     unwrap::Unwrapper,
 };
 
-/// How long what is in flight may take at the end. An answer comes within the 250 ms that mail waits for its receipt,
-/// and a commit; what is new in the replay filter, tens of megabytes, takes a slow disk seconds.
+/// Time limit at the end for what is in flight. An answer takes the 250 ms that mail waits for its receipt, and a commit. Saving the
+/// new marks of the replay filter, tens of megabytes, takes a slow disk seconds.
 const DRAIN_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long the SURB-acks paid last may take to reach `mix-egress` at the end.
+/// Time limit at the end for the last SURB-acks to reach `mix-egress`.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
-/// Batches that wait for the window of the link to `store`, 128 packets: they are in no budget, and 4 MB if all are of the largest
-/// size.
+/// Batches that may wait for the window of the link to `store`. They are outside of every budget: 128 packets, or 4 MB if all are of
+/// the largest size.
 const DELIVERY_QUEUE: usize = 4;
 
-/// SURB-acks that wait for the link to `mix-egress` at the most, if the window is not larger: as many as wait for one next hop. What
-/// they weigh in all is bounded by their budget.
+/// SURB-acks that may wait for the link to `mix-egress`, unless the window is larger: as many as may wait for one next hop. Their bytes
+/// are bounded by their budget.
 const ACK_QUEUE: u32 = 2_000;
 
-/// Events of the link to `store` that wait.
+/// Events of the link to `store` that may wait.
 const EVENT_QUEUE: usize = 4;
 
-/// The lane for mail holds the whole window, so that deliveries never wait for it and answers never behind them.
+/// The lane for mail holds the whole window, so deliveries never wait for the lane, and answers never wait behind deliveries.
 const fn lanes(window: Window) -> LaneCapacity {
     LaneCapacity { control: 1, bulk: window.messages as usize }
 }
@@ -80,7 +80,7 @@ pub struct Ingress {
     pub config: IngressConfig,
     /// How many threads unwrap packets.
     pub threads: usize,
-    /// Counts.
+    /// The counters of the process.
     pub counters: Arc<Counters>,
 }
 
@@ -90,7 +90,7 @@ pub struct Links {
     pub store: mpsc::Receiver<OwnedFd>,
     /// Ends of the link to `mix-egress`.
     pub egress: mpsc::Receiver<OwnedFd>,
-    /// Where it is reported that a peer broke a rule, or let go of its link.
+    /// Takes reports that a peer broke a rule, or closed its link.
     pub reports: mpsc::Sender<WorkerReport>,
 }
 
@@ -129,33 +129,32 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let (deliveries, batches) = mpsc::channel(DELIVERY_QUEUE);
     let (events, store_events) = mpsc::channel(EVENT_QUEUE);
     let (snapshot_interval, window) = (config.replay.snapshot_interval, config.window);
-    // A commit may accept all that is in the window, and so pay as many SURB-acks at once; of a small window, several may before any
-    // has left.
+    // One commit may accept the whole window, and so pay as many SURB-acks at once. With a small window, several commits may do so before
+    // the first ack has left.
     let (acks, carrier) = lossy::channel(
         Window { messages: window.messages.max(ACK_QUEUE), bytes: config.ack_bytes },
         Arc::clone(&counters.ack_memory),
         Arc::clone(&counters.acks_lost_to_egress),
     );
-    let (lines, new_lines) = mpsc::channel(1);
+    let (archive_links, new_archive_links) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
     let entrance = Entrance { listener, key, config, threads, deliveries, drain: drain.clone(), counters };
     let counters = Arc::clone(&entrance.counters);
 
-    // These end one after the other once the first does: connections, then the keeper of the replay filter, then
-    // deliveries, then SURB-acks.
+    // Once draining begins, these end one after the other: connections, the keeper of the replay filter, deliveries, SURB-acks.
     let mut packet_path = JoinSet::new();
     packet_path.spawn(entrance.accept(opened));
-    let keeper = Keeper::new(retention, snapshot_interval, new_lines, Arc::clone(&counters));
+    let keeper = Keeper::new(retention, snapshot_interval, new_archive_links, Arc::clone(&counters));
     packet_path.spawn(keeper.run(open, drain.clone()));
     let heartbeat = Heartbeat::new(links.reports.clone());
-    packet_path.spawn(Deliveries::new(window, acks, lines, Arc::clone(&counters)).run(
+    packet_path.spawn(Deliveries::new(window, acks, archive_links, Arc::clone(&counters)).run(
         batches,
         store_events,
         heartbeat,
         drain,
     ));
     packet_path.spawn(carrier.run(links.egress, links.reports.clone()));
-    // These never end by themselves.
+    // These tasks never end by themselves.
     let mut services = JoinSet::new();
     services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.reports));
     services.spawn(counter::log_changes(Arc::clone(&counters)));
@@ -177,7 +176,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     Ok(ending)
 }
 
-/// What waits for the replay filter.
+/// What is needed to accept connections, while the replay filter is being restored.
 struct Entrance {
     listener: Listener,
     key: Locked<SphinxKey>,
@@ -189,7 +188,7 @@ struct Entrance {
 }
 
 impl Entrance {
-    /// Accepts connections once the replay filter is there; until then they wait in the kernel.
+    /// Accepts connections once the replay filter is restored. Until then connections wait in the kernel.
     async fn accept(self, opened: oneshot::Receiver<Marker>) {
         let marker = select! {
             marker = opened => marker,

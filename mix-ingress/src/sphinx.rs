@@ -1,6 +1,6 @@
-//! The last layer of a Sphinx packet, taken off.
+//! Takes the last layer off a Sphinx packet.
 //!
-//! In two steps, so that the caller can refuse a replay before it costs a decryption of the payload:
+//! There are two steps, so that the caller can refuse a replay before decrypting the payload:
 //! [`open_header`] proves that the packet was made for our key and yields its replay tag;
 //! [`CheckedHeader::unwrap_payload`] yields destination and plaintext. Together they cost one X25519 and one LIONESS
 //! over the payload, whatever the packet's version, and nothing that only a mix node needs. The tests compare every outcome with that
@@ -43,7 +43,7 @@ impl SphinxKey {
         Self(PrivateKey::new(Implementation::fastest(), &secret))
     }
 
-    /// The public key, as the network knows it.
+    /// The public key that the network knows.
     pub fn public(&self) -> [u8; 32] {
         self.0.public()
     }
@@ -56,8 +56,8 @@ impl SphinxKey {
 
 /// Identifies a packet, however it is altered on the way: two packets with one tag are a replay.
 ///
-/// Derived from the secret that the packet shares with our key, so an outsider cannot compute it. The packet's keys are made of the
-/// same bytes: it is to be hashed and never to be kept or shown.
+/// The tag is derived from the secret that the packet shares with our key, so an outsider cannot compute the tag. It has the bytes of
+/// the packet's keys, so it must be hashed, and never kept or shown.
 #[derive(ZeroizeOnDrop)]
 pub struct ReplayTag(pub [u8; 32]);
 
@@ -88,10 +88,10 @@ pub struct CheckedHeader {
     payload: Bytes,
 }
 
-/// What the last layer hid.
+/// The content of the last layer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FinalHop {
-    /// Whose inbox it is for.
+    /// The client whose inbox it is for.
     pub destination: ClientAddress,
     /// SURB-ack and message, without padding.
     pub plaintext: Bytes,
@@ -116,7 +116,7 @@ pub fn open_header(key: &SphinxKey, packet: Bytes) -> Result<CheckedHeader, Unwr
 }
 
 impl CheckedHeader {
-    /// What to look up, and remember, before the payload is worth decrypting.
+    /// The tag to look up, and remember, before the payload is decrypted.
     pub fn replay_tag(&self) -> ReplayTag {
         self.secret.replay_tag()
     }

@@ -1,9 +1,10 @@
-//! Turns at reading and unwrapping: the packets of so many reads are under way at a time, and who is next is decided here.
+//! Turns at reading and unwrapping. A limited number of reads is under way at a time, and this module decides which connection is next.
 //!
-//! *Trusts* what a connection says about its own packets: whether those judged last unwrapped. *Holds* the connections that wait. *Promises*: connections whose packets unwrap come first, however many others there are; in
-//! between and whenever nobody better waits, the others have turns too, so that they can prove themselves or be found out; among
-//! equals turns go around the widest networks, there around the narrower ones, and so on, so that many connections of one network
-//! delay nobody outside.
+//! *Trusts* the record of a connection: whether its packets that were judged last unwrapped. *Holds* the connections that wait.
+//! *Promises*: connections whose packets unwrap come first, however many others there are. A part of the turns, and every turn for
+//! which no better connection waits, goes to the others, so that they can prove themselves or be found out. Among equals, turns go
+//! around the widest networks, within those around the narrower ones, and so on, so that many connections of one network delay
+//! nobody outside that network.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,13 +17,13 @@ use std::{
 use proto::peer::{AddressPrefix, Network};
 use tokio::sync::oneshot;
 
-/// Of so many turns one goes to a connection of which nothing is known, if one waits.
+/// One turn in so many goes to a connection of which nothing is known, if one waits.
 const UNKNOWN_EVERY: u64 = 4;
 
-/// Of so many turns one goes to a connection whose packets do not unwrap, if one waits.
+/// One turn in so many goes to a connection whose packets do not unwrap, if one waits.
 const FAILING_EVERY: u64 = 16;
 
-/// What became of a connection's packets that were judged last.
+/// Whether a connection's packets that were judged last unwrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
     /// Half of them or more unwrapped.
@@ -33,7 +34,7 @@ pub(crate) enum Record {
     Fails,
 }
 
-/// The record of one connection: who judges its packets writes, who reads more of them asks.
+/// The record of one connection, written where its packets are judged and read before more packets are taken.
 #[derive(Debug, Default)]
 pub(crate) struct SharedRecord(AtomicU8);
 
@@ -59,7 +60,7 @@ impl SharedRecord {
     }
 }
 
-/// The turns. Locked twice for each read.
+/// The turns of all connections. Locked twice for each read.
 #[derive(Clone, Debug)]
 pub(crate) struct Turns {
     state: Arc<Mutex<State>>,
@@ -74,7 +75,7 @@ struct State {
     fails: Ring,
 }
 
-/// Those who wait from one network: narrower networks in the order in which they have their turns, or the waiting themselves.
+/// The connections of one network that wait: narrower networks in the order of their turns, or, in the narrowest, the connections.
 #[derive(Debug, Default)]
 struct Ring {
     order: VecDeque<Network>,
@@ -82,22 +83,22 @@ struct Ring {
     waiting: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// Leave to have the packets of one read under way. The next in line has it when this is dropped.
+/// Permission to have the packets of one read under way. Dropping it gives the turn to the next connection.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// None if it was never given.
+    /// None if nobody received the turn.
     turns: Option<Turns>,
 }
 
 impl Turns {
-    /// So many at a time.
+    /// Gives `most` turns at a time.
     pub(crate) fn new(most: usize) -> Self {
         let state =
             State { free: most, given: 0, unwraps: Ring::default(), unknown: Ring::default(), fails: Ring::default() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Waits for a turn. `None` if there are none any more. Whoever gives up the wait takes none away.
+    /// Waits for a turn. `None` if the turns are gone. A wait that is dropped uses up no turn.
     pub(crate) async fn take(&self, prefix: AddressPrefix, record: Record) -> Option<Turn> {
         let granted = {
             let mut state = self.state();
@@ -113,7 +114,7 @@ impl Turns {
         granted.await.ok()
     }
 
-    /// Gives a turn that has come back to the next who still waits.
+    /// Gives a returned turn to the next connection that still waits.
     fn pass_on(&self) {
         loop {
             let next = {
@@ -133,7 +134,7 @@ impl Turns {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Whole at any moment, whoever panicked.
+        // The state is whole at any moment, so a panic elsewhere does not matter.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -179,7 +180,7 @@ impl Ring {
             self.order.push_back(network);
             Self::default()
         });
-        // One step inward each time; the type of the iterator must not grow with it.
+        // `dyn`, because the type of the iterator would grow with each step inward.
         ring.push(&mut inward as &mut dyn Iterator<Item = Network>, grant);
     }
 
@@ -228,7 +229,7 @@ mod tests {
         poll(&mut Box::pin(turns.take(AddressPrefix::V4([9; 4].into()), Record::Unknown))).unwrap()
     }
 
-    /// In which order those who wait have their turns, one at a time.
+    /// The order in which the waiting have their turns, one at a time.
     fn order<'a>(first: Turn, waiting: impl IntoIterator<Item = Waiting<'a>>) -> Vec<usize> {
         let mut waiting: Vec<_> = waiting.into_iter().enumerate().collect();
         let mut order = Vec::new();
@@ -292,7 +293,7 @@ mod tests {
         drop(first);
         let turn = poll(&mut granted).unwrap();
         drop(turn);
-        // Granted, but not taken: it goes on as well.
+        // A turn that was granted and not taken goes on as well.
         let another = wait(&turns, [10, 0, 0, 9], Record::Unwraps);
         drop(poll(&mut last).unwrap());
         drop(another);

@@ -2,8 +2,8 @@
 //!
 //! *Trusts* nothing about a packet. *Holds* the key, the replay filter, and one turn for each read whose packets are under way.
 //! *Promises*: a packet that was seen before goes no further than its header; nothing is read without a turn, and a read has its
-//! turn until its last batch is handed on. So what all connections together have read and not handed on is bounded, and a store that
-//! takes no more stops the reading of bytes. Who has the next turn is decided in [`crate::turns`].
+//! turn until its last batch is handed on. So what all connections together have read and not handed on is bounded, and a `store`
+//! that takes no more deliveries stops the reading of bytes. [`crate::turns`] decides which connection has the next turn.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -32,24 +32,24 @@ use crate::{
     turns::{Record, Turn, Turns},
 };
 
-/// Packets that are unwrapped in one go: about a millisecond of one core. More would keep the first of them waiting and
-/// leave the other cores idle.
+/// Packets in one batch: about a millisecond of one core. A larger batch would delay its first packet and leave the other cores
+/// idle.
 pub(crate) const BATCH_PACKETS: usize = 32;
 
-/// As many packets are unwrapped where they were read: a tenth of a millisecond, not much more than it takes to wake another
-/// thread and to be woken by it.
+/// A batch of at most so many packets is unwrapped on the thread that read them. That takes a tenth of a millisecond, not much more
+/// than waking another thread and being woken by it.
 const SHORT_BATCH: usize = 4;
 
-/// Reads under way for each thread: one whose packets are unwrapped, one that follows, and two that wait to be handed on.
+/// Reads under way for each thread: one that is unwrapped, one that follows, and two that wait to be handed on.
 const TURNS_PER_THREAD: usize = 4;
 
-/// Batches of one connection for each thread that are read and not judged: one that is unwrapped, and one that follows.
+/// Batches of one connection for each thread that are read and not yet judged: one that is unwrapped, and one that follows.
 const BATCHES_PER_THREAD: usize = 2;
 
-/// A frame as it came from the network.
+/// A frame as received.
 pub(crate) type Frame = (FrameHeader, Bytes);
 
-/// The threads that unwrap, seen from the connections.
+/// Unwraps packets for the connections, on all threads.
 #[derive(Clone)]
 pub(crate) struct Unwrapper {
     key: Arc<Locked<SphinxKey>>,
@@ -63,48 +63,47 @@ pub(crate) struct Unwrapper {
 pub(crate) struct Unwrapping {
     packets: usize,
     work: Work,
-    /// That of the read, with its last batch.
+    /// The turn of the read, in its last batch.
     turn: Option<Turn>,
 }
 
-/// What comes of a batch; none if the unwrapping panicked.
+/// The result of a batch, or the task that makes it. None if the unwrapping panicked.
 enum Work {
     Done(Option<Vec<Delivery>>),
-    Elsewhere(JoinHandle<Vec<Delivery>>),
+    Blocking(JoinHandle<Vec<Delivery>>),
 }
 
 impl Unwrapper {
-    /// Unwraps with `key` on as many of the runtime's blocking threads as it has; that are `threads`.
+    /// Unwraps with `key` on the blocking threads of the runtime, of which there are `threads`.
     pub(crate) fn new(key: Arc<Locked<SphinxKey>>, marker: Marker, threads: usize, counters: Arc<Counters>) -> Self {
         let threads = threads.max(1);
         let (turns, batches) = (threads.saturating_mul(TURNS_PER_THREAD), threads.saturating_mul(BATCHES_PER_THREAD));
         Self { key, marker, turns: Turns::new(turns), batches, counters }
     }
 
-    /// The most batches of one connection that wait to be judged.
+    /// So many batches of one connection may wait to be judged.
     pub(crate) const fn batches(&self) -> usize {
         self.batches
     }
 
-    /// Waits until a connection may read.
+    /// Waits until a connection may read. `None` if the turns are gone.
     ///
-    /// No time limit: turns come as batches before are handed on, and how long `store` takes is `store`'s matter. `None` if there
-    /// are no turns any more.
+    /// There is no time limit: a turn is free when an earlier batch is handed on, and `store` sets that pace.
     pub(crate) async fn turn(&self, from: AddressPrefix, record: Record) -> Option<Turn> {
         self.turns.take(from, record).await
     }
 
-    /// Unwraps a batch of a read. The last one brings the read's turn.
+    /// Begins to unwrap a batch. The last batch of a read keeps the turn of that read.
     pub(crate) fn begin(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Unwrapping {
         let packets = frames.len();
         let (key, marker, counters) = (Arc::clone(&self.key), self.marker.clone(), Arc::clone(&self.counters));
         let unwrap_all =
             move || frames.into_iter().filter_map(|frame| unwrap(&key, &marker, frame, &counters)).collect();
         let work = if packets <= SHORT_BATCH {
-            // Whatever a panic leaves behind is not used again, but for counts and marks, which are whole at any moment.
+            // Only counters and marks are used after a panic, and those are whole at any moment.
             Work::Done(catch_unwind(AssertUnwindSafe(unwrap_all)).ok())
         } else {
-            Work::Elsewhere(spawn_blocking(unwrap_all))
+            Work::Blocking(spawn_blocking(unwrap_all))
         };
         Unwrapping { packets, work, turn }
     }
@@ -116,11 +115,11 @@ impl Unwrapping {
         self.packets
     }
 
-    /// What came out, in the order in which it went in. To be handed on before the turn is dropped.
+    /// The deliveries in the order of their packets. To be handed on before the turn is dropped.
     pub(crate) async fn done(self, counters: &Counters) -> (Vec<Delivery>, Option<Turn>) {
         let deliveries = match self.work {
             Work::Done(deliveries) => deliveries,
-            Work::Elsewhere(work) => work.await.ok(),
+            Work::Blocking(work) => work.await.ok(),
         };
         let deliveries = deliveries.unwrap_or_else(|| {
             tracing::error!(packets = self.packets, "unwrapping panicked; the packets of this batch are dropped");
@@ -131,9 +130,9 @@ impl Unwrapping {
     }
 }
 
-/// One packet: what is to be delivered, or nothing and a count.
+/// Unwraps one packet into a delivery, or counts why not.
 ///
-/// From here on it is known until `store` has answered, and so are its copies. A packet that comes to nothing is forgotten.
+/// From here until `store` has answered, copies of the packet are refused. A packet that fails is forgotten.
 fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &Counters) -> Option<Delivery> {
     let failed = |error: &UnwrapError| counters.unwrap_failed(*error);
     let checked = sphinx::open_header(key, packet).inspect_err(failed).ok()?;
@@ -149,14 +148,14 @@ fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &
     let ack = surb_ack.map(|ack| SendPacket {
         next_hop: ack.next_hop,
         header: header.for_surb_ack(),
-        // A copy, or an ack that waits for its next hop would hold the whole message's memory.
+        // A copy, because an ack that waits for its next hop would otherwise hold the memory of the whole message.
         packet: Opaque(Bytes::copy_from_slice(&ack.packet)),
     });
     Some(Delivery { destination, message, ack, mark: Some(mark) })
 }
 
-/// A short plaintext in a large packet is moved to memory of its own size: otherwise it would hold the packet's for as
-/// long as `store` takes, and the window of the link counts only the bytes of the message.
+/// Copies a short plaintext of a large packet. Otherwise it would hold the memory of the packet for as long as `store` takes, and the
+/// window of the link counts only the bytes of the message.
 fn sized_to_fit(size: PacketSize, plaintext: Bytes) -> Bytes {
     if plaintext.len() < size.plaintext_len() / 2 { Bytes::copy_from_slice(&plaintext) } else { plaintext }
 }

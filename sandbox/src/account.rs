@@ -1,4 +1,4 @@
-//! Who the process is: an account that owns nothing else, and no way back to the one that started it.
+//! The account of the process: one that owns nothing else, with no way back to the account that started the process.
 
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 use proto::ipc::jail::Account;
@@ -20,12 +20,12 @@ fn change_to(Account { uid, gid }: Account) -> Result<(), JailError> {
     must("change the user", setresuid(uid, uid, uid))
 }
 
-/// Whether nothing is left of who the process was. To be asked when it has no capability any more: who changed by virtue of
-/// one, and not as root, still has it right after.
+/// Checks that nothing is left of the old account. To be called when all capabilities are gone: a process that changed its account
+/// by a capability, and not as root, still has that capability right after the change.
 pub(crate) fn is_for_good(Account { uid, gid }: Account) -> Result<(), JailError> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    let user = must("look at the user", getresuid())?;
-    let group = must("look at the group", getresgid())?;
+    let user = must("read the user", getresuid())?;
+    let group = must("read the group", getresgid())?;
     if [user.real, user.effective, user.saved] != [uid; 3] || [group.real, group.effective, group.saved] != [gid; 3] {
         return Err(JailError::Hole("an account given up is still there"));
     }

@@ -13,7 +13,8 @@ pub fn may_change_account() -> bool {
         .all(|capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false))
 }
 
-/// No program started from here could gain a capability. To be called while the process still holds what that takes.
+/// Empties the bounding set, so that no program started from here could gain a capability. To be called while the process still
+/// holds the capability that this takes.
 pub(crate) fn empty_bounding_set() -> Result<(), Why> {
     let empty = || {
         for capability in thread_all_supported() {
@@ -24,7 +25,7 @@ pub(crate) fn empty_bounding_set() -> Result<(), Why> {
     empty().map_err(|error: CapsError| Why::new(error, REMEDY))
 }
 
-/// Gives up what is left, and looks.
+/// Gives up all capabilities, and checks that none is left.
 pub(crate) fn drop_all() -> Result<(), Why> {
     const SETS: [CapSet; 4] = [CapSet::Ambient, CapSet::Effective, CapSet::Permitted, CapSet::Inheritable];
     let drop = || {

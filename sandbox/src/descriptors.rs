@@ -10,10 +10,10 @@ const FIRST: RawFd = 3;
 /// Descriptors that a process may have at the most, unless the administrator has raised `fs.nr_open`.
 const MOST: u64 = 1 << 20;
 
-/// Closes every descriptor above standard error, whatever the process that started us had left open.
+/// Closes every descriptor above standard error that the starting process left open.
 ///
 /// # Errors
-/// If the kernel says neither which are open nor how many there may be.
+/// If the kernel tells neither which descriptors are open nor how many there may be.
 pub fn close_inherited() -> io::Result<()> {
     // SAFETY: called first thing in `main`, before this process has opened anything, so no owned descriptor is closed
     // behind its owner's back.
@@ -22,13 +22,13 @@ pub fn close_inherited() -> io::Result<()> {
     }
     // The call is absent before Linux 5.9, and refused by the filters of some containers.
     for descriptor in open_descriptors()? {
-        // SAFETY: as above. One that is not open, as that of the list itself, is no harm: the call says so.
+        // SAFETY: as above. Closing a number that is not open, as that of the list itself, only returns an error.
         let _ = unsafe { libc::close(descriptor) };
     }
     Ok(())
 }
 
-/// Those that are open, by the list of the kernel; where there is no `/proc`, all that may be.
+/// The open descriptors by the list of the kernel; without `/proc`, every number that may be open.
 fn open_descriptors() -> io::Result<Vec<RawFd>> {
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
         let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

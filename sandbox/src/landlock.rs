@@ -12,7 +12,7 @@ use landlock::{
 
 use crate::{policy::Network, step::Why};
 
-/// The newest that the library knows; what the kernel does not know of it is left out.
+/// The newest version that the library knows; rights that the kernel does not know are left out.
 const NEWEST: ABI = ABI::V10;
 
 /// What may be done below a directory that was given: plain files and directories, nothing that is executed or special.
@@ -36,7 +36,7 @@ pub(crate) fn files(directories: &[BorrowedFd<'_>]) -> Result<(), Why> {
     })
 }
 
-/// What it takes to find an address by its name: how this machine does it, the libraries for that, the sockets of who does it.
+/// What the lookup of an address by name reads: its configuration, its libraries, and the sockets of name services.
 const NAMES: [&str; 12] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -52,14 +52,14 @@ const NAMES: [&str; 12] = [
     "/run/systemd/resolve",
 ];
 
-/// Name servers, when an answer is too long for a datagram.
+/// The port of name servers, for answers that are too long for a datagram.
 const DOMAIN: u16 = 53;
 
-/// No file but those by which addresses are found, and these only to read.
+/// No file but those by which addresses are found, and those files only to read.
 pub(crate) fn names() -> Result<(), Why> {
     enforce("5.13", || {
         let rules = NAMES.iter().filter_map(|path| {
-            // What is not there is not needed.
+            // A path that does not exist on this machine is not needed on it.
             let opened = PathFd::new(path).ok()?;
             let access = match Path::new(path).is_dir() {
                 true => AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix,
@@ -71,7 +71,7 @@ pub(crate) fn names() -> Result<(), Why> {
     })
 }
 
-/// No TCP port to bind, and only these to connect to, beside that of name servers.
+/// No TCP port to bind, and no port to connect to but `ports` and that of name servers.
 pub(crate) fn destinations(ports: &[u16]) -> Result<(), Why> {
     enforce("6.7", || {
         let rules = ports.iter().chain([&DOMAIN]).map(|port| Ok(NetPort::new(*port, AccessNet::ConnectTcp)));
@@ -79,8 +79,8 @@ pub(crate) fn destinations(ports: &[u16]) -> Result<(), Why> {
     })
 }
 
-/// No port to bind; none to connect to either, unless that is the role's job. Where `connect_to` names ports, the role
-/// connects to no others.
+/// No TCP port to bind. A role that accepts connects to no port. A role that connects may connect to the ports in `connect_to`, or to
+/// any port if `connect_to` is empty.
 pub(crate) fn ports(network: Network, connect_to: &[u16]) -> Result<(), Why> {
     let (denied, allowed) = match network {
         Network::Accepts => (AccessNet::from_all(NEWEST), [].as_slice()),

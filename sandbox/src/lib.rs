@@ -2,7 +2,7 @@
 //!
 //! *Trusts*: the kernel, and the supervisor that started the process. *Promises*: the steps are taken in one order and in one
 //! place ([`close()`]), before any other thread exists; a worker starts its threads only with [`Closed`] in hand, which can
-//! be had in no other way; a step that fails ends the worker. What is not listed here is not done.
+//! be made in no other way; a step that fails ends the worker. What is not listed here is not done.
 //!
 //! The order, as every worker's `main` shows it:
 //!
@@ -16,14 +16,17 @@
 //! |---|---|
 //! | [`mod@close`] | the order of the steps |
 //! | `step` | what may come of a step; which layers hold so far |
-//! | `limits` | what the process may use, and with whom it dies |
-//! | `account` | who it is; the way back |
-//! | `capabilities` | what root leaves behind |
-//! | `namespaces` | which network it sees |
-//! | `landlock` | which files, ports and processes it can name |
-//! | [`policy`] | which system calls it may make: one file per role, and a common one |
+//! | `limits` | resource limits, ignored signals, death with the supervisor |
+//! | `account` | the change of account, and the proof that there is no way back |
+//! | `capabilities` | no capability in any set |
+//! | `namespaces` | which network the process sees |
+//! | `landlock` | which files, ports and processes the process can name |
+//! | [`policy`] | which system calls the process may make: one file per role, and a common one |
 //! | `seccomp` | how a policy becomes a filter |
-//! | `refusal` | what is left to say after a call that no policy lists |
+//! | `refusal` | the report of a system call that no policy lists |
+//! | [`probe`] | one attempt per process to do what the jail forbids, for the audit |
+//! | [`secret`] | locked memory for keys |
+//! | [`descriptors`] | closing what was inherited |
 
 mod account;
 mod capabilities;

@@ -1,4 +1,4 @@
-//! What a process may use of the machine, which signals concern it, and with whom it dies.
+//! Resource limits, signals that are meant for the supervisor alone, and death with the supervisor.
 
 use std::os::fd::AsFd;
 
@@ -11,13 +11,13 @@ use nix::sys::{
 
 use crate::step::{JailError, must};
 
-/// No core file, no more locked memory than there is already, no more descriptors than told; and no file to grow, for those
-/// that have none. Not the number of processes: it counts those of the whole account, threads included.
+/// No core file, no more locked memory than there is already, no more descriptors than `open_files`. A role that writes no files
+/// cannot make one grow. The number of processes is not limited: the kernel counts those of the whole account, threads included.
 pub(crate) fn resources(open_files: u64, writes_files: bool) -> Result<(), JailError> {
     must("no core files", setrlimit(Resource::RLIMIT_CORE, 0, 0))?;
     must("no more locked memory", setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0))?;
     // The log may be a file.
-    let log = must("look at the log", fstat(std::io::stderr().as_fd()))?;
+    let log = must("read the type of the log", fstat(std::io::stderr().as_fd()))?;
     let log_is_a_file = SFlag::from_bits_truncate(log.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG;
     if !writes_files && !log_is_a_file {
         must("no files", setrlimit(Resource::RLIMIT_FSIZE, 0, 0))?;
@@ -39,6 +39,6 @@ pub(crate) fn ignore_signals_meant_for_the_supervisor() -> Result<(), JailError>
 
 pub(crate) fn die_with_the_supervisor(supervisor: u32) -> Result<(), JailError> {
     must("death with the supervisor", prctl::set_pdeathsig(Signal::SIGKILL))?;
-    // It may have died before the line above.
+    // The supervisor may have died before the line above.
     if nix::unistd::getppid().as_raw().cast_unsigned() == supervisor { Ok(()) } else { Err(JailError::Orphaned) }
 }

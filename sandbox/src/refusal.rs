@@ -1,15 +1,15 @@
-//! The last words of a process that makes a system call which its policy does not list.
+//! The report of a system call that the policy of this process does not list.
 //!
-//! The filter could kill the process by itself; but then nobody would know which call it was. So it does not carry out the
-//! call and sends SIGSYS instead; the handler here writes the number of the call to the control link, and makes another
-//! such call. SIGSYS is blocked while its handler runs, and a forced signal that is blocked kills: the process dies of
-//! SIGSYS, all threads with it, as it would have without a handler.
+//! The filter could kill the process by itself, but then nobody would know the call. So the filter does not carry out the call and
+//! raises SIGSYS instead. The handler here writes the number of the call to the control link, and makes another forbidden call.
+//! SIGSYS is blocked while its handler runs, and a forced signal that is blocked kills. So the process dies of SIGSYS, all threads
+//! with it, as it would have without a handler.
 //!
-//! What an attacker gains from there being a handler: nothing of the call, which is not carried out in any case. The handler
-//! cannot be replaced, because the filter does not let SIGSYS be touched; to block it is to die without last words. Memory
-//! that the handler uses can be overwritten by whoever has the process already; then the supervisor hears nothing, or a
-//! lie about a number. With a second thread that changes the stack of the handler it can even be left before it dies: what the
-//! filter refuses is refused all the same, as often as it is tried.
+//! The handler gives an attacker nothing of the call, which is not carried out in any case. The handler cannot be replaced, because
+//! the filter does not let SIGSYS be touched. A process that blocks SIGSYS dies without a report. An attacker who controls the
+//! process can overwrite memory that the handler uses; then the supervisor gets no report, or a wrong number. With a second thread
+//! that changes the stack of the handler the attacker can even leave the handler before the process dies. The filter refuses the
+//! call all the same, as often as it is tried.
 #![allow(unsafe_code)]
 
 use std::{
@@ -22,10 +22,10 @@ use proto::ipc::control::{REFUSAL_LEN, encode_refusal};
 
 use crate::step::Why;
 
-/// Every process that closes a jail is born with its control link as standard input.
+/// Every process that closes a jail is started with its control link as standard input.
 const CONTROL_LINK: c_int = libc::STDIN_FILENO;
 
-/// There is no such call, and every filter kills for it.
+/// A number that no call has; every filter kills for it.
 pub(crate) const FATAL: c_int = -1;
 
 /// `SYS_SECCOMP` of `<asm-generic/siginfo.h>`: the signal comes from a filter.
@@ -60,11 +60,11 @@ extern "C" fn on_refusal(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
         && let Ok(len) = encode_refusal(refused.number.cast_unsigned(), &mut bytes)
     {
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: the buffer is at least that long. If it cannot be sent, the process dies without last words.
+        // SAFETY: the buffer is at least that long. If nothing can be sent, the process dies without a report.
         unsafe { libc::send(CONTROL_LINK, bytes.as_ptr().cast(), len.min(REFUSAL_LEN), flags) };
     }
     // SAFETY: there is no such call.
     unsafe { libc::syscall(FATAL.into()) };
-    // SAFETY: only reached if there is no filter, and the signal came from elsewhere.
+    // SAFETY: this line is reached only without a filter, when the signal came from elsewhere.
     unsafe { libc::_exit(128 + libc::SIGSYS) };
 }

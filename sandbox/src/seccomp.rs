@@ -1,8 +1,8 @@
 //! How a policy becomes a filter in the kernel.
 //!
-//! Three filters: the list, which sends SIGSYS for what is not on it or has it fail, one that answers what a policy calls absent, and
-//! one that sends SIGSYS for what it calls deadly. Of several filters the kernel heeds the strictest. Calls by the numbers of another
-//! architecture kill at once.
+//! There are three filters. The first is the list: a call that is not on it fails or raises SIGSYS, as the policy says. The second fails
+//! the calls that the policy marks as absent. The third raises SIGSYS for the calls that the policy marks as deadly. Of several
+//! filters the kernel heeds the strictest. Calls by the numbers of another architecture kill at once.
 //!
 //! A call that is listed without a condition costs nothing: the kernel remembers that it is let through.
 
@@ -22,7 +22,7 @@ use crate::{
 const REMEDY: &str =
     "it takes a kernel with CONFIG_SECCOMP_FILTER, and a container that does not forbid the system call seccomp";
 
-/// Programs for the kernel.
+/// The programs for the kernel.
 pub(crate) struct Filter {
     listed: BpfProgram,
     absent: BpfProgram,
@@ -40,7 +40,7 @@ fn compile(policy: &Policy) -> Result<Filter, seccompiler::Error> {
         let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
         Ok(SeccompFilter::new(rules, otherwise, then, architecture)?.try_into()?)
     };
-    // What is absent must be let through by the list, to be answered by the other filter.
+    // The list lets absent calls through, because their answer comes from the second filter.
     let listed = alternatives(policy.rules().filter(|rule| rule.verdict != Verdict::Kill))?;
     let absent = alternatives(policy.rules().filter(|rule| is_absent(policy, rule)))?;
     let mut deadly = alternatives(policy.rules().filter(|rule| rule.verdict == Verdict::Kill))?;
@@ -59,7 +59,7 @@ fn compile(policy: &Policy) -> Result<Filter, seccompiler::Error> {
     })
 }
 
-/// A call that another rule allows, as it is or in any case, is not absent.
+/// A call is not absent if another rule allows it with the same conditions or without any.
 fn is_absent(policy: &Policy, rule: &Rule) -> bool {
     let allows = |other: &Rule| {
         other.number == rule.number
@@ -69,7 +69,7 @@ fn is_absent(policy: &Policy, rule: &Rule) -> bool {
     rule.verdict == Verdict::Absent && !policy.rules().any(allows)
 }
 
-/// Each call with the conditions of which one is enough; none mean that there is no condition.
+/// Each call with its alternative sets of conditions, of which one is enough. An empty list means that there is no condition.
 fn alternatives<'a>(
     rules: impl Iterator<Item = &'a Rule>,
 ) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Error> {
@@ -104,7 +104,7 @@ fn conditions(rule: &Rule) -> Result<Vec<SeccompCondition>, seccompiler::Error> 
 impl Filter {
     /// Gives the programs to the kernel. From then on they hold for this thread and all that it starts.
     pub(crate) fn apply(&self) -> Result<(), Why> {
-        // The list last: it does not let another filter be given.
+        // The list comes last, because it forbids the call that installs a filter.
         let first = [Some(&self.absent), self.deadly.as_ref()].into_iter().flatten();
         let mut filters = first.chain([&self.listed]);
         let applied = filters.try_for_each(|filter| apply_filter(filter));

@@ -1,4 +1,4 @@
-//! Step 3: secrets live in memory of their own that is never swapped, never dumped, never inherited, and wiped at the end.
+//! Step 3: secrets live in memory that is never swapped, never dumped, never inherited, and wiped at the end.
 #![allow(unsafe_code)]
 
 mod arena;

@@ -116,7 +116,7 @@ fn it_finds_addresses_by_name() {
 }
 
 #[test]
-fn it_reads_how_names_are_found_and_nothing_else_and_writes_nothing() {
+fn it_reads_the_name_service_files_alone_and_writes_nothing() {
     assert_eq!(renounced(1, || File::open("/etc/hosts")?.read_exact(&mut [0])), End::Done);
     for path in ["/etc/passwd", "/proc/self/environ", "/", "/tmp", "/proc/version"] {
         assert_eq!(renounced(1, || File::open(path).map(drop)), End::Denied, "{path}");

@@ -19,7 +19,7 @@ fn alone(n: u32) -> SocketAddr {
 
 #[test]
 fn first_connects_displace_the_oldest_of_their_origin() {
-    let mut places = Places::new(2, 2);
+    let mut places = HopPlaces::new(2, 2);
     assert_eq!(places.prove(alone(0)).1, None);
     assert_eq!(places.first(Origin::Acks, alone(1)).1, None);
     assert_eq!(places.first(Origin::Clients, alone(2)).1, None);
@@ -34,7 +34,7 @@ fn first_connects_displace_the_oldest_of_their_origin() {
 
 #[test]
 fn a_few_networks_displace_only_their_own() {
-    let mut places = Places::new(100, 1);
+    let mut places = HopPlaces::new(100, 1);
     let honest: HashSet<_> = (0..40).map(alone).collect();
     let before: Vec<_> = honest.iter().copied().collect();
     for &hop in &before[..30] {
@@ -57,7 +57,7 @@ fn a_few_networks_displace_only_their_own() {
 
 #[test]
 fn of_equal_networks_the_last_to_be_proven_gives_way() {
-    let mut places = Places::new(10, 1);
+    let mut places = HopPlaces::new(10, 1);
     for n in 0..10 {
         assert_eq!(places.prove(alone(n)).1, None);
     }
@@ -68,7 +68,7 @@ fn of_equal_networks_the_last_to_be_proven_gives_way() {
 
 #[test]
 fn in_the_largest_network_the_last_to_be_proven_gives_way() {
-    let mut places = Places::new(3, 1);
+    let mut places = HopPlaces::new(3, 1);
     for n in 1..=3 {
         assert_eq!(places.prove(hop(200, 1, 1, n, 1789)).1, None);
     }
@@ -80,7 +80,7 @@ fn in_the_largest_network_the_last_to_be_proven_gives_way() {
 #[test]
 fn a_new_hop_among_4096_costs_little_more_than_among_64() {
     fn time(size: u32) -> Duration {
-        let mut places = Places::new(size as usize, size as usize);
+        let mut places = HopPlaces::new(size as usize, size as usize);
         for n in 0..size {
             places.prove(alone(n));
             places.first(Origin::Clients, alone(n));
@@ -106,8 +106,8 @@ proptest! {
     fn places_are_bounded_and_the_order_stays_true(
         steps in prop::collection::vec((0_u8..4, 0_u8..6, 0_u16..4, any::<bool>()), 1..200),
     ) {
-        let mut places = Places::new(5, 3);
-        let mut taken: HashMap<SocketAddr, (Origin, Place)> = HashMap::new();
+        let mut places = HopPlaces::new(5, 3);
+        let mut taken: HashMap<SocketAddr, (Origin, HopPlace)> = HashMap::new();
         for (what, network, port, acks) in steps {
             let next_hop = hop(10, 0, network, 1, 1_024 + port);
             let origin = if acks { Origin::Acks } else { Origin::Clients };
@@ -124,7 +124,7 @@ proptest! {
             if let Some(displaced) = displaced {
                 prop_assert!(taken.remove(&displaced).is_some());
             }
-            let proven = taken.values().filter(|(_, place)| matches!(place, Place::Proven(_))).count();
+            let proven = taken.values().filter(|(_, place)| matches!(place, HopPlace::Proven(_))).count();
             prop_assert_eq!(places.proven, proven);
             prop_assert!(proven <= 5);
             prop_assert!(places.acks.len() <= 3 && places.clients.len() <= 3);

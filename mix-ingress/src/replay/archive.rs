@@ -1,6 +1,6 @@
-//! Asking `store` about marks: one question at a time, over whatever link there is.
+//! Saves marks in `store` and reads them back: one question at a time, over the present link.
 //!
-//! *Trusts* `store` to give back what it was given; an answer of the wrong kind ends the link.
+//! *Trusts* `store` to return the marks that it was given. An answer of the wrong kind ends the link.
 
 use proto::{
     ipc::ingress_store::{IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest},
@@ -10,48 +10,48 @@ use tokio::sync::mpsc;
 
 const RULE_UNFIT: &str = "an answer about marks that does not fit the question";
 
-/// The link to one incarnation of `store`, as far as marks are concerned.
-pub(crate) struct Line {
+/// A link to one incarnation of `store`, for questions about marks.
+pub(crate) struct ArchiveLink {
     /// Takes questions.
     pub(crate) store: LinkSender<IngressToStore>,
-    /// Brings answers. Ends with the link.
+    /// Brings answers, and ends with the link.
     pub(crate) answers: mpsc::Receiver<ReplayAnswer>,
 }
 
-/// Why a question came to nothing.
+/// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AskError {
-    /// There is no store, or it went away before it answered.
+    /// There is no `store`, or it ended before it answered.
     #[error("there is no link to store")]
     NoLink,
-    /// It cannot.
+    /// `store` cannot write the marks.
     #[error("store cannot write them")]
     GivenUp,
 }
 
-/// The marks in the hands of `store`.
+/// The marks that `store` keeps.
 pub(crate) struct Archive {
-    lines: mpsc::Receiver<Line>,
-    line: Option<Line>,
+    links: mpsc::Receiver<ArchiveLink>,
+    link: Option<ArchiveLink>,
 }
 
 impl Archive {
-    /// `lines` brings one line for each incarnation of `store`.
-    pub(crate) const fn new(lines: mpsc::Receiver<Line>) -> Self {
-        Self { lines, line: None }
+    /// `links` brings one link for each incarnation of `store`.
+    pub(crate) const fn new(links: mpsc::Receiver<ArchiveLink>) -> Self {
+        Self { links, link: None }
     }
 
-    /// Waits for the next incarnation of `store`: as long as it takes, because without it nothing can be delivered either.
-    /// To be called whenever there is nothing to ask, so that nobody waits for this.
-    pub(crate) async fn next_line(&mut self) {
-        match self.lines.recv().await {
-            Some(line) => self.line = Some(line),
-            // Nobody is left to bring one.
+    /// Waits for the next incarnation of `store`, without limit, because nothing can be delivered without `store` either. To be
+    /// called whenever no question is open, so that the sender of links does not wait long.
+    pub(crate) async fn next_link(&mut self) {
+        match self.links.recv().await {
+            Some(link) => self.link = Some(link),
+            // The sender is gone, so no link will come.
             None => std::future::pending().await,
         }
     }
 
-    /// What is kept.
+    /// The generations that `store` keeps.
     pub(crate) async fn list(&mut self) -> Result<Vec<ReplayGeneration>, AskError> {
         match self.ask(ReplayRequest::ListGenerations).await? {
             ReplayAnswer::OfferGenerations { generations } => Ok(generations),
@@ -77,21 +77,21 @@ impl Archive {
     }
 
     async fn ask(&mut self, request: ReplayRequest) -> Result<ReplayAnswer, AskError> {
-        let line = self.line.as_mut().ok_or(AskError::NoLink)?;
+        let link = self.link.as_mut().ok_or(AskError::NoLink)?;
         // No time limit: the answer comes, or the link ends.
-        let answer = match line.store.control.send(IngressToStore::AskReplay(request)).await {
-            Ok(()) => line.answers.recv().await,
+        let answer = match link.store.control.send(IngressToStore::AskReplay(request)).await {
+            Ok(()) => link.answers.recv().await,
             Err(_) => None,
         };
         if answer.is_none() {
-            self.line = None;
+            self.link = None;
         }
         answer.ok_or(AskError::NoLink)
     }
 
     fn unfit(&mut self) -> AskError {
-        if let Some(line) = self.line.take() {
-            line.store.drop_link(RULE_UNFIT);
+        if let Some(link) = self.link.take() {
+            link.store.drop_link(RULE_UNFIT);
         }
         AskError::NoLink
     }

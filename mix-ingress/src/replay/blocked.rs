@@ -1,10 +1,10 @@
 //! A Bloom filter in blocks of one cache line, that any number of threads fill at once.
 //!
-//! A packet's hash says which block it is in, and which bits of that block it sets. So to look for a packet takes one cache line,
-//! where a filter without blocks takes up to as many as there are hashes, each of which the processor has to wait for. The price is
-//! size: blocks are not equally full, and the fuller ones are wrong more often. `proto::ipc::replay_settings` knows how much.
+//! The hash of a packet selects a block, and the bits of that block. So a look-up reads one cache line. A filter without blocks reads up
+//! to one line for each hash, and the processor has to wait for each. The price is size: blocks are not equally full, and the fuller
+//! ones are wrong more often. `proto::ipc::replay_settings` knows how much.
 //!
-//! *Promises*: which bits a hash sets depends on nothing but the hash and the size of the filter.
+//! *Promises*: the bits that a hash sets depend on nothing but the hash and the size of the filter.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,7 +13,7 @@ use proto::ipc::replay_settings::BLOCK_LEN;
 /// Bits that name one bit of a block.
 const INDEX_BITS: u32 = 9;
 
-/// Bits of a block are named by so many at a time of one random word.
+/// How many bits of a block one random word names.
 const INDICES_PER_WORD: u32 = u64::BITS / INDEX_BITS;
 
 const WORDS: usize = BLOCK_LEN / size_of::<u64>();
@@ -23,7 +23,7 @@ const WORDS: usize = BLOCK_LEN / size_of::<u64>();
 #[repr(align(64))]
 struct Block([AtomicU64; WORDS]);
 
-/// The filter.
+/// The blocks, and how many bits each hash sets.
 #[derive(Debug)]
 pub(super) struct BlockedFilter {
     blocks: Box<[Block]>,
@@ -31,7 +31,7 @@ pub(super) struct BlockedFilter {
 }
 
 impl BlockedFilter {
-    /// Without a mark.
+    /// A filter without marks.
     pub(super) fn new(blocks: usize, hashes: u32) -> Self {
         Self { blocks: std::iter::repeat_with(Block::default).take(blocks.max(1)).collect(), hashes }
     }
@@ -41,13 +41,13 @@ impl BlockedFilter {
         self.block(hash).is_some_and(|block| bits(hash, self.hashes).all(|bit| block.has(bit)))
     }
 
-    /// Sets the bits of a hash, and says whether one of them was not set before.
+    /// Sets the bits of a hash, and returns whether any of them was clear.
     pub(super) fn insert(&self, hash: u64) -> bool {
         let Some(block) = self.block(hash) else { return false };
         bits(hash, self.hashes).fold(false, |is_new, bit| block.set(bit) | is_new)
     }
 
-    /// Bits that each hash sets, or fewer if some fall together.
+    /// The number of bits that each hash sets, or fewer if some coincide.
     pub(super) const fn hashes(&self) -> u32 {
         self.hashes
     }
@@ -57,12 +57,12 @@ impl BlockedFilter {
         self.blocks.iter().flat_map(|block| &block.0)
     }
 
-    /// How many words there are.
+    /// The number of words.
     pub(super) const fn len(&self) -> usize {
         self.blocks.len() * WORDS
     }
 
-    /// There always is one: the upper half of the product is less than the number of blocks.
+    /// The block of a hash. It always exists, because the upper half of the product is less than the number of blocks.
     fn block(&self, hash: u64) -> Option<&Block> {
         let index = (u128::from(hash) * self.blocks.len() as u128) >> u64::BITS;
         self.blocks.get(index as usize)
@@ -79,13 +79,14 @@ impl Block {
         self.word(bit).is_some_and(|(word, mask)| word.load(Relaxed) & mask != 0)
     }
 
-    /// Says whether it was not set before.
+    /// Sets a bit, and returns whether it was clear.
     fn set(&self, bit: u64) -> bool {
         self.word(bit).is_some_and(|(word, mask)| word.fetch_or(mask, Relaxed) & mask == 0)
     }
 }
 
-/// The bits of a block that a hash sets. Independent of each other, or pairs of packets would share all of them too often.
+/// The bits of a block that a hash sets. They are independent of each other; otherwise pairs of packets would share all of them too
+/// often.
 fn bits(hash: u64, count: u32) -> impl Iterator<Item = u64> {
     (0..count).map(move |number| {
         let word = random(hash, number / INDICES_PER_WORD);

@@ -1,7 +1,7 @@
-//! One generation of marks: a filter and what is known about it.
+//! One generation of marks: a filter, its number, its beginning and its count.
 //!
-//! *Promises*: which bits a tag marks depends on nothing but seed, tag and shape, so that marks saved by one process
-//! mean the same to the next.
+//! *Promises*: the bits of a tag depend on nothing but seed, tag and shape, so marks that one process saves mean the same to the
+//! next.
 
 use std::{
     hash::Hasher,
@@ -28,7 +28,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// That of a generation.
+    /// The shape of a generation of this size.
     pub(crate) fn of(size: &GenerationSize) -> Self {
         Self { blocks: usize::try_from(size.blocks).unwrap_or(usize::MAX), hashes: size.hashes }
     }
@@ -38,13 +38,13 @@ impl Shape {
         (self.blocks as u64).saturating_mul(BLOCK_LEN as u64)
     }
 
-    /// Whether marks that were saved have this shape.
+    /// Whether the saved marks have this shape.
     pub(crate) const fn fits(self, saved: &ReplayGeneration) -> bool {
         saved.len == self.len() && saved.hashes == self.hashes
     }
 }
 
-/// Makes of each tag the number from which all its bits follow.
+/// Hashes each tag to the number from which all of its bits follow.
 pub(crate) struct TagHasher {
     seed: [u8; 16],
     keyed: SipHasher13,
@@ -56,20 +56,20 @@ impl TagHasher {
         Self { seed, keyed: SipHasher13::new_with_key(&seed) }
     }
 
-    /// The number.
+    /// The number of a tag.
     pub(crate) fn hash(&self, tag: &ReplayTag) -> u64 {
         let mut hasher = self.keyed;
         hasher.write(&tag.0);
         hasher.finish()
     }
 
-    /// The key.
+    /// The seed that keys the hash.
     pub(crate) const fn seed(&self) -> [u8; 16] {
         self.seed
     }
 }
 
-/// One generation.
+/// A filter and its description.
 pub(crate) struct Generation {
     marks: BlockedFilter,
     number: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// No marks. Begun then, since 1970.
+    /// A generation without marks. `begun` is the time since 1970.
     pub(crate) fn new(shape: Shape, number: u64, begun: Duration) -> Self {
         let marks = BlockedFilter::new(shape.blocks, shape.hashes);
         Self { marks, number, begun, marked: AtomicU64::new(0) }
@@ -106,12 +106,12 @@ impl Generation {
         self.marked.load(Relaxed)
     }
 
-    /// When it began, since 1970.
+    /// The beginning of the generation, as the time since 1970.
     pub(crate) const fn begun(&self) -> Duration {
         self.begun
     }
 
-    /// What is to be saved beside the marks.
+    /// The description that is saved beside the marks.
     pub(crate) fn describe(&self, hasher: &TagHasher) -> ReplayGeneration {
         ReplayGeneration {
             number: self.number,
@@ -123,14 +123,14 @@ impl Generation {
         }
     }
 
-    /// Marks from byte `offset` on, at most `len` bytes; none behind the last.
+    /// Marks from byte `offset` on, at most `len` bytes. Empty after the last mark.
     pub(crate) fn piece(&self, offset: usize, len: usize) -> Vec<u8> {
         let words = self.marks.words().skip(offset / WORD_LEN).take((len / WORD_LEN).max(1));
         words.flat_map(|word| word.load(Relaxed).to_le_bytes()).collect()
     }
 }
 
-/// A generation that is being filled with what was saved of it.
+/// A generation that is being filled with its saved marks.
 pub(crate) struct Restoring {
     generation: Generation,
     saved: u64,
@@ -138,19 +138,18 @@ pub(crate) struct Restoring {
 }
 
 impl Restoring {
-    /// Begins as what was saved, whose marks are still to be taken. What claims to begin later than `now` begins now:
-    /// otherwise it might never be old.
+    /// Begins without marks. A generation that claims to begin later than `now` begins now: otherwise it might never grow old.
     pub(crate) fn begin(shape: Shape, saved: &ReplayGeneration, now: Duration) -> Self {
         let begun = Duration::from_secs(saved.begun).min(now);
         Self { generation: Generation::new(shape, saved.number, begun), saved: saved.marked, word: 0 }
     }
 
-    /// Bytes that were taken.
+    /// The number of bytes taken so far.
     pub(crate) const fn offset(&self) -> u64 {
         (self.word as u64).saturating_mul(WORD_LEN as u64)
     }
 
-    /// Takes the next bytes, whole words of them; says whether there was room.
+    /// Takes the next bytes. Returns false, and takes nothing, if they are not whole words or too many.
     pub(crate) fn take(&mut self, marks: &[u8]) -> bool {
         let (words, rest) = marks.as_chunks::<WORD_LEN>();
         let room = self.generation.marks.len() - self.word;
@@ -164,12 +163,12 @@ impl Restoring {
         true
     }
 
-    /// Whether all was taken.
+    /// Whether all marks were taken.
     pub(crate) fn is_whole(&self) -> bool {
         self.word == self.generation.marks.len()
     }
 
-    /// The generation. None if it is not whole: half a generation would be saved as if it were all.
+    /// The generation. None if it is not whole, because half a generation would be saved as if it were whole.
     pub(crate) fn finish(self) -> Option<Generation> {
         let is_whole = self.is_whole();
         self.generation.marked.store(self.saved, Relaxed);

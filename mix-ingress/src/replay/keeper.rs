@@ -1,10 +1,9 @@
-//! The keeper of the replay filter: gets it back at the start, saves it from time to time and at the end, and begins
-//! new generations.
+//! The keeper of the replay filter: restores the filter at the start, saves it at intervals and at the end, and begins new
+//! generations.
 //!
-//! *Promises*: no packet is unwrapped before what is saved has been restored, however long `store` takes: until it is there
-//! nothing could be delivered anyway, and a filter that forgot because `store` was slow could be made to forget. What
-//! `store` cannot give back intact is given up, with a word in the log. Only what is new is saved, piece by piece, and no
-//! thread that unwraps packets waits for it.
+//! *Promises*: no packet is unwrapped before the saved marks are restored, however long `store` takes. Without `store` nothing could be
+//! delivered anyway, and an attacker who slows `store` down must not make the filter forget. Marks that `store` cannot return intact
+//! are given up, and the log says so. Only new marks are saved, piece by piece, and no thread that unwraps packets waits for that.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,44 +27,44 @@ use tokio::{
 
 use super::{
     Generation, Marker, ReplayFilter,
-    archive::{Archive, AskError, Line},
+    archive::{Archive, ArchiveLink, AskError},
     generation::Restoring,
     retention::{Clock, Retention},
     shares,
 };
 use crate::{counters::Counters, drain::Drain};
 
-/// What the keeper works with.
+/// The task that keeps the filter.
 pub(crate) struct Keeper {
     retention: Retention,
     snapshot_interval: Duration,
     archive: Archive,
     clock: Clock,
-    /// How many marks of each generation, by its number, are on disk.
+    /// The number of marks on disk for each generation, by its number.
     saved: BTreeMap<u64, u64>,
     counters: Arc<Counters>,
 }
 
 impl Keeper {
-    /// `lines` brings a line to each incarnation of `store`.
+    /// `links` brings a link to each incarnation of `store`.
     pub(crate) fn new(
         retention: Retention,
         snapshot_interval: Duration,
-        lines: mpsc::Receiver<Line>,
+        links: mpsc::Receiver<ArchiveLink>,
         counters: Arc<Counters>,
     ) -> Self {
-        let (archive, clock) = (Archive::new(lines), Clock::start());
+        let (archive, clock) = (Archive::new(links), Clock::start());
         Self { retention, snapshot_interval, archive, clock, saved: BTreeMap::new(), counters }
     }
 
-    /// Restores the filter, hands it to `open`, and keeps it until nothing will be marked any more.
+    /// Restores the filter, hands it to `open`, and keeps it until its last [`Marker`] is dropped.
     pub(crate) async fn run(mut self, open: oneshot::Sender<Marker>, drain: Drain) {
         let filter = select! {
             filter = self.restore() => Arc::new(filter),
             () = drain.begun() => return,
         };
         let (full, mut signals) = mpsc::channel(1);
-        // Whoever waited for it may be told to end.
+        // The receiver may have ended because the worker drains.
         let _ = open.send(Marker { filter: Arc::clone(&filter), clock: self.clock, full });
         let mut next_save = Instant::now() + self.snapshot_interval;
         let mut next_shares = Instant::now() + shares::INTERVAL;
@@ -84,7 +83,7 @@ impl Keeper {
                     next_shares = Instant::now() + shares::INTERVAL;
                 }
                 () = sleep(filter.idle_for(self.clock.now())) => {}
-                () = self.archive.next_line() => {}
+                () = self.archive.next_link() => {}
             }
             if filter.idle_for(self.clock.now()).is_zero() {
                 tend(&filter, self.clock.now()).await;
@@ -94,8 +93,8 @@ impl Keeper {
 
     async fn restore(&mut self) -> ReplayFilter {
         loop {
-            self.archive.next_line().await;
-            // Without a link there will be another.
+            self.archive.next_link().await;
+            // If the link ends meanwhile, the next one is tried.
             let Ok(filter) = self.fetch().await else { continue };
             tracing::info!(
                 packets = packets(&filter),
@@ -109,7 +108,7 @@ impl Keeper {
         }
     }
 
-    /// The filter as it was saved, as far as `store` can give it back.
+    /// The saved filter, as far as `store` can return it.
     async fn fetch(&mut self) -> Result<ReplayFilter, AskError> {
         let mut kept = self.archive.list().await?;
         kept.sort_by_key(|saved| std::cmp::Reverse(saved.number));
@@ -125,7 +124,7 @@ impl Keeper {
             fits
         });
         let seed = kept.first().map_or_else(rand::random, |newest| newest.seed);
-        // A packet is hashed once for all generations.
+        // A packet is hashed once for all generations, so they need the same seed.
         kept.retain(|saved| saved.seed == seed);
         kept.truncate(self.retention.generations);
         let mut older = VecDeque::new();
@@ -134,7 +133,7 @@ impl Keeper {
         }
         let current = match older.pop_back_if(|last| Some(last.number()) == newest) {
             Some(current) => current,
-            // Numbers never go back, or the remains of an earlier filter might be taken for the newest.
+            // Numbers never go back, because the remains of an earlier filter might be taken for the newest.
             None => {
                 older.drain(..older.len().saturating_sub(self.retention.generations.saturating_sub(1)));
                 let number = newest.map_or(0, |newest| newest.saturating_add(1)).max(now.as_secs());
@@ -162,7 +161,7 @@ impl Keeper {
         Ok(restoring.finish())
     }
 
-    /// Saves what is new, and says so if that fails: the next time may be better.
+    /// Saves new marks, and logs a failure. The next attempt comes after the usual interval.
     async fn save(&mut self, filter: &ReplayFilter) {
         match self.save_new(filter).await {
             Ok(0) => {}
@@ -182,7 +181,7 @@ impl Keeper {
         tracing::info!(packets = packets(filter), generation = filter.current().number(), "replay filter closed");
     }
 
-    /// Saves each generation that has changed, the oldest first, so that what is on disk always fits together.
+    /// Saves each generation that has changed, the oldest first, so that the generations on disk always fit together.
     async fn save_new(&mut self, filter: &ReplayFilter) -> Result<usize, AskError> {
         let generations = filter.oldest_first();
         let live: Vec<u64> = generations.iter().map(|generation| generation.number()).collect();
@@ -220,7 +219,7 @@ fn packets(filter: &ReplayFilter) -> u64 {
     filter.oldest_first().iter().map(|generation| generation.marked()).sum()
 }
 
-/// To make a generation takes milliseconds, so not on a thread that others wait for.
+/// Making a generation takes milliseconds, so it is done on a blocking thread.
 async fn tend(filter: &Arc<ReplayFilter>, now: Duration) {
     let filter = Arc::clone(filter);
     let tended = spawn_blocking(move || {

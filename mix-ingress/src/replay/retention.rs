@@ -1,10 +1,10 @@
 //! How long marks are kept, and what happens when the memory for them is used up.
 //!
-//! *Promises*: no generation goes before it has ended for `kept_at_least`, whatever is sent. As long as the generations fit
-//! into `memory`, they stay for `period`. With `n` generations of `p` packets in the memory, room lasts for ever at
-//! `(n - 1) * p / kept_at_least` accepted packets a second, which by default is 25,000. Above
-//! that rate room becomes short, and each destination gets an equal share of it. Should the last generation be full all
-//! the same, nothing is accepted until the oldest one may go.
+//! *Promises*: no generation is dropped before it has ended for `kept_at_least`, whatever is sent. As long as the generations fit into
+//! `memory`, they stay for `period`. With `n` generations of `p` packets in the memory, room lasts for ever at
+//! `(n - 1) * p / kept_at_least` accepted packets a second, which by default is 25,000. Above that rate room becomes short, and each
+//! destination gets an equal share of it. If the last generation is full all the same, nothing is accepted until the oldest one may be
+//! dropped.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,21 +16,21 @@ use proto::ipc::{
 
 use super::generation::{Generation, Shape};
 
-/// Room is short when less than one part in so many is left, or when the last generation is in use.
+/// The reserve is one part in so many of all generations. Room is short when fewer are free, or when the last one is in use.
 const RESERVE: usize = 6;
 
-/// Room for marks.
+/// The room that is left for marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// For all.
+    /// Enough for all packets.
     Ample,
-    /// For the share of each.
+    /// Enough for the share of each destination.
     Short,
-    /// For nobody, until the oldest generation may go.
+    /// None until the oldest generation may be dropped.
     None,
 }
 
-/// The rules.
+/// The rules for dropping marks and beginning generations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retention {
     /// The size of a generation.
@@ -43,7 +43,7 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// As configured.
+    /// The rules of a configuration.
     pub(crate) fn of(config: &ReplayConfig) -> Result<Self, ReplayFault> {
         let size = config.generation()?;
         let shape = Shape::of(&size);
@@ -57,14 +57,14 @@ impl Retention {
         })
     }
 
-    /// Packets that can be accepted each second for ever.
+    /// The rate of accepted packets that can last for ever.
     pub(crate) fn packets_per_second(&self) -> u64 {
         let packets = self.packets.saturating_mul(self.generations as u64 - 1);
         packets / self.kept_at_least.as_secs().max(1)
     }
 
-    /// Whether a generation with so many marks takes no more. What was under way then still goes in: a window of packets at
-    /// the most, which raises the rate of false positives by less than it is uncertain.
+    /// Whether a generation with so many marks is full. Packets that are under way then are still marked in it. They are a window at
+    /// most, which raises the rate of false positives by less than its uncertainty.
     pub(crate) const fn is_full(&self, marked: u64) -> bool {
         marked >= self.packets
     }
@@ -74,17 +74,17 @@ impl Retention {
         self.is_full(current.marked()) || now.saturating_sub(current.begun()) >= self.period
     }
 
-    /// Whether a generation that ended then is of no more use.
+    /// Whether a generation that ended at `ended` is to be dropped.
     pub(crate) fn has_expired(&self, ended: Duration, now: Duration) -> bool {
         now.saturating_sub(ended) >= self.period
     }
 
-    /// Whether a generation that ended then must stay.
+    /// Whether a generation that ended at `ended` must stay.
     pub(crate) fn is_young(&self, ended: Duration, now: Duration) -> bool {
         now.saturating_sub(ended) < self.kept_at_least
     }
 
-    /// The room for marks if the older generations ended at these times, and the current one has so many marks.
+    /// The room for marks if the older generations ended at these times and the current one has `marked` marks.
     pub(crate) fn room(&self, ended: impl Iterator<Item = Duration>, marked: u64, now: Duration) -> Room {
         let young = ended.filter(|ended| self.is_young(*ended, now)).count().saturating_add(1);
         match self.generations.saturating_sub(young) {
@@ -94,7 +94,7 @@ impl Retention {
         }
     }
 
-    /// How long it takes until a generation is to go or to be begun, if no marks are made.
+    /// The time until a generation is to be dropped or begun, if no marks are made.
     pub(crate) fn idle_for(
         &self,
         oldest_ended: Option<Duration>,
@@ -114,13 +114,13 @@ impl Retention {
         expires.min(begins)
     }
 
-    /// Whether marks that were saved can be used.
+    /// Whether saved marks can be used.
     pub(crate) const fn fits(&self, saved: &ReplayGeneration) -> bool {
         self.shape.fits(saved)
     }
 }
 
-/// The time since 1970 as it was at the start, and as it has passed since: no leap of the clock ages marks meanwhile.
+/// The time since 1970, read once at the start and advanced by a monotonic clock, so that no jump of the clock ages marks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     started: Instant,
@@ -128,14 +128,14 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// By the clock of this machine.
+    /// Reads the clock of this machine.
     pub(crate) fn start() -> Self {
         // A clock before 1970 is a clock that was never set.
         let at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), at_start }
     }
 
-    /// Now.
+    /// The present time.
     pub(crate) fn now(&self) -> Duration {
         self.at_start.saturating_add(self.started.elapsed())
     }

@@ -1,13 +1,13 @@
-//! Who gives way when room for marks is short: the destinations with the most packets.
+//! The share of each destination when room for marks is short: the destinations with the most packets give way.
 //!
-//! An honest client is sent about a hundred packets a second. Whoever wants to use up the room has to send far more to few
-//! clients, which are his own, because packets for nobody leave no mark. So each destination has an equal share of what the memory can bear. The shares of all add up to that, so room
-//! lasts.
+//! An honest client gets about a hundred packets a second. An attacker who wants to use up the room must send far more to few clients
+//! of their own, because packets for nobody leave no mark. So each destination has an equal share of what the memory can bear. All
+//! shares add up to that amount, so the room lasts.
 //!
 //! *Trusts* `store` to accept packets for registered clients only: others would count as destinations and shrink the shares.
-//! *Holds* a fixed number of counters, found by a secret hash. Two clients that fall on one counter have one share
-//! together; nobody can choose with whom. *Promises*: a destination gets no more than its share in an interval, and what
-//! was under way to `store` when its share was used up.
+//! *Holds* a fixed number of counters, found by a secret hash. Two clients with the same counter have one share together; nobody can
+//! choose the other client. *Promises*: in an interval a destination gets no more than its share, and what was under way to `store`
+//! when its share was used up.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -17,10 +17,11 @@ use std::{
 
 use proto::address::ClientAddress;
 
-/// Counters: 64 KiB. One of 250 greedy destinations shares its counter with a given client at one start of 66.
+/// The number of counters, which take 64 KiB. With 250 greedy destinations, a given client shares its counter with one of them at one
+/// start of 66.
 const COUNTERS: usize = 1 << 14;
 
-/// How long packets are counted before the counting begins anew.
+/// After this time the counting begins anew.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Accepted packets of each destination in this interval.
@@ -29,13 +30,13 @@ pub(crate) struct Shares {
     accepted: Box<[AtomicU32]>,
     /// Destinations in this interval.
     destinations: AtomicU64,
-    /// Destinations in the interval before, so that the first one of an interval does not have all.
+    /// Destinations in the interval before, so that the first destination of an interval does not get everything.
     destinations_before: AtomicU64,
     packets_per_interval: u64,
 }
 
 impl Shares {
-    /// Of so many packets a second, for all destinations together.
+    /// Divides so many packets a second among all destinations.
     pub(crate) fn new(packets_per_second: u64) -> Self {
         Self {
             hasher: RandomState::new(),
@@ -56,12 +57,12 @@ impl Shares {
     /// Whether a destination may get another packet in this interval.
     pub(crate) fn has_some_left(&self, destination: &ClientAddress) -> bool {
         let destinations = self.destinations.load(Relaxed).max(self.destinations_before.load(Relaxed)).max(1);
-        // However many there are, each can get through.
+        // However many destinations there are, each gets one packet.
         let share = (self.packets_per_interval / destinations).max(1);
         self.counter(destination).is_some_and(|accepted| u64::from(accepted.load(Relaxed)) < share)
     }
 
-    /// Begins to count anew.
+    /// Begins a new interval.
     pub(crate) fn begin_interval(&self) {
         self.destinations_before.store(self.destinations.swap(0, Relaxed), Relaxed);
         for accepted in &self.accepted {

@@ -1,7 +1,7 @@
 //! The packets that `store` has not answered yet.
 //!
-//! *Holds* one number for each of them, from first sight to the answer. Their number is bounded by the batches that are being
-//! unwrapped and by the window of the link to `store`.
+//! *Holds* one number for each such packet, from first sight to the answer. The batches that are being unwrapped and the window of
+//! the link to `store` bound how many there are.
 
 use std::{
     collections::HashSet,
@@ -11,7 +11,7 @@ use std::{
 /// Parts of the set, each with a lock of its own, so that threads seldom wait for each other.
 const SHARDS: usize = 64;
 
-/// A set of the hashes of tags.
+/// The set of the hashes of their tags.
 pub(crate) struct Unanswered {
     shards: [Mutex<HashSet<u64>>; SHARDS],
 }
@@ -22,7 +22,7 @@ impl Unanswered {
         Self { shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
-    /// Adds a packet, and says whether it was absent.
+    /// Adds a packet, and returns whether it was absent.
     pub(crate) fn enter(&self, hash: u64) -> bool {
         self.shard(hash).is_some_and(|mut shard| shard.insert(hash))
     }

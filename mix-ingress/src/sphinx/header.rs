@@ -1,7 +1,7 @@
 //! The header of a packet: the point of its sender, the MAC, and the routing information of up to five hops.
 //!
-//! Of the routing information only what the last hop needs is decrypted: flag, version and destination. The identifier of a SURB
-//! follows them, and nobody here asks for it.
+//! Only the part of the routing information that the last hop needs is decrypted: flag, version and destination. The identifier of a
+//! SURB follows them, and is not used here.
 
 use aes::Aes128;
 use ctr::{
@@ -26,19 +26,19 @@ const FORWARD: u8 = 1;
 /// The flag of a packet that is to be delivered.
 const DELIVER: u8 = 2;
 
-/// A header, taken apart. Nothing about it is proved.
+/// The parts of a header, before any check.
 pub(super) struct Header<'a> {
-    /// With which, and with our key, the secret of the packet is computed.
+    /// The point from which, with our key, the secret of the packet is computed.
     pub(super) point: &'a [u8; POINT_LEN],
     mac: &'a [u8; MAC_LEN],
     routing: &'a [u8; ROUTING_LEN],
 }
 
-/// The routing information for us, as it is encrypted.
+/// The routing information for this gateway, still encrypted.
 pub(super) struct Routing([u8; FINAL_HOP_LEN]);
 
 impl<'a> Header<'a> {
-    /// None if there are not exactly as many bytes as a header has.
+    /// None if the length is not that of a header.
     pub(super) fn parse(header: &'a [u8]) -> Option<Self> {
         let (point, rest) = header.split_first_chunk()?;
         let (mac, routing) = rest.split_first_chunk()?;
@@ -57,7 +57,7 @@ impl<'a> Header<'a> {
 }
 
 impl Routing {
-    /// Where the packet goes, and how its payload is encrypted.
+    /// The destination of the packet, and its version.
     pub(super) fn decrypt(mut self, secret: &SharedSecret) -> Result<(ClientAddress, Version), UnwrapError> {
         Ctr64BE::<Aes128>::new(secret.cipher_key().into(), &Default::default()).apply_keystream(&mut self.0);
         let [flag, first, high, low, destination @ ..] = self.0;

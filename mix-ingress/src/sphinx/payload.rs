@@ -14,19 +14,19 @@ use zeroize::Zeroizing;
 
 use super::secret::PayloadKey;
 
-/// Bytes of the left half of a block: of a key of the stream cipher, and of a hash.
+/// The length of the left half of a block, which is also that of a stream cipher key and of a hash.
 const LEFT_LEN: usize = 32;
 
 /// Bytes of a key of the hash.
 const HASH_KEY_LEN: usize = 64;
 
-/// Zero bytes in front of every plaintext: proof that the payload key was right and the payload is intact.
+/// Zero bytes before every plaintext. They prove that the payload key was right and that the payload is intact.
 const LEADING_ZEROS: usize = 16;
 
 /// The byte behind the plaintext. Everything after it is padding.
 const END_OF_PLAINTEXT: u8 = 1;
 
-/// The plaintext in a payload. Copies the payload once. None if it was altered, or made for another key.
+/// Decrypts a payload and strips its padding. Copies the payload once. None if the payload was altered, or made for another key.
 pub(super) fn open(key: &PayloadKey, payload: &[u8]) -> Option<Bytes> {
     let mut block = payload.to_vec();
     decrypt(key, &mut block)?;
@@ -64,7 +64,7 @@ fn xor(to: &mut [u8], from: &[u8]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to ^= from);
 }
 
-/// The end is the last byte that equals 1, and what follows it is not checked, as in every real node.
+/// The plaintext ends before the last byte that equals 1. The bytes after it are not checked, as in every real node.
 fn without_padding(payload: Vec<u8>) -> Option<Bytes> {
     let (zeros, rest) = payload.split_at_checked(LEADING_ZEROS)?;
     if zeros.iter().any(|byte| *byte != 0) {

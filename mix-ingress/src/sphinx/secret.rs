@@ -1,9 +1,9 @@
 //! The secret that a packet shares with the gateway, and the keys that follow from it.
 //!
-//! HKDF-SHA256 makes keys of the secret in a fixed order: cipher of the header, MAC of the header, payload, and what only a mix
-//! node needs. Its first block is as good a name for the packet as what today's mix nodes take, the ninth. So two blocks
-//! are enough for a packet of today, whose payload key is made of a seed; packets of older versions need seven.
-//! `sphinx-packet`, `header/shared_secret.rs` and `payload/key.rs`, is the source of order, salts and texts.
+//! HKDF-SHA256 expands the secret into keys in a fixed order: cipher of the header, MAC of the header, payload, and what only a mix
+//! node needs. The first block identifies the packet as well as the ninth, which today's mix nodes take. So two blocks are enough for
+//! a packet of today, whose payload key is made of a seed; packets of older versions need seven. Order, salts and texts are those of
+//! `sphinx-packet`, `header/shared_secret.rs` and `payload/key.rs`.
 //!
 //! *Promises*: keys are wiped when they are dropped.
 
@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 
 use super::{ReplayTag, version::Version};
 
-/// What the secret of a packet is expanded with. The salt is empty.
+/// The info with which the secret of a packet is expanded. The salt is empty.
 const EXPANSION: &[u8] =
     b"Dwste mou enan moxlo arketa makru kai ena upomoxlio gia na ton topothetisw kai tha kinisw thn gh.";
 
-/// What the seed of a payload key is extracted with.
+/// The salt with which the seed of a payload key is extracted.
 const PAYLOAD_SALT: &[u8] = b"sphinx-payload-key-V01-CS01-HKDF:SHA256-SALT";
 
-/// What the seed of a payload key is expanded with.
+/// The info with which the seed of a payload key is expanded.
 const PAYLOAD_EXPANSION: &[u8] = b"sphinx-payload-key-V01-CS01-HKDF:SHA256-INFO";
 
 /// Bytes of a key of the header's cipher or MAC, and of the seed of a payload key.
@@ -38,7 +38,7 @@ pub(super) type PayloadKey = Zeroizing<[u8; PAYLOAD_KEY_LEN]>;
 /// The secret of a packet, ready to be expanded, and the beginning of its expansion.
 pub(super) struct SharedSecret {
     hkdf: Hkdf<Sha256>,
-    /// Of the header's cipher, of its MAC, and the seed of the payload key.
+    /// The key of the header's cipher, the key of its MAC, and the seed of the payload key.
     keys: Zeroizing<[[u8; KEY_LEN]; 3]>,
 }
 
@@ -50,7 +50,7 @@ impl SharedSecret {
         Self { hkdf, keys }
     }
 
-    /// The name of the packet: its first two keys.
+    /// The tag of the packet, which is its first two keys.
     pub(super) fn replay_tag(&self) -> ReplayTag {
         let mut tag = ReplayTag([0; HEADER_KEYS_LEN]);
         let (header_keys, _) = self.keys.as_flattened().split_at(HEADER_KEYS_LEN);
@@ -68,7 +68,7 @@ impl SharedSecret {
         mac
     }
 
-    /// The whole key as it stands in the expansion, or one made of its first bytes.
+    /// The payload key: a part of the expansion, or made of the seed, as the version says.
     pub(super) fn payload_key(&self, version: Version) -> PayloadKey {
         let mut key = Zeroizing::new([0; PAYLOAD_KEY_LEN]);
         if version.has_full_payload_key() {
@@ -84,7 +84,7 @@ impl SharedSecret {
     }
 }
 
-/// Fails for more than 255 blocks of the hash only; here are seven at the most.
+/// Cannot fail: HKDF fails for more than 255 blocks, and here are seven at the most.
 fn fill(hkdf: &Hkdf<Sha256>, info: &[u8], keys: &mut [u8]) {
     let filled = hkdf.expand(info, keys);
     debug_assert!(filled.is_ok());

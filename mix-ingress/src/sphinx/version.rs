@@ -1,4 +1,4 @@
-//! The version that a header names: it says what the payload is encrypted with.
+//! The version that a header names, which decides how the payload key is made.
 
 /// Versions whose packets are encrypted with the full payload key; in all others its first 16 bytes are a seed.
 ///
@@ -7,15 +7,15 @@
 /// newer libraries took 0.1.0 for.
 const FULL_PAYLOAD_KEY_VERSIONS: [u16; 5] = [1, 256, 257, 258, 512];
 
-/// A version. Those that no library knows yet are treated like the newest.
+/// A version. Unknown versions are treated like the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version(u16);
 
 impl Version {
-    /// Bytes in a header.
+    /// The length in a header.
     pub(super) const LEN: usize = 3;
 
-    /// The first byte says nothing, whatever it is.
+    /// The first byte has no meaning.
     pub(super) const fn from_bytes([_, high, low]: [u8; Self::LEN]) -> Self {
         Self(u16::from_be_bytes([high, low]))
     }

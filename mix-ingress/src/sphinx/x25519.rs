@@ -1,10 +1,10 @@
 //! X25519 with the gateway's key.
 //!
-//! Two implementations, of which one is chosen at the start: that of s2n-bignum, whose assembly is formally verified, by the
-//! crate `graviola`; and `x25519-dalek`, in Rust alone, for processors that lack what the first needs. The first takes less
-//! than half the time, and an X25519 is most of what a packet costs.
+//! There are two implementations, of which one is chosen at the start. The crate `graviola` has that of s2n-bignum, whose assembly is
+//! formally verified. `x25519-dalek` is in Rust alone, for processors that lack what `graviola` needs. The first takes less than half
+//! the time, and an X25519 is most of the cost of a packet.
 //!
-//! *Trusts* both to be X25519 as RFC 7748 has it; tests compare them, and run the cases of Wycheproof. *Holds* the private key.
+//! *Trusts* both to be X25519 as in RFC 7748; tests compare them, and run the cases of Wycheproof. *Holds* the private key.
 //! *Promises*: both wipe the key when it is dropped. `graviola` also wipes the copy that it makes for each operation, its
 //! result, and the vector registers. Neither wipes what its arithmetic leaves on the stack.
 
@@ -16,14 +16,14 @@ use zeroize::Zeroizing;
 /// An implementation of X25519.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Implementation {
-    /// s2n-bignum's, by the crate `graviola`.
+    /// The implementation of s2n-bignum, in the crate `graviola`.
     Graviola,
-    /// That of the crate `x25519-dalek`.
+    /// The implementation of the crate `x25519-dalek`.
     Dalek,
 }
 
 impl Implementation {
-    /// The fastest that this processor can run. Asks the processor, and the kernel for nothing.
+    /// The fastest that this processor can run. Makes no system call.
     pub(super) fn fastest() -> Self {
         if graviola::util::is_cpu_supported() { Self::Graviola } else { Self::Dalek }
     }
@@ -73,7 +73,7 @@ impl PrivateKey {
     /// sender does.
     pub(super) fn agree(&self, point: &[u8; 32]) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(match self {
-            // An error stands for zeros.
+            // The error of `graviola` means that the shared secret is all zeros.
             Self::Graviola(key) => {
                 key.diffie_hellman(&x25519::PublicKey::from_array(point)).map_or([0; 32], |shared| shared.0)
             }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn packets_of_one_connection_are_delivered_in_the_order_in_which_they_came() {
+async fn packets_of_one_connection_are_delivered_in_order() {
     let (rig, mut store, _egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
     // The large ones take much longer to unwrap.
@@ -49,7 +49,7 @@ async fn garbage_closes_its_own_connection_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_frame_that_does_not_end_closes_its_connection_and_idle_ones_stay() {
+async fn a_half_frame_times_out_and_idle_connections_stay() {
     let config = IngressConfig { half_frame: Duration::from_millis(200), ..CONFIG };
     let (rig, mut store, _egress) = Rig::start(config).await;
     let (mut half, mut idle) = (rig.connect().await, rig.connect().await);
@@ -187,7 +187,7 @@ async fn a_flood_of_garbage_is_cut_off_at_the_limit() {
 }
 
 #[tokio::test]
-async fn a_connection_that_brings_nothing_but_malformed_packets_is_closed() {
+async fn a_connection_with_malformed_packets_alone_is_closed() {
     let (rig, mut store, _egress) = Rig::start(IngressConfig { malformed_packets: 4, ..CONFIG }).await;
     let mut node = rig.connect().await;
     let malformed = |number| {

@@ -27,7 +27,7 @@ fn recorded_regular() -> Sample {
 }
 
 #[tokio::test]
-async fn every_recorded_packet_is_delivered_and_its_ack_leaves_as_the_packet_came() {
+async fn every_recorded_packet_is_delivered_and_acked_as_it_came() {
     for framing in [
         Framing::Unversioned(PacketType::Mix),
         Framing::Unversioned(PacketType::Vpn),
@@ -97,7 +97,7 @@ async fn what_store_refuses_is_not_acked_and_each_reason_is_counted() {
 }
 
 #[tokio::test]
-async fn packets_that_cannot_be_delivered_are_counted_and_the_connection_goes_on() {
+async fn undeliverable_packets_are_counted_and_the_connection_lives() {
     let (rig, mut store, _egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
     let mut altered = recorded_regular();
@@ -151,7 +151,7 @@ async fn a_new_store_is_asked_what_the_old_one_did_not_answer() {
 }
 
 #[tokio::test]
-async fn a_store_that_answers_what_it_was_not_asked_is_replaced_and_nothing_it_says_counts() {
+async fn an_answer_to_no_delivery_ends_the_link_and_does_not_count() {
     let (mut rig, mut store, mut egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
     let sample = made(0, PacketSize::Regular);
@@ -184,7 +184,7 @@ async fn fill(store: &mut Store, credit: &mut Credit, count: usize) -> Vec<Deliv
 }
 
 #[tokio::test]
-async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
+async fn a_full_window_stops_reading_and_an_answer_resumes_it() {
     let (rig, mut store, _egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
     let window = usize::try_from(CONFIG.window.messages).unwrap();
@@ -219,7 +219,7 @@ async fn a_full_window_stops_the_reading_of_bytes_and_an_answer_resumes_it() {
 }
 
 #[tokio::test]
-async fn a_small_window_ends_by_messages_or_bytes_and_lets_a_message_through_alone() {
+async fn a_window_counts_messages_and_bytes_and_passes_a_single_one() {
     let len = made(0, PacketSize::Regular).message.len() as u64;
     let windows = [
         (1, Window { messages: 1, bytes: u64::MAX }),
@@ -251,7 +251,7 @@ async fn a_small_window_ends_by_messages_or_bytes_and_lets_a_message_through_alo
 }
 
 #[tokio::test]
-async fn acks_of_a_whole_window_that_is_accepted_at_once_wait_until_egress_takes_them() {
+async fn acks_of_a_whole_window_wait_until_egress_takes_them() {
     const PACKETS: u32 = 6_000;
     let window = Window { messages: PACKETS, ..CONFIG.window };
     let (rig, mut store, mut egress) = Rig::start(IngressConfig { window, ..CONFIG }).await;

@@ -157,7 +157,7 @@ async fn is_served(worker: &mut Worker, node: &mut TcpStream, number: u32) -> bo
 }
 
 #[tokio::test]
-async fn without_descriptors_newcomers_are_turned_away_and_the_others_served() {
+async fn without_descriptors_newcomers_are_rejected_and_others_served() {
     let mut worker = start(&good_key(), 24);
     assert!(worker.closed_its_jail());
     worker.names_its_public_key();

@@ -84,7 +84,7 @@ async fn of_many_copies_at_once_one_passes() {
 }
 
 #[tokio::test]
-async fn a_successor_knows_what_its_predecessor_saw_before_the_last_save() {
+async fn a_successor_knows_the_packets_seen_before_the_last_save() {
     let (rig, mut store, _egress) = Rig::start(OFTEN).await;
     let mut node = rig.connect().await;
     let first = is_next(&mut node, &mut store, 1).await;
@@ -114,7 +114,7 @@ async fn drained(rig: Rig, store: Store, egress: Egress) -> Marks {
 }
 
 #[tokio::test]
-async fn an_orderly_end_saves_everything_and_an_idle_worker_saves_nothing() {
+async fn a_drain_saves_everything_and_an_idle_worker_saves_nothing() {
     let (rig, mut store, egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
     let mut samples = Vec::new();
@@ -140,7 +140,7 @@ async fn an_orderly_end_saves_everything_and_an_idle_worker_saves_nothing() {
 }
 
 #[tokio::test]
-async fn marks_that_do_not_fit_or_cannot_be_read_are_given_up_and_the_worker_works() {
+async fn marks_that_are_unfit_or_unreadable_are_given_up() {
     let (rig, mut store, egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
     let sample = is_next(&mut node, &mut store, 1).await;

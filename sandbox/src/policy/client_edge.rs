@@ -4,7 +4,7 @@ use libc::{IPPROTO_TCP, SHUT_WR, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEP
 
 use super::{Network, Policy, Rule, Unlisted, is};
 
-/// That of `client-edge`.
+/// The policy of `client-edge`.
 pub const CLIENT_EDGE: Policy =
     Policy { name: "client-edge", network: Network::Accepts, unlisted: Unlisted::Kills, own: OWN };
 
@@ -16,7 +16,6 @@ const OWN: &[Rule] = &[
     allow!(SYS_setsockopt, "by questions a quarter of a minute apart")
         .when(&[is(1, IPPROTO_TCP), is(2, TCP_KEEPINTVL)]),
     allow!(SYS_setsockopt, "of which four have no answer").when(&[is(1, IPPROTO_TCP), is(2, TCP_KEEPCNT)]),
-    // Not for reading: a listener that is shut down like that listens no more, for whoever shares it, and is a socket that can
-    // connect.
+    // SHUT_WR only: SHUT_RD would stop the shared listener for all who share it, and make it a socket that can connect.
     allow!(SYS_shutdown, "a websocket is closed in order").when(&[is(1, SHUT_WR)]),
 ];

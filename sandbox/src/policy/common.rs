@@ -11,7 +11,7 @@ use libc::{
 
 use super::{Argument, Rule, has_none_of, is, is_but_for, is_not, is_own_process};
 
-/// What `pthread_create` asks for: a thread, never a process, and in no new namespace.
+/// The flags of `pthread_create`: a thread, never a process, and in no new namespace.
 const THREAD: i32 = CLONE_VM
     | CLONE_FS
     | CLONE_FILES
@@ -22,17 +22,17 @@ const THREAD: i32 = CLONE_VM
     | CLONE_PARENT_SETTID
     | CLONE_CHILD_CLEARTID;
 
-/// With this flag a TCP socket that is not connected would connect, and Landlock would not be asked.
+/// Without `MSG_FASTOPEN`, by which a TCP socket that is not connected would connect without Landlock being asked.
 pub(super) const NOT_CONNECTING: Argument = has_none_of(3, MSG_FASTOPEN);
 
-/// The clocks of the machine, coarse ones too, and what this process and this thread have used: 0 to 7, whatever the C library
-/// asks. Numbers below zero are made of the numbers of other processes, and tell of them.
+/// The clocks of the machine, coarse ones included, and the processor time of this process and this thread, which are the numbers 0 to 7.
+/// Numbers below zero name the clocks of other processes, and would tell of them.
 const CLOCK: Argument = has_none_of(0, !7);
 
-/// On memory of this process alone, or to be shared; a time limit by the clock on the wall, or not.
+/// Flags that may be set or not: the memory is private to this process, and a time limit is by the wall clock.
 const FUTEX_FLAGS: i32 = FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME;
 
-/// The signal by which glibc changes the account of all threads; it takes hold of it before the first thread starts.
+/// The signal by which glibc changes the account of all threads. glibc sets its handler before the first thread starts.
 const SIGSETXID: i32 = 33;
 
 pub(super) const RULES: &[Rule] = &[
@@ -43,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
     allow!(SYS_epoll_wait, "the reactor waits"),
     allow!(SYS_epoll_pwait, "the same, on architectures without epoll_wait").unseen(),
     allow!(SYS_eventfd2, "one thread wakes the reactor of another"),
-    // Not those that inherit priority: they look for whoever holds the lock, by a number that the caller writes.
+    // Locks that inherit priority are left out: the kernel looks up their holder by a process number that the caller writes.
     allow!(SYS_futex, "locks, and threads that wait for work").when(&[is_but_for(1, FUTEX_WAIT, FUTEX_FLAGS)]),
     allow!(SYS_futex, "the same, until a time").when(&[is_but_for(1, FUTEX_WAIT_BITSET, FUTEX_FLAGS)]),
     allow!(SYS_futex, "whoever waits is woken").when(&[is_but_for(1, FUTEX_WAKE, FUTEX_FLAGS)]),
@@ -51,7 +51,7 @@ pub(super) const RULES: &[Rule] = &[
     allow!(SYS_clock_nanosleep, "a thread that sleeps").when(&[CLOCK]).unseen(),
     allow!(SYS_clock_gettime, "the time, where the clock cannot be read without a call").when(&[CLOCK]).unseen(),
     allow!(SYS_restart_syscall, "a wait goes on after the process was stopped and continued"),
-    // Descriptors it has.
+    // Open descriptors.
     allow!(SYS_read, "a reactor that was woken; the socketpair below"),
     allow!(SYS_write, "the log; waking a reactor"),
     allow!(SYS_recvfrom, "links and connections"),

@@ -7,12 +7,12 @@ use libc::{
 
 use super::{Argument, Network, Policy, Rule, Unlisted, is, is_but_for};
 
-/// That of `mix-egress`.
+/// The policy of `mix-egress`.
 pub const MIX_EGRESS: Policy =
     Policy { name: "mix-egress", network: Network::Connects, unlisted: Unlisted::Kills, own: OWN };
 
 const STREAM: Argument = is_but_for(1, SOCK_STREAM, SOCK_CLOEXEC | SOCK_NONBLOCK);
-/// Whatever a stream of that family is by default: TCP.
+/// The default protocol of a stream of that family, TCP.
 const TCP: Argument = is(2, IPPROTO_IP);
 
 const OWN: &[Rule] = &[

@@ -4,7 +4,7 @@ use libc::{IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP
 
 use super::{Network, Policy, Rule, Unlisted, is};
 
-/// That of `mix-ingress`.
+/// The policy of `mix-ingress`.
 pub const MIX_INGRESS: Policy =
     Policy { name: "mix-ingress", network: Network::Accepts, unlisted: Unlisted::Kills, own: OWN };
 

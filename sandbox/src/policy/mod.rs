@@ -1,18 +1,18 @@
 //! Which system calls each role may make.
 //!
 //! A policy is a list of rules, one per line: the call, conditions on its arguments if there are any, and what needs it. Rules of
-//! [`common`] hold for every role. A call that no rule lists is not carried out, and a worker dies of it
-//! (`refusal`); [`Unlisted`] says who does not. If several rules name one call, any of them is enough. Conditions look at numbers
-//! only: what a pointer leads to cannot be judged.
+//! [`common`] hold for every role. A call that no rule lists is not carried out, and a worker dies of it (`refusal`). For a program
+//! with [`Unlisted::Fails`] such a call fails instead. If several rules name one call, any of them is enough. Conditions look at
+//! numbers only, because a filter cannot read what a pointer leads to.
 //!
-//! Each rule says whether the call is carried out (`allow!`), fails as on a kernel that does not have it (`absent!`), or is one that
-//! the process dies of although others fail (`deadly!`).
+//! Each rule has a verdict: the call is carried out (`allow!`), fails as on a kernel without it (`absent!`), or kills the process even
+//! where unlisted calls fail (`deadly!`).
 //!
-//! A rule marked [`unseen`](Rule::unseen) is for what does not happen in any test: a kernel without a fast path, a broken
-//! clock, a C library of another age.
+//! A rule marked [`unseen`](Rule::unseen) is for a call that no test makes: on a kernel without a fast path, with a broken clock, or
+//! in an older or newer C library.
 //!
-//! Traced on x86-64. On other 64-bit architectures the calls that they do not have are left out, and the ones that take their
-//! place are listed; nobody has traced the workers there yet.
+//! The lists were traced on x86-64. Calls that other 64-bit architectures lack are left out there, and the calls that replace them are
+//! listed. Nobody has traced the workers there yet.
 
 // Macros first, for the modules below.
 
@@ -37,7 +37,7 @@ macro_rules! absent {
     };
 }
 
-/// `deadly!(SYS_execve, "a program")`: a rule by which the process dies of the call of this name, whatever becomes of others.
+/// `deadly!(SYS_execve, "a program")`: a rule by which the process dies of the call of this name, even where unlisted calls fail.
 macro_rules! deadly {
     ($call:ident, $why:literal) => {
         $crate::policy::Rule { verdict: $crate::policy::Verdict::Kill, ..allow!($call, $why) }
@@ -71,19 +71,19 @@ pub struct Policy {
     pub own: &'static [Rule],
 }
 
-/// What becomes of a call that no rule lists. It is not carried out in any case.
+/// The result of a call that no rule lists. The call is not carried out in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlisted {
-    /// The process dies of it: all of its code is known, and so are its calls.
+    /// The process dies of the call. For a program of which all code is known, and so all calls.
     Kills,
-    /// It fails with `ENOSYS`. For a program into which the machine loads code of its own, whose calls nobody can list.
+    /// The call fails with `ENOSYS`. For a program that loads libraries of the machine, whose calls nobody can list.
     Fails,
 }
 
-/// Who begins a connection.
+/// Who opens the connections of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// The others, if anybody.
+    /// Only peers, if anybody.
     Accepts,
     /// The process itself.
     Connects,
@@ -96,58 +96,58 @@ pub struct Rule {
     constant: &'static str,
     /// Its number on this architecture.
     pub number: i64,
-    /// All of this must be true of its arguments.
+    /// Conditions on its arguments, all of which must hold.
     pub arguments: &'static [Argument],
-    /// What becomes of it.
+    /// The result of the call.
     pub verdict: Verdict,
-    /// What needs it.
+    /// What needs the call.
     pub why: &'static str,
-    /// Whether a traced run of all tests shows it.
+    /// Whether a traced run of all tests shows the call.
     pub seen: bool,
 }
 
-/// What becomes of a call that a rule lists.
+/// The result of a call that a rule lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is carried out.
+    /// The call is carried out.
     Allow,
-    /// It is not carried out, and fails with `ENOSYS`. For what the C library tries and can do without.
+    /// The call is not carried out, and fails with `ENOSYS`. For what the C library tries and can do without.
     Absent,
-    /// It is not carried out, and the process dies of it, even where what is not listed [fails](Unlisted::Fails).
+    /// The call is not carried out, and the process dies of it, even where unlisted calls [fail](Unlisted::Fails).
     Kill,
 }
 
-/// What must be true of one argument. Of a number its lower 32 bits are looked at: those that the kernel heeds.
+/// A condition on one argument. Of a number only the lower 32 bits are compared, which are those that the kernel heeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
-    /// Which, from 0.
+    /// The position of the argument, from 0.
     pub index: u8,
-    /// What.
+    /// The condition.
     pub must: Must,
 }
 
-/// See [`Argument`].
+/// What must be true of an [`Argument`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Must {
-    /// It must be this number.
+    /// The argument is this number.
     Equal(u64),
-    /// It must be another number than this one.
+    /// The argument is any other number than this one.
     NotEqual(u64),
-    /// Of the bits in `mask` it must have exactly those in `value`.
+    /// Of the bits in `mask`, the argument has exactly those in `value`.
     HaveBits {
-        /// Which bits.
+        /// The bits that are compared.
         mask: u64,
-        /// What they must be.
+        /// Their value.
         value: u64,
     },
-    /// It must be the number of the calling process.
+    /// The argument is the number of the calling process.
     BeOwnProcess,
-    /// It must be a pointer to nothing; all of its bits are looked at.
+    /// The argument is a null pointer; all of its bits are compared.
     BeNull,
 }
 
 impl Policy {
-    /// That of a worker.
+    /// The policy of a worker.
     pub const fn of(role: Role) -> &'static Self {
         match role {
             Role::MixIngress => &MIX_INGRESS,
@@ -157,7 +157,7 @@ impl Policy {
         }
     }
 
-    /// The common rules and its own.
+    /// The common rules and the role's own.
     pub fn rules(&self) -> impl Iterator<Item = &'static Rule> {
         common::RULES.iter().chain(self.own)
     }
@@ -169,13 +169,13 @@ impl Rule {
         self.constant.strip_prefix("SYS_").unwrap_or(self.constant)
     }
 
-    /// The same, if this is true of an argument, too.
+    /// The same rule with these conditions.
     const fn when(mut self, arguments: &'static [Argument]) -> Self {
         self.arguments = arguments;
         self
     }
 
-    /// The same, marked as one that no test shows.
+    /// The same rule, marked as one that no test shows.
     const fn unseen(mut self) -> Self {
         self.seen = false;
         self

@@ -1,9 +1,8 @@
-//! `store`: works on files. Which ones is not for a filter to say, which sees no paths: Landlock does, and the account.
-//! Makes no socket, accepts nobody.
+//! `store`: works on files. A filter sees no paths, so Landlock and the account decide which files. Makes no socket, accepts nobody.
 
 use super::{Network, Policy, Rule, Unlisted, is, is_null};
 
-/// That of `store`.
+/// The policy of `store`.
 pub const STORE: Policy = Policy { name: "store", network: Network::Accepts, unlisted: Unlisted::Kills, own: OWN };
 
 const OWN: &[Rule] = &[

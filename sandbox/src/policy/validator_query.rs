@@ -1,7 +1,9 @@
-//! `validator-query`: no worker, but a program that asks validators one question and ends. It finds their addresses by name, which
-//! opens files and speaks with whoever answers for names on this machine, and it connects. It writes no file, accepts nobody,
-//! and starts nothing. What else is in `/etc/nsswitch.conf` is loaded into it, with the libraries that such a name service needs;
-//! nobody can list their calls, so what is not listed fails, and they or the C library go on without. Which files it can read and to which ports it can connect is not for a filter to say: Landlock does.
+//! `validator-query`: no worker, but a program that asks validators one question and ends.
+//!
+//! The program looks up their addresses by name, which opens files and asks the name services of this machine, and connects. It writes
+//! no file, accepts nobody, and starts nothing. The C library loads the other name services of `/etc/nsswitch.conf` into the program,
+//! with their libraries. Nobody can list the calls of those libraries, so unlisted calls fail, and the libraries or the C library go
+//! on without. Landlock, and not this filter, decides which files the program can read and to which ports it can connect.
 
 use libc::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, FIONREAD, IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_RECVERR,
@@ -11,13 +13,13 @@ use libc::{
 
 use super::{Argument, Network, Policy, Rule, Unlisted, common::NOT_CONNECTING, is, is_but_for};
 
-/// That of `validator-query`.
+/// The policy of `validator-query`.
 pub const VALIDATOR_QUERY: Policy =
     Policy { name: "validator-query", network: Network::Connects, unlisted: Unlisted::Fails, own: OWN };
 
 const STREAM: Argument = is_but_for(1, SOCK_STREAM, SOCK_CLOEXEC | SOCK_NONBLOCK);
 const DATAGRAM: Argument = is_but_for(1, SOCK_DGRAM, SOCK_CLOEXEC | SOCK_NONBLOCK);
-/// Whatever a socket of that kind is by default: TCP, UDP.
+/// The default protocol of a socket of that kind, TCP or UDP.
 const DEFAULT: Argument = is(2, IPPROTO_IP);
 
 const OWN: &[Rule] = &[
@@ -57,7 +59,7 @@ const OWN: &[Rule] = &[
     allow!(SYS_mmap, "the code of a name service's library: from a file, never writable")
         .when(&[is(2, PROT_READ | PROT_EXEC), is_but_for(3, MAP_PRIVATE, MAP_FIXED | MAP_DENYWRITE)])
         .unseen(),
-    // Whoever makes these is no name service.
+    // No name service makes these calls.
     deadly!(SYS_execve, "another program"),
     deadly!(SYS_execveat, "the same"),
     deadly!(SYS_ptrace, "another process"),

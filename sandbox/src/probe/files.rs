@@ -12,7 +12,7 @@ use proto::ipc::probe::{Finding, Inode};
 
 use super::answer;
 
-/// Descriptors that are tried: every one that a worker can have when its jail closes, but control link, output and log.
+/// The descriptors that are tried: all that a worker can have when its jail closes, except control link, output and log.
 const DESCRIPTORS: std::ops::Range<RawFd> = 3..64;
 /// The file of a sled database.
 const DATABASE: &[u8] = b"db";
@@ -20,7 +20,7 @@ const DATABASE: &[u8] = b"db";
 fn open_at(directory: RawFd, path: &[u8], flags: i32) -> io::Result<OwnedFd> {
     const MODE: libc::c_uint = 0o600;
     let path = CString::new(path)?;
-    // Without O_NONBLOCK a named pipe would be waited for.
+    // Without O_NONBLOCK, opening a named pipe would wait for its other end.
     let flags = flags | O_CLOEXEC | O_NONBLOCK;
     // SAFETY: the path is a string that ends in zero and outlives the call.
     let opened = answer(unsafe { libc::syscall(libc::SYS_openat, directory, path.as_ptr(), flags, MODE) })?;
@@ -36,7 +36,7 @@ pub(super) fn create(directory: &[u8]) -> io::Result<()> {
     open_at(AT_FDCWD, directory, O_TMPFILE | O_WRONLY).map(drop)
 }
 
-/// The first of the errors, unless one descriptor led to success.
+/// Succeeds if any descriptor does; otherwise returns the first error.
 fn by_any_descriptor(mut attempt: impl FnMut(RawFd) -> io::Result<()>) -> io::Result<()> {
     let mut refusal = None;
     for descriptor in DESCRIPTORS {
@@ -55,7 +55,7 @@ pub(super) fn open_beneath(path: &[u8], say: &mut dyn FnMut(Finding)) -> io::Res
 
 pub(super) fn read_database(wanted: Inode, say: &mut dyn FnMut(Finding)) -> io::Result<()> {
     in_directory(wanted, say, |directory| match open_at(directory, DATABASE, O_RDONLY) {
-        // Nothing was written yet; to list what is there is to read.
+        // Nothing was written yet; listing the directory is reading it.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => open_at(directory, b".", O_RDONLY | O_DIRECTORY),
         opened => opened,
     })
@@ -68,7 +68,7 @@ pub(super) fn write_database(wanted: Inode, say: &mut dyn FnMut(Finding)) -> io:
     })
 }
 
-/// First it opens, and only then asks which directory that was: a process that may open and is killed for asking was allowed.
+/// Opens first, and asks only then which directory that was: a process that opens and is killed for asking was allowed to open.
 fn in_directory(
     wanted: Inode,
     say: &mut dyn FnMut(Finding),
@@ -83,7 +83,7 @@ fn in_directory(
 
 fn inode(descriptor: RawFd) -> io::Result<Inode> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the place is large enough for what the kernel writes there.
+    // SAFETY: the buffer is large enough for what the kernel writes there.
     answer(unsafe { libc::fstat(descriptor, stat.as_mut_ptr()) }.into())?;
     // SAFETY: written in full, since the call succeeded.
     let stat = unsafe { stat.assume_init() };
@@ -102,7 +102,7 @@ pub(super) fn find_by_position(begin: &[u8]) -> io::Result<()> {
 pub(super) fn find_by_rewinding(begin: &[u8]) -> io::Result<()> {
     let mut found = vec![0_u8; begin.len()];
     by_any_descriptor(|descriptor| {
-        // A socket cannot be rewound, so none is read from, which might wait for ever.
+        // A socket cannot be rewound, so no socket is read from; such a read might wait for ever.
         // SAFETY: changes a position and no memory.
         answer(unsafe { libc::syscall(libc::SYS_lseek, descriptor, 0_i64, libc::SEEK_SET) })?;
         // SAFETY: the buffer is ours, and of this length.
@@ -117,7 +117,7 @@ pub(super) fn find_by_reading(begin: &[u8]) -> io::Result<()> {
     by_any_descriptor(|descriptor| {
         let (place, len) = (found.as_mut_ptr(), found.len());
         let (nobody, nothing) = (std::ptr::null::<u8>(), std::ptr::null::<u8>());
-        // A socket might be waited for; that it is none is all that is asked here.
+        // Skips sockets, because a read from a socket might wait.
         // SAFETY: the buffer is ours, and of this length.
         match answer(unsafe { libc::syscall(libc::SYS_recvfrom, descriptor, place, len, LOOK, nobody, nothing) }) {
             Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => {}

@@ -1,4 +1,4 @@
-//! Attempts to be somebody else.
+//! Attempts to change to another account.
 #![allow(unsafe_code)]
 
 use std::io;

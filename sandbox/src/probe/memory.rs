@@ -1,4 +1,4 @@
-//! Attempts to run bytes that were written as data.
+//! Attempts to make written data executable.
 #![allow(unsafe_code)]
 
 use std::{io, ptr};
@@ -8,12 +8,12 @@ use libc::{MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE};
 use super::answer;
 
 const PAGE: usize = 4096;
-/// The memory protection key that all memory has to begin with.
+/// The memory protection key that all memory has at first.
 const NO_KEY: i32 = 0;
 
 fn map(protection: i32) -> io::Result<libc::c_long> {
     let place = ptr::null::<u8>();
-    // SAFETY: a fresh mapping wherever the kernel likes; nothing refers to it.
+    // SAFETY: a fresh mapping at an address that the kernel chooses; nothing refers to it.
     answer(unsafe { libc::syscall(libc::SYS_mmap, place, PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0_i64) })
 }
 

@@ -1,4 +1,4 @@
-//! What a process can do, found by trying. Each attempt is made of bare system calls, so that nothing but the kernel decides.
+//! Finds out what a process can do by trying. Each attempt is made of bare system calls, so that nothing but the kernel decides.
 //!
 //! *Trusts*: the supervisor, which says what to try. *Promises*: an attempt leaves nothing behind but its own process: files it
 //! makes have no name, signals it sends are none, a process it makes ends at once.
@@ -13,7 +13,8 @@ use std::io;
 
 use proto::ipc::probe::{Attempt, Finding};
 
-/// Tries it. `say` is told what comes of it, more than once if the process may not live to say the rest; the last word counts.
+/// Makes the attempt, and passes what it finds to `say`. If the process may die half-way, `say` is called before as well; the last
+/// finding counts.
 pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
     let done = match what {
         Attempt::Wait => Ok(()),
@@ -39,7 +40,7 @@ pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
         Attempt::SignalThread { pid } => processes::signal_thread(*pid),
         Attempt::QueueSignal { pid } => processes::queue_signal(*pid),
         Attempt::ReadMemory { pid } => processes::read_memory(*pid),
-        Attempt::LookAt { pid } => processes::look_at(*pid),
+        Attempt::LookAt { pid } => processes::read_group(*pid),
         Attempt::HoldProcess { pid } => processes::hold(*pid),
         Attempt::AskAffinity { pid } => processes::ask_affinity(*pid),
         Attempt::ReadClock { pid } => processes::read_clock(*pid),
@@ -58,7 +59,7 @@ pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
     });
 }
 
-/// What a system call that answers -1 for an error has answered.
+/// The result of a system call that returns -1 for an error.
 fn answer(returned: libc::c_long) -> io::Result<libc::c_long> {
     if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }

@@ -28,7 +28,7 @@ fn connect_to(socket: &OwnedFd, to: &impl SockaddrLike) -> io::Result<()> {
     answer(unsafe { libc::syscall(libc::SYS_connect, socket.as_raw_fd(), to.as_ptr(), to.len()) }).map(drop)
 }
 
-/// A peer that refuses was reached.
+/// A refusal or a time-out counts as success: the connection attempt left this process.
 pub(super) fn connect(to: SocketAddr) -> io::Result<()> {
     let socket = socket(family(to), libc::SOCK_STREAM)?;
     match connect_to(&socket, &SockaddrStorage::from(to)) {
@@ -68,7 +68,7 @@ pub(super) fn listen_unbound() -> io::Result<()> {
     answer(unsafe { libc::syscall(libc::SYS_listen, socket.as_raw_fd(), 1) }).map(drop)
 }
 
-/// To have such a socket is enough: who may connect it is up to whoever listens.
+/// The socket alone counts as success: whether it may connect is decided by the listener, not by the jail.
 pub(super) fn connect_unix(path: &[u8], say: &mut dyn FnMut(Finding)) -> io::Result<()> {
     let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
     say(Finding::Opened);

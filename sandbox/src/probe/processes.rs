@@ -1,4 +1,4 @@
-//! Attempts on processes: to make one, to become another, and to reach those that are there.
+//! Attempts on processes: to make one, to become another program, and to reach existing ones.
 #![allow(unsafe_code)]
 
 use std::{ffi::CString, io, ptr, sync::atomic::AtomicU32};
@@ -7,7 +7,7 @@ use super::answer;
 
 const NO_SIGNAL: i32 = 0;
 
-/// The child's only act.
+/// Ends the child.
 fn end() -> ! {
     loop {
         // SAFETY: ends this process, which shares no memory with its parent.
@@ -55,7 +55,7 @@ pub(super) fn execute_at(path: &[u8]) -> io::Result<()> {
     answer(failed).map(drop)
 }
 
-/// `PTRACE_SEIZE` does not stop the other, and ends with this process.
+/// `PTRACE_SEIZE` does not stop the traced process, and ends with this process.
 pub(super) fn trace(pid: u32) -> io::Result<()> {
     // SAFETY: reads and writes no memory of ours.
     answer(unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_SEIZE, pid, 0_usize, 0_usize) }).map(drop)
@@ -79,13 +79,13 @@ pub(super) fn queue_signal(pid: u32) -> io::Result<()> {
     answer(unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid, NO_SIGNAL, ptr::from_mut(&mut about)) }).map(drop)
 }
 
-/// An address that is not there is found out after the permission was given.
+/// A missing address means success: the kernel looks at the address only after it has given permission.
 pub(super) fn read_memory(pid: u32) -> io::Result<()> {
     let mut byte = 0_u8;
     let here = libc::iovec { iov_base: ptr::from_mut(&mut byte).cast(), iov_len: 1 };
     let there = libc::iovec { iov_base: ptr::without_provenance_mut(0x1000), iov_len: 1 };
     let (here, there) = (ptr::from_ref(&here), ptr::from_ref(&there));
-    // Of as many bits as the kernel reads: what lies beside a shorter number on the stack would be flags, and refused.
+    // As wide as the kernel reads: with a shorter number, garbage in the upper bits would be taken for flags and refused.
     let (one, no_flags) = (1_usize, 0_usize);
     // SAFETY: writes at most one byte to a place of ours; the records outlive the call.
     match answer(unsafe { libc::syscall(libc::SYS_process_vm_readv, pid, here, one, there, one, no_flags) }) {
@@ -94,12 +94,12 @@ pub(super) fn read_memory(pid: u32) -> io::Result<()> {
     }
 }
 
-pub(super) fn look_at(pid: u32) -> io::Result<()> {
+pub(super) fn read_group(pid: u32) -> io::Result<()> {
     // SAFETY: touches no memory.
     answer(unsafe { libc::syscall(libc::SYS_getpgid, pid) }).map(drop)
 }
 
-/// The descriptor goes with the process.
+/// The descriptor is closed when this process ends.
 pub(super) fn hold(pid: u32) -> io::Result<()> {
     // SAFETY: makes a descriptor and touches no memory.
     answer(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(drop)
@@ -108,11 +108,11 @@ pub(super) fn hold(pid: u32) -> io::Result<()> {
 pub(super) fn ask_affinity(pid: u32) -> io::Result<()> {
     let mut processors = [0_u64; 128];
     let place = processors.as_mut_ptr();
-    // SAFETY: the place is ours, and of this size.
+    // SAFETY: the buffer is ours, and of this size.
     answer(unsafe { libc::syscall(libc::SYS_sched_getaffinity, pid, size_of_val(&processors), place) }).map(drop)
 }
 
-/// The clock of the processor time that a process has used, as the kernel numbers it: its own number turned over, and a kind.
+/// The kernel's number for the clock of the processor time of `pid`: the inverted process number, and a kind.
 fn clock_of(pid: u32) -> i32 {
     /// `CPUCLOCK_SCHED`: the time that it ran.
     const RUN: i32 = 2;
@@ -139,7 +139,7 @@ pub(super) fn sleep_by_clock(pid: u32) -> io::Result<()> {
     answer(unsafe { libc::syscall(libc::SYS_clock_nanosleep, clock_of(pid), RELATIVE, time, rest) }).map(drop)
 }
 
-/// Whether the holder is there is found out before that the lock is held.
+/// A taken lock means success: the kernel looks up the holder before it finds that the lock is held.
 pub(super) fn take_lock(pid: u32) -> io::Result<()> {
     let lock = AtomicU32::new(pid);
     let (place, no_limit) = (lock.as_ptr(), ptr::null::<libc::timespec>());

@@ -1,4 +1,4 @@
-//! Pages that the kernel never swaps, never dumps and never lets a child have.
+//! Pages that the kernel never swaps, never dumps, and wipes in a child process.
 
 use std::{ffi::c_void, io, num::NonZeroUsize, ptr::NonNull};
 
@@ -6,13 +6,13 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anony
 
 use super::LockError;
 
-/// Locked pages; they go when it is dropped, as they are: whoever put a secret there has wiped it by then.
+/// Locked pages, unmapped on drop. A secret in them must have been wiped by then.
 pub(super) struct Pages {
     start: NonNull<c_void>,
     len: NonZeroUsize,
 }
 
-// SAFETY: a mapping belongs to the process, whichever of its threads made it; nothing here is read or written through it.
+// SAFETY: a mapping belongs to the process and not to the thread that made it; nothing here is read or written through the pointer.
 unsafe impl Send for Pages {}
 // SAFETY: as above.
 unsafe impl Sync for Pages {}
@@ -38,7 +38,7 @@ impl Pages {
         Ok(pages)
     }
 
-    /// Where they begin.
+    /// The address of the first page.
     pub(super) const fn start(&self) -> NonNull<c_void> {
         self.start
     }
@@ -46,7 +46,7 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`; whoever uses it holds this value.
+        // SAFETY: the mapping made in `new`; every user of the mapping holds this value.
         let _ = unsafe { munmap(self.start, self.len.get()) };
     }
 }

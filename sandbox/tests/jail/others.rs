@@ -10,7 +10,7 @@ fn clock_of_parent() -> i64 {
 }
 
 #[test]
-fn clocks_of_others_and_locks_that_others_hold_kill_whoever_asks() {
+fn asking_for_clocks_or_locks_of_other_processes_kills() {
     let (_folder, directory) = folder();
     let clock = clock_of_parent();
     let lock = |operation: i32| (libc::SYS_futex, [0, operation.into(), 0, 0, 0, 0]);
@@ -77,7 +77,7 @@ fn clocks_of_the_machine_are_read_and_own_locks_waited_for() {
 }
 
 #[test]
-fn processors_are_asked_for_by_whoever_runs_on_them_and_of_nobody_else() {
+fn affinity_is_told_of_the_own_process_and_of_no_other() {
     let (_folder, directory) = folder();
     let ask = |pid: u32| {
         let mut processors = [0_u64; 128];

@@ -43,7 +43,7 @@ async fn a_full_queue_drops_the_newest() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_down_holds_no_more_than_the_queue_and_the_packet_that_asked_for_it() {
+async fn a_node_that_is_down_holds_its_queue_and_one_packet_more() {
     let (_socket, address) = deaf_socket();
     let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
     hops.hand_over(Origin::Clients, address, frame(0));
@@ -148,7 +148,7 @@ async fn with_too_many_proven_hops_the_last_proven_gives_way() {
         until(|| value(&counters.packets_sent) == sent).await;
         until(|| {
             hops.hear_news();
-            !matches!(hops.hops.get(&node.address), Some(Entry { place: Place::First(_), .. }))
+            !matches!(hops.hops.get(&node.address), Some(Entry { place: HopPlace::First(_), .. }))
         })
         .await;
     }
@@ -183,7 +183,7 @@ async fn a_hop_that_went_down_gives_its_place_to_one_that_works() {
         assert_eq!(read_packet(&mut stream).await, number);
         hops.hand_over(Origin::Clients, works.address, frame(number + 1));
     }
-    assert!(matches!(hops.hops.get(&works.address), Some(Entry { place: Place::Proven(_), .. })));
+    assert!(matches!(hops.hops.get(&works.address), Some(Entry { place: HopPlace::Proven(_), .. })));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_is_opened_for_the_first_packet_and_keeps_the_order() {
+async fn a_connection_opens_for_the_first_packet_and_keeps_order() {
     let node = Node::new().await;
     let (mut hops, counters) = hops(EgressConfig { queue_packets: 2_000, ..config() });
     assert!(hops.tasks.is_empty());
@@ -92,7 +92,7 @@ async fn an_attempt_to_connect_has_a_time_limit() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_into_a_connection_that_the_node_has_closed() {
+async fn nothing_is_written_into_a_connection_the_node_has_closed() {
     let node = Node::new().await;
     let (mut hops, counters) = hops(config());
     for round in 0..100 {
@@ -125,7 +125,7 @@ async fn what_a_node_says_is_discarded() {
 }
 
 #[tokio::test]
-async fn a_packet_cut_off_by_the_node_is_lost_and_the_next_waits_for_the_backoff() {
+async fn a_packet_cut_off_by_the_node_is_lost_and_the_next_backs_off() {
     let node = Node::new().await;
     let (mut hops, counters) = hops(config());
     hops.hand_over(Origin::Clients, node.address, sized_frame(0, 16 << 20));

@@ -37,7 +37,7 @@ async fn draining_ends_at_its_deadline_and_counts_what_is_lost() {
 }
 
 #[tokio::test]
-async fn a_hop_that_turns_out_unreachable_while_draining_is_not_tried_again() {
+async fn a_hop_found_unreachable_while_draining_is_not_tried_again() {
     let (_socket, unreachable) = deaf_socket();
     let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
     hops.hand_over(Origin::Clients, unreachable, frame(0));
