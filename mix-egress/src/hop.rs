@@ -5,9 +5,9 @@
 //! after a failure than the backoff allows; whatever ends the task, every packet that it still holds is counted. The task tells the
 //! table about the connection by [`SharedState`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use proto::counter::count;
+use proto::{counter::count, ipc::control::EgressConfig};
 use tokio::{
     select,
     sync::mpsc,
@@ -17,10 +17,10 @@ use tokio::{
 use crate::{
     backoff::{Backoff, Wait},
     batch::{Batch, QueuedFrame},
-    config::EgressConfig,
     connection::{Gone, HopConnection},
     counters::{EgressCounters, count_many},
     hop_state::{HopState, SharedState},
+    timeouts::Timeouts,
 };
 
 /// The task of one next hop.
@@ -31,7 +31,8 @@ pub(crate) struct Hop {
     batch: Batch,
     backoff: Backoff,
     state: SharedState,
-    config: Arc<EgressConfig>,
+    connect_timeout: Duration,
+    timeouts: Timeouts,
     counters: Arc<EgressCounters>,
 }
 
@@ -41,11 +42,13 @@ impl Hop {
         queue: mpsc::Receiver<QueuedFrame>,
         state: SharedState,
         has_worked: bool,
-        config: Arc<EgressConfig>,
+        config: &EgressConfig,
+        timeouts: Timeouts,
         counters: Arc<EgressCounters>,
     ) -> Self {
         let backoff = Backoff::new(config.initial_backoff, config.maximum_backoff, has_worked);
-        Self { next_hop, queue, batch: Batch::default(), backoff, state, config, counters }
+        let connect_timeout = config.connect_timeout;
+        Self { next_hop, queue, batch: Batch::default(), backoff, state, connect_timeout, timeouts, counters }
     }
 
     /// Sends packets of the queue until its other end is dropped, or the hop has been idle for so long that the next packet can start a
@@ -55,8 +58,7 @@ impl Hop {
             if let Some(wait) = self.backoff.wait() {
                 self.wait_for_next_attempt(wait).await;
             }
-            let EgressConfig { connect_timeout, write_timeout, .. } = *self.config;
-            match HopConnection::open(self.next_hop, connect_timeout, write_timeout).await {
+            match HopConnection::open(self.next_hop, self.connect_timeout, self.timeouts.write).await {
                 Ok(connection) => self.use_up(connection).await,
                 Err(error) => {
                     tracing::trace!(next_hop = %self.next_hop, %error, "next hop cannot be connected");
@@ -139,7 +141,7 @@ impl Hop {
                 let packet = select! {
                     biased;
                     packet = self.queue.recv() => packet,
-                    () = sleep_until(last_sent + self.config.idle_limit) => {
+                    () = sleep_until(last_sent + self.timeouts.idle) => {
                         self.queue.close();
                         self.queue.recv().await
                     }

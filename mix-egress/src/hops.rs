@@ -7,7 +7,7 @@
 //! *Promises*: sending never waits, and each packet ends in exactly one counter.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use proto::{counter::count, ipc::egress::SendPacket};
+use proto::{
+    counter::count,
+    ipc::{control::EgressConfig, egress::SendPacket},
+};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::{AbortHandle, JoinSet},
@@ -25,13 +28,13 @@ use tokio::{
 use crate::{
     batch::QueuedFrame,
     budget::{HopBudget, HopBytes},
-    config::EgressConfig,
     counters::EgressCounters,
     frame::{OutgoingFrame, WrongLength},
     hop::Hop,
     hop_state::{HopState, News, SharedState},
     places::{HopPlace, HopPlaces, Origin},
     policy::NextHopPolicy,
+    timeouts::Timeouts,
     worked_before::WorkedBefore,
 };
 
@@ -82,7 +85,8 @@ impl Budgets {
 /// All next hops in use, and the tasks that serve them.
 #[derive(Debug)]
 pub struct Hops {
-    config: Arc<EgressConfig>,
+    config: EgressConfig,
+    timeouts: Timeouts,
     policy: NextHopPolicy,
     counters: Arc<EgressCounters>,
     budgets: Budgets,
@@ -95,23 +99,21 @@ pub struct Hops {
 
 impl Hops {
     /// An empty table. Every drop is counted in `counters`.
-    pub fn new(config: EgressConfig, counters: Arc<EgressCounters>) -> Self {
-        let first_connects = (config.max_next_hops / FIRST_CONNECTS).max(FEWEST_FIRST_CONNECTS);
+    pub fn new(config: EgressConfig, timeouts: Timeouts, counters: Arc<EgressCounters>) -> Self {
+        let queued_bytes = usize::try_from(config.queued_bytes).unwrap_or(usize::MAX);
+        let next_hops = config.max_next_hops as usize;
+        let first_connects = (next_hops / FIRST_CONNECTS).max(FEWEST_FIRST_CONNECTS);
         Self {
             policy: NextHopPolicy {
                 allow_private: config.allow_private,
                 ports: config.ports.clone(),
                 own: config.own.clone(),
             },
-            budgets: Budgets::new(
-                config.max_queued_bytes,
-                config.max_next_hops,
-                first_connects,
-                &counters.queued_memory,
-            ),
-            places: HopPlaces::new(config.max_next_hops, first_connects),
-            worked_before: WorkedBefore::new(config.max_next_hops),
-            config: Arc::new(config),
+            budgets: Budgets::new(queued_bytes, next_hops, first_connects, &counters.queued_memory),
+            places: HopPlaces::new(next_hops, first_connects),
+            worked_before: WorkedBefore::new(next_hops),
+            config,
+            timeouts,
             counters,
             hops: HashMap::new(),
             news: News::default(),
@@ -188,11 +190,11 @@ impl Hops {
         if let Some(displaced) = displaced {
             self.displace(displaced);
         }
-        let (queue, packets) = mpsc::channel(self.config.queue_packets.max(1));
+        let (queue, packets) = mpsc::channel(self.config.queue_packets.max(1) as usize);
         let state = SharedState::new(next_hop, self.news.clone());
-        let (config, counters) = (Arc::clone(&self.config), Arc::clone(&self.counters));
         let has_worked = self.worked_before.contains(next_hop);
-        let hop = Hop::new(next_hop, packets, state.clone(), has_worked, config, counters);
+        let counters = Arc::clone(&self.counters);
+        let hop = Hop::new(next_hop, packets, state.clone(), has_worked, &self.config, self.timeouts, counters);
         let bytes = HopBytes::default();
         // The packet is queued before the task runs: without a packet the task would end at once.
         let Some(taken) = self.budgets.of(origin, place).take(&bytes, first.wire_len()) else {

@@ -14,7 +14,6 @@
 mod backoff;
 mod batch;
 mod budget;
-pub mod config;
 mod connection;
 pub mod counters;
 pub mod frame;
@@ -24,4 +23,5 @@ pub mod hops;
 pub mod places;
 pub mod policy;
 pub mod serve;
+pub mod timeouts;
 mod worked_before;

@@ -4,10 +4,10 @@
 use std::{process::ExitCode, sync::Arc};
 
 use mix_egress::{
-    config::EgressConfig,
     counters::EgressCounters,
     hops::Hops,
     serve::{Links, serve},
+    timeouts::Timeouts,
 };
 use proto::{
     ipc::{
@@ -56,7 +56,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     start_threads(&closed)?.block_on(async {
         let counters = Arc::new(EgressCounters::default());
         tracing::info!(queued = config.queued_bytes, "budget of memory for packets, in bytes");
-        let hops = Hops::new(EgressConfig::from(config), Arc::clone(&counters));
+        let hops = Hops::new(config, Timeouts::default(), Arc::clone(&counters));
         Ok(serve(birth.orders()?, links, hops, counters).await)
     })
 }

@@ -116,7 +116,7 @@ pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: A
 mod tests {
     use bytes::Bytes;
     use proto::{
-        ipc::Opaque,
+        ipc::{Opaque, control::EgressConfig},
         wire::{
             framing::{FrameHeader, Framing},
             packet::PacketSize,
@@ -125,7 +125,7 @@ mod tests {
     use tokio::{io::AsyncReadExt, net::TcpListener};
 
     use super::*;
-    use crate::config::EgressConfig;
+    use crate::{hops::tests::config, timeouts::Timeouts};
 
     #[tokio::test]
     async fn batches_in_a_row_for_one_hop_fit_its_queue_on_one_thread() {
@@ -137,8 +137,8 @@ mod tests {
             packet: Opaque(Bytes::from(vec![7; PacketSize::Ack.packet_len()])),
         };
         let counters = Arc::new(EgressCounters::default());
-        let config = EgressConfig { allow_private: true, queue_packets: BATCH, ..EgressConfig::default() };
-        let mut hops = Hops::new(config, Arc::clone(&counters));
+        let config = EgressConfig { queue_packets: BATCH as u32, ..config() };
+        let mut hops = Hops::new(config, Timeouts::default(), Arc::clone(&counters));
         let (links, events) = mpsc::channel(EVENTS);
         let mut ingress = Inlet { origin: Origin::Acks, events, sender: None };
         let mut edge = Inlet { origin: Origin::Clients, events: mpsc::channel(1).1, sender: None };

@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use proto::{
     counter::Counters,
-    ipc::{Opaque, ports::PortRange},
+    ipc::{Opaque, control::OwnAddresses, ports::PortRange},
     wire::{
-        framing::{FrameHeader, Framing},
+        framing::{FrameHeader, Framing, FramingChoice},
         packet::PacketSize,
     },
 };
@@ -30,21 +30,28 @@ mod draining;
 const ACK_HEADER: FrameHeader = FrameHeader { framing: Framing::V7, size: PacketSize::Ack };
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn config() -> EgressConfig {
+pub(crate) fn config() -> EgressConfig {
     EgressConfig {
-        allow_private: true,
-        ports: vec![PortRange::ALL],
+        connect_timeout: Duration::from_millis(1_500),
         initial_backoff: Duration::from_millis(20),
         maximum_backoff: Duration::from_millis(200),
         queue_packets: 128,
-        max_queued_bytes: 8 << 30,
-        ..EgressConfig::default()
+        allow_private: true,
+        ports: vec![PortRange::ALL],
+        own: OwnAddresses::default(),
+        max_next_hops: 1_024,
+        framing: FramingChoice::AsGiven,
+        queued_bytes: 8 << 30,
     }
 }
 
 fn hops(config: EgressConfig) -> (Hops, Arc<EgressCounters>) {
+    hops_with(config, Timeouts::default())
+}
+
+fn hops_with(config: EgressConfig, timeouts: Timeouts) -> (Hops, Arc<EgressCounters>) {
     let counters = Arc::new(EgressCounters::default());
-    (Hops::new(config, Arc::clone(&counters)), counters)
+    (Hops::new(config, timeouts, Arc::clone(&counters)), counters)
 }
 
 /// A SURB-ack's frame that carries a number.

@@ -2,14 +2,13 @@
 
 use super::*;
 
-/// Whatever comes at once, before the node's task has had a turn: what today's clients have in flight and more, with the budget
-/// of bytes as it is by default.
+/// They come at once, before the task of the node has had a turn: more than today's clients have in flight, with the default budget
+/// of bytes.
 #[tokio::test]
 async fn a_node_that_reads_loses_none_of_two_thousand_packets() {
     const PACKETS: u32 = 2_000;
     let node = Node::new().await;
-    let EgressConfig { queue_packets, max_queued_bytes, .. } = EgressConfig::default();
-    let (mut hops, counters) = hops(EgressConfig { queue_packets, max_queued_bytes, ..config() });
+    let (mut hops, counters) = hops(EgressConfig { queue_packets: PACKETS, queued_bytes: 64 << 20, ..config() });
     hops.hand_over(Origin::Acks, node.address, frame(0));
     let mut stream = node.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);
@@ -59,12 +58,9 @@ async fn a_node_that_is_down_holds_its_queue_and_one_packet_more() {
 #[tokio::test]
 async fn a_stalled_node_harms_no_other_and_is_given_up() {
     let (stalled, healthy) = (Node::new().await, Node::new().await);
-    let (mut hops, counters) = hops(EgressConfig {
-        write_timeout: Duration::from_secs(3),
-        initial_backoff: HOUR,
-        maximum_backoff: HOUR,
-        ..config()
-    });
+    let timeouts = Timeouts { write: Duration::from_secs(3), ..Timeouts::default() };
+    let config = EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() };
+    let (mut hops, counters) = hops_with(config, timeouts);
     let mut handed_over = 1;
     hops.hand_over(Origin::Clients, stalled.address, sized_frame(0, 33_133));
     let mut never_read = stalled.accept().await;
@@ -193,7 +189,7 @@ async fn hops_that_hoard_bytes_leave_some_for_others() {
     let (mut hops, counters) = hops(EgressConfig {
         queue_packets: 10_000,
         max_next_hops: 16,
-        max_queued_bytes: 128 << 10,
+        queued_bytes: 128 << 10,
         initial_backoff: HOUR,
         maximum_backoff: HOUR,
         ..config()
@@ -247,14 +243,15 @@ async fn every_packet_is_accounted_for() {
             }
         });
     }
-    let (mut hops, counters) = hops(EgressConfig {
+    let timeouts = Timeouts { idle: Duration::from_millis(1), ..Timeouts::default() };
+    let config = EgressConfig {
         max_next_hops: 4,
         queue_packets: 16,
-        max_queued_bytes: 8 * 40 * 389,
-        idle_limit: Duration::from_millis(1),
+        queued_bytes: 8 * 40 * 389,
         initial_backoff: Duration::from_millis(1),
         ..config()
-    });
+    };
+    let (mut hops, counters) = hops_with(config, timeouts);
     let mut handed_over = 0;
     for round in 0..5_000 {
         for &address in addresses.iter().cycle().skip(round % 7).take(round % 11) {

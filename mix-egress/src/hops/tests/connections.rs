@@ -187,7 +187,8 @@ async fn forbidden_next_hops_are_counted_and_never_connected() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_opened_again_when_needed() {
     let node = Node::new().await;
-    let (mut hops, counters) = hops(EgressConfig { idle_limit: Duration::from_millis(20), ..config() });
+    let timeouts = Timeouts { idle: Duration::from_millis(20), ..Timeouts::default() };
+    let (mut hops, counters) = hops_with(config(), timeouts);
     for number in 0..20 {
         hops.hand_over(Origin::Clients, node.address, frame(number));
         let mut stream = node.accept().await;
