@@ -12,6 +12,7 @@
 //! *Trusts* nothing about a packet. *Holds* the gateway's Sphinx private key. *Promises*: no packet panics, keys are
 //! wiped from the memory this module owns, and each way a packet can fail has its own [`UnwrapError`].
 
+mod error;
 mod header;
 mod payload;
 mod secret;
@@ -29,6 +30,8 @@ use header::{Header, Routing};
 use secret::SharedSecret;
 use x25519::PrivateKey;
 
+pub use error::UnwrapError;
+pub use secret::ReplayTag;
 pub use x25519::Implementation;
 
 /// The gateway's Sphinx private key. It cannot be printed, copied or read back, and is wiped when dropped.
@@ -52,33 +55,6 @@ impl SphinxKey {
     pub fn implementation(&self) -> Implementation {
         self.0.implementation()
     }
-}
-
-/// Identifies a packet, however it is altered on the way: two packets with one tag are a replay.
-///
-/// The tag is derived from the secret that the packet shares with our key, so an outsider cannot compute the tag. It has the bytes of
-/// the packet's keys, so it must be hashed, and never kept or shown.
-#[derive(ZeroizeOnDrop)]
-pub struct ReplayTag(pub [u8; 32]);
-
-/// Why a packet has no destination here. Packets that fail are dropped; nobody is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UnwrapError {
-    /// No Sphinx packet has this many bytes.
-    #[error("a packet of {0} bytes is no Sphinx packet")]
-    WrongLength(usize),
-    /// The header was not made for our key, or was altered.
-    #[error("the packet's header does not fit this gateway's Sphinx key")]
-    BadMac,
-    /// The header is authentic but says neither "forward" nor "deliver".
-    #[error("the packet's header holds an unknown routing flag")]
-    UnknownFlag,
-    /// The packet is for another node behind us. A gateway is the last hop, not a mix node.
-    #[error("the packet wants to be forwarded to another mix node")]
-    ForwardHop,
-    /// The decrypted payload does not begin with zeros or has no end: it was altered, or made for another version.
-    #[error("the packet's payload does not decrypt to a padded plaintext")]
-    BadPadding,
 }
 
 /// A packet whose header was made for our key. Its payload is still encrypted.

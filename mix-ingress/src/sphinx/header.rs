@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use proto::{address::ClientAddress, wire::packet::HEADER_LEN};
 use sha2::Sha256;
 
-use super::{UnwrapError, secret::SharedSecret, version::Version};
+use super::{error::UnwrapError, secret::SharedSecret, version::Version};
 
 const POINT_LEN: usize = 32;
 const MAC_LEN: usize = 16;

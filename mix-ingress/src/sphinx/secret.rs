@@ -9,9 +9,9 @@
 
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::{ReplayTag, version::Version};
+use super::version::Version;
 
 /// The info with which the secret of a packet is expanded. The salt is empty.
 const EXPANSION: &[u8] =
@@ -31,6 +31,13 @@ const PAYLOAD_KEY_LEN: usize = 192;
 
 /// Bytes in front of the payload key, and of a replay tag.
 const HEADER_KEYS_LEN: usize = 2 * KEY_LEN;
+
+/// Identifies a packet, however it is altered on the way: two packets with one tag are a replay.
+///
+/// The tag is derived from the secret that the packet shares with our key, so an outsider cannot compute the tag. It has the bytes of
+/// the packet's keys, so it must be hashed, and never kept or shown.
+#[derive(ZeroizeOnDrop)]
+pub struct ReplayTag(pub [u8; 32]);
 
 /// The key of a LIONESS cipher.
 pub(super) type PayloadKey = Zeroizing<[u8; PAYLOAD_KEY_LEN]>;

@@ -2,7 +2,7 @@
 
 use libc::{IPPROTO_TCP, SHUT_WR, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY};
 
-use super::{Network, Policy, Rule, Unlisted, is};
+use super::rule::{Network, Policy, Rule, Unlisted, is};
 
 /// The policy of `client-edge`.
 pub const CLIENT_EDGE: Policy =

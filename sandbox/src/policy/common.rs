@@ -9,7 +9,7 @@ use libc::{
     PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
 };
 
-use super::{Argument, Rule, has_none_of, is, is_but_for, is_not, is_own_process};
+use super::rule::{Argument, Rule, has_none_of, is, is_but_for, is_not, is_own_process};
 
 /// The flags of `pthread_create`: a thread, never a process, and in no new namespace.
 const THREAD: i32 = CLONE_VM

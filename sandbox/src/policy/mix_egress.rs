@@ -5,7 +5,7 @@ use libc::{
     TCP_NODELAY, TCP_USER_TIMEOUT,
 };
 
-use super::{Argument, Network, Policy, Rule, Unlisted, is, is_but_for};
+use super::rule::{Argument, Network, Policy, Rule, Unlisted, is, is_but_for};
 
 /// The policy of `mix-egress`.
 pub const MIX_EGRESS: Policy =

@@ -2,7 +2,7 @@
 
 use libc::{IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY};
 
-use super::{Network, Policy, Rule, Unlisted, is};
+use super::rule::{Network, Policy, Rule, Unlisted, is};
 
 /// The policy of `mix-ingress`.
 pub const MIX_INGRESS: Policy =

@@ -1,6 +1,6 @@
 //! `store`: works on files. A filter sees no paths, so Landlock and the account decide which files. Makes no socket, accepts nobody.
 
-use super::{Network, Policy, Rule, Unlisted, is, is_null};
+use super::rule::{Network, Policy, Rule, Unlisted, is, is_null};
 
 /// The policy of `store`.
 pub const STORE: Policy = Policy { name: "store", network: Network::Accepts, unlisted: Unlisted::Kills, own: OWN };

@@ -11,7 +11,10 @@ use libc::{
     SO_SNDTIMEO, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY,
 };
 
-use super::{Argument, Network, Policy, Rule, Unlisted, common::NOT_CONNECTING, is, is_but_for};
+use super::{
+    common::NOT_CONNECTING,
+    rule::{Argument, Network, Policy, Rule, Unlisted, is, is_but_for},
+};
 
 /// The policy of `validator-query`.
 pub const VALIDATOR_QUERY: Policy =

@@ -10,7 +10,7 @@ use std::{
 use libc::{AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_TMPFILE, O_WRONLY};
 use proto::ipc::probe::{Finding, Inode};
 
-use super::answer;
+use super::syscall::answer;
 
 /// The descriptors that are tried: all that a worker can have when its jail closes, except control link, output and log.
 const DESCRIPTORS: std::ops::Range<RawFd> = 3..64;

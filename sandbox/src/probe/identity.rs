@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::answer;
+use super::syscall::answer;
 
 pub(super) fn become_user(uid: u32) -> io::Result<()> {
     // SAFETY: changes what this process may do, and no memory.

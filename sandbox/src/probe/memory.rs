@@ -5,7 +5,7 @@ use std::{io, ptr};
 
 use libc::{MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE};
 
-use super::answer;
+use super::syscall::answer;
 
 const PAGE: usize = 4096;
 /// The memory protection key that all memory has at first.

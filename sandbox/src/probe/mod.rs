@@ -8,8 +8,7 @@ mod identity;
 mod memory;
 mod network;
 mod processes;
-
-use std::io;
+mod syscall;
 
 use proto::ipc::probe::{Attempt, Finding};
 
@@ -57,11 +56,6 @@ pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
         Ok(()) => Finding::Allowed,
         Err(error) => Finding::Denied { errno: error.raw_os_error().unwrap_or_default() },
     });
-}
-
-/// The result of a system call that returns -1 for an error.
-fn answer(returned: libc::c_long) -> io::Result<libc::c_long> {
-    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr};
 use proto::ipc::probe::Finding;
 
-use super::answer;
+use super::syscall::answer;
 
 fn socket(family: i32, kind: i32) -> io::Result<OwnedFd> {
     // SAFETY: makes a descriptor and touches no memory.

@@ -3,7 +3,7 @@
 
 use std::{ffi::CString, io, ptr, sync::atomic::AtomicU32};
 
-use super::answer;
+use super::syscall::answer;
 
 const NO_SIGNAL: i32 = 0;
 

@@ -1,49 +1,21 @@
 //! Slots for many small secrets that come and go, all of them locked before the jail closes: nothing can be locked after that.
 
-use std::{
-    fmt, io,
-    ptr::NonNull,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, io, sync::Arc};
 
 use nix::sys::resource::{Resource, getrlimit};
 use zeroize::ZeroizeOnDrop;
 
-use super::{LockError, Locked, Pages};
+use super::{
+    locked::Locked,
+    pages::{LockError, Pages},
+    slots::Slots,
+};
 
 /// Bytes of a page, or of some of them where pages are smaller.
 const PAGE: usize = 4096;
 
 /// Slots for a fixed number of secrets of one kind, in locked pages. Clones share the slots.
 pub struct LockedArena<T>(Arc<Slots<T>>);
-
-/// Locked pages, and the slots in them that are free.
-pub(super) struct Slots<T> {
-    free: Mutex<Vec<NonNull<T>>>,
-    /// Unmapped after the last secret has left its slot.
-    _pages: Pages,
-}
-
-// SAFETY: no `T` is kept here. The pointers lead to free slots of these pages, and a slot that is taken out has one owner.
-unsafe impl<T> Send for Slots<T> {}
-// SAFETY: as above; slots are taken out and given back under the lock.
-unsafe impl<T> Sync for Slots<T> {}
-
-impl<T> Slots<T> {
-    /// All `free` slots must be in `pages`.
-    pub(super) const fn new(pages: Pages, free: Vec<NonNull<T>>) -> Self {
-        Self { free: Mutex::new(free), _pages: pages }
-    }
-
-    fn take(&self) -> Option<NonNull<T>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    /// The secret in `slot` must have been dropped.
-    pub(super) fn release(&self, slot: NonNull<T>) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
-    }
-}
 
 impl<T> Clone for LockedArena<T> {
     fn clone(&self) -> Self {
@@ -107,7 +79,7 @@ fn slots_in(limit: u64, size: usize) -> usize {
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::{super::tests::expect_to_be_safe, *};
+    use super::{super::pages::tests::expect_to_be_safe, *};
 
     type Secret = Zeroizing<[u8; 33]>;
 

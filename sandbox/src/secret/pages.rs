@@ -4,7 +4,12 @@ use std::{ffi::c_void, io, num::NonZeroUsize, ptr::NonNull};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
 
-use super::LockError;
+/// The secret's memory could not be locked.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot lock memory for a secret: {0}; raise the limit on locked memory (LimitMEMLOCK in systemd, `ulimit -l`)"
+)]
+pub struct LockError(#[from] io::Error);
 
 /// Locked pages, unmapped on drop. A secret in them must have been wiped by then.
 pub(super) struct Pages {
@@ -48,5 +53,36 @@ impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `new`; every user of the mapping holds this value.
         let _ = unsafe { munmap(self.start, self.len.get()) };
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    /// The memory at this address is locked, left out of dumps, and not inherited.
+    pub(in super::super) fn expect_to_be_safe(address: usize) {
+        let flags = smaps_of(address);
+        let flags = flags.lines().find(|line| line.starts_with("VmFlags:")).unwrap();
+        for flag in ["lo", "dd", "wf"] {
+            assert!(flags.split(' ').any(|f| f == flag), "{flag} is missing in {flags}");
+        }
+    }
+
+    fn smaps_of(address: usize) -> String {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut found = false;
+        let mut lines = String::new();
+        for line in smaps.lines() {
+            if let Some((range, _)) = line.split_once(' ')
+                && let Some((low, high)) = range.split_once('-')
+                && let (Ok(low), Ok(high)) = (usize::from_str_radix(low, 16), usize::from_str_radix(high, 16))
+            {
+                found = (low..high).contains(&address);
+            }
+            if found {
+                lines.push_str(line);
+                lines.push('\n');
+            }
+        }
+        lines
     }
 }
