@@ -2,20 +2,12 @@
 
 use std::sync::Arc;
 
-use proto::{
-    budget::Partials,
-    counter::count,
-    ipc::{
-        control::EdgeConfig,
-        egress::SendPacket,
-        store_edge::{EndReason, SessionId},
-    },
-    link::lossy::LossySender,
-    peer::RateLimit,
-    wire::client::{protocol::Eras, request::RotationMarks},
-};
+use client_wire::{protocol::Eras, request::RotationMarks};
+use ipc::{control::EdgeConfig, egress::SendPacket};
+use session_ipc::{EndReason, SessionId};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use worker::{budget::Partials, counter::count, lossy::LossySender, peer::RateLimit};
 
 use crate::{
     counters::Counters,

@@ -1,6 +1,6 @@
 //! The counters: what became of connections, requests and mail.
 
-proto::counters! {
+worker::counters! {
     /// The counters of the process.
     pub struct Counters {
         /// Connections taken from the listener.

@@ -7,24 +7,22 @@
 
 use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use proto::{
-    counter,
-    ipc::{
-        Role,
-        control::{EdgeConfig, WorkerReport},
-    },
-    link::{
-        Window,
-        duplex::{self, LaneCapacity},
-        heartbeat::Heartbeat,
-        lossy,
-        worker::{Birth, Ending},
-    },
+use ipc::{
+    Role,
+    control::{EdgeConfig, WorkerReport},
+    credit::Window,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
+};
+use worker::{
+    birth::{Birth, Ending},
+    counter,
+    duplex::{self, LaneCapacity},
+    heartbeat::Heartbeat,
+    lossy,
 };
 
 use crate::{

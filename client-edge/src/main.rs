@@ -7,17 +7,13 @@ use client_edge::{
     edge::{self, Resources},
     store::keys::KeySlots,
 };
-use proto::{
-    ipc::{
-        Role,
-        control::{Grant, WorkerConfig},
-    },
-    link::worker::{self, Birth, BirthError, Ending},
-    log,
-    peer::possible_connections,
+use ipc::{
+    Role,
+    control::{Grant, WorkerConfig, possible_connections},
 };
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy, secret::LockError};
 use tokio::runtime::{Builder, Runtime};
+use worker::birth::{self, Birth, BirthError, Ending};
 
 #[derive(Debug, thiserror::Error)]
 enum EdgeError {
@@ -33,14 +29,14 @@ enum EdgeError {
 
 fn main() -> ExitCode {
     // 1. Nothing is open but the control link, standard output and the log.
-    worker::run(Role::ClientEdge, close_inherited(), live)
+    birth::run(Role::ClientEdge, close_inherited(), live)
 }
 
 fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     // 2. The start message, and the descriptors of this role.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::ClientEdge(mut config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::ClientEdge.name(), &start.log);
+    logging::init(Role::ClientEdge.name(), &start.log);
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
 
     // 3. There is no key yet, but room for those of clients: none can be locked later.
@@ -65,6 +61,6 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
 }
 
 fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {
-    log::write_in_background()?;
+    logging::write_in_background()?;
     Builder::new_multi_thread().worker_threads(usize::from(threads.max(1))).enable_all().build()
 }

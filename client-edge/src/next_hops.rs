@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::peer::{AddressPrefix, RateLimit};
+use worker::peer::{AddressPrefix, RateLimit};
 
 /// How long a next hop is known at least, unless a generation is full before.
 const KNOWN_FOR: Duration = Duration::from_secs(600);

@@ -3,16 +3,14 @@
 
 use std::{io::Write, sync::LazyLock};
 
+use client_wire::{
+    handshake::{ClientInit, GatewayMaterial, GatewayReply, HandshakeInit},
+    key::SessionKey,
+    side::GatewayKey,
+};
 use fuzz::{ctr_hmac_key, gcm_siv_key};
 use libfuzzer_sys::fuzz_target;
-use proto::{
-    pem::{self, KeyTag},
-    wire::client::{
-        handshake::{ClientInit, GatewayMaterial, GatewayReply, HandshakeInit},
-        key::SessionKey,
-        side::GatewayKey,
-    },
-};
+use pem::KeyTag;
 use store::{identity::Identity, registrar};
 
 static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
@@ -35,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = key.open_signature(material);
         let _ = GatewayKey::of(&key).open_signature(material);
     }
-    if let Ok((begun, reply)) = registrar::begin(&IDENTITY, init, proto::wire::client::login::LoginForm::Signed) {
+    if let Ok((begun, reply)) = registrar::begin(&IDENTITY, init, client_wire::login::LoginForm::Signed) {
         GatewayReply::parse(&reply).expect("our own reply");
         assert!(registrar::finish(begun, material).is_err(), "nobody has signed");
     }

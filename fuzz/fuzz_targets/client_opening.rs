@@ -1,11 +1,11 @@
 //! Texts of clients that have not been let in. Input: what they spoke before, text.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use proto::wire::client::{
+use client_wire::{
     control::request::ClientRequest,
     protocol::{Eras, Opening, Protocol},
 };
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((spoken, text)) = data.split_first() else { return };

@@ -1,9 +1,7 @@
 //! Frames and texts of a client of 2021, and of one with a version and the same kind of key. Input: kind, content.
 #![no_main]
 
-use fuzz::{ctr_hmac_key, open_request};
-use libfuzzer_sys::fuzz_target;
-use proto::wire::client::{
+use client_wire::{
     client_session::ClientSession,
     frame,
     key::{KeyKind, SessionKey},
@@ -11,6 +9,8 @@ use proto::wire::client::{
     session::GatewaySession,
     side::GatewayKey,
 };
+use fuzz::{ctr_hmac_key, open_request};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, content)) = data.split_first() else { return };

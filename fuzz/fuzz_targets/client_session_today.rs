@@ -1,9 +1,7 @@
 //! Frames and texts of a client of today, sealed ones among them. Input: kind, content.
 #![no_main]
 
-use fuzz::{gcm_siv_key, open_request, sealed_text};
-use libfuzzer_sys::fuzz_target;
-use proto::wire::client::{
+use client_wire::{
     aead_frame::{self, RequestKind},
     client_session::ClientSession,
     key::SessionKey,
@@ -11,6 +9,8 @@ use proto::wire::client::{
     session::GatewaySession,
     side::{GatewayKey, MarkingKey},
 };
+use fuzz::{gcm_siv_key, open_request, sealed_text};
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, content)) = data.split_first() else { return };

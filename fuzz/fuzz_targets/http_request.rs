@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use client_edge::upgrade::http_request::{Answer, RequestHead};
+use ipc::trusted_network::TrustedNetwork;
 use libfuzzer_sys::fuzz_target;
-use proto::peer::TrustedNetwork;
 
 static PROXIES: LazyLock<[TrustedNetwork; 2]> =
     LazyLock::new(|| ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);

@@ -4,15 +4,15 @@
 use std::fmt::Debug;
 
 use fuzz::check_body;
-use libfuzzer_sys::fuzz_target;
-use proto::ipc::{
+use ipc::{
     codec::{decode_body, decode_one, encode_one},
     control::{WorkerOrder, WorkerReport},
     egress::SendPacket,
     ingress_store::{IngressToStore, StoreToIngress},
-    store_edge::{EdgeToStore, StoreToEdge},
 };
-use proto::link::lossy::Silence;
+use libfuzzer_sys::fuzz_target;
+use session_ipc::{EdgeToStore, StoreToEdge};
+use worker::lossy::Silence;
 
 macro_rules! check_one {
     ($message:ty, $bytes:expr) => {

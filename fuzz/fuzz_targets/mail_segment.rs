@@ -9,12 +9,8 @@ use store::mailbox::found::read_segment;
 fuzz_target!(|data: &[u8]| {
     let Some((&[changed, first], rest)) = data.split_first_chunk::<2>() else { return };
     let (changes, entries) = rest.split_at(rest.len().min(usize::from(changed % 8) * 5));
-    let changes: Vec<(u32, u8)> = changes
-        .as_chunks::<5>()
-        .0
-        .iter()
-        .map(|&[a, b, c, d, byte]| (u32::from_le_bytes([a, b, c, d]), byte))
-        .collect();
+    let changes: Vec<(u32, u8)> =
+        changes.as_chunks::<5>().0.iter().map(|&[a, b, c, d, byte]| (u32::from_le_bytes([a, b, c, d]), byte)).collect();
     let (head, tail) = entries.split_at(entries.len().min(usize::from(first) * 64));
     let (messages, whole) = read_segment(&[head, tail], &changes);
     assert!(whole <= messages);

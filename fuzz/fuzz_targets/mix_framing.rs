@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes};
 use libfuzzer_sys::fuzz_target;
-use proto::wire::framing::{FrameBuffer, FrameHeader, FramingError};
+use wire::framing::{FrameBuffer, FrameHeader, FramingError};
 
 type Frames = (Vec<(FrameHeader, Bytes)>, Option<FramingError>, bool);
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proto::pem::{self, KeyTag};
+use pem::KeyTag;
 
 fuzz_target!(|file: &[u8]| {
     for tag in [KeyTag::Ed25519Private, KeyTag::Ed25519Public, KeyTag::X25519Private, KeyTag::X25519Public] {

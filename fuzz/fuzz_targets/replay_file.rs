@@ -6,8 +6,8 @@
 use std::{fs, os::fd::OwnedFd, path::PathBuf, sync::LazyLock};
 
 use fuzz::{CHECKSUM_LEN, MARKS_BEGIN, made_whole, number_in};
+use ipc::ingress_store::GENERATIONS_LIMIT;
 use libfuzzer_sys::fuzz_target;
-use proto::ipc::ingress_store::GENERATIONS_LIMIT;
 use store::replay::found::offered;
 
 /// How files of earlier versions begin.

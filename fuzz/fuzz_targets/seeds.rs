@@ -10,41 +10,39 @@ use gatewayd::{
     },
     validator::message::{self as validator, Request},
 };
-use libfuzzer_sys as _;
-use proto::{
-    address::ClientAddress,
-    ipc::{
-        Opaque, Role,
-        codec::{CodecError, encode_one},
-        control::{WorkerOrder, WorkerReport},
-        egress::SendPacket,
-        ingress_store::{
-            Ack,             DeliveryId, IngressToStore, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
-        },
-        jail::Account,
-        store_edge::{EdgeToStore, Sequence, SessionId},
+use ipc::{
+    Opaque, Role,
+    codec::{CodecError, encode_one},
+    control::{WorkerOrder, WorkerReport},
+    egress::SendPacket,
+    ingress_store::{
+        Ack, DeliveryId, IngressToStore, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
     },
-    pem::{self, KeyTag},
-    wire::{
-        framing::{FrameHeader, Framing},
-        packet::PacketSize,
-    },
+    jail::Account,
 };
+use libfuzzer_sys as _;
+use pem::KeyTag;
 use serde_json::Value;
+use session_ipc::{EdgeToStore, Sequence, SessionId};
+use wire::{
+    address::ClientAddress,
+    framing::{FrameHeader, Framing},
+    packet::PacketSize,
+};
 
 const VECTORS: [(&str, &str); 12] = [
-    ("framing", include_str!("../../proto/vectors/mix/framing.json")),
-    ("final_hop", include_str!("../../proto/vectors/mix/final_hop.json")),
-    ("final_hop_versions", include_str!("../../proto/vectors/mix/final_hop_sphinx_versions.json")),
-    ("mix_2021", include_str!("../../proto/vectors/mix/crypto_and_packets_2021.json")),
-    ("control_frames", include_str!("../../proto/vectors/client/control_frames.json")),
-    ("control_messages", include_str!("../../proto/vectors/client/control_messages.json")),
-    ("authenticate_v2", include_str!("../../proto/vectors/client/authenticate_v2.json")),
-    ("handshakes", include_str!("../../proto/vectors/client/handshake_v3_v6.json")),
-    ("binary_frames", include_str!("../../proto/vectors/client/binary_frames.json")),
-    ("mix_packets", include_str!("../../proto/vectors/client/mix_packet.json")),
-    ("session_keys", include_str!("../../proto/vectors/client/session_keys.json")),
-    ("routing_addresses", include_str!("../../proto/vectors/mix/routing_addresses.json")),
+    ("framing", include_str!("../../wire/vectors/framing.json")),
+    ("final_hop", include_str!("../../wire/vectors/final_hop.json")),
+    ("final_hop_versions", include_str!("../../wire/vectors/final_hop_sphinx_versions.json")),
+    ("mix_2021", include_str!("../../wire/vectors/crypto_and_packets_2021.json")),
+    ("control_frames", include_str!("../../client-wire/vectors/control_frames.json")),
+    ("control_messages", include_str!("../../client-wire/vectors/control_messages.json")),
+    ("authenticate_v2", include_str!("../../client-wire/vectors/authenticate_v2.json")),
+    ("handshakes", include_str!("../../client-wire/vectors/handshake_v3_v6.json")),
+    ("binary_frames", include_str!("../../client-wire/vectors/binary_frames.json")),
+    ("mix_packets", include_str!("../../client-wire/vectors/mix_packet.json")),
+    ("session_keys", include_str!("../../client-wire/vectors/session_keys.json")),
+    ("routing_addresses", include_str!("../../wire/vectors/routing_addresses.json")),
 ];
 
 /// The folder of one target's seeds.
@@ -246,7 +244,7 @@ fn ipc() {
         encode_one(&EdgeToStore::BeginHandshake {
             session,
             init: vec![2; 80],
-            logins: proto::wire::client::login::LoginForm::Signed,
+            logins: client_wire::login::LoginForm::Signed,
         }),
     );
     add(2, encode_one(&EdgeToStore::ConfirmReceipt { session, up_to: Sequence(9) }));

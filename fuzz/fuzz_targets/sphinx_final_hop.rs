@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fuzz::SPHINX_SECRET;
 use libfuzzer_sys::fuzz_target;
 use mix_ingress::sphinx::{FinalHop, SphinxKey, open_header};
-use proto::wire::{packet::PacketSize, surb_ack::split};
+use wire::{packet::PacketSize, surb_ack::split};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 

@@ -8,11 +8,10 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use client_wire::login::Freshness;
 use libfuzzer_sys::fuzz_target;
-use proto::{address::ClientAddress, wire::client::login::Freshness};
-use store::mailbox::{
-    DiskMailbox, LedgerEntry, Mailbox, MailboxError, found::Place,
-};
+use store::mailbox::{DiskMailbox, LedgerEntry, Mailbox, MailboxError, found::Place};
+use wire::address::ClientAddress;
 
 const CLIENTS: u8 = 3;
 const LIMIT: u64 = 1 << 30;

@@ -4,17 +4,14 @@ use std::fmt::Debug;
 
 use bincode::{Decode, Encode};
 use bytes::Bytes;
-use proto::{
-    ipc::codec::{append, decode_body},
-    wire::client::{
-        aead_frame,
-        aead_frame::RequestKind,
-        client_session::ClientSession,
-        key::{CtrHmacKey, GcmSivKey},
-        request::RotationMarks,
-        session::GatewaySession,
-    },
+use client_wire::{
+    aead_frame::{self, RequestKind},
+    client_session::ClientSession,
+    key::{CtrHmacKey, GcmSivKey},
+    request::RotationMarks,
+    session::GatewaySession,
 };
+use ipc::codec::{append, decode_body};
 use serde_json::json;
 
 /// The Sphinx private key of all packets.

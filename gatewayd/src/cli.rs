@@ -12,8 +12,8 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use proto::{
-    ipc::Role,
+use ipc::{
+    Role,
     log::{LogSettings, Look},
 };
 use semver::Version;
@@ -210,7 +210,7 @@ pub fn main() -> ExitCode {
         }
     };
     console.flush();
-    proto::log::flush();
+    logging::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

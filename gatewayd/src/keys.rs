@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proto::pem::{self, KeyTag, PemError};
+use pem::{KeyTag, PemError};
 use rand::{TryRng as _, rngs::SysRng};
 use zeroize::Zeroizing;
 

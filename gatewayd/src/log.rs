@@ -2,15 +2,16 @@
 
 use std::{ffi::OsStr, io, os::fd::AsFd};
 
+use ipc::log::{DEFAULT_FILTER, LogSettings, Look};
+use logging::{Complaint, Filter};
 use nix::sys::stat::fstat;
-use proto::log::{Complaint, DEFAULT_FILTER, Filter, LogSettings, Look};
 
 /// Starts the log of this process, and says what of `RUST_LOG` means nothing. Returns what the workers are to be told.
 pub(crate) fn begin() -> LogSettings {
     let (filter, complaints) = read(std::env::var_os("RUST_LOG").as_deref());
     let settings =
         LogSettings { filter: filter.to_string(), look: look(std::env::var_os("JOURNAL_STREAM").as_deref()) };
-    proto::log::init("gatewayd", &settings);
+    logging::init("gatewayd", &settings);
     for complaint in complaints {
         tracing::warn!("{complaint}; it has no effect");
     }

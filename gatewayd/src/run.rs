@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proto::{ipc::jail::Layer, log::LogSettings};
+use ipc::{jail::Layer, log::LogSettings};
 
 use crate::{
     config::{Config, LoadError},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use gatewayd::validator::message::{Answer, Request};
-use proto::link::descriptor::{control_pair, send};
+use link::descriptor::{control_pair, send};
 
 fn ask(input: &[u8]) -> (Option<i32>, Vec<u8>) {
     let (ours, theirs) = control_pair().unwrap();

@@ -80,7 +80,7 @@ impl Batch {
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
-    use proto::wire::{
+    use wire::{
         framing::{FrameHeader, Framing},
         packet::{PacketSize, PacketType},
     };

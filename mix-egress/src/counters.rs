@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-proto::counters! {
+worker::counters! {
     /// The counters of the process.
     pub struct EgressCounters {
         /// Packets of which the last byte was handed to the kernel.

@@ -4,11 +4,9 @@
 //! there is no such frame.
 
 use bytes::Bytes;
-use proto::{
-    ipc::Opaque,
-    wire::framing::{EncodedHeader, FrameHeader},
-};
+use ipc::Opaque;
 use thiserror::Error;
+use wire::framing::{EncodedHeader, FrameHeader};
 
 /// The packet is not as long as its header says. Only a worker that was taken over or has a bug sends such a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -54,7 +52,7 @@ impl OutgoingFrame {
 
 #[cfg(test)]
 mod tests {
-    use proto::wire::{
+    use wire::{
         framing::Framing,
         packet::{KeyRotation, PacketSize, PacketType},
     };

@@ -7,12 +7,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use proto::{counter::count, ipc::control::EgressConfig};
+use ipc::control::EgressConfig;
 use tokio::{
     select,
     sync::mpsc,
     time::{Instant, sleep_until},
 };
+use worker::counter::count;
 
 use crate::{
     backoff::{Backoff, Wait},

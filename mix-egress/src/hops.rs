@@ -15,15 +15,13 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use proto::{
-    counter::count,
-    ipc::{control::EgressConfig, egress::SendPacket},
-};
+use ipc::{control::EgressConfig, egress::SendPacket};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::{AbortHandle, JoinSet},
     time::{Instant, timeout_at},
 };
+use worker::counter::count;
 
 use crate::{
     batch::QueuedFrame,

@@ -3,22 +3,19 @@
 
 use std::{process::ExitCode, sync::Arc};
 
+use ipc::{
+    Role,
+    control::{Grant, WorkerConfig},
+};
 use mix_egress::{
     counters::EgressCounters,
     hops::Hops,
     serve::{Links, serve},
     timeouts::Timeouts,
 };
-use proto::{
-    ipc::{
-        Role,
-        control::{Grant, WorkerConfig},
-    },
-    link::worker::{self, Birth, BirthError, Ending},
-    log,
-};
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::runtime::{Builder, Runtime};
+use worker::birth::{self, Birth, BirthError, Ending};
 
 #[derive(Debug, thiserror::Error)]
 enum EgressError {
@@ -32,14 +29,14 @@ enum EgressError {
 
 fn main() -> ExitCode {
     // 1. Nothing is open but the control link, standard output and the log.
-    worker::run(Role::MixEgress, close_inherited(), live)
+    birth::run(Role::MixEgress, close_inherited(), live)
 }
 
 fn live(birth: &Birth) -> Result<Ending, EgressError> {
     // 2. The start message. No key: step 3 has nothing to do.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::MixEgress(config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::MixEgress.name(), &start.log);
+    logging::init(Role::MixEgress.name(), &start.log);
     let links = Links {
         ingress: grants.take(Grant::Link(Role::MixIngress))?,
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
@@ -63,6 +60,6 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
 
 /// One thread besides the log's, because handing a packet to another thread costs more than sending it.
 fn start_threads(_: &Closed) -> std::io::Result<Runtime> {
-    log::write_in_background()?;
+    logging::write_in_background()?;
     Builder::new_current_thread().enable_all().build()
 }

@@ -11,7 +11,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use proto::ipc::{control::OwnAddresses, ports::PortRange};
+use ipc::{control::OwnAddresses, ports::PortRange};
 use thiserror::Error;
 
 /// Why a next hop is refused.

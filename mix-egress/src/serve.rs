@@ -5,20 +5,18 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{
-    counter::{self, Counters},
-    ipc::{Role, egress::SendPacket},
-    link::{
-        duplex::{self, LaneCapacity, LinkEvent, LinkSender},
-        heartbeat::Heartbeat,
-        lossy::Silence,
-        worker::{Ending, Orders},
-    },
-};
+use ipc::{Role, egress::SendPacket};
 use tokio::{
     sync::mpsc,
     task::{JoinSet, yield_now},
     time::{Instant, timeout_at},
+};
+use worker::{
+    birth::{Ending, Orders},
+    counter::{self, Counters},
+    duplex::{self, LaneCapacity, LinkEvent, LinkSender},
+    heartbeat::Heartbeat,
+    lossy::Silence,
 };
 
 use crate::{counters::EgressCounters, frame::WrongLength, hops::Hops, places::Origin};
@@ -115,14 +113,12 @@ pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: A
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use proto::{
-        ipc::{Opaque, control::EgressConfig},
-        wire::{
-            framing::{FrameHeader, Framing},
-            packet::PacketSize,
-        },
-    };
+    use ipc::{Opaque, control::EgressConfig};
     use tokio::{io::AsyncReadExt, net::TcpListener};
+    use wire::{
+        framing::{FrameHeader, Framing},
+        packet::PacketSize,
+    };
 
     use super::*;
     use crate::{hops::tests::config, timeouts::Timeouts};

@@ -4,11 +4,11 @@
 //! allowed, in all and of one network; a newcomer at the limit replaces the connection that proved least; when descriptors run
 //! out, newcomers are turned away one by one and the worker goes on.
 
-use proto::{
+use tokio::{select, task::JoinSet};
+use worker::{
     counter::count,
     peer::{Accepted, LimitReached, Listener, Rejected},
 };
-use tokio::{select, task::JoinSet};
 
 use crate::connection::{self, PacketPath};
 

@@ -11,17 +11,17 @@
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use proto::{
-    budget::{GivenWay, Partial, Partials},
-    counter::count,
-    peer::ConnectionPermit,
-    wire::framing::{FrameBuffer, FramingError},
-};
 use tokio::{
     net::TcpStream,
     select,
     sync::{Notify, mpsc},
     time::{Instant, timeout_at},
+};
+use wire::framing::{FrameBuffer, FramingError};
+use worker::{
+    budget::{GivenWay, Partial, Partials},
+    counter::count,
+    peer::ConnectionPermit,
 };
 
 use crate::{

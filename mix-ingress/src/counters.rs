@@ -1,10 +1,11 @@
 //! The counters of the process: every connection and packet ends in one of them.
 
-use proto::{ipc::ingress_store::Refusal, wire::surb_ack::SplitError};
+use ipc::ingress_store::Refusal;
+use wire::surb_ack::SplitError;
 
 use crate::{replay::NoRoom, sphinx::UnwrapError};
 
-proto::counters! {
+worker::counters! {
     /// The counters of the process. Each packet received ends in exactly one of those from `unwrap_wrong_length` to
     /// `accepted_without_ack`.
     pub struct Counters {
@@ -98,7 +99,7 @@ proto::counters! {
 
 impl Counters {
     pub(crate) fn unwrap_failed(&self, error: UnwrapError) {
-        proto::counter::count(match error {
+        worker::counter::count(match error {
             UnwrapError::WrongLength(_) => &self.unwrap_wrong_length,
             UnwrapError::BadMac => &self.unwrap_bad_mac,
             UnwrapError::UnknownFlag => &self.unwrap_unknown_flag,
@@ -108,21 +109,21 @@ impl Counters {
     }
 
     pub(crate) fn split_failed(&self, error: SplitError) {
-        proto::counter::count(match error {
+        worker::counter::count(match error {
             SplitError::NoSurbAck(_) => &self.split_no_surb_ack,
             SplitError::BadAckAddress(_) => &self.split_bad_ack_address,
         });
     }
 
     pub(crate) fn no_room_for_mark(&self, reason: NoRoom) {
-        proto::counter::count(match reason {
+        worker::counter::count(match reason {
             NoRoom::ShareUsedUp => &self.refused_replay_share,
             NoRoom::Full => &self.refused_replay_full,
         });
     }
 
     pub(crate) fn refused(&self, reason: Refusal) {
-        proto::counter::count(match reason {
+        worker::counter::count(match reason {
             Refusal::UnknownClient => &self.refused_unknown_client,
             Refusal::InboxFull => &self.refused_inbox_full,
             Refusal::StorageFailed => &self.refused_storage_failed,

@@ -11,24 +11,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    counter::count,
-    ipc::{
-        Opaque,
-        egress::SendPacket,
-        ingress_store::{Ack, DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress},
-    },
-    link::{
-        Credit, Window,
-        duplex::{LinkEvent, LinkSender},
-        heartbeat::Heartbeat,
-        lossy::LossySender,
-    },
+use ipc::{
+    Opaque,
+    credit::{Credit, Window},
+    egress::SendPacket,
+    ingress_store::{Ack, DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress},
 };
 use tokio::{
     select,
     sync::mpsc::{self, error::TrySendError},
+};
+use wire::address::ClientAddress;
+use worker::{
+    counter::count,
+    duplex::{LinkEvent, LinkSender},
+    heartbeat::Heartbeat,
+    lossy::LossySender,
 };
 
 use crate::{

@@ -9,7 +9,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::FileExt},
 };
 
-use proto::pem::{self, KeyTag, PemError};
+use pem::{KeyTag, PemError};
 use sandbox::secret::{LockError, Locked};
 use zeroize::Zeroizing;
 

@@ -3,25 +3,21 @@
 
 use std::{net::TcpListener, process::ExitCode, sync::Arc};
 
+use ipc::{
+    Role,
+    control::{Grant, WorkerConfig, possible_connections},
+};
 use mix_ingress::{
     counters::Counters,
     key::{self, KeyError},
     run::{Ingress, Links, RunError, run},
-};
-use proto::{
-    ipc::{
-        Role,
-        control::{Grant, WorkerConfig},
-    },
-    link::worker::{self, Birth, BirthError, Ending},
-    log,
-    peer::possible_connections,
 };
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc,
 };
+use worker::birth::{self, Birth, BirthError, Ending};
 
 /// Reports about links that may wait to be sent.
 const REPORT_QUEUE: usize = 4;
@@ -42,14 +38,14 @@ enum IngressError {
 
 fn main() -> ExitCode {
     // 1. Nothing is open but the control link, standard output and the log.
-    worker::run(Role::MixIngress, close_inherited(), live)
+    birth::run(Role::MixIngress, close_inherited(), live)
 }
 
 fn live(birth: &Birth) -> Result<Ending, IngressError> {
     // 2. The start message, and the descriptors of this role.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::MixIngress(mut config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::MixIngress.name(), &start.log);
+    logging::init(Role::MixIngress.name(), &start.log);
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
     let listener = TcpListener::from(grants.take(Grant::MixListener)?);
     let store = grants.take(Grant::Link(Role::Store))?;
@@ -85,6 +81,6 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
 
 /// As many threads unwrap packets as do everything else: the system shares the cores among them.
 fn start_threads(_: &Closed, threads: usize) -> std::io::Result<Runtime> {
-    log::write_in_background()?;
+    logging::write_in_background()?;
     Builder::new_multi_thread().worker_threads(threads).max_blocking_threads(threads).enable_all().build()
 }

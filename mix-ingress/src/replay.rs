@@ -37,8 +37,9 @@ use std::{
     time::Duration,
 };
 
-use proto::{address::ClientAddress, ipc::ingress_store::ReplayGeneration};
+use ipc::ingress_store::ReplayGeneration;
 use tokio::sync::mpsc;
+use wire::address::ClientAddress;
 
 use crate::sphinx::ReplayTag;
 use generation::{Generation, TagHasher};

@@ -11,22 +11,11 @@
 
 use std::{future::Future, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use proto::{
-    budget::Partials,
-    counter,
-    ipc::{
-        Role,
-        control::{IngressConfig, WorkerReport},
-        replay_settings::ReplayFault,
-    },
-    link::{
-        Window,
-        duplex::{self, LaneCapacity},
-        heartbeat::Heartbeat,
-        lossy,
-        worker::Ending,
-    },
-    peer::{ConnectionLimit, Listener},
+use ipc::{
+    Role,
+    control::{IngressConfig, WorkerReport},
+    credit::Window,
+    replay_settings::ReplayFault,
 };
 use sandbox::secret::Locked;
 use tokio::{
@@ -34,6 +23,15 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, timeout_at},
+};
+use worker::{
+    birth::Ending,
+    budget::Partials,
+    counter,
+    duplex::{self, LaneCapacity},
+    heartbeat::Heartbeat,
+    lossy,
+    peer::{ConnectionLimit, Listener},
 };
 
 use crate::{

@@ -20,9 +20,9 @@ mod version;
 mod x25519;
 
 use bytes::Bytes;
-use proto::{
+use wire::{
     address::ClientAddress,
-    wire::packet::{HEADER_LEN, PacketSize},
+    packet::{HEADER_LEN, PacketSize},
 };
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 

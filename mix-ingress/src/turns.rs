@@ -14,8 +14,8 @@ use std::{
     },
 };
 
-use proto::peer::{AddressPrefix, Network};
 use tokio::sync::oneshot;
+use worker::peer::{AddressPrefix, Network};
 
 /// One turn in so many goes to a connection of which nothing is known, if one waits.
 const UNKNOWN_EVERY: u64 = 4;

@@ -11,18 +11,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{
-    counter::count,
-    ipc::{Opaque, egress::SendPacket},
-    peer::AddressPrefix,
-    wire::{
-        framing::FrameHeader,
-        packet::PacketSize,
-        surb_ack::{FinalHopContent, split},
-    },
-};
+use ipc::{Opaque, egress::SendPacket};
 use sandbox::secret::Locked;
 use tokio::task::{JoinHandle, spawn_blocking};
+use wire::{
+    framing::FrameHeader,
+    packet::PacketSize,
+    surb_ack::{FinalHopContent, split},
+};
+use worker::{counter::count, peer::AddressPrefix};
 
 use crate::{
     counters::{Counters, add},

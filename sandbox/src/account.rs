@@ -1,7 +1,7 @@
 //! The account of the process: one that owns nothing else, with no way back to the account that started the process.
 
+use ipc::jail::Account;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
-use proto::ipc::jail::Account;
 
 use crate::step::{JailError, Step, Why, must};
 

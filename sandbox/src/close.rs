@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use proto::ipc::jail::{Account, ActiveLayers, JailSpec, Layer};
+use ipc::jail::{Account, ActiveLayers, JailSpec, Layer};
 
 use crate::{
     account, capabilities, landlock, limits, namespaces,

@@ -17,8 +17,8 @@ use std::{
     io,
 };
 
+use ipc::control::{REFUSAL_LEN, encode_refusal};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use proto::ipc::control::{REFUSAL_LEN, encode_refusal};
 
 use crate::step::Why;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use proto::ipc::jail::{ActiveLayers, Layer, Missing};
+use ipc::jail::{ActiveLayers, Layer, Missing};
 
 /// A step failed; the worker must not go on.
 #[derive(Debug, thiserror::Error)]

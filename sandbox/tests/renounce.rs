@@ -14,6 +14,8 @@ use std::{
     },
 };
 
+use ipc::jail::{Account, Layer};
+use link::descriptor::control_pair;
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -22,10 +24,6 @@ use nix::{
         wait::{WaitStatus, waitpid},
     },
     unistd::{ForkResult, fork, geteuid},
-};
-use proto::{
-    ipc::jail::{Account, Layer},
-    link::descriptor::control_pair,
 };
 
 use self::last_words::refused_call;

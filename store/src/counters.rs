@@ -1,6 +1,6 @@
 //! What the store counts.
 
-proto::counters! {
+worker::counters! {
     /// The store's counters.
     pub struct StoreCounters {
         /// Messages that were accepted because their client proved receipt.

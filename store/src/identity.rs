@@ -2,11 +2,9 @@
 
 use std::{fs::File, io::Read, os::fd::OwnedFd};
 
+use client_wire::handshake::{EphemeralKeys, Signature};
 use ed25519_dalek::{Signer, SigningKey};
-use proto::{
-    pem::{self, KeyTag},
-    wire::client::handshake::{EphemeralKeys, Signature},
-};
+use pem::KeyTag;
 use sandbox::secret::{LockError, Locked};
 use zeroize::Zeroizing;
 

@@ -7,13 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use proto::{
-    ipc::{
-        Role,
-        control::{Grant, WorkerConfig},
-    },
-    link::worker::{self, Birth, BirthError, Ending},
-    log,
+use ipc::{
+    Role,
+    control::{Grant, WorkerConfig},
 };
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use store::{
@@ -24,6 +20,7 @@ use store::{
     replay::ReplayArchive,
     service::{Links, Service, ServiceError},
 };
+use worker::birth::{self, Birth, BirthError, Ending};
 
 #[derive(Debug, thiserror::Error)]
 enum StoreError {
@@ -43,14 +40,14 @@ enum StoreError {
 
 fn main() -> ExitCode {
     // 1. Nothing is open but the control link, standard output and the log.
-    worker::run(Role::Store, close_inherited(), live)
+    birth::run(Role::Store, close_inherited(), live)
 }
 
 fn live(birth: &Birth) -> Result<Ending, StoreError> {
     // 2. The start message.
     let (start, mut grants) = birth.receive_start()?;
     let WorkerConfig::Store(config) = start.config else { return Err(BirthError::NoStart.into()) };
-    log::init(Role::Store.name(), &start.log);
+    logging::init(Role::Store.name(), &start.log);
     let links = Links {
         ingress: grants.take(Grant::Link(Role::MixIngress))?,
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
@@ -101,7 +98,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
 }
 
 fn write_log(_: &Closed) -> std::io::Result<()> {
-    log::write_in_background()
+    logging::write_in_background()
 }
 
 /// The ledger's engine and the mail log start threads of their own.

@@ -3,17 +3,16 @@
 //! *Trusts* nothing the client sent. *Holds* nothing between the two steps but what [`Begun`] carries. *Promises*: a
 //! [`Registration`] exists only for a client that signed this very handshake.
 
-use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey};
-use proto::{
-    address::ClientAddress,
-    ipc::store_edge::{HandshakeRefusal, SessionKey},
-    wire::client::{
-        handshake::{ClientInit, EphemeralKeys, GatewayReply, PublicKey as IdentityKey, Signature},
-        login::LoginForm,
-        refusal::HandshakeFailure,
-        side::GatewayKey,
-    },
+use client_wire::{
+    handshake::{ClientInit, EphemeralKeys, GatewayReply, PublicKey as IdentityKey, Signature},
+    key::SessionKey,
+    login::LoginForm,
+    refusal::HandshakeFailure,
+    side::GatewayKey,
 };
+use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey};
+use session_ipc::HandshakeRefusal;
+use wire::address::ClientAddress;
 use x25519_dalek::{EphemeralSecret, PublicKey};
 
 use crate::identity::Identity;
@@ -32,7 +31,7 @@ impl Begun {
     /// One that nobody goes on with, for a test that does no arithmetic.
     pub(crate) fn idle() -> Self {
         let keys = EphemeralKeys { client: [0; 32], gateway: [0; 32] };
-        let key = SessionKey::CtrHmac(proto::wire::client::key::CtrHmacKey::from_bytes([0; 32]));
+        let key = SessionKey::CtrHmac(client_wire::key::CtrHmacKey::from_bytes([0; 32]));
         Self { client: VerifyingKey::default(), keys, key, logins: LoginForm::Token }
     }
 }
@@ -101,9 +100,10 @@ fn refusal(failure: HandshakeFailure) -> HandshakeRefusal {
 
 #[cfg(test)]
 mod tests {
+    use client_wire::key::KeyKind;
+
     use super::*;
     use ed25519_dalek::{Signer, SigningKey};
-    use proto::wire::client::key::KeyKind;
 
     fn client_init(client: &SigningKey, secret: &EphemeralSecret, salt: Option<[u8; 16]>) -> ClientInit {
         ClientInit { identity: client.verifying_key().to_bytes(), ephemeral: PublicKey::from(secret).to_bytes(), salt }

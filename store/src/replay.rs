@@ -15,18 +15,15 @@ use std::{io, os::fd::OwnedFd};
 
 use nix::errno::Errno;
 
-use proto::{
-    ipc::{
-        Opaque, Role,
-        ingress_store::{
-            GENERATION_LIMIT, GENERATIONS_LIMIT, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest,
-            StoreToIngress,
-        },
+use ipc::{
+    Opaque, Role,
+    ingress_store::{
+        GENERATION_LIMIT, GENERATIONS_LIMIT, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
     },
-    link::duplex::LinkSender,
 };
 use sandbox::Closed;
 use tokio::sync::mpsc::{self, error::TrySendError};
+use worker::duplex::LinkSender;
 
 use crate::office::Fault;
 use file::{Draft, Intact, OpenError};

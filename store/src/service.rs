@@ -9,27 +9,25 @@ mod crew;
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use proto::{
-    counter,
-    ipc::{
-        Role,
-        control::WorkerReport,
-        ingress_store::{IngressToStore, StoreToIngress},
-        store_edge::{EdgeToStore, StoreToEdge},
-    },
-    link::{
-        Window,
-        duplex::{self, LaneCapacity, LinkEvent, LinkSender},
-        heartbeat::Heartbeat,
-        worker::{Birth, Ending},
-    },
+use ipc::{
+    Role,
+    control::WorkerReport,
+    credit::Window,
+    ingress_store::{IngressToStore, StoreToIngress},
 };
 use sandbox::Closed;
+use session_ipc::{EdgeToStore, StoreToEdge};
 use tokio::{
     runtime,
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::Instant,
+};
+use worker::{
+    birth::{Birth, Ending},
+    counter,
+    duplex::{self, LaneCapacity, LinkEvent, LinkSender},
+    heartbeat::Heartbeat,
 };
 
 use crate::{

@@ -7,16 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use proto::{
-    address::ClientAddress,
-    wire::client::{
-        control::{answer::GatewayResponse, request::ClientRequest, sealed::SensitiveRequest},
-        handshake::{ClientInit, FINISHED, GatewayReply},
-        key::{CtrHmacKey, GcmSivKey, Iv, KeyKind, SessionKey},
-        token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
-    },
+use client_wire::{
+    control::{answer::GatewayResponse, request::ClientRequest, sealed::SensitiveRequest},
+    handshake::{ClientInit, FINISHED, GatewayReply},
+    key::{CtrHmacKey, GcmSivKey, Iv, KeyKind, SessionKey},
+    token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
 };
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use wire::address::ClientAddress;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::{

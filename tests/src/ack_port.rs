@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::Result;
-use proto::wire::framing::FrameBuffer;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
+use wire::framing::FrameBuffer;
 
 use crate::{
     oracle::{Link, Oracle},

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use proto::wire::packet::PacketSize;
+use wire::packet::PacketSize;
 
 use crate::{
     client::{Client, Credentials, Identity, shake_hands},

@@ -5,21 +5,19 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    wire::{
-        client::{
-            client_session::ClientSession,
-            control::{
-                answer::GatewayResponse,
-                sealed::{SensitiveRequest, SensitiveResponse},
-            },
-            frame,
-            key::{CtrHmacKey, Iv, SessionKey},
-            request::{ForwardRequest, MarkedRequest},
-        },
-        packet::{KeyRotation, PacketSize, PacketType},
+use client_wire::{
+    client_session::ClientSession,
+    control::{
+        answer::GatewayResponse,
+        sealed::{SensitiveRequest, SensitiveResponse},
     },
+    frame,
+    key::{CtrHmacKey, Iv, SessionKey},
+    request::{ForwardRequest, MarkedRequest},
+};
+use wire::{
+    address::ClientAddress,
+    packet::{KeyRotation, PacketSize, PacketType},
 };
 
 use crate::{

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use proto::wire::client::control::sealed::{SensitiveRequest, SensitiveResponse};
+use client_wire::control::sealed::{SensitiveRequest, SensitiveResponse};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 

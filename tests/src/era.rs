@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::{Result, bail};
-use proto::wire::client::{
+use client_wire::{
     client_session::ClientSession,
     control::HandshakeMessage,
     key::{KeyKind, SessionKey},

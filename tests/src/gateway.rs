@@ -10,7 +10,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use proto::pem::KeyTag;
+use pem::KeyTag;
 use tokio::process::Child;
 
 use crate::{

@@ -9,8 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use ipc::Role;
 use nix::libc;
-use proto::ipc::Role;
 use sandbox::policy::{Network, Policy, Rule, Verdict};
 
 use crate::home::Home;

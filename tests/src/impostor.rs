@@ -8,11 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use proto::{
-    ipc::Role,
-    link::worker::{self, Birth, Ending},
-};
+use ipc::Role;
 use sandbox::descriptors::close_inherited;
+use worker::birth::{self, Birth, Ending};
 
 use crate::rogue::role;
 
@@ -21,7 +19,7 @@ pub fn run(live: impl FnOnce(Role, &Path, &Birth) -> Result<Ending>) -> ExitCode
     let alone = close_inherited();
     match place() {
         Ok((role, folder)) => {
-            worker::run(role, alone, |birth| live(role, &folder, birth).map_err(|error| format!("{error:#}")))
+            birth::run(role, alone, |birth| live(role, &folder, birth).map_err(|error| format!("{error:#}")))
         }
         Err(error) => {
             eprintln!("{error:#}");

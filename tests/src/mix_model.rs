@@ -12,12 +12,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use proto::{
-    address::ClientAddress,
-    wire::{framing::Framing, packet::PacketSize},
-};
 use rand::{rngs::StdRng, seq::IteratorRandom};
 use tokio::{net::TcpSocket, sync::watch};
+use wire::{address::ClientAddress, framing::Framing, packet::PacketSize};
 
 use crate::{
     addrs::Addrs,

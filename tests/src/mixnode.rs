@@ -7,16 +7,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use proto::wire::{
-    framing::{FrameBuffer, FrameHeader, Framing},
-    packet::{PacketSize, PacketType},
-};
 use sphinx_01::crypto::{PrivateKey, PublicKey};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{JoinHandle, JoinSet},
+};
+use wire::{
+    framing::{FrameBuffer, FrameHeader, Framing},
+    packet::{PacketSize, PacketType},
 };
 
 use crate::{

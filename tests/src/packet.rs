@@ -9,10 +9,6 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
-use proto::{
-    address::ClientAddress,
-    wire::{packet::PacketSize, routing, surb_ack},
-};
 use sphinx_01::{
     ProcessedPacket, SphinxPacket, SphinxPacketBuilder,
     crypto::{PrivateKey, PublicKey},
@@ -20,6 +16,7 @@ use sphinx_01::{
     route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes},
 };
 use tokio::task::spawn_blocking;
+use wire::{address::ClientAddress, packet::PacketSize, routing, surb_ack};
 
 /// Sizes that existed in 2021.
 pub const SIZES_2021: [PacketSize; 3] = [PacketSize::Ack, PacketSize::Regular, PacketSize::Extended32];

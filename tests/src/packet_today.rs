@@ -4,13 +4,13 @@
 //! carry, in two more sizes.
 
 use anyhow::{Result, anyhow};
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use sphinx_packet::{
     SphinxPacketBuilder,
     header::delays::Delay,
     route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes},
     version::Version,
 };
+use wire::{address::ClientAddress, packet::PacketSize};
 use x25519_dalek::PublicKey;
 
 use crate::packet::{FinalHopPacket, PacketMaker, unique_for};
@@ -59,8 +59,8 @@ impl PacketMakerToday {
 
 #[cfg(test)]
 mod tests {
-    use proto::wire::surb_ack;
     use sphinx_packet::{ProcessedPacketData, SphinxPacket};
+    use wire::surb_ack;
     use x25519_dalek::StaticSecret;
 
     use super::*;

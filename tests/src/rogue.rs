@@ -8,8 +8,8 @@ use std::{marker::PhantomData, net::SocketAddr, path::PathBuf, str};
 
 use anyhow::{Context, Result, bail, ensure};
 use bincode::{Decode, Encode};
+use ipc::{Role, codec};
 use nix::sys::signal::Signal;
-use proto::ipc::{Role, codec};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use proto::{address::ClientAddress, wire::packet::PacketSize};
+use wire::{address::ClientAddress, packet::PacketSize};
 
 use crate::{
     client::{Client, Identity},

@@ -8,11 +8,11 @@ use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bincode::Decode;
+use ipc::codec::{self, FRAME_HEADER_LEN};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use proto::ipc::codec::{self, FRAME_HEADER_LEN};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},

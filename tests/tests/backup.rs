@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
 use tests::{
     client::{Account, Client, Era, Identity},
     deadline::bounded,
@@ -15,6 +14,7 @@ use tests::{
     packet::expect_in_order,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 async fn register(scene: &Scene) -> Result<Client<Account>> {
     Client::register_in(Era::TODAY, &Identity::random(), scene.gateway.clients, &scene.gateway.identity).await

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::{packet::PacketSize, surb_ack::SURB_ACK_LEN};
 use tests::{
     counters::counted,
     deadline::bounded,
@@ -11,6 +10,7 @@ use tests::{
     packet::{FinalHopPacket, expect_in_order},
     scene::Scene,
 };
+use wire::{packet::PacketSize, surb_ack::SURB_ACK_LEN};
 
 const MESSAGES: usize = 40;
 

@@ -4,7 +4,6 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
 use tests::{
     client::{Account, Client, Era, Identity},
     counters::counted,
@@ -13,6 +12,7 @@ use tests::{
     packet::expect_in_order,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 async fn registered(scene: &Scene, era: Era) -> Result<Account> {
     let (clients, gateway) = (scene.gateway.clients, &scene.gateway.identity);

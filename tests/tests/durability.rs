@@ -1,18 +1,13 @@
 //! Nothing is promised before it is on the medium: the store's system calls, in order.
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use proto::{
-    address::ClientAddress,
-    ipc::store_edge::{EdgeToStore, SessionKey, StoreToEdge},
-    wire::{
-        client::{
-            control::sealed::{SensitiveRequest, SensitiveResponse},
-            login::Freshness,
-        },
-        packet::PacketSize,
-    },
+use client_wire::{
+    control::sealed::{SensitiveRequest, SensitiveResponse},
+    key::SessionKey,
+    login::Freshness,
 };
+use nix::sys::signal::Signal;
+use session_ipc::{EdgeToStore, StoreToEdge};
 use tests::{
     client::{Client, Era, Identity},
     deadline::bounded,
@@ -20,6 +15,7 @@ use tests::{
     scene::Scene,
     trace::Tracer,
 };
+use wire::{address::ClientAddress, packet::PacketSize};
 
 /// Every packet that was sent while the store was traced was synced before it was accepted.
 async fn check(scene: &Scene, tracer: Tracer, sent: &[FinalHopPacket]) -> Result<()> {

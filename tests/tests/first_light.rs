@@ -5,10 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::{
-    framing::Framing,
-    packet::{KeyRotation, PacketSize, PacketType},
-};
 use tests::{
     client::{Client, Identity, shake_hands},
     connection::Incoming,
@@ -18,6 +14,10 @@ use tests::{
     mixnode::MixNode,
     packet::{FinalHopPacket, SIZES_2021, expect_in_order, unique},
     scene::Scene,
+};
+use wire::{
+    framing::Framing,
+    packet::{KeyRotation, PacketSize, PacketType},
 };
 
 const AUTHENTICATED: &str = r#"{"type":"authenticate","status":true}"#;

@@ -3,7 +3,6 @@
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
     account::Account,
     client::{Client, Era, Identity},
@@ -14,6 +13,7 @@ use tests::{
     packet::{FinalHopPacket, expect_in_order},
     scene::Scene,
 };
+use wire::{address::ClientAddress, packet::PacketSize};
 
 const ROOM: usize = 5;
 /// Packets of a flood.

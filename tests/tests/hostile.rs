@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
-use proto::wire::{client::frame, framing::MAX_FRAME_LEN, packet::PacketSize};
+use client_wire::frame;
 use rand::{
     Rng, RngExt, SeedableRng,
     rngs::StdRng,
@@ -25,6 +25,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use wire::{framing::MAX_FRAME_LEN, packet::PacketSize};
 
 const ROUNDS: usize = 200;
 

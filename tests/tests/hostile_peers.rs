@@ -7,11 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use client_wire::{frame, request::ForwardRequest};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proto::wire::{
-    client::{frame, request::ForwardRequest},
-    packet::{PacketSize, PacketType},
-};
 use tests::{
     bystander::{Bystander, gateway_with, p90, p90_of},
     client::{Client, Credentials, Identity, Registration},
@@ -29,6 +26,7 @@ use tokio::{
     task::JoinSet,
     time::interval,
 };
+use wire::packet::{PacketSize, PacketType};
 
 /// Frames of one client in a row that may be refused.
 const MOST: usize = 100;

@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::{framing::FrameHeader, packet::PacketSize, surb_ack::SURB_ACK_LEN};
 use tests::{
     counters::counted,
     deadline::{self, bounded},
@@ -23,6 +22,7 @@ use tests::{
     scene::Scene,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle, time::sleep};
+use wire::{framing::FrameHeader, packet::PacketSize, surb_ack::SURB_ACK_LEN};
 
 /// Packets that the mix node sends: more than the gateway may take.
 const PACKETS: usize = 3_000;

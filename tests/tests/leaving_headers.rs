@@ -1,10 +1,6 @@
 //! With which frame header packets leave, as the operator has set it: `framing` and `rotation_marks` in `[egress]`.
 
 use anyhow::{Context, Result, ensure};
-use proto::wire::{
-    framing::Framing,
-    packet::{KeyRotation, PacketSize},
-};
 use tests::{
     account::{Account, Identity},
     client::Client,
@@ -15,6 +11,10 @@ use tests::{
     mixnode::FRAMING_2021,
     packet_today::PacketMakerToday,
     scene::Scene,
+};
+use wire::{
+    framing::Framing,
+    packet::{KeyRotation, PacketSize},
 };
 
 async fn scene_with(key: &str, value: &str) -> Result<Scene> {

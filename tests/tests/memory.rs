@@ -2,7 +2,6 @@
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
 use tests::{
     client::Client,
     counters::counted,
@@ -13,6 +12,7 @@ use tests::{
     process::Process,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 const SESSIONS: usize = 400;
 /// For each of them: more than a session may be sent that has proved nothing yet.

@@ -9,12 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use client_wire::key::CtrHmacKey;
 use nix::sys::signal::Signal;
-use proto::{
-    address::ClientAddress,
-    pem::{self, KeyTag},
-    wire::{client::key::CtrHmacKey, packet::PacketSize},
-};
+use pem::KeyTag;
 use rand::{RngExt, distr::Alphanumeric};
 use sphinx_01::crypto::{PrivateKey, PublicKey};
 use tests::{
@@ -26,6 +23,7 @@ use tests::{
     scene::Scene,
     validator::Validator,
 };
+use wire::{address::ClientAddress, packet::PacketSize};
 
 /// What 0.10.1 leaves behind, and who knows which keys.
 struct Former {

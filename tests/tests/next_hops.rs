@@ -1,8 +1,8 @@
 //! Where packets of clients may go, as the whole gateway decides it.
 
 use anyhow::Result;
-use proto::wire::packet::PacketSize;
 use tests::{deadline::bounded, scene::Scene};
+use wire::packet::PacketSize;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_own_clients_port_is_no_next_hop() -> Result<()> {

@@ -4,11 +4,9 @@ use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
+use client_wire::key::SessionKey;
 use ed25519_dalek::SigningKey;
-use proto::{
-    pem::{self, KeyTag},
-    wire::{client::key::SessionKey, packet::PacketSize},
-};
+use pem::KeyTag;
 use tests::{
     account::Identity,
     client::Client,
@@ -20,6 +18,7 @@ use tests::{
     scene::Scene,
 };
 use tokio::net::TcpListener;
+use wire::packet::PacketSize;
 
 /// A gateway that has done everything once: mail, acks, forwarded packets.
 async fn exercised() -> Result<Scene> {

@@ -4,7 +4,6 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
 use tests::{
     client::{Client, Identity},
     deadline::{self, bounded},
@@ -14,6 +13,7 @@ use tests::{
     packet::FinalHopPacket,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 /// The play: one client, and one packet that somebody keeps sending.
 struct Play {

@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
     account::Identity,
     client::{Client, Credentials},
@@ -23,6 +22,7 @@ use tests::{
     scene::Scene,
 };
 use tokio::{sync::watch, task::JoinHandle};
+use wire::{address::ClientAddress, packet::PacketSize};
 
 /// A pause that only sets the pace: between two packets, and before a client or mix node tries to connect again.
 const PACE: Duration = Duration::from_millis(2);

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
 use tests::{
     client::{Account, Client, Era, Identity},
     deadline::{self, bounded},
@@ -12,6 +11,7 @@ use tests::{
     packet::expect_in_order,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 async fn scene_with(limit: &str, value: &str) -> Result<Scene> {
     let mut scene = Scene::start().await?;

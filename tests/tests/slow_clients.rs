@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
     black_hole::BlackHole,
     client::{Client, Sealing},
@@ -17,6 +16,7 @@ use tests::{
     trace::Tracer,
 };
 use tokio::time::sleep;
+use wire::{address::ClientAddress, packet::PacketSize};
 
 /// Packets that wait to be acknowledged at once.
 const CHUNK: usize = 1_000;

@@ -4,8 +4,7 @@
 //! nym-node says some things twice before it hangs up; this gateway says everything once.
 
 use anyhow::{Context, Result, bail, ensure};
-use ed25519_dalek::VerifyingKey;
-use proto::wire::client::{
+use client_wire::{
     aead_frame::{self, RequestKind},
     control::{
         answer::GatewayResponse,
@@ -14,6 +13,7 @@ use proto::wire::client::{
     },
     key::{GcmSivKey, SessionKey},
 };
+use ed25519_dalek::VerifyingKey;
 use tests::{
     account::{Account, Identity, Registration, fresh_time, now},
     client::Client,

@@ -73,7 +73,7 @@ impl Barriers {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use proto::ipc::store_edge::Sequence;
+    use session_ipc::Sequence;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 //! Every refusal is answered in the words of the client's era, and before version 3 the client may try again. The number of
 //! tries is bounded, because each costs the gateway more than the client, and the client is not read for a moment after each.
 
-use proto::counter::count;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use worker::counter::count;
 
 use crate::{
     counters::Counters,

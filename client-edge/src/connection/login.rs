@@ -13,22 +13,20 @@
 
 use std::{mem, time::Duration};
 
-use proto::{
-    counter::count,
-    ipc::store_edge::{EdgeToStore, EndReason, SessionId},
-    wire::client::{
-        control::HandshakeMessage,
-        login::LoginProof,
-        protocol::{Misfit, Opening, Protocol, refusal::EntryRefusal},
-        refusal::HandshakeFailure,
-        session::GatewaySession,
-    },
+use client_wire::{
+    control::HandshakeMessage,
+    login::LoginProof,
+    protocol::{Misfit, Opening, Protocol, refusal::EntryRefusal},
+    refusal::HandshakeFailure,
+    session::GatewaySession,
 };
+use session_ipc::{EdgeToStore, EndReason, SessionId};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use worker::counter::count;
 
 use super::{error_budget::ErrorBudget, refusal};
 use crate::{

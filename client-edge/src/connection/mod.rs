@@ -9,13 +9,13 @@ mod timer;
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{
-    counter::count,
-    ipc::store_edge::SessionId,
-    peer::{ConnectionPermit, FULL_PROOF},
-    wire::client::protocol::Protocol,
-};
+use client_wire::protocol::Protocol;
+use session_ipc::SessionId;
 use tokio::time::timeout;
+use worker::{
+    counter::count,
+    peer::{ConnectionPermit, FULL_PROOF},
+};
 
 use crate::{
     context::Context,

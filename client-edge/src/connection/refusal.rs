@@ -1,9 +1,7 @@
 //! Translates `store`'s reasons into the refusals of the protocol, which has the words for the client.
 
-use proto::{
-    ipc::store_edge::{AuthenticationRefusal, HandshakeRefusal},
-    wire::client::{protocol::refusal::EntryRefusal, refusal::HandshakeFailure},
-};
+use client_wire::{protocol::refusal::EntryRefusal, refusal::HandshakeFailure};
+use session_ipc::{AuthenticationRefusal, HandshakeRefusal};
 
 /// Why a registration was refused.
 pub(super) fn of_handshake(reason: HandshakeRefusal) -> EntryRefusal {

@@ -13,23 +13,17 @@
 use std::{convert::Infallible, mem, time::Duration};
 
 use bytes::Bytes;
-use proto::{
-    counter::count,
-    ipc::{
-        Opaque,
-        egress::SendPacket,
-        store_edge::{EdgeToStore, EndReason},
-    },
-    peer::ConnectionPermit,
-    wire::client::{
-        control::answer::GatewayResponse,
-        protocol::refusal::RequestRefusal,
-        request::ForwardRequest,
-        session::{GatewaySession, TextAction},
-    },
+use client_wire::{
+    control::answer::GatewayResponse,
+    protocol::refusal::RequestRefusal,
+    request::ForwardRequest,
+    session::{GatewaySession, TextAction},
 };
+use ipc::{Opaque, egress::SendPacket};
+use session_ipc::{EdgeToStore, EndReason};
 use tokio::{task::yield_now, time::Instant};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+use worker::{counter::count, peer::ConnectionPermit};
 
 use super::{barrier::Barriers, error_budget::ErrorBudget, login::LoggedIn, timer::DeadlineTimer};
 use crate::{

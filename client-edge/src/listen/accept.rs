@@ -8,15 +8,15 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use proto::{
-    counter::count,
-    ipc::store_edge::SessionId,
-    peer::{Accepted, ConnectionLimit, LimitReached, Listener, Rejected},
-};
+use session_ipc::SessionId;
 use tokio::{
     net::TcpListener,
     task::{JoinError, JoinSet},
     time::timeout,
+};
+use worker::{
+    counter::count,
+    peer::{Accepted, ConnectionLimit, LimitReached, Listener, Rejected},
 };
 
 use super::preauth_limit::PreauthLimit;

@@ -5,7 +5,7 @@
 //! of all were evicted, a network that connects faster than others would keep all slower clients out. Connections from a prefix that
 //! has logged in lately are evicted after all others.
 
-use proto::peer::{AddressPrefix, Admitted, ConnectionLimit, ConnectionPermit, FULL_PROOF, LimitReached};
+use worker::peer::{AddressPrefix, Admitted, ConnectionLimit, ConnectionPermit, FULL_PROOF, LimitReached};
 
 /// The limit.
 #[derive(Clone, Debug)]

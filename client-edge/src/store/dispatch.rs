@@ -14,19 +14,17 @@ use std::{
     time::Duration,
 };
 
-use proto::{
-    budget::ByteBudget,
-    counter::count,
-    ipc::store_edge::{EdgeToStore, SessionId, StoreToEdge},
-    link::{
-        Window,
-        duplex::{LinkEvent, LinkSender},
-        heartbeat::Heartbeat,
-    },
-};
+use ipc::credit::Window;
+use session_ipc::{EdgeToStore, SessionId, StoreToEdge};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
+};
+use worker::{
+    budget::ByteBudget,
+    counter::count,
+    duplex::{LinkEvent, LinkSender},
+    heartbeat::Heartbeat,
 };
 
 use super::{

@@ -3,11 +3,9 @@
 //! *Promises*: a handle lives exactly as long as the link on which it was opened, so nothing meant for one `store` reaches the
 //! next; a session that `store` has heard of is ended with [`StoreHandle::close`], whatever the reason.
 
-use proto::{
-    ipc::store_edge::{AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId},
-    link::duplex::LinkSender,
-};
+use session_ipc::{AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId};
 use tokio::sync::{mpsc, oneshot};
+use worker::duplex::LinkSender;
 
 use super::{keys::HeldKey, mail::MailReceiver};
 use crate::websocket::close_reason::CloseReason;

@@ -3,7 +3,7 @@
 //! *Promises*: a key is wiped, and its slot free for the next, as soon as its session is over. On its way from the link to its
 //! slot a key passes through ordinary memory: the link's buffer and a message, which are wiped, and the stack, which is not.
 
-use proto::{ipc::store_edge::SessionKey, wire::client::side::GatewayKey};
+use client_wire::{key::SessionKey, side::GatewayKey};
 use sandbox::secret::{LockError, Locked, LockedArena};
 
 /// Slots for each connection. One is for the session of the connection; the other is for the session before it, which lasts for
@@ -53,7 +53,7 @@ impl KeySlots {
 
 #[cfg(test)]
 mod tests {
-    use proto::wire::client::key::CtrHmacKey;
+    use client_wire::key::CtrHmacKey;
 
     use super::*;
 

@@ -14,12 +14,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use proto::{
-    budget::{ByteBudget, BytePermit},
-    ipc::store_edge::{BESIDE_MESSAGE, Sequence, message_cost},
-    link::Window,
-};
+use ipc::credit::Window;
+use session_ipc::{BESIDE_MESSAGE, Sequence, message_cost};
 use tokio::sync::mpsc;
+use worker::budget::{ByteBudget, BytePermit};
 
 /// One message on its way to the client.
 #[derive(Debug)]

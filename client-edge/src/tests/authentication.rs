@@ -1,10 +1,6 @@
-use proto::{
-    ipc::{
-        control::EdgeConfig,
-        store_edge::{AuthenticationRefusal, EdgeToStore, StoreToEdge},
-    },
-    wire::client::login::LoginRefusal,
-};
+use client_wire::login::LoginRefusal;
+use ipc::control::EdgeConfig;
+use session_ipc::{AuthenticationRefusal, EdgeToStore, StoreToEdge};
 use tokio::time::timeout;
 
 use super::{

@@ -2,15 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use proto::{
-    address::ClientAddress,
-    wire::client::{control::request::ClientRequest, frame, key::CtrHmacKey, token::AuthenticationToken},
-};
+use client_wire::{control::request::ClientRequest, frame, key::CtrHmacKey, token::AuthenticationToken};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     time::timeout,
 };
+use wire::address::ClientAddress;
 
 use super::gateway::SOON;
 

@@ -1,13 +1,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use proto::{
-    ipc::control::EdgeConfig,
-    wire::{
-        client::{frame, request::ForwardRequest},
-        packet::{PacketSize, PacketType},
-    },
-};
+use client_wire::{frame, request::ForwardRequest};
+use ipc::control::EdgeConfig;
+use wire::packet::{PacketSize, PacketType};
 
 use super::{
     client::{Client, Heard, key},

@@ -7,19 +7,17 @@ use std::{
     time::Duration,
 };
 
-use proto::{
-    ipc::{
-        Opaque,
-        control::{EdgeConfig, WorkerReport},
-        egress::SendPacket,
-        store_edge::{EdgeToStore, Sequence, SessionId, SessionKey, StoreToEdge, session_credit},
-    },
-    link::{
-        LinkError, descriptor,
-        stream::{self, LinkReader, LinkWriter},
-    },
-    wire::client::login::LoginProof,
+use client_wire::{key::SessionKey, login::LoginProof};
+use ipc::{
+    Opaque,
+    control::{EdgeConfig, WorkerReport, session_credit},
+    egress::SendPacket,
 };
+use link::{
+    LinkError, descriptor,
+    stream::{self, LinkReader, LinkWriter},
+};
+use session_ipc::{EdgeToStore, Sequence, SessionId, StoreToEdge};
 use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 
 use super::client::{Client, NARROW, TIMEOUT, authenticate, key, token};

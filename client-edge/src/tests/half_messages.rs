@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use proto::ipc::{control::EdgeConfig, store_edge::EdgeToStore};
+use ipc::control::EdgeConfig;
+use session_ipc::EdgeToStore;
 
 use super::{
     client::{Client, Heard},

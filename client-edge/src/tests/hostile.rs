@@ -1,11 +1,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 
+use client_wire::{frame, login::LoginRefusal};
+use ipc::control::WorkerReport;
 use proptest::prelude::*;
-use proto::{
-    ipc::control::WorkerReport,
-    ipc::store_edge::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge},
-    wire::client::{frame, login::LoginRefusal},
-};
+use session_ipc::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge};
 
 use super::{
     client::{Heard, authenticate, key},

@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed};
 
-use proto::ipc::{control::EdgeConfig, store_edge::EdgeToStore};
+use ipc::control::EdgeConfig;
+use session_ipc::EdgeToStore;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

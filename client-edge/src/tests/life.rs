@@ -1,7 +1,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::{SinkExt, StreamExt};
-use proto::ipc::{control::EdgeConfig, store_edge::EdgeToStore};
+use ipc::control::EdgeConfig;
+use session_ipc::EdgeToStore;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use tokio_tungstenite::{client_async, tungstenite::Message};
 

@@ -2,13 +2,9 @@
 
 use std::{net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
 
-use proto::{
-    ipc::{
-        control::EdgeConfig,
-        store_edge::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge},
-    },
-    wire::client::login::LoginRefusal,
-};
+use client_wire::login::LoginRefusal;
+use ipc::control::EdgeConfig;
+use session_ipc::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{

@@ -1,9 +1,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
-use proto::ipc::{
-    control::EdgeConfig,
-    store_edge::{EdgeToStore, EndReason, HandshakeRefusal, SessionId, StoreToEdge, session_credit},
-};
+use ipc::control::{EdgeConfig, session_credit};
+use session_ipc::{EdgeToStore, EndReason, HandshakeRefusal, SessionId, StoreToEdge};
 
 use super::{
     client::{Client, Heard},

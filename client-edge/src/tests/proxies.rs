@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering::Relaxed;
 
-use proto::ipc::control::EdgeConfig;
+use ipc::control::EdgeConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

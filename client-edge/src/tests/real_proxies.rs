@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto::ipc::control::EdgeConfig;
+use ipc::control::EdgeConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},

@@ -1,7 +1,5 @@
-use proto::{
-    ipc::store_edge::{EdgeToStore, HandshakeRefusal, SessionId, StoreToEdge},
-    wire::client::control::HandshakeMessage,
-};
+use client_wire::control::HandshakeMessage;
+use session_ipc::{EdgeToStore, HandshakeRefusal, SessionId, StoreToEdge};
 
 use super::{
     client::{Client, authenticate},
@@ -128,8 +126,7 @@ async fn a_client_that_gives_up_is_told_what_it_said() {
 
 #[tokio::test]
 async fn a_handshake_that_takes_too_long_is_abandoned() {
-    let (gateway, mut store) =
-        Gateway::start(proto::ipc::control::EdgeConfig { handshake_message: SOON, ..config() }).await;
+    let (gateway, mut store) = Gateway::start(ipc::control::EdgeConfig { handshake_message: SOON, ..config() }).await;
     let mut client = gateway.connect().await;
     let session = begin(&mut client, &mut store).await;
     client.text("no handshake message").await;

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use proto::peer::TrustedNetwork;
+use ipc::trusted_network::TrustedNetwork;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use httparse::{Header, Request, Status};
-use proto::peer::TrustedNetwork;
+use ipc::trusted_network::TrustedNetwork;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::forwarded::{forwarded, x_forwarded_for};

@@ -12,12 +12,13 @@ pub mod proxy_header;
 
 use std::net::IpAddr;
 
-use proto::{
-    counter::count,
-    ipc::store_edge::SessionId,
-    peer::{ConnectionPermit, LimitReached, TrustedNetwork},
-};
+use ipc::trusted_network::TrustedNetwork;
+use session_ipc::SessionId;
 use tokio::{net::TcpStream, time::Instant};
+use worker::{
+    counter::count,
+    peer::{ConnectionPermit, LimitReached},
+};
 
 use crate::{
     context::{Context, stopped},

@@ -2,8 +2,8 @@
 
 use std::future::{pending, poll_fn};
 
+use client_wire::protocol::Protocol;
 use futures_util::{SinkExt, StreamExt};
-use proto::wire::client::protocol::Protocol;
 use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_tungstenite::tungstenite::{
     Error, Message, Utf8Bytes,

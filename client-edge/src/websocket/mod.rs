@@ -24,7 +24,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use proto::budget::Partial;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -33,6 +32,7 @@ use tokio_tungstenite::{
         protocol::{Role, WebSocketConfig},
     },
 };
+use worker::budget::Partial;
 
 use byte_counter::MessageByteCounter;
 use close_reason::CloseReason;

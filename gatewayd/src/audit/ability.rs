@@ -1,7 +1,7 @@
 //! What is measured, and what each role is expected to be able to do. The lines of the table.
 
 use bincode::{Decode, Encode};
-use proto::ipc::Role;
+use ipc::Role;
 use serde::{Serialize, Serializer};
 
 /// Something a process may or may not be able to do.

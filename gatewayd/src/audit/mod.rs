@@ -24,10 +24,8 @@ use std::{
     time::Duration,
 };
 
-use proto::{
-    ipc::Role,
-    link::stream::{LinkReader, LinkWriter, open},
-};
+use ipc::Role;
+use link::stream::{LinkReader, LinkWriter, open};
 use tokio::time::timeout;
 
 use self::{

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use proto::ipc::{Role, jail::ActiveLayers};
+use ipc::{Role, jail::ActiveLayers};
 use serde::{Serialize, Serializer};
 
 use super::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bincode::{Decode, Encode};
-use proto::ipc::probe::{Attempt, Inode};
+use ipc::probe::{Attempt, Inode};
 
 use super::ability::{Ability, Verdict};
 

@@ -4,7 +4,7 @@
 //! trusts* the supervisor that holds the gateway's lock. One question at a time; each has one answer.
 
 use bincode::{Decode, Encode};
-use proto::ipc::{Role, jail::ActiveLayers, probe::Attempt};
+use ipc::{Role, jail::ActiveLayers, probe::Attempt};
 
 use super::{ability::Ability, trial::Outcome};
 

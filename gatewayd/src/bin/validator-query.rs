@@ -15,7 +15,7 @@ use gatewayd::validator::{
     message::Request,
     query::{ports, query},
 };
-use proto::link::worker::Birth;
+use worker::birth::Birth;
 
 /// A little less than the supervisor waits, so that "nobody answered" still arrives.
 const PATIENCE: Duration = Duration::from_millis(4500);

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto::peer::TrustedNetwork;
+use ipc::trusted_network::TrustedNetwork;
 use semver::Version;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::DeTable;

@@ -16,8 +16,8 @@ use std::{
 };
 
 pub use edit::{EditError, fresh, update};
+use ipc::trusted_network::TrustedNetwork;
 pub use memory::Memory;
-use proto::peer::TrustedNetwork;
 use semver::Version;
 pub use tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, Sandbox, Timeouts};
 

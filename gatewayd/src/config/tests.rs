@@ -1,10 +1,10 @@
 use std::time::Duration;
 
+use ipc::{jail::Layer, ports::PortRange};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{overrides::Overrides, paths::Root};
-use proto::ipc::{jail::Layer, ports::PortRange};
 
 const OF_0_10_1: &str = include_str!("../../tests/fixtures/config-0.10.1.toml");
 

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 
-use proto::ipc::{control::ReplayConfig, jail::Layer, ports::PortRange};
+use ipc::{control::ReplayConfig, jail::Layer, ports::PortRange};
 use serde::{Deserialize, Deserializer};
 
 use super::values::{

@@ -2,10 +2,7 @@
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
-use proto::{
-    ipc::{jail::Layer, ports::PortRange},
-    peer::TrustedNetwork,
-};
+use ipc::{jail::Layer, ports::PortRange, trusted_network::TrustedNetwork};
 use semver::Version;
 use serde::{
     Deserialize, Deserializer,

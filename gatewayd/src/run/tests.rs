@@ -1,7 +1,7 @@
 use std::fs;
 
 use clap::Parser;
-use proto::log::Look;
+use ipc::log::Look;
 
 use super::*;
 use crate::init;

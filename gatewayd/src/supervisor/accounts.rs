@@ -7,8 +7,8 @@
 
 use std::{fs, io};
 
+use ipc::{Role, jail::Account};
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
-use proto::ipc::{Role, jail::Account};
 
 use super::each::Each;
 

@@ -16,8 +16,8 @@ use interprocess::{
         uds_local_socket::tokio::{Listener, Stream},
     },
 };
+use link::stream::{LinkReader, LinkWriter, open};
 use nix::unistd::geteuid;
-use proto::link::stream::{LinkReader, LinkWriter, open};
 use tokio::{
     sync::watch,
     task::JoinHandle,

@@ -16,7 +16,7 @@ use std::{
 
 use nix::libc::O_PATH;
 
-use proto::ipc::Role;
+use ipc::Role;
 
 use super::each::Each;
 

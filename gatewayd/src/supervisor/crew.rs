@@ -18,15 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{
-    ipc::{
-        Role,
-        control::{Grant, Start, WorkerConfig, WorkerOrder},
-        jail::{ActiveLayers, JailSpec, Layer},
-        probe::Attempt,
-    },
-    link::heartbeat::BEAT,
+use ipc::{
+    Role,
+    control::{BEAT, Grant, Start, WorkerConfig, WorkerOrder},
+    jail::{ActiveLayers, JailSpec, Layer},
     log::LogSettings,
+    probe::Attempt,
 };
 use tokio::sync::mpsc;
 

@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipc::jail::Account;
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::statvfs::{FsFlags, fstatvfs},
 };
-use proto::ipc::jail::Account;
 
 use super::{
     alive::runs,

@@ -1,6 +1,6 @@
 //! One thing for each of the four workers; there is no fifth, and none can be missing.
 
-use proto::ipc::Role;
+use ipc::Role;
 
 /// One `T` per role.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipc::{Role, control::Grant, jail::Account};
 use nix::{fcntl::openat, sys::stat::Mode};
-use proto::ipc::{Role, control::Grant, jail::Account};
 
 use super::{
     data_folders::{DataFolders, FolderError},

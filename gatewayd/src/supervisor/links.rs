@@ -5,10 +5,8 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use proto::{
-    ipc::Role::{self, ClientEdge, MixEgress, MixIngress, Store},
-    link::descriptor::link_pair,
-};
+use ipc::Role::{self, ClientEdge, MixEgress, MixIngress, Store};
+use link::descriptor::link_pair;
 
 /// Who talks to whom. There is no other link in the system.
 pub(super) const LINKS: [(Role, Role); 4] = [

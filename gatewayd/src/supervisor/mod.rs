@@ -51,13 +51,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{
-    ipc::{
-        Role,
-        control::OwnAddresses,
-        jail::{JailSpec, LayerSettings},
-    },
-    wire::client::protocol::ProtocolVersion,
+use ipc::{
+    Role,
+    control::OwnAddresses,
+    jail::{JailSpec, LayerSettings},
 };
 
 pub use self::{
@@ -130,13 +127,13 @@ fn system(step: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
 /// If the gateway does not come up. Nothing is left running then.
 pub fn run(plan: RunPlan, print: impl FnOnce(&RunPlan)) -> Result<(), SupervisorError> {
     // The only thread beside the main one, and the supervisor never waits for it.
-    proto::log::write_in_background().map_err(system("start the thread of the log"))?;
+    logging::write_in_background().map_err(system("start the thread of the log"))?;
     tracing::info!(
         "gatewayd {} (commit {}), network version {}, client protocols of 2021 and 1 to {}",
         env!("CARGO_PKG_VERSION"),
         env!("GATEWAYD_COMMIT"),
         version::NETWORK,
-        ProtocolVersion::CURRENT.number()
+        wire::CLIENT_PROTOCOL
     );
     tracing::info!("Starting nym gateway!");
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get())?;

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use ipc::control::possible_connections;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use proto::peer::possible_connections;
 
 use crate::config::Limits;
 

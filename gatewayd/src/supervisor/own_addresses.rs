@@ -5,8 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipc::{control::OwnAddresses, ports::PortRange};
 use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
-use proto::ipc::{control::OwnAddresses, ports::PortRange};
 
 use crate::{
     config::{Config, Egress},

@@ -6,6 +6,7 @@
 
 use std::{io, os::fd::OwnedFd};
 
+use ipc::jail::Account;
 use nix::{
     dir::Dir,
     errno::Errno,
@@ -13,7 +14,6 @@ use nix::{
     sys::stat::{FileStat, Mode, SFlag, fchmod, fstat},
     unistd::{Gid, Uid, fchown, fchownat, getegid, geteuid},
 };
-use proto::ipc::jail::Account;
 
 use crate::path_guard::Trusted;
 

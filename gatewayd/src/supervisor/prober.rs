@@ -12,16 +12,14 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::{Pid, User, geteuid};
-use proto::{
-    ipc::{
-        Role,
-        control::{Grant, WorkerReport},
-        jail::ActiveLayers,
-        probe::{Attempt, Finding, Inode},
-    },
-    link::descriptor::link_pair,
+use ipc::{
+    Role,
+    control::{Grant, WorkerReport},
+    jail::ActiveLayers,
+    probe::{Attempt, Finding, Inode},
 };
+use link::descriptor::link_pair;
+use nix::unistd::{Pid, User, geteuid};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use proto::ipc::Role;
+use ipc::Role;
 use tempfile::TempDir;
 
 use super::{

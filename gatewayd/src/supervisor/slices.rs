@@ -1,14 +1,11 @@
 //! Each worker's slice of the configuration: what it needs to know, and nothing about the others.
 
-use proto::{
-    ipc::{
-        Role,
-        control::{EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, StoreConfig, WorkerConfig},
-        store_edge::session_credit,
-    },
-    link::Window,
-    wire::framing::FramingChoice,
+use ipc::{
+    Role,
+    control::{EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, StoreConfig, WorkerConfig, session_credit},
+    credit::Window,
 };
+use wire::framing::FramingChoice;
 
 use crate::config::{Config, Framing, Limits, Memory};
 
@@ -98,9 +95,10 @@ pub(super) fn slice(config: &Config, own: &OwnAddresses, role: Role) -> WorkerCo
 
 #[cfg(test)]
 mod tests {
+    use ipc::{control::ReplayConfig, ports::PortRange};
+
     use super::*;
     use crate::paths::{GatewayId, GatewayPaths, Root};
-    use proto::ipc::{control::ReplayConfig, ports::PortRange};
     use std::{num::NonZeroU32, time::Duration};
 
     #[test]

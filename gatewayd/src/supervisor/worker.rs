@@ -16,15 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
-use proto::{
-    ipc::{
-        Role, codec,
-        control::{Start, WorkerOrder, WorkerReport},
-        jail::{ActiveLayers, Missing},
-    },
-    link::descriptor,
+use ipc::{
+    Role, codec,
+    control::{Start, WorkerOrder, WorkerReport},
+    jail::{ActiveLayers, Missing},
 };
+use link::descriptor;
+use nix::sys::signal::Signal;
 use tokio::{
     io::Interest,
     net::UnixDatagram,

@@ -15,18 +15,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipc::{
+    codec,
+    control::WorkerReport,
+    jail::{ActiveLayers, Missing},
+};
+use link::descriptor;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
-};
-use proto::{
-    ipc::{
-        codec,
-        control::WorkerReport,
-        jail::{ActiveLayers, Missing},
-    },
-    link::descriptor,
 };
 
 use super::{
@@ -189,7 +187,7 @@ impl Drop for Killed {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
-    use proto::ipc::jail::Layer;
+    use ipc::jail::Layer;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use bincode::{
     config::{Configuration, Limit},
 };
 
-use proto::ipc::jail::Account;
+use ipc::jail::Account;
 
 use super::text::printable;
 

@@ -16,7 +16,7 @@ mod text;
 
 pub use ask::{AskError, Asked, PATIENCE, ask};
 
-use proto::ipc::jail::{Account, Missing};
+use ipc::jail::{Account, Missing};
 
 use crate::run::RunPlan;
 use message::{Answer, Request};

@@ -7,19 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{
-    counter::Counters,
-    ipc::{Opaque, control::OwnAddresses, ports::PortRange},
-    wire::{
-        framing::{FrameHeader, Framing, FramingChoice},
-        packet::PacketSize,
-    },
-};
+use ipc::{Opaque, control::OwnAddresses, ports::PortRange};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
+use wire::{
+    framing::{FrameHeader, Framing, FramingChoice},
+    packet::PacketSize,
+};
+use worker::counter::Counters;
 
 use super::*;
 

@@ -2,11 +2,9 @@
 //!
 //! *Trusts* `store` to return the marks that it was given. An answer of the wrong kind ends the link.
 
-use proto::{
-    ipc::ingress_store::{IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest},
-    link::duplex::LinkSender,
-};
+use ipc::ingress_store::{IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest};
 use tokio::sync::mpsc;
+use worker::duplex::LinkSender;
 
 const RULE_UNFIT: &str = "an answer about marks that does not fit the question";
 

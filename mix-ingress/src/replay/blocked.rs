@@ -2,13 +2,13 @@
 //!
 //! The hash of a packet selects a block, and the bits of that block. So a look-up reads one cache line. A filter without blocks reads up
 //! to one line for each hash, and the processor has to wait for each. The price is size: blocks are not equally full, and the fuller
-//! ones are wrong more often. `proto::ipc::replay_settings` knows how much.
+//! ones are wrong more often. `ipc::replay_settings` knows how much.
 //!
 //! *Promises*: the bits that a hash sets depend on nothing but the hash and the size of the filter.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use proto::ipc::replay_settings::BLOCK_LEN;
+use ipc::replay_settings::BLOCK_LEN;
 
 /// Bits that name one bit of a block.
 const INDEX_BITS: u32 = 9;

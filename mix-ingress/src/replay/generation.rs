@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::ipc::{
+use ipc::{
     ingress_store::ReplayGeneration,
     replay_settings::{BLOCK_LEN, GenerationSize},
 };

@@ -11,12 +11,9 @@ use std::{
     time::Duration,
 };
 
-use proto::{
-    counter::count,
-    ipc::{
-        Opaque,
-        ingress_store::{MARKS_LEN, ReplayGeneration, ReplayRequest},
-    },
+use ipc::{
+    Opaque,
+    ingress_store::{MARKS_LEN, ReplayGeneration, ReplayRequest},
 };
 use tokio::{
     select,
@@ -24,6 +21,7 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep, sleep_until},
 };
+use worker::counter::count;
 
 use super::{
     Generation, Marker, ReplayFilter,

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use proto::ipc::{
+use ipc::{
     control::ReplayConfig,
     ingress_store::{GENERATIONS_LIMIT, ReplayGeneration},
     replay_settings::ReplayFault,

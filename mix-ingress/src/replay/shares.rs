@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 /// The number of counters, which take 64 KiB. With 250 greedy destinations, a given client shares its counter with one of them at one
 /// start of 66.

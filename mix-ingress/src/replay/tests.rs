@@ -6,12 +6,12 @@ use std::{
     thread,
 };
 
-use proptest::prelude::*;
-use proto::ipc::{
+use ipc::{
     control::ReplayConfig,
     ingress_store::{GENERATION_LIMIT, GENERATIONS_LIMIT},
     replay_settings::ReplayFault,
 };
+use proptest::prelude::*;
 
 use super::{generation::Restoring, retention::Clock, *};
 

@@ -9,8 +9,8 @@ use ctr::{
     cipher::{KeyIvInit, StreamCipher},
 };
 use hmac::{Hmac, KeyInit, Mac};
-use proto::{address::ClientAddress, wire::packet::HEADER_LEN};
 use sha2::Sha256;
+use wire::{address::ClientAddress, packet::HEADER_LEN};
 
 use super::{error::UnwrapError, secret::SharedSecret, version::Version};
 

@@ -1,10 +1,6 @@
 //! Packets of every era, and packets that somebody tampered with.
 
 use proptest::prelude::*;
-use proto::wire::{
-    routing::RoutingAddressError,
-    surb_ack::{self, SplitError},
-};
 use serde_json::Value;
 use sphinx_packet::{
     SphinxPacketBuilder,
@@ -14,14 +10,18 @@ use sphinx_packet::{
     route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes},
     version::Version,
 };
+use wire::{
+    routing::RoutingAddressError,
+    surb_ack::{self, SplitError},
+};
 use x25519_dalek::StaticSecret;
 
 use super::*;
 
-const OF_2021: &str = include_str!("../../../proto/vectors/mix/crypto_and_packets_2021.json");
-const OF_TODAY: &str = include_str!("../../../proto/vectors/mix/final_hop.json");
-const OF_EVERY_VERSION: &str = include_str!("../../../proto/vectors/mix/final_hop_sphinx_versions.json");
-const TAKEN_APART: &str = include_str!("../../../proto/vectors/mix/sphinx_internals.json");
+const OF_2021: &str = include_str!("../../../wire/vectors/crypto_and_packets_2021.json");
+const OF_TODAY: &str = include_str!("../../../wire/vectors/final_hop.json");
+const OF_EVERY_VERSION: &str = include_str!("../../../wire/vectors/final_hop_sphinx_versions.json");
+const TAKEN_APART: &str = include_str!("../../../wire/vectors/sphinx_internals.json");
 
 fn parse(vectors: &str) -> Value {
     serde_json::from_str(vectors).unwrap()

@@ -2,11 +2,9 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use proto::{
-    ipc::control::IngressConfig,
-    wire::{framing::Framing, packet::PacketSize},
-};
+use ipc::control::IngressConfig;
 use tokio::io::AsyncWriteExt;
+use wire::{framing::Framing, packet::PacketSize};
 
 use crate::{
     packets::{Sample, made},

@@ -2,19 +2,18 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use proto::{
-    ipc::{
-        Role,
-        control::{IngressConfig, WorkerReport},
-        ingress_store::{DeliveryId, Refusal},
-    },
-    link::{Credit, Window, worker::Ending},
-    wire::{
-        framing::Framing,
-        packet::{KeyRotation, PacketSize, PacketType},
-    },
+use ipc::{
+    Role,
+    control::{IngressConfig, WorkerReport},
+    credit::{Credit, Window},
+    ingress_store::{DeliveryId, Refusal},
 };
 use tokio::io::AsyncWriteExt;
+use wire::{
+    framing::Framing,
+    packet::{KeyRotation, PacketSize, PacketType},
+};
+use worker::birth::Ending;
 
 use crate::{
     packets::{Sample, made, recorded, recorded_without_surb_ack},

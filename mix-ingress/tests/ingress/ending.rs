@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use proto::{
-    link::worker::Ending,
-    wire::{framing::Framing, packet::PacketSize},
-};
 use tokio::net::TcpStream;
+use wire::{framing::Framing, packet::PacketSize};
+use worker::birth::Ending;
 
 use crate::{
     packets::made,

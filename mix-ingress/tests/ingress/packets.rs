@@ -3,20 +3,18 @@
 use std::{net::SocketAddr, sync::LazyLock};
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    ipc::{Opaque, egress::SendPacket},
-    wire::{
-        framing::{FrameHeader, Framing},
-        packet::PacketSize,
-        routing,
-    },
-};
+use ipc::{Opaque, egress::SendPacket};
 use serde_json::Value;
 use sphinx_packet::{
     SphinxPacketBuilder,
     header::delays::Delay,
     route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes},
+};
+use wire::{
+    address::ClientAddress,
+    framing::{FrameHeader, Framing},
+    packet::PacketSize,
+    routing,
 };
 use x25519_dalek::StaticSecret;
 
@@ -31,7 +29,7 @@ pub(crate) struct Sample {
 }
 
 static VECTORS: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../proto/vectors/mix/final_hop.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../wire/vectors/final_hop.json")).unwrap());
 
 fn bytes(value: &Value) -> Vec<u8> {
     hex::decode(value.as_str().unwrap()).unwrap()

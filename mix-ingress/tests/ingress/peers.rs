@@ -3,23 +3,21 @@
 use std::{collections::VecDeque, future::Future, os::fd::OwnedFd, time::Duration};
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    ipc::{
-        Opaque,
-        egress::SendPacket,
-        ingress_store::{
-            Ack, DeliveryId, IngressToStore, MARKS_LEN, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest,
-            StoreToIngress,
-        },
-    },
-    link::{
-        LinkError,
-        lossy::Silence,
-        stream::{self, LinkReader, LinkWriter},
+use ipc::{
+    Opaque,
+    egress::SendPacket,
+    ingress_store::{
+        Ack, DeliveryId, IngressToStore, MARKS_LEN, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest,
+        StoreToIngress,
     },
 };
+use link::{
+    LinkError,
+    stream::{self, LinkReader, LinkWriter},
+};
 use tokio::time::timeout;
+use wire::address::ClientAddress;
+use worker::lossy::Silence;
 
 use crate::packets::Sample;
 

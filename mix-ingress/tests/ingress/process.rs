@@ -9,21 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{
-    ipc::{
-        Role, codec,
-        control::{Grant, Start, WorkerConfig, WorkerOrder, WorkerReport},
-        jail::{JailSpec, Layer, LayerSettings},
-    },
-    link::descriptor::{control_pair, link_pair, receive, send},
+use ipc::{
+    Role, codec,
+    control::{Grant, Start, WorkerConfig, WorkerOrder, WorkerReport},
+    jail::{JailSpec, Layer, LayerSettings},
     log::LogSettings,
-    pem::{self, KeyTag},
-    wire::{framing::Framing, packet::PacketSize},
 };
+use link::descriptor::{control_pair, link_pair, receive, send};
+use pem::KeyTag;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use wire::{framing::Framing, packet::PacketSize};
 
 use crate::{
     packets::{made, secret},

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use proto::{
-    ipc::{
-        control::{IngressConfig, ReplayConfig},
-        ingress_store::Refusal,
-    },
-    link::worker::Ending,
-    wire::{
-        framing::Framing,
-        packet::{KeyRotation, PacketSize},
-    },
+use ipc::{
+    control::{IngressConfig, ReplayConfig},
+    ingress_store::Refusal,
 };
+use wire::{
+    framing::Framing,
+    packet::{KeyRotation, PacketSize},
+};
+use worker::birth::Ending;
 
 use crate::{
     packets::{Sample, made, recorded},

@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
+use ipc::{
+    control::{IngressConfig, ReplayConfig, WorkerReport},
+    credit::Window,
+};
+use link::descriptor::link_pair;
 use mix_ingress::{
     counters::Counters,
     run::{Ingress, Links, RunError, run},
     sphinx::SphinxKey,
-};
-use proto::{
-    ipc::control::{IngressConfig, ReplayConfig, WorkerReport},
-    link::{Window, descriptor::link_pair, worker::Ending},
-    wire::framing::Framing,
 };
 use sandbox::secret::Locked;
 use tokio::{
@@ -24,6 +24,8 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
+use wire::framing::Framing;
+use worker::birth::Ending;
 use zeroize::Zeroizing;
 
 use crate::{

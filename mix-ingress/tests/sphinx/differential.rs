@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mix_ingress::sphinx::{FinalHop, SphinxKey, UnwrapError, open_header};
-use proto::wire::packet::{HEADER_LEN, PacketSize};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use wire::packet::{HEADER_LEN, PacketSize};
 use zeroize::Zeroizing;
 
 use crate::{

@@ -3,12 +3,12 @@
 //! The fuzz target of final hops includes this file.
 
 use mix_ingress::sphinx::UnwrapError;
-use proto::wire::packet::{HEADER_LEN, PacketSize};
 use sphinx_packet::{
     ProcessedPacketData, SphinxPacket,
     header::{SphinxHeader, shared_secret::ExpandedSharedSecret},
     payload::Payload,
 };
+use wire::packet::{HEADER_LEN, PacketSize};
 use x25519_dalek::StaticSecret;
 
 /// The version of 2021, and one that was never released. Newer libraries take them for versions whose payload key comes from a seed.

@@ -3,7 +3,6 @@
 //! The fuzz target of final hops includes this file.
 
 use hkdf::Hkdf;
-use proto::wire::packet::HEADER_LEN;
 use sha2::Sha256;
 use sphinx_packet::{
     constants::{
@@ -13,6 +12,7 @@ use sphinx_packet::{
     crypto::{STREAM_CIPHER_INIT_VECTOR, compute_keyed_hmac, generate_pseudorandom_bytes},
     payload::{Payload, key::derive_payload_key},
 };
+use wire::packet::HEADER_LEN;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 /// Bytes of routing information.

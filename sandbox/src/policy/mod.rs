@@ -25,7 +25,7 @@ mod mix_ingress;
 mod store;
 mod validator_query;
 
-use proto::ipc::Role;
+use ipc::Role;
 
 pub use self::{
     client_edge::CLIENT_EDGE,

@@ -7,8 +7,8 @@ use std::{
     os::fd::{FromRawFd, OwnedFd, RawFd},
 };
 
+use ipc::probe::{Finding, Inode};
 use libc::{AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_TMPFILE, O_WRONLY};
-use proto::ipc::probe::{Finding, Inode};
 
 use super::syscall::answer;
 

@@ -10,7 +10,7 @@ mod network;
 mod processes;
 mod syscall;
 
-use proto::ipc::probe::{Attempt, Finding};
+use ipc::probe::{Attempt, Finding};
 
 /// Makes the attempt, and passes what it finds to `say`. If the process may die half-way, `say` is called before as well; the last
 /// finding counts.

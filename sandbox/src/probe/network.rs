@@ -7,8 +7,8 @@ use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
 
+use ipc::probe::Finding;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage, UnixAddr};
-use proto::ipc::probe::Finding;
 
 use super::syscall::answer;
 

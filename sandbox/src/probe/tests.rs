@@ -9,8 +9,9 @@ use std::{
     },
 };
 
+use ipc::probe::Inode;
+
 use super::*;
-use proto::ipc::probe::Inode;
 
 fn found(what: &Attempt) -> Finding {
     let mut last = None;

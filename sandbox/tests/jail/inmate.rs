@@ -5,16 +5,14 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
+use ipc::jail::{Account, JailSpec, Layer, LayerSettings};
+use link::descriptor::control_pair;
 use nix::{
     sys::{
         signal::Signal,
         wait::{WaitStatus, waitpid},
     },
     unistd::{ForkResult, Gid, Uid, fork, geteuid, getpid, setgroups, setresgid, setresuid},
-};
-use proto::{
-    ipc::jail::{Account, JailSpec, Layer, LayerSettings},
-    link::descriptor::control_pair,
 };
 use sandbox::{
     Closed, Jail, close,

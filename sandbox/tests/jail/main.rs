@@ -12,6 +12,7 @@ use std::{
     os::fd::AsRawFd,
 };
 
+use ipc::jail::{JailSpec, Layer, LayerSettings};
 use nix::{
     sys::{
         signal::Signal,
@@ -19,7 +20,6 @@ use nix::{
     },
     unistd::{ForkResult, fork},
 };
-use proto::ipc::jail::{JailSpec, Layer, LayerSettings};
 use sandbox::{
     Jail, close,
     policy::{MIX_EGRESS, MIX_INGRESS, Network, STORE},

@@ -2,10 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use proto::{
-    ipc::{codec, control::WorkerReport},
-    link::descriptor::receive,
-};
+use ipc::{codec, control::WorkerReport};
+use link::descriptor::receive;
 
 /// The call that it names, if that is what it says.
 pub(crate) fn refused_call(control: &OwnedFd) -> Option<i64> {

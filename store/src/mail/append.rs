@@ -7,7 +7,7 @@
 
 use std::{io, sync::Arc};
 
-use proto::counter::count;
+use worker::counter::count;
 
 use super::{
     Log,

@@ -1,6 +1,6 @@
 //! What should have been a message and cannot be read is kept for the operator, in a file of its own, until its client is forgotten.
 
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 use super::{Log, MailLog, shelf::Shelf};
 

@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{address::ClientAddress, counter::count};
+use wire::address::ClientAddress;
+use worker::counter::count;
 
 use super::{
     Log,

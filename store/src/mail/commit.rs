@@ -7,7 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{address::ClientAddress, counter::count};
+use wire::address::ClientAddress;
+use worker::counter::count;
 
 use super::{
     Log, MailLog, Raised,

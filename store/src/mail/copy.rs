@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
 };
 
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 use super::{
     Log,

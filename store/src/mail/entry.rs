@@ -19,10 +19,9 @@
 //! delivery; since it covers inbox and number, a body that was read from a wrong place does not pass.
 
 use bytes::{Buf, BufMut};
-use proto::{
-    address::ClientAddress,
-    ipc::{ingress_store::Ack, store_edge::Sequence},
-};
+use ipc::ingress_store::Ack;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 /// Bytes of an entry.
 pub(super) const ENTRY: usize = 64;

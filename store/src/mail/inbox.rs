@@ -2,11 +2,13 @@
 
 use std::{collections::VecDeque, ops::Range};
 
+use ipc::ingress_store::Ack;
+use wire::address::ClientAddress;
+
 use super::{
     entry::{ENTRY, Fact, Gone, PLACE_UNIT, Put},
     index::Slot,
 };
-use proto::{address::ClientAddress, ipc::ingress_store::Ack};
 
 /// A message that is stored: where, and how to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 use super::{
     entry::{ENTRY, Fact, Gone, Put},

@@ -9,7 +9,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use proto::{address::ClientAddress, counter::count};
+use wire::address::ClientAddress;
+use worker::counter::count;
 
 use super::{
     Chores, Log, MailboxError, Settings,

@@ -1,6 +1,7 @@
 //! What the simulation does with the log beside what the store does: it is the thread that cleans, and looks into the index.
 
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::{MailLog, Shelf, pace::Pace};
 use crate::mailbox::MailboxError;

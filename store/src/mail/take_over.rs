@@ -3,10 +3,9 @@
 use std::{collections::BTreeMap, sync::PoisonError};
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    ipc::{ingress_store::Ack, store_edge::Sequence},
-};
+use ipc::ingress_store::Ack;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::{
     Log, MailLog,

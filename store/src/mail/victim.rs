@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 use super::{
     Log,

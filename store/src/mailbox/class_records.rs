@@ -8,7 +8,7 @@ use nix::{
     fcntl::{OFlag, openat},
     sys::stat::{Mode, mkdirat},
 };
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 use super::{
     Class, MailboxError,

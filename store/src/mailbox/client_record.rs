@@ -1,6 +1,6 @@
 //! What the ledger says of a client since version 3: its key, its last signed login, and how it logs in.
 
-use proto::wire::client::{key::GcmSivKey, login::LoginForm};
+use client_wire::{key::GcmSivKey, login::LoginForm};
 
 /// First byte of every record that is written now, and of those written before the form of logins was kept.
 const VERSION: u8 = 2;

@@ -9,16 +9,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use client_wire::{key::SessionKey, login::Freshness};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
     sys::stat::{Mode, mkdirat},
 };
-use proto::{
-    address::ClientAddress,
-    ipc::store_edge::{Sequence, SessionKey},
-    wire::client::login::Freshness,
-};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::{
     Class, Filling, Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit,

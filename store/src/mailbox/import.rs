@@ -17,7 +17,8 @@ use nix::{
     sys::stat::{Mode, fstatat},
     unistd::{UnlinkatFlags, unlinkat},
 };
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::{MailBatch, Mailbox, MailboxError, plain_file};
 

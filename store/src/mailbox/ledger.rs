@@ -25,16 +25,13 @@ use std::{
     ops::Bound,
 };
 
-use proto::{
-    address::ClientAddress,
-    ipc::store_edge::SessionKey,
-    wire::client::{
-        key::CtrHmacKey,
-        login::{Freshness, LoginForm},
-        token::MAX_SKEW,
-    },
+use client_wire::{
+    key::{CtrHmacKey, SessionKey},
+    login::{Freshness, LoginForm},
+    token::MAX_SKEW,
 };
 use sled::{Batch, Transactional, Tree, transaction::TransactionError};
+use wire::address::ClientAddress;
 
 use super::{
     LedgerEntry, MailboxError, SeenClients,

@@ -25,14 +25,13 @@ mod sweep;
 mod take_over;
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    ipc::{
-        ingress_store::Ack,
-        store_edge::{Sequence, SessionKey},
-    },
-    wire::client::login::{Freshness, LoginForm},
+use client_wire::{
+    key::SessionKey,
+    login::{Freshness, LoginForm},
 };
+use ipc::ingress_store::Ack;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 pub(crate) use batch::Change;
 pub use batch::{Committed, MailBatch, Uncommitted, commit};

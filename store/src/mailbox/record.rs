@@ -8,7 +8,8 @@
 //! Numbers are big-endian, so that an inbox is one run of keys in order of arrival, behind its summary. What is found there in
 //! another form is moved, as it is and under the same key, to the tree `set_aside`.
 
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 /// First byte of every value.
 const VERSION: u8 = 1;

@@ -23,8 +23,8 @@
 
 use std::collections::{HashMap, VecDeque, hash_map};
 
-use proto::address::ClientAddress;
 use sled::{Batch, IVec, Tree};
+use wire::address::ClientAddress;
 
 pub(super) use take_over::take_over;
 

@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use nix::fcntl::OFlag;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::{
     DiskMailbox, Mailbox, MailboxError,

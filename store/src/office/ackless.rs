@@ -8,14 +8,10 @@
 //! *Promises*: what came with a SURB-ack never gives way. Of what came without, everything before `ackless_gone_end` of its inbox is
 //! received, gone for another reason, or has given way; that is how a session knows what not to push any more.
 
-use proto::{
-    address::ClientAddress,
-    counter::count,
-    ipc::{
-        ingress_store::{Ack, Refusal},
-        store_edge::Sequence,
-    },
-};
+use ipc::ingress_store::{Ack, Refusal};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
+use worker::counter::count;
 
 use super::{Office, inbox::Custody};
 use crate::mailbox::Mailbox;

@@ -6,15 +6,13 @@
 use std::{collections::VecDeque, mem, time::Instant};
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    budget::BytePermit,
-    ipc::{
-        ingress_store::Ack,
-        store_edge::{BESIDE_MESSAGE, Sequence, SessionId, message_cost},
-    },
-    link::{Credit, Window},
+use ipc::{
+    credit::{Credit, Window},
+    ingress_store::Ack,
 };
+use session_ipc::{BESIDE_MESSAGE, Sequence, SessionId, message_cost};
+use wire::address::ClientAddress;
+use worker::budget::BytePermit;
 
 use super::{
     budgets::{Budgets, PAGE},

@@ -14,11 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{
-    address::ClientAddress,
+use session_ipc::{BESIDE_MESSAGE, EndReason, SessionId, StoreToEdge};
+use wire::address::ClientAddress;
+use worker::{
     budget::{ByteBudget, BytePermit},
     counter::count,
-    ipc::store_edge::{BESIDE_MESSAGE, EndReason, SessionId, StoreToEdge},
 };
 
 use super::{Office, Rules, desk::Session};

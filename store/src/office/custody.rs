@@ -7,14 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    counter::count,
-    ipc::{
-        ingress_store::{ACKLESS_LEN, Ack, DeliveryId, Refusal, StoreToIngress},
-        store_edge::{Sequence, SessionId},
-    },
-};
+use ipc::ingress_store::{ACKLESS_LEN, Ack, DeliveryId, Refusal, StoreToIngress};
+use session_ipc::{Sequence, SessionId};
+use wire::address::ClientAddress;
+use worker::counter::count;
 
 use super::{
     Fault, Office,

@@ -9,16 +9,15 @@
 
 use std::time::{Duration, Instant};
 
-use proto::{
-    address::ClientAddress,
-    budget::BytePermit,
-    counter::count,
-    ipc::store_edge::{
-        Admission, AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, Phase, SessionId, SessionKey,
-        StoreToEdge,
-    },
-    wire::client::login::{LoginForm, LoginProof, LoginRefusal},
+use client_wire::{
+    key::SessionKey,
+    login::{LoginForm, LoginProof, LoginRefusal},
 };
+use session_ipc::{
+    Admission, AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, Phase, SessionId, StoreToEdge,
+};
+use wire::address::ClientAddress;
+use worker::{budget::BytePermit, counter::count};
 
 use super::{Fault, Job, Office, Unproven, attachment::Attachment, budgets::Detached, edge_broke, storage::Storage};
 use crate::{

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use proto::{ipc::store_edge::HandshakeRefusal, wire::client::login::LoginProof};
+use client_wire::login::LoginProof;
+use session_ipc::HandshakeRefusal;
 
 use super::{Office, Swept, Unproven, Visit};
 use crate::{

@@ -6,14 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    ipc::{
-        ingress_store::{Ack, DeliveryId},
-        store_edge::{Sequence, SessionId},
-    },
-    wire::client::key::KeyKind,
-};
+use client_wire::key::KeyKind;
+use ipc::ingress_store::{Ack, DeliveryId};
+use session_ipc::{Sequence, SessionId};
+use wire::address::ClientAddress;
 
 use super::shares::Shares;
 use crate::mailbox::{Class, MailBatch, Mailbox, MailboxError, Summary};

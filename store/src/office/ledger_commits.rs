@@ -10,10 +10,8 @@
 
 use std::{collections::HashMap, mem};
 
-use proto::{
-    address::ClientAddress,
-    wire::client::{key::KeyKind, login::Freshness},
-};
+use client_wire::{key::KeyKind, login::Freshness};
+use wire::address::ClientAddress;
 
 use super::orders::Visit;
 use crate::mailbox::LedgerEntry;

@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{address::ClientAddress, wire::client::login::LoginForm};
+use client_wire::login::LoginForm;
+use wire::address::ClientAddress;
 
 const PERIOD: Duration = Duration::from_secs(3_600);
 /// Clients counted at once, of about 60 bytes each. Whoever can register more has no use for more logins of one.

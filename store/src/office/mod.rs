@@ -38,16 +38,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    counter::count,
-    ipc::{
-        Role,
-        ingress_store::{Ack, DeliveryId},
-        store_edge::{EdgeToStore, EndReason, Sequence, SessionId, StoreToEdge},
-    },
-    link::{Credit, Window},
+use client_wire::login::LoginProof;
+use ipc::{
+    Role,
+    credit::{Credit, Window},
+    ingress_store::{Ack, DeliveryId},
 };
+use session_ipc::{EdgeToStore, EndReason, HandshakeRefusal, Sequence, SessionId, StoreToEdge};
+use wire::address::ClientAddress;
+use worker::counter::count;
 
 use crate::{
     counters::StoreCounters,
@@ -61,7 +60,6 @@ use inbox::{Inboxes, Load};
 use ledger_commits::{Change, LedgerCommits};
 use login_limit::LoginLimit;
 pub use orders::{Job, Orders, Visit};
-use proto::{ipc::store_edge::HandshakeRefusal, wire::client::login::LoginProof};
 pub use refused_login::{Unproven, check_claim};
 use retention::Retention;
 pub use retention::{SweepPage, Swept};

@@ -1,13 +1,9 @@
 //! What the office wants done: by the links, at once, and by the crew, which tells it the outcome.
 
-use proto::{
-    address::ClientAddress,
-    ipc::{
-        ingress_store::StoreToIngress,
-        store_edge::{Sequence, SessionId, StoreToEdge},
-    },
-    wire::client::login::{LoginForm, LoginProof},
-};
+use client_wire::login::{LoginForm, LoginProof};
+use ipc::ingress_store::StoreToIngress;
+use session_ipc::{Sequence, SessionId, StoreToEdge};
+use wire::address::ClientAddress;
 
 use super::retention::SweepPage;
 use crate::{

@@ -2,13 +2,9 @@
 
 use std::time::Instant;
 
-use proto::{
-    counter::count,
-    ipc::{
-        Opaque,
-        store_edge::{SessionId, StoreToEdge},
-    },
-};
+use ipc::Opaque;
+use session_ipc::{SessionId, StoreToEdge};
+use worker::counter::count;
 
 use super::{Job, Office, attachment::Step, desk::Session};
 use crate::mailbox::{Mailbox, Page};

@@ -4,7 +4,7 @@
 //!
 //! *Promises*: that costs one commit for each key at the most.
 
-use proto::wire::client::{
+use client_wire::{
     handshake::{PublicKey, Signature},
     login::{Freshness, LoginProof, LoginRefusal},
 };

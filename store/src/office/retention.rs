@@ -9,11 +9,9 @@
 
 use std::time::{Duration, Instant};
 
-use proto::{
-    address::ClientAddress,
-    counter::count,
-    ipc::store_edge::{Sequence, StoreToEdge},
-};
+use session_ipc::{Sequence, StoreToEdge};
+use wire::address::ClientAddress;
+use worker::counter::count;
 
 use super::{Job, Office, Rules, storage::Storage};
 use crate::mailbox::{Committed, LedgerEntry, Mailbox, MailboxError, OldMail, Position, SeenClients};

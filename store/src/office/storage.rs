@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 use super::{Job, Office, desk::Session};
 use crate::mailbox::{Lack, LedgerRoom, Mailbox, MailboxError};

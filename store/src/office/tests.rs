@@ -20,17 +20,13 @@ use bytes::Bytes;
 
 use proptest::prelude::*;
 
-use proto::{
-    ipc::{
-        ingress_store::{ACKLESS_LEN, Refusal, StoreToIngress},
-        store_edge::{AuthenticationRefusal, EndReason, SessionKey},
-    },
-    wire::client::{
-        key::{CtrHmacKey, GcmSivKey, Iv},
-        login::{Freshness, LoginForm, LoginRefusal},
-        token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
-    },
+use client_wire::{
+    key::{CtrHmacKey, GcmSivKey, Iv, SessionKey},
+    login::{Freshness, LoginForm, LoginRefusal},
+    token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
 };
+use ipc::ingress_store::{ACKLESS_LEN, Refusal, StoreToIngress};
+use session_ipc::{AuthenticationRefusal, EndReason};
 
 use super::*;
 

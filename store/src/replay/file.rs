@@ -23,13 +23,13 @@ use std::{
     },
 };
 
+use ipc::ingress_store::{GENERATIONS_LIMIT, MARKS_LEN};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
     sys::stat::Mode,
     unistd::{UnlinkatFlags, fsync, unlinkat},
 };
-use proto::ipc::ingress_store::{GENERATIONS_LIMIT, MARKS_LEN};
 
 use super::ReplayGeneration;
 use crate::disk;

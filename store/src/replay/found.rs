@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use proto::ipc::{
+use ipc::{
     Opaque,
     ingress_store::{ReplayAnswer, ReplayGeneration, ReplayRequest},
 };

@@ -170,7 +170,7 @@ impl<M: Mailbox> Crew<M> {
 
 #[cfg(test)]
 mod tests {
-    use proto::wire::client::login::LoginForm;
+    use client_wire::login::LoginForm;
 
     use super::*;
     use crate::office::Visit;

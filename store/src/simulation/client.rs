@@ -1,14 +1,11 @@
 //! Clients of every era: their keys, and what they show to log in.
 
-use proto::{
-    address::ClientAddress,
-    ipc::store_edge::SessionKey,
-    wire::client::{
-        key::{CtrHmacKey, GcmSivKey},
-        login::{LoginForm, LoginProof},
-        token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
-    },
+use client_wire::{
+    key::{CtrHmacKey, GcmSivKey, SessionKey},
+    login::{LoginForm, LoginProof},
+    token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
 };
+use wire::address::ClientAddress;
 
 use super::oracle::address;
 

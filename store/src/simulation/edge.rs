@@ -1,9 +1,8 @@
 //! What `client-edge` and its clients do, and what they are told.
 
-use proto::ipc::{
-    Opaque,
-    store_edge::{AuthenticationRefusal, EdgeToStore, Phase, SessionId, SessionKey, StoreToEdge},
-};
+use client_wire::key::SessionKey;
+use ipc::Opaque;
+use session_ipc::{AuthenticationRefusal, EdgeToStore, Phase, SessionId, StoreToEdge};
 
 use super::{
     event::Claim,

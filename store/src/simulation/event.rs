@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use ipc::credit::Window;
 use nix::errno::Errno;
-use proto::link::Window;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{

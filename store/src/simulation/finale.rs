@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::ipc::store_edge::Phase;
+use session_ipc::Phase;
 
 use super::{
     event::{CLIENTS, Claim, Event},

@@ -1,8 +1,8 @@
 //! What `mix-ingress` does, and what it is answered.
 
-use proto::{
-    ipc::ingress_store::{Ack, DeliveryId, Refusal, StoreToIngress},
-    link::Credit,
+use ipc::{
+    credit::Credit,
+    ingress_store::{Ack, DeliveryId, Refusal, StoreToIngress},
 };
 
 use super::{

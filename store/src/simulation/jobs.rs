@@ -1,9 +1,7 @@
 //! What takes time: a job is handed out, is done, and the office is told, and anything may happen in between.
 
-use proto::{
-    ipc::store_edge::{HandshakeRefusal, SessionKey},
-    wire::client::key::{CtrHmacKey, GcmSivKey},
-};
+use client_wire::key::{CtrHmacKey, GcmSivKey, SessionKey};
+use session_ipc::HandshakeRefusal;
 
 use super::{
     client::SIGNATURE,

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use proto::{
-    ipc::{
-        ingress_store::{Ack, StoreToIngress},
-        store_edge::{Phase, Sequence, SessionKey, StoreToEdge},
-    },
-    link::Credit,
-    wire::client::login::LoginProof,
+use client_wire::{key::SessionKey, login::LoginProof};
+use ipc::{
+    credit::Credit,
+    ingress_store::{Ack, StoreToIngress},
 };
+use session_ipc::{Phase, Sequence, StoreToEdge};
 
 /// Pushed messages that may be on their way to `client-edge`.
 pub(super) const BULK: usize = 4;

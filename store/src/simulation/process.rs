@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{ipc::store_edge::Phase, link::Credit};
+use ipc::credit::Credit;
 use rand::{SeedableRng as _, rngs::StdRng};
+use session_ipc::Phase;
 
 use super::{
     event::CLIENTS,

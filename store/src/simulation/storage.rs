@@ -12,11 +12,9 @@ use std::{
     time::Duration,
 };
 
-use proto::{
-    address::ClientAddress,
-    ipc::store_edge::{Sequence, SessionKey},
-    wire::client::login::Freshness,
-};
+use client_wire::{key::SessionKey, login::Freshness};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use crate::{
     clock::{self, LastRun},

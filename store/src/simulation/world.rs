@@ -5,13 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{
-    ipc::{
-        ingress_store::{ACKLESS_LEN, Ack},
-        store_edge::{EdgeToStore, Phase, SessionId, message_cost},
-    },
-    link::Credit,
+use ipc::{
+    credit::Credit,
+    ingress_store::{ACKLESS_LEN, Ack},
 };
+use session_ipc::{EdgeToStore, Phase, SessionId, message_cost};
 
 use super::{
     client::Client,

@@ -9,12 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use proto::{
-    ipc::{Role, control::Grant},
-    link::worker::{Birth, Ending},
-};
+use ipc::{Role, control::Grant};
 use sandbox::{Jail, close};
 use tests::{hole, home::ID, impostor};
+use worker::birth::{Birth, Ending};
 
 fn main() -> ExitCode {
     impostor::run(live)

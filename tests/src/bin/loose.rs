@@ -11,10 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use proto::{
-    ipc::{Role, control::Grant, jail::Layer},
-    link::worker::{Birth, Ending},
-};
+use ipc::{Role, control::Grant, jail::Layer};
 use sandbox::{Jail, close, policy::Policy};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use tests::{
@@ -22,6 +19,7 @@ use tests::{
     loose::{self, Loose},
 };
 use tokio::{runtime::Builder, sync::mpsc};
+use worker::birth::{Birth, Ending};
 
 fn main() -> ExitCode {
     impostor::run(live)

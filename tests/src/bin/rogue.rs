@@ -17,13 +17,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use ipc::{Role, control::Grant};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
-};
-use proto::{
-    ipc::{Role, control::Grant},
-    link::worker::{Birth, Ending},
 };
 use sandbox::{Jail, close, policy::Policy};
 use tests::{
@@ -36,6 +33,7 @@ use tokio::{
     sync::mpsc,
     task::LocalSet,
 };
+use worker::birth::{Birth, Ending};
 
 fn main() -> ExitCode {
     impostor::run(live)

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use proto::wire::{framing::Framing, packet::PacketSize};
 use tokio::task::{JoinHandle, spawn_blocking};
+use wire::{framing::Framing, packet::PacketSize};
 
 use crate::{
     mix_model::{Addressee, Kind, make},

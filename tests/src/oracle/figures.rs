@@ -56,8 +56,9 @@ impl Oracle {
 
 #[cfg(test)]
 mod tests {
+    use wire::packet::PacketSize;
+
     use super::*;
-    use proto::wire::packet::PacketSize;
 
     use crate::{account::Identity, packet::PacketMaker};
 

@@ -1,7 +1,7 @@
 //! What a trace must look like if nothing is promised before it is on the medium.
 
 use anyhow::{Context, Result, bail, ensure};
-use proto::ipc::ingress_store::{IngressToStore, StoreToIngress};
+use ipc::ingress_store::{IngressToStore, StoreToIngress};
 
 use super::{Call, Trace};
 

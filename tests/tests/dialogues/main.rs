@@ -10,13 +10,13 @@ mod speaker;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
-use proto::address::ClientAddress;
 use serde_json::{Map, Value};
 use tests::{client::Identity, deadline::bounded, scene::Scene};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use wire::address::ClientAddress;
 
 use crate::{
     cases::{CASES, Case, SPECIAL},

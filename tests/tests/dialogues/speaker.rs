@@ -1,7 +1,7 @@
 //! The client's side of a dialogue.
 
 use anyhow::{Context, Result, bail, ensure};
-use proto::wire::{client::key::CtrHmacKey, packet::PacketSize, routing};
+use client_wire::key::CtrHmacKey;
 use serde_json::Value;
 use tests::{
     client::{Client, Credentials, Identity, Registration, handshake_data, handshake_text, shake_hands},
@@ -9,6 +9,7 @@ use tests::{
     packet::unique,
     scene::Scene,
 };
+use wire::{packet::PacketSize, routing};
 
 use crate::cases::{Say, Start};
 
@@ -151,7 +152,7 @@ impl Speaker {
             | Say::BadSize
             | Say::NoPacket => {
                 let plaintext = request(say)?;
-                let sealed = proto::wire::client::frame::seal(&self.credentials()?.key, &plaintext);
+                let sealed = client_wire::frame::seal(&self.credentials()?.key, &plaintext);
                 self.send_of_recorded_len(sealed.to_vec(), recorded).await
             }
         }

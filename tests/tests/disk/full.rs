@@ -5,7 +5,6 @@ use std::{fs, time::Duration};
 use anyhow::{Context, Result, ensure};
 use need::Need;
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
 use tests::{
     client::{Client, Era},
     deadline,
@@ -15,6 +14,7 @@ use tests::{
     packet::expect_in_order,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 use super::{count, expect_acked, expect_refused_registration, log_in, register, until_acked};
 

@@ -7,7 +7,6 @@ mod full;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use proto::wire::packet::PacketSize;
 use tests::{
     client::{Account, Client, Era, Identity, Registration},
     connection::Connection,
@@ -15,6 +14,7 @@ use tests::{
     packet::{FinalHopPacket, expect_in_order},
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 const BEFORE_RETRY: Duration = Duration::from_millis(100);
 

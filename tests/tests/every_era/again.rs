@@ -3,7 +3,6 @@
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use proto::wire::packet::PacketSize;
 use tests::{
     account::{Account, Registration},
     client::Client,
@@ -13,6 +12,7 @@ use tests::{
     scene::Scene,
     trace::Tracer,
 };
+use wire::packet::PacketSize;
 
 use crate::{register, send_today, words::wrong_key};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use client_wire::control::answer::GatewayResponse;
 use futures_util::future::try_join_all;
-use proto::wire::client::control::answer::GatewayResponse;
 use tests::{
     account::{Account, Registration},
     connection::Connection,

@@ -1,11 +1,8 @@
 //! Clients that come again: with a key of another kind, as new, twice at once, or too old.
 
 use anyhow::{Context, Result, ensure};
+use client_wire::control::sealed::{SensitiveRequest, SensitiveResponse, SessionType};
 use nix::sys::signal::Signal;
-use proto::wire::{
-    client::control::sealed::{SensitiveRequest, SensitiveResponse, SessionType},
-    packet::PacketSize,
-};
 use tests::{
     account::{Account, Identity, Registration},
     connection::Connection,
@@ -17,6 +14,7 @@ use tests::{
     packet_today::SIZES_TODAY,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 use crate::{Someone, expect_refused, log_in, packets_today, register, register_as, send_today, words::words};
 

@@ -1,8 +1,8 @@
 //! Who is let in, and who is not.
 
 use anyhow::{Result, ensure};
+use client_wire::token::SignedLogin;
 use nix::sys::signal::Signal;
-use proto::wire::client::token::SignedLogin;
 use tests::{
     account::{Account, Identity, Registration, now},
     client::Client,

@@ -1,10 +1,7 @@
 //! Whoever listens to the connections of a client has every login that it sent.
 
 use anyhow::{Context, Result};
-use proto::wire::{
-    client::token::{GcmSivToken, SignedLogin},
-    packet::PacketSize,
-};
+use client_wire::token::{GcmSivToken, SignedLogin};
 use tests::{
     account::{Account, fresh_time, now},
     client::Client,
@@ -13,6 +10,7 @@ use tests::{
     era::Era,
     scene::Scene,
 };
+use wire::packet::PacketSize;
 
 use crate::{log_in, register, register_as, send_today, words::words};
 

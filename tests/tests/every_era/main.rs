@@ -11,7 +11,7 @@ mod reflection;
 mod words;
 
 use anyhow::{Context, Result, ensure};
-use proto::wire::{client::token::SignedLogin, framing::Framing, packet::PacketSize};
+use client_wire::token::SignedLogin;
 use tests::{
     account::{Account, Identity},
     client::Client,
@@ -20,6 +20,7 @@ use tests::{
     packet_today::PacketMakerToday,
     scene::Scene,
 };
+use wire::{framing::Framing, packet::PacketSize};
 
 const NEWEST_SPHINX: u16 = 260;
 

@@ -1,10 +1,6 @@
 //! Packets of every era, to and from clients of every era.
 
 use anyhow::{Context, Result, ensure};
-use proto::wire::{
-    framing::Framing,
-    packet::{KeyRotation, PacketSize, PacketType},
-};
 use tests::{
     account::Identity,
     deadline::bounded,
@@ -13,6 +9,10 @@ use tests::{
     packet::{SIZES_2021, expect_in_order},
     packet_today::{PacketMakerToday, SIZES_TODAY, SPHINX_VERSIONS},
     scene::Scene,
+};
+use wire::{
+    framing::Framing,
+    packet::{KeyRotation, PacketSize, PacketType},
 };
 
 use crate::{log_in, packets_today, register, words::words};

@@ -3,17 +3,15 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use proto::wire::{
-    client::{
-        aead_frame::{FrameKind, RequestKind},
-        control::{answer::GatewayResponse, request::ClientRequest},
-        key::Nonce,
-        request::{ForwardRequest, MarkedRequest},
-        token::{GcmSivToken, SealedAddress},
-    },
-    packet::{PacketSize, PacketType},
+use client_wire::{
+    aead_frame::{FrameKind, RequestKind},
+    control::{answer::GatewayResponse, request::ClientRequest},
+    key::Nonce,
+    request::{ForwardRequest, MarkedRequest},
+    token::{GcmSivToken, SealedAddress},
 };
 use tests::{account::Identity, connection::Incoming, deadline::bounded, era::Era, scene::Scene};
+use wire::packet::{PacketSize, PacketType};
 
 use crate::{Someone, log_in, register};
 

@@ -1,17 +1,13 @@
 //! `client-edge` in the hands of an attacker gets nobody's mail and no key.
 
 use anyhow::{Context, Result, bail, ensure};
-use proto::{
-    ipc::{
-        Role,
-        store_edge::{AuthenticationRefusal, EdgeToStore, Sequence, SessionId, StoreToEdge},
-    },
-    wire::client::{
-        key::SessionKey,
-        login::{LoginForm, LoginProof, LoginRefusal},
-        token::{AuthenticationToken, GcmSivToken, SignedLogin},
-    },
+use client_wire::{
+    key::SessionKey,
+    login::{LoginForm, LoginProof, LoginRefusal},
+    token::{AuthenticationToken, GcmSivToken, SignedLogin},
 };
+use ipc::Role;
+use session_ipc::{AuthenticationRefusal, EdgeToStore, Sequence, SessionId, StoreToEdge};
 use tests::{
     account::{Account, fresh_iv, now},
     client::Era,

@@ -1,7 +1,7 @@
 //! `mix-egress` in the hands of an attacker has nobody to talk to inside: its links only bring.
 
 use anyhow::Result;
-use proto::ipc::Role;
+use ipc::Role;
 use tests::{
     deadline::bounded,
     gateway::IPV4,

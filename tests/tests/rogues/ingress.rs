@@ -2,22 +2,15 @@
 //! `store` tells it about deliveries is about its own.
 
 use anyhow::{Context, Result, ensure};
-use proto::{
-    address::ClientAddress,
-    ipc::{
-        Opaque, Role,
-        egress::SendPacket,
-        ingress_store::{
-            Ack, DeliveryId, GENERATION_LIMIT, IngressToStore, MARKS_LEN, Refusal, ReplayGeneration, ReplayRequest,
-            StoreToIngress,
-        },
-        store_edge::{EdgeToStore, Sequence, SessionId},
-    },
-    wire::{
-        framing::{FrameHeader, Framing},
-        packet::{KeyRotation, PacketSize},
+use ipc::{
+    Opaque, Role,
+    egress::SendPacket,
+    ingress_store::{
+        Ack, DeliveryId, GENERATION_LIMIT, IngressToStore, MARKS_LEN, Refusal, ReplayGeneration, ReplayRequest,
+        StoreToIngress,
     },
 };
+use session_ipc::{EdgeToStore, Sequence, SessionId};
 use tests::{
     client::Identity,
     deadline::bounded,
@@ -25,6 +18,11 @@ use tests::{
     home::Home,
     mixnode::MixNode,
     rogue::{LentLink, Taken},
+};
+use wire::{
+    address::ClientAddress,
+    framing::{FrameHeader, Framing},
+    packet::{KeyRotation, PacketSize},
 };
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
-use proto::ipc::Role;
+use ipc::Role;
 use tests::{
     deadline::bounded,
     gateway::IPV4,

@@ -1,7 +1,7 @@
 //! What is no message, and a link that is let go of, have the rogue replaced, and its peer lives on: at both ends of every link.
 
 use anyhow::Result;
-use proto::ipc::Role;
+use ipc::Role;
 use tests::{deadline::bounded, gateway::IPV4, home::Home, rogue::Taken};
 
 async fn break_link(rogue: Role, peer: Role) -> Result<()> {

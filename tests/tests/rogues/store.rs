@@ -1,7 +1,7 @@
 //! `store` in the hands of an attacker can lie about what it keeps, to its two peers, in due form.
 
 use anyhow::Result;
-use proto::ipc::{
+use ipc::{
     Role,
     ingress_store::{DeliveryId, IngressToStore, StoreToIngress},
 };

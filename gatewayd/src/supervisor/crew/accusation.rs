@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use proto::ipc::Role;
+use ipc::Role;
 
 use super::{Crew, Phase, State};
 use crate::supervisor::links;

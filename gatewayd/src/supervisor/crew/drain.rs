@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::ipc::{Role, control::WorkerOrder};
+use ipc::{Role, control::WorkerOrder};
 
 use super::{Crew, Phase, State};
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::ipc::{Role, control::WorkerReport};
+use ipc::{Role, control::WorkerReport};
 
 use super::{Crew, CrewError, Phase, RETRIES, RETRIES_AT_START, State, hang::Silence};
 use crate::supervisor::{

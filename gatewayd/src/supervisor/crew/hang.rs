@@ -1,6 +1,6 @@
 //! Workers that live and do nothing.
 //!
-//! Each worker reports again and again that its own loop turns (see [`heartbeat`](proto::link::heartbeat)). One that has not for a
+//! Each worker reports again and again that its own loop turns (see [`LoopTurns`](ipc::control::WorkerReport::LoopTurns)). One that has not for a
 //! minute is killed and replaced. Time counts only while the supervisor's own loop turns, so that a machine that slept, or a
 //! whole group of processes that was stopped, finds its workers as they were.
 
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::ipc::Role;
+use ipc::Role;
 
 use super::{Crew, CrewError, State};
 

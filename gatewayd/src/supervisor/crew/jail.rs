@@ -1,6 +1,6 @@
 //! What a crew makes of what its workers say of their jails.
 
-use proto::ipc::{
+use ipc::{
     Role,
     jail::{ActiveLayers, Layer},
 };

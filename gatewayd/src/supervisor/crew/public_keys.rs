@@ -3,7 +3,7 @@
 //! *Trusts* the workers: `mix-ingress` and `store` have the private keys, which the supervisor never reads. *Promises*: a gateway
 //! whose public key files are another gateway's does not start.
 
-use proto::ipc::Role;
+use ipc::Role;
 
 use super::{Crew, CrewError, Phase};
 use crate::keys::{Mismatch, PublicKeyFile};

@@ -1,10 +1,10 @@
 //! Crews of shell scripts that speak just enough of the control link.
 
-use nix::{sys::signal::Signal, unistd::Pid};
-use proto::ipc::{
+use ipc::{
     control::{OwnAddresses, WorkerReport},
     jail::Missing,
 };
+use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::*;
 use crate::supervisor::{

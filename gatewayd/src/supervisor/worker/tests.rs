@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
+use ipc::{control::OwnAddresses, jail::JailSpec, log::LogSettings};
+
 use super::*;
 use crate::path_guard::PathGuard;
 use crate::supervisor::{
     holdings::tests::{config, holdings},
     lock::RunLock,
     slices,
-};
-use proto::{
-    ipc::{control::OwnAddresses, jail::JailSpec},
-    log::LogSettings,
 };
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 

@@ -1,7 +1,8 @@
 //! One script of everything that the log does, and a crash or an error at each call of the shelf.
 
 use nix::errno::Errno;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::world::{SETTINGS, World};
 use crate::{

@@ -6,10 +6,9 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use proto::{
-    address::ClientAddress,
-    ipc::{ingress_store::Ack, store_edge::Sequence},
-};
+use ipc::ingress_store::Ack;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::world::SETTINGS;
 use crate::{

@@ -1,9 +1,8 @@
 //! The bytes of a whole segment, written out: what an earlier version wrote must be read for ever.
 
-use proto::{
-    address::ClientAddress,
-    ipc::{ingress_store::Ack, store_edge::Sequence},
-};
+use ipc::ingress_store::Ack;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use crate::mail::{
     entry::{Fact, Gone, Put},

@@ -1,8 +1,9 @@
 //! Random histories: commits, removals, cleaning, ends of all kinds, and faults in the middle.
 
 use nix::errno::Errno;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
 use rand::RngExt as _;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::world::World;
 use crate::{

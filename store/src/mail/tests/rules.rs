@@ -3,12 +3,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
+use ipc::ingress_store::Ack;
 use nix::errno::Errno;
-use proto::{
-    address::ClientAddress,
-    ipc::{ingress_store::Ack, store_edge::Sequence},
-};
 use rand::{SeedableRng as _, rngs::StdRng};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::world::SETTINGS;
 use crate::{

@@ -12,7 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use crate::{
     counters::StoreCounters,

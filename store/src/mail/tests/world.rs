@@ -7,8 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto::{address::ClientAddress, ipc::store_edge::Sequence};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use crate::{
     counters::StoreCounters,

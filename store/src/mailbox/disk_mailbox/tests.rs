@@ -13,7 +13,7 @@ use crate::mailbox::{commit, databases::open_once_free};
 
 use bytes::Bytes;
 
-use proto::wire::client::{
+use client_wire::{
     key::{CtrHmacKey, GcmSivKey},
     login::LoginForm,
 };

@@ -8,7 +8,7 @@
 //! They are taken over before anybody is served, one client after the other. Whoever was killed meanwhile begins again: what was
 //! taken over already is found, and not taken twice. The old tree goes when all of it is on the medium.
 
-use proto::address::ClientAddress;
+use wire::address::ClientAddress;
 
 use super::{Dates, Nonce, Spent, SpentChanges};
 use crate::mailbox::{MailboxError, databases::Database};

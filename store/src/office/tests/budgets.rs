@@ -3,7 +3,7 @@
 use super::*;
 
 /// Of each message of [`body`].
-const COST: u64 = proto::ipc::store_edge::message_cost(40);
+const COST: u64 = session_ipc::message_cost(40);
 
 const SECOND: Duration = Duration::from_secs(1);
 

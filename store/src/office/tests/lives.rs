@@ -2,7 +2,7 @@
 
 use super::*;
 
-use proto::ipc::store_edge::HandshakeRefusal;
+use session_ipc::HandshakeRefusal;
 
 impl Bench {
     /// Asks, and leaves every job under way.

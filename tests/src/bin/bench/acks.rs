@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::Result;
 use bytes::Bytes;
-use proto::wire::framing::FrameBuffer;
 use tests::packet::FinalHopPacket;
 use tokio::{
     io::AsyncReadExt,
@@ -17,6 +16,7 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
+use wire::framing::FrameBuffer;
 
 /// Acks that have not come this long after the one before them never will.
 const STALL: Duration = Duration::from_secs(5);

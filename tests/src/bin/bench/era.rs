@@ -4,10 +4,6 @@ use std::fmt;
 
 use anyhow::Result;
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    wire::{framing::Framing, packet::PacketSize},
-};
 use tests::{
     account::{Account, Identity, now},
     client::{Client, Sealing},
@@ -18,6 +14,7 @@ use tests::{
     packet::{FinalHopPacket, PacketMaker},
     packet_today::PacketMakerToday,
 };
+use wire::{address::ClientAddress, framing::Framing, packet::PacketSize};
 
 /// The wire version of Sphinx that today's network speaks.
 const SPHINX_TODAY: u16 = 259;

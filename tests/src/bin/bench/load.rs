@@ -10,10 +10,6 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    wire::{framing::FrameHeader, packet::PacketSize},
-};
 use tests::{
     account::Account,
     connection::{Connection, Incoming},
@@ -21,6 +17,7 @@ use tests::{
     packet::{FinalHopPacket, PacketMaker},
 };
 use tokio::task::JoinSet;
+use wire::{address::ClientAddress, framing::FrameHeader, packet::PacketSize};
 
 use crate::{Era, era::open_all};
 

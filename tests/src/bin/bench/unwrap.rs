@@ -4,9 +4,9 @@ use std::{thread, time::Duration};
 
 use anyhow::{Result, anyhow, ensure};
 use nix::time::{ClockId, clock_gettime};
-use proto::address::ClientAddress;
 use sphinx_packet::{ProcessedPacketData, SphinxPacket};
 use tests::packet::PacketMaker;
+use wire::address::ClientAddress;
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::{Era, Scale, load::Load, report::median};

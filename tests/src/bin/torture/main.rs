@@ -24,7 +24,7 @@ mod tear;
 use std::{net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use proto::wire::client::key::SessionKey;
+use client_wire::key::SessionKey;
 use tests::{
     ack_port::AckPort,
     addrs::Addrs,

@@ -12,10 +12,8 @@ use aho_corasick::AhoCorasick;
 use anyhow::Result;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    pem::{self, KeyTag},
-};
+use pem::KeyTag;
+use wire::address::ClientAddress;
 
 /// Every key is two of these, and the older kind of session key is two keys.
 const HALF: usize = 16;

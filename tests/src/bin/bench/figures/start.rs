@@ -4,17 +4,18 @@ use std::{fs, os::fd::OwnedFd, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use nix::sys::signal::Signal;
-use proto::{
-    address::ClientAddress,
-    ipc::store_edge::{Sequence, SessionKey},
-    wire::client::{key::GcmSivKey, login::LoginForm},
+use client_wire::{
+    key::{GcmSivKey, SessionKey},
+    login::LoginForm,
 };
+use nix::sys::signal::Signal;
+use session_ipc::Sequence;
 use store::mailbox::{DiskMailbox, LedgerEntry, MailBatch, Mailbox as _};
 use tests::{
     gateway::{Gateway, IPV4},
     home::Home,
 };
+use wire::address::ClientAddress;
 
 use crate::{
     Scale,

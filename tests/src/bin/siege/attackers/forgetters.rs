@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use proto::wire::client::control::sealed::SensitiveRequest;
+use client_wire::control::sealed::SensitiveRequest;
 
 use super::{
     Attack, PAUSE,

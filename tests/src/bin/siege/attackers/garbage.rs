@@ -6,9 +6,9 @@
 //! Succeeds if a connection that brings nothing but garbage goes on beyond `malformed_mix_packets` and what was on its way.
 
 use anyhow::Result;
-use proto::wire::{framing::FrameHeader, packet::PacketSize};
 use tests::{mixnode::FRAMING_2021, source};
 use tokio::{io::AsyncWriteExt, task::JoinSet};
+use wire::{framing::FrameHeader, packet::PacketSize};
 
 use super::{Attack, PAUSE, per_second};
 use crate::{

@@ -8,7 +8,6 @@
 use std::{net::IpAddr, time::Instant};
 
 use anyhow::Result;
-use proto::wire::{framing::FrameHeader, packet::PacketSize};
 use tests::{
     account::Identity,
     era::Era,
@@ -16,6 +15,7 @@ use tests::{
     raw_websocket::{self, raw_frame, raw_head},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use wire::{framing::FrameHeader, packet::PacketSize};
 
 use super::{Attack, PAUSE, until_closed};
 use crate::tally::{Tally, Verdict};

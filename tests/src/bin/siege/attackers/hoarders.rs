@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{account::Identity, era::Era, mixnode::MixSender, packet::PacketMaker};
 use tokio::{
     sync::watch,
     task::{JoinSet, spawn_blocking},
 };
+use wire::{address::ClientAddress, packet::PacketSize};
 
 use super::{
     Attack, PAUSE, per_second,

@@ -7,7 +7,7 @@
 //! Succeeds if it is let in once.
 
 use anyhow::Result;
-use proto::wire::client::{control::answer::GatewayResponse, token::GcmSivToken};
+use client_wire::{control::answer::GatewayResponse, token::GcmSivToken};
 use tests::{
     account::{Account, Identity, fresh_time},
     era::Era,

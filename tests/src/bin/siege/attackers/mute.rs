@@ -6,9 +6,9 @@
 //! Succeeds if mail that comes for that client afterwards is not taken.
 
 use anyhow::Result;
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{mixnode::MixSender, packet::PacketMaker};
 use tokio::task::spawn_blocking;
+use wire::{address::ClientAddress, packet::PacketSize};
 
 use super::{
     Attack, PAUSE, per_second,

@@ -10,12 +10,10 @@ use std::{
 };
 
 use anyhow::Result;
-use proto::wire::{
-    client::request::{ForwardRequest, MarkedRequest},
-    packet::{PacketSize, PacketType},
-};
+use client_wire::request::{ForwardRequest, MarkedRequest};
 use tests::{account::Identity, client::Sealing, connection::Incoming, era::Era};
 use tokio::task::JoinSet;
+use wire::packet::{PacketSize, PacketType};
 
 use super::{Attack, PAUSE, per_second};
 use crate::{

@@ -11,17 +11,11 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use proto::{
-    address::ClientAddress,
-    wire::{
-        client::{
-            control::{answer::GatewayResponse, request::ClientRequest, sealed::SensitiveRequest},
-            key::NONCE_LEN,
-            request::{ForwardRequest, MarkedRequest},
-            token::GcmSivToken,
-        },
-        packet::{PacketSize, PacketType},
-    },
+use client_wire::{
+    control::{answer::GatewayResponse, request::ClientRequest, sealed::SensitiveRequest},
+    key::NONCE_LEN,
+    request::{ForwardRequest, MarkedRequest},
+    token::GcmSivToken,
 };
 use tests::{
     account::{Account, Identity},
@@ -33,6 +27,10 @@ use tests::{
     packet::PacketMaker,
 };
 use tokio::time::interval;
+use wire::{
+    address::ClientAddress,
+    packet::{PacketSize, PacketType},
+};
 
 use super::{Attack, PAUSE, leave, login_replays::is_let_in};
 use crate::tally::{Tally, Verdict};

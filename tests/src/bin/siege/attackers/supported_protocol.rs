@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use proto::wire::client::control::request::ClientRequest;
+use client_wire::control::request::ClientRequest;
 use tests::connection::Incoming;
 use tokio::{task::JoinSet, time::interval};
 

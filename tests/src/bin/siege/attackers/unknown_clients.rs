@@ -5,9 +5,9 @@
 //! Succeeds if an honest packet that comes once more is acknowledged once more.
 
 use anyhow::Result;
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{mixnode::MixSender, packet::PacketMaker};
 use tokio::task::{JoinSet, spawn_blocking};
+use wire::{address::ClientAddress, packet::PacketSize};
 
 use super::{Attack, PAUSE, per_second};
 use crate::{

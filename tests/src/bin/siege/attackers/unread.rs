@@ -8,7 +8,6 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
     account::{Account, Identity},
     connection::Connection,
@@ -20,6 +19,7 @@ use tokio::{
     sync::watch,
     task::{JoinSet, spawn_blocking},
 };
+use wire::{address::ClientAddress, packet::PacketSize};
 
 use super::{Attack, PAUSE, per_second};
 use crate::{

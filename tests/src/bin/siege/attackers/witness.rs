@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use proto::{address::ClientAddress, wire::packet::PacketSize};
 use tests::{
     account::{Account, Identity},
     ack_port::AckPort,
@@ -22,6 +21,7 @@ use tests::{
     packet::{FinalHopPacket, unique, unique_for},
 };
 use tokio::task::spawn_blocking;
+use wire::{address::ClientAddress, packet::PacketSize};
 
 use super::{Attack, per_second};
 

@@ -1,0 +1,254 @@
+//! A login of any protocol version: what proves it, and what must be remembered so that it is good for once.
+//!
+//! | version | proof | remembered |
+//! |---|---|---|
+//! | 2021, 1, 2 | [`AuthenticationToken`] | its IV |
+//! | 3 | [`GcmSivToken`] | its nonce |
+//! | 4 to 6 | [`SignedLogin`] | its time |
+//!
+//! Whoever checks a login goes through these steps, in this order: [`LoginProof::check_claim`]; the ledger's key for
+//! [`LoginProof::address`] (if there is none, [`LoginProof::not_registered`]); [`LoginProof::check_key`]; then what
+//! [`LoginProof::freshness`] says against the ledger (if it is spent, [`LoginProof::not_fresh`]).
+//!
+//! Tokens and signed logins since version 3 seal the same address under the same key, so whoever has read a signed login could
+//! send what it sealed as a token. The ledger therefore keeps the [`LoginForm`] of each key, and takes no token of a key whose
+//! client signs.
+//!
+//! *Holds* no clock, no ledger and no signature scheme. *Promises*: the older two kinds of login fail in one way only, so the
+//! client is not told whether it is registered.
+
+use serde::{Deserialize, Serialize};
+use wire::address::ClientAddress;
+
+use super::{
+    handshake::{PublicKey, Signature},
+    key::{Iv, Nonce, SessionKey},
+    side::MarkingKey,
+    token::{AuthenticationToken, GcmSivToken, SignedLogin},
+};
+
+/// What a client sends to log in. Its text has been understood, nothing about it has been proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LoginProof {
+    /// Of 2021, versions 1 and 2.
+    CtrHmac(AuthenticationToken),
+    /// Of version 3.
+    GcmSiv(GcmSivToken),
+    /// Of version 4 and later.
+    Signed(SignedLogin),
+}
+
+/// How a client logs in with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LoginForm {
+    /// With a token: before version 4.
+    Token,
+    /// With a signed login, and with nothing else.
+    Signed,
+}
+
+/// What the ledger must remember of a login, durably, before the client is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Freshness {
+    /// Not among those the client has used before.
+    Iv(Iv),
+    /// Not among those the client has used before.
+    Nonce(Nonce),
+    /// Later than in the client's last login; in seconds since 1970.
+    Timestamp(u64),
+}
+
+/// Why a login proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum LoginRefusal {
+    /// Nobody is registered under the address, or the token was made with another key, or has been used before.
+    #[error("a login was not made with the key of a registered client, or was used before; the client has to register")]
+    NotProven,
+    /// The time in the login is more than [`MAX_SKEW`](super::token::MAX_SKEW) seconds off.
+    #[error(
+        "a login was made at {got}, now it is {now}, in seconds since 1970; one of the two clocks must be set right"
+    )]
+    Skewed {
+        /// Of the login, in seconds since 1970.
+        got: u64,
+        /// By the gateway's clock, in seconds since 1970.
+        now: u64,
+    },
+    /// Not signed with the identity key.
+    #[error("a login was not signed with the client's identity key")]
+    InvalidSignature,
+    /// Nobody is registered under the address.
+    #[error("a login names an address under which nobody is registered; the client has to register")]
+    NotRegistered,
+    /// Not made with the session key.
+    #[error("a login was not made with the client's session key; the client has to register again")]
+    WrongKey,
+    /// The client has logged in with this time or a later one.
+    #[error("a login is not newer than the client's last one; the client has to try again a second later")]
+    NotNewer,
+}
+
+impl LoginProof {
+    /// Who the sender says it is.
+    pub const fn address(&self) -> ClientAddress {
+        match self {
+            Self::CtrHmac(token) => token.address,
+            Self::GcmSiv(token) => token.address,
+            Self::Signed(login) => login.claim.identity,
+        }
+    }
+
+    /// Checks what needs no ledger: the time against `now` (seconds since 1970), and the signature through `verify`, which
+    /// gets key, message and signature. Tokens have neither.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginRefusal::Skewed`] or [`LoginRefusal::InvalidSignature`].
+    pub fn check_claim(
+        &self,
+        now: u64,
+        verify: impl FnOnce(&PublicKey, &[u8], &Signature) -> bool,
+    ) -> Result<(), LoginRefusal> {
+        match self {
+            Self::CtrHmac(_) | Self::GcmSiv(_) => Ok(()),
+            Self::Signed(login) if !login.claim.is_timely(now) => {
+                Err(LoginRefusal::Skewed { got: login.claim.timestamp, now })
+            }
+            Self::Signed(login) => login.is_signed(verify).then_some(()).ok_or(LoginRefusal::InvalidSignature),
+        }
+    }
+
+    /// Whether this is a signed login whose signature holds, whatever its time. `verify` gets key, message and signature.
+    pub fn is_signed(&self, verify: impl FnOnce(&PublicKey, &[u8], &Signature) -> bool) -> bool {
+        match self {
+            Self::CtrHmac(_) | Self::GcmSiv(_) => false,
+            Self::Signed(login) => login.is_signed(verify),
+        }
+    }
+
+    /// Checks that the client's key made this proof, in constant time. A key of another kind never did.
+    ///
+    /// # Errors
+    ///
+    /// [`LoginRefusal::NotProven`] or [`LoginRefusal::WrongKey`].
+    pub fn check_key(&self, key: &SessionKey) -> Result<(), LoginRefusal> {
+        let proven = match (self, key) {
+            (Self::CtrHmac(token), SessionKey::CtrHmac(key)) => token.verify(key).is_ok(),
+            (Self::GcmSiv(token), SessionKey::GcmSiv(key)) => token.is_of(&MarkingKey::of(key)),
+            (Self::Signed(login), SessionKey::GcmSiv(key)) => login.claim.is_of(&MarkingKey::of(key)),
+            (Self::CtrHmac(_), SessionKey::GcmSiv(_)) | (Self::GcmSiv(_) | Self::Signed(_), SessionKey::CtrHmac(_)) => {
+                false
+            }
+        };
+        proven.then_some(()).ok_or(self.unless_vague(LoginRefusal::WrongKey))
+    }
+
+    /// The form of this login. A signed one proves the identity key, a token does not.
+    pub const fn form(&self) -> LoginForm {
+        match self {
+            Self::CtrHmac(_) | Self::GcmSiv(_) => LoginForm::Token,
+            Self::Signed(_) => LoginForm::Signed,
+        }
+    }
+
+    /// What the ledger must remember.
+    pub const fn freshness(&self) -> Freshness {
+        match self {
+            Self::CtrHmac(token) => Freshness::Iv(token.iv),
+            Self::GcmSiv(token) => Freshness::Nonce(token.nonce),
+            Self::Signed(login) => Freshness::Timestamp(login.claim.timestamp),
+        }
+    }
+
+    /// The refusal if nobody is registered under [`LoginProof::address`].
+    pub const fn not_registered(&self) -> LoginRefusal {
+        self.unless_vague(LoginRefusal::NotRegistered)
+    }
+
+    /// The refusal if [`LoginProof::freshness`] is spent.
+    pub const fn not_fresh(&self) -> LoginRefusal {
+        self.unless_vague(LoginRefusal::NotNewer)
+    }
+
+    const fn unless_vague(&self, refusal: LoginRefusal) -> LoginRefusal {
+        match self {
+            Self::CtrHmac(_) | Self::GcmSiv(_) => LoginRefusal::NotProven,
+            Self::Signed(_) => refusal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        key::{CtrHmacKey, GcmSivKey},
+        token::LoginClaim,
+    };
+
+    const ADDRESS: ClientAddress = ClientAddress([1; 32]);
+
+    fn keys(byte: u8) -> (CtrHmacKey, GcmSivKey) {
+        (CtrHmacKey::from_bytes([byte; 32]), GcmSivKey::from_bytes([byte; 32]))
+    }
+
+    fn proofs() -> [LoginProof; 3] {
+        let (ctr, gcm) = keys(5);
+        let claim = LoginClaim::create(6, &gcm, ADDRESS, [3; 12], 1_000);
+        [
+            LoginProof::CtrHmac(AuthenticationToken::create(&ctr, ADDRESS, [2; 16])),
+            LoginProof::GcmSiv(GcmSivToken::create(&gcm, ADDRESS, [3; 12])),
+            LoginProof::Signed(SignedLogin { claim, signature: [4; 64] }),
+        ]
+    }
+
+    #[test]
+    fn each_proof_holds_under_the_key_that_made_it_and_no_other() {
+        for proof in proofs() {
+            assert_eq!(proof.address(), ADDRESS);
+            let wrong = match proof {
+                LoginProof::Signed(_) => LoginRefusal::WrongKey,
+                _ => LoginRefusal::NotProven,
+            };
+            for byte in [5, 6] {
+                let (ctr, gcm) = keys(byte);
+                for key in [SessionKey::CtrHmac(ctr), SessionKey::GcmSiv(gcm)] {
+                    let own = byte == 5
+                        && matches!(
+                            (&proof, &key),
+                            (LoginProof::CtrHmac(_), SessionKey::CtrHmac(_))
+                                | (LoginProof::GcmSiv(_) | LoginProof::Signed(_), SessionKey::GcmSiv(_))
+                        );
+                    assert_eq!(proof.check_key(&key), if own { Ok(()) } else { Err(wrong) }, "{proof:?} {key:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_time_is_judged_before_the_signature_and_both_only_where_there_are_any() {
+        let [ctr, gcm, signed] = proofs();
+        for token in [ctr, gcm] {
+            assert_eq!(token.check_claim(0, |_, _, _| false), Ok(()));
+        }
+        assert_eq!(signed.check_claim(1_121, |_, _, _| false), Err(LoginRefusal::Skewed { got: 1_000, now: 1_121 }));
+        assert_eq!(signed.check_claim(1_120, |_, _, _| false), Err(LoginRefusal::InvalidSignature));
+        let verify = |key: &PublicKey, message: &[u8], signature: &Signature| {
+            (*key, message.len(), *signature) == (ADDRESS.0, 101, [4; 64])
+        };
+        assert_eq!(signed.check_claim(1_000, verify), Ok(()));
+    }
+
+    #[test]
+    fn only_a_signed_login_is_told_what_is_wrong() {
+        let [ctr, gcm, signed] = proofs();
+        for token in [ctr, gcm] {
+            assert_eq!([token.not_registered(), token.not_fresh()], [LoginRefusal::NotProven; 2]);
+        }
+        assert_eq!(signed.not_registered(), LoginRefusal::NotRegistered);
+        assert_eq!(signed.not_fresh(), LoginRefusal::NotNewer);
+        assert_eq!(ctr.freshness(), Freshness::Iv([2; 16]));
+        assert_eq!(gcm.freshness(), Freshness::Nonce([3; 12]));
+        assert_eq!(signed.freshness(), Freshness::Timestamp(1_000));
+    }
+}

@@ -1,0 +1,167 @@
+//! Whose text is this? A client that has not been let in tells its protocol by what it asks for:
+//!
+//! | request | [`KeyKind::GcmSiv`] | [`KeyKind::CtrHmac`] |
+//! |---|---|---|
+//! | `handshakePayload` | 80 bytes | 64 bytes |
+//! | `authenticate` | IV of 12 bytes | IV of 16 bytes |
+//! | `authenticateV2`, `supportedProtocol`, requests for sessions | always | |
+//!
+//! Where the lengths tell nothing, a version of 3 or more makes it the former. A text that is no request at all leaves open
+//! what the connection speaks.
+
+use super::{Protocol, ProtocolVersion, refusal::EntryRefusal};
+use crate::{
+    control::request::ClientRequest,
+    handshake::ClientInit,
+    key::KeyKind,
+    login::{LoginProof, LoginRefusal},
+    token::{AuthenticationToken, GcmSivToken, SignedLogin, SignedLoginError},
+};
+
+/// Which clients are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eras {
+    /// All.
+    All,
+    /// Those with a [`GcmSivKey`](crate::key::GcmSivKey).
+    SinceVersion3,
+}
+
+/// What a client that has not been let in may ask for. It may do so again after a refusal, if its connection lives on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    /// Which protocol version the gateway speaks: answer [`Protocol::supported`]. It settles nothing.
+    AskVersion,
+    /// To register.
+    Register {
+        /// What the client speaks.
+        protocol: Protocol,
+        /// An encoded [`ClientInit`], unread.
+        init: Vec<u8>,
+    },
+    /// To log in.
+    LogIn {
+        /// What the client speaks.
+        protocol: Protocol,
+        /// Its proof.
+        proof: LoginProof,
+    },
+}
+
+/// A text that opens nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// What the client speaks, as far as can be told.
+    pub protocol: Protocol,
+    /// Why nothing comes of it.
+    pub refusal: EntryRefusal,
+}
+
+impl Opening {
+    /// Reads a text of a client that has not been let in. `spoken` is what the client was last found to speak, at first
+    /// [`Protocol::UNKNOWN`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misfit`], to be answered with [`Protocol::refuse_entry`].
+    pub fn read(text: &str, spoken: Protocol, served: Eras) -> Result<Self, Misfit> {
+        let request = text.parse().map_err(|_| Misfit { protocol: spoken, refusal: EntryRefusal::NoRequest })?;
+        let protocol = protocol_of(&request);
+        if protocol.key_kind() == KeyKind::CtrHmac && served == Eras::SinceVersion3 {
+            return Err(Misfit { protocol, refusal: EntryRefusal::LegacyClient });
+        }
+        Self::of(request, protocol).map_err(|refusal| Misfit { protocol, refusal })
+    }
+
+    /// What the client speaks; to be passed on to the next [`Opening::read`].
+    pub const fn protocol(&self) -> Protocol {
+        match self {
+            Self::AskVersion => Protocol::CURRENT,
+            Self::Register { protocol, .. } | Self::LogIn { protocol, .. } => *protocol,
+        }
+    }
+
+    fn of(request: ClientRequest, protocol: Protocol) -> Result<Self, EntryRefusal> {
+        match request {
+            ClientRequest::SupportedProtocol {} => Ok(Self::AskVersion),
+            ClientRequest::Handshake { data, .. } => Ok(Self::Register { protocol, init: data }),
+            ClientRequest::Authenticate { address, enc_address, iv, .. } => {
+                let proof = match protocol.key_kind() {
+                    KeyKind::CtrHmac => {
+                        AuthenticationToken::from_base58(&address, &enc_address, &iv).map(LoginProof::CtrHmac)
+                    }
+                    KeyKind::GcmSiv => GcmSivToken::from_base58(&address, &enc_address, &iv).map(LoginProof::GcmSiv),
+                };
+                Ok(Self::LogIn { protocol, proof: proof.map_err(EntryRefusal::TokenText)? })
+            }
+            ClientRequest::AuthenticateV2 {
+                protocol_version,
+                client_identity,
+                address_ciphertext,
+                nonce,
+                request_unix_timestamp,
+                request_signature,
+            } => {
+                let login = SignedLogin::from_fields(
+                    protocol_version,
+                    &client_identity,
+                    &address_ciphertext,
+                    &nonce,
+                    request_unix_timestamp,
+                    &request_signature,
+                );
+                if login == Err(SignedLoginError::Malformed) {
+                    return Err(EntryRefusal::NoRequest);
+                }
+                if ProtocolVersion::of_signed_login(protocol_version).is_none() {
+                    return Err(EntryRefusal::Version(protocol_version));
+                }
+                let login = login.map_err(|_| EntryRefusal::Login(LoginRefusal::WrongKey))?;
+                Ok(Self::LogIn { protocol, proof: LoginProof::Signed(login) })
+            }
+            ClientRequest::ClaimFreeTestnetBandwidth {}
+            | ClientRequest::EcashCredential { .. }
+            | ClientRequest::BandwidthCredential { .. }
+            | ClientRequest::BandwidthCredentialV2 { .. }
+            | ClientRequest::UpgradeModeJwt { .. }
+            | ClientRequest::EncryptedRequest { .. } => Err(EntryRefusal::NoRequest),
+        }
+    }
+}
+
+/// What a client speaks that asks for this. The table above.
+fn protocol_of(request: &ClientRequest) -> Protocol {
+    let by_version = |version: Option<u8>| match version {
+        Some(version) if version >= ProtocolVersion::GCM_SIV.number() => KeyKind::GcmSiv,
+        _ => KeyKind::CtrHmac,
+    };
+    match request {
+        ClientRequest::Handshake { protocol_version, data } => {
+            let key = ClientInit::kind_by_len(data.len()).unwrap_or_else(|| by_version(*protocol_version));
+            Protocol::negotiate(key, *protocol_version)
+        }
+        ClientRequest::Authenticate { protocol_version, iv, .. } => {
+            let key = if GcmSivToken::owns_iv(iv) {
+                KeyKind::GcmSiv
+            } else if AuthenticationToken::owns_iv(iv) {
+                KeyKind::CtrHmac
+            } else {
+                by_version(*protocol_version)
+            };
+            Protocol::negotiate(key, *protocol_version)
+        }
+        ClientRequest::AuthenticateV2 { protocol_version, .. } => {
+            Protocol::negotiate(KeyKind::GcmSiv, Some(*protocol_version))
+        }
+        ClientRequest::SupportedProtocol {}
+        | ClientRequest::ClaimFreeTestnetBandwidth {}
+        | ClientRequest::EcashCredential { .. }
+        | ClientRequest::BandwidthCredential { .. }
+        | ClientRequest::BandwidthCredentialV2 { .. }
+        | ClientRequest::UpgradeModeJwt { .. }
+        | ClientRequest::EncryptedRequest { .. } => Protocol::CURRENT,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! What a client before protocol version 3 reads when something is refused: the texts of nym-gateway 0.10.1, word for
+//! word.
+//!
+//! Only these clients see these words; logs use the errors of the parsers.
+
+use wire::packet::PacketSize::{Ack, Extended32, Regular};
+
+use super::{
+    control::{HandshakeMessage, MalformedMessage, answer::GatewayResponse},
+    frame::FrameError,
+    request::RequestError,
+    token::TokenTextError,
+};
+
+/// A refusal that takes one `error` message. `Display` is its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LegacyRefusal {
+    /// Before authentication: a text that is no request.
+    #[error("malformed request")]
+    MalformedRequest,
+    /// Before authentication: a binary frame.
+    #[error("binary request without prior authentication")]
+    BinaryBeforeAuthentication,
+    /// A login without a readable address.
+    #[error("malformed destination address")]
+    MalformedAddress,
+    /// A login without a readable encrypted address.
+    #[error("malformed encrypted address")]
+    MalformedEncryptedAddress,
+    /// A login without a readable IV.
+    #[error("malformed iv")]
+    MalformedIv,
+    /// A login of a client that is connected.
+    #[error("Authentication failure - duplicate connection detected")]
+    DuplicateAuthentication,
+    /// A registration, complete but for its last word, of a client that is connected.
+    #[error("Registration failure - duplicate connection detected")]
+    DuplicateRegistration,
+    /// After authentication: any text.
+    #[error("invalid request")]
+    InvalidRequest,
+    /// A frame without a whole tag.
+    #[error("the request is too short")]
+    TooShort,
+    /// A frame that was not sealed with the session key.
+    #[error("provided MAC is invalid")]
+    InvalidMac,
+    /// A forward request with an unknown packet type, or an empty one.
+    #[error("provided mix packet was malformed - provided packet mode is invalid")]
+    PacketMode,
+    /// A forward request without a readable next hop.
+    #[error("provided mix packet was malformed - address field was incorrectly encoded")]
+    NextHop,
+    /// A forward request with a packet of so many bytes. The list is that of 2021; the other two sizes are taken as
+    /// well.
+    #[error(
+        "provided mix packet was malformed - received request had invalid size. (actual: {0}, but expected one of: \
+         {ack} (ACK), {regular} (REGULAR), {extended} (EXTENDED))",
+        ack = Ack.packet_len(), regular = Regular.packet_len(), extended = Extended32.packet_len()
+    )]
+    PacketSize(usize),
+}
+
+impl From<MalformedMessage> for LegacyRefusal {
+    fn from(MalformedMessage: MalformedMessage) -> Self {
+        Self::MalformedRequest
+    }
+}
+
+impl From<TokenTextError> for LegacyRefusal {
+    fn from(error: TokenTextError) -> Self {
+        match error {
+            TokenTextError::Address => Self::MalformedAddress,
+            TokenTextError::EncryptedAddress => Self::MalformedEncryptedAddress,
+            TokenTextError::Iv => Self::MalformedIv,
+        }
+    }
+}
+
+impl From<FrameError> for LegacyRefusal {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::TooShort => Self::TooShort,
+            FrameError::InvalidMac => Self::InvalidMac,
+        }
+    }
+}
+
+impl From<RequestError> for LegacyRefusal {
+    fn from(error: RequestError) -> Self {
+        match error {
+            // There was no key rotation in requests yet; it is the byte behind the type.
+            RequestError::PacketType | RequestError::KeyRotation => Self::PacketMode,
+            RequestError::NextHop => Self::NextHop,
+            RequestError::Size(len) => Self::PacketSize(len),
+        }
+    }
+}
+
+impl From<LegacyRefusal> for GatewayResponse {
+    fn from(refusal: LegacyRefusal) -> Self {
+        Self::Error { message: refusal.to_string() }
+    }
+}
+
+/// How a registration handshake failed. `Display` is the text that tells the other side.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeFailure {
+    /// The first message does not begin with an Ed25519 key. To 0.10.1 no handshake has begun then.
+    #[error("malformed request")]
+    NoIdentity,
+    /// The first message has the wrong length.
+    #[error("sent request was malformed")]
+    MalformedInit,
+    /// The client's sealed signature has the wrong length.
+    #[error("received key material of invalid length - {got}. Expected: {expected}")]
+    MaterialLength {
+        /// Bytes received.
+        got: usize,
+        /// Bytes expected.
+        expected: usize,
+    },
+    /// The client did not sign the handshake.
+    #[error("received invalid signature")]
+    InvalidSignature,
+    /// As many registrations as allowed have been begun from the client's address. 0.10.1 had no such limit.
+    #[error("too many registrations from this address, try again in a minute")]
+    TooMany,
+    /// The client gave up and said why.
+    #[error("error on the remote: {0}")]
+    Remote(String),
+}
+
+impl HandshakeFailure {
+    /// What the gateway sends, in this order: the end of the handshake, unless the client knows of it, and the answer
+    /// to its request to register. The connection stays open.
+    pub fn answers(&self) -> (Option<HandshakeMessage>, GatewayResponse) {
+        let end = HandshakeMessage::HandshakeError { message: self.to_string() };
+        let failed = GatewayResponse::Error { message: format!("failed to perform the handshake - {self}") };
+        match self {
+            Self::NoIdentity => (None, LegacyRefusal::MalformedRequest.into()),
+            Self::Remote(_) => (None, failed),
+            Self::MalformedInit | Self::MaterialLength { .. } | Self::InvalidSignature | Self::TooMany => {
+                (Some(end), failed)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{control::request::ClientRequest, token::AuthenticationToken, vectors::dialogues};
+
+    /// The text frames with which the real gateway answered in one recorded dialogue.
+    fn answers_in(name: &str) -> Vec<String> {
+        let (_, frames) = dialogues().into_iter().find(|(other, _)| other == name).unwrap();
+        let answers = frames.into_iter().filter(|(speaker, _)| speaker == "<-");
+        answers.map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn texts_are_those_of_the_real_gateway() {
+        for (dialogue, refusal) in [
+            ("not_json", LegacyRefusal::MalformedRequest),
+            ("binary_before_auth", LegacyRefusal::BinaryBeforeAuthentication),
+            ("authenticate_bad_b58_address", LegacyRefusal::MalformedAddress),
+            ("authenticate_bad_enc", LegacyRefusal::MalformedEncryptedAddress),
+            ("authenticate_bad_iv", LegacyRefusal::MalformedIv),
+            ("authenticate_duplicate", LegacyRefusal::DuplicateAuthentication),
+            ("text_after_registration", LegacyRefusal::InvalidRequest),
+            ("binary_too_short", FrameError::TooShort.into()),
+            ("binary_bad_mac", FrameError::InvalidMac.into()),
+            ("binary_bad_mode", RequestError::PacketType.into()),
+            ("binary_short_address", RequestError::NextHop.into()),
+            ("binary_bad_packet_size", RequestError::Size(385).into()),
+            ("binary_no_packet", RequestError::Size(0).into()),
+        ] {
+            let text = GatewayResponse::from(refusal).to_string();
+            assert_eq!([text], answers_in(dialogue)[..], "{dialogue}");
+        }
+        assert_eq!(
+            answers_in("register_duplicate_while_open").last().unwrap(),
+            &GatewayResponse::from(LegacyRefusal::DuplicateRegistration).to_string()
+        );
+    }
+
+    #[test]
+    fn a_failed_handshake_ends_as_with_the_real_gateway() {
+        let short = HandshakeFailure::MaterialLength { got: 63, expected: 64 };
+        for (dialogue, failure) in [
+            ("handshake_init_short", HandshakeFailure::NoIdentity),
+            ("handshake_init_not_a_point", HandshakeFailure::NoIdentity),
+            ("handshake_init_65_bytes", HandshakeFailure::MalformedInit),
+            ("handshake_bad_signature", HandshakeFailure::InvalidSignature),
+            ("handshake_short_material", short),
+            ("handshake_client_error", HandshakeFailure::Remote("nope".into())),
+        ] {
+            let (end, answer) = failure.answers();
+            let texts: Vec<_> = end.iter().map(ToString::to_string).chain([answer.to_string()]).collect();
+            assert_eq!(texts, answers_in(dialogue), "{dialogue}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_refused_with_the_words_of_the_real_gateway() {
+        for dialogue in [
+            "authenticate_short_address",
+            "authenticate_bad_b58_address",
+            "authenticate_bad_enc",
+            "authenticate_bad_iv",
+            "authenticate_camelcase_field",
+            "capitalised_type",
+            "unknown_type",
+            "no_type",
+            "empty_text",
+            "handshake_data_over_255",
+        ] {
+            let (_, frames) = dialogues().into_iter().find(|(name, _)| name == dialogue).unwrap();
+            let refusal: LegacyRefusal = match frames[0].1.parse() {
+                Ok(ClientRequest::Authenticate { address, enc_address, iv, .. }) => {
+                    AuthenticationToken::from_base58(&address, &enc_address, &iv).unwrap_err().into()
+                }
+                Ok(other) => panic!("{dialogue}: {other:?}"),
+                Err(malformed) => malformed.into(),
+            };
+            assert_eq!([GatewayResponse::from(refusal).to_string()], answers_in(dialogue)[..], "{dialogue}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Links `mix-ingress` → `mix-egress` (SURB-acks) and `client-edge` → `mix-egress` (clients' packets): one way, one message.
+//!
+//! *mix-egress trusts its peers* for nothing: the next hop is checked against its policy, whoever asks. *They trust it*
+//! for nothing either: the mixnet is lossy by design, and a packet that is lost is sent again by the one who made it. So
+//! the sender never waits: what does not fit is dropped and counted.
+
+use std::net::SocketAddr;
+
+use bincode::{Decode, Encode};
+use wire::framing::FrameHeader;
+
+use crate::Opaque;
+
+/// Send this Sphinx packet to that mix node.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SendPacket {
+    /// Where to.
+    pub next_hop: SocketAddr,
+    /// The frame header to put in front.
+    #[bincode(with_serde)]
+    pub header: FrameHeader,
+    /// The Sphinx packet; its length is the one the header's size says.
+    pub packet: Opaque,
+}
+
+impl SendPacket {
+    /// Bytes that it takes while it waits.
+    pub fn cost(&self) -> usize {
+        self.packet.0.len().saturating_add(size_of::<Self>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{
+        framing::Framing,
+        packet::{KeyRotation, PacketSize, PacketType},
+    };
+
+    use super::*;
+    use crate::codec::{decode_one, encode_one, golden::pin};
+
+    #[test]
+    fn bytes_are_pinned() {
+        let packet = |next_hop: &str, framing| SendPacket {
+            next_hop: next_hop.parse().unwrap(),
+            header: FrameHeader { framing, size: PacketSize::Ack },
+            packet: Opaque(vec![1, 2].into()),
+        };
+        pin(packet("127.0.0.1:1789", Framing::Unversioned(PacketType::Vpn)), "007f000001fbfd06000100020102");
+        pin(
+            packet("[::1]:1789", Framing::V8(KeyRotation::Even)),
+            &format!("01{}01fbfd06020200020102", "00".repeat(15)),
+        );
+    }
+
+    #[test]
+    fn every_header_travels() {
+        let framings = [PacketType::Mix, PacketType::Vpn].map(Framing::Unversioned).into_iter().chain([Framing::V7]);
+        let rotations = [KeyRotation::Unknown, KeyRotation::Odd, KeyRotation::Even].map(Framing::V8);
+        for framing in framings.chain(rotations) {
+            for size in PacketSize::ALL {
+                let header = FrameHeader { framing, size };
+                let sent = SendPacket { next_hop: "[::1]:1".parse().unwrap(), header, packet: Opaque(vec![3].into()) };
+                assert_eq!(decode_one(&encode_one(&sent).unwrap()), Ok(sent));
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the processes say to each other: one file per link, one enum per direction, `<Verb><Object>` names.
+//!
+//! *Trusts*: nothing that arrives; a peer may have been taken over. Each file says who trusts whom for what and which
+//! message is allowed when. *Promises*: the encoding is pinned by golden bytes; a message that does not decode exactly
+//! is refused by [`codec`]. The formats know no runtime; the crate `link` carries them.
+
+pub mod codec;
+pub mod control;
+pub mod credit;
+pub mod egress;
+pub mod ingress_store;
+pub mod jail;
+pub mod log;
+pub mod ports;
+pub mod probe;
+pub mod replay_settings;
+pub mod trusted_network;
+
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+
+/// Bytes that are carried and never looked into: a Sphinx packet or a client's message.
+///
+/// Cloning shares the buffer. Encoded as a length and the bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opaque(pub Bytes);
+
+impl std::fmt::Debug for Opaque {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Opaque({} bytes)", self.0.len())
+    }
+}
+
+impl Encode for Opaque {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        self.0.as_ref().encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Opaque {
+    fn decode<D: bincode::de::Decoder<Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        Ok(Self(Bytes::from(Vec::<u8>::decode(decoder)?)))
+    }
+}
+
+bincode::impl_borrow_decode!(Opaque);
+
+/// The four workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Role {
+    /// Reads the mixnet port.
+    MixIngress,
+    /// Sends to mix nodes.
+    MixEgress,
+    /// Serves the clients' websockets.
+    ClientEdge,
+    /// Keeps ledger, inboxes and identity.
+    Store,
+}
+
+impl Role {
+    /// Every worker, in the order in which they are started.
+    pub const ALL: [Self; 4] = [Self::Store, Self::MixEgress, Self::ClientEdge, Self::MixIngress];
+
+    /// The name of the process and of its binary.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MixIngress => "mix-ingress",
+            Self::MixEgress => "mix-egress",
+            Self::ClientEdge => "client-edge",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,30 @@
+//! What a worker is told of the log. The crate `logging` writes it.
+
+use bincode::{Decode, Encode};
+
+/// What is logged when the operator does not say.
+pub const DEFAULT_FILTER: &str = "info";
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Look {
+    /// With the time, for a terminal or a file.
+    Plain,
+    /// With a priority in front (sd-daemon(3)), for the journal.
+    Journal,
+}
+
+/// What a worker is told of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LogSettings {
+    /// What is logged, in the form of `RUST_LOG`.
+    pub filter: String,
+    /// What lines look like.
+    pub look: Look,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { filter: DEFAULT_FILTER.to_owned(), look: Look::Plain }
+    }
+}

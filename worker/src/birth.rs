@@ -1,0 +1,286 @@
+//! The worker's end of its control link: first blocking, while there is one thread and no runtime, then as a task.
+
+use std::{
+    collections::HashMap,
+    ffi::CString,
+    io::{self, Write as _},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram as BlockingSocket,
+    },
+    process::ExitCode,
+};
+
+use tokio::{io::Interest, net::UnixDatagram, sync::mpsc};
+
+use ipc::{
+    Role, codec,
+    control::{Grant, Start, WorkerOrder, WorkerReport},
+    jail::ActiveLayers,
+    probe::{Attempt, Finding},
+};
+use link::descriptor;
+
+/// Why a worker could not be born.
+#[derive(Debug, thiserror::Error)]
+pub enum BirthError {
+    /// The control link failed.
+    #[error("the control link failed: {0}; workers are started by `gatewayd run`, not by hand")]
+    Control(#[from] io::Error),
+    /// The first message was no order to start.
+    #[error(
+        "the first message on the control link was not an order to start; are the worker and gatewayd of one version?"
+    )]
+    NoStart,
+    /// A descriptor that the role needs did not come.
+    #[error("gatewayd passed no {0:?}; are the worker and gatewayd of one version?")]
+    MissingGrant(Grant),
+}
+
+/// A worker from its birth to its exit code. `alone` says whether every descriptor but the three standard ones is closed, which
+/// must come before anything else; `live` takes the remaining steps, and serves.
+pub fn run<E: std::fmt::Display>(
+    role: Role,
+    alone: io::Result<()>,
+    live: impl FnOnce(&Birth) -> Result<Ending, E>,
+) -> ExitCode {
+    // It is run from a descriptor, whose number would be its name in lists of processes.
+    // Without a name it works as well.
+    let _ = CString::new(role.name()).map(|name| nix::sys::prctl::set_name(&name));
+    let birth = match alone.map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
+        Ok(birth) => birth,
+        Err(error) => {
+            // There is no log yet, and nobody reads a closed standard error.
+            let _ = writeln!(io::stderr(), "{role}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match live(&birth) {
+        Ok(Ending::Drain) => ExitCode::SUCCESS,
+        Ok(Ending::Orphaned) => ExitCode::FAILURE,
+        Err(error) => {
+            tracing::error!("{error}");
+            birth.report_failure(&error.to_string());
+            ExitCode::FAILURE
+        }
+    };
+    logging::flush();
+    code
+}
+
+/// The descriptors a worker was given, each to be taken once.
+#[derive(Debug)]
+pub struct Grants(Vec<(Grant, OwnedFd)>);
+
+impl Grants {
+    /// Takes the descriptor for `grant`.
+    ///
+    /// # Errors
+    /// [`BirthError::MissingGrant`] if it did not come or was taken.
+    pub fn take(&mut self, grant: Grant) -> Result<OwnedFd, BirthError> {
+        let index = self.0.iter().position(|(kind, _)| *kind == grant).ok_or(BirthError::MissingGrant(grant))?;
+        Ok(self.0.swap_remove(index).1)
+    }
+}
+
+/// The control link before the runtime exists.
+#[derive(Debug)]
+pub struct Birth(OwnedFd);
+
+impl Birth {
+    /// The link this process was given as standard input.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn inherited() -> Result<Self, BirthError> {
+        Ok(Self(descriptor::inherited_control()?))
+    }
+
+    /// Waits for the order to start. No time limit: the supervisor sends it at once, or dies and ends the link.
+    ///
+    /// # Errors
+    /// If something else comes, or the link fails.
+    pub fn receive_start(&self) -> Result<(Start, Grants), BirthError> {
+        let (bytes, descriptors) = descriptor::receive(self.0.as_fd())?;
+        match codec::decode_one(&bytes) {
+            Ok(WorkerOrder::StartWorker(start)) if start.grants.len() == descriptors.len() => {
+                let grants = Grants(start.grants.iter().copied().zip(descriptors).collect());
+                Ok((*start, grants))
+            }
+            _ => Err(BirthError::NoStart),
+        }
+    }
+
+    /// The first message, for a program whose order is of another form than a worker's.
+    ///
+    /// # Errors
+    /// If the link fails.
+    pub fn receive_bytes(&self) -> Result<Vec<u8>, BirthError> {
+        // Descriptors that came along are closed: such a program is lent none.
+        Ok(descriptor::receive(self.0.as_fd())?.0)
+    }
+
+    /// Tells the supervisor why this worker cannot start.
+    pub fn report_failure(&self, what: &str) {
+        self.report(&WorkerReport::StartFailed { what: what.to_owned() });
+    }
+
+    /// Tells the supervisor which layers of the jail hold.
+    pub fn report_jail(&self, layers: &ActiveLayers) {
+        self.report(&WorkerReport::JailClosed(layers.clone()));
+    }
+
+    /// Tells the supervisor which public key belongs to the private key that this worker was given.
+    pub fn report_public_key(&self, key: [u8; 32]) {
+        self.report(&WorkerReport::PublicKey(key));
+    }
+
+    /// Tells the supervisor that there is no room for new mail or for new clients.
+    pub fn report_full_storage(&self) {
+        self.report(&WorkerReport::StorageFull);
+    }
+
+    fn report(&self, report: &WorkerReport) {
+        if let Ok(bytes) = codec::encode_one(report) {
+            // If the supervisor is gone there is nobody left to tell.
+            let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
+        }
+    }
+
+    /// In an audit: makes the one attempt in place of a worker's work, from where the worker would begin with it. `attempt` tells
+    /// what it finds. Nothing to try means to be looked at, until the supervisor ends the link.
+    pub fn probe(&self, what: &Attempt, attempt: impl FnOnce(&Attempt, &mut dyn FnMut(Finding))) -> Ending {
+        attempt(what, &mut |finding| {
+            if let Ok(bytes) = codec::encode_one(&WorkerReport::ReportFinding(finding)) {
+                // If the supervisor is gone there is nobody left to tell.
+                let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
+            }
+        });
+        if *what == Attempt::Wait {
+            // A word would end the wait as well as the end of the link.
+            let _ = descriptor::receive(self.0.as_fd());
+        }
+        Ending::Drain
+    }
+
+    /// Goes on as a task of the runtime this is called in.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be watched.
+    pub fn orders(&self) -> io::Result<Orders> {
+        let socket = BlockingSocket::from(self.0.try_clone()?);
+        socket.set_nonblocking(true)?;
+        Ok(Orders { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new() })
+    }
+}
+
+/// The control link of a running worker.
+#[derive(Debug)]
+pub struct Orders {
+    socket: UnixDatagram,
+    routes: HashMap<Role, mpsc::Sender<OwnedFd>>,
+}
+
+/// Why a worker ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Finish what is in flight first.
+    Drain,
+    /// The supervisor is gone: at once.
+    Orphaned,
+}
+
+impl Orders {
+    /// Where ends of links to `peer` will come: `first`, and later ones as the supervisor sends them.
+    pub fn link_ends(&mut self, peer: Role, first: OwnedFd) -> mpsc::Receiver<OwnedFd> {
+        let (tx, rx) = mpsc::channel(2);
+        // Cannot be full: it was made on the line above.
+        let _ = tx.try_send(first);
+        self.routes.insert(peer, tx);
+        rx
+    }
+
+    /// Reports readiness, then follows orders and passes on what the links report, until the worker is to end. Then no new ends
+    /// come.
+    pub async fn follow(mut self, mut reports: mpsc::Receiver<WorkerReport>) -> Ending {
+        if self.report(&WorkerReport::WorkerReady).await.is_err() {
+            return Ending::Orphaned;
+        }
+        loop {
+            tokio::select! {
+                order = self.next_order() => match order {
+                    Ok((WorkerOrder::ReplaceLink { peer }, mut descriptors)) => {
+                        if let Some(end) = descriptors.pop()
+                            && self.hand_over(peer, end, &mut reports).await.is_err()
+                        {
+                            return Ending::Orphaned;
+                        }
+                    }
+                    Ok((WorkerOrder::DrainWorker, _)) => return Ending::Drain,
+                    Ok((WorkerOrder::StartWorker(_), _)) | Err(_) => return Ending::Orphaned,
+                },
+                Some(report) = reports.recv() => {
+                    if self.report(&report).await.is_err() {
+                        return Ending::Orphaned;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports go on meanwhile: the link may wait for its report to be taken before it takes another end.
+    async fn hand_over(&self, peer: Role, end: OwnedFd, reports: &mut mpsc::Receiver<WorkerReport>) -> io::Result<()> {
+        let Some(route) = self.routes.get(&peer) else { return Ok(()) };
+        let mut handed = std::pin::pin!(route.send(end));
+        loop {
+            tokio::select! {
+                taken = &mut handed => {
+                    if taken.is_err() {
+                        tracing::warn!(%peer, "a link end came for a link that is no longer served");
+                    }
+                    return Ok(());
+                }
+                Some(report) = reports.recv() => self.report(&report).await?,
+            }
+        }
+    }
+
+    async fn next_order(&mut self) -> io::Result<(WorkerOrder, Vec<OwnedFd>)> {
+        let (bytes, descriptors) =
+            self.socket.async_io(Interest::READABLE, || descriptor::receive(self.socket.as_fd())).await?;
+        let order = codec::decode_one(&bytes).map_err(io::Error::other)?;
+        Ok((order, descriptors))
+    }
+
+    async fn report(&self, report: &WorkerReport) -> io::Result<()> {
+        let bytes = codec::encode_one(report).map_err(io::Error::other)?;
+        self.socket.async_io(Interest::WRITABLE, || descriptor::send(self.socket.as_fd(), &bytes, &[])).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn reports_go_out_while_ends_of_links_wait_to_be_taken() {
+        let (ours, theirs) = descriptor::control_pair().unwrap();
+        let mut orders = Birth(theirs).orders().unwrap();
+        let end = || descriptor::link_pair().unwrap().0;
+        let _taken_by_nobody = orders.link_ends(Role::Store, end());
+        let (reports, of_links) = mpsc::channel(1);
+        let following = tokio::spawn(orders.follow(of_links));
+        let replace = codec::encode_one(&WorkerOrder::ReplaceLink { peer: Role::Store }).unwrap();
+        for _ in 0..4 {
+            descriptor::send(ours.as_fd(), &replace, &[end().as_fd()]).unwrap();
+        }
+        for link in 1..=20 {
+            let sent = reports.send(WorkerReport::LinkLost { peer: Role::Store, link });
+            tokio::time::timeout(Duration::from_secs(20), sent).await.expect("reports wait for link ends").unwrap();
+        }
+        drop(ours);
+        assert!(!following.is_finished());
+    }
+}

@@ -1,0 +1,61 @@
+//! Proof that a worker's own loop turns.
+//!
+//! A process can be alive and serve nobody: stopped, or waiting for something that never comes. So the loop through which all of a
+//! worker's traffic goes, and no other task, reports [`WorkerReport::LoopTurns`] from time to time; the supervisor replaces a
+//! worker that has not for long.
+
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use ipc::control::{BEAT, WorkerReport};
+
+/// The heartbeat of one loop. Its owner awaits [`beat`](Self::beat) beside everything else that it waits for.
+#[derive(Debug)]
+pub struct Heartbeat {
+    interval: Interval,
+    reports: mpsc::Sender<WorkerReport>,
+}
+
+impl Heartbeat {
+    /// Of the loop that makes it. To be called inside the runtime of that loop.
+    pub fn new(reports: mpsc::Sender<WorkerReport>) -> Self {
+        let mut interval = interval(BEAT);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { interval, reports }
+    }
+
+    /// Waits until a beat is due, and reports. Nothing is lost if the wait is given up.
+    pub async fn beat(&mut self) {
+        self.interval.tick().await;
+        // If other reports fill the queue, the next beat is soon enough.
+        let _ = self.reports.try_send(WorkerReport::LoopTurns);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_turns_beats_and_one_that_hangs_does_not() {
+        let (reports, mut sent) = mpsc::channel(4);
+        let mut heartbeat = Heartbeat::new(reports);
+        heartbeat.beat().await;
+        heartbeat.beat().await;
+        assert_eq!(sent.len(), 2);
+        tokio::time::sleep(BEAT * 10).await;
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent.recv().await, Some(WorkerReport::LoopTurns));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_of_reports_holds_up_no_loop() {
+        let (reports, _sent) = mpsc::channel(1);
+        let mut heartbeat = Heartbeat::new(reports);
+        for _ in 0..3 {
+            heartbeat.beat().await;
+        }
+    }
+}

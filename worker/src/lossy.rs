@@ -1,0 +1,186 @@
+//! The one-way links to `mix-egress`: the sender never waits. What does not fit, or finds nobody, is dropped and counted,
+//! because the mixnet is lossy by design and whoever made a packet sends it again. A peer that says anything at all breaks a rule,
+//! and is reported.
+//!
+//! What waits for the link is bounded in messages and in bytes, what is being written included; with more, the newest is
+//! dropped. That happens while `mix-egress` stands still or is being replaced: what it cannot send in time it drops itself. The bound
+//! is for whoever makes the link to choose, for it knows how much may come at once without anybody standing still.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use bincode::{
+    Decode, Encode,
+    error::{DecodeError, EncodeError},
+};
+use ipc::{Role, control::WorkerReport, credit::Window};
+use link::{LinkError, stream};
+use tokio::{sync::mpsc, task::yield_now};
+
+use crate::{
+    budget::{ByteBudget, BytePermit},
+    duplex,
+};
+
+/// Packets written at once at the most.
+const BATCH: usize = 128;
+
+const RULE_SPOKE: &str = "an answer on a link that has none";
+
+/// What comes back on a one-way link: nothing. Decodes from no bytes at all.
+#[derive(Debug)]
+pub enum Silence {}
+
+impl Encode for Silence {
+    fn encode<E: bincode::enc::Encoder>(&self, _: &mut E) -> Result<(), EncodeError> {
+        match *self {}
+    }
+}
+
+impl<Context> Decode<Context> for Silence {
+    fn decode<D: bincode::de::Decoder<Context = Context>>(_: &mut D) -> Result<Self, DecodeError> {
+        Err(DecodeError::Other("nothing may come back on a one-way link"))
+    }
+}
+
+/// A message, and the bytes that it takes until it is written or dropped.
+struct Queued<Out> {
+    message: Out,
+    _bytes: BytePermit,
+}
+
+impl<Out: Encode> Encode for Queued<Out> {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.message.encode(encoder)
+    }
+}
+
+/// Sends without ever waiting.
+pub struct LossySender<Out> {
+    queue: mpsc::Sender<Queued<Out>>,
+    bytes: ByteBudget,
+    dropped: Arc<AtomicU64>,
+}
+
+impl<Out> Clone for LossySender<Out> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), bytes: self.bytes.clone(), dropped: Arc::clone(&self.dropped) }
+    }
+}
+
+impl<Out> LossySender<Out> {
+    /// Queues a message that takes so many bytes, or drops and counts it.
+    pub fn send(&self, message: Out, bytes: usize) {
+        let taken = self.bytes.take(bytes as u64);
+        let queued = taken.is_some_and(|taken| self.queue.try_send(Queued { message, _bytes: taken }).is_ok());
+        if !queued {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// What carries the queue over whatever link there is.
+pub struct LossyCarrier<Out> {
+    queue: mpsc::Receiver<Queued<Out>>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Makes a sender and its carrier, between which as much may wait as `most` says, one message at least; `gauge` shows its bytes,
+/// and `dropped` counts the messages that were lost on the way to the peer.
+pub fn channel<Out>(
+    most: Window,
+    gauge: Arc<AtomicU64>,
+    dropped: Arc<AtomicU64>,
+) -> (LossySender<Out>, LossyCarrier<Out>) {
+    let (tx, rx) = mpsc::channel(most.messages.max(1) as usize);
+    let bytes = ByteBudget::with_gauge(most.bytes, gauge);
+    (LossySender { queue: tx, bytes, dropped: Arc::clone(&dropped) }, LossyCarrier { queue: rx, dropped })
+}
+
+impl<Out: Encode> LossyCarrier<Out> {
+    /// Carries messages until every sender is gone and the queue is written.
+    pub async fn run(mut self, mut ends: mpsc::Receiver<OwnedFd>, reports: mpsc::Sender<WorkerReport>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut next = None;
+        let mut link = 0;
+        loop {
+            let end = match next.take() {
+                Some(end) => end,
+                None => match self.wait_for_end(&mut ends).await {
+                    Some(end) => end,
+                    None => {
+                        self.queue.close();
+                        while self.queue.recv().await.is_some() {
+                            self.count(1);
+                        }
+                        return;
+                    }
+                },
+            };
+            link += 1;
+            let (mut reader, mut writer) = match stream::open::<Silence, Queued<Out>>(end) {
+                Ok(halves) => halves,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take up the link to mix-egress");
+                    continue;
+                }
+            };
+            let mut watch = std::pin::pin!(reader.read_batch());
+            loop {
+                let taken = tokio::select! {
+                    n = self.queue.recv_many(&mut batch, BATCH) => n,
+                    said = &mut watch => {
+                        let error = said.map_or_else(|error| error, |_| LinkError::Violation(RULE_SPOKE));
+                        duplex::tell(Role::MixEgress, link, &error, &reports).await;
+                        break;
+                    }
+                    Some(end) = ends.recv() => {
+                        next = Some(end);
+                        break;
+                    }
+                };
+                if taken == 0 {
+                    return;
+                }
+                // As on the other links: what others have to send meanwhile goes in the same call.
+                yield_now().await;
+                while batch.len() < BATCH
+                    && let Ok(message) = self.queue.try_recv()
+                {
+                    batch.push(message);
+                }
+                let written = writer.write_batch(&batch).await;
+                let lost = batch.len();
+                batch.clear();
+                if let Err(error) = written {
+                    self.count(lost);
+                    duplex::tell(Role::MixEgress, link, &error, &reports).await;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Waits for an end of a new link; what is sent meanwhile is lost. `None` once nothing can be sent any more.
+    async fn wait_for_end(&mut self, ends: &mut mpsc::Receiver<OwnedFd>) -> Option<OwnedFd> {
+        loop {
+            tokio::select! {
+                biased;
+                end = ends.recv() => return end,
+                message = self.queue.recv() => {
+                    message?;
+                    self.count(1);
+                }
+            }
+        }
+    }
+
+    fn count(&self, messages: usize) {
+        self.dropped.fetch_add(messages as u64, Relaxed);
+    }
+}
