@@ -7,7 +7,7 @@ use ipc::{control::EdgeConfig, egress::SendPacket};
 use session_ipc::{EndReason, SessionId};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use worker::{budget::Partials, counter::count, lossy::LossySender, peer::RateLimit};
+use worker::{budget::PartialBudget, counter::count, lossy::LossySender, peer::RateLimit};
 
 use crate::{
     counters::Counters,
@@ -37,7 +37,7 @@ pub(crate) struct Context {
     /// Limits new next hops per address prefix.
     pub(crate) next_hops: NextHopLimit,
     /// Bounds the memory for messages that have begun and not ended.
-    pub(crate) half_messages: Partials,
+    pub(crate) half_messages: PartialBudget,
     /// Turns true when the process is to stop.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -55,7 +55,7 @@ impl Context {
         let marks = if config.rotation_marks { RotationMarks::Kept } else { RotationMarks::Dropped };
         let registrations = RateLimit::per_minute(config.registrations_per_minute);
         let logins = RateLimit::per_minute(config.logins_per_minute);
-        let half_messages = Partials::new(config.half_message_bytes, Arc::clone(&counters.half_message_memory));
+        let half_messages = PartialBudget::new(config.half_message_bytes, Arc::clone(&counters.half_message_memory));
         let next_hops = NextHopLimit::per_minute(config.new_next_hops_per_minute);
         Self { config, counters, dispatch, egress, eras, marks, registrations, logins, next_hops, half_messages, stop }
     }

@@ -18,7 +18,8 @@ use tokio::{
     time::timeout,
 };
 use worker::{
-    birth::{Birth, Ending},
+    birth::Birth,
+    control_link::Ending,
     counter,
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
@@ -70,15 +71,15 @@ pub struct LinkEnds {
 /// # Errors
 /// If the descriptors cannot be used, or a task that should live as long as the process has ended.
 pub async fn run(config: EdgeConfig, resources: Resources, birth: &Birth) -> io::Result<Ending> {
-    let mut orders = birth.orders()?;
+    let mut control = birth.control_link()?;
     let ends = LinkEnds {
-        store: orders.link_ends(Role::Store, resources.store),
-        egress: orders.link_ends(Role::MixEgress, resources.egress),
+        store: control.link_ends(Role::Store, resources.store),
+        egress: control.link_ends(Role::MixEgress, resources.egress),
     };
     let (reports, of_links) = mpsc::channel(REPORTS);
     let mut edge = Edge::start(config, resources.keys, resources.listener.into(), ends, reports)?;
     let ending = tokio::select! {
-        ending = orders.follow(of_links) => ending,
+        ending = control.follow(of_links) => ending,
         () = edge.failed() => return Err(io::Error::other("a task that should live as long as the process has ended")),
     };
     // If the supervisor is gone instead, the process exits without draining.

@@ -13,7 +13,10 @@ use ipc::{
 };
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy, secret::LockError};
 use tokio::runtime::{Builder, Runtime};
-use worker::birth::{self, Birth, BirthError, Ending};
+use worker::{
+    birth::{self, Birth, BirthError},
+    control_link::Ending,
+};
 
 #[derive(Debug, thiserror::Error)]
 enum EdgeError {

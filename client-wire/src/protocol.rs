@@ -7,12 +7,12 @@
 //! | 3 to 6 (0, if a client did not say) | since October 2024 | [`KeyKind::GcmSiv`] | upgrade mode too |
 //!
 //! A [`Protocol`] is what a connection speaks: the kind of key decides how things are sealed and what a refusal is like
-//! ([`refusal`]), the version what is echoed. [`Opening`] finds out which protocol a client's text belongs to; a
+//! ([`refusal`]), the version what is echoed. [`EntryRequest`] finds out which protocol a client's text belongs to; a
 //! [`GatewaySession`](super::session::GatewaySession) is a protocol with a key.
 //!
 //! *Promises*: a version that does not fit its kind of key is not representable.
 
-mod opening;
+mod entry;
 pub mod refusal;
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
     login::LoginForm,
 };
 
-pub use opening::{Eras, Misfit, Opening};
+pub use entry::{EntryRequest, Eras, RejectedRequest};
 
 /// A number that stands for one version of the protocol between clients and gateway, from 0 to 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@
 
 use client_wire::{
     control::request::ClientRequest,
-    protocol::{Eras, Opening, Protocol},
+    protocol::{EntryRequest, Eras, Protocol},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -12,12 +12,12 @@ fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let spoken = if spoken % 2 == 0 { Protocol::UNKNOWN } else { Protocol::CURRENT };
     for served in [Eras::All, Eras::SinceVersion3] {
-        match Opening::read(text, spoken, served) {
+        match EntryRequest::read(text, spoken, served) {
             Ok(opening) => {
                 let _ = opening.protocol();
                 // What was understood is understood the same when it is written as we write it.
                 let request: ClientRequest = text.parse().unwrap();
-                assert_eq!(Opening::read(&request.to_string(), spoken, served), Ok(opening));
+                assert_eq!(EntryRequest::read(&request.to_string(), spoken, served), Ok(opening));
             }
             Err(misfit) => {
                 let _ = misfit.protocol.refuse_entry(&misfit.refusal);

@@ -6,13 +6,13 @@ use std::fmt::Debug;
 use fuzz::check_body;
 use ipc::{
     codec::{decode_body, decode_one, encode_one},
-    control::{WorkerOrder, WorkerReport},
+    control::{WorkerCommand, WorkerReport},
     egress::SendPacket,
     ingress_store::{IngressToStore, StoreToIngress},
 };
 use libfuzzer_sys::fuzz_target;
 use session_ipc::{EdgeToStore, StoreToEdge};
-use worker::lossy::Silence;
+use worker::lossy::NoReply;
 
 macro_rules! check_one {
     ($message:ty, $bytes:expr) => {
@@ -34,9 +34,9 @@ fuzz_target!(|data: &[u8]| {
         2 => check_body::<EdgeToStore>(bytes),
         3 => check_body::<StoreToEdge>(bytes),
         4 => check_body::<SendPacket>(bytes),
-        5 => check_one!(WorkerOrder, bytes),
+        5 => check_one!(WorkerCommand, bytes),
         6 => check_one!(WorkerReport, bytes),
         _ if bytes.is_empty() => {}
-        _ => refused(decode_body::<Silence>(bytes)),
+        _ => refused(decode_body::<NoReply>(bytes)),
     }
 });

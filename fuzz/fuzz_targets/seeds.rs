@@ -13,10 +13,10 @@ use gatewayd::{
 use ipc::{
     Opaque, Role,
     codec::{CodecError, encode_one},
-    control::{WorkerOrder, WorkerReport},
+    control::{WorkerCommand, WorkerReport},
     egress::SendPacket,
     ingress_store::{
-        Ack, DeliveryId, IngressToStore, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
+        Ack, DeliveryId, DeliveryRefusal, IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
     },
     jail::Account,
 };
@@ -229,7 +229,7 @@ fn ipc() {
         add(0, encode_one(&IngressToStore::AskReplay(request)));
     }
     add(1, encode_one(&StoreToIngress::AcceptDelivery { delivery }));
-    add(1, encode_one(&StoreToIngress::RefuseDelivery { delivery, reason: Refusal::InboxFull }));
+    add(1, encode_one(&StoreToIngress::RefuseDelivery { delivery, reason: DeliveryRefusal::InboxFull }));
     for answer in [
         ReplayAnswer::OfferGenerations { generations: vec![generation, generation] },
         ReplayAnswer::GiveMarks { marks: opaque() },
@@ -260,8 +260,8 @@ fn ipc() {
         let next_hop = next_hop.parse().expect("an address");
         add(4, encode_one(&SendPacket { next_hop, header, packet: opaque() }));
     }
-    add(5, encode_one(&WorkerOrder::DrainWorker));
-    add(5, encode_one(&WorkerOrder::ReplaceLink { peer: Role::Store }));
+    add(5, encode_one(&WorkerCommand::DrainWorker));
+    add(5, encode_one(&WorkerCommand::ReplaceLink { peer: Role::Store }));
     add(6, encode_one(&WorkerReport::WorkerReady));
     add(6, encode_one(&WorkerReport::LinkViolated { peer: Role::ClientEdge, link: 1, rule: "rule".into() }));
     add(6, encode_one(&WorkerReport::LinkLost { peer: Role::ClientEdge, link: 1 }));

@@ -14,7 +14,7 @@ use clap::{
 };
 use ipc::{
     Role,
-    log::{LogSettings, Look},
+    log::{LineFormat, LogSettings},
 };
 use semver::Version;
 
@@ -197,7 +197,7 @@ pub fn main() -> ExitCode {
     let mut console = Console::new(&mut stdout);
     let parsed = parse(command(), std::env::args_os());
     let log = log::begin();
-    if shows_banner(&parsed, log.look) {
+    if shows_banner(&parsed, log.format) {
         banner::print(&mut console);
     }
     let outcome = match parsed {
@@ -222,9 +222,9 @@ pub fn main() -> ExitCode {
 }
 
 /// Programs read nothing but JSON, and what they asked for; a journal has no use for a picture.
-fn shows_banner(parsed: &Result<Cli, clap::Error>, look: Look) -> bool {
+fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
     match parsed {
-        _ if look == Look::Journal => false,
+        _ if format == LineFormat::Journal => false,
         Ok(Cli { command: Some(Command::Audit(flags)), .. }) => !flags.json,
         Ok(_) => true,
         Err(error) => error.use_stderr() || io::stdout().is_terminal(),

@@ -2,15 +2,15 @@
 
 use std::{ffi::OsStr, io, os::fd::AsFd};
 
-use ipc::log::{DEFAULT_FILTER, LogSettings, Look};
-use logging::{Complaint, Filter};
+use ipc::log::{DEFAULT_FILTER, LineFormat, LogSettings};
+use logging::{Filter, UnknownDirective};
 use nix::sys::stat::fstat;
 
 /// Starts the log of this process, and says what of `RUST_LOG` means nothing. Returns what the workers are to be told.
 pub(crate) fn begin() -> LogSettings {
     let (filter, complaints) = read(std::env::var_os("RUST_LOG").as_deref());
     let settings =
-        LogSettings { filter: filter.to_string(), look: look(std::env::var_os("JOURNAL_STREAM").as_deref()) };
+        LogSettings { filter: filter.to_string(), format: line_format(std::env::var_os("JOURNAL_STREAM").as_deref()) };
     logging::init("gatewayd", &settings);
     for complaint in complaints {
         tracing::warn!("{complaint}; it has no effect");
@@ -21,15 +21,15 @@ pub(crate) fn begin() -> LogSettings {
     settings
 }
 
-fn read(rust_log: Option<&OsStr>) -> (Filter, Vec<Complaint>) {
+fn read(rust_log: Option<&OsStr>) -> (Filter, Vec<UnknownDirective>) {
     Filter::parse(&rust_log.map_or(DEFAULT_FILTER.into(), OsStr::to_string_lossy))
 }
 
 /// Standard error is the journal if it is the file that systemd names (systemd.exec(5)).
-fn look(journal_stream: Option<&OsStr>) -> Look {
-    let Ok(stat) = fstat(io::stderr().as_fd()) else { return Look::Plain };
+fn line_format(journal_stream: Option<&OsStr>) -> LineFormat {
+    let Ok(stat) = fstat(io::stderr().as_fd()) else { return LineFormat::Plain };
     let ours = format!("{}:{}", stat.st_dev, stat.st_ino);
-    if journal_stream.is_some_and(|named| named == ours.as_str()) { Look::Journal } else { Look::Plain }
+    if journal_stream.is_some_and(|named| named == ours.as_str()) { LineFormat::Journal } else { LineFormat::Plain }
 }
 
 #[cfg(test)]
@@ -40,9 +40,9 @@ mod tests {
     fn standard_error_is_the_journal_only_where_systemd_says_so() {
         let stat = fstat(io::stderr().as_fd()).unwrap();
         let named = format!("{}:{}", stat.st_dev, stat.st_ino);
-        assert_eq!(look(Some(OsStr::new(&named))), Look::Journal);
+        assert_eq!(line_format(Some(OsStr::new(&named))), LineFormat::Journal);
         for other in [None, Some("1:2"), Some("")] {
-            assert_eq!(look(other.map(OsStr::new)), Look::Plain);
+            assert_eq!(line_format(other.map(OsStr::new)), LineFormat::Plain);
         }
     }
 }

@@ -148,7 +148,7 @@ mod tests {
             let _ = decode_body::<crate::ingress_store::StoreToIngress>(&bytes);
             let _ = decode_body::<crate::egress::SendPacket>(&bytes);
             let _ = decode_one::<crate::control::WorkerReport>(&bytes);
-            let _ = decode_one::<crate::control::WorkerOrder>(&bytes);
+            let _ = decode_one::<crate::control::WorkerCommand>(&bytes);
         }
     }
 }

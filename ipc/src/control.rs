@@ -49,7 +49,7 @@ pub enum Grant {
 
 /// From `gatewayd`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum WorkerOrder {
+pub enum WorkerCommand {
     /// The first message; the descriptors come in the order of `grants`.
     StartWorker(Box<Start>),
     /// A peer was started anew; one descriptor comes along: this worker's end of the new link.
@@ -330,17 +330,17 @@ mod tests {
     use crate::{
         codec::golden::pin,
         jail::{Account, Layer, LayerSettings, Missing},
-        log::Look,
+        log::LineFormat,
     };
 
     #[test]
     fn bytes_are_pinned() {
-        pin(WorkerOrder::DrainWorker, "02");
-        pin(WorkerOrder::ReplaceLink { peer: Role::Store }, "0103");
+        pin(WorkerCommand::DrainWorker, "02");
+        pin(WorkerCommand::ReplaceLink { peer: Role::Store }, "0103");
         pin(
-            WorkerOrder::StartWorker(Box::new(Start {
+            WorkerCommand::StartWorker(Box::new(Start {
                 grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],
-                log: LogSettings { filter: "info".into(), look: Look::Journal },
+                log: LogSettings { filter: "info".into(), format: LineFormat::Journal },
                 threads: 2,
                 jail: JailSpec {
                     supervisor: 7,

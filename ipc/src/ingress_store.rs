@@ -143,7 +143,7 @@ pub enum StoreToIngress {
         /// Which.
         delivery: DeliveryId,
         /// Why; each reason has a counter of its own.
-        reason: Refusal,
+        reason: DeliveryRefusal,
     },
     /// About the marks of packets seen.
     AnswerReplay(ReplayAnswer),
@@ -151,7 +151,7 @@ pub enum StoreToIngress {
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
-pub enum Refusal {
+pub enum DeliveryRefusal {
     /// Nobody is registered under the destination.
     UnknownClient,
     /// The inbox holds as many messages or bytes as it may.
@@ -182,10 +182,10 @@ mod tests {
         }
         pin(StoreToIngress::AcceptDelivery { delivery: DeliveryId(1) }, "0001");
         for (reason, byte) in [
-            (Refusal::UnknownClient, "00"),
-            (Refusal::InboxFull, "01"),
-            (Refusal::StorageFailed, "02"),
-            (Refusal::UnfitForClient, "03"),
+            (DeliveryRefusal::UnknownClient, "00"),
+            (DeliveryRefusal::InboxFull, "01"),
+            (DeliveryRefusal::StorageFailed, "02"),
+            (DeliveryRefusal::UnfitForClient, "03"),
         ] {
             pin(StoreToIngress::RefuseDelivery { delivery: DeliveryId(2), reason }, &format!("0102{byte}"));
         }

@@ -7,7 +7,7 @@ pub const DEFAULT_FILTER: &str = "info";
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Look {
+pub enum LineFormat {
     /// With the time, for a terminal or a file.
     Plain,
     /// With a priority in front (sd-daemon(3)), for the journal.
@@ -20,11 +20,11 @@ pub struct LogSettings {
     /// What is logged, in the form of `RUST_LOG`.
     pub filter: String,
     /// What lines look like.
-    pub look: Look,
+    pub format: LineFormat,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { filter: DEFAULT_FILTER.to_owned(), look: Look::Plain }
+        Self { filter: DEFAULT_FILTER.to_owned(), format: LineFormat::Plain }
     }
 }

@@ -38,19 +38,19 @@ impl fmt::Display for PortRange {
 /// A text that names no ports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is neither a port from 1 to 65535 nor a range of ports like '1024-65535'")]
-pub struct NoPorts(String);
+pub struct InvalidPortRange(String);
 
 impl FromStr for PortRange {
-    type Err = NoPorts;
+    type Err = InvalidPortRange;
 
-    fn from_str(text: &str) -> Result<Self, NoPorts> {
+    fn from_str(text: &str) -> Result<Self, InvalidPortRange> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let port = |text: &str| text.trim().parse::<u16>();
         let range = || Ok::<_, ParseIntError>(Self { first: port(first)?, last: port(last)? });
         range()
             .ok()
             .filter(|range| 0 < range.first && range.first <= range.last)
-            .ok_or_else(|| NoPorts(text.to_owned()))
+            .ok_or_else(|| InvalidPortRange(text.to_owned()))
     }
 }
 

@@ -25,7 +25,7 @@ pub struct GenerationSize {
 
 /// The settings cannot be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReplayFault {
+pub enum ReplaySettingsError {
     /// One generation is larger than any may be.
     #[error(
         "the replay filter of {packets} packets would need {len} bytes for each generation, and {GENERATION_LIMIT} are \
@@ -53,7 +53,7 @@ pub enum ReplayFault {
     LeastExceedsPeriod,
 }
 
-impl ReplayFault {
+impl ReplaySettingsError {
     /// The keys in `[replay]` that cause it, the likeliest first.
     pub const fn keys(self) -> &'static [&'static str] {
         match self {
@@ -70,7 +70,7 @@ impl ReplayConfig {
     ///
     /// # Errors
     /// Why the settings cannot be kept.
-    pub fn generation(&self) -> Result<GenerationSize, ReplayFault> {
+    pub fn generation(&self) -> Result<GenerationSize, ReplaySettingsError> {
         self.check()?;
         let rate = self.rate();
         let room = (self.memory / FEWEST_GENERATIONS).min(GENERATION_LIMIT) / BLOCK_LEN as u64;
@@ -83,16 +83,16 @@ impl ReplayConfig {
 
     /// # Errors
     /// Why the settings cannot be kept.
-    pub fn check(&self) -> Result<(), ReplayFault> {
+    pub fn check(&self) -> Result<(), ReplaySettingsError> {
         let (memory, len) = (self.memory, self.least_len());
         if len > GENERATION_LIMIT {
-            return Err(ReplayFault::TooLarge { packets: self.packets_per_generation, len });
+            return Err(ReplaySettingsError::TooLarge { packets: self.packets_per_generation, len });
         }
         if memory / len < FEWEST_GENERATIONS {
-            return Err(ReplayFault::TooLittleMemory { memory, len });
+            return Err(ReplaySettingsError::TooLittleMemory { memory, len });
         }
         if self.kept_at_least > self.period {
-            return Err(ReplayFault::LeastExceedsPeriod);
+            return Err(ReplaySettingsError::LeastExceedsPeriod);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ pub struct TrustedNetwork {
 /// A text that names no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is neither an address like '192.0.2.7' nor a network like '10.0.0.0/8'")]
-pub struct NoNetwork(String);
+pub struct InvalidNetwork(String);
 
 impl TrustedNetwork {
     /// Whether the address lies in the network. An IPv4 address is the same when IPv6 embeds it as a mapped one.
@@ -35,10 +35,10 @@ impl TrustedNetwork {
 }
 
 impl FromStr for TrustedNetwork {
-    type Err = NoNetwork;
+    type Err = InvalidNetwork;
 
-    fn from_str(text: &str) -> Result<Self, NoNetwork> {
-        let no_network = || NoNetwork(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let no_network = || InvalidNetwork(text.to_owned());
         let (base, len) = text.split_once('/').map_or((text, None), |(base, len)| (base, Some(len)));
         let base = base.parse::<IpAddr>().map_err(|_| no_network())?.to_canonical();
         let longest = if base.is_ipv4() { 32 } else { 128 };

@@ -5,7 +5,7 @@
 //! malformed or too large ends the link and nothing else.
 
 pub mod descriptor;
-mod inflow;
+mod receive_buffer;
 pub mod stream;
 
 use ipc::codec::CodecError;

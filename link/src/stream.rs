@@ -20,7 +20,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{LinkError, inflow::Inflow};
+use super::{LinkError, receive_buffer::ReceiveBuffer};
 
 /// Mail taken at once; bounds how long an answer waits.
 const LANE_BATCH: usize = 128;
@@ -51,7 +51,7 @@ impl AsyncWrite for Half {
 /// The reading half of a link on which messages `In` arrive.
 pub struct LinkReader<In> {
     stream: Half,
-    inflow: Inflow,
+    buffer: ReceiveBuffer,
     incoming: PhantomData<fn() -> In>,
 }
 
@@ -73,7 +73,7 @@ pub fn open<In, Out>(end: OwnedFd) -> io::Result<(LinkReader<In>, LinkWriter<Out
     let stream = Arc::new(Stream::try_from(end)?);
     let (read, write) = (Half(Arc::clone(&stream)), Half(stream));
     Ok((
-        LinkReader { stream: read, inflow: Inflow::new(), incoming: PhantomData },
+        LinkReader { stream: read, buffer: ReceiveBuffer::new(), incoming: PhantomData },
         LinkWriter { stream: write, frame: Zeroizing::new(Vec::with_capacity(FRAME_TARGET)), outgoing: PhantomData },
     ))
 }
@@ -85,20 +85,20 @@ impl<In: Decode<()>> LinkReader<In> {
     /// [`LinkError::Closed`] at the end of the link, otherwise what is wrong with it.
     pub async fn read_batch(&mut self) -> Result<Vec<In>, LinkError> {
         self.read_until(FRAME_HEADER_LEN).await?;
-        let header = *self.inflow.unread().first_chunk().ok_or(LinkError::Closed)?;
+        let header = *self.buffer.unread().first_chunk().ok_or(LinkError::Closed)?;
         let len = FRAME_HEADER_LEN + codec::body_len(header)?;
         self.read_until(len).await?;
-        let batch = codec::decode_body(self.inflow.unread().get(FRAME_HEADER_LEN..len).ok_or(LinkError::Closed)?);
-        self.inflow.take(len);
+        let batch = codec::decode_body(self.buffer.unread().get(FRAME_HEADER_LEN..len).ok_or(LinkError::Closed)?);
+        self.buffer.take(len);
         Ok(batch?)
     }
 
     /// Reads until so many bytes are unread.
     async fn read_until(&mut self, len: usize) -> Result<(), LinkError> {
-        while self.inflow.unread().len() < len {
-            match self.stream.read(self.inflow.space(len)).await.map_err(closed_or_io)? {
+        while self.buffer.unread().len() < len {
+            match self.stream.read(self.buffer.space(len)).await.map_err(closed_or_io)? {
                 0 => return Err(LinkError::Closed),
-                came => self.inflow.filled(came),
+                came => self.buffer.filled(came),
             }
         }
         Ok(())

@@ -29,7 +29,7 @@ pub struct Filter {
 
 /// A directive that means nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Complaint {
+pub enum UnknownDirective {
     /// It names no level.
     #[error(
         "RUST_LOG: `{0}` is no level; the levels are error, warn, info, debug and trace, for everything (`debug`) or for one \
@@ -57,7 +57,7 @@ impl Default for Filter {
 
 impl Filter {
     /// Reads a filter, and says what of it means nothing.
-    pub fn parse(text: &str) -> (Self, Vec<Complaint>) {
+    pub fn parse(text: &str) -> (Self, Vec<UnknownDirective>) {
         let mut filter = Self::default();
         let mut complaints = Vec::new();
         for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
@@ -68,12 +68,12 @@ impl Filter {
         (filter, complaints)
     }
 
-    fn add(&mut self, directive: &str) -> Result<(), Complaint> {
+    fn add(&mut self, directive: &str) -> Result<(), UnknownDirective> {
         let (name, level) = match directive.split_once('=') {
             Some((name, level)) => (name.trim(), Some(level.trim())),
             None => (directive, None),
         };
-        let no_level = || Complaint::NoLevel(directive.to_owned());
+        let no_level = || UnknownDirective::NoLevel(directive.to_owned());
         let Some(level) = level else {
             if let Some(level) = parse_level(name) {
                 self.everywhere = level;
@@ -85,7 +85,7 @@ impl Filter {
             return Ok(());
         };
         let level = parse_level(level).ok_or_else(no_level)?;
-        let path = path_of(name).ok_or_else(|| Complaint::NoProcess { name: name.to_owned() })?;
+        let path = path_of(name).ok_or_else(|| UnknownDirective::NoProcess { name: name.to_owned() })?;
         self.set(path, level);
         Ok(())
     }

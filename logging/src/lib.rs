@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ipc::log::{LogSettings, Look};
+use ipc::log::{LineFormat, LogSettings};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     fmt::{
@@ -27,7 +27,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-pub use filter::{Complaint, Filter};
+pub use filter::{Filter, UnknownDirective};
 use queue::LINES;
 
 /// How long a process that ends waits for its last lines to be written.
@@ -35,7 +35,7 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 struct Line {
     process: &'static str,
-    look: Look,
+    format: LineFormat,
 }
 
 impl<S, N> FormatEvent<S, N> for Line
@@ -44,20 +44,20 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        out.write_str(&head(self.look, *event.metadata().level(), self.process))?;
+        out.write_str(&head(self.format, *event.metadata().level(), self.process))?;
         ctx.field_format().format_fields(out.by_ref(), event)?;
         writeln!(out)
     }
 }
 
 /// All that stands before the text of a line.
-fn head(look: Look, level: Level, process: &str) -> String {
-    match look {
-        Look::Plain => {
+fn head(format: LineFormat, level: Level, process: &str) -> String {
+    match format {
+        LineFormat::Plain => {
             let now = humantime::format_rfc3339_millis(SystemTime::now());
             format!(" {now} {level:<5} {process} > ")
         }
-        Look::Journal => format!("<{}>{process} > ", priority(level)),
+        LineFormat::Journal => format!("<{}>{process} > ", priority(level)),
     }
 }
 
@@ -75,13 +75,13 @@ const fn priority(level: Level) -> u8 {
 /// changes nothing.
 pub fn init(process: &'static str, settings: &LogSettings) {
     let (filter, _) = Filter::parse(&settings.filter);
-    let Some(writer) = queue::begin(process, settings.look) else { return };
+    let Some(writer) = queue::begin(process, settings.format) else { return };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(false)
         .log_internal_errors(false)
         .fmt_fields(DefaultFields::new())
-        .event_format(Line { process, look: settings.look });
+        .event_format(Line { process, format: settings.format });
     // An error means that another log has been started before, as tests do.
     let _ = tracing_subscriber::registry().with(lines).with(filter.targets(process)).try_init();
 }
@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn a_line_for_the_journal_has_a_priority_and_no_time() {
-        assert_eq!(head(Look::Journal, Level::ERROR, "store"), "<3>store > ");
-        assert_eq!(head(Look::Journal, Level::INFO, "store"), "<6>store > ");
-        let plain = head(Look::Plain, Level::WARN, "store");
+        assert_eq!(head(LineFormat::Journal, Level::ERROR, "store"), "<3>store > ");
+        assert_eq!(head(LineFormat::Journal, Level::INFO, "store"), "<6>store > ");
+        let plain = head(LineFormat::Plain, Level::WARN, "store");
         assert!(plain.ends_with("Z WARN  store > ") && plain.starts_with(" 2"), "{plain}");
     }
 }

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
-use ipc::log::Look;
+use ipc::log::LineFormat;
 
 use super::head;
 
@@ -41,7 +41,7 @@ pub(super) struct Lines(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     process: &'static str,
-    look: Look,
+    format: LineFormat,
     queue: Mutex<Queue>,
     changed: Condvar,
     lost: AtomicU64,
@@ -56,9 +56,9 @@ struct Queue {
 }
 
 /// Starts the queue of this process; nothing if there is one already.
-pub(super) fn begin(process: &'static str, look: Look) -> Option<LineWriter> {
+pub(super) fn begin(process: &'static str, format: LineFormat) -> Option<LineWriter> {
     let shared =
-        Arc::new(Shared { process, look, queue: Mutex::default(), changed: Condvar::new(), lost: AtomicU64::new(0) });
+        Arc::new(Shared { process, format, queue: Mutex::default(), changed: Condvar::new(), lost: AtomicU64::new(0) });
     LINES.set(Lines(Arc::clone(&shared))).ok().map(|()| LineWriter(shared))
 }
 
@@ -135,7 +135,7 @@ impl Shared {
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             let lost = self.lost.load(Ordering::Relaxed);
             if lost > 0 {
-                let head = head(self.look, Level::WARN, self.process);
+                let head = head(self.format, Level::WARN, self.process);
                 let notice = format!("{head}log lines could not be written and are lost lines={lost}\n");
                 if out.write_all(notice.as_bytes()).is_err() {
                     self.lost.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +200,7 @@ mod tests {
     fn shared() -> Shared {
         Shared {
             process: "store",
-            look: Look::Journal,
+            format: LineFormat::Journal,
             queue: Mutex::default(),
             changed: Condvar::new(),
             lost: AtomicU64::new(0),

@@ -15,7 +15,10 @@ use mix_egress::{
 };
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::runtime::{Builder, Runtime};
-use worker::birth::{self, Birth, BirthError, Ending};
+use worker::{
+    birth::{self, Birth, BirthError},
+    control_link::Ending,
+};
 
 #[derive(Debug, thiserror::Error)]
 enum EgressError {
@@ -54,7 +57,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
         let counters = Arc::new(EgressCounters::default());
         tracing::info!(queued = config.queued_bytes, "budget of memory for packets, in bytes");
         let hops = Hops::new(config, Timeouts::default(), Arc::clone(&counters));
-        Ok(serve(birth.orders()?, links, hops, counters).await)
+        Ok(serve(birth.control_link()?, links, hops, counters).await)
     })
 }
 

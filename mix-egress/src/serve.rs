@@ -12,11 +12,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use worker::{
-    birth::{Ending, Orders},
+    control_link::{ControlLink, Ending},
     counter::{self, Counters},
     duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     heartbeat::Heartbeat,
-    lossy::Silence,
+    lossy::NoReply,
 };
 
 use crate::{counters::EgressCounters, frame::WrongLength, hops::Hops, places::Origin};
@@ -40,12 +40,12 @@ pub struct Links {
 /// One link: its events, and the sender by which it can be dropped.
 struct Inlet {
     origin: Origin,
-    events: mpsc::Receiver<LinkEvent<SendPacket, Silence>>,
-    sender: Option<LinkSender<Silence>>,
+    events: mpsc::Receiver<LinkEvent<SendPacket, NoReply>>,
+    sender: Option<LinkSender<NoReply>>,
 }
 
 impl Inlet {
-    fn handle(&mut self, event: LinkEvent<SendPacket, Silence>, hops: &mut Hops) {
+    fn handle(&mut self, event: LinkEvent<SendPacket, NoReply>, hops: &mut Hops) {
         match event {
             LinkEvent::Up(sender) => self.sender = Some(sender),
             LinkEvent::Down => self.sender = None,
@@ -77,12 +77,12 @@ async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops, mut hea
 }
 
 /// Serves until the worker is to end. Then sends what is in the queues, within a time limit.
-pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: Arc<EgressCounters>) -> Ending {
+pub async fn serve(mut control: ControlLink, links: Links, mut hops: Hops, counters: Arc<EgressCounters>) -> Ending {
     let (reports_tx, reports) = mpsc::channel(4);
     let mut tasks = JoinSet::new();
     let mut inlet = |peer, origin, first| {
         let (tx, events) = mpsc::channel(EVENTS);
-        let ends = orders.link_ends(peer, first);
+        let ends = control.link_ends(peer, first);
         tasks.spawn(duplex::serve(peer, ends, NO_ANSWERS, tx, reports_tx.clone()));
         Inlet { origin, events, sender: None }
     };
@@ -91,7 +91,7 @@ pub async fn serve(mut orders: Orders, links: Links, mut hops: Hops, counters: A
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
 
     let ending = tokio::select! {
-        ending = orders.follow(reports) => ending,
+        ending = control.follow(reports) => ending,
         never = forward(&mut ingress, &mut edge, &mut hops, Heartbeat::new(reports_tx.clone())) => match never {},
     };
     if ending == Ending::Drain {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use wire::framing::{FrameBuffer, FramingError};
 use worker::{
-    budget::{GivenWay, Partial, Partials},
+    budget::{Evicted, PartialBudget, PartialPermit},
     counter::count,
     peer::ConnectionPermit,
 };
@@ -42,7 +42,7 @@ pub(crate) struct PacketPath {
     /// A frame that has begun must end within this time.
     pub(crate) half_frame: Duration,
     /// The memory for frames that have begun, shared by all connections.
-    pub(crate) half_frames: Partials,
+    pub(crate) half_frames: PartialBudget,
     /// So many packets in a row that do not unwrap close a connection. Any client can have a mix node pass such packets on among those of
     /// others, so only a connection that brings nothing else is closed.
     pub(crate) malformed_packets: u32,
@@ -60,7 +60,7 @@ enum Broken {
     #[error("a mix frame that had begun did not end in time")]
     HalfFrame,
     #[error("{0}")]
-    MemoryNeeded(#[from] GivenWay),
+    MemoryNeeded(#[from] Evicted),
     #[error("the connection ended in the middle of a mix frame")]
     CutShort,
     #[error("too many packets in a row did not unwrap")]
@@ -80,7 +80,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, permit: Connectio
             stream,
             frames: FrameBuffer::new(),
             partial_until: None,
-            half: path.half_frames.partial(),
+            half: path.half_frames.permit(),
             begun,
             judgement: &judgement,
             path: &path,
@@ -151,7 +151,7 @@ struct Reader<'a> {
     /// The deadline of the frame that has begun.
     partial_until: Option<Instant>,
     /// The memory of the frame that has begun.
-    half: Partial,
+    half: PartialPermit,
     begun: mpsc::Sender<Unwrapping>,
     judgement: &'a Judgement<'a>,
     path: &'a PacketPath,
@@ -165,7 +165,7 @@ impl Reader<'_> {
             let read = select! {
                 read = self.read_bytes() => read?,
                 () = &mut stop => return Ok(()),
-                () = half.given_way() => return Err(GivenWay.into()),
+                () = half.evicted() => return Err(Evicted.into()),
             };
             let Some((len, turn)) = read else { return Ok(()) };
             if len == 0 {

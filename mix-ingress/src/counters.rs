@@ -1,6 +1,6 @@
 //! The counters of the process: every connection and packet ends in one of them.
 
-use ipc::ingress_store::Refusal;
+use ipc::ingress_store::DeliveryRefusal;
 use wire::surb_ack::SplitError;
 
 use crate::{replay::NoRoom, sphinx::UnwrapError};
@@ -122,12 +122,12 @@ impl Counters {
         });
     }
 
-    pub(crate) fn refused(&self, reason: Refusal) {
+    pub(crate) fn refused(&self, reason: DeliveryRefusal) {
         worker::counter::count(match reason {
-            Refusal::UnknownClient => &self.refused_unknown_client,
-            Refusal::InboxFull => &self.refused_inbox_full,
-            Refusal::StorageFailed => &self.refused_storage_failed,
-            Refusal::UnfitForClient => &self.refused_unfit_for_client,
+            DeliveryRefusal::UnknownClient => &self.refused_unknown_client,
+            DeliveryRefusal::InboxFull => &self.refused_inbox_full,
+            DeliveryRefusal::StorageFailed => &self.refused_storage_failed,
+            DeliveryRefusal::UnfitForClient => &self.refused_unfit_for_client,
         });
     }
 }

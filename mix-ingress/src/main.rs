@@ -17,7 +17,10 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc,
 };
-use worker::birth::{self, Birth, BirthError, Ending};
+use worker::{
+    birth::{self, Birth, BirthError},
+    control_link::Ending,
+};
 
 /// Reports about links that may wait to be sent.
 const REPORT_QUEUE: usize = 4;
@@ -67,15 +70,15 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     // 5. Threads start.
     let threads = usize::from(start.threads.max(1));
     start_threads(&closed, threads)?.block_on(async {
-        let mut orders = birth.orders().map_err(BirthError::Control)?;
+        let mut control = birth.control_link().map_err(BirthError::Control)?;
         let (reports, of_links) = mpsc::channel(REPORT_QUEUE);
         let links = Links {
-            store: orders.link_ends(Role::Store, store),
-            egress: orders.link_ends(Role::MixEgress, egress),
+            store: control.link_ends(Role::Store, store),
+            egress: control.link_ends(Role::MixEgress, egress),
             reports,
         };
         let ingress = Ingress { listener, key, config, threads, counters: Arc::new(Counters::default()) };
-        Ok(run(ingress, links, orders.follow(of_links)).await?)
+        Ok(run(ingress, links, control.follow(of_links)).await?)
     })
 }
 

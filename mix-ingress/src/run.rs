@@ -15,7 +15,7 @@ use ipc::{
     Role,
     control::{IngressConfig, WorkerReport},
     credit::Window,
-    replay_settings::ReplayFault,
+    replay_settings::ReplaySettingsError,
 };
 use sandbox::secret::Locked;
 use tokio::{
@@ -25,8 +25,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use worker::{
-    birth::Ending,
-    budget::Partials,
+    budget::PartialBudget,
+    control_link::Ending,
     counter,
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
@@ -103,7 +103,7 @@ pub enum RunError {
     TaskEnded,
     /// The replay filter cannot be as configured.
     #[error("[replay] of config.toml: {0}")]
-    Filter(#[from] ReplayFault),
+    Filter(#[from] ReplaySettingsError),
 }
 
 /// Works until `ending` says how to end, and ends that way.
@@ -198,7 +198,7 @@ impl Entrance {
             unwrapper: Unwrapper::new(Arc::new(self.key), marker, self.threads, Arc::clone(&self.counters)),
             deliveries: self.deliveries,
             half_frame: self.config.half_frame,
-            half_frames: Partials::new(self.config.half_frame_bytes, Arc::clone(&self.counters.half_frame_memory)),
+            half_frames: PartialBudget::new(self.config.half_frame_bytes, Arc::clone(&self.counters.half_frame_memory)),
             malformed_packets: self.config.malformed_packets,
             drain: self.drain,
             counters: self.counters,

@@ -26,11 +26,11 @@ use client_wire::{
 use ipc::Opaque;
 
 /// Bytes that a message takes in memory beside its own, wherever it waits.
-pub const BESIDE_MESSAGE: u64 = 256;
+pub const MESSAGE_OVERHEAD: u64 = 256;
 
 /// What a message of so many bytes takes of a budget of memory, at both ends of the link.
 pub const fn message_cost(len: usize) -> u64 {
-    (len as u64).saturating_add(BESIDE_MESSAGE)
+    (len as u64).saturating_add(MESSAGE_OVERHEAD)
 }
 
 /// Names one connection of one `client-edge`.

@@ -20,7 +20,10 @@ use store::{
     replay::ReplayArchive,
     service::{Links, Service, ServiceError},
 };
-use worker::birth::{self, Birth, BirthError, Ending};
+use worker::{
+    birth::{self, Birth, BirthError},
+    control_link::Ending,
+};
 
 #[derive(Debug, thiserror::Error)]
 enum StoreError {

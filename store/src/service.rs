@@ -24,7 +24,8 @@ use tokio::{
     time::Instant,
 };
 use worker::{
-    birth::{Birth, Ending},
+    birth::Birth,
+    control_link::Ending,
     counter,
     duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     heartbeat::Heartbeat,
@@ -114,11 +115,11 @@ impl<M: Mailbox> Service<M> {
         );
         let reactor = runtime::Builder::new_current_thread().enable_all().build()?;
         reactor.block_on(async {
-            let mut orders = birth.orders()?;
+            let mut control = birth.control_link()?;
             let (reports_tx, reports) = mpsc::channel(4);
             let ends = LinkEnds {
-                ingress: orders.link_ends(Role::MixIngress, links.ingress),
-                edge: orders.link_ends(Role::ClientEdge, links.edge),
+                ingress: control.link_ends(Role::MixIngress, links.ingress),
+                edge: control.link_ends(Role::ClientEdge, links.edge),
                 to_ingress: to_ingress(self.rules.window),
             };
             let mut tasks = JoinSet::new();
@@ -141,7 +142,7 @@ impl<M: Mailbox> Service<M> {
             })?;
 
             let ending = tokio::select! {
-                ending = orders.follow(reports) => ending,
+                ending = control.follow(reports) => ending,
                 outcome = &mut done => return outcome.map_err(|_| ServiceError::Vanished)?.map(|()| Ending::Drain),
             };
             if ending == Ending::Drain {

@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 use ipc::Role;
 use sandbox::descriptors::close_inherited;
-use worker::birth::{self, Birth, Ending};
+use worker::{
+    birth::{self, Birth},
+    control_link::Ending,
+};
 
 use crate::rogue::role;
 

@@ -1,25 +1,22 @@
-//! The worker's end of its control link: first blocking, while there is one thread and no runtime, then as a task.
+//! The birth of a worker: from its descriptors and its first message to the code with which its process ends. The control link is
+//! read with blocking calls here, since there is one thread and no runtime yet; [`ControlLink`] reads it from then on.
 
 use std::{
-    collections::HashMap,
     ffi::CString,
     io::{self, Write as _},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixDatagram as BlockingSocket,
-    },
+    os::fd::{AsFd, OwnedFd},
     process::ExitCode,
 };
 
-use tokio::{io::Interest, net::UnixDatagram, sync::mpsc};
-
 use ipc::{
     Role, codec,
-    control::{Grant, Start, WorkerOrder, WorkerReport},
+    control::{Grant, Start, WorkerCommand, WorkerReport},
     jail::ActiveLayers,
     probe::{Attempt, Finding},
 };
 use link::descriptor;
+
+use crate::control_link::{ControlLink, Ending};
 
 /// Why a worker could not be born.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +100,7 @@ impl Birth {
     pub fn receive_start(&self) -> Result<(Start, Grants), BirthError> {
         let (bytes, descriptors) = descriptor::receive(self.0.as_fd())?;
         match codec::decode_one(&bytes) {
-            Ok(WorkerOrder::StartWorker(start)) if start.grants.len() == descriptors.len() => {
+            Ok(WorkerCommand::StartWorker(start)) if start.grants.len() == descriptors.len() => {
                 let grants = Grants(start.grants.iter().copied().zip(descriptors).collect());
                 Ok((*start, grants))
             }
@@ -167,120 +164,7 @@ impl Birth {
     ///
     /// # Errors
     /// If the descriptor cannot be watched.
-    pub fn orders(&self) -> io::Result<Orders> {
-        let socket = BlockingSocket::from(self.0.try_clone()?);
-        socket.set_nonblocking(true)?;
-        Ok(Orders { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new() })
-    }
-}
-
-/// The control link of a running worker.
-#[derive(Debug)]
-pub struct Orders {
-    socket: UnixDatagram,
-    routes: HashMap<Role, mpsc::Sender<OwnedFd>>,
-}
-
-/// Why a worker ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Finish what is in flight first.
-    Drain,
-    /// The supervisor is gone: at once.
-    Orphaned,
-}
-
-impl Orders {
-    /// Where ends of links to `peer` will come: `first`, and later ones as the supervisor sends them.
-    pub fn link_ends(&mut self, peer: Role, first: OwnedFd) -> mpsc::Receiver<OwnedFd> {
-        let (tx, rx) = mpsc::channel(2);
-        // Cannot be full: it was made on the line above.
-        let _ = tx.try_send(first);
-        self.routes.insert(peer, tx);
-        rx
-    }
-
-    /// Reports readiness, then follows orders and passes on what the links report, until the worker is to end. Then no new ends
-    /// come.
-    pub async fn follow(mut self, mut reports: mpsc::Receiver<WorkerReport>) -> Ending {
-        if self.report(&WorkerReport::WorkerReady).await.is_err() {
-            return Ending::Orphaned;
-        }
-        loop {
-            tokio::select! {
-                order = self.next_order() => match order {
-                    Ok((WorkerOrder::ReplaceLink { peer }, mut descriptors)) => {
-                        if let Some(end) = descriptors.pop()
-                            && self.hand_over(peer, end, &mut reports).await.is_err()
-                        {
-                            return Ending::Orphaned;
-                        }
-                    }
-                    Ok((WorkerOrder::DrainWorker, _)) => return Ending::Drain,
-                    Ok((WorkerOrder::StartWorker(_), _)) | Err(_) => return Ending::Orphaned,
-                },
-                Some(report) = reports.recv() => {
-                    if self.report(&report).await.is_err() {
-                        return Ending::Orphaned;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reports go on meanwhile: the link may wait for its report to be taken before it takes another end.
-    async fn hand_over(&self, peer: Role, end: OwnedFd, reports: &mut mpsc::Receiver<WorkerReport>) -> io::Result<()> {
-        let Some(route) = self.routes.get(&peer) else { return Ok(()) };
-        let mut handed = std::pin::pin!(route.send(end));
-        loop {
-            tokio::select! {
-                taken = &mut handed => {
-                    if taken.is_err() {
-                        tracing::warn!(%peer, "a link end came for a link that is no longer served");
-                    }
-                    return Ok(());
-                }
-                Some(report) = reports.recv() => self.report(&report).await?,
-            }
-        }
-    }
-
-    async fn next_order(&mut self) -> io::Result<(WorkerOrder, Vec<OwnedFd>)> {
-        let (bytes, descriptors) =
-            self.socket.async_io(Interest::READABLE, || descriptor::receive(self.socket.as_fd())).await?;
-        let order = codec::decode_one(&bytes).map_err(io::Error::other)?;
-        Ok((order, descriptors))
-    }
-
-    async fn report(&self, report: &WorkerReport) -> io::Result<()> {
-        let bytes = codec::encode_one(report).map_err(io::Error::other)?;
-        self.socket.async_io(Interest::WRITABLE, || descriptor::send(self.socket.as_fd(), &bytes, &[])).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn reports_go_out_while_ends_of_links_wait_to_be_taken() {
-        let (ours, theirs) = descriptor::control_pair().unwrap();
-        let mut orders = Birth(theirs).orders().unwrap();
-        let end = || descriptor::link_pair().unwrap().0;
-        let _taken_by_nobody = orders.link_ends(Role::Store, end());
-        let (reports, of_links) = mpsc::channel(1);
-        let following = tokio::spawn(orders.follow(of_links));
-        let replace = codec::encode_one(&WorkerOrder::ReplaceLink { peer: Role::Store }).unwrap();
-        for _ in 0..4 {
-            descriptor::send(ours.as_fd(), &replace, &[end().as_fd()]).unwrap();
-        }
-        for link in 1..=20 {
-            let sent = reports.send(WorkerReport::LinkLost { peer: Role::Store, link });
-            tokio::time::timeout(Duration::from_secs(20), sent).await.expect("reports wait for link ends").unwrap();
-        }
-        drop(ours);
-        assert!(!following.is_finished());
+    pub fn control_link(&self) -> io::Result<ControlLink> {
+        ControlLink::new(self.0.try_clone()?)
     }
 }

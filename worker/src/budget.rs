@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-pub use partial::{GivenWay, Partial, PartialWatch, Partials};
+pub use partial::{Evicted, EvictionWatch, PartialBudget, PartialPermit};
 
 /// A budget. Clones share it.
 #[derive(Clone, Debug)]

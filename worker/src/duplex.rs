@@ -28,12 +28,12 @@ pub struct LinkSender<Out> {
     pub control: mpsc::Sender<Out>,
     /// Goes behind the control messages that wait with it: mail.
     pub bulk: mpsc::Sender<Out>,
-    breaker: mpsc::Sender<&'static str>,
+    violation: mpsc::Sender<&'static str>,
 }
 
 impl<Out> Clone for LinkSender<Out> {
     fn clone(&self) -> Self {
-        Self { control: self.control.clone(), bulk: self.bulk.clone(), breaker: self.breaker.clone() }
+        Self { control: self.control.clone(), bulk: self.bulk.clone(), violation: self.violation.clone() }
     }
 }
 
@@ -41,7 +41,7 @@ impl<Out> LinkSender<Out> {
     /// Drops the link because the peer broke `rule`, and has the peer replaced.
     pub fn drop_link(&self, rule: &'static str) {
         // Full means that it is being dropped already.
-        let _ = self.breaker.try_send(rule);
+        let _ = self.violation.try_send(rule);
     }
 }
 
@@ -89,14 +89,14 @@ pub async fn serve<In, Out>(
     let mut link = 0;
     while let Some(end) = next.take() {
         link += 1;
-        let (breaker, mut broken) = mpsc::channel(1);
+        let (violation, mut broken) = mpsc::channel(1);
         let outcome = match stream::open(end) {
             Err(error) => Err(LinkError::Io(error)),
             Ok((reader, writer)) => {
                 let (control, control_rx) = mpsc::channel(capacity.control);
                 let (bulk, bulk_rx) = mpsc::channel(capacity.bulk);
                 let lanes = Lanes { control: control_rx, bulk: bulk_rx };
-                if events.send(LinkEvent::Up(LinkSender { control, bulk, breaker })).await.is_err() {
+                if events.send(LinkEvent::Up(LinkSender { control, bulk, violation })).await.is_err() {
                     return;
                 }
                 let outcome = tokio::select! {

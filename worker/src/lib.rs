@@ -6,6 +6,7 @@
 
 pub mod birth;
 pub mod budget;
+pub mod control_link;
 pub mod counter;
 pub mod duplex;
 pub mod heartbeat;

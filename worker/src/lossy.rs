@@ -34,15 +34,15 @@ const RULE_SPOKE: &str = "an answer on a link that has none";
 
 /// What comes back on a one-way link: nothing. Decodes from no bytes at all.
 #[derive(Debug)]
-pub enum Silence {}
+pub enum NoReply {}
 
-impl Encode for Silence {
+impl Encode for NoReply {
     fn encode<E: bincode::enc::Encoder>(&self, _: &mut E) -> Result<(), EncodeError> {
         match *self {}
     }
 }
 
-impl<Context> Decode<Context> for Silence {
+impl<Context> Decode<Context> for NoReply {
     fn decode<D: bincode::de::Decoder<Context = Context>>(_: &mut D) -> Result<Self, DecodeError> {
         Err(DecodeError::Other("nothing may come back on a one-way link"))
     }
@@ -123,7 +123,7 @@ impl<Out: Encode> LossyCarrier<Out> {
                 },
             };
             link += 1;
-            let (mut reader, mut writer) = match stream::open::<Silence, Queued<Out>>(end) {
+            let (mut reader, mut writer) = match stream::open::<NoReply, Queued<Out>>(end) {
                 Ok(halves) => halves,
                 Err(error) => {
                     tracing::warn!(%error, "cannot take up the link to mix-egress");

@@ -16,7 +16,7 @@ use std::{mem, time::Duration};
 use client_wire::{
     control::HandshakeMessage,
     login::LoginProof,
-    protocol::{Misfit, Opening, Protocol, refusal::EntryRefusal},
+    protocol::{EntryRequest, Protocol, RejectedRequest, refusal::EntryRefusal},
     refusal::HandshakeFailure,
     session::GatewaySession,
 };
@@ -96,16 +96,16 @@ impl<'a> Login<'a> {
     pub(super) async fn run(&mut self) -> Result<LoggedIn, CloseReason> {
         loop {
             let text = self.request().await?;
-            let logged_in = match Opening::read(&text, *self.protocol, self.context.eras) {
+            let logged_in = match EntryRequest::read(&text, *self.protocol, self.context.eras) {
                 Ok(opening) => {
                     *self.protocol = opening.protocol();
                     match opening {
-                        Opening::AskVersion => self.tell_version().await?,
-                        Opening::Register { init, .. } => self.register(init).await?,
-                        Opening::LogIn { proof, .. } => self.log_in(proof).await?,
+                        EntryRequest::AskVersion => self.tell_version().await?,
+                        EntryRequest::Register { init, .. } => self.register(init).await?,
+                        EntryRequest::LogIn { proof, .. } => self.log_in(proof).await?,
                     }
                 }
-                Err(Misfit { protocol, refusal }) => {
+                Err(RejectedRequest { protocol, refusal }) => {
                     *self.protocol = protocol;
                     self.refuse(&refusal).await?
                 }

@@ -15,7 +15,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use ipc::credit::Window;
-use session_ipc::{BESIDE_MESSAGE, Sequence, message_cost};
+use session_ipc::{MESSAGE_OVERHEAD, Sequence, message_cost};
 use tokio::sync::mpsc;
 use worker::budget::{ByteBudget, BytePermit};
 
@@ -117,7 +117,7 @@ impl MailReceiver {
     pub(crate) fn give_back(&mut self, covered: Covered) {
         self.in_use.messages.fetch_sub(covered.messages, AcqRel);
         self.in_use.bytes.fetch_sub(covered.bytes, AcqRel);
-        self.held.shrink(covered.bytes + u64::from(covered.messages) * BESIDE_MESSAGE);
+        self.held.shrink(covered.bytes + u64::from(covered.messages) * MESSAGE_OVERHEAD);
     }
 }
 

@@ -94,7 +94,7 @@ async fn exchange(context: &Context, new: NewConnection) -> Result<Upgraded, Not
     }
     permits.unless_evicted(http.answer(&request.answer)).await?;
     let HttpExchange { socket, bytes, .. } = http;
-    let websocket = Websocket::new(socket, bytes, context.half_messages.partial()).await;
+    let websocket = Websocket::new(socket, bytes, context.half_messages.permit()).await;
     Ok(Upgraded { websocket, permit: permits.permit, slot: permits.slot })
 }
 

@@ -32,7 +32,7 @@ use tokio_tungstenite::{
         protocol::{Role, WebSocketConfig},
     },
 };
-use worker::budget::Partial;
+use worker::budget::PartialPermit;
 
 use byte_counter::MessageByteCounter;
 use close_reason::CloseReason;
@@ -82,7 +82,7 @@ pub(crate) struct Websocket {
     outbox: Outbox,
     control_frames: ControlFrameLimit,
     /// The memory of the message that has begun.
-    half: Partial,
+    half: PartialPermit,
     half_since: Option<Instant>,
     /// Bytes that a message may take on the wire at present.
     wire_limit: usize,
@@ -92,7 +92,7 @@ pub(crate) struct Websocket {
 
 impl Websocket {
     /// A connection whose upgrade was answered. `begun` has come over it since, and `half` accounts for the messages under way.
-    pub(crate) async fn new(socket: TcpStream, begun: Vec<u8>, half: Partial) -> Self {
+    pub(crate) async fn new(socket: TcpStream, begun: Vec<u8>, half: PartialPermit) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -167,7 +167,7 @@ impl Websocket {
         });
         tokio::select! {
             event = event => event,
-            () = half.given_way() => Err(CloseReason::MemoryNeeded),
+            () = half.evicted() => Err(CloseReason::MemoryNeeded),
         }
     }
 

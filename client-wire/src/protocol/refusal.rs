@@ -94,7 +94,7 @@ impl RequestRefusal {
 
 /// What becomes of a client that is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusalReply {
     /// Text frames to send, in this order.
     pub texts: Vec<String>,
     /// Whether to close the connection then.
@@ -111,11 +111,11 @@ const TAKES_NO_CREDENTIALS: &str = "this gateway takes no credentials and meters
 
 impl Protocol {
     /// Refuses a client that is not let in.
-    pub fn refuse_entry(self, refusal: &EntryRefusal) -> Refused {
+    pub fn refuse_entry(self, refusal: &EntryRefusal) -> RefusalReply {
         let ends_all = matches!(refusal, EntryRefusal::Late | EntryRefusal::LateHandshake | EntryRefusal::LegacyClient);
         match self.key {
-            KeyKind::CtrHmac => Refused { texts: self.entry_texts_of_2021(refusal), ends: ends_all },
-            KeyKind::GcmSiv => Refused { texts: vec![self.entry_text_of_today(refusal)], ends: true },
+            KeyKind::CtrHmac => RefusalReply { texts: self.entry_texts_of_2021(refusal), ends: ends_all },
+            KeyKind::GcmSiv => RefusalReply { texts: vec![self.entry_text_of_today(refusal)], ends: true },
         }
     }
 

@@ -1,7 +1,7 @@
 use std::fs;
 
 use clap::Parser;
-use ipc::log::Look;
+use ipc::log::LineFormat;
 
 use super::*;
 use crate::init;
@@ -139,7 +139,7 @@ fn the_plan_has_what_the_console_says() {
         runtime_directory: Some("/run/gatewayd".into()),
         credentials_directory: Some(credentials.path().to_owned()),
         layers_left_out: Some("network-namespace nonsense".into()),
-        log: LogSettings { filter: "debug".into(), look: Look::Journal },
+        log: LogSettings { filter: "debug".into(), format: LineFormat::Journal },
         insecure: false,
     };
     let mut out = Vec::new();

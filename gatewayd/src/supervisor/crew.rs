@@ -20,7 +20,7 @@ use std::{
 
 use ipc::{
     Role,
-    control::{BEAT, Grant, Start, WorkerConfig, WorkerOrder},
+    control::{BEAT, Grant, Start, WorkerCommand, WorkerConfig},
     jail::{ActiveLayers, JailSpec, Layer},
     log::LogSettings,
     probe::Attempt,
@@ -352,7 +352,7 @@ impl Crew {
         let post = self.posts.get_mut(owner);
         match &post.state {
             State::Starting { worker, .. } | State::Ready { worker, .. } => {
-                match worker.order(&WorkerOrder::ReplaceLink { peer }, &[socket]) {
+                match worker.order(&WorkerCommand::ReplaceLink { peer }, &[socket]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.condemn(owner, "it no longer reads its control link");
                     }

@@ -18,7 +18,7 @@ use std::{
 
 use ipc::{
     Role, codec,
-    control::{Start, WorkerOrder, WorkerReport},
+    control::{Start, WorkerCommand, WorkerReport},
     jail::{ActiveLayers, Missing},
 };
 use link::descriptor;
@@ -119,7 +119,7 @@ impl Worker {
         let ours = BlockingSocket::from(ours);
         ours.set_nonblocking(true)?;
         // Sent before there is anybody to read it, so that a worker never exists without its order.
-        send(ours.as_fd(), &WorkerOrder::StartWorker(Box::new(start)), descriptors)?;
+        send(ours.as_fd(), &WorkerCommand::StartWorker(Box::new(start)), descriptors)?;
         let control = Arc::new(UnixDatagram::from_std(ours)?);
         let child = Command::new(program.path())
             .arg0(program.name())
@@ -150,7 +150,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the worker is dying, or has not read its control link for so long that there is no room.
-    pub(super) fn order(&self, order: &WorkerOrder, descriptors: &[OwnedFd]) -> io::Result<()> {
+    pub(super) fn order(&self, order: &WorkerCommand, descriptors: &[OwnedFd]) -> io::Result<()> {
         send(self.control.as_fd(), order, descriptors)
     }
 
@@ -166,7 +166,7 @@ impl Drop for Worker {
     }
 }
 
-fn send(control: BorrowedFd<'_>, order: &WorkerOrder, descriptors: &[OwnedFd]) -> io::Result<()> {
+fn send(control: BorrowedFd<'_>, order: &WorkerCommand, descriptors: &[OwnedFd]) -> io::Result<()> {
     let bytes = codec::encode_one(order).map_err(io::Error::other)?;
     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
     descriptor::send(control, &bytes, &descriptors)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ipc::{
     control::ReplayConfig,
     ingress_store::{GENERATIONS_LIMIT, ReplayGeneration},
-    replay_settings::ReplayFault,
+    replay_settings::ReplaySettingsError,
 };
 
 use super::generation::{Generation, Shape};
@@ -44,7 +44,7 @@ pub(crate) struct Retention {
 
 impl Retention {
     /// The rules of a configuration.
-    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, ReplayFault> {
+    pub(crate) fn of(config: &ReplayConfig) -> Result<Self, ReplaySettingsError> {
         let size = config.generation()?;
         let shape = Shape::of(&size);
         let generations = config.memory / shape.len().max(1);

@@ -9,7 +9,7 @@ use std::{
 use ipc::{
     control::ReplayConfig,
     ingress_store::{GENERATION_LIMIT, GENERATIONS_LIMIT},
-    replay_settings::ReplayFault,
+    replay_settings::ReplaySettingsError,
 };
 use proptest::prelude::*;
 
@@ -72,7 +72,7 @@ fn describe(generation: &Generation, filter: &ReplayFilter) -> (ReplayGeneration
 fn the_default_takes_37_megabytes_for_a_generation() {
     assert_eq!(retention(10_000_000, 10_000).shape.len(), 36_843_904);
     let too_large = Retention::of(&config(u32::MAX, 1)).unwrap_err();
-    assert!(matches!(too_large, ReplayFault::TooLarge { .. }));
+    assert!(matches!(too_large, ReplaySettingsError::TooLarge { .. }));
     assert!(retention(1, 100_000_000).shape.len() > 0);
     assert!(retention(350_000_000, 10_000).shape.len() <= GENERATION_LIMIT);
 }
@@ -87,9 +87,12 @@ fn memory_says_how_many_generations_and_packets_fit() {
     assert_eq!((small.generations, small.packets_per_second()), (2, 2_529));
     assert!(small.is_full(9_107_195) && !small.is_full(9_107_194));
     assert_eq!(of(u64::MAX).unwrap().generations, GENERATIONS_LIMIT);
-    assert_eq!(of(59_906_623).unwrap_err(), ReplayFault::TooLittleMemory { memory: 59_906_623, len: 29_953_312 });
+    assert_eq!(
+        of(59_906_623).unwrap_err(),
+        ReplaySettingsError::TooLittleMemory { memory: 59_906_623, len: 29_953_312 }
+    );
     let least = Retention::of(&ReplayConfig { kept_at_least: HOUR * 25, ..config(10, 1) });
-    assert_eq!(least.unwrap_err(), ReplayFault::LeastExceedsPeriod);
+    assert_eq!(least.unwrap_err(), ReplaySettingsError::LeastExceedsPeriod);
 }
 
 #[test]

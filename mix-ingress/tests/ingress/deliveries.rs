@@ -6,14 +6,14 @@ use ipc::{
     Role,
     control::{IngressConfig, WorkerReport},
     credit::{Credit, Window},
-    ingress_store::{DeliveryId, Refusal},
+    ingress_store::{DeliveryId, DeliveryRefusal},
 };
 use tokio::io::AsyncWriteExt;
 use wire::{
     framing::Framing,
     packet::{KeyRotation, PacketSize, PacketType},
 };
-use worker::birth::Ending;
+use worker::control_link::Ending;
 
 use crate::{
     packets::{Sample, made, recorded, recorded_without_surb_ack},
@@ -72,7 +72,12 @@ async fn an_ack_leaves_only_after_acceptance() {
 async fn what_store_refuses_is_not_acked_and_each_reason_is_counted() {
     let (rig, mut store, mut egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
-    let reasons = [Refusal::UnknownClient, Refusal::InboxFull, Refusal::StorageFailed, Refusal::UnfitForClient];
+    let reasons = [
+        DeliveryRefusal::UnknownClient,
+        DeliveryRefusal::InboxFull,
+        DeliveryRefusal::StorageFailed,
+        DeliveryRefusal::UnfitForClient,
+    ];
     for (number, reason) in (0..).zip(reasons) {
         node.send(&made(number, PacketSize::Regular)).await;
         let delivered = store.next().await;

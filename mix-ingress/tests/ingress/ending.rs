@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use wire::{framing::Framing, packet::PacketSize};
-use worker::birth::Ending;
+use worker::control_link::Ending;
 
 use crate::{
     packets::made,

@@ -7,7 +7,7 @@ use ipc::{
     Opaque,
     egress::SendPacket,
     ingress_store::{
-        Ack, DeliveryId, IngressToStore, MARKS_LEN, Refusal, ReplayAnswer, ReplayGeneration, ReplayRequest,
+        Ack, DeliveryId, DeliveryRefusal, IngressToStore, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest,
         StoreToIngress,
     },
 };
@@ -17,7 +17,7 @@ use link::{
 };
 use tokio::time::timeout;
 use wire::address::ClientAddress;
-use worker::lossy::Silence;
+use worker::lossy::NoReply;
 
 use crate::packets::Sample;
 
@@ -158,7 +158,7 @@ impl Store {
         soon(self.writer.write_batch(&[StoreToIngress::AcceptDelivery { delivery }])).await.unwrap();
     }
 
-    pub(crate) async fn refuse(&mut self, delivery: DeliveryId, reason: Refusal) {
+    pub(crate) async fn refuse(&mut self, delivery: DeliveryId, reason: DeliveryRefusal) {
         soon(self.writer.write_batch(&[StoreToIngress::RefuseDelivery { delivery, reason }])).await.unwrap();
     }
 }
@@ -166,7 +166,7 @@ impl Store {
 /// The far end of the link to `mix-egress`.
 pub(crate) struct Egress {
     reader: LinkReader<SendPacket>,
-    _writer: LinkWriter<Silence>,
+    _writer: LinkWriter<NoReply>,
     read: VecDeque<SendPacket>,
 }
 

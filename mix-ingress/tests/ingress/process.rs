@@ -11,7 +11,7 @@ use std::{
 
 use ipc::{
     Role, codec,
-    control::{Grant, Start, WorkerConfig, WorkerOrder, WorkerReport},
+    control::{Grant, Start, WorkerCommand, WorkerConfig, WorkerReport},
     jail::{JailSpec, Layer, LayerSettings},
     log::LogSettings,
 };
@@ -61,7 +61,7 @@ fn start(key_file: &str, open_files: u64) -> Worker {
     let (egress, far_egress) = link_pair().unwrap();
     let (control, far_control) = control_pair().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_mix-ingress")).stdin(Stdio::from(far_control)).spawn().unwrap();
-    let order = WorkerOrder::StartWorker(Box::new(Start {
+    let order = WorkerCommand::StartWorker(Box::new(Start {
         grants: vec![Grant::MixListener, Grant::SphinxKey, Grant::Link(Role::Store), Grant::Link(Role::MixEgress)],
         log: LogSettings { filter: "debug".into(), ..LogSettings::default() },
         threads: 2,
@@ -120,7 +120,7 @@ async fn the_worker_is_born_works_and_ends() {
     delivered.assert_is(&sample);
     worker.store.accept(delivered.id).await;
     assert_eq!(worker.egress.next().await, sample.paid(Framing::V7));
-    send(worker.control.as_fd(), &codec::encode_one(&WorkerOrder::DrainWorker).unwrap(), &[]).unwrap();
+    send(worker.control.as_fd(), &codec::encode_one(&WorkerCommand::DrainWorker).unwrap(), &[]).unwrap();
     // What was seen is saved, and the link ends.
     assert_eq!(worker.store.next_or_end().await, None);
     assert_eq!(worker.exit_code(), Some(0));

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use ipc::{
     control::{IngressConfig, ReplayConfig},
-    ingress_store::Refusal,
+    ingress_store::DeliveryRefusal,
 };
 use wire::{
     framing::Framing,
     packet::{KeyRotation, PacketSize},
 };
-use worker::birth::Ending;
+use worker::control_link::Ending;
 
 use crate::{
     packets::{Sample, made, recorded},
@@ -192,8 +192,10 @@ async fn packets_for_nobody_make_no_old_packet_new() {
     let mut node = rig.connect().await;
     let first = is_next(&mut node, &mut store, 0).await;
     let strange = made(1, PacketSize::Ack);
-    for (reason, number) in
-        [Refusal::UnknownClient, Refusal::InboxFull, Refusal::StorageFailed].iter().cycle().zip(2..200)
+    for (reason, number) in [DeliveryRefusal::UnknownClient, DeliveryRefusal::InboxFull, DeliveryRefusal::StorageFailed]
+        .iter()
+        .cycle()
+        .zip(2..200)
     {
         let sample = made(number, PacketSize::Ack);
         node.send(&sample).await;
@@ -210,7 +212,7 @@ async fn packets_for_nobody_make_no_old_packet_new() {
         if accepted {
             store.accept(delivered.id).await;
         } else {
-            store.refuse(delivered.id, Refusal::UnknownClient).await;
+            store.refuse(delivered.id, DeliveryRefusal::UnknownClient).await;
         }
         let is_answered =
             if accepted { &rig.counters.accepted_without_ack } else { &rig.counters.refused_unknown_client };

@@ -25,7 +25,7 @@ use tokio::{
     task::JoinHandle,
 };
 use wire::framing::Framing;
-use worker::birth::Ending;
+use worker::control_link::Ending;
 use zeroize::Zeroizing;
 
 use crate::{

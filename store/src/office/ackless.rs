@@ -8,7 +8,7 @@
 //! *Promises*: what came with a SURB-ack never gives way. Of what came without, everything before `ackless_gone_end` of its inbox is
 //! received, gone for another reason, or has given way; that is how a session knows what not to push any more.
 
-use ipc::ingress_store::{Ack, Refusal};
+use ipc::ingress_store::{Ack, DeliveryRefusal};
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 use worker::counter::count;
@@ -42,7 +42,7 @@ impl<M: Mailbox> Office<M> {
         if stored.is_some() {
             inbox.stored.sub(0, Ack::NotOwed);
         } else {
-            self.give_up(client, sequence, Refusal::InboxFull);
+            self.give_up(client, sequence, DeliveryRefusal::InboxFull);
         }
         self.batch.remove(*client, sequence);
         count(&self.counters.ackless_displaced);

@@ -10,7 +10,7 @@ use ipc::{
     credit::{Credit, Window},
     ingress_store::Ack,
 };
-use session_ipc::{BESIDE_MESSAGE, Sequence, SessionId, message_cost};
+use session_ipc::{MESSAGE_OVERHEAD, Sequence, SessionId, message_cost};
 use wire::address::ClientAddress;
 use worker::budget::BytePermit;
 
@@ -190,7 +190,7 @@ impl Attachment {
             messages: PAGE.messages.min(left.messages as usize).max(1),
             bytes: PAGE.bytes.min(usize::try_from(left.bytes).unwrap_or(usize::MAX)).max(1),
         };
-        if !self.page_held.grow(limit.bytes as u64 + limit.messages as u64 * BESIDE_MESSAGE, 0) {
+        if !self.page_held.grow(limit.bytes as u64 + limit.messages as u64 * MESSAGE_OVERHEAD, 0) {
             return Step::AwaitReading;
         }
         self.is_reading = true;

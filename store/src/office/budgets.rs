@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use session_ipc::{BESIDE_MESSAGE, EndReason, SessionId, StoreToEdge};
+use session_ipc::{EndReason, MESSAGE_OVERHEAD, SessionId, StoreToEdge};
 use wire::address::ClientAddress;
 use worker::{
     budget::{ByteBudget, BytePermit},
@@ -27,7 +27,7 @@ use crate::mailbox::{Mailbox, PageLimit};
 /// What one read brings at the most.
 pub(super) const PAGE: PageLimit = PageLimit { messages: 128, bytes: 256 * 1024 };
 /// Memory that is free before a session that waits for it may read.
-const PAGE_COST: u64 = PAGE.bytes as u64 + PAGE.messages as u64 * BESIDE_MESSAGE;
+const PAGE_COST: u64 = PAGE.bytes as u64 + PAGE.messages as u64 * MESSAGE_OVERHEAD;
 /// One part in so many is kept for sessions to which nothing is unproved.
 const RESERVE: u64 = 4;
 /// When memory is short, one part in so many is made free at once, so that not each message has to look for some.

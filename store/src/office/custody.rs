@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ipc::ingress_store::{ACKLESS_LEN, Ack, DeliveryId, Refusal, StoreToIngress};
+use ipc::ingress_store::{ACKLESS_LEN, Ack, DeliveryId, DeliveryRefusal, StoreToIngress};
 use session_ipc::{Sequence, SessionId};
 use wire::address::ClientAddress;
 use worker::counter::count;
@@ -68,29 +68,29 @@ impl<M: Mailbox> Office<M> {
         let ticket = Ticket { ingress: self.ingress, delivery };
         let filling = self.filling_now();
         if self.forgetting.contains_key(&client) {
-            self.refuse(ticket, len, Refusal::UnknownClient);
+            self.refuse(ticket, len, DeliveryRefusal::UnknownClient);
             return Ok(());
         }
         let inbox = match self.inboxes.open(self.mailbox.as_ref(), &client, &self.batch) {
             Ok(Some(inbox)) => inbox,
             Ok(None) => {
-                self.refuse(ticket, len, Refusal::UnknownClient);
+                self.refuse(ticket, len, DeliveryRefusal::UnknownClient);
                 return Ok(());
             }
             Err(error) => {
                 self.trouble(&error, now);
-                self.refuse(ticket, len, Refusal::StorageFailed);
+                self.refuse(ticket, len, DeliveryRefusal::StorageFailed);
                 return Ok(());
             }
         };
         if inbox.is_of_2021 && len < SHORTEST_MESSAGE && len != ACK_LEN {
-            self.refuse(ticket, len, Refusal::UnfitForClient);
+            self.refuse(ticket, len, DeliveryRefusal::UnfitForClient);
             return Ok(());
         }
         let load = inbox.load();
         let is_full = load.messages >= self.rules.inbox_messages || load.bytes + len as u64 > self.rules.inbox_bytes;
         if ack == Ack::Owed && is_full {
-            self.refuse(ticket, len, Refusal::InboxFull);
+            self.refuse(ticket, len, DeliveryRefusal::InboxFull);
             return Ok(());
         }
         let session = inbox.attached;
@@ -99,7 +99,7 @@ impl<M: Mailbox> Office<M> {
             _ => false,
         };
         if !keeps_up && self.outlook.storage != Storage::Sound {
-            self.refuse(ticket, len, Refusal::StorageFailed);
+            self.refuse(ticket, len, DeliveryRefusal::StorageFailed);
             return Ok(());
         }
         let has_share = match ack {
@@ -108,7 +108,7 @@ impl<M: Mailbox> Office<M> {
         };
         if !keeps_up && !has_share {
             count(&self.counters.refused_inbox_share);
-            self.refuse(ticket, len, Refusal::InboxFull);
+            self.refuse(ticket, len, DeliveryRefusal::InboxFull);
             return Ok(());
         }
         let sequence = inbox.take(message, ack, ticket);
@@ -135,10 +135,10 @@ impl<M: Mailbox> Office<M> {
         let live = self.inboxes.get(client).and_then(|inbox| inbox.custody.get(&sequence));
         let Some(ack) = live.filter(|held| held.state == Custody::Live).map(|held| held.ack) else { return };
         if self.outlook.storage != Storage::Sound {
-            return self.give_up(client, sequence, Refusal::StorageFailed);
+            return self.give_up(client, sequence, DeliveryRefusal::StorageFailed);
         }
         if ack == Ack::NotOwed && !self.make_way(client) {
-            return self.give_up(client, sequence, Refusal::InboxFull);
+            return self.give_up(client, sequence, DeliveryRefusal::InboxFull);
         }
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
         let Some(held) = inbox.custody.get_mut(&sequence) else { return };
@@ -166,7 +166,7 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// Refuses a message that is in custody and is not to be written.
-    pub(super) fn give_up(&mut self, client: &ClientAddress, sequence: Sequence, reason: Refusal) {
+    pub(super) fn give_up(&mut self, client: &ClientAddress, sequence: Sequence, reason: DeliveryRefusal) {
         let Some(inbox) = self.inboxes.get_mut(client) else { return };
         let Some(held) = inbox.custody.get_mut(&sequence) else { return };
         let (ticket, ack, len) = (held.ticket, held.ack, held.message.len());
@@ -195,7 +195,7 @@ impl<M: Mailbox> Office<M> {
             self.batch.remove(*client, *sequence);
         }
         for held in custody.into_values().filter(|held| held.state != Custody::Refused) {
-            self.refuse(held.ticket, held.message.len(), Refusal::UnknownClient);
+            self.refuse(held.ticket, held.message.len(), DeliveryRefusal::UnknownClient);
         }
     }
 
@@ -252,7 +252,7 @@ impl<M: Mailbox> Office<M> {
     /// be removed, too: part of a failed batch may be on disk all the same.
     pub(super) fn unsettle(&mut self, batch: &MailBatch) {
         for (client, sequence) in batch.puts() {
-            self.give_up(&client, sequence, Refusal::StorageFailed);
+            self.give_up(&client, sequence, DeliveryRefusal::StorageFailed);
             self.batch.remove(client, sequence);
         }
         for (client, sequence) in batch.removals() {
@@ -324,12 +324,12 @@ impl<M: Mailbox> Office<M> {
         self.answer(ticket, len, StoreToIngress::AcceptDelivery { delivery: ticket.delivery });
     }
 
-    fn refuse(&mut self, ticket: Ticket, len: usize, reason: Refusal) {
+    fn refuse(&mut self, ticket: Ticket, len: usize, reason: DeliveryRefusal) {
         count(match reason {
-            Refusal::UnknownClient => &self.counters.refused_unknown_client,
-            Refusal::InboxFull => &self.counters.refused_inbox_full,
-            Refusal::StorageFailed => &self.counters.refused_storage_failed,
-            Refusal::UnfitForClient => &self.counters.refused_unfit_for_client,
+            DeliveryRefusal::UnknownClient => &self.counters.refused_unknown_client,
+            DeliveryRefusal::InboxFull => &self.counters.refused_inbox_full,
+            DeliveryRefusal::StorageFailed => &self.counters.refused_storage_failed,
+            DeliveryRefusal::UnfitForClient => &self.counters.refused_unfit_for_client,
         });
         self.answer(ticket, len, StoreToIngress::RefuseDelivery { delivery: ticket.delivery, reason });
     }

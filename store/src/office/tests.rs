@@ -25,7 +25,7 @@ use client_wire::{
     login::{Freshness, LoginForm, LoginRefusal},
     token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
 };
-use ipc::ingress_store::{ACKLESS_LEN, Refusal, StoreToIngress};
+use ipc::ingress_store::{ACKLESS_LEN, DeliveryRefusal, StoreToIngress};
 use session_ipc::{AuthenticationRefusal, EndReason};
 
 use super::*;

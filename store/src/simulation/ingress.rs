@@ -2,7 +2,7 @@
 
 use ipc::{
     credit::Credit,
-    ingress_store::{Ack, DeliveryId, Refusal, StoreToIngress},
+    ingress_store::{Ack, DeliveryId, DeliveryRefusal, StoreToIngress},
 };
 
 use super::{
@@ -49,16 +49,16 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn check_refusal(&self, number: usize, reason: Refusal) -> Done {
+    pub(super) fn check_refusal(&self, number: usize, reason: DeliveryRefusal) -> Done {
         let arrival = &self.oracle.arrivals[number];
         let client = &self.clients[arrival.client];
         let may_be_forgotten = self.leaving[arrival.client] || self.is_idle(arrival.client);
         let is_client = self.storage().is_registered(&client.address()) && !may_be_forgotten;
         let holds = match reason {
-            Refusal::UnknownClient => !is_client,
-            Refusal::UnfitForClient => client.is_of_2021() && arrival.len < 32 && arrival.len != 21,
-            Refusal::StorageFailed => self.has_trouble,
-            Refusal::InboxFull => {
+            DeliveryRefusal::UnknownClient => !is_client,
+            DeliveryRefusal::UnfitForClient => client.is_of_2021() && arrival.len < 32 && arrival.len != 21,
+            DeliveryRefusal::StorageFailed => self.has_trouble,
+            DeliveryRefusal::InboxFull => {
                 let gives_way = self.oracle.may_give_way(number);
                 gives_way || self.was_tight || self.is_tight() || self.may_be_full(arrival.client, arrival.len)
             }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use ipc::{Role, control::Grant};
 use sandbox::{Jail, close};
 use tests::{hole, home::ID, impostor};
-use worker::birth::{Birth, Ending};
+use worker::{birth::Birth, control_link::Ending};
 
 fn main() -> ExitCode {
     impostor::run(live)

@@ -19,7 +19,7 @@ use tests::{
     loose::{self, Loose},
 };
 use tokio::{runtime::Builder, sync::mpsc};
-use worker::birth::{Birth, Ending};
+use worker::{birth::Birth, control_link::Ending};
 
 fn main() -> ExitCode {
     impostor::run(live)
@@ -49,7 +49,7 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
     }
     Builder::new_current_thread().enable_io().build()?.block_on(async {
         let (_reporter, reports) = mpsc::channel(1);
-        let ending = birth.orders()?.follow(reports).await;
+        let ending = birth.control_link()?.follow(reports).await;
         drop(links);
         Ok(ending)
     })

@@ -33,7 +33,7 @@ use tokio::{
     sync::mpsc,
     task::LocalSet,
 };
-use worker::birth::{Birth, Ending};
+use worker::{birth::Birth, control_link::Ending};
 
 fn main() -> ExitCode {
     impostor::run(live)
@@ -63,7 +63,7 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
         }
         // Nobody is accused, and the channel stays open.
         let (_accuse, accusations) = mpsc::channel(1);
-        Ok(birth.orders()?.follow(accusations).await)
+        Ok(birth.control_link()?.follow(accusations).await)
     })
 }
 

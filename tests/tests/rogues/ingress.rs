@@ -6,7 +6,7 @@ use ipc::{
     Opaque, Role,
     egress::SendPacket,
     ingress_store::{
-        Ack, DeliveryId, GENERATION_LIMIT, IngressToStore, MARKS_LEN, Refusal, ReplayGeneration, ReplayRequest,
+        Ack, DeliveryId, DeliveryRefusal, GENERATION_LIMIT, IngressToStore, MARKS_LEN, ReplayGeneration, ReplayRequest,
         StoreToIngress,
     },
 };
@@ -69,7 +69,7 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out_and_takes_nobody_along()
         link.say(&deliver(nobody.0, Identity::random().address(), &forged)).await?;
         let answer = link.hear().await?;
         ensure!(
-            answer == StoreToIngress::RefuseDelivery { delivery: nobody, reason: Refusal::UnknownClient },
+            answer == StoreToIngress::RefuseDelivery { delivery: nobody, reason: DeliveryRefusal::UnknownClient },
             "{answer:?}"
         );
 

@@ -21,7 +21,7 @@ const FREED_AT_ONCE: u64 = 16;
 
 /// The budget. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Partials(Arc<Mutex<Table>>);
+pub struct PartialBudget(Arc<Mutex<Table>>);
 
 #[derive(Debug)]
 struct Table {
@@ -50,28 +50,28 @@ struct Order {
 /// The beginning of a message has to be thrown away, and the connection with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the memory for messages that have not ended is needed for others")]
-pub struct GivenWay;
+pub struct Evicted;
 
 /// The beginning of a message on one connection. Gives back what it holds when dropped.
 #[derive(Debug)]
-pub struct Partial {
-    all: Partials,
+pub struct PartialPermit {
+    all: PartialBudget,
     number: u64,
     order: Arc<Order>,
     holds: bool,
 }
 
-impl Partials {
+impl PartialBudget {
     /// A budget of so many bytes; `gauge` shows how many are in use.
     pub fn new(bytes: u64, gauge: Arc<AtomicU64>) -> Self {
         Self(Arc::new(Mutex::new(Table { most: bytes, used: 0, gauge, next: 0, holders: HashMap::new() })))
     }
 
     /// For a connection that has begun no message.
-    pub fn partial(&self) -> Partial {
+    pub fn permit(&self) -> PartialPermit {
         let mut table = self.table();
         table.next += 1;
-        Partial { all: self.clone(), number: table.next, order: Arc::default(), holds: false }
+        PartialPermit { all: self.clone(), number: table.next, order: Arc::default(), holds: false }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -80,19 +80,19 @@ impl Partials {
     }
 }
 
-impl Partial {
+impl PartialPermit {
     /// What has begun has so many bytes now; none, if it has ended.
     ///
     /// # Errors
     /// If it has to give way, now or since the last time.
-    pub fn hold(&mut self, bytes: usize, now: Instant) -> Result<(), GivenWay> {
+    pub fn hold(&mut self, bytes: usize, now: Instant) -> Result<(), Evicted> {
         if bytes == 0 {
             // The common case takes no lock.
             return if self.holds { self.let_go() } else { Ok(()) };
         }
         let mut table = self.all.table();
         if self.has_to_go() {
-            return Err(GivenWay);
+            return Err(Evicted);
         }
         let order = &self.order;
         let holder = table.holders.entry(self.number).or_insert_with(|| Holder {
@@ -107,18 +107,18 @@ impl Partial {
         if table.used > table.most {
             table.make_room(now);
         }
-        if self.has_to_go() { Err(GivenWay) } else { Ok(()) }
+        if self.has_to_go() { Err(Evicted) } else { Ok(()) }
     }
 
     /// Where it can be waited for that it has to give way, while it is used elsewhere.
-    pub fn watch(&self) -> PartialWatch {
-        PartialWatch(Arc::clone(&self.order))
+    pub fn watch(&self) -> EvictionWatch {
+        EvictionWatch(Arc::clone(&self.order))
     }
 
-    fn let_go(&mut self) -> Result<(), GivenWay> {
+    fn let_go(&mut self) -> Result<(), Evicted> {
         self.holds = false;
         self.all.table().remove(self.number);
-        if self.has_to_go() { Err(GivenWay) } else { Ok(()) }
+        if self.has_to_go() { Err(Evicted) } else { Ok(()) }
     }
 
     fn has_to_go(&self) -> bool {
@@ -126,20 +126,20 @@ impl Partial {
     }
 }
 
-/// Tells when a [`Partial`] has to give way.
+/// Tells when a [`PartialPermit`] has to give way.
 #[derive(Debug)]
-pub struct PartialWatch(Arc<Order>);
+pub struct EvictionWatch(Arc<Order>);
 
-impl PartialWatch {
+impl EvictionWatch {
     /// Waits until it has to. Nothing is lost if the wait is given up.
-    pub async fn given_way(&self) {
+    pub async fn evicted(&self) {
         while !self.0.given.load(Relaxed) {
             self.0.notify.notified().await;
         }
     }
 }
 
-impl Drop for Partial {
+impl Drop for PartialPermit {
     fn drop(&mut self) {
         if self.holds {
             self.all.table().remove(self.number);
@@ -189,27 +189,27 @@ mod tests {
     #[tokio::test]
     async fn who_holds_most_for_longest_gives_way() {
         let used = Arc::new(AtomicU64::new(0));
-        let partials = Partials::new(100, Arc::clone(&used));
+        let partials = PartialBudget::new(100, Arc::clone(&used));
         let start = Instant::now();
-        let [mut old, mut large, mut small] = [(); 3].map(|()| partials.partial());
+        let [mut old, mut large, mut small] = [(); 3].map(|()| partials.permit());
         assert_eq!(old.hold(40, start), Ok(()));
         assert_eq!(large.hold(50, start + 9 * SECOND), Ok(()));
         assert_eq!(small.hold(20, start + 10 * SECOND), Ok(()), "the newcomer stays");
-        old.watch().given_way().await;
-        assert_eq!(old.hold(41, start), Err(GivenWay));
+        old.watch().evicted().await;
+        assert_eq!(old.hold(41, start), Err(Evicted));
         assert!(!large.has_to_go() && !small.has_to_go());
         assert_eq!(used.load(Relaxed), 70);
-        assert_eq!(small.hold(200, start + 10 * SECOND), Err(GivenWay), "too much for all");
+        assert_eq!(small.hold(200, start + 10 * SECOND), Err(Evicted), "too much for all");
     }
 
     #[test]
     fn what_ends_or_goes_holds_nothing() {
         let used = Arc::new(AtomicU64::new(0));
-        let partials = Partials::new(100, Arc::clone(&used));
-        let mut one = partials.partial();
+        let partials = PartialBudget::new(100, Arc::clone(&used));
+        let mut one = partials.permit();
         let now = Instant::now();
         assert_eq!((one.hold(60, now), one.hold(0, now), used.load(Relaxed)), (Ok(()), Ok(()), 0));
-        let mut other = partials.partial();
+        let mut other = partials.permit();
         assert_eq!((other.hold(100, now), used.load(Relaxed)), (Ok(()), 100));
         drop(other);
         assert_eq!((one.hold(100, now), used.load(Relaxed)), (Ok(()), 100));

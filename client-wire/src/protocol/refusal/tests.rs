@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    protocol::{Eras, Opening},
+    protocol::{EntryRequest, Eras},
     vectors::dialogues,
 };
 
@@ -91,8 +91,8 @@ fn each_first_text_of_2021_that_failed_then_fails_with_the_same_words_and_may_be
         "handshake_data_over_255",
     ] {
         let (_, frames) = dialogues().into_iter().find(|(other, _)| other == name).unwrap();
-        let misfit = Opening::read(&frames[0].1, Protocol::UNKNOWN, Eras::All).unwrap_err();
-        assert_eq!(refuse(misfit.protocol, misfit.refusal), (vec![frames[1].1.clone()], false), "{name}");
+        let rejected = EntryRequest::read(&frames[0].1, Protocol::UNKNOWN, Eras::All).unwrap_err();
+        assert_eq!(refuse(rejected.protocol, rejected.refusal), (vec![frames[1].1.clone()], false), "{name}");
     }
 }
 

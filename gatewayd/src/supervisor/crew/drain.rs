@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc::{Role, control::WorkerOrder};
+use ipc::{Role, control::WorkerCommand};
 
 use super::{Crew, Phase, State};
 
@@ -73,7 +73,7 @@ impl Crew {
         post.state = match mem::replace(&mut post.state, State::Gone) {
             State::Starting { worker, .. } | State::Ready { worker, .. } => {
                 // A worker that cannot be told is dying, or wedged and killed when its time is over.
-                let _ = worker.order(&WorkerOrder::DrainWorker, &[]);
+                let _ = worker.order(&WorkerCommand::DrainWorker, &[]);
                 State::Draining { worker }
             }
             other => other,

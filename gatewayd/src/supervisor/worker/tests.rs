@@ -144,7 +144,7 @@ async fn bytes_that_are_no_report_are_noticed_and_a_kill_is_a_death() {
 async fn orders_arrive_and_a_dropped_worker_dies() {
     let drain = "dd bs=65536 count=1 >/dev/null 2>&1";
     let (worker, mut heard) = spawn(&format!("{drain}; {drain}; exit 0"));
-    worker.order(&WorkerOrder::DrainWorker, &[]).unwrap();
+    worker.order(&WorkerCommand::DrainWorker, &[]).unwrap();
     loop {
         match next(&mut heard).await {
             What::Silent => {}

@@ -160,7 +160,7 @@ fn delivery_begins_at_the_oldest_unproved_message_on_every_attach() {
 fn a_message_without_a_client_is_refused() {
     let mut bench = Bench::new(RULES);
     bench.deliver_to(ClientAddress([2; 32]), 7, body(7));
-    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(7), reason: Refusal::UnknownClient };
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(7), reason: DeliveryRefusal::UnknownClient };
     assert_eq!(bench.to_ingress, [refused]);
 }
 
@@ -170,7 +170,7 @@ fn a_message_that_would_crash_a_client_of_2021_is_refused() {
     for (n, len) in [0, 20, 22, 31].into_iter().enumerate() {
         bench.deliver_to(CLIENT, n as u64, vec![0; len].into());
         let delivery = DeliveryId(n as u64);
-        let refused = StoreToIngress::RefuseDelivery { delivery, reason: Refusal::UnfitForClient };
+        let refused = StoreToIngress::RefuseDelivery { delivery, reason: DeliveryRefusal::UnfitForClient };
         assert_eq!(bench.to_ingress.last(), Some(&refused), "{len}");
     }
     bench.deliver_to(CLIENT, 10, vec![0; 21].into());
@@ -185,7 +185,7 @@ fn a_full_inbox_refuses_until_mail_is_fetched() {
     for n in 0..3 {
         bench.deliver(n);
     }
-    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(2), reason: Refusal::InboxFull };
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(2), reason: DeliveryRefusal::InboxFull };
     assert_eq!(bench.to_ingress, [refused]);
     bench.finish_all_jobs();
     bench.attach(1);

@@ -250,7 +250,8 @@ fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
     bench.attach(1);
     bench.deliver(1);
     bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
-    let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::UnknownClient };
+    let refused =
+        |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: DeliveryRefusal::UnknownClient };
     assert_eq!(bench.to_ingress.last(), Some(&refused(1)), "what is in flight is refused at once");
     // Until it is done nobody writes to the client, and nobody is the client.
     bench.deliver(5);

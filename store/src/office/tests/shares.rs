@@ -181,7 +181,7 @@ fn mail_that_goes_to_its_client_at_once_needs_no_share() {
     assert_eq!((bench.pushed(1), bench.refused()), (vec![0], vec![]));
     bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
     bench.deliver(1);
-    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(1), reason: Refusal::InboxFull };
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(1), reason: DeliveryRefusal::InboxFull };
     assert_eq!(bench.to_ingress.last(), Some(&refused));
 }
 

@@ -16,7 +16,8 @@ fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
         bench.mailbox.set(health);
         bench.finish_job();
         bench.deliver(2);
-        let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::StorageFailed };
+        let refused =
+            |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: DeliveryRefusal::StorageFailed };
         assert_eq!(bench.to_ingress[1..], [refused(1), refused(2)], "{health:?}");
         bench.pass(Duration::from_secs(5));
         bench.finish_all_jobs();
@@ -40,7 +41,8 @@ fn what_waits_for_the_next_commit_when_storage_fails_is_refused_at_once() {
     bench.deliver(1);
     bench.mailbox.set(Health::Broken);
     bench.finish_job();
-    let refused = |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: Refusal::StorageFailed };
+    let refused =
+        |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: DeliveryRefusal::StorageFailed };
     let mut answers = bench.to_ingress.clone();
     answers.sort_by_key(|answer| format!("{answer:?}"));
     assert_eq!(answers, [refused(0), refused(1)]);
@@ -69,7 +71,7 @@ fn when_the_disk_is_full_stored_mail_is_fetched_and_removed_and_live_mail_flows(
     // Pushed, but neither proved in time nor written: refused, and its receipt changes nothing.
     bench.deliver(3);
     bench.pass(SPILL);
-    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(3), reason: Refusal::StorageFailed };
+    let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(3), reason: DeliveryRefusal::StorageFailed };
     assert_eq!(bench.to_ingress.last(), Some(&refused));
     bench.confirm_all(1);
     bench.finish_all_jobs();

@@ -29,7 +29,7 @@ pub enum Eras {
 
 /// What a client that has not been let in may ask for. It may do so again after a refusal, if its connection lives on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opening {
+pub enum EntryRequest {
     /// Which protocol version the gateway speaks: answer [`Protocol::supported`]. It settles nothing.
     AskVersion,
     /// To register.
@@ -50,30 +50,31 @@ pub enum Opening {
 
 /// A text that opens nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misfit {
+pub struct RejectedRequest {
     /// What the client speaks, as far as can be told.
     pub protocol: Protocol,
     /// Why nothing comes of it.
     pub refusal: EntryRefusal,
 }
 
-impl Opening {
+impl EntryRequest {
     /// Reads a text of a client that has not been let in. `spoken` is what the client was last found to speak, at first
     /// [`Protocol::UNKNOWN`].
     ///
     /// # Errors
     ///
-    /// [`Misfit`], to be answered with [`Protocol::refuse_entry`].
-    pub fn read(text: &str, spoken: Protocol, served: Eras) -> Result<Self, Misfit> {
-        let request = text.parse().map_err(|_| Misfit { protocol: spoken, refusal: EntryRefusal::NoRequest })?;
+    /// [`RejectedRequest`], to be answered with [`Protocol::refuse_entry`].
+    pub fn read(text: &str, spoken: Protocol, served: Eras) -> Result<Self, RejectedRequest> {
+        let request =
+            text.parse().map_err(|_| RejectedRequest { protocol: spoken, refusal: EntryRefusal::NoRequest })?;
         let protocol = protocol_of(&request);
         if protocol.key_kind() == KeyKind::CtrHmac && served == Eras::SinceVersion3 {
-            return Err(Misfit { protocol, refusal: EntryRefusal::LegacyClient });
+            return Err(RejectedRequest { protocol, refusal: EntryRefusal::LegacyClient });
         }
-        Self::of(request, protocol).map_err(|refusal| Misfit { protocol, refusal })
+        Self::of(request, protocol).map_err(|refusal| RejectedRequest { protocol, refusal })
     }
 
-    /// What the client speaks; to be passed on to the next [`Opening::read`].
+    /// What the client speaks; to be passed on to the next [`EntryRequest::read`].
     pub const fn protocol(&self) -> Protocol {
         match self {
             Self::AskVersion => Protocol::CURRENT,

@@ -12,13 +12,13 @@ use crate::{
 
 const ADDRESS: ClientAddress = ClientAddress([1; 32]);
 
-fn read(text: &str) -> Result<Opening, Misfit> {
-    Opening::read(text, Protocol::UNKNOWN, Eras::All)
+fn read(text: &str) -> Result<EntryRequest, RejectedRequest> {
+    EntryRequest::read(text, Protocol::UNKNOWN, Eras::All)
 }
 
 /// The kind of key and the version, as a pair that is short to write.
 fn spoken(text: &str) -> (KeyKind, Option<u8>) {
-    let protocol = read(text).map_or_else(|misfit| misfit.protocol, |opening| opening.protocol());
+    let protocol = read(text).map_or_else(|rejected| rejected.protocol, |entry| entry.protocol());
     (protocol.key_kind(), protocol.version().map(ProtocolVersion::number))
 }
 
@@ -83,16 +83,17 @@ fn logins_of_all_versions_are_read() {
         enc_address: bs58::encode(token.enc_address).into_string(),
         iv: bs58::encode(token.iv).into_string(),
     };
-    let expected = Opening::LogIn { protocol: Protocol::UNKNOWN, proof: LoginProof::CtrHmac(token) };
+    let expected = EntryRequest::LogIn { protocol: Protocol::UNKNOWN, proof: LoginProof::CtrHmac(token) };
     assert_eq!(read(&text.to_string()), Ok(expected));
 
     let token = GcmSivToken::create(&gcm, ADDRESS, [9; 12]);
     let protocol = Protocol::negotiate(KeyKind::GcmSiv, Some(3));
-    let expected = Opening::LogIn { protocol, proof: LoginProof::GcmSiv(token) };
+    let expected = EntryRequest::LogIn { protocol, proof: LoginProof::GcmSiv(token) };
     assert_eq!(read(&token.to_request(Some(3)).to_string()), Ok(expected));
 
     for case in file("authenticate_v2.json")["cases"].as_array().unwrap() {
-        let Ok(Opening::LogIn { protocol, proof: LoginProof::Signed(login) }) = read(case["text"].as_str().unwrap())
+        let Ok(EntryRequest::LogIn { protocol, proof: LoginProof::Signed(login) }) =
+            read(case["text"].as_str().unwrap())
         else {
             panic!("{case}");
         };
@@ -106,9 +107,9 @@ fn a_signed_login_of_another_version_is_refused_before_anything_about_it() {
     let key = GcmSivKey::from_bytes([5; 32]);
     for version in [0, 3, 7, 255] {
         let claim = LoginClaim::create(version, &key, ADDRESS, [9; 12], 0);
-        let misfit = read(&SignedLogin { claim, signature: [0; 64] }.to_request().to_string()).unwrap_err();
-        assert_eq!(misfit.refusal, EntryRefusal::Version(version));
-        assert_eq!(misfit.protocol.key_kind(), KeyKind::GcmSiv);
+        let rejected = read(&SignedLogin { claim, signature: [0; 64] }.to_request().to_string()).unwrap_err();
+        assert_eq!(rejected.refusal, EntryRefusal::Version(version));
+        assert_eq!(rejected.protocol.key_kind(), KeyKind::GcmSiv);
     }
 }
 
@@ -134,7 +135,7 @@ fn a_request_for_sessions_tells_the_era_but_opens_nothing() {
         r#"{"type":"upgradeModeJWT","token":"a"}"#,
         r#"{"type":"encryptedRequest","ciphertext":[1],"nonce":[2]}"#,
     ] {
-        let expected = Misfit { protocol: Protocol::CURRENT, refusal: EntryRefusal::NoRequest };
+        let expected = RejectedRequest { protocol: Protocol::CURRENT, refusal: EntryRefusal::NoRequest };
         assert_eq!(read(text), Err(expected), "{text}");
     }
 }
@@ -142,14 +143,14 @@ fn a_request_for_sessions_tells_the_era_but_opens_nothing() {
 #[test]
 fn a_text_that_is_no_request_leaves_open_who_speaks() {
     let asked = read(r#"{"type":"supportedProtocol"}"#).unwrap();
-    assert_eq!(asked, Opening::AskVersion);
+    assert_eq!(asked, EntryRequest::AskVersion);
     for spoken in [Protocol::UNKNOWN, asked.protocol()] {
-        let misfit = Opening::read("no request", spoken, Eras::All);
-        assert_eq!(misfit, Err(Misfit { protocol: spoken, refusal: EntryRefusal::NoRequest }));
+        let rejected = EntryRequest::read("no request", spoken, Eras::All);
+        assert_eq!(rejected, Err(RejectedRequest { protocol: spoken, refusal: EntryRefusal::NoRequest }));
     }
     // Old enough to register without a salt, young enough to ask.
-    let opening = Opening::read(&init(Some(2), 64), asked.protocol(), Eras::All).unwrap();
-    assert_eq!(opening.protocol(), Protocol::negotiate(KeyKind::CtrHmac, Some(2)));
+    let entry = EntryRequest::read(&init(Some(2), 64), asked.protocol(), Eras::All).unwrap();
+    assert_eq!(entry.protocol(), Protocol::negotiate(KeyKind::CtrHmac, Some(2)));
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn unreadable_fields_are_named_in_the_order_of_the_fields() {
 
 #[test]
 fn everybody_before_version_3_can_be_turned_away() {
-    let read = |text: &str| Opening::read(text, Protocol::UNKNOWN, Eras::SinceVersion3);
+    let read = |text: &str| EntryRequest::read(text, Protocol::UNKNOWN, Eras::SinceVersion3);
     for text in [init(None, 64), init(Some(2), 64), init(None, 65), authenticate(None, &[9; 16])] {
         assert_eq!(read(&text).unwrap_err().refusal, EntryRefusal::LegacyClient, "{text}");
     }
@@ -196,12 +197,12 @@ proptest! {
         };
         for text in [text, init(version, len), authenticate.to_string()] {
             for served in [Eras::All, Eras::SinceVersion3] {
-                match Opening::read(&text, Protocol::UNKNOWN, served) {
-                    Ok(opening) => {
-                        prop_assert!(served == Eras::All || opening.protocol().key_kind() == KeyKind::GcmSiv);
+                match EntryRequest::read(&text, Protocol::UNKNOWN, served) {
+                    Ok(entry) => {
+                        prop_assert!(served == Eras::All || entry.protocol().key_kind() == KeyKind::GcmSiv);
                     }
-                    Err(misfit) => {
-                        let refused = misfit.protocol.refuse_entry(&misfit.refusal);
+                    Err(rejected) => {
+                        let refused = rejected.protocol.refuse_entry(&rejected.refusal);
                         prop_assert!(!refused.texts.is_empty());
                     }
                 }

@@ -1,0 +1,138 @@
+//! The worker's end of the control link while it works: commands come in, reports go out.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram as BlockingSocket,
+    },
+};
+
+use ipc::{
+    Role, codec,
+    control::{WorkerCommand, WorkerReport},
+};
+use link::descriptor;
+use tokio::{io::Interest, net::UnixDatagram, sync::mpsc};
+
+/// The control link of a running worker.
+#[derive(Debug)]
+pub struct ControlLink {
+    socket: UnixDatagram,
+    routes: HashMap<Role, mpsc::Sender<OwnedFd>>,
+}
+
+/// Why a worker ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Finish what is in flight first.
+    Drain,
+    /// The supervisor is gone: at once.
+    Orphaned,
+}
+
+impl ControlLink {
+    /// The worker's end of the link, in the runtime this is called in.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be watched.
+    pub fn new(end: OwnedFd) -> io::Result<Self> {
+        let socket = BlockingSocket::from(end);
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new() })
+    }
+
+    /// Where ends of links to `peer` will come: `first`, and later ones as the supervisor sends them.
+    pub fn link_ends(&mut self, peer: Role, first: OwnedFd) -> mpsc::Receiver<OwnedFd> {
+        let (tx, rx) = mpsc::channel(2);
+        // Cannot be full: it was made on the line above.
+        let _ = tx.try_send(first);
+        self.routes.insert(peer, tx);
+        rx
+    }
+
+    /// Reports readiness, then follows commands and passes on what the links report, until the worker is to end. Then no new ends
+    /// come.
+    pub async fn follow(mut self, mut reports: mpsc::Receiver<WorkerReport>) -> Ending {
+        if self.report(&WorkerReport::WorkerReady).await.is_err() {
+            return Ending::Orphaned;
+        }
+        loop {
+            tokio::select! {
+                command = self.next_command() => match command {
+                    Ok((WorkerCommand::ReplaceLink { peer }, mut descriptors)) => {
+                        if let Some(end) = descriptors.pop()
+                            && self.hand_over(peer, end, &mut reports).await.is_err()
+                        {
+                            return Ending::Orphaned;
+                        }
+                    }
+                    Ok((WorkerCommand::DrainWorker, _)) => return Ending::Drain,
+                    Ok((WorkerCommand::StartWorker(_), _)) | Err(_) => return Ending::Orphaned,
+                },
+                Some(report) = reports.recv() => {
+                    if self.report(&report).await.is_err() {
+                        return Ending::Orphaned;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports go on meanwhile: the link may wait for its report to be taken before it takes another end.
+    async fn hand_over(&self, peer: Role, end: OwnedFd, reports: &mut mpsc::Receiver<WorkerReport>) -> io::Result<()> {
+        let Some(route) = self.routes.get(&peer) else { return Ok(()) };
+        let mut handed = std::pin::pin!(route.send(end));
+        loop {
+            tokio::select! {
+                taken = &mut handed => {
+                    if taken.is_err() {
+                        tracing::warn!(%peer, "a link end came for a link that is no longer served");
+                    }
+                    return Ok(());
+                }
+                Some(report) = reports.recv() => self.report(&report).await?,
+            }
+        }
+    }
+
+    async fn next_command(&mut self) -> io::Result<(WorkerCommand, Vec<OwnedFd>)> {
+        let (bytes, descriptors) =
+            self.socket.async_io(Interest::READABLE, || descriptor::receive(self.socket.as_fd())).await?;
+        let command = codec::decode_one(&bytes).map_err(io::Error::other)?;
+        Ok((command, descriptors))
+    }
+
+    async fn report(&self, report: &WorkerReport) -> io::Result<()> {
+        let bytes = codec::encode_one(report).map_err(io::Error::other)?;
+        self.socket.async_io(Interest::WRITABLE, || descriptor::send(self.socket.as_fd(), &bytes, &[])).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn reports_go_out_while_ends_of_links_wait_to_be_taken() {
+        let (ours, theirs) = descriptor::control_pair().unwrap();
+        let mut control = ControlLink::new(theirs).unwrap();
+        let end = || descriptor::link_pair().unwrap().0;
+        let _taken_by_nobody = control.link_ends(Role::Store, end());
+        let (reports, of_links) = mpsc::channel(1);
+        let following = tokio::spawn(control.follow(of_links));
+        let replace = codec::encode_one(&WorkerCommand::ReplaceLink { peer: Role::Store }).unwrap();
+        for _ in 0..4 {
+            descriptor::send(ours.as_fd(), &replace, &[end().as_fd()]).unwrap();
+        }
+        for link in 1..=20 {
+            let sent = reports.send(WorkerReport::LinkLost { peer: Role::Store, link });
+            tokio::time::timeout(Duration::from_secs(20), sent).await.expect("reports wait for link ends").unwrap();
+        }
+        drop(ours);
+        assert!(!following.is_finished());
+    }
+}
