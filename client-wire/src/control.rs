@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn requests_round_trip(
+        fn queries_round_trip(
             protocol_version: Option<u8>,
             data in vec(any::<u8>(), 0..200),
             [address, enc_address, iv] in prop::array::uniform3(".{0,50}"),

@@ -6,9 +6,8 @@ use fuzz::{final_hop_routing, record, replay_file};
 use gatewayd::{
     audit::{
         ability::Ability,
-        wire::{self as audit, Crew, Live, Question},
+        wire::{self as audit, Roster, Live, Question},
     },
-    validator::message::{self as validator, Request},
 };
 use ipc::{
     Opaque, Role,
@@ -19,6 +18,7 @@ use ipc::{
         Ack, DeliveryId, DeliveryRefusal, IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
     },
     jail::Account,
+    validator_query::{ValidatorAnswer, ValidatorQuery},
 };
 use libfuzzer_sys as _;
 use pem::KeyTag;
@@ -271,7 +271,7 @@ fn supervisor() {
     let mut corpus = Corpus::of("supervisor");
     let mut add = |kind: u8, bytes: Vec<u8>| corpus.add(&[&[kind], &bytes]);
     let mut ask = |question| add(0, encode_one(&question).expect("it is short"));
-    ask(Question::ShowCrew);
+    ask(Question::ShowRoster);
     for role in Role::ALL {
         ask(Question::WaitInJail { role });
         for ability in Ability::ALL {
@@ -279,16 +279,16 @@ fn supervisor() {
         }
     }
     let live =
-        [(Role::Store, 701), (Role::MixIngress, 702)].map(|(role, pid)| Live { role, pid, held: Default::default() });
-    let crew = Crew { supervisor: 700, live: live.into() };
-    for answer in [audit::Answer::Crew(crew), audit::Answer::Failed("it died".into())] {
+        [(Role::Store, 701), (Role::MixIngress, 702)].map(|(role, pid)| Live { role, pid, layers: Default::default() });
+    let roster = Roster { supervisor: 700, live: live.into() };
+    for answer in [audit::Answer::Roster(roster), audit::Answer::Failed("it died".into())] {
         add(1, encode_one(&answer).expect("it is short"));
     }
     // The other answers, with enough behind their tag to be some attempt.
     for tag in [1, 2] {
         add(1, [&[tag][..], &[1; 60]].concat());
     }
-    let request = Request {
+    let query = ValidatorQuery {
         account: Some(Account { uid: 7, gid: 8 }),
         validators: vec!["http://a:1317".into(), "https://b".into()],
         contract: "hal1".into(),
@@ -296,15 +296,15 @@ fn supervisor() {
         clients_host: "ws://1.2.3.4:9000".into(),
         identity: "3M2seioUjFw8drmTJabP8c8e6Ds9MBhsGwrzAfk2x64L".into(),
     };
-    add(2, request.encode().expect("it is short"));
-    let identity = request.identity;
+    add(2, query.encode().expect("it is short"));
+    let identity = query.identity;
     for answer in [
-        validator::Answer::NoConflict,
-        validator::Answer::Conflict { identity: identity.clone() },
-        validator::Answer::SameIdentity { also: None },
-        validator::Answer::SameIdentity { also: Some(identity.clone()) },
-        validator::Answer::Disputed { identity, named_by: 1, answered: 3 },
-        validator::Answer::Unreachable { reasons: "http://a:1317: connection refused".into() },
+        ValidatorAnswer::NoConflict,
+        ValidatorAnswer::Conflict { identity: identity.clone() },
+        ValidatorAnswer::SameIdentity { also: None },
+        ValidatorAnswer::SameIdentity { also: Some(identity.clone()) },
+        ValidatorAnswer::Disputed { identity, named_by: 1, answered: 3 },
+        ValidatorAnswer::Unreachable { reasons: "http://a:1317: connection refused".into() },
     ] {
         add(3, answer.encode().expect("it is short"));
     }

@@ -5,7 +5,8 @@
 use std::fmt::Debug;
 
 use fuzz::check_body;
-use gatewayd::{audit::wire, validator::message};
+use gatewayd::audit::wire;
+use ipc::validator_query::{ValidatorAnswer, ValidatorQuery};
 use libfuzzer_sys::fuzz_target;
 
 /// Characters of a text that is shown.
@@ -21,20 +22,20 @@ fuzz_target!(|data: &[u8]| {
         0 => check_body::<wire::Question>(bytes),
         1 => check_body::<wire::Answer>(bytes),
         2 => {
-            if let Ok(request) = message::Request::decode(bytes) {
-                same(&request, message::Request::decode(&request.encode().unwrap()));
+            if let Ok(query) = ValidatorQuery::decode(bytes) {
+                same(&query, ValidatorQuery::decode(&query.encode().unwrap()));
             }
         }
         _ => {
-            if let Ok(answer) = message::Answer::decode(bytes) {
-                if let message::Answer::Conflict { identity: text }
-                | message::Answer::SameIdentity { also: Some(text) }
-                | message::Answer::Disputed { identity: text, .. }
-                | message::Answer::Unreachable { reasons: text } = &answer
+            if let Ok(answer) = ValidatorAnswer::decode(bytes) {
+                if let ValidatorAnswer::Conflict { identity: text }
+                | ValidatorAnswer::SameIdentity { also: Some(text) }
+                | ValidatorAnswer::Disputed { identity: text, .. }
+                | ValidatorAnswer::Unreachable { reasons: text } = &answer
                 {
                     assert!(text.chars().count() <= MAX_SHOWN && !text.contains(char::is_control));
                 }
-                same(&answer, message::Answer::decode(&answer.encode().unwrap()));
+                same(&answer, ValidatorAnswer::decode(&answer.encode().unwrap()));
             }
         }
     }

@@ -26,7 +26,8 @@ use crate::{
     log,
     overrides::Overrides,
     paths::{GatewayId, Root, RootError},
-    run::{self, RunError, Surroundings},
+    plan::{Environment, LEFT_OUT},
+    run::{self, RunError},
     upgrade::{self, UpgradeError},
 };
 
@@ -142,7 +143,7 @@ struct AuditFlags {
     #[arg(long)]
     json: bool,
 
-    /// Start a crew of probes in place of asking the running gateway
+    /// Start a workers of probes in place of asking the running gateway
     #[arg(long)]
     self_test: bool,
 
@@ -248,10 +249,10 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         return Ok(());
     };
     let root = Root::new(cli.home, std::env::var_os("HOME"))?;
-    let surroundings = |log| Surroundings {
+    let environment = |log| Environment {
         runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
         credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-        layers_left_out: std::env::var_os(run::LEFT_OUT),
+        layers_left_out: std::env::var_os(LEFT_OUT),
         log,
         insecure: false,
     };
@@ -259,16 +260,16 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
             let RunFlags { id, config, overrides, insecure_no_sandbox } = flags;
-            let surroundings = Surroundings { insecure: insecure_no_sandbox, ..surroundings(log) };
-            run::execute(&id, &root, config, &overrides, surroundings, console)?;
+            let environment = Environment { insecure: insecure_no_sandbox, ..environment(log) };
+            run::execute(&id, &root, config, &overrides, environment, console)?;
         }
         Command::Upgrade(flags) => {
             upgrade::execute(&flags.id, &root, flags.current_version, console)?;
         }
         Command::Audit(flags) => {
             let AuditFlags { id, config, json, self_test, role, ability } = flags;
-            let request = audit::Request { json, self_test, config, role, ability };
-            audit::execute(&id, &root, request, surroundings(log), console)?;
+            let options = audit::AuditOptions { json, self_test, config, role, ability };
+            audit::execute(&id, &root, options, environment(log), console)?;
         }
     }
     Ok(())

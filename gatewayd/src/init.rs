@@ -13,10 +13,10 @@ use crate::{
     config::{self, Config, EditError, LoadError, Loaded},
     console::Console,
     keys::{self, KeyError, Presence, PublicKeys},
+    launch,
     overrides::{InvalidFlag, Overrides},
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
-    supervisor,
     version::{self, Incompatible},
 };
 
@@ -90,7 +90,7 @@ pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut
         Some(loaded) => loaded.config.clone(),
         None => Config::new(id, &paths),
     };
-    if let Some(user) = existing.as_ref().and_then(|loaded| supervisor::user_of_data(&loaded.config, paths.home())) {
+    if let Some(user) = existing.as_ref().and_then(|loaded| launch::user_of_data(&loaded.config, paths.home())) {
         console.line(format_args!("The gateway is running ({user}): what changes holds from its next start on."));
     }
     overrides.apply(&mut config)?;

@@ -1,8 +1,9 @@
 //! `gatewayd`: the gateway's command line and supervisor.
 //!
 //! # Trusts
-//! The operator: the command line, the environment, the configuration file. Nothing that comes from the network; the
-//! one question the gateway asks before it starts goes through a short-lived program of its own ([`validator`]).
+//! The operator: the command line, the environment, the configuration file. Nothing that comes from the network: the question to
+//! the validators before the start goes through a short-lived program of its own ([`validator`]), and this crate links no HTTP
+//! and no TLS client.
 //!
 //! # Holds
 //! No secret while the gateway runs. `init` makes the key pairs, in memory that is wiped, and ends.
@@ -24,13 +25,17 @@ pub mod console;
 pub mod endpoint;
 pub mod init;
 pub mod keys;
+pub mod launch;
 mod log;
 pub mod overrides;
 pub mod path_guard;
 pub mod paths;
+pub mod plan;
 pub mod run;
 pub mod supervisor;
 mod syscall;
+mod system_error;
+mod systemd;
 pub mod upgrade;
 pub mod validator;
 pub mod version;

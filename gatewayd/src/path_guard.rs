@@ -11,63 +11,33 @@
 //! gateway's folder, because only the owner of an entry can rename it there.
 
 mod refusal;
+mod trusted;
 mod walk;
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
 
 use nix::{
-    errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{FileStat, Mode, fstat},
-    unistd::{Gid, Uid, User, fchownat, getegid, geteuid},
+    fcntl::{OFlag, openat},
+    sys::stat::{FileStat, Mode},
+    unistd::geteuid,
 };
 
 pub use self::refusal::PathError;
+pub(crate) use self::trusted::{Trusted, hand_on};
 use self::walk::{Links, Place, Walk};
 
-/// The account of `systemd/gatewayd@.service`. Its supervisor may change accounts, so it is trusted like root.
-const UNIT_ACCOUNT: &str = "gatewayd";
 /// A pipe in the place of a file must not hold anybody up, a terminal not become ours.
 const SAFELY: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 /// A directory, to list it and to open what is in it.
 pub(crate) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
-
-/// Who may own what a privileged process uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trusted {
-    users: Vec<u32>,
-    groups: Vec<u32>,
-}
-
-impl Trusted {
-    fn of_this_process() -> Self {
-        let mut trusted = Self { users: vec![0, geteuid().as_raw()], groups: vec![0, getegid().as_raw()] };
-        // An entry that cannot be read counts as none.
-        if let Some(unit) = User::from_name(UNIT_ACCOUNT).ok().flatten().filter(|_| geteuid().is_root()) {
-            trusted.users.push(unit.uid.as_raw());
-            trusted.groups.push(unit.gid.as_raw());
-        }
-        trusted.users.extend(walk::stranger_of_namespace());
-        trusted
-    }
-
-    /// Whether this user is one of them.
-    pub(crate) fn has(&self, user: u32) -> bool {
-        self.users.contains(&user)
-    }
-
-    fn has_group(&self, group: u32) -> bool {
-        self.groups.contains(&group)
-    }
-}
 
 /// How strict the guard is.
 #[derive(Debug, Clone)]
@@ -182,26 +152,6 @@ impl PathGuard {
         };
         let place = walk.go(Place::root()?, above, Links::OfRoot)?;
         walk.go_to_last(place, below)
-    }
-}
-
-/// Gives what root has made in `folder` to whoever owns the folder, so that this account finds its own there.
-///
-/// # Errors
-/// If the kernel refuses.
-pub(crate) fn hand_on(made: impl AsFd, folder: impl AsFd) -> io::Result<()> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
-    let stat = fstat(folder)?;
-    let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    if user.is_root() {
-        return Ok(());
-    }
-    match fchownat(made, c"", Some(user), Some(group), AtFlags::AT_EMPTY_PATH) {
-        // The owner is outside of this user namespace.
-        Ok(()) | Err(Errno::EINVAL) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 

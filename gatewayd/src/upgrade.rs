@@ -11,9 +11,10 @@ use crate::{
     atomic::{self, Staged, WriteError},
     config::{self, Config, DEFAULT_CONTRACT, EditError, LoadError, Loaded},
     console::Console,
+    launch,
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, Root},
-    supervisor, version,
+    version,
 };
 
 /// The first version that wrote its version into the file.
@@ -89,7 +90,7 @@ pub fn execute(
     guard.check()?;
     let mut loaded = Config::load(&file, &paths, &guard)?;
     loaded.warn_unknown();
-    if let Some(user) = supervisor::user_of_data(&loaded.config, paths.home()) {
+    if let Some(user) = launch::user_of_data(&loaded.config, paths.home()) {
         console.line(format_args!("The gateway is running ({user}): what changes holds from its next start on."));
     }
     loop {

@@ -15,6 +15,7 @@ pub mod ports;
 pub mod probe;
 pub mod replay_settings;
 pub mod trusted_network;
+pub mod validator_query;
 
 use bincode::{Decode, Encode};
 use bytes::Bytes;

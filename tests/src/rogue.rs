@@ -229,7 +229,7 @@ impl Taken {
     /// If it does not.
     pub async fn lets_go(&self, peer: Role) -> Result<()> {
         self.ends_by(async { self.link::<(), ()>(peer).await.map(drop) }).await?;
-        let accusation = format!("worker let go of its link and lives on worker={} reporter={peer}", self.role);
+        let accusation = format!("worker closed its link and lives on worker={} reporter={peer}", self.role);
         let lines = self.gateway.log().lines();
         ensure!(lines.iter().any(|line| line.contains(&accusation)), "{peer} says nothing");
         Ok(())

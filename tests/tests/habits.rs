@@ -221,6 +221,6 @@ async fn few_descriptors_are_one_warning_with_all_numbers() -> Result<()> {
     let lines = gateway.log().lines();
     let warnings: Vec<_> = lines.iter().filter(|line| line.contains("WARN") && line.contains("open")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("256") && warnings[0].contains("max_client_connections = 20000 is taken for 210"));
+    assert!(warnings[0].contains("256") && warnings[0].contains("210 is used for max_client_connections = 20000"));
     Ok(())
 }

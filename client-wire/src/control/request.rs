@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn requests_round_trip(version: Option<u8>, one in vec(any::<u8>(), 0..100), two in vec(any::<u8>(), 0..20), text in ".{0,50}") {
+        fn queries_round_trip(version: Option<u8>, one in vec(any::<u8>(), 0..100), two in vec(any::<u8>(), 0..20), text in ".{0,50}") {
             for request in [
                 ClientRequest::SupportedProtocol {},
                 ClientRequest::Handshake { protocol_version: version, data: one.clone() },

@@ -1,4 +1,4 @@
-//! What is measured, and what each role is expected to be able to do. The lines of the table.
+//! What is measured, and what each role is expected to be able to do: the lines of the table.
 
 use bincode::{Decode, Encode};
 use ipc::Role;
@@ -15,7 +15,7 @@ pub enum Ability {
     ReadLedger,
     /// The inboxes.
     ReadInbox,
-    /// A file of the gateway's folder.
+    /// A file in the gateway's folder.
     OpenHome,
     /// A file anywhere.
     Write,
@@ -27,7 +27,7 @@ pub enum Ability {
     BindPort,
     /// A Unix socket.
     OpenUnixSocket,
-    /// Another process, or another program in this one.
+    /// Another process, or another program in this process.
     StartProgram,
     /// Tracing another role.
     Trace,
@@ -35,16 +35,16 @@ pub enum Ability {
     Signal,
     /// Memory of another role.
     ReadMemory,
-    /// Memory with bytes of its own as code.
+    /// Running bytes of its own as code.
     MakeExecutable,
-    /// Becoming root, or the supervisor's user again.
+    /// Becoming root, or the user of the supervisor again.
     RegainUser,
     /// Whether other processes exist.
     SeeProcesses,
 }
 
 impl Ability {
-    /// All, in the order of the table.
+    /// All abilities, in the order of the table.
     pub const ALL: [Self; 17] = [
         Self::ReadIdentityKey,
         Self::ReadSphinxKey,
@@ -65,7 +65,7 @@ impl Ability {
         Self::SeeProcesses,
     ];
 
-    /// As the table names it.
+    /// The name in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ReadIdentityKey => "read the identity key",
@@ -88,7 +88,8 @@ impl Ability {
         }
     }
 
-    /// What `role` is to be able to do. The same however the gateway was started: where a layer is missing, the table says so.
+    /// What `role` is expected to be able to do. This does not depend on how the gateway was started: a missing layer shows as a
+    /// difference in the table.
     pub const fn expected(self, role: Role) -> Verdict {
         match (self, role) {
             (Self::ReadLedger | Self::ReadInbox, Role::Store) | (Self::Connect, Role::MixEgress) => Verdict::Yes,
@@ -108,18 +109,18 @@ impl Serialize for Ability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing of it, by any way that was tried.
+    /// No way that was tried succeeded.
     No,
-    /// Only with the data of its own job.
+    /// Only ways to the role's own data succeeded.
     Own,
-    /// It can.
+    /// A way succeeded.
     Yes,
     /// It could not be measured.
     Unknown,
 }
 
 impl Verdict {
-    /// As the table shows it.
+    /// The word in the table.
     pub const fn name(self) -> &'static str {
         match self {
             Self::No => "no",

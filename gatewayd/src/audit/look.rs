@@ -1,4 +1,4 @@
-//! A process as the kernel shows it from outside (`/proc/<pid>`), to see whether a live worker is in the jail that was measured.
+//! A process as the kernel shows it from outside (`/proc/<pid>`). It tells whether a live worker is in the jail that was measured.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-/// Lines of `/proc/<pid>/status` that say what a process may do.
+/// The lines of `/proc/<pid>/status` that show what a process may do.
 const LINES: [&str; 11] = [
     "Uid",
     "Gid",
@@ -22,26 +22,26 @@ const LINES: [&str; 11] = [
     "CapBnd",
     "CapAmb",
 ];
-/// Kinds of namespaces that matter.
+/// The kinds of namespaces that are compared.
 const NAMESPACES: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid", "user"];
 
-/// What was seen of one process.
+/// What the kernel shows of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Look {
     /// Its number.
     pub pid: u32,
-    /// The lines, of each thread; threads that are alike are one.
+    /// The lines of each thread. Threads with the same lines are one entry.
     pub threads: BTreeSet<BTreeMap<&'static str, String>>,
-    /// Namespaces that it does not share with the supervisor. Nothing, if this account may not see it.
+    /// Namespaces that it does not share with the supervisor; none if this account may not see them.
     pub own_namespaces: Option<BTreeSet<&'static str>>,
-    /// What its descriptors are. Nothing, if this account may not see it.
+    /// The kinds of its descriptors; none if this account may not see them.
     pub descriptors: Option<BTreeSet<String>>,
 }
 
-/// Looks at process `pid` of the gateway whose supervisor is `supervisor`.
+/// Reads what the kernel shows of process `pid`, whose supervisor is `supervisor`.
 ///
 /// # Errors
-/// If it is gone.
+/// If the process is gone.
 pub fn look(pid: u32, supervisor: u32) -> io::Result<Look> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let mut threads = BTreeSet::new();
@@ -50,7 +50,7 @@ pub fn look(pid: u32, supervisor: u32) -> io::Result<Look> {
             Ok(status) => {
                 threads.insert(lines(&status));
             }
-            // It ended meanwhile.
+            // The thread ended meanwhile.
             Err(error) if matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => {}
             Err(error) => return Err(error),
         }
@@ -94,7 +94,7 @@ fn descriptors(process: &Path) -> io::Result<BTreeSet<String>> {
     Ok(kinds)
 }
 
-/// Its path, or what it is if it has none.
+/// The path of a descriptor, or its kind if it has no path.
 fn kind(target: &Path) -> String {
     let text = target.to_string_lossy();
     match text.strip_prefix("anon_inode:") {
@@ -103,11 +103,11 @@ fn kind(target: &Path) -> String {
     }
 }
 
-/// What a runtime's threads make for themselves, before and after the jail alike.
+/// Descriptors that the threads of a runtime open for themselves.
 const OF_THE_RUNTIME: [&str; 2] = ["[eventpoll]", "[eventfd]"];
 
 impl Look {
-    /// In what a live worker differs from a probe of its role.
+    /// The differences between this live worker and a probe of its role.
     pub fn differences(&self, probe: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         for thread in &self.threads {
@@ -126,16 +126,16 @@ impl Look {
                 self.own_namespaces, probe.own_namespaces
             ));
         }
-        if let (Some(live), Some(lent)) = (&self.descriptors, &probe.descriptors) {
-            // What lies in a directory that was lent is lent.
-            let is_lent = |kind: &str| lent.iter().any(|lent| Path::new(kind).starts_with(lent));
-            let more = live.iter().filter(|kind| !is_lent(kind) && !OF_THE_RUNTIME.contains(&kind.as_str()));
+        if let (Some(live), Some(given)) = (&self.descriptors, &probe.descriptors) {
+            // A file in a directory that the role was given is the role's own.
+            let is_given = |kind: &str| given.iter().any(|given| Path::new(kind).starts_with(given));
+            let more = live.iter().filter(|kind| !is_given(kind) && !OF_THE_RUNTIME.contains(&kind.as_str()));
             differences.extend(more.map(|kind| format!("it has {kind} open, the probe has not")));
         }
         differences
     }
 
-    /// What should be true of every process in a jail, and is not of this one.
+    /// What holds for every process in a jail, and does not hold for this one.
     pub fn holes(&self) -> Vec<String> {
         let wanted = |name| match name {
             "NoNewPrivs" => Some("1"),

@@ -1,21 +1,30 @@
-//! `audit`: shows what each process of the gateway can do, by having it tried from inside each jail.
+//! `audit`: shows what each process of the gateway can do. Probes try it from inside each jail.
 //!
-//! *Trusts*: the kernel's answers to probes, and what `/proc` shows of live workers; no policy and no configuration says anything
-//! here. *Promises*: every cell is measured; a cell that cannot be measured is a surprise; any surprise is exit code 1.
+//! *Trusts*: the kernel's answers to probes, and what `/proc` shows of live workers. Policies and configurations are not asked.
+//! *Promises*: every cell of the table is measured. A cell that cannot be measured is a surprise. Any surprise is exit code 1.
 //!
 //! | file | idea |
 //! |---|---|
 //! | [`ability`] | the lines of the table, and what is expected |
-//! | [`trial`] | by which ways each is tried |
+//! | [`trial`] | the ways in which each ability is tried |
 //! | [`look`] | a process seen from outside |
 //! | [`wire`] | questions and answers |
 //! | [`report`] | the table |
+//! | [`admin`] | the socket at which a running gateway answers |
+//! | [`examiner`], [`prober`] | answers, and the probes that measure them |
+//! | [`self_test`] | an audit without a running gateway |
 
 pub mod ability;
+pub(crate) mod admin;
+mod examiner;
 pub mod look;
+pub(crate) mod prober;
 pub mod report;
+mod self_test;
 pub mod trial;
 pub mod wire;
+
+pub use self::self_test::SelfTestError;
 
 use std::{
     io::{self, IsTerminal},
@@ -31,40 +40,40 @@ use tokio::time::timeout;
 use self::{
     ability::{Ability, Verdict},
     look::look,
-    report::{Cell, Layers, Process, Report, TrialReport},
+    report::{Cell, LayerReport, Process, Report, TrialReport},
+    self_test::SelfTest,
     trial::verdict,
-    wire::{Answer, Crew, Live, Question},
+    wire::{Answer, Live, Question, Roster, SOCKET},
 };
 use crate::{
     console::Console,
     overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
-    run::{self, RunError, RunPlan, Surroundings},
-    supervisor::{SOCKET, SelfTest, SupervisorError},
+    plan::{self, Environment, PlanError, RunPlan},
 };
 
-/// Time for one answer.
+/// The time for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
-/// Where the unit that gives each worker its account keeps its gateways.
+/// The folder of the gateways of systemd/gatewayd@.service.
 const HOME_OF_UNITS: &str = "/var/lib/gatewayd";
-/// Where the units of systemd have their runtime directories.
+/// The folder of the runtime directories of these units.
 const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
-/// Where they have their credentials, for root and their own account to see.
+/// The folder of the credentials of units. Only root and the account of a unit can read them.
 const CREDENTIALS_OF_UNITS: &str = "/run/credentials";
 
 /// What the command line says.
 #[derive(Clone, Debug)]
-pub struct Request {
-    /// Print for programs.
+pub struct AuditOptions {
+    /// Print JSON.
     pub json: bool,
-    /// Start a crew of probes of its own in place of asking a running gateway.
+    /// Start probes in the place of workers, instead of asking a running gateway.
     pub self_test: bool,
     /// Another configuration file.
     pub config: Option<PathBuf>,
-    /// One column only.
+    /// Only this column.
     pub role: Option<Role>,
-    /// One line only.
+    /// Only this line.
     pub ability: Option<Ability>,
 }
 
@@ -73,14 +82,14 @@ pub struct Request {
 pub enum AuditError {
     /// The gateway cannot be prepared.
     #[error(transparent)]
-    Prepare(#[from] RunError),
+    Prepare(#[from] PlanError),
     /// The self-test cannot begin.
     #[error(transparent)]
-    SelfTest(#[from] SupervisorError),
-    /// Nobody answers.
+    SelfTest(#[from] SelfTestError),
+    /// No gateway answers.
     #[error(
-        "cannot ask the running gateway at {}: {source}; start it, or run the audit as root or as the account that runs it, or \
-         measure without one: `gatewayd audit --id {id} --self-test`", path.display()
+        "cannot ask the running gateway at {}: {source}; start the gateway, or run the audit as root or as the account that runs the \
+         gateway, or measure without a running gateway: `gatewayd audit --id {id} --self-test`", path.display()
     )]
     Ask {
         /// The admin socket.
@@ -90,35 +99,37 @@ pub enum AuditError {
         /// What went wrong.
         source: io::Error,
     },
-    /// The conversation broke off.
-    #[error("the gateway broke off the audit: {0}; is it of the same version, and does nobody else audit it?")]
+    /// The conversation ended early.
+    #[error(
+        "the gateway ended the audit: {0}; check that it is of the same version, and that no other audit is running"
+    )]
     Conversation(String),
-    /// A process cannot be looked at.
+    /// The kernel shows nothing of a process.
     #[error("cannot look at process {pid} of {role}: {source}; if it died, run the audit again")]
     Look {
-        /// Whose.
+        /// The role of the process.
         role: Role,
         /// Its number.
         pid: u32,
-        /// What the kernel says.
+        /// What the kernel answered.
         source: io::Error,
     },
-    /// The result could not be written for programs.
+    /// The result could not be written as JSON.
     #[error("cannot write the result: {0}")]
     Json(#[from] serde_json::Error),
-    /// There is a surprise. The report says which.
-    #[error("{0} surprises: the gateway's processes are not what they should be; the lines above say which and how")]
+    /// There are surprises. The report names them.
+    #[error("{0} surprises: the gateway's processes are not as they should be; the lines above name each difference")]
     Surprises(usize),
 }
 
-/// Whether the gateways below `root` are those of the unit. What the unit has elsewhere belongs to no gateway of another folder,
-/// whatever its id.
+/// Whether the gateways below `root` are those of systemd/gatewayd@.service. A gateway in another folder has no runtime directory and no
+/// credentials of the unit, even if it has the same id.
 fn is_of_units(root: &Path) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
     real(root).is_some_and(|root| real(Path::new(HOME_OF_UNITS)) == Some(root))
 }
 
-/// The private keys of a gateway that systemd runs may be nowhere else.
+/// The folder of the unit's credentials, which may be the only place of its private keys.
 fn credentials_of_unit(id: &GatewayId) -> Option<PathBuf> {
     let directory = Path::new(CREDENTIALS_OF_UNITS).join(format!("gatewayd@{id}.service"));
     directory.read_dir().is_ok().then_some(directory)
@@ -127,39 +138,39 @@ fn credentials_of_unit(id: &GatewayId) -> Option<PathBuf> {
 /// Audits gateway `id` below `root`. To be called on the main thread, before there is any other.
 ///
 /// # Errors
-/// If it could not be done, or there is a surprise.
+/// If the audit could not be done, or there is a surprise.
 pub fn execute(
     id: &GatewayId,
     root: &Root,
-    request: Request,
-    surroundings: Surroundings,
+    options: AuditOptions,
+    environment: Environment,
     console: &mut Console<'_>,
 ) -> Result<(), AuditError> {
-    let Request { json, self_test, config, role, ability } = request;
-    let mut nobody = io::sink();
+    let AuditOptions { json, self_test, config, role, ability } = options;
+    let mut discarded = io::sink();
     let of_units = is_of_units(root.as_path());
-    let credentials = surroundings.credentials_directory.clone();
+    let credentials = environment.credentials_directory.clone();
     let credentials = credentials.or_else(|| of_units.then(|| credentials_of_unit(id)).flatten());
-    let surroundings = Surroundings { credentials_directory: credentials, ..surroundings };
+    let environment = Environment { credentials_directory: credentials, ..environment };
     let home = GatewayPaths::new(root, id).home().to_owned();
-    // Whoever only asks reads a few files, and may do so in the folder of another account.
+    // An audit that only asks reads a few files, and may read them in the folder of another account.
     let guard = if self_test { PathGuard::new(&home) } else { PathGuard::for_reading(&home) };
     let plan =
-        run::prepare(id, root, guard, config, &Overrides::default(), surroundings, &mut Console::new(&mut nobody))?;
-    // One thread only: probes die with the thread that started them.
+        plan::prepare(id, root, guard, config, &Overrides::default(), environment, &mut Console::new(&mut discarded))?;
+    // One thread only, because probes die with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| AuditError::Conversation(error.to_string()))?;
     let report = runtime.block_on(async {
-        let mut witness = if self_test {
-            Witness::SelfTest(Box::new(SelfTest::begin(&plan).await?))
+        let mut respondent = if self_test {
+            Respondent::SelfTest(Box::new(SelfTest::begin(&plan).await?))
         } else {
-            Witness::Running(Connection::open(&plan, of_units)?)
+            Respondent::Running(AdminClient::open(&plan, of_units)?)
         };
         let roles = Role::ALL.into_iter().filter(|one| role.is_none_or(|only| only == *one));
         let abilities = Ability::ALL.into_iter().filter(|one| ability.is_none_or(|only| only == *one));
-        examine(&mut witness, &plan, roles, abilities).await
+        examine(&mut respondent, &plan, roles, abilities).await
     })?;
     if json {
         console.line(report.json()?);
@@ -172,23 +183,23 @@ pub fn execute(
     }
 }
 
-/// Who answers.
-enum Witness {
-    Running(Connection),
+/// What answers the questions.
+enum Respondent {
+    Running(AdminClient),
     SelfTest(Box<SelfTest>),
 }
 
-impl Witness {
+impl Respondent {
     async fn ask(&mut self, question: Question) -> Result<Answer, AuditError> {
         match self {
-            Self::Running(connection) => connection.ask(question).await,
+            Self::Running(client) => client.ask(question).await,
             Self::SelfTest(test) => Ok(test.answer(question).await),
         }
     }
 
-    async fn crew(&mut self) -> Result<Crew, AuditError> {
-        match self.ask(Question::ShowCrew).await? {
-            Answer::Crew(crew) => Ok(crew),
+    async fn roster(&mut self) -> Result<Roster, AuditError> {
+        match self.ask(Question::ShowRoster).await? {
+            Answer::Roster(roster) => Ok(roster),
             other => Err(no_answer(&other)),
         }
     }
@@ -197,57 +208,57 @@ impl Witness {
 fn no_answer(answer: &Answer) -> AuditError {
     match answer {
         Answer::Failed(why) => AuditError::Conversation(why.clone()),
-        _ => AuditError::Conversation("it answered another question".to_owned()),
+        _ => AuditError::Conversation("it sent the answer to another question".to_owned()),
     }
 }
 
 async fn examine(
-    witness: &mut Witness,
+    respondent: &mut Respondent,
     plan: &RunPlan,
     roles: impl Iterator<Item = Role>,
     abilities: impl Iterator<Item = Ability> + Clone,
 ) -> Result<Report, AuditError> {
-    let running = matches!(witness, Witness::Running(_));
+    let running = matches!(respondent, Respondent::Running(_));
     let mut report = Report { id: plan.id.to_string(), running, cells: Vec::new(), processes: Vec::new() };
     for role in roles {
-        let seen = compare(witness, role).await?;
+        let seen = compare(respondent, role).await?;
         report.processes.push(seen);
         for ability in abilities.clone() {
-            report.cells.push(measure(witness, role, ability).await?);
+            report.cells.push(measure(respondent, role, ability).await?);
         }
     }
     Ok(report)
 }
 
-async fn compare(witness: &mut Witness, role: Role) -> Result<Process, AuditError> {
-    let crew = witness.crew().await?;
-    let looked = |pid| look(pid, crew.supervisor).map_err(|source| AuditError::Look { role, pid, source });
-    let (probe, held) = match witness.ask(Question::WaitInJail { role }).await? {
-        Answer::Waiting { pid, held } => (looked(pid)?, held),
+async fn compare(respondent: &mut Respondent, role: Role) -> Result<Process, AuditError> {
+    let roster = respondent.roster().await?;
+    let looked = |pid| look(pid, roster.supervisor).map_err(|source| AuditError::Look { role, pid, source });
+    let (probe, layers) = match respondent.ask(Question::WaitInJail { role }).await? {
+        Answer::Waiting { pid, layers } => (looked(pid)?, layers),
         other => return Err(no_answer(&other)),
     };
     let mut surprises = probe.holes();
     let mut live = None;
-    if let Witness::Running(_) = witness {
-        match crew.live.iter().find(|live| live.role == role) {
-            Some(Live { pid, held: said, .. }) => {
+    if let Respondent::Running(_) = respondent {
+        match roster.live.iter().find(|live| live.role == role) {
+            Some(Live { pid, layers: said, .. }) => {
                 let worker = looked(*pid)?;
                 surprises.extend(worker.differences(&probe));
-                if said.active != held.active {
-                    let (its, of_probe) = (said.names(), held.names());
-                    surprises.push(format!("layers that it says hold are {its}, of the probe {of_probe}"));
+                if said.active != layers.active {
+                    let (its, of_probe) = (said.names(), layers.names());
+                    surprises.push(format!("its active layers are {its}, those of the probe {of_probe}"));
                 }
                 live = Some(worker);
             }
-            None => surprises.push("no worker is alive; run the audit again when it is".to_owned()),
+            None => surprises.push("no worker is alive; run the audit again when one is".to_owned()),
         }
     }
-    Ok(Process { role, layers: Layers::of(&held), probe, live, surprises })
+    Ok(Process { role, layers: LayerReport::of(&layers), probe, live, surprises })
 }
 
-async fn measure(witness: &mut Witness, role: Role, ability: Ability) -> Result<Cell, AuditError> {
+async fn measure(respondent: &mut Respondent, role: Role, ability: Ability) -> Result<Cell, AuditError> {
     let expected = ability.expected(role);
-    Ok(match witness.ask(Question::Measure { role, ability }).await? {
+    Ok(match respondent.ask(Question::Measure { role, ability }).await? {
         Answer::Measured(tried) if !tried.is_empty() => Cell {
             role,
             ability,
@@ -264,13 +275,13 @@ async fn measure(witness: &mut Witness, role: Role, ability: Ability) -> Result<
 }
 
 /// The admin socket of a running gateway.
-struct Connection {
+struct AdminClient {
     answers: LinkReader<Answer>,
     questions: LinkWriter<Question>,
 }
 
-impl Connection {
-    /// In the runtime directory of the gateway's folder, or of its unit.
+impl AdminClient {
+    /// Connects to the socket in the runtime directory of the gateway's folder, or of its unit.
     fn open(plan: &RunPlan, of_units: bool) -> Result<Self, AuditError> {
         let of_unit = Path::new(RUN_DIR_OF_UNITS).join(plan.id.as_str()).join(SOCKET);
         let socket = match UnixStream::connect(plan.run_dir.join(SOCKET)) {
@@ -292,7 +303,9 @@ impl Connection {
             self.answers.read_batch().await
         };
         match timeout(ANSWER_LIMIT, asked).await {
-            Ok(Ok(mut answers)) => answers.pop().ok_or_else(|| AuditError::Conversation("it said nothing".to_owned())),
+            Ok(Ok(mut answers)) => {
+                answers.pop().ok_or_else(|| AuditError::Conversation("it sent no answer".to_owned()))
+            }
             Ok(Err(error)) => Err(AuditError::Conversation(error.to_string())),
             Err(_) => Err(AuditError::Conversation("it did not answer in time".to_owned())),
         }

@@ -12,16 +12,16 @@ use super::{
     wire::Tried,
 };
 
-/// Everything that was found.
+/// The whole result.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The gateway.
     pub id: String,
-    /// Whether it was running.
+    /// Whether a running gateway was asked.
     pub running: bool,
-    /// One for each role and ability.
+    /// One cell for each role and ability.
     pub cells: Vec<Cell>,
-    /// One for each role.
+    /// One entry for each role.
     pub processes: Vec<Process>,
 }
 
@@ -33,45 +33,45 @@ pub struct Cell {
     pub role: Role,
     /// The line.
     pub ability: Ability,
-    /// What should be.
+    /// What the role should be able to do.
     pub expected: Verdict,
-    /// What is.
+    /// What the role can do.
     pub measured: Verdict,
-    /// How it was found.
+    /// What was tried.
     pub trials: Vec<TrialReport>,
 }
 
-/// One trial, in words.
+/// One attempt and its outcome, in words.
 #[derive(Debug, Serialize)]
 pub struct TrialReport {
     attempt: String,
     outcome: String,
 }
 
-/// What was seen from outside.
+/// What the kernel shows of the processes of one role.
 #[derive(Debug, Serialize)]
 pub struct Process {
-    /// Whose.
+    /// The role.
     #[serde(serialize_with = "role_name")]
     pub role: Role,
-    /// Of its jail.
-    pub layers: Layers,
-    /// Of the probe.
+    /// The layers of the probe's jail.
+    pub layers: LayerReport,
+    /// The probe.
     pub probe: Look,
-    /// Of the worker, if there is one.
+    /// The live worker, if there is one.
     pub live: Option<Look>,
-    /// What is wrong with either.
+    /// What is wrong with either process.
     pub surprises: Vec<String>,
 }
 
-/// Which layers of a jail hold, as the jail itself says.
+/// The active and the missing layers of a jail, as the process in it reports them.
 #[derive(Debug, Serialize)]
-pub struct Layers {
+pub struct LayerReport {
     held: Vec<&'static str>,
     missing: Vec<(&'static str, String)>,
 }
 
-impl Layers {
+impl LayerReport {
     /// In words.
     pub fn of(held: &ActiveLayers) -> Self {
         Self {
@@ -86,12 +86,12 @@ fn role_name<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 impl TrialReport {
-    /// Of a trial that was made.
+    /// An attempt that was made.
     pub fn new(tried: &Tried) -> Self {
         Self { attempt: tried.attempt.to_string(), outcome: describe(&tried.outcome) }
     }
 
-    /// Of a trial that could not be made.
+    /// An attempt that could not be made.
     pub fn failed(why: String) -> Self {
         Self { attempt: "none".to_owned(), outcome: why }
     }
@@ -121,7 +121,7 @@ impl Cell {
 }
 
 impl Report {
-    /// What is not as it should be, one line each.
+    /// What is not as it should be, one line for each.
     pub fn surprises(&self) -> Vec<String> {
         let cells = self.cells.iter().filter(|cell| cell.is_surprise()).map(|cell| {
             let Cell { role, ability, expected, measured, trials } = cell;
@@ -139,7 +139,7 @@ impl Report {
         cells.chain(processes).collect()
     }
 
-    /// For programs.
+    /// The result as JSON.
     ///
     /// # Errors
     /// Never.
@@ -153,7 +153,7 @@ impl Report {
         serde_json::to_string_pretty(&Whole { report: self, surprises: self.surprises() })
     }
 
-    /// For people; `red` marks a surprise in colour too.
+    /// The result for people. With `red`, a surprise is coloured too.
     pub fn text(&self, red: bool) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -236,7 +236,7 @@ impl Report {
     }
 }
 
-/// In the order of a packet's way.
+/// The columns, in the order in which a packet passes the roles.
 const COLUMNS: [Role; 4] = [Role::MixIngress, Role::MixEgress, Role::ClientEdge, Role::Store];
 
 fn line_of(look: &Look) -> String {

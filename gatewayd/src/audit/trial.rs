@@ -1,4 +1,4 @@
-//! By which ways each ability is tried, and what is made of the outcomes.
+//! The ways in which each ability is tried, and the verdict about the outcomes.
 
 use std::{
     net::SocketAddr,
@@ -10,12 +10,12 @@ use ipc::probe::{Attempt, Inode};
 
 use super::ability::{Ability, Verdict};
 
-/// What there is to try on. Everything in it is there, as the one who started the probe can see.
+/// The targets of the attempts. All of them exist, as the process that starts the probes has checked.
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// The key files: identity, Sphinx.
+    /// The file of the identity key.
     pub identity_key: PathBuf,
-    /// As above.
+    /// The file of the Sphinx key.
     pub sphinx_key: PathBuf,
     /// The ledger's directory.
     pub ledger: (PathBuf, Inode),
@@ -23,45 +23,45 @@ pub struct Targets {
     pub inboxes: (PathBuf, Inode),
     /// The gateway's folder, its configuration, and the folder of the account that runs it.
     pub homes: Vec<PathBuf>,
-    /// Directories that others write to.
+    /// Directories that other accounts may write to.
     pub directories: Vec<PathBuf>,
-    /// Somebody who accepts TCP connections.
+    /// Addresses that accept TCP connections.
     pub tcp: Vec<SocketAddr>,
-    /// Somebody who receives datagrams.
+    /// An address that receives datagrams.
     pub udp: SocketAddr,
     /// A Unix socket.
     pub socket: PathBuf,
     /// The processes of all other roles, and the supervisor.
     pub others: Vec<u32>,
-    /// Users that nobody in a jail may become.
+    /// Users that no process in a jail may become.
     pub users: Vec<u32>,
 }
 
-/// One way, and whether it leads only to the data of the role's own job.
+/// One way to try an ability.
 #[derive(Clone, Debug)]
 pub struct Trial {
     /// What to try.
     pub attempt: Attempt,
-    /// Whether success is success with own data only.
+    /// Whether it leads only to the role's own data.
     pub own: bool,
 }
 
-/// What came of a trial.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
     /// It worked.
     Allowed,
     /// The kernel answered with an error number.
     Denied(i32),
-    /// The policy does not list the call: the process was killed.
+    /// The filter killed the process for this system call.
     Refused(u32),
-    /// The process was killed without a word.
+    /// The filter killed the process, which did not report the call.
     Killed,
-    /// The trial itself went wrong.
+    /// The attempt itself went wrong.
     Broken(String),
 }
 
-/// Every way there is to do `ability`.
+/// Every way in which `ability` is tried.
 pub fn trials(ability: Ability, on: &Targets) -> Vec<Trial> {
     let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
     let open = |file: &Path| Attempt::OpenFile { path: path(file) };
@@ -116,7 +116,7 @@ pub fn trials(ability: Ability, on: &Targets) -> Vec<Trial> {
     attempts.into_iter().map(|attempt| Trial { attempt, own: false }).collect()
 }
 
-/// Each way to see whether a process is there.
+/// The ways to find out whether a process exists.
 fn sight(pid: u32) -> [Attempt; 8] {
     [
         Attempt::LookAt { pid },
@@ -140,7 +140,7 @@ fn key(file: &Path, begin: &str, on: &Targets) -> Vec<Attempt> {
         Attempt::FindByRewinding { begin: begin.into() },
         Attempt::FindByReading { begin: begin.into() },
     ];
-    // From one of the directories that `store` was given, one step up.
+    // One step up from a directory that `store` was given.
     if let Some(name) = file.file_name().filter(|_| file.parent() == on.ledger.0.parent()) {
         let path = [b"../".as_slice(), name.as_encoded_bytes()].concat();
         attempts.push(Attempt::OpenBeneath { path });
@@ -148,7 +148,7 @@ fn key(file: &Path, begin: &str, on: &Targets) -> Vec<Attempt> {
     attempts
 }
 
-/// What the outcomes of all its trials say of an ability; each comes with whether it is about own data only.
+/// The verdict about an ability after all outcomes. Each comes with whether it is about the role's own data only.
 pub fn verdict<'a>(outcomes: impl IntoIterator<Item = (bool, &'a Outcome)>) -> Verdict {
     let (mut own_data, mut unknown) = (false, false);
     for (own, outcome) in outcomes {

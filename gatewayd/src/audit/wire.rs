@@ -1,28 +1,31 @@
-//! What `gatewayd audit` asks a running supervisor, and what it is answered: on the admin socket, in the frames of the links.
+//! The questions of `gatewayd audit` to a running supervisor, and the answers: on the admin socket, in the frames of the links.
 //!
-//! *The supervisor trusts* root and its own account, whose processes alone may connect, with questions and nothing else. *The audit
-//! trusts* the supervisor that holds the gateway's lock. One question at a time; each has one answer.
+//! *Trusts*: the supervisor trusts root and its own account, whose processes alone may connect, to ask questions and nothing else. The
+//! audit trusts the supervisor that holds the gateway's lock. One question comes at a time, and each has one answer.
 
 use bincode::{Decode, Encode};
 use ipc::{Role, jail::ActiveLayers, probe::Attempt};
 
 use super::{ability::Ability, trial::Outcome};
 
+/// The name of the admin socket in the runtime directory.
+pub const SOCKET: &str = "admin.sock";
+
 /// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Question {
-    /// Who is alive?
-    ShowCrew,
-    /// Start a probe of this role that waits to be looked at; the next question ends it.
+    /// Which processes are alive?
+    ShowRoster,
+    /// Start a probe of this role that waits in its jail. The next question ends it.
     WaitInJail {
-        /// Of which role.
+        /// The role of the probe.
         role: Role,
     },
     /// Try every way in which the role might have the ability.
     Measure {
-        /// Which role.
+        /// The role.
         role: Role,
-        /// Which ability.
+        /// The ability.
         ability: Ability,
     },
 }
@@ -30,43 +33,43 @@ pub enum Question {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Answer {
-    /// To [`Question::ShowCrew`].
-    Crew(Crew),
+    /// To [`Question::ShowRoster`].
+    Roster(Roster),
     /// To [`Question::WaitInJail`].
     Waiting {
-        /// Its process number.
+        /// The process number of the probe.
         pid: u32,
-        /// What it says of its jail.
-        held: ActiveLayers,
+        /// The layers of its jail, as it reports them.
+        layers: ActiveLayers,
     },
     /// To [`Question::Measure`].
     Measured(Vec<Tried>),
-    /// It could not be done.
+    /// The question could not be answered, for this reason.
     Failed(String),
 }
 
 /// The processes of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Crew {
-    /// The supervisor.
+pub struct Roster {
+    /// The process number of the supervisor.
     pub supervisor: u32,
-    /// Workers that are alive.
+    /// The workers that are alive.
     pub live: Vec<Live>,
 }
 
 /// A worker that is alive.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Live {
-    /// Of which role.
+    /// Its role.
     pub role: Role,
     /// Its process number.
     pub pid: u32,
-    /// What it has said of its jail.
-    pub held: ActiveLayers,
+    /// The layers of its jail, as it reports them.
+    pub layers: ActiveLayers,
 }
 
-impl Crew {
-    /// The workers of all other roles than this one.
+impl Roster {
+    /// The process numbers of the workers of all other roles.
     pub fn others_than(&self, role: Role) -> Vec<u32> {
         self.live.iter().filter(|other| other.role != role).map(|other| other.pid).collect()
     }
@@ -77,8 +80,8 @@ impl Crew {
 pub struct Tried {
     /// What was tried.
     pub attempt: Attempt,
-    /// Whether it leads only to the data of the role's own job.
+    /// Whether it leads only to the role's own data.
     pub own: bool,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }

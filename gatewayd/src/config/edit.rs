@@ -7,7 +7,7 @@ use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
-use super::Config;
+use super::settings::Config;
 
 const TEMPLATE: &str = include_str!("template.toml");
 

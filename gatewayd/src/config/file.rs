@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,10 +14,13 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::DeTable;
 
 use super::{
-    ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, Debug, Delivery, Egress, Limits, MixEndpoint,
-    ParseError, Protocol, Replay, Sandbox, Setting, Timeouts, UnknownKey,
-    tuning::{DEBUG_KEYS, SHORTEST_CLIENT_IDLE, SHORTEST_MESSAGE_AGE},
-    unspecified, values,
+    error::{ParseError, UnknownKey, WrittenSetting},
+    settings::{ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, MixEndpoint},
+    tuning::{
+        DEBUG_KEYS, Debug, Delivery, Egress, Limits, Protocol, Replay, SHORTEST_CLIENT_IDLE, SHORTEST_MESSAGE_AGE,
+        Sandbox, Timeouts,
+    },
+    values,
 };
 use crate::{
     endpoint::{ClientsAnnounce, MixAnnounce},
@@ -194,7 +197,7 @@ fn unknown_sections(text: &str, file: &DeTable<'_>) -> Vec<ParseError> {
 }
 
 /// Every key that stands in a known section, with its line.
-fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usize, Setting)> + use<'a> {
+fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usize, WrittenSetting)> + use<'a> {
     let mut settings = Vec::new();
     for (section, value) in file {
         let Some(table) = value.get_ref().as_table() else { continue };
@@ -203,7 +206,8 @@ fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usiz
         }
         settings.extend(table.iter().map(|(key, value)| {
             let value = text.get(value.span()).unwrap_or_default().to_owned();
-            let setting = Setting { section: section.get_ref().to_string(), key: key.get_ref().to_string(), value };
+            let setting =
+                WrittenSetting { section: section.get_ref().to_string(), key: key.get_ref().to_string(), value };
             (line_at(text, key.span().start), setting)
         }));
     }
@@ -211,7 +215,7 @@ fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usiz
 }
 
 /// What is wrong with a setting, read as if it stood alone.
-fn wrong(line: usize, setting: Setting) -> Option<ParseError> {
+fn wrong(line: usize, setting: WrittenSetting) -> Option<ParseError> {
     let alone = format!("[{}]\n{} = {}\n", quoted(&setting.section), quoted(&setting.key), setting.value);
     let error = toml::from_str::<File>(&alone).err()?;
     Some(ParseError { line, message: error.message().replace('\n', " "), setting: Some(setting) })
@@ -268,7 +272,11 @@ impl File {
             );
             let value = humantime::format_duration(value).to_string();
             let line = 1 + text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or_default();
-            ParseError { line, message, setting: Some(Setting { section: "limits".into(), key: key.into(), value }) }
+            ParseError {
+                line,
+                message,
+                setting: Some(WrittenSetting { section: "limits".into(), key: key.into(), value }),
+            }
         };
         retention.into_iter().filter(|(_, value, least)| value < least).map(short).collect()
     }
@@ -334,6 +342,10 @@ impl File {
             sandbox: self.sandbox,
         }
     }
+}
+
+fn unspecified(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
 
 /// A path of the file, from the gateway's folder; `default` if there is none. 0.10.1 wrote absolute paths only.

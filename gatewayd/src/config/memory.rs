@@ -3,7 +3,7 @@
 //! Each budget is for what others make the gateway hold. What a connection takes by itself, the programs, the replay filter
 //! and the page cache of the databases are not in it: they do not grow with what others send.
 
-use super::Limits;
+use super::tuning::Limits;
 
 /// The shares are of so many parts.
 const PARTS: u64 = 24;

@@ -1,10 +1,15 @@
-use std::time::Duration;
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use ipc::{jail::Layer, ports::PortRange};
 use proptest::prelude::*;
+use semver::Version;
 
 use super::*;
-use crate::{overrides::Overrides, paths::Root};
+use crate::{
+    overrides::Overrides,
+    paths::{GatewayPaths, Root},
+    version,
+};
 
 const OF_0_10_1: &str = include_str!("../../tests/fixtures/config-0.10.1.toml");
 

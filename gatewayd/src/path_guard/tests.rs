@@ -3,6 +3,7 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
 };
 
+use nix::{fcntl::AtFlags, unistd::fchownat};
 use tempfile::TempDir;
 
 use super::*;

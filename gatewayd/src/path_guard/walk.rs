@@ -1,7 +1,7 @@
 //! A path, one folder at a time, each by the descriptor of the one above.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
 };
@@ -12,7 +12,10 @@ use nix::{
     sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat},
 };
 
-use super::{PathError, Trusted, hand_on};
+use super::{
+    refusal::PathError,
+    trusted::{Trusted, hand_on},
+};
 
 /// Links on one way. The kernel follows as many.
 const MOST_LINKS: u32 = 40;
@@ -180,11 +183,4 @@ impl<'a> Walk<'a> {
 /// What kind of file it is.
 const fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
-}
-
-/// In a user namespace, the number that stands for all accounts outside of it. What is theirs cannot be given away from here.
-pub(super) fn stranger_of_namespace() -> Option<u32> {
-    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
-    let is_whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
-    (!is_whole).then(|| fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()).flatten()
 }

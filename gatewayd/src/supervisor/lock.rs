@@ -1,7 +1,7 @@
 //! One supervisor per gateway: a locked file that holds its process number.
 //!
-//! *Promises*: the lock is the kernel's (`flock`), so a crash leaves none behind, though a child that was being made may hold it for
-//! a moment longer, which is waited for; what a stale file says is never believed.
+//! *Promises*: the lock is the kernel's (`flock`), so that a crash leaves none behind. A child of a killed supervisor may hold it for a
+//! moment longer, and this code waits for its end. The number in a stale file is never believed.
 
 use std::{
     fs::File,
@@ -19,27 +19,27 @@ use nix::{
     unistd::Pid,
 };
 
-use super::alive::runs;
-use crate::path_guard::{PathGuard, hand_on};
+use crate::{
+    launch::{PREDECESSOR, process_exists},
+    path_guard::{PathGuard, hand_on},
+};
 
 /// The file's name in the runtime directory.
 const FILE: &str = "gatewayd.pid";
-/// Longest process number, in characters.
+/// The longest process number, in characters.
 const PID_LEN: u64 = 20;
-/// How long the lock, or a port, may be held by what is left of a supervisor that was killed: its children die with it, but not at
-/// the same instant.
-pub(super) const PREDECESSOR: Duration = Duration::from_secs(2);
+/// The pause between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why this supervisor may not run.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another one does.
+    /// Another supervisor runs this gateway.
     #[error("gateway \"{id}\" is already running (pid {pid}); stop that process first, or run another id")]
     Running {
         /// The gateway.
         id: String,
-        /// The other supervisor, as its file says.
+        /// The number in the file of the other supervisor.
         pid: String,
     },
     /// The runtime directory or the file cannot be used.
@@ -47,27 +47,27 @@ pub enum LockError {
     Unusable {
         /// What failed.
         step: &'static str,
-        /// On what.
+        /// The directory or file.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system answered.
         source: io::Error,
     },
 }
 
 /// The right to run a gateway, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct RunLock {
+pub(crate) struct RunLock {
     file: Flock<File>,
     directory: OwnedFd,
 }
 
 impl RunLock {
-    /// Takes the lock of gateway `id` in `run_dir`, which is made (0700) if it is missing. The file is written only when it is
-    /// known to be a plain one of the gateway's: no link is followed.
+    /// Takes the lock of gateway `id` in `run_dir`, which is created (0700) if it is missing. No link is followed: the file is written
+    /// only after it is known to be a regular file of the gateway.
     ///
     /// # Errors
     /// [`LockError::Running`] if another process holds it.
-    pub(super) fn take(run_dir: &Path, id: &str, guard: &PathGuard) -> Result<Self, LockError> {
+    pub(crate) fn take(run_dir: &Path, id: &str, guard: &PathGuard) -> Result<Self, LockError> {
         const FLAGS: OFlag = OFlag::O_RDWR
             .union(OFlag::O_CREAT)
             .union(OFlag::O_NOFOLLOW)
@@ -86,7 +86,7 @@ impl RunLock {
         guard.check_writable(&path, &stat).map_err(|error| unusable("use", &path)(error.into()))?;
         hand_on(&file, &directory).map_err(unusable("give away", &path))?;
         let mut file = File::from(file);
-        let patience = Instant::now() + PREDECESSOR;
+        let give_up_at = Instant::now() + PREDECESSOR;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
@@ -97,7 +97,7 @@ impl RunLock {
                 Err((held, Errno::EWOULDBLOCK)) => {
                     file = held;
                     let holder = read_pid(&mut file);
-                    if holder.is_some_and(runs) || Instant::now() >= patience {
+                    if holder.is_some_and(process_exists) || Instant::now() >= give_up_at {
                         let pid = holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
                         return Err(LockError::Running { id: id.to_owned(), pid });
                     }
@@ -108,8 +108,8 @@ impl RunLock {
         }
     }
 
-    /// A path to `name` in the runtime directory that leads there whatever becomes of the directory's name. Good while this lives.
-    pub(super) fn path_to(&self, name: &str) -> PathBuf {
+    /// A path to `name` in the runtime directory. It stays valid while this value lives, even if the directory is renamed.
+    pub(crate) fn path_to(&self, name: &str) -> PathBuf {
         Path::new("/proc/self/fd").join(self.directory.as_raw_fd().to_string()).join(name)
     }
 
@@ -122,12 +122,12 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Nobody shall signal a number that is no longer ours. If it fails, the lock is gone all the same.
+        // Without this an operator could signal a number that is no longer ours. On an error the lock is released all the same.
         let _ = self.file.set_len(0);
     }
 }
 
-/// The number in the file, if it is one.
+/// The number in the file, if there is a valid one.
 fn read_pid(file: &mut File) -> Option<Pid> {
     let mut text = String::new();
     file.rewind().ok()?;

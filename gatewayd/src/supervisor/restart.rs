@@ -1,10 +1,10 @@
-//! How long a dead worker stays dead.
+//! The delay before a dead worker is started again.
 
 use std::time::Duration;
 
-/// The first wait after a short life.
+/// The delay after the first short life.
 const FIRST: Duration = Duration::from_millis(100);
-/// The longest wait.
+/// The longest delay.
 const LONGEST: Duration = Duration::from_secs(10);
 /// After this uptime a restart is immediate and resets the backoff.
 const LONG_LIFE: Duration = Duration::from_secs(60);
@@ -16,12 +16,12 @@ pub(super) struct RestartDelay {
 }
 
 impl RestartDelay {
-    /// Of a worker that never died.
+    /// For a worker that never died.
     pub(super) const fn new() -> Self {
         Self { next: FIRST }
     }
 
-    /// The wait after a death at the age of `lived`; each short life doubles the next one.
+    /// The delay after a death at the age of `lived`. Each short life doubles the next delay.
     pub(super) fn after(&mut self, lived: Duration) -> Duration {
         if lived >= LONG_LIFE {
             *self = Self::new();
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_doubles_up_to_a_limit_and_a_long_life_forgives() {
+    fn the_delay_doubles_up_to_a_limit_and_a_long_life_resets_it() {
         let mut delay = RestartDelay::new();
         let waits: Vec<_> = (0..9).map(|_| delay.after(Duration::from_secs(59)).as_millis()).collect();
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);

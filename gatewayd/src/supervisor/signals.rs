@@ -1,7 +1,7 @@
-//! Signals: those by which an operator or a service manager ends the gateway, and all others that would end it if nobody caught them.
+//! Signals: those by which an operator or a service manager ends the gateway, and all others whose default action ends a process.
 //!
-//! *Promises*: from the moment they are caught, no signal ends the supervisor before the workers are drained, but for SIGKILL, and those by
-//! which the kernel reports a fault of the program itself.
+//! *Promises*: once these signals are caught, the only signals that end the supervisor before the workers are drained are SIGKILL and those
+//! by which the kernel reports a fault of the program itself.
 
 use std::{
     fmt, io,
@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) enum Caught {
     /// An order to end.
     End(EndSignal),
-    /// Nothing.
+    /// Nothing, but for a line in the log.
     Other(OtherSignal),
 }
 
@@ -45,21 +45,21 @@ impl fmt::Display for EndSignal {
 pub(super) struct OtherSignal(i32);
 
 impl OtherSignal {
-    /// Says in the log that it changes nothing.
-    pub(super) fn note(self) {
+    /// Logs that the signal changes nothing.
+    pub(super) fn log_ignored(self) {
         let name = nix::sys::signal::Signal::try_from(self.0).map_or_else(|_| self.0.to_string(), |s| s.to_string());
         if self.0 == nix::libc::SIGHUP {
             tracing::warn!(
-                "{name} changes nothing: the configuration is read at the start; restart the gateway to apply it"
+                "{name} changes nothing, because the configuration is read at the start only; restart the gateway to apply changes"
             );
         } else {
-            tracing::warn!("{name} has no meaning here and changes nothing; SIGTERM ends the gateway");
+            tracing::warn!("{name} changes nothing; SIGTERM ends the gateway");
         }
     }
 }
 
-/// Signals that end a process that does not catch them, beside those of [`EndSignal`], those of faults, SIGKILL, and SIGPIPE,
-/// which the standard library ignores.
+/// Signals whose default action ends a process, without those of [`EndSignal`], those of faults, SIGKILL, and SIGPIPE, which the standard
+/// library ignores.
 fn others() -> impl Iterator<Item = i32> {
     use nix::libc::{
         SIGALRM, SIGHUP, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
@@ -69,10 +69,12 @@ fn others() -> impl Iterator<Item = i32> {
         .chain(nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX())
 }
 
-/// Catches all of them from the moment it is made.
+/// Catches all these signals while it lives.
 pub(super) struct Signals(Vec<(Caught, Signal)>);
 
 impl Signals {
+    /// Starts to catch signals.
+    ///
     /// # Errors
     /// If the handlers cannot be installed.
     pub(super) fn catch() -> io::Result<Self> {
@@ -86,7 +88,7 @@ impl Signals {
         Ok(Self(all.map(|(caught, kind)| Ok((caught, signal(kind)?))).collect::<io::Result<_>>()?))
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(super) async fn next(&mut self) -> Caught {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }

@@ -1,6 +1,6 @@
-//! The supervisor's end: starts `validator-query`, gives it the request, waits a bounded time for the answer.
+//! The supervisor's end: starts `validator-query`, gives it the query, waits a bounded time for the answer.
 //!
-//! The request goes over a control link, as a worker's orders do, and what the program says of its jail comes back there: which
+//! The query goes over a control link, as a worker's orders do, and what the program says of its jail comes back there: which
 //! layers are missing, and at which system call it dies. The answer has a pipe of its own.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
         fd::AsFd as _,
         unix::{net::UnixDatagram, process::ExitStatusExt as _},
     },
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use ipc::{
     codec,
     control::WorkerReport,
     jail::{ActiveLayers, Missing},
+    validator_query::{MAX_ANSWER, Malformed, ValidatorAnswer, ValidatorQuery, printable},
 };
 use link::descriptor;
 use nix::{
@@ -27,14 +28,10 @@ use nix::{
     sys::signal::Signal,
 };
 
-use super::{
-    message::{Answer, MAX_ANSWER, Malformed, Request},
-    text::printable,
-};
-use crate::syscall;
+use crate::{launch::find_program, syscall};
 
 /// How long the whole question may take.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 const PROGRAM: &str = "validator-query";
 
@@ -45,7 +42,7 @@ const MAX_WHY: usize = 600;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// What the validators say.
-    pub answer: Answer,
+    pub answer: ValidatorAnswer,
     /// What is missing of the jail in which they were asked.
     pub missing: Vec<Missing>,
 }
@@ -53,7 +50,7 @@ pub struct Asked {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The request does not fit.
+    /// The query does not fit.
     #[error("the list of validators is too long: give fewer")]
     TooMany,
     /// The program is not where it belongs.
@@ -63,7 +60,7 @@ pub enum AskError {
     #[error("cannot run {PROGRAM}: {0}")]
     Io(#[from] io::Error),
     /// It did not end in time and was killed.
-    #[error("{PROGRAM} gave no answer within {} s", PATIENCE.as_secs())]
+    #[error("{PROGRAM} gave no answer within {} s", TIME_LIMIT.as_secs())]
     Timeout,
     /// It was killed.
     #[error("{PROGRAM} died of {0}")]
@@ -76,24 +73,19 @@ pub enum AskError {
     Malformed(#[from] Malformed),
 }
 
-/// Asks. Takes at most [`PATIENCE`]; nothing of the child is left afterwards.
-pub fn ask(request: &Request) -> Result<Asked, AskError> {
+/// Asks. Takes at most [`TIME_LIMIT`]; nothing of the child is left afterwards.
+pub fn ask(query: &ValidatorQuery) -> Result<Asked, AskError> {
     let own = std::env::current_exe()?;
-    let program = find(&own).ok_or(AskError::NoProgram)?;
-    ask_program(&program, request, PATIENCE)
+    let program = own.parent().and_then(|folder| find_program(PROGRAM, folder)).ok_or(AskError::NoProgram)?;
+    ask_program(&program, query, TIME_LIMIT)
 }
 
-fn find(own: &Path) -> Option<PathBuf> {
-    let folder = own.parent()?;
-    [folder.join(PROGRAM), folder.join("../libexec/gatewayd").join(PROGRAM)].into_iter().find(|path| path.is_file())
-}
-
-fn ask_program(program: &Path, request: &Request, patience: Duration) -> Result<Asked, AskError> {
-    let end = Instant::now() + patience;
-    let request = request.encode().map_err(|Malformed| AskError::TooMany)?;
+fn ask_program(program: &Path, query: &ValidatorQuery, time_limit: Duration) -> Result<Asked, AskError> {
+    let end = Instant::now() + time_limit;
+    let query = query.encode().map_err(|Malformed| AskError::TooMany)?;
     let (ours, theirs) = descriptor::control_pair()?;
     // Sent before there is anybody to read it; behind it comes the end of the link.
-    descriptor::send(ours.as_fd(), &request, &[])?;
+    descriptor::send(ours.as_fd(), &query, &[])?;
     let control = UnixDatagram::from(ours);
     control.shutdown(Shutdown::Write)?;
     let mut child = Killed(
@@ -118,7 +110,7 @@ fn ask_program(program: &Path, request: &Request, patience: Duration) -> Result<
             Err(AskError::Refused(said.refused.map_or_else(|| "unknown".to_owned(), syscall::name)))
         }
         Some(signal) if signal != Signal::SIGKILL => Err(AskError::Died(signal)),
-        _ => Ok(Asked { answer: Answer::decode(&answer)?, missing: said.missing }),
+        _ => Ok(Asked { answer: ValidatorAnswer::decode(&answer)?, missing: said.missing }),
     }
 }
 
@@ -133,15 +125,15 @@ impl Said {
     /// What lies on its control link. It is at its end, or dead, and says no more than fits there.
     fn on(control: &UnixDatagram) -> io::Result<Self> {
         control.set_nonblocking(true)?;
-        let (mut held, mut refused) = (None, None);
+        let (mut layers, mut refused) = (None, None);
         while let Ok((bytes, _)) = descriptor::receive(control.as_fd()) {
             match codec::decode_one(&bytes) {
-                Ok(WorkerReport::JailClosed(layers)) => held = held.or(Some(layers)),
+                Ok(WorkerReport::JailClosed(active)) => layers = layers.or(Some(active)),
                 Ok(WorkerReport::RefuseSyscall { number }) => refused = refused.or(Some(number)),
                 _ => break,
             }
         }
-        let ActiveLayers { missing, .. } = held.unwrap_or_default();
+        let ActiveLayers { missing, .. } = layers.unwrap_or_default();
         let clean = |Missing { layer, why }| Missing { layer, why: printable(&why, MAX_WHY) };
         Ok(Self { missing: missing.into_iter().map(clean).collect(), refused })
     }
@@ -191,8 +183,8 @@ mod tests {
 
     use super::*;
 
-    fn request() -> Request {
-        Request {
+    fn query() -> ValidatorQuery {
+        ValidatorQuery {
             account: None,
             validators: vec!["http://a".into()],
             contract: "c".into(),
@@ -202,23 +194,23 @@ mod tests {
         }
     }
 
-    fn ask_script(script: &str, patience: Duration) -> Result<Asked, AskError> {
+    fn ask_script(script: &str, time_limit: Duration) -> Result<Asked, AskError> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("script");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        ask_program(&program, &request(), patience)
+        ask_program(&program, &query(), time_limit)
     }
 
     #[test]
     fn the_child_gets_the_request_and_nothing_else() {
-        // Answers with the bytes of `Conflict` only if it was given the whole request, and no HOME.
+        // Answers with the bytes of `Conflict` only if it was given the whole query, and no HOME.
         let script = format!(
             r#"[ "$(/usr/bin/wc -c)" -eq {} ] && [ -z "$HOME" ] && printf '\001\002id'"#,
-            request().encode().unwrap().len()
+            query().encode().unwrap().len()
         );
-        let asked = ask_script(&script, PATIENCE).unwrap();
-        assert_eq!(asked, Asked { answer: Answer::Conflict { identity: "id".into() }, missing: vec![] });
+        let asked = ask_script(&script, TIME_LIMIT).unwrap();
+        assert_eq!(asked, Asked { answer: ValidatorAnswer::Conflict { identity: "id".into() }, missing: vec![] });
     }
 
     #[test]
@@ -226,15 +218,15 @@ mod tests {
         // The words of `JailClosed`: no layer holds, one is missing, and why in three letters.
         let say = |layer: u8, why: &str| format!(r"printf '\004\000\001\00{layer}\003{why}' >&0");
         let script = format!(r"/bin/cat >/dev/null; {}; {}; printf '\000'", say(3, r"o\033d"), say(4, "new"));
-        let asked = ask_script(&script, PATIENCE).unwrap();
+        let asked = ask_script(&script, TIME_LIMIT).unwrap();
         let missing = vec![Missing { layer: Layer::LandlockFiles, why: "o?d".into() }];
-        assert_eq!(asked, Asked { answer: Answer::NoConflict, missing });
+        assert_eq!(asked, Asked { answer: ValidatorAnswer::NoConflict, missing });
     }
 
     #[test]
     fn the_call_that_it_dies_of_is_named() {
         // The words of `RefuseSyscall` for call 59, on this architecture.
-        let killed = |words: &str| match ask_script(&format!("/bin/cat >/dev/null; {words} kill -SYS $$"), PATIENCE) {
+        let killed = |words: &str| match ask_script(&format!("/bin/cat >/dev/null; {words} kill -SYS $$"), TIME_LIMIT) {
             Err(AskError::Refused(call)) => call,
             other => panic!("{other:?}"),
         };
@@ -243,47 +235,32 @@ mod tests {
         assert_eq!(killed(""), "unknown");
         // A word about a refusal is believed only of a process that died of one.
         let script = format!(r"/bin/cat >/dev/null; printf '\005\{number:03o}' >&0; printf '\000'");
-        assert_eq!(ask_script(&script, PATIENCE).unwrap().answer, Answer::NoConflict);
+        assert_eq!(ask_script(&script, TIME_LIMIT).unwrap().answer, ValidatorAnswer::NoConflict);
     }
 
     #[test]
     fn silence_is_ended_and_nonsense_refused() {
         let started = Instant::now();
-        let patience = Duration::from_millis(100);
+        let time_limit = Duration::from_millis(100);
         // `exec`: the killed process is the one that sleeps.
-        assert!(matches!(ask_script("exec /bin/sleep 60", patience), Err(AskError::Timeout)));
-        assert!(started.elapsed() < PATIENCE);
-        assert!(matches!(ask_script("/bin/cat >/dev/null", PATIENCE), Err(AskError::Malformed(_))));
+        assert!(matches!(ask_script("exec /bin/sleep 60", time_limit), Err(AskError::Timeout)));
+        assert!(started.elapsed() < TIME_LIMIT);
+        assert!(matches!(ask_script("/bin/cat >/dev/null", TIME_LIMIT), Err(AskError::Malformed(_))));
         assert!(matches!(
-            ask_script("/bin/cat >/dev/null; kill -SEGV $$", PATIENCE),
+            ask_script("/bin/cat >/dev/null; kill -SEGV $$", TIME_LIMIT),
             Err(AskError::Died(Signal::SIGSEGV))
         ));
         assert!(matches!(
-            ask_script("/bin/cat >/dev/null; exec /bin/cat /dev/zero", PATIENCE),
+            ask_script("/bin/cat >/dev/null; exec /bin/cat /dev/zero", TIME_LIMIT),
             Err(AskError::Malformed(_))
         ));
     }
 
     #[test]
     fn a_long_list_is_refused_before_anything_is_started() {
-        let mut request = request();
-        request.validators = vec!["http://validator.example".into(); 500];
-        let outcome = ask_program(Path::new("/nonexistent"), &request, PATIENCE);
+        let mut query = query();
+        query.validators = vec!["http://validator.example".into(); 500];
+        let outcome = ask_program(Path::new("/nonexistent"), &query, TIME_LIMIT);
         assert!(matches!(outcome, Err(AskError::TooMany)));
-    }
-
-    #[test]
-    fn the_program_is_a_sibling_or_in_libexec() {
-        let folder = tempfile::tempdir().unwrap();
-        let bin = folder.path().join("bin");
-        let libexec = folder.path().join("libexec/gatewayd");
-        fs::create_dir(&bin).unwrap();
-        fs::create_dir_all(&libexec).unwrap();
-        let own = bin.join("gatewayd");
-        assert_eq!(find(&own), None);
-        fs::write(libexec.join(PROGRAM), "").unwrap();
-        assert!(find(&own).is_some());
-        fs::write(bin.join(PROGRAM), "").unwrap();
-        assert_eq!(find(&own), Some(bin.join(PROGRAM)));
     }
 }

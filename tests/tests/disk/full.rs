@@ -205,7 +205,7 @@ fn a_start_on_a_full_disk_claims_no_more_than_is_so() -> Result<()> {
         let full =
             |line: &str| (line.contains("ERROR") && line.contains("MiB are free, and nothing new")).then_some(());
         scene.gateway.log().wait_for("what is full, with numbers", full).await?;
-        ensure!(count(&scene, "but there is no room for all that is new") == 1, "the end of the start says nothing");
+        ensure!(count(&scene, "but the storage is full") == 1, "the end of the start says nothing");
         ensure!(count(&scene, able) == 0, "it claims to take what it refuses");
         disk.free()?;
         let works = |line: &str| line.contains("storage works again").then_some(());

@@ -1,0 +1,43 @@
+//! Answers the questions of an audit, for a running gateway and for a self-test alike.
+
+use super::{
+    prober::{Prober, WaitingProbe},
+    wire::{Answer, Live, Question, Roster},
+};
+
+/// Answers one question after the other.
+#[derive(Debug)]
+pub(crate) struct Examiner {
+    prober: Prober,
+    waiting: Option<WaitingProbe>,
+}
+
+impl Examiner {
+    pub(crate) const fn new(prober: Prober) -> Self {
+        Self { prober, waiting: None }
+    }
+
+    /// Answers a question. `live` are the workers that are alive.
+    pub(crate) async fn answer(&mut self, question: Question, live: Vec<Live>) -> Answer {
+        self.waiting = None;
+        let roster = Roster { supervisor: std::process::id(), live };
+        match question {
+            Question::ShowRoster => Answer::Roster(roster),
+            Question::WaitInJail { role } => match self.prober.wait_in_jail(role).await {
+                Ok(waiting) => {
+                    let waiting = self.waiting.insert(waiting);
+                    Answer::Waiting { pid: waiting.pid(), layers: waiting.layers().clone() }
+                }
+                Err(error) => Answer::Failed(error.to_string()),
+            },
+            Question::Measure { role, ability } => {
+                let others = roster.others_than(role);
+                if others.is_empty() {
+                    return Answer::Failed(format!("no worker beside {role} is alive, so there is no target"));
+                }
+                let measured = self.prober.measure(role, ability, others).await;
+                measured.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Measured)
+            }
+        }
+    }
+}

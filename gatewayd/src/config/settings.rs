@@ -1,0 +1,113 @@
+//! What `config.toml` says, as values.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ipc::trusted_network::TrustedNetwork;
+use semver::Version;
+
+use super::tuning::{Debug, Delivery, Egress, Limits, Protocol, Replay, Sandbox, Timeouts};
+use crate::{
+    endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
+    paths::KeyPaths,
+};
+
+/// The contract of 0.10.1's network, the default of `init` and of `upgrade`.
+pub const DEFAULT_CONTRACT: &str = "hal1k0jntykt7e4g3y88ltc60czgjuqdy4c9c6gv94";
+
+/// The port for Sphinx packets, unless a flag or the file names another.
+pub const DEFAULT_MIX_PORT: u16 = 1789;
+
+/// The port for clients, unless a flag or the file names another.
+pub const DEFAULT_CLIENTS_PORT: u16 = 9000;
+
+/// Mode of a new configuration file: it holds no secret.
+pub const FILE_MODE: u32 = 0o644;
+
+/// Everything `config.toml` says, with the defaults of what it does not say. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The network version the file was written for; none before 0.9.0.
+    pub version: Option<Version>,
+    /// The gateway's name.
+    pub id: String,
+    /// The key files.
+    pub keys: KeyPaths,
+    /// Validators to ask for gateways that announce our addresses.
+    pub validators: Vec<String>,
+    /// The contract to ask them about; none before 0.10.0.
+    pub contract: Option<String>,
+    /// The gateway's own folder; no setting names it.
+    pub home: PathBuf,
+    /// The folder of all gateways, as written; nothing is derived from it.
+    pub root: PathBuf,
+    /// Where Sphinx packets come in.
+    pub mix: MixEndpoint,
+    /// Where clients connect.
+    pub clients: ClientsEndpoint,
+    /// `[debug]`.
+    pub debug: Debug,
+    /// `[delivery]`.
+    pub delivery: Delivery,
+    /// `[timeouts]`.
+    pub timeouts: Timeouts,
+    /// `[egress]`.
+    pub egress: Egress,
+    /// `[protocol]`.
+    pub protocol: Protocol,
+    /// `[replay]`.
+    pub replay: Replay,
+    /// The folder of the marks of packets seen; no setting names it.
+    pub replay_directory: PathBuf,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[sandbox]`.
+    pub sandbox: Sandbox,
+}
+
+/// `[mixnet_endpoint]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MixEndpoint {
+    /// The address to bind.
+    pub listen: SocketAddr,
+    /// What mix nodes are told.
+    pub announce: MixAnnounce,
+}
+
+/// `[clients_endpoint]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientsEndpoint {
+    /// The address to bind.
+    pub listen: SocketAddr,
+    /// What clients are told.
+    pub announce: ClientsAnnounce,
+    /// The folder of the inboxes.
+    pub inboxes: PathBuf,
+    /// The client ledger.
+    pub ledger: PathBuf,
+    /// Proxies that name the client for whom they connect.
+    pub trusted_proxies: Vec<TrustedNetwork>,
+}
+
+impl Config {
+    /// What mix nodes are told: `host:port`.
+    pub fn mix_announce(&self) -> String {
+        let announce = self.mix.announce.clone();
+        announce.complete(self.mix.listen).to_string()
+    }
+
+    /// What clients are told: a websocket URL.
+    pub fn clients_announce(&self) -> String {
+        let announce = self.clients.announce.clone();
+        announce.complete(self.clients.listen).to_string()
+    }
+
+    /// Whether packets may be sent to private addresses: what the file says, else whether the gateway itself has one.
+    pub fn allow_private(&self) -> bool {
+        self.egress.allow_private.unwrap_or_else(|| self.is_in_private_network())
+    }
+
+    /// Whether the address announced to mix nodes is one that the Internet cannot reach.
+    pub fn is_in_private_network(&self) -> bool {
+        matches!(self.mix.announce.host, Host::Ip(ip) if is_private(ip))
+    }
+}

@@ -1,0 +1,227 @@
+//! The two listening sockets. They stay open here while a worker is replaced, so that no connection is refused meanwhile.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+    os::fd::AsRawFd,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind as bind_socket, listen, setsockopt, socket,
+    sockopt::{Ipv6V6Only, ReuseAddr},
+};
+use socket2::SockRef;
+
+use super::{late_address, predecessor::PREDECESSOR};
+
+/// Connections that the kernel holds until a worker accepts them.
+const BACKLOG: i32 = 1024;
+/// The pause between two attempts to bind a port that a predecessor may still hold.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes for a client that the kernel accepts although it cannot send them yet. Bytes in the client's receive window do not count, so
+/// that this does not slow a client that reads. The kernel's default is 4 MiB: a hundred thousand answers to a client that sends
+/// packets and reads nothing.
+const UNSENT: u32 = 64 * 1024;
+
+/// How the operator sets the address of a listener, and what is particular to its connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// The flag for the address.
+    host_flag: &'static str,
+    /// The flag for the port.
+    port_flag: &'static str,
+    /// The key in `config.toml`.
+    key: &'static str,
+    /// Bytes that the kernel accepts although it cannot send them yet; none for the kernel's default.
+    unsent: Option<u32>,
+}
+
+/// The port for mix nodes.
+pub(super) const MIX: Setting = Setting {
+    host_flag: "--mix-host",
+    port_flag: "--mix-port",
+    key: "mixnet_endpoint.listening_address",
+    // The gateway writes nothing to these connections.
+    unsent: None,
+};
+/// The port for clients.
+pub(super) const CLIENTS: Setting = Setting {
+    host_flag: "--clients-host",
+    port_flag: "--clients-port",
+    key: "clients_endpoint.listening_address",
+    unsent: Some(UNSENT),
+};
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another process listens there.
+    #[error(
+        "cannot listen on {address}: port {} is in use by another process; stop that process, or choose another port with {port_flag} \
+         or {key} in config.toml", address.port()
+    )]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that changes it.
+        port_flag: &'static str,
+        /// The key that changes it.
+        key: &'static str,
+    },
+    /// This machine does not have the address.
+    #[error(
+        "cannot listen on {address}: this machine has no address {}; set one that it has, or 0.0.0.0 for all, with {host_flag} or \
+         {key} in config.toml", address.ip()
+    )]
+    NotOurs {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that changes it.
+        host_flag: &'static str,
+        /// The key that changes it.
+        key: &'static str,
+    },
+    /// The port is below 1024, and this account may not use it.
+    #[error(
+        "cannot listen on {address}: this account may not use port {}; choose one from 1024 up with {port_flag} or {key} \
+         in config.toml, or grant CAP_NET_BIND_SERVICE", address.port()
+    )]
+    Denied {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that changes it.
+        port_flag: &'static str,
+        /// The key that changes it.
+        key: &'static str,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address} ({key} in config.toml): {source}")]
+    Other {
+        /// Where.
+        address: SocketAddr,
+        /// The key that changes it.
+        key: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A listening socket, non-blocking and closed on exec. `::` takes connections of both families.
+///
+/// # Errors
+/// With the setting to change.
+pub(super) fn bind(address: SocketAddr, setting: Setting) -> Result<TcpListener, ListenError> {
+    let Setting { host_flag, port_flag, key, unsent } = setting;
+    let give_up_at = Instant::now() + PREDECESSOR;
+    let bound = loop {
+        match late_address::wait_for(address, || try_bind(address, unsent)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up_at => {
+                thread::sleep(PAUSE)
+            }
+            bound => break bound,
+        }
+    };
+    bound.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse { address, port_flag, key },
+        io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address, host_flag, key },
+        io::ErrorKind::PermissionDenied => ListenError::Denied { address, port_flag, key },
+        _ => ListenError::Other { address, key, source },
+    })
+}
+
+fn try_bind(address: SocketAddr, unsent: Option<u32>) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(family, SockType::Stream, flags, None)?;
+    // Connections of a former run may linger. They must not keep the port from being bound again.
+    setsockopt(&socket, ReuseAddr, &true)?;
+    if address.ip() == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) {
+        setsockopt(&socket, Ipv6V6Only, &false)?;
+    }
+    if let Some(bytes) = unsent {
+        // Every connection inherits this option.
+        SockRef::from(&socket).set_tcp_notsent_lowat(bytes)?;
+    }
+    bind_socket(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write as _, net::TcpStream};
+
+    use nix::sys::socket::{connect, sockopt::RcvBuf};
+
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_names_the_port_the_flag_and_the_key() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), MIX).unwrap();
+        let address = first.local_addr().unwrap();
+        assert_ne!(address.port(), 0);
+        let port = address.port();
+        for (setting, flag, key) in [
+            (MIX, "--mix-port", "mixnet_endpoint.listening_address"),
+            (CLIENTS, "--clients-port", "clients_endpoint.listening_address"),
+        ] {
+            let error = bind(address, setting).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("cannot listen on 127.0.0.1:{port}: port {port} is in use")), "{error}");
+            assert!(error.contains(flag) && error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_takes_so_much_for_a_client_that_reads_nothing() {
+        const NEARLY_NOTHING: usize = 4 * 1024;
+        let listener = bind("127.0.0.1:0".parse().unwrap(), CLIENTS).unwrap();
+        let client = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        setsockopt(&client, RcvBuf, &NEARLY_NOTHING).unwrap();
+        connect(client.as_raw_fd(), &SockaddrStorage::from(listener.local_addr().unwrap())).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (mut connection, _) = listener.accept().unwrap();
+        connection.set_nonblocking(true).unwrap();
+        let mut held = 0;
+        while let Ok(written) = connection.write(&[0; 40]) {
+            held += written;
+        }
+        let unsent = UNSENT as usize;
+        assert!((unsent..unsent + 32 * NEARLY_NOTHING).contains(&held), "{held} bytes");
+    }
+
+    #[test]
+    fn ports_that_a_dying_gateway_still_holds_are_waited_for() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), MIX).unwrap();
+        let address = first.local_addr().unwrap();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let second = thread::spawn(move || {
+            tell.send(()).unwrap();
+            bind(address, MIX).map(|_| ())
+        });
+        told.recv().unwrap();
+        drop(first);
+        second.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn an_address_of_another_machine_names_the_flag() {
+        let error = bind("192.0.2.1:0".parse().unwrap(), CLIENTS).unwrap_err().to_string();
+        assert!(error.contains("no address 192.0.2.1") && error.contains("--clients-host"), "{error}");
+    }
+
+    #[test]
+    fn any_address_of_ipv6_takes_ipv4_too() {
+        let Ok(listener) = bind("[::]:0".parse().unwrap(), MIX) else {
+            assert!(!std::path::Path::new("/proc/net/if_inet6").exists(), "there is IPv6, so it must work");
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip().to_canonical(), IpAddr::from([127, 0, 0, 1]));
+    }
+}

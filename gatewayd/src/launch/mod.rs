@@ -1,0 +1,56 @@
+//! What the workers are started from: programs, configurations, jails, and the descriptors that each of them is given.
+//!
+//! *Trusts*: the operator. *Holds*: listening sockets, key files that it never reads, locked data directories. *Promises*: a worker
+//! gets what [`resources`] and [`links`] list for its role, and nothing else.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`spec`] | all of it, put together from a plan |
+//! | [`resources`], [`listeners`], [`data_folders`] | the descriptors of each role |
+//! | [`links`] | which workers may talk to each other |
+//! | [`accounts`], [`ownership`] | the account of each process, and who owns the data |
+//! | [`worker_config`], [`own_addresses`] | what each worker needs to know |
+//! | [`binaries`], [`worker`] | the programs, and one running process |
+//! | [`predecessor`], [`lock_holder`] | what is left of a gateway that was killed, and who uses the data |
+//! | [`late_address`], [`open_files`] | what a machine may lack at the start |
+
+mod accounts;
+mod binaries;
+mod data_folders;
+mod late_address;
+mod links;
+mod listeners;
+mod lock_holder;
+mod open_files;
+mod own_addresses;
+mod ownership;
+mod per_role;
+mod predecessor;
+mod resources;
+mod spec;
+mod worker;
+pub(crate) mod worker_config;
+
+pub use self::{
+    accounts::AccountError, binaries::BinaryError, data_folders::FolderError, listeners::ListenError,
+    lock_holder::LockHolder, resources::OpenError, spec::LaunchError,
+};
+pub(crate) use self::{
+    accounts::Accounts,
+    binaries::find as find_program,
+    data_folders::user_of_data,
+    links::{End, WaitingEnds, peers},
+    open_files::warn_if_few,
+    per_role::PerRole,
+    predecessor::{PREDECESSOR, process_exists},
+    resources::Resources,
+    spec::{LaunchSpec, open_data},
+    worker::{Death, EventKind, Worker, WorkerEvent},
+};
+
+#[cfg(test)]
+pub(crate) use self::{
+    binaries::Program,
+    resources::tests::{config, resources},
+    worker::tests::{jail, program},
+};

@@ -1,0 +1,145 @@
+//! Puts together, from a plan, all that workers and probes are started from.
+
+use std::{io, thread::available_parallelism};
+
+use ipc::{
+    Role,
+    control::{Grant, OwnAddresses, Start, WorkerConfig},
+    jail::{JailSpec, Layer, LayerSettings},
+    log::LogSettings,
+    probe::Attempt,
+};
+
+use super::{
+    accounts::{AccountError, Accounts},
+    binaries::{self, BinaryError, Program},
+    data_folders::DataFolders,
+    open_files, own_addresses,
+    per_role::PerRole,
+    resources::{OpenError, Resources},
+    worker_config,
+};
+use crate::{keys::PublicKeys, paths::KeyPaths, plan::RunPlan, system_error::SystemError};
+
+/// What every worker is started from.
+#[derive(Debug)]
+pub(crate) struct LaunchSpec {
+    /// The programs.
+    pub(crate) binaries: PerRole<Program>,
+    /// The descriptors.
+    pub(crate) resources: Resources,
+    /// The configuration of each worker.
+    pub(crate) configs: PerRole<WorkerConfig>,
+    /// What to log, and the format of its lines.
+    pub(crate) log: LogSettings,
+    /// Threads per worker.
+    pub(crate) threads: u16,
+    /// The jails to close.
+    pub(crate) jails: PerRole<JailSpec>,
+    /// Layers of the jail that the operator leaves out on purpose.
+    pub(crate) layers_left_out: Vec<Layer>,
+    /// The content of the public key files.
+    pub(crate) public_keys: PublicKeys,
+    /// The paths of the key files.
+    pub(crate) key_paths: KeyPaths,
+}
+
+/// Why there is nothing to start workers from.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// There are no accounts for the workers.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// A worker's program is missing.
+    #[error(transparent)]
+    Binary(#[from] BinaryError),
+    /// A port, a key or a directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The operating system refused a call.
+    #[error(transparent)]
+    System(#[from] SystemError),
+}
+
+/// Opens and locks the directories of the store.
+///
+/// # Errors
+/// If one cannot be used, or another gateway uses it.
+pub(crate) fn open_data(plan: &RunPlan, accounts: Accounts) -> Result<DataFolders, LaunchError> {
+    let store = *accounts.of_workers().get(Role::Store);
+    Ok(DataFolders::open(&plan.config, &plan.guard, store).map_err(OpenError::from)?)
+}
+
+impl LaunchSpec {
+    /// Opens everything that `plan` names. `data` are its directories, which are open already.
+    ///
+    /// # Errors
+    /// With what is missing and what to do.
+    pub(crate) fn build(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
+        let binaries = binaries::open()?;
+        let resources = Resources::open(&plan.config, &plan.guard, data)?;
+        let own = own_addresses(plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
+        let spec = Self {
+            binaries,
+            resources,
+            configs: PerRole::new(|role| worker_config::for_role(&plan.config, &own, role)),
+            log: plan.log.clone(),
+            threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
+            jails: jails(plan, accounts, &own)?,
+            layers_left_out: plan.layers_left_out.clone(),
+            public_keys: plan.public_keys,
+            key_paths: plan.config.keys.clone(),
+        };
+        if plan.insecure {
+            tracing::warn!(
+                "--insecure-no-sandbox: the workers run WITHOUT their jail; whoever takes one over can do what gatewayd's \
+                 account can. For debugging only"
+            );
+        } else if let Some(account) = accounts.of_workers().get(Role::Store) {
+            spec.resources.give_to_store(plan, *account)?;
+        }
+        Ok(spec)
+    }
+
+    /// Whether each worker has an account of its own.
+    pub(crate) fn separates_accounts(&self) -> bool {
+        let has_its_own = |role| self.jails.get(role).layers.as_ref().is_some_and(|layers| layers.account.is_some());
+        Role::ALL.into_iter().all(has_its_own)
+    }
+
+    /// The message that starts `role`, or a probe of it.
+    pub(crate) fn start_message(&self, role: Role, grants: Vec<Grant>, probe: Option<Attempt>) -> Start {
+        Start {
+            grants,
+            log: self.log.clone(),
+            threads: self.threads,
+            jail: self.jails.get(role).clone(),
+            config: self.configs.get(role).clone(),
+            probe,
+        }
+    }
+}
+
+/// The addresses of this machine, at which `mix-egress` must not reach its other services.
+fn own_addresses(plan: &RunPlan, resources: &Resources) -> io::Result<OwnAddresses> {
+    Ok(own_addresses::find(&plan.config, resources.mix_address()?, resources.client_address()?))
+}
+
+/// The jail that each worker is to close.
+fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<PerRole<JailSpec>, SystemError> {
+    let open_files = open_files::raise().map_err(SystemError::during("raise the limit on open files"))?;
+    let accounts = accounts.of_workers();
+    let connect_ports = |role| match role {
+        Role::MixEgress => own_addresses::ports_to_enforce(&plan.config.egress, own),
+        Role::MixIngress | Role::ClientEdge | Role::Store => Vec::new(),
+    };
+    Ok(PerRole::new(|role| JailSpec {
+        supervisor: std::process::id(),
+        open_files,
+        layers: (!plan.insecure).then(|| LayerSettings {
+            account: *accounts.get(role),
+            required: plan.config.sandbox.require.clone(),
+            connect_ports: connect_ports(role),
+        }),
+    }))
+}

@@ -1,0 +1,212 @@
+//! The four workers together: which of them live, when a dead one is started again, and when the gateway is up.
+//!
+//! *Holds*: the workers, what they are launched with, and link ends that wait for their owners. *Promises*: a dead worker is replaced,
+//! with a delay that grows while lives are short, and its peers get new links. Once the gateway has been up, it ends only for a worker
+//! that does not come back, or that hangs again and again. What a worker says of a peer is believed only if the two share a link.
+
+pub(super) mod drain;
+pub(super) mod error;
+mod events;
+mod hang;
+mod jail_reports;
+mod peer_reports;
+mod public_keys;
+mod slot;
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ipc::{
+    Role,
+    control::{BEAT, Grant, WorkerCommand},
+};
+use tokio::sync::mpsc;
+
+use self::{
+    error::WorkersError,
+    slot::{PendingKill, Slot, State},
+};
+use crate::{
+    audit::wire::Live,
+    launch::{End, LaunchSpec, PerRole, WaitingEnds, Worker, WorkerEvent},
+    systemd,
+};
+
+/// Within this time a worker must report ready.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// The same for the store, which may have to import the inboxes of an earlier version.
+const STORE_START_LIMIT: Duration = Duration::from_secs(600);
+/// How often the log mentions a worker that is not ready yet.
+const NOTE_PERIOD: Duration = Duration::from_secs(10);
+/// How often a worker that dies before the gateway is up is started again.
+const RETRIES_AT_START: u32 = 5;
+/// How often in a row a worker that does not become ready is started again once the gateway is up. With the delays of
+/// [`RestartDelay`](super::restart::RestartDelay) these attempts take about three minutes.
+const RETRIES: u32 = 24;
+/// The length of the queue of events. A worker whose event does not fit waits.
+const EVENTS: usize = 64;
+
+/// Where the gateway is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The workers have not all been ready at once yet.
+    Opening,
+    /// Up. A dead worker is replaced.
+    Open,
+    /// Draining. No worker is started.
+    Closing,
+}
+
+/// The workers, one slot for each.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    spec: Arc<LaunchSpec>,
+    slots: PerRole<Slot>,
+    waiting: WaitingEnds,
+    pending_kills: Vec<PendingKill>,
+    phase: Phase,
+    /// Whether `store` had no room for new mail when it started.
+    storage_is_full: bool,
+    /// When the heartbeats are checked next.
+    next_heartbeat_check: Instant,
+    events: mpsc::Receiver<WorkerEvent>,
+    reporter: mpsc::Sender<WorkerEvent>,
+}
+
+impl Workers {
+    /// Starts no worker yet; the first [`step`](Self::step) does.
+    pub(crate) fn new(spec: Arc<LaunchSpec>) -> Self {
+        let (reporter, events) = mpsc::channel(EVENTS);
+        let now = Instant::now();
+        Self {
+            spec,
+            slots: PerRole::new(|_| Slot::new(now)),
+            waiting: WaitingEnds::default(),
+            pending_kills: Vec::new(),
+            phase: Phase::Opening,
+            storage_is_full: false,
+            next_heartbeat_check: now + BEAT,
+            events,
+            reporter,
+        }
+    }
+
+    /// Does what is due, then waits for the next event and handles it. May be dropped at any time.
+    ///
+    /// # Errors
+    /// If the gateway does not come up, or cannot go on without a worker.
+    pub(super) async fn step(&mut self) -> Result<(), WorkersError> {
+        self.do_what_is_due()?;
+        let next = self.next_due();
+        tokio::select! {
+            Some(event) = self.events.recv() => self.on_event(event),
+            () = tokio::time::sleep_until(next.into()) => Ok(()),
+        }
+    }
+
+    /// The workers that are ready.
+    pub(super) fn ready(&self) -> Vec<Live> {
+        let ready = |role| match self.slots.get(role) {
+            Slot { state: State::Ready { worker, .. }, layers, .. } => {
+                Some(Live { role, pid: worker.pid(), layers: layers.clone() })
+            }
+            _ => None,
+        };
+        Role::ALL.into_iter().filter_map(ready).collect()
+    }
+
+    fn next_due(&self) -> Instant {
+        let due = |role| match &self.slots.get(role).state {
+            State::Dead { retry_at } => Some(*retry_at),
+            State::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
+            _ => None,
+        };
+        let others = self.next_pending_kill().into_iter().chain([self.next_heartbeat_check]);
+        Role::ALL.into_iter().filter_map(due).chain(others).min().unwrap_or(self.next_heartbeat_check)
+    }
+
+    fn do_what_is_due(&mut self) -> Result<(), WorkersError> {
+        let now = Instant::now();
+        self.run_pending_kills(now);
+        if self.next_heartbeat_check <= now {
+            // From now, not from when it was due: time in which the supervisor itself was stopped must not count.
+            self.next_heartbeat_check = now + BEAT;
+            self.check_heartbeats(now)?;
+        }
+        for role in Role::ALL {
+            match &mut self.slots.get_mut(role).state {
+                State::Dead { retry_at } if *retry_at <= now => self.start(role)?,
+                State::Starting { deadline, .. } if *deadline <= now => {
+                    self.kill_for(role, "it did not become ready in time");
+                }
+                State::Starting { note_at, worker, .. } if *note_at <= now => {
+                    *note_at = now + NOTE_PERIOD;
+                    let seconds = worker.born().elapsed().as_secs();
+                    tracing::info!(worker = %role, pid = worker.pid(), seconds, "worker is still starting");
+                    if self.phase == Phase::Opening {
+                        systemd::still_starting(NOTE_PERIOD * 3);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts `role` and links it with its peers.
+    fn start(&mut self, role: Role) -> Result<(), WorkersError> {
+        let (worker, ends_of_peers) = match self.spawn(role) {
+            Ok(born) => born,
+            Err(error) => {
+                tracing::error!(worker = %role, "worker cannot be started: {error}");
+                return self.on_death(role, Duration::ZERO, &error.to_string());
+            }
+        };
+        tracing::info!(worker = %role, pid = worker.pid(), "worker started");
+        let now = Instant::now();
+        let limit = if role == Role::Store { STORE_START_LIMIT } else { START_LIMIT };
+        let starting = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
+        self.slots.get_mut(role).begin(starting);
+        for end in ends_of_peers {
+            self.hand_over(end);
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, role: Role) -> io::Result<(Worker, Vec<End>)> {
+        let ends = self.waiting.for_new_worker(role)?;
+        let mut grants = self.spec.resources.grants_for(role)?;
+        grants.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
+        let (grants, descriptors): (Vec<_>, Vec<_>) = grants.into_iter().unzip();
+        let start = self.spec.start_message(role, grants, None);
+        let binary = self.spec.binaries.get(role);
+        let worker = Worker::spawn(role, binary, start, &descriptors, self.reporter.clone())?;
+        Ok((worker, ends.of_peers))
+    }
+
+    /// Gives a living worker its end of a new link. If none lives, the end is kept for the next.
+    fn hand_over(&mut self, end: End) {
+        let End { owner, peer, socket } = end;
+        let slot = self.slots.get_mut(owner);
+        match &slot.state {
+            State::Starting { worker, .. } | State::Ready { worker, .. } => {
+                match worker.send(&WorkerCommand::ReplaceLink { peer }, &[socket]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.kill_for(owner, "it no longer reads its control link");
+                    }
+                    Ok(()) => *slot.links.get_mut(peer) += 1,
+                    // The worker is dying: the next one gets a new link.
+                    Err(_) => {}
+                }
+            }
+            State::Dead { .. } | State::Killed { .. } => self.waiting.keep(End { owner, peer, socket }),
+            State::Draining { .. } | State::Gone => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

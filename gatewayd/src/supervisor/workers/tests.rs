@@ -1,0 +1,379 @@
+//! Workers that are shell scripts, which speak just enough of the control link.
+
+use ipc::{
+    control::{OwnAddresses, WorkerReport},
+    jail::{Layer, Missing},
+    log::LogSettings,
+};
+use nix::{sys::signal::Signal, unistd::Pid};
+
+use super::{drain::Drained, *};
+use crate::{
+    keys::PublicKeys,
+    launch::{self, EventKind, Program, config, program, resources, worker_config},
+};
+
+/// Reports ready, notes every order in `$orders`, and ends in order.
+const GOOD: &str = r#"
+printf '\000' >&0
+while :; do
+    order=$(dd bs=65536 count=1 2>/dev/null | od -An -tx1 -N2 | tr -d ' \n')
+    case $order in
+        00*) ;;
+        '') exit 1 ;;
+        02) echo "$name drained" >> "$orders"; exit 0 ;;
+        *) echo "$name $order" >> "$orders" ;;
+    esac
+done
+"#;
+
+struct Stage {
+    home: tempfile::TempDir,
+    workers: Workers,
+}
+
+impl Stage {
+    /// All good, but `special` with its own script. `$lives` counts how often each was started.
+    fn with(special: Role, script: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let config = config(home.path());
+        let binaries = PerRole::new(|role| {
+            let script = if role == special { script } else { GOOD };
+            let prelude = format!(
+                "name={role}; orders={0}/orders; echo >> {0}/lives-{role}; lives=$(wc -l < {0}/lives-{role})",
+                home.path().display()
+            );
+            Program::script(role, program(home.path(), role.name(), &format!("{prelude}\n{script}")))
+        });
+        let workers = Workers::new(Arc::new(LaunchSpec {
+            binaries,
+            resources: resources(&config).unwrap(),
+            configs: PerRole::new(|role| worker_config::for_role(&config, &OwnAddresses::default(), role)),
+            log: LogSettings::default(),
+            threads: 1,
+            jails: PerRole::new(|_| launch::jail(256)),
+            layers_left_out: Vec::new(),
+            public_keys: PublicKeys { identity: [1; 32], sphinx: [2; 32] },
+            key_paths: config.keys.clone(),
+        }));
+        Self { home, workers }
+    }
+
+    async fn until(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), WorkersError> {
+        let steps = async {
+            while !done(self) {
+                self.workers.step().await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(Duration::from_secs(60), steps).await.unwrap()
+    }
+
+    fn all_ready(&self) -> bool {
+        Role::ALL.iter().all(|role| matches!(self.state(*role), State::Ready { .. }))
+    }
+
+    fn all_gone(&self) -> bool {
+        Role::ALL.iter().all(|role| matches!(self.state(*role), State::Gone))
+    }
+
+    fn state(&self, role: Role) -> &State {
+        &self.workers.slots.get(role).state
+    }
+
+    fn deaths(&self, role: Role) -> u32 {
+        self.workers.slots.get(role).deaths
+    }
+
+    fn pid(&self, role: Role) -> u32 {
+        match self.state(role) {
+            State::Ready { worker, .. } => worker.pid(),
+            other => panic!("{role} is {other:?}"),
+        }
+    }
+
+    fn orders(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.home.path().join("orders")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The scripts note orders in their own time; the workers goes on meanwhile.
+    async fn until_orders(&mut self, number: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.orders().len() < number {
+            assert!(Instant::now() < deadline, "{:?}", self.orders());
+            let _ = tokio::time::timeout(Duration::from_millis(20), self.workers.step()).await;
+        }
+    }
+}
+
+fn never() -> impl Future<Output = ()> {
+    std::future::pending()
+}
+
+#[tokio::test]
+async fn all_come_up_and_finish_in_order() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_eq!(stage.workers.phase, Phase::Open);
+    assert!(stage.workers.events.is_empty());
+    assert_eq!(stage.workers.drain(never()).await, Drained::InOrder);
+    assert!(stage.all_gone());
+    let mut drained = stage.orders();
+    drained.retain(|order| order.ends_with("drained"));
+    drained[2..].sort();
+    assert_eq!(drained, ["mix-ingress drained", "client-edge drained", "mix-egress drained", "store drained"]);
+}
+
+#[tokio::test]
+async fn the_dead_are_replaced_and_their_peers_get_new_links() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let before = stage.orders().len();
+    let first = stage.pid(Role::Store);
+    nix::sys::signal::kill(Pid::from_raw(first.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    stage.until(|stage| stage.deaths(Role::Store) == 1).await.unwrap();
+    assert!(matches!(stage.state(Role::Store), State::Dead { .. }));
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_ne!(stage.pid(Role::Store), first);
+    stage.until_orders(before + 2).await;
+    let mut orders = stage.orders().split_off(before);
+    orders.sort();
+    assert_eq!(orders, ["client-edge 0103", "mix-ingress 0103"], "the peers, and nobody else");
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_says_why_it_cannot_start_ends_the_start() {
+    let mut stage = Stage::with(Role::ClientEdge, r"printf '\001\007no port' >&0; exit 1");
+    let error = stage.until(Stage::all_ready).await.unwrap_err();
+    assert_eq!(error.to_string(), "client-edge cannot start: no port");
+    stage.workers.drain(never()).await;
+    assert!(stage.all_gone());
+    assert_eq!(std::fs::read_to_string(stage.home.path().join("lives-client-edge")).unwrap().lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_without_a_word_is_retried_and_then_ends_the_start() {
+    let mut stage = Stage::with(Role::MixEgress, "exit 3");
+    let error = stage.until(Stage::all_ready).await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("mix-egress died 6 times before the gateway was up, the last time with exit status: 3"),
+        "{error}"
+    );
+    stage.workers.drain(never()).await;
+    assert!(stage.all_gone());
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_ends_the_start_too() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    std::fs::remove_file(stage.workers.spec.binaries.get(Role::Store).path()).unwrap();
+    let error = stage.until(Stage::all_ready).await.unwrap_err().to_string();
+    assert!(error.starts_with("store died 6 times") && error.contains("No such file"), "{error}");
+    stage.workers.drain(never()).await;
+    assert!(stage.all_gone());
+}
+
+#[tokio::test]
+async fn who_breaks_a_rule_is_replaced() {
+    let accuse_edge = format!("[ $lives -gt 1 ] || printf '\\002\\002\\001\\001r' >&0\n{GOOD}");
+    let mut stage = Stage::with(Role::Store, &accuse_edge);
+    stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
+    assert_eq!(stage.deaths(Role::Store), 0);
+    assert_eq!(stage.workers.phase, Phase::Open);
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn who_lets_go_of_a_link_and_lives_on_is_replaced() {
+    let edge_let_go = format!("[ $lives -gt 1 ] || printf '\\006\\002\\001' >&0\n{GOOD}");
+    let mut stage = Stage::with(Role::Store, &edge_let_go);
+    stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
+    assert_eq!(stage.deaths(Role::Store), 0);
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn nobody_is_blamed_for_a_predecessor_or_for_dying() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let lost = |link| WorkerReport::LinkLost { peer: Role::ClientEdge, link };
+    let violated = |link| WorkerReport::LinkViolated { peer: Role::ClientEdge, link, rule: "r".into() };
+    let say = |stage: &mut Stage, report| {
+        stage.workers.on_event(WorkerEvent { role: Role::Store, kind: EventKind::Report(report) }).unwrap();
+    };
+    // Its links end with it, and that is heard of first.
+    say(&mut stage, lost(1));
+    assert!(stage.workers.next_pending_kill().is_some());
+    let edge = stage.pid(Role::ClientEdge);
+    nix::sys::signal::kill(Pid::from_raw(edge.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    stage.until(|stage| stage.deaths(Role::ClientEdge) == 1).await.unwrap();
+    assert!(stage.workers.next_pending_kill().is_none());
+    stage.until(Stage::all_ready).await.unwrap();
+    // Late words about the dead.
+    say(&mut stage, lost(1));
+    say(&mut stage, violated(1));
+    assert!(stage.all_ready() && stage.workers.next_pending_kill().is_none());
+    // And about the living.
+    say(&mut stage, lost(2));
+    assert!(stage.all_ready() && stage.workers.next_pending_kill().is_some());
+    say(&mut stage, violated(2));
+    assert!(!stage.all_ready() && stage.workers.next_pending_kill().is_none());
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn who_accuses_too_often_is_replaced_too() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    for link in 1..=peer_reports::MAX_PEER_REPORTS {
+        assert_eq!(stage.deaths(Role::Store), 0);
+        let pid = stage.pid(Role::Store);
+        let report = WorkerReport::LinkViolated { peer: Role::ClientEdge, link, rule: "r".into() };
+        stage.workers.on_event(WorkerEvent { role: Role::Store, kind: EventKind::Report(report) }).unwrap();
+        stage.until(|stage| stage.deaths(Role::ClientEdge) == link).await.unwrap();
+        // No test waits for the growing delay.
+        stage.workers.slots.get_mut(Role::ClientEdge).state = State::Dead { retry_at: Instant::now() };
+        stage.until(Stage::all_ready).await.unwrap();
+        assert_eq!(stage.pid(Role::Store) == pid, link < peer_reports::MAX_PEER_REPORTS);
+    }
+    assert_eq!(stage.deaths(Role::Store), 1);
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn who_accuses_a_stranger_is_replaced_and_the_stranger_is_not() {
+    let accuse_egress = format!("[ $lives -gt 1 ] || printf '\\002\\001\\001\\001r' >&0\n{GOOD}");
+    let mut stage = Stage::with(Role::Store, &accuse_egress);
+    stage.until(|stage| stage.all_ready() && stage.deaths(Role::Store) == 1).await.unwrap();
+    assert_eq!(stage.deaths(Role::MixEgress), 0);
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn who_talks_nonsense_or_closes_its_control_link_is_replaced() {
+    for nonsense in ["printf 'nonsense' >&0", "exec 0</dev/null"] {
+        let script = format!("[ $lives -gt 1 ] || {{ {nonsense}; exec sleep 600; }}\n{GOOD}");
+        let mut stage = Stage::with(Role::MixIngress, &script);
+        stage.until(|stage| stage.all_ready() && stage.deaths(Role::MixIngress) == 1).await.unwrap();
+        stage.workers.drain(never()).await;
+    }
+}
+
+#[tokio::test]
+async fn once_open_a_worker_that_cannot_start_does_not_end_the_gateway() {
+    let script = format!("[ $lives -eq 1 ] || {{ printf '\\001\\002no' >&0; exit 1; }}\n{GOOD}");
+    let mut stage = Stage::with(Role::MixEgress, &script);
+    stage.until(Stage::all_ready).await.unwrap();
+    let pid = stage.pid(Role::MixEgress);
+    nix::sys::signal::kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    stage.until(|stage| stage.deaths(Role::MixEgress) == 3).await.unwrap();
+    assert_eq!(stage.workers.phase, Phase::Open);
+    stage.workers.drain(never()).await;
+    assert!(stage.all_gone());
+}
+
+#[tokio::test]
+async fn who_does_not_finish_is_killed_and_a_hurry_kills_all_at_once() {
+    let deaf = r"printf '\000' >&0; exec sleep 600";
+    let mut stage = Stage::with(Role::MixIngress, deaf);
+    stage.until(Stage::all_ready).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(stage.workers.drain(never()).await, Drained::InOrder);
+    assert!(stage.all_gone() && began.elapsed() < Duration::from_secs(10));
+
+    let mut stage = Stage::with(Role::MixIngress, deaf);
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_eq!(stage.workers.drain(std::future::ready(())).await, Drained::InHurry);
+    assert!(stage.all_gone());
+    assert!(!stage.orders().iter().any(|order| order.ends_with("drained")));
+}
+
+#[tokio::test]
+async fn the_call_that_killed_a_worker_has_a_name() {
+    // Its jail is closed, it is ready, it makes call 59 (execve), and dies as of a filter; the second life is good.
+    let refused = r#"
+if [ "$lives" -eq 1 ]; then
+    printf '\004\001\006\000' >&0; printf '\000' >&0
+    [ "$(dd bs=65536 count=1 2>/dev/null | wc -c)" -gt 0 ] && printf '\005\073' >&0
+    kill -SYS $$
+fi
+"#;
+    let mut stage = Stage::with(Role::MixEgress, &format!("{refused}\n{GOOD}"));
+    stage.until(|stage| stage.deaths(Role::MixEgress) == 1).await.unwrap();
+    let slot = stage.workers.slots.get(Role::MixEgress);
+    assert_eq!(slot.layers.active, [Layer::Seccomp]);
+    assert_eq!(slot.refused, Some(59));
+    stage.until(Stage::all_ready).await.unwrap();
+    assert_eq!(stage.workers.slots.get(Role::MixEgress).refused, None);
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_come_back_ends_the_gateway() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    for _ in 0..RETRIES {
+        stage.workers.on_death(Role::Store, Duration::ZERO, "exit status: 3").unwrap();
+    }
+    let error = stage.workers.on_death(Role::Store, Duration::ZERO, "exit status: 3").unwrap_err().to_string();
+    assert!(error.starts_with("store could not be started again in 25 attempts"), "{error}");
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_again_and_again_ends_the_gateway() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    let hangs = async {
+        for hangs in 1.. {
+            stage.until(Stage::all_ready).await?;
+            // One look too few for anybody to hang, but for whoever has shown nothing.
+            for look in 0..=12 {
+                for role in Role::ALL.into_iter().filter(|role| *role != Role::Store) {
+                    stage.workers.on_heartbeat(role);
+                }
+                assert!(hangs < 4, "look {look}");
+                stage.workers.check_heartbeats(Instant::now())?;
+            }
+            stage.until(|stage| stage.deaths(Role::Store) == hangs).await?;
+        }
+        Ok::<(), WorkersError>(())
+    };
+    let error = hangs.await.unwrap_err().to_string();
+    assert!(error.starts_with("store has hung 3 times"), "{error}");
+    stage.workers.drain(never()).await;
+}
+
+/// Reports a public key of 32 equal bytes, then does as the good ones.
+fn with_key(byte: &str) -> String {
+    format!(
+        r#"key=$(for i in 1 2 3 4 5 6 7 8; do printf '\{byte}\{byte}\{byte}\{byte}'; done); printf "\\010$key" >&0{GOOD}"#
+    )
+}
+
+#[tokio::test]
+async fn a_public_key_of_another_gateway_ends_the_start() {
+    let mut stage = Stage::with(Role::Store, &with_key("003"));
+    let error = stage.until(Stage::all_ready).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, WorkersError::OtherKey(_)) && text.contains("public_identity"), "{text}");
+    assert!(text.contains(&bs58::encode([1; 32]).into_string()), "{text}");
+    assert!(text.contains(&bs58::encode([3; 32]).into_string()), "{text}");
+
+    let mut stage = Stage::with(Role::Store, &with_key("001"));
+    stage.until(Stage::all_ready).await.unwrap();
+    assert!(stage.workers.slots.get(Role::Store).has_proved_key && !stage.workers.keys_are_proven());
+}
+
+#[tokio::test]
+async fn a_layer_that_is_left_out_on_purpose_is_no_warning() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    Arc::get_mut(&mut stage.workers.spec).unwrap().layers_left_out.push(Layer::NetworkNamespace);
+    for layer in [Layer::NetworkNamespace, Layer::LandlockPorts] {
+        let missing = Missing { layer, why: "start gatewayd as root".into() };
+        stage.workers.slots.get_mut(Role::Store).layers.missing.push(missing);
+    }
+    assert_eq!(stage.workers.lacks(true), ["network-namespace in store"]);
+    assert_eq!(stage.workers.lacks(false), ["landlock-ports is missing in store: start gatewayd as root"]);
+}
