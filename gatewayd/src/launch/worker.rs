@@ -165,7 +165,7 @@ impl Drop for Worker {
     }
 }
 
-fn send(control: BorrowedFd<'_>, order: &WorkerCommand, descriptors: &[OwnedFd]) -> io::Result<()> {
+fn send(control: BorrowedFd<'_>, command: &WorkerCommand, descriptors: &[OwnedFd]) -> io::Result<()> {
     let bytes = codec::encode_one(command).map_err(io::Error::other)?;
     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
     descriptor::send(control, &bytes, &descriptors)
