@@ -1,7 +1,7 @@
-//! Files that are there whole or not at all: written aside in the same folder, synced, then put in place.
+//! Writes files that are either complete or do not exist: into a temporary file in the same folder, which is synced and then put in place.
 //!
-//! *Promises*: whatever fails, the file that was there before stays as it was, and nothing is left beside it (after a
-//! power cut, at most a file called `.<name>.<random>.new`, which may be deleted).
+//! *Promises*: on any error the former file stays as it was, and nothing is left beside it. After a power cut a file called
+//! `.<name>.<random>.new` may be left, which may be deleted.
 
 use std::{
     ffi::OsString,
@@ -13,13 +13,13 @@ use std::{
 
 use crate::path_guard::hand_on;
 
-/// What failed, and on which path.
+/// The step that failed, and its path.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {step} {}: {error}", path.display())]
 pub struct WriteError {
     step: &'static str,
     path: PathBuf,
-    /// What the operating system said.
+    /// What the operating system answered.
     pub error: io::Error,
 }
 
@@ -30,15 +30,15 @@ impl WriteError {
     }
 }
 
-/// A complete, synced file beside its destination. Dropped without being put in place, it is removed.
+/// A complete, synced file beside its destination. If it is dropped before it is put in place, the file is removed.
 pub struct Staged {
     aside: PathBuf,
     destination: PathBuf,
 }
 
 impl Staged {
-    /// Writes `bytes` aside. The file is created with `mode` (less the umask), never wider. If root creates it, it belongs to
-    /// whoever owns the folder.
+    /// Writes `bytes` into a temporary file. The file is created with `mode` (less the umask), never with a wider one. If root creates it, it
+    /// gets the owner of the folder.
     pub fn new(destination: &Path, mode: u32, bytes: &[u8]) -> Result<Self, WriteError> {
         let name = destination.file_name().unwrap_or_default();
         let mut aside_name = OsString::from(".");
@@ -59,21 +59,21 @@ impl Staged {
         Ok(staged)
     }
 
-    /// Puts the file in place of whatever was there.
+    /// Puts the file in place, and replaces a file that exists there.
     pub fn replace(self) -> Result<(), WriteError> {
         fs::rename(&self.aside, &self.destination).map_err(WriteError::at("replace", &self.destination))
     }
 
-    /// Puts the file in place, unless there is one already: then that one stays, and this is an error.
+    /// Puts the file in place. If a file exists there, it stays, and this is an error.
     pub fn create(self) -> Result<(), WriteError> {
-        // A hard link, unlike a rename, never replaces. Dropping `self` removes the other name.
+        // Unlike a rename, a hard link never replaces a file. Dropping `self` removes the temporary name.
         fs::hard_link(&self.aside, &self.destination).map_err(WriteError::at("create", &self.destination))
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Gone already after a rename; after an error there is nothing better to do than to try.
+        // After a rename the file is gone already. After an error nothing better can be done.
         let _ = fs::remove_file(&self.aside);
     }
 }
@@ -82,13 +82,13 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes renames and new names in the folder of `path` survive a power cut.
+/// Syncs the folder of `path`, so that renames and new names in it survive a power cut.
 pub fn sync_folder_of(path: &Path) -> Result<(), WriteError> {
     let folder = folder_of(path);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(WriteError::at("sync folder", folder))
 }
 
-/// Writes the file at `path`: `mode` if it is new, else mode and owner stay as they were. A symbolic link stays one.
+/// Writes the file at `path`. A new file gets `mode`; an existing file keeps its mode and owner. A symbolic link stays a link.
 pub fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), WriteError> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let before = fs::metadata(&target).ok();

@@ -1,5 +1,5 @@
-//! The command line: which command, with which flags, and with which exit code it ends: 0; 78 if `run` cannot use the
-//! configuration; 1 for any other error.
+//! The command line: commands, flags and exit codes. The exit code is 0, or 78 if `run` cannot use the configuration, or 1 for any other
+//! error.
 
 use std::{
     ffi::OsString,
@@ -31,8 +31,8 @@ use crate::{
     upgrade::{self, UpgradeError},
 };
 
-/// Behind the help of `gatewayd` and of `run`: what is no flag. No line has more than 80 characters, as clap breaks longer ones where the
-/// terminal ends, whatever stands in columns.
+/// The text after the flags in the help of `gatewayd` and of `run`. No line has more than 80 characters, because clap would break a longer
+/// line and with it the columns.
 const MORE: &str = "\
 Examples:
   gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
@@ -43,7 +43,7 @@ Environment:
   GATEWAYD_HOME  the folder of all gateways, as --home
   RUST_LOG       what is logged: error, warn, info (default), debug or trace,
                  for everything or for one of gatewayd, mix-ingress, mix-egress,
-                 client-edge and store (store=debug), with commas in between
+                 client-edge and store (store=debug), separated by commas
 
 Files, in $HOME/.nym/gateways/<ID>:
   config/config.toml  the settings, each explained
@@ -55,7 +55,7 @@ Exit codes:
   1   failed; another attempt may succeed
   78  `run` cannot use the configuration: correct it first";
 
-/// Behind the help of `init`.
+/// The text after the flags in the help of `init`.
 const INIT_EXAMPLES: &str = "\
 Examples:
   gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
@@ -67,7 +67,7 @@ Examples:
 #[derive(Parser)]
 #[command(name = "Nym Mixnet Gateway", version = format!("{PROGRAM_VERSION} (gatewayd)"), propagate_version = true, after_help = MORE)]
 struct Cli {
-    /// Folder that holds the gateways' folders [default: $HOME/.nym/gateways]
+    /// Folder that contains the gateways' folders [default: $HOME/.nym/gateways]
     #[arg(long, global = true, env = "GATEWAYD_HOME", value_name = "FOLDER")]
     home: Option<PathBuf>,
 
@@ -77,7 +77,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Initialise the gateway, or change the settings of one that is there
+    /// Initialise the gateway, or change the settings of an existing one
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitFlags),
     /// Starts the gateway; flags hold for this run only
@@ -91,7 +91,7 @@ enum Command {
 
 #[derive(Args)]
 struct InitFlags {
-    /// A name for the gateway, which names its folder as well: letters, digits, `.`, `_` and `-`
+    /// A name for the gateway and its folder: letters, digits, `.`, `_` and `-`
     #[arg(long, value_name = "ID")]
     id: GatewayId,
 
@@ -143,7 +143,7 @@ struct AuditFlags {
     #[arg(long)]
     json: bool,
 
-    /// Start a workers of probes in place of asking the running gateway
+    /// Start probes in the place of workers, instead of asking the running gateway
     #[arg(long)]
     self_test: bool,
 
@@ -180,7 +180,7 @@ enum CommandError {
     Audit(#[from] AuditError),
 }
 
-/// As sysexits.h has it: the configuration has to be corrected before another attempt makes sense.
+/// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
 const CONFIGURATION: u8 = 78;
 
 impl CommandError {
@@ -192,7 +192,7 @@ impl CommandError {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub fn main() -> ExitCode {
     let mut stdout = io::stdout();
     let mut console = Console::new(&mut stdout);
@@ -205,7 +205,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => dispatch(cli, log, &mut console),
         Err(error) => {
             console.flush();
-            // Help goes to standard output, errors to standard error; if that is closed nobody reads them.
+            // Help goes to standard output, errors go to standard error. If that is closed, nobody can read them.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
@@ -215,14 +215,14 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody reads a closed standard error.
+            // If standard error is closed, nobody can read the error.
             let _ = writeln!(io::stderr(), "error: {error}");
             error.exit_code()
         }
     }
 }
 
-/// Programs read nothing but JSON, and what they asked for; a journal has no use for a picture.
+/// A program that reads JSON, or the output of a command, must not get the banner. A journal has no use for it.
 fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
     match parsed {
         _ if format == LineFormat::Journal => false,
@@ -233,7 +233,7 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
 }
 
 fn command() -> clap::Command {
-    // A first `init` has no addresses to fall back on, so two flags that `run` may leave out are required there.
+    // `init` requires two flags that `run` does not, because a first `init` has no configured addresses.
     Cli::command().mut_subcommand("init", |init| {
         init.mut_arg("mix_host", |host| host.required(true)).mut_arg("clients_host", |host| host.required(true))
     })
@@ -279,7 +279,7 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
 mod tests {
     use super::*;
 
-    /// On a terminal of so many columns, whatever the test's own has.
+    /// The help on a terminal of so many columns.
     fn help_on(columns: usize, arguments: &[&str]) -> String {
         match parse(command().term_width(columns), arguments.iter().map(OsString::from)) {
             Ok(_) => panic!("no help for {arguments:?}"),
@@ -297,12 +297,12 @@ mod tests {
             let arguments = [command, &["--help"]].concat();
             for columns in [80, 100] {
                 let text = help_on(columns, &arguments);
-                // The usage is one line to be copied, however long.
+                // The usage stays one line, so that it can be copied.
                 let lines = text.lines().filter(|line| !line.starts_with("Usage: "));
                 let widest = lines.map(|line| line.chars().count()).max();
                 assert!(widest <= Some(columns), "{widest:?} of {columns} columns: {text}");
             }
-            // What stands behind the flags is broken by us alone.
+            // clap must not break the lines after the flags.
             let of_it = |text: String| text.split_once("Examples:").map(|(_, rest)| rest.to_owned());
             assert_eq!(of_it(help_on(80, &arguments)), of_it(help(&arguments)));
         }

@@ -1,7 +1,7 @@
-//! What the operator reads on standard output.
+//! Writes to standard output.
 //!
-//! *Promises*: a reader that went away (`gatewayd init | head`) never stops a command half-way and never panics it: the
-//! rest of the output is dropped, the work is done.
+//! *Promises*: a reader that goes away (`gatewayd init | head`) neither stops a command half-way nor makes it panic. The rest of the
+//! output is dropped, and the work is done.
 
 use std::{fmt, io};
 
@@ -24,7 +24,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Hands everything printed so far to the operating system.
+    /// Writes everything that was printed so far.
     pub fn flush(&mut self) {
         if !self.gone {
             self.gone = self.out.flush().is_err();
@@ -36,7 +36,7 @@ impl<'a> Console<'a> {
 mod tests {
     use super::*;
 
-    /// A pipe whose reader leaves after so many bytes, and may come back.
+    /// A pipe whose reader goes away after `room` bytes.
     struct Pipe {
         room: usize,
         read: Vec<u8>,

@@ -1,7 +1,7 @@
-//! `init`: makes a gateway's keys and configuration, or changes the configuration of one that is there.
+//! `init`: creates a gateway's keys and configuration, or changes the configuration of an existing gateway.
 //!
-//! *Promises*: keys that are there are kept, and so is every setting that no flag changes. The configuration is written
-//! last: a gateway that has one is complete.
+//! *Promises*: existing keys are kept, and so is every setting that no flag changes. The configuration is written last, so that a gateway
+//! with a configuration is complete.
 
 use std::{
     io,
@@ -48,10 +48,10 @@ pub enum InitError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system answered.
         error: io::Error,
     },
-    /// Some of the four keys are gone.
+    /// Some of the four key files do not exist.
     #[error(
         "the gateway was initialised before, but these key files are missing: {}. Restore them from a backup. To give the \
          gateway a new identity instead, move its keys and {} away and run `init` again",
@@ -60,7 +60,7 @@ pub enum InitError {
     MissingKeys {
         /// The files.
         missing: Vec<PathBuf>,
-        /// The configuration that names them, or would.
+        /// The configuration file.
         config: PathBuf,
     },
     /// Keys.
@@ -70,7 +70,7 @@ pub enum InitError {
     #[error(transparent)]
     Edit(#[from] EditError),
     /// The configuration could not be saved.
-    #[error("{0}; the configuration is as it was: check the folder's owner and free space")]
+    #[error("{0}; the configuration has not changed: check the folder's owner and free space")]
     Save(#[from] WriteError),
 }
 
@@ -91,7 +91,7 @@ pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut
         None => Config::new(id, &paths),
     };
     if let Some(user) = existing.as_ref().and_then(|loaded| launch::user_of_data(&loaded.config, paths.home())) {
-        console.line(format_args!("The gateway is running ({user}): what changes holds from its next start on."));
+        console.line(format_args!("The gateway is running ({user}): changes take effect at its next start."));
     }
     overrides.apply(&mut config)?;
     endpoints::check(&config)?;
@@ -126,10 +126,10 @@ fn load_existing(id: &GatewayId, paths: &GatewayPaths, guard: &PathGuard) -> Res
     }
 }
 
-/// What follows from the flags without being one of them.
+/// Sets what follows from the flags.
 fn settle(before: Option<&Config>, config: &mut Config) {
     config.version = Some(version::NETWORK);
-    // Only a move into or out of a private network decides anew; else the operator's word stands.
+    // Only a move into or out of a private network changes this setting. Otherwise the operator's choice stays.
     let private = config.is_in_private_network();
     let moved = before.is_none_or(|before| before.is_in_private_network() != private);
     if moved && config.egress.allow_private.is_some() {

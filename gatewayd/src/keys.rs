@@ -1,8 +1,7 @@
 //! The gateway's two key pairs on disk.
 //!
-//! *Holds* private keys only while `init` makes them, in memory that is wiped. A running supervisor never reads one: it
-//! opens the files and hands the descriptors on.
-//! *Promises*: a key is never replaced. Either all four files are made or none.
+//! *Holds*: private keys only while `init` creates or checks them, in memory that is wiped. A running supervisor never reads one: it opens
+//! the files and passes the descriptors on. *Promises*: a key is never replaced. Either all four files are created, or none.
 
 use std::{
     fs::{self, File},
@@ -21,15 +20,15 @@ use crate::{
     paths::KeyPaths,
 };
 
-/// Mode of all four key files.
+/// The mode of all four key files.
 pub const FILE_MODE: u32 = 0o600;
 
 /// The two public keys, as the network knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublicKeys {
-    /// Ed25519: who the gateway is.
+    /// Ed25519: the identity of the gateway.
     pub identity: [u8; 32],
-    /// X25519: what Sphinx packets are encrypted to.
+    /// X25519: the key to which Sphinx packets are encrypted.
     pub sphinx: [u8; 32],
 }
 
@@ -45,31 +44,31 @@ impl PublicKeys {
     }
 }
 
-/// Which of the four files are there.
+/// Which of the four files exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
     /// None.
     None,
     /// All.
     All,
-    /// Some, and these not.
+    /// Some exist, and these do not.
     Missing(Vec<PathBuf>),
 }
 
 /// A public key file that does not belong to its private key file.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{} says {announced}, but the private key in {} belongs to {derived}: one of the two files is another gateway's; restore both \
-     from one backup, and bond nothing before they match", public_file.display(), private_file.display()
+    "{} contains {announced}, but the private key in {} belongs to {derived}: one of the two files is of another gateway; restore both \
+     from one backup, and do not bond the gateway before they match", public_file.display(), private_file.display()
 )]
 pub struct Mismatch {
     /// The file of the public key.
     pub public_file: PathBuf,
     /// The file of the private key.
     pub private_file: PathBuf,
-    /// What the public file says, in base58.
+    /// The public key in its file, in base58.
     pub announced: String,
-    /// What belongs to the private key, in base58.
+    /// The public key that belongs to the private key, in base58.
     pub derived: String,
 }
 
@@ -83,7 +82,7 @@ pub enum PublicKeyFile {
 }
 
 impl PublicKeyFile {
-    /// Compares what the file says with the key that was derived from the private one.
+    /// Compares the key in the file with the key that was derived from the private key.
     pub fn check(self, public: &PublicKeys, paths: &KeyPaths, derived: [u8; 32]) -> Result<(), Mismatch> {
         let (announced, public_file, private_file) = match self {
             Self::Identity => (public.identity, &paths.public_identity, &paths.private_identity),
@@ -107,26 +106,26 @@ pub enum KeyError {
     /// The operating system gave no randomness.
     #[error("the operating system has no randomness for a new key ({0}): try again later")]
     Randomness(String),
-    /// A new file could not be written; none of the four is left.
+    /// A new file could not be written. None of the four is left.
     #[error("{0}; no key was saved: check the folder's owner and free space")]
     Write(#[from] WriteError),
     /// A file could not be opened or read.
     #[error(
-        "cannot read the key file {}: {error}; make it readable for the user the gateway runs as, or correct `{setting}` \
-         in config.toml", path.display()
+        "cannot read the key file {}: {error}; make it readable for the account that runs gatewayd, or correct `{setting}` in \
+         config.toml", path.display()
     )]
     Read {
         /// The key in `config.toml` that names the file.
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system answered.
         error: io::Error,
     },
-    /// Two files of different gateways.
+    /// A public and a private key file of different gateways.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
-    /// A file is not that key.
+    /// A file does not contain this key.
     #[error(
         "the key file {} is unusable: {error}; restore it from a backup, or correct `{setting}` in config.toml",
         path.display()
@@ -142,18 +141,18 @@ pub enum KeyError {
 }
 
 impl KeyPaths {
-    /// All four.
+    /// All four paths.
     pub fn all(&self) -> [&Path; 4] {
         [&self.private_identity, &self.public_identity, &self.private_sphinx, &self.public_sphinx]
     }
 
-    /// Takes a private key from systemd's `$CREDENTIALS_DIRECTORY` (`LoadCredential=`) where one of its file name is there.
+    /// Takes each private key from systemd's `$CREDENTIALS_DIRECTORY` (`LoadCredential=`), if a credential of its file name exists.
     pub fn prefer_credentials(&mut self, directory: &Path) {
         for (key, name) in
             [(&mut self.private_identity, "private_identity.pem"), (&mut self.private_sphinx, "private_sphinx.pem")]
         {
             let credential = directory.join(name);
-            // One that is there and cannot be looked at is an error later, not a reason to take another key.
+            // A credential that exists and cannot be read is an error later. It must not make the gateway use another key.
             let missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
             if !fs::symlink_metadata(&credential).as_ref().is_err_and(missing) {
                 tracing::info!(path = %credential.display(), "the private key is a credential");
@@ -162,7 +161,7 @@ impl KeyPaths {
         }
     }
 
-    /// Which of the files are there.
+    /// Which of the files exist.
     pub fn presence(&self) -> Presence {
         let missing: Vec<_> = self
             .all()
@@ -178,7 +177,7 @@ impl KeyPaths {
     }
 }
 
-/// Makes new key pairs and saves them. No file may be there yet; if one is, it stays and nothing is saved.
+/// Creates new key pairs and saves them. If one of the files exists already, it stays and nothing is saved.
 pub fn create(paths: &KeyPaths) -> Result<PublicKeys, KeyError> {
     let identity_seed = random()?;
     let sphinx_key = random()?;
@@ -200,7 +199,7 @@ fn sphinx_of(key: &[u8; 32]) -> [u8; 32] {
     x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*key)).to_bytes()
 }
 
-/// Reads the private keys and checks that the public ones belong to them. For commands that end soon: a supervisor leaves that to
+/// Reads the private keys and checks that the public keys belong to them. Only for commands that end soon; a supervisor leaves this check to
 /// its workers.
 pub fn check_pairs(paths: &KeyPaths, guard: &PathGuard, public: &PublicKeys) -> Result<(), KeyError> {
     let seed = load(guard, "private_identity_key_file", &paths.private_identity, KeyTag::Ed25519Private)?;
@@ -235,7 +234,7 @@ fn save(files: &[(&PathBuf, KeyTag, &[u8; 32])]) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Files that are removed again unless all could be made.
+/// Files that are removed again, unless all could be created.
 struct Created<'a>(Vec<&'a Path>);
 
 impl Drop for Created<'_> {
@@ -255,7 +254,7 @@ pub fn load_public(paths: &KeyPaths, guard: &PathGuard) -> Result<PublicKeys, Ke
 }
 
 fn load(guard: &PathGuard, setting: &'static str, path: &Path, tag: KeyTag) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    // With room for all that is read: a buffer that grows would leave a part of a private key behind.
+    // With capacity for everything that is read, because a buffer that grows would leave a part of a private key behind.
     let mut text = Zeroizing::new(Vec::with_capacity(2 * pem::MAX_FILE_LEN));
     open(guard, setting, path)?
         .take(pem::MAX_FILE_LEN as u64 + 1)
@@ -267,7 +266,7 @@ fn load(guard: &PathGuard, setting: &'static str, path: &Path, tag: KeyTag) -> R
     }
 }
 
-/// Checks that the private keys can be opened, without reading them. Warns of one that others may read.
+/// Checks that the private keys can be opened, without reading them. Warns if other users may read one.
 pub fn check_private(paths: &KeyPaths, guard: &PathGuard) -> Result<(), KeyError> {
     for (setting, path) in
         [("private_identity_key_file", &paths.private_identity), ("private_sphinx_key_file", &paths.private_sphinx)]

@@ -1,4 +1,4 @@
-//! How the gateway logs: what the operator asks for with `RUST_LOG`, and what standard error is.
+//! The settings of the log: from `RUST_LOG`, and from what standard error is.
 
 use std::{ffi::OsStr, io, os::fd::AsFd};
 
@@ -6,7 +6,7 @@ use ipc::log::{DEFAULT_FILTER, LineFormat, LogSettings};
 use logging::{Filter, UnknownDirective};
 use nix::sys::stat::fstat;
 
-/// Starts the log of this process, and says what of `RUST_LOG` means nothing. Returns what the workers are to be told.
+/// Starts the log of this process, and warns of parts of `RUST_LOG` that have no meaning. Returns the settings for the workers.
 pub(crate) fn begin() -> LogSettings {
     let (filter, complaints) = read(std::env::var_os("RUST_LOG").as_deref());
     let settings =
@@ -25,7 +25,7 @@ fn read(rust_log: Option<&OsStr>) -> (Filter, Vec<UnknownDirective>) {
     Filter::parse(&rust_log.map_or(DEFAULT_FILTER.into(), OsStr::to_string_lossy))
 }
 
-/// Standard error is the journal if it is the file that systemd names (systemd.exec(5)).
+/// The format for the journal if standard error is the file that systemd names (systemd.exec(5)), else the plain format.
 fn line_format(journal_stream: Option<&OsStr>) -> LineFormat {
     let Ok(stat) = fstat(io::stderr().as_fd()) else { return LineFormat::Plain };
     let ours = format!("{}:{}", stat.st_dev, stat.st_ino);

@@ -1,4 +1,4 @@
-//! The flags that `init` and `run` share, and what they change: `init` writes it down, `run` forgets it when it ends.
+//! The flags that `init` and `run` share. `init` writes the changes to the file; `run` applies them for one run.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use crate::{
     endpoint::{ClientsAnnounce, ListenHost, MixAnnounce},
 };
 
-/// Flags that change a configuration; those not given change nothing.
+/// Flags that change a configuration. A flag that is not given changes nothing.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Overrides {
     /// The address on which the gateway listens for Sphinx packets of mix nodes
@@ -58,7 +58,7 @@ pub struct Overrides {
     #[arg(long, value_name = "FOLDER")]
     pub clients_ledger: Option<PathBuf>,
 
-    /// Validators to ask before the start, with commas in between; an empty list for none [default: none]
+    /// Validators to ask before the start, separated by commas; an empty list for none [default: none]
     #[arg(long, value_name = "URL,URL...")]
     pub validators: Option<ValidatorList>,
 
@@ -104,29 +104,29 @@ fn contract(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Flags that parse, and that no gateway can be made from.
+/// Flags that can be parsed and cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidFlag {
     /// A path that cannot be used.
-    #[error("--{flag} `{}`: {error}; give the path of a place on disk", path.display())]
+    #[error("--{flag} `{}`: {error}; give the path of a folder", path.display())]
     Path {
         /// The flag.
         flag: &'static str,
         /// Its value.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system answered.
         error: io::Error,
     },
-    /// One port, two values.
-    #[error("--{host_flag} says port {of_host}, and --{port_flag} says {of_port}: give the port once")]
+    /// Two values for one port.
+    #[error("--{host_flag} sets port {of_host}, and --{port_flag} sets {of_port}: give the port once")]
     TwoPorts {
-        /// The flag that has a port behind the host.
+        /// The flag with a host and a port.
         host_flag: &'static str,
-        /// That port.
+        /// Its port.
         of_host: NonZeroU16,
-        /// The flag that is a port.
+        /// The flag with a port.
         port_flag: &'static str,
-        /// That port.
+        /// Its port.
         of_port: NonZeroU16,
     },
 }
@@ -134,8 +134,8 @@ pub enum InvalidFlag {
 impl Overrides {
     /// Changes `config`.
     ///
-    /// Each part of an announced address that equals the listening address follows it when that moves; what was
-    /// announced on purpose stays until a flag announces something else.
+    /// When the listening address changes, each part of an announced address that equals it changes too. A part that was chosen on purpose
+    /// stays until a flag changes it.
     pub fn apply(&self, config: &mut Config) -> Result<(), InvalidFlag> {
         self.check_ports()?;
         let mix = &mut config.mix;
@@ -178,7 +178,7 @@ impl Overrides {
 }
 
 impl Overrides {
-    /// A port may be a part of a host, or a flag of its own.
+    /// Refuses two values for one port: a port may be given with the host, or by a flag of its own.
     fn check_ports(&self) -> Result<(), InvalidFlag> {
         let listening = |host: Option<ListenHost>| host.and_then(|host| host.port);
         let mix_announce = self.mix_announce_host.as_ref().and_then(|host| host.port);

@@ -1,11 +1,11 @@
-//! Opens the paths of a gateway so that no other account can lead a privileged process astray.
+//! Opens the paths of a gateway so that no other account can make a privileged process open other files.
 //!
-//! *Trusts*: root, the account of this process, and `gatewayd`, the account of the unit. Nobody else may own a folder on the way
-//! to the gateway's files, or be able to rename what is in it.
-//! *Promises*: a process that may give files away (root, or the unit's supervisor) walks each path from `/` with a descriptor for
-//! each folder. It refuses folders and files of other accounts, folders that others may write, symbolic links in the gateway's
-//! folder, and files with a second name. What it returns is what it has checked, whatever the names lead to later.
-//! An account without privileges can harm only itself: its paths are opened as they are.
+//! *Trusts*: root, the account of this process, and `gatewayd`, the account of the unit. No other account may own a folder on the way to
+//! the gateway's files, or be able to rename what is in it. *Promises*: a process that may give files away (root, or the unit's
+//! supervisor) walks each path from `/` with a descriptor for each folder. It refuses folders and files of other accounts, folders that
+//! others may write, symbolic links in the gateway's folder, and files with a second name. It returns the descriptor that it has checked,
+//! even if the path leads elsewhere later. A process without privileges can harm only its own account, so that its paths are opened as
+//! they are.
 //!
 //! The rule is the one of sshd's `StrictModes`, with one difference: a sticky folder of root, such as `/tmp`, may be above the
 //! gateway's folder, because only the owner of an entry can rename it there.
@@ -34,7 +34,7 @@ pub use self::refusal::PathError;
 pub(crate) use self::trusted::{Trusted, hand_on};
 use self::walk::{Links, Place, Walk};
 
-/// A pipe in the place of a file must not hold anybody up, a terminal not become ours.
+/// A pipe in the place of a file must not block the process, and a terminal must not become its controlling terminal.
 const SAFELY: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 /// A directory, to list it and to open what is in it.
 pub(crate) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
@@ -44,9 +44,9 @@ pub(crate) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).un
 enum Rule {
     /// An account without privileges.
     AsGiven,
-    /// A privileged process that only reads: owners do not matter, links do.
+    /// A privileged process that only reads. Owners do not matter, links do.
     NoLinks,
-    /// A privileged process that makes files and gives them away.
+    /// A privileged process that creates files and gives them away.
     Strict(Trusted),
 }
 
@@ -69,7 +69,7 @@ impl PathGuard {
         Self { home: home.to_owned(), rule: if is_privileged() { Rule::NoLinks } else { Rule::AsGiven } }
     }
 
-    /// Who may own what is used; none if that does not matter.
+    /// The accounts that may own what is used; none if owners do not matter.
     pub(crate) const fn trusted(&self) -> Option<&Trusted> {
         match &self.rule {
             Rule::Strict(trusted) => Some(trusted),
@@ -77,10 +77,10 @@ impl PathGuard {
         }
     }
 
-    /// Checks the way to the gateway's folder, and the folders in it. What does not exist yet is not missed.
+    /// Checks the way to the gateway's folder, and the folders in it. A folder may be missing.
     ///
     /// # Errors
-    /// Names the first path that another account could use against us, and the remedy.
+    /// Names the first path that another account could use for an attack, and the remedy.
     pub fn check(&self) -> Result<(), PathError> {
         let Some(walk) = self.walk(None) else { return Ok(()) };
         for folder in ["", "config", "data", "run"] {
@@ -92,7 +92,7 @@ impl PathGuard {
         Ok(())
     }
 
-    /// Opens a file to read. The caller looks whether it is a regular one.
+    /// Opens a file to read. The caller checks that it is a regular file.
     ///
     /// # Errors
     /// If the kernel or the guard refuses.
@@ -104,7 +104,7 @@ impl PathGuard {
         Ok(walk.open_file(&folder, path, SAFELY)?)
     }
 
-    /// Opens a directory that exists. Beside those that are trusted, `owner` may own it.
+    /// Opens a directory that exists. Beside the trusted accounts, `owner` may own it.
     ///
     /// # Errors
     /// If the kernel or the guard refuses.
@@ -113,8 +113,8 @@ impl PathGuard {
         Ok(openat(&self.place(&walk, path)?.folder, ".", DIRECTORY, Mode::empty())?)
     }
 
-    /// As [`open_directory`](Self::open_directory), but makes the directory and those above that are missing. What root makes
-    /// belongs to whoever owns the folder that it is in.
+    /// As [`open_directory`](Self::open_directory), but creates the directory and missing ones above it. A directory that root creates gets
+    /// the owner of the folder that it is in.
     ///
     /// # Errors
     /// If the kernel or the guard refuses.
@@ -126,15 +126,15 @@ impl PathGuard {
         Ok(openat(&self.place(&walk, path)?.folder, ".", DIRECTORY, Mode::empty())?)
     }
 
-    /// Whether a file that is open may be written: it must be a regular file with one name, of somebody who is trusted.
+    /// Checks that an open file may be written: it must be a regular file with one name, of a trusted account.
     ///
     /// # Errors
-    /// If it is something else. `path` is for the message.
+    /// If it is not. `path` is for the message.
     pub(crate) fn check_writable(&self, path: &Path, stat: &FileStat) -> Result<(), PathError> {
         Walk::new(self.trusted(), None, &self.home).check_file(path, stat)
     }
 
-    /// None if paths are taken as they are.
+    /// None if paths are opened as they are.
     fn walk(&self, owner: Option<u32>) -> Option<Walk<'_>> {
         match &self.rule {
             Rule::AsGiven => None,
@@ -143,8 +143,8 @@ impl PathGuard {
         }
     }
 
-    /// Walks to a folder. Links of root are followed above the gateway's folder, and none in it. Of a path elsewhere, the last
-    /// component may not be a link.
+    /// Walks to a folder. Above the gateway's folder links of root are followed; in it no link is followed. The last component of a path
+    /// elsewhere must not be a link.
     fn place(&self, walk: &Walk<'_>, path: &Path) -> Result<Place, PathError> {
         let (above, below) = match path.strip_prefix(&self.home) {
             Ok(below) => (self.home.as_path(), below),
@@ -155,7 +155,7 @@ impl PathGuard {
     }
 }
 
-/// Whether this process could give away what belongs to others.
+/// Whether this process could give away files of other accounts.
 fn is_privileged() -> bool {
     geteuid().is_root() || sandbox::may_change_account()
 }

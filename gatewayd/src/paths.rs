@@ -1,4 +1,4 @@
-//! Where a gateway's files are: `<root>/<id>/{config,data,run}`, with the names of nym-gateway 0.10.1.
+//! The paths of a gateway's files: `<root>/<id>/{config,data,run}`, with the names of nym-gateway 0.10.1.
 //!
 //! The root is `$HOME/.nym/gateways`; `--home` or `GATEWAYD_HOME` name another one.
 
@@ -9,18 +9,18 @@ use std::{
     str::FromStr,
 };
 
-/// The name of a gateway: one path component of letters that need no quoting anywhere, so that no id can leave the root, and
-/// none surprises a shell or systemd.
+/// The name of a gateway. It is one path component, so that it cannot lead out of the root. Its characters need no quoting in a shell or
+/// in systemd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayId(String);
 
 /// The longest id, in characters.
 const MAX_ID_LEN: usize = 64;
 
-/// The text cannot be a gateway's id.
+/// The text is no valid id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an id names one folder: give one word of at most {MAX_ID_LEN} letters (A to Z, a to z), digits, `_`, `-` and `.` that does \
+    "an id is the name of a folder: give one word of at most {MAX_ID_LEN} letters (A to Z, a to z), digits, `_`, `-` and `.` that does \
      not begin with `.` or `-`"
 )]
 pub struct InvalidId;
@@ -57,15 +57,15 @@ pub struct Root(PathBuf);
 /// Why there is no root.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// Neither a flag nor the environment says where.
+    /// Neither a flag nor the environment names a folder.
     #[error("HOME is not set, so there is no place for the gateway's files: set it, or name a folder with --home")]
     NoHome,
-    /// A relative `--home` in a working directory that is gone, or an empty one.
+    /// `--home` is empty, or it is relative and the working directory is gone.
     #[error("--home {}: {error}; give the path of a folder", path.display())]
     NotAPath {
-        /// What was given.
+        /// The value of the flag.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system answered.
         error: io::Error,
     },
 }
@@ -90,7 +90,7 @@ impl Root {
     }
 }
 
-/// The paths of one gateway. Keys, inboxes and ledger are the defaults; its `config.toml` may name others.
+/// The paths of one gateway. Those of keys, inboxes and ledger are defaults; its `config.toml` may name others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayPaths {
     root: PathBuf,
@@ -131,7 +131,7 @@ impl GatewayPaths {
         &self.home
     }
 
-    /// Holds `config.toml` and its backups.
+    /// The folder of `config.toml` and its backups.
     pub fn config_dir(&self) -> PathBuf {
         self.home.join("config")
     }
@@ -141,7 +141,7 @@ impl GatewayPaths {
         self.config_dir().join("config.toml")
     }
 
-    /// Holds keys, inboxes and ledger.
+    /// The folder of keys, inboxes and ledger.
     pub fn data_dir(&self) -> PathBuf {
         self.home.join("data")
     }
@@ -162,7 +162,7 @@ impl GatewayPaths {
         self.data_dir().join("inboxes")
     }
 
-    /// The client ledger (a folder, whatever its name says), unless the configuration names another.
+    /// The client ledger, unless the configuration names another. It is a folder, in spite of its name.
     pub fn ledger(&self) -> PathBuf {
         self.data_dir().join("client_ledger.sled")
     }

@@ -90,8 +90,8 @@ pub enum PlanError {
     Version(#[from] Incompatible),
     /// The address to listen on is missing. The default is every address, which the operator has not chosen.
     #[error(
-        "{}: {} is missing, and so the address to listen on is not known; the file may have been cut off: restore it from a backup \
-         or from config.toml.bak-*, run `init` again, or name the address with --mix-host and --clients-host", file.display(),
+        "{}: {} is missing, so that the address to listen on is not known; the file may have been cut off: restore it from a backup or \
+         from config.toml.bak-*, run `init` again, or give the address with --mix-host and --clients-host", file.display(),
         missing.join(", ")
     )]
     NoAddress {
@@ -192,7 +192,7 @@ fn check_addresses(file: &Path, absent: Vec<String>, overrides: &Overrides) -> R
     if !absent.is_empty() {
         tracing::warn!(
             missing = absent.join(", "),
-            "config.toml lacks keys that `init` writes: defaults take their place"
+            "config.toml lacks keys that `init` writes: defaults are used for them"
         );
     }
     Ok(())

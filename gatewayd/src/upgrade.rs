@@ -1,7 +1,7 @@
 //! `upgrade`: brings the configuration of an older gateway up to [`version::NETWORK`], step by step as 0.10.1 did.
 //!
-//! *Promises*: before a step is written, the file as it was is kept as `config.toml.bak-<its version>`; no backup is ever
-//! replaced. Unlike 0.10.1, no validators are written: those of 2021 are gone.
+//! *Promises*: before a step is written, the former file is kept as `config.toml.bak-<its version>`. A backup is never replaced. Unlike
+//! 0.10.1, this writes no validators, because those of 2021 are gone.
 
 use std::{io, path::Path};
 
@@ -20,7 +20,7 @@ use crate::{
 /// The first version that wrote its version into the file.
 const FIRST_WRITTEN: Version = Version::new(0, 9, 0);
 
-/// As 0.10.1 said it, where there is no file.
+/// The words of 0.10.1, if there is no file.
 fn unloaded(error: &LoadError) -> String {
     if error.is_not_found() { format!("failed to load existing config file! - {error}") } else { error.to_string() }
 }
@@ -31,40 +31,40 @@ pub enum UpgradeError {
     /// A folder is not safe to use with the privileges of this process.
     #[error(transparent)]
     Unsafe(#[from] PathError),
-    /// There is no configuration, or it is not one.
+    /// There is no configuration, or it cannot be read.
     #[error("{}", unloaded(.0))]
     Load(#[from] LoadError),
-    /// A file of before 0.9.0, and no flag.
+    /// The file is of before 0.9.0, and `--current-version` is missing.
     #[error(
         "trying to upgrade from pre v0.9.0 without providing current system version! Give it with --current-version, \
          such as --current-version 0.8.1"
     )]
     NoVersion,
-    /// `--current-version` of a file that would name its version.
+    /// `--current-version` names a version that writes its version into the file.
     #[error(
-        "--current-version {0} cannot be: a configuration of 0.9.0 or later names its version, and this one does not. \
-         Give the version that made the file, such as 0.8.1"
+        "--current-version {0} is wrong: a configuration of 0.9.0 or later names its version, and this one does not. Give the version \
+         that made the file, such as 0.8.1"
     )]
     NotBeforeFirstWritten(Version),
-    /// Newer than we are, or so old that nothing is known about it.
+    /// The version is newer than ours, or so old that nothing is known about it.
     #[error(
         "Cannot perform upgrade from {0} to {ours}. Please let the developers know about this issue if you expected it to work!",
         ours = version::NETWORK
     )]
     NoPath(Version),
-    /// A 0.9.x file with a key of 0.10.0.
+    /// A file of 0.9.x with a key of 0.10.0.
     #[error(
         "existing config seems to have specified mixnet contract address which was only introduced in 0.10.0! Can't perform \
          upgrade. If it was added by hand, remove the line `mixnet_contract_address` and upgrade again"
     )]
     ContractBeforeItsTime,
-    /// The new text.
+    /// The new text could not be made.
     #[error(transparent)]
     Edit(#[from] EditError),
     /// The backup or the file could not be written.
-    #[error("{0}; the configuration is as it was: check the folder's owner and free space")]
+    #[error("{0}; the configuration has not changed: check the folder's owner and free space")]
     Save(#[from] WriteError),
-    /// A hundred backups of one version.
+    /// There are a hundred backups of one version.
     #[error("there are too many backups of version {0} beside config.toml: move them away")]
     TooManyBackups(Version),
 }
@@ -91,7 +91,7 @@ pub fn execute(
     let mut loaded = Config::load(&file, &paths, &guard)?;
     loaded.warn_unknown();
     if let Some(user) = launch::user_of_data(&loaded.config, paths.home()) {
-        console.line(format_args!("The gateway is running ({user}): what changes holds from its next start on."));
+        console.line(format_args!("The gateway is running ({user}): changes take effect at its next start."));
     }
     loop {
         let from = known_version(&loaded.config, current.as_ref())?;
@@ -158,7 +158,7 @@ impl Step {
     }
 }
 
-/// Keeps `text` as `config.toml.bak-<version>`, or with a number behind it if that name is taken.
+/// Keeps `text` as `config.toml.bak-<version>`. If that file exists, a number is added to the name.
 fn back_up(file: &Path, version: &Version, text: &[u8]) -> Result<(), UpgradeError> {
     let name = |number: u32| match number {
         1 => format!("config.toml.bak-{version}"),

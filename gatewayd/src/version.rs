@@ -1,36 +1,36 @@
-//! The version the network sees, which is not the program's.
+//! The version that the network sees. It is not the version of the program.
 //!
-//! Clients of 2021 use only gateways whose major and minor version equal their own, so the bonding block and the
-//! configuration say 0.10.1.
+//! Clients of 2021 use only gateways whose major and minor version equal their own. For this reason the bonding block and the configuration
+//! contain 0.10.1.
 
 use semver::Version;
 
 /// The version of the network we serve, in the bonding block and in `config.toml`.
 pub const NETWORK: Version = Version::new(0, 10, 1);
 
-/// How the version of a configuration file relates to [`NETWORK`].
+/// How the version of a usable configuration file relates to [`NETWORK`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
-    /// Equal.
+    /// It is equal.
     Same,
-    /// Same major and minor: the settings mean the same.
+    /// Major and minor version are equal, so that the settings have the same meaning.
     Compatible(Version),
 }
 
-/// A configuration of another major or minor version, or of none.
+/// A configuration of another major or minor version, or without a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Incompatible {
     /// Older, or newer.
     #[error("the configuration is of version {0}, which does not fit {NETWORK}: run `gatewayd upgrade --id {1}` first")]
     Version(Version, String),
-    /// Of a gateway that came after 0.10.
+    /// Of a gateway after 0.10.
     #[error(
         "the configuration is of nym-gateway {0}; gatewayd takes over from 0.10 and cannot read it. To keep the gateway's identity, \
          move its folder away, run `gatewayd init --id {1}` with its addresses, stop, and copy its four key files (`private_` \
          and `public_`, `identity` and `sphinx`) over the new ones in `data`; registered clients register again"
     )]
     Later(Version, String),
-    /// Before 0.9.0 files had no version.
+    /// Without a version, as all files before 0.9.0.
     #[error(
         "the configuration names no version, so it is older than 0.9.0: run `gatewayd upgrade --id {0} \
          --current-version <its version>` first"
@@ -51,7 +51,7 @@ pub fn check(config: Option<&Version>, id: &str) -> Result<Fit, Incompatible> {
     }
 }
 
-/// Whether the configuration is of a gateway that came after 0.10, whose settings mean something else.
+/// Whether the configuration is of a gateway after 0.10, whose settings have another meaning.
 pub fn is_later(config: &Version) -> bool {
     (config.major, config.minor) > (NETWORK.major, NETWORK.minor)
 }

@@ -149,7 +149,7 @@ async fn the_admin_socket_hears_nobody_but_root_and_its_own_account_whoever_can_
         let mut stranger = gateway.home.command("audit", &ask)?;
         let output = deadline::soon("the audit of a stranger", stranger.uid(STRANGER).gid(STRANGER).output()).await??;
         let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(1) && error.contains("broke off the audit"), "{output:?}");
+        ensure!(output.status.code() == Some(1) && error.contains("ended the audit"), "{output:?}");
         let refused = format!("user {STRANGER} is neither root nor the one who runs this gateway");
         gateway.log().wait_for(&refused, |line| line.contains(&refused).then_some(())).await?;
         for friend in [gateway.home.gatewayd("audit", &ask).await?, gateway.home.gatewayd_by_us("audit", &ask).await?] {
@@ -168,7 +168,7 @@ async fn a_worker_that_is_in_another_jail_than_its_probe_is_a_surprise() -> Resu
                 (Loose::Nowhere, None),
                 (Loose::Filter, Some("Seccomp_filters is `2`, of the probe `3`")),
                 (Loose::File, Some("bin/mix-egress open, the probe has not")),
-                (Loose::Layer, Some("layers that it says hold are")),
+                (Loose::Layer, Some("its active layers are")),
             ] {
                 let gateway = Gateway::start_in(loose::make(start.home().await?, "mix-egress", how)?, &[]).await?;
                 // By root, who sees the descriptors; and one cell, because none of them is red.

@@ -1,7 +1,6 @@
-//! Writing `config.toml`: the commented template for a new gateway, and changes to a file that is there.
+//! Writes `config.toml`: the commented template for a new gateway, and changes to an existing file.
 //!
-//! *Promises*: of an existing file nothing changes but the values that differ. Comments, order, spelling and keys of the
-//! operator's stay.
+//! *Promises*: in an existing file only the values that differ change. The operator's comments, order, spelling and keys stay.
 
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use super::settings::Config;
 
 const TEMPLATE: &str = include_str!("template.toml");
 
-/// The line of a new file that sets this key, if new files have it and it has a default.
+/// The line of a new file that sets this key, if new files have the key and it has a default.
 pub(super) fn default_line(section: &str, key: &str) -> Option<&'static str> {
     let header = format!("[{section}]");
     let in_section =
@@ -23,15 +22,15 @@ pub(super) fn default_line(section: &str, key: &str) -> Option<&'static str> {
 /// Why the new text could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
-    /// TOML is UTF-8.
+    /// A path is not UTF-8, and TOML is.
     #[error(
-        "the path {0} is not UTF-8, so config.toml cannot name it: choose another with --home, --inboxes or --clients-ledger"
+        "config.toml cannot name the path {0}, which is not UTF-8: choose another with --home, --inboxes or --clients-ledger"
     )]
     NotUtf8(String),
-    /// The file is TOML, but not the TOML of a configuration.
+    /// The file is TOML, but no configuration.
     #[error("config.toml: [{0}] is not a section: correct the file by hand")]
     NotASection(&'static str),
-    /// The file is not TOML any more.
+    /// The file is no longer TOML.
     #[error("config.toml: {0}")]
     NotToml(String),
 }
@@ -48,7 +47,7 @@ pub fn fresh(config: &Config) -> Result<String, EditError> {
     change(TEMPLATE, settings(config)?)
 }
 
-/// `text` with the settings in which `after` differs from `before`, which is what `text` says.
+/// `text`, changed where `after` differs from `before`. `before` are the settings in `text`.
 pub fn update(text: &str, before: &Config, after: &Config) -> Result<String, EditError> {
     let before: Vec<_> = settings(before)?.iter().map(Setting::spelled).collect();
     let changed = settings(after)?.into_iter().filter(|setting| !before.contains(&setting.spelled())).collect();
@@ -99,7 +98,7 @@ fn settings(config: &Config) -> Result<Vec<Setting>, EditError> {
     Ok(settings)
 }
 
-/// From the gateway's folder where the path is below it, so that the folder can be moved and copied.
+/// A path below the gateway's folder becomes relative to it, so that the folder can be moved and copied.
 fn path_in(home: &Path, full: &Path) -> Result<Value, EditError> {
     path(full.strip_prefix(home).unwrap_or(full))
 }
@@ -142,11 +141,11 @@ fn new_section(template: Option<&Table>) -> Item {
     Item::Table(table)
 }
 
-/// Sets one key: in place if it is there, else under the template's comment.
+/// Sets one key. A key that is missing is added, with the template's comment.
 fn set(section: &mut dyn TableLike, template: Option<&Table>, setting: Setting) {
     let Setting { key, mut value, .. } = setting;
     if key == "validator_rest_urls" && !section.contains_key(key) {
-        // The name that older files use; both at once would be one key twice.
+        // Older files use this name. Both names together would be one key twice.
         section.remove("validator_rest_url");
     }
     if let Some(old) = section.get_mut(key) {

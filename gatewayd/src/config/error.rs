@@ -8,7 +8,7 @@ use std::{
 use super::edit;
 use crate::version::Incompatible;
 
-/// Characters of a wrong value that an error shows.
+/// How many characters of a wrong value an error shows.
 const LONGEST_VALUE: usize = 80;
 
 /// A key that is ignored.
@@ -32,15 +32,15 @@ impl fmt::Display for UnknownKey {
 /// Why a configuration file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The operating system refused.
+    /// The file could not be read.
     #[error("{error}: {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system answered.
         error: io::Error,
     },
-    /// It is of a later gateway.
+    /// The file is of a later gateway.
     #[error(transparent)]
     Later(Incompatible),
     /// The text is not a configuration.
@@ -48,7 +48,7 @@ pub enum LoadError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// All that is wrong, and where.
+        /// Everything that is wrong, with its line.
         errors: Vec<ParseError>,
     },
 }
@@ -65,7 +65,7 @@ fn listed(path: &Path, errors: &[ParseError]) -> String {
     errors.join("\n")
 }
 
-/// A key of a configuration as it is written.
+/// A setting as it is written in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenSetting {
     /// The section, without brackets.
@@ -85,7 +85,7 @@ fn named(setting: Option<&WrittenSetting>) -> String {
     setting.map(named).unwrap_or_default()
 }
 
-/// What to write in place of a setting, if it is one that new files have.
+/// The remedy, with the default of the setting if new files have one.
 fn example(setting: Option<&WrittenSetting>) -> String {
     let Some(line) = setting.and_then(|setting| edit::default_line(&setting.section, &setting.key)) else {
         return "correct the line".to_owned();
@@ -99,7 +99,7 @@ fn example(setting: Option<&WrittenSetting>) -> String {
 pub struct ParseError {
     /// Line of the file, from 1.
     pub line: usize,
-    /// Which setting, if it is one.
+    /// The setting, if the error is in one.
     pub setting: Option<WrittenSetting>,
     /// What is wrong.
     pub message: String,

@@ -1,4 +1,4 @@
-//! The file as it is written: every key may be missing.
+//! The text of a file, in which every key may be missing.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ use crate::{
     paths::{GatewayPaths, KeyPaths},
 };
 
-/// What `init` has always written and no gateway can do without.
+/// Keys that `init` has always written. A file without one of them may have been cut off.
 const ESSENTIAL: [(&str, &str); 10] = [
     ("gateway", "private_identity_key_file"),
     ("gateway", "public_identity_key_file"),
@@ -44,7 +44,7 @@ const ESSENTIAL: [(&str, &str); 10] = [
 /// The key of an address to bind.
 pub(super) const LISTENING_ADDRESS: &str = "listening_address";
 
-/// The largest file that is read, in bytes. Real ones have about 5,000.
+/// The largest file that is read, in bytes. A new file has about 20,000.
 const MAX_LEN: u64 = 1 << 20;
 
 /// The keys of [`Gateway`].
@@ -130,12 +130,12 @@ struct Clients {
 #[serde(deny_unknown_fields)]
 struct Logging {}
 
-/// The text of the file at `path`.
+/// Reads the text of a file.
 pub(super) fn read(file: fs::File) -> io::Result<String> {
     let mut bytes = Vec::new();
     let read = file.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
     if read as u64 > MAX_LEN {
-        return Err(io::Error::other(format!("larger than {MAX_LEN} bytes, which no configuration is")));
+        return Err(io::Error::other(format!("larger than {MAX_LEN} bytes, so it is no configuration")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -144,13 +144,13 @@ pub(super) fn read(file: fs::File) -> io::Result<String> {
     })
 }
 
-/// The version that the text names, whatever else it says.
+/// The version that the text names, even if the rest of it is wrong.
 pub(super) fn version_of(text: &str) -> Option<Version> {
     let file = DeTable::parse(text).ok()?.into_inner();
     file.get("gateway")?.get_ref().as_table()?.get("version")?.get_ref().as_str()?.parse().ok()
 }
 
-/// Which of [`ESSENTIAL`] the text does not have: it may have been cut off.
+/// The keys of [`ESSENTIAL`] that the text does not have.
 pub(super) fn absent(text: &str) -> Vec<String> {
     let Ok(file) = DeTable::parse(text) else { return Vec::new() };
     let file = file.into_inner();
@@ -161,10 +161,10 @@ pub(super) fn absent(text: &str) -> Vec<String> {
     absent.map(|(section, key)| format!("[{section}] {key}")).collect()
 }
 
-/// Reads `text`, and tells which keys are ignored.
+/// Parses `text`. Returns the keys that are ignored too.
 ///
 /// # Errors
-/// All that is wrong, not only the first.
+/// Everything that is wrong, not only the first error.
 pub(super) fn parse(text: &str) -> Result<(File, Vec<UnknownKey>), Vec<ParseError>> {
     let whole = |error: toml::de::Error| ParseError {
         line: error.span().map_or(1, |span| line_at(text, span.start)),
@@ -180,13 +180,13 @@ pub(super) fn parse(text: &str) -> Result<(File, Vec<UnknownKey>), Vec<ParseErro
             let mut errors = unknown_sections(text, &table);
             errors.extend(settings(text, &table).filter_map(|(line, setting)| wrong(line, setting)));
             errors.sort_by_key(|error| error.line);
-            // What is wrong with no single setting is wrong with the file.
+            // If no single setting is wrong, the error is in the file as a whole.
             Err(if errors.is_empty() { vec![whole(error)] } else { errors })
         }
     }
 }
 
-/// Tables and keys that no configuration has outside of sections.
+/// Errors for tables and keys that a configuration does not have.
 fn unknown_sections(text: &str, file: &DeTable<'_>) -> Vec<ParseError> {
     let wrong = |name: &toml::Spanned<toml::de::DeString<'_>>| {
         let error = section_alone(name.get_ref()).err()?;
@@ -196,7 +196,7 @@ fn unknown_sections(text: &str, file: &DeTable<'_>) -> Vec<ParseError> {
     file.keys().filter_map(wrong).collect()
 }
 
-/// Every key that stands in a known section, with its line.
+/// Every setting in a known section, with its line.
 fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usize, WrittenSetting)> + use<'a> {
     let mut settings = Vec::new();
     for (section, value) in file {
@@ -214,19 +214,19 @@ fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usiz
     settings.into_iter()
 }
 
-/// What is wrong with a setting, read as if it stood alone.
+/// The error of a setting that is parsed by itself, if there is one.
 fn wrong(line: usize, setting: WrittenSetting) -> Option<ParseError> {
     let alone = format!("[{}]\n{} = {}\n", quoted(&setting.section), quoted(&setting.key), setting.value);
     let error = toml::from_str::<File>(&alone).err()?;
     Some(ParseError { line, message: error.message().replace('\n', " "), setting: Some(setting) })
 }
 
-/// An empty section, read as if it stood alone.
+/// Parses an empty section of this name.
 fn section_alone(name: &str) -> Result<File, toml::de::Error> {
     toml::from_str(&format!("[{}]\n", quoted(name)))
 }
 
-/// A key in the form that can hold any.
+/// A key in quotes, which may contain any character.
 fn quoted(key: &str) -> String {
     toml::Value::from(key).to_string()
 }
@@ -253,8 +253,7 @@ fn line_at(text: &str, offset: usize) -> usize {
 }
 
 impl File {
-    /// Durations after which something is removed, and which no operator can mean: those are so short that mail would be gone
-    /// before its client can fetch it.
+    /// Errors for retention times that are so short that mail would be removed before its client can fetch it.
     pub(super) fn too_short(&self, text: &str) -> Vec<ParseError> {
         let limits = &self.limits;
         if limits.short_retention {
@@ -266,8 +265,7 @@ impl File {
         ];
         let short = |(key, value, least): (&str, Duration, Duration)| {
             let message = format!(
-                "this must be at least {}, or `short_retention = true` beside it must confirm that messages or clients are to be \
-                 removed so soon",
+                "this must be at least {}; to remove messages or clients sooner, add `short_retention = true` beside it",
                 humantime::format_duration(least)
             );
             let value = humantime::format_duration(value).to_string();
@@ -281,7 +279,7 @@ impl File {
         retention.into_iter().filter(|(_, value, least)| value < least).map(short).collect()
     }
 
-    /// Settings of the replay filter that no filter can keep together. What is named is what the text says of them.
+    /// The error for settings of the replay filter that contradict each other. It names one that is in the text.
     pub(super) fn contradiction(&self, text: &str) -> Option<ParseError> {
         let fault = self.replay.of_worker().check().err()?;
         let file = DeTable::parse(text).ok()?.into_inner();
@@ -291,7 +289,7 @@ impl File {
         Some(ParseError { line, message: fault.to_string(), setting: Some(setting) })
     }
 
-    /// Fills in what is missing.
+    /// Fills in the defaults of missing keys.
     pub(super) fn resolve(self, paths: &GatewayPaths) -> Config {
         let Gateway {
             version,
@@ -348,12 +346,12 @@ fn unspecified(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
 }
 
-/// A path of the file, from the gateway's folder; `default` if there is none. 0.10.1 wrote absolute paths only.
+/// A path of the file, relative to the gateway's folder; `default` if there is none. 0.10.1 wrote only absolute paths.
 fn path_in(home: &Path, path: Option<PathBuf>, default: PathBuf) -> PathBuf {
     path.map_or(default, |path| home.join(path))
 }
 
-/// A path that is not one of a shell: nothing expands `~` for us, and a folder of that name is never meant.
+/// A path. One that begins with `~` is an error, because no shell expands it here.
 fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     let path: Option<PathBuf> = values::parsed(deserializer)?;
     if path.as_ref().is_some_and(|path| path.to_string_lossy().starts_with('~')) {

@@ -13,16 +13,16 @@ use crate::{
     version::{self, Incompatible},
 };
 
-/// A configuration file in memory: its text, what it says, and what it says in vain.
+/// A configuration file that was read.
 #[derive(Debug)]
 pub struct Loaded {
     /// The text, for [`update`].
     pub text: String,
-    /// What it says.
+    /// The configuration.
     pub config: Config,
-    /// Keys that were ignored.
+    /// Keys that are ignored.
     pub unknown: Vec<UnknownKey>,
-    /// Keys that every gateway needs and that the text does not have, as `[section] key`.
+    /// Keys that every file should have and this one does not, as `[section] key`.
     pub absent: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Loaded {
 }
 
 impl Config {
-    /// Reads the file at `path`. What it leaves out comes from `paths`.
+    /// Reads the file at `path`. Missing paths come from `paths`.
     pub fn load(path: &Path, paths: &GatewayPaths, guard: &PathGuard) -> Result<Loaded, LoadError> {
         let text = guard
             .open_file(path)
@@ -54,10 +54,10 @@ impl Config {
         }
     }
 
-    /// Reads the text of a file. What it leaves out comes from `paths`.
+    /// Parses the text of a file. Missing paths come from `paths`.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// Everything that is wrong with it.
     pub fn parse(text: &str, paths: &GatewayPaths) -> Result<(Self, Vec<UnknownKey>), Vec<ParseError>> {
         let (file, unknown) = file::parse(text)?;
         let mut errors = file.too_short(text);

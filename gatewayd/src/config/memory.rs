@@ -1,13 +1,13 @@
-//! What `[limits] memory` is divided into: the budgets of all processes, computed here and nowhere else.
+//! Divides `[limits] memory` into the budgets of all processes. They are computed only here.
 //!
-//! Each budget is for what others make the gateway hold. What a connection takes by itself, the programs, the replay filter
-//! and the page cache of the databases are not in it: they do not grow with what others send.
+//! Each budget is for what others make the gateway hold. Not included are connections without data, the programs, the replay filter and
+//! the page cache of the databases, because they do not grow with what others send.
 
 use super::tuning::Limits;
 
-/// The shares are of so many parts.
+/// The memory is divided into so many parts.
 const PARTS: u64 = 24;
-/// A message on its way from the mixnet port is in `mix-ingress`, in `store`, and once more where it is written.
+/// A message on its way from the mixnet port is in memory three times: in `mix-ingress`, in `store`, and where it is written.
 const PLACES_IN_FLIGHT: u64 = 3;
 
 /// The budgets, in bytes.
@@ -15,9 +15,9 @@ const PLACES_IN_FLIGHT: u64 = 3;
 pub struct Memory {
     /// Messages on their way from the mixnet port, in each of three places; at most `bytes_in_flight`.
     pub in_flight: u64,
-    /// What clients have been sent and have not proved received.
+    /// Messages that clients have been sent and have not proved received.
     pub pushed: u64,
-    /// Mail that was read from disk and is not sent yet.
+    /// Mail that was read from disk and not sent yet.
     pub read_ahead: u64,
     /// Messages of clients that have begun and not ended.
     pub half_messages: u64,
@@ -49,7 +49,7 @@ impl Memory {
         }
     }
 
-    /// All of them together, each as often as it is in memory.
+    /// The sum of all budgets, each counted as often as its data is in memory.
     pub const fn sum(&self) -> u64 {
         let to_clients = PLACES_IN_FLIGHT * self.in_flight + self.pushed + self.read_ahead;
         to_clients + self.half_messages + self.half_frames + self.acks + self.packets + self.next_hops

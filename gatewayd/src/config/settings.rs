@@ -20,29 +20,29 @@ pub const DEFAULT_MIX_PORT: u16 = 1789;
 /// The port for clients, unless a flag or the file names another.
 pub const DEFAULT_CLIENTS_PORT: u16 = 9000;
 
-/// Mode of a new configuration file: it holds no secret.
+/// The mode of a new configuration file, which holds no secret.
 pub const FILE_MODE: u32 = 0o644;
 
-/// Everything `config.toml` says, with the defaults of what it does not say. Paths are absolute.
+/// The content of `config.toml`, with defaults for missing keys. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The network version the file was written for; none before 0.9.0.
+    /// The version of the network for which the file was written; none before 0.9.0.
     pub version: Option<Version>,
     /// The gateway's name.
     pub id: String,
     /// The key files.
     pub keys: KeyPaths,
-    /// Validators to ask for gateways that announce our addresses.
+    /// Validators to ask whether another gateway announces our addresses.
     pub validators: Vec<String>,
     /// The contract to ask them about; none before 0.10.0.
     pub contract: Option<String>,
     /// The gateway's own folder; no setting names it.
     pub home: PathBuf,
-    /// The folder of all gateways, as written; nothing is derived from it.
+    /// The folder of all gateways, as the file names it. No other path is derived from it.
     pub root: PathBuf,
-    /// Where Sphinx packets come in.
+    /// The port for Sphinx packets.
     pub mix: MixEndpoint,
-    /// Where clients connect.
+    /// The port for clients.
     pub clients: ClientsEndpoint,
     /// `[debug]`.
     pub debug: Debug,
@@ -69,7 +69,7 @@ pub struct Config {
 pub struct MixEndpoint {
     /// The address to bind.
     pub listen: SocketAddr,
-    /// What mix nodes are told.
+    /// The address that mix nodes are told.
     pub announce: MixAnnounce,
 }
 
@@ -78,35 +78,35 @@ pub struct MixEndpoint {
 pub struct ClientsEndpoint {
     /// The address to bind.
     pub listen: SocketAddr,
-    /// What clients are told.
+    /// The address that clients are told.
     pub announce: ClientsAnnounce,
     /// The folder of the inboxes.
     pub inboxes: PathBuf,
     /// The client ledger.
     pub ledger: PathBuf,
-    /// Proxies that name the client for whom they connect.
+    /// Proxies that name the client for which they connect.
     pub trusted_proxies: Vec<TrustedNetwork>,
 }
 
 impl Config {
-    /// What mix nodes are told: `host:port`.
+    /// The address that mix nodes are told: `host:port`.
     pub fn mix_announce(&self) -> String {
         let announce = self.mix.announce.clone();
         announce.complete(self.mix.listen).to_string()
     }
 
-    /// What clients are told: a websocket URL.
+    /// The address that clients are told: a websocket URL.
     pub fn clients_announce(&self) -> String {
         let announce = self.clients.announce.clone();
         announce.complete(self.clients.listen).to_string()
     }
 
-    /// Whether packets may be sent to private addresses: what the file says, else whether the gateway itself has one.
+    /// Whether packets may be sent to private addresses. Without a setting, this is allowed if the gateway itself announces one.
     pub fn allow_private(&self) -> bool {
         self.egress.allow_private.unwrap_or_else(|| self.is_in_private_network())
     }
 
-    /// Whether the address announced to mix nodes is one that the Internet cannot reach.
+    /// Whether the Internet cannot reach the address that mix nodes are told.
     pub fn is_in_private_network(&self) -> bool {
         matches!(self.mix.announce.host, Host::Ip(ip) if is_private(ip))
     }

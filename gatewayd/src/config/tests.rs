@@ -358,7 +358,7 @@ fn an_update_adds_missing_keys_under_their_comments() {
     assert!(!updated.contains("validator_rest_url ="), "{updated}");
     let contract = "# Address of the validator contract managing the network.\nmixnet_contract_address = 'hal1x'\n";
     assert!(updated.contains(contract), "{updated}");
-    assert!(updated.contains("needs it.\nallow_private = true\n"), "{updated}");
+    assert!(updated.contains("needs `true`.\nallow_private = true\n"), "{updated}");
 }
 
 #[test]

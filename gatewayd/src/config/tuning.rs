@@ -10,7 +10,7 @@ use super::values::{
     positive_duration_of_0_10, size,
 };
 
-/// The keys of [`Debug`] and those 0.10.1 knew beside them, which have no effect in this gateway.
+/// The keys of [`Debug`], and further keys of 0.10.1, which have no effect in this gateway.
 pub(super) const DEBUG_KEYS: [&str; 8] = [
     "packet_forwarding_initial_backoff",
     "packet_forwarding_maximum_backoff",
@@ -22,23 +22,23 @@ pub(super) const DEBUG_KEYS: [&str; 8] = [
     "cache_entry_ttl",
 ];
 
-/// The default of 0.10.1. One client with 200 packets in flight lost some of them beyond it.
+/// The default of 0.10.1. With it, one client with 200 packets in flight lost some of them.
 const DEFAULT_BUFFER_OF_0_10: u32 = 128;
 
 /// As many packets as the mix nodes of today buffer for a next hop.
 const DEFAULT_BUFFER: NonZeroU32 = const { NonZeroU32::new(2_000).unwrap() };
 
-/// A file that names the default of 0.10.1 has not chosen it: it gets ours.
+/// The operator of a file with the default of 0.10.1 has not chosen it, so that our default is used.
 fn buffer_of_0_10<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
     let buffer = NonZeroU32::deserialize(deserializer)?;
     Ok(if buffer.get() == DEFAULT_BUFFER_OF_0_10 { DEFAULT_BUFFER } else { buffer })
 }
 
-/// `[debug]`: how the gateway connects to next hops. Never written by `init`, as in 0.10.1.
+/// `[debug]`: how the gateway connects to next hops. `init` never writes this section, as in 0.10.1.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Debug {
-    /// The pause before the second attempt to connect; it doubles from there.
+    /// The pause before the second attempt to connect. It doubles with each attempt.
     #[serde(deserialize_with = "duration_of_0_10")]
     pub packet_forwarding_initial_backoff: Duration,
     /// The longest pause between two attempts.
@@ -100,7 +100,7 @@ pub struct Timeouts {
     /// From the first byte of a message of a client that is logged in to its last.
     #[serde(deserialize_with = "positive_duration")]
     pub half_message: Duration,
-    /// From the last thing sent to a client to a Ping.
+    /// From the last message to a client to a Ping.
     #[serde(deserialize_with = "positive_duration")]
     pub keepalive: Duration,
 }
@@ -122,36 +122,36 @@ impl Default for Timeouts {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Egress {
-    /// Whether packets may go to private addresses. Not set (every 0.10.1 file): see
+    /// Whether packets may go to private addresses. Without the key, as in every file of 0.10.1, see
     /// [`Config::allow_private`](super::Config::allow_private).
     pub allow_private: Option<bool>,
     /// Ports to which packets may go.
     #[serde(deserialize_with = "ports")]
     pub ports: Vec<PortRange>,
-    /// Next hops named in a minute by clients of one address prefix that no client has named lately.
+    /// How many new next hops clients of one address prefix may name in a minute.
     pub new_next_hops_per_minute: NonZeroU32,
-    /// Next hops connected at once, of those that have taken packets.
+    /// How many next hops that have taken packets may be connected at once.
     pub max_next_hops: NonZeroU32,
-    /// With which frame header packets leave.
+    /// The frame header of packets that are sent.
     pub framing: Framing,
-    /// Whether a client's packet leaves with its key-rotation mark, if the client has given one.
+    /// Whether a client's packet is sent with its key-rotation mark, if the client has given one.
     pub rotation_marks: bool,
 }
 
 /// `framing` in `[egress]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum Framing {
-    /// Each packet with the header of its era.
+    /// Each packet has the header of its era.
     #[default]
     #[serde(rename = "auto")]
     Auto,
-    /// All as in 2021.
+    /// All packets have the header of 2021.
     #[serde(rename = "2021")]
     Of2021,
-    /// All with version 7.
+    /// All packets have version 7.
     #[serde(rename = "7")]
     V7,
-    /// All with version 8.
+    /// All packets have version 8.
     #[serde(rename = "8")]
     V8,
 }
@@ -169,7 +169,7 @@ impl Default for Egress {
     }
 }
 
-/// `[protocol]`: what is spoken with clients.
+/// `[protocol]`: the protocols of clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Protocol {
@@ -183,25 +183,25 @@ impl Default for Protocol {
     }
 }
 
-/// `[replay]`: what is remembered of packets seen.
+/// `[replay]`: how packets that were seen are remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replay {
     /// Packets in one generation of marks.
     pub packets_per_generation: NonZeroU32,
-    /// After this long a new generation begins, even if the present one is not full. Marks are kept as long again, if there is
-    /// room.
+    /// After this time a new generation begins, even if the present one is not full. Marks are kept for the same time again, if there
+    /// is room.
     #[serde(deserialize_with = "positive_duration")]
     pub period: Duration,
-    /// For this long marks are kept whatever is sent.
+    /// Marks are kept at least for this time.
     #[serde(deserialize_with = "positive_duration")]
     pub kept_at_least: Duration,
-    /// Bytes of marks, in memory and again on disk: as many generations as fit.
+    /// Bytes for generations of marks, in memory and again on disk.
     #[serde(deserialize_with = "size")]
     pub memory: NonZeroU64,
-    /// How often a new packet may be taken for a replay by one full generation.
+    /// How often one full generation may take a new packet for a replay.
     pub false_positive_rate: Probability,
-    /// How often what is new is saved.
+    /// How often new marks are saved.
     #[serde(deserialize_with = "positive_duration")]
     pub snapshot_interval: Duration,
 }
@@ -225,7 +225,7 @@ impl Default for Replay {
         Self {
             packets_per_generation: const { NonZeroU32::new(10_000_000).unwrap() },
             period: Duration::from_hours(24),
-            // With ten generations of 37 MB, 25,000 packets can be accepted each second for ever.
+            // Ten generations of 37 MB are enough to accept 25,000 packets each second for ever.
             kept_at_least: Duration::from_hours(1),
             memory: const { NonZeroU64::new(352 << 20).unwrap() },
             false_positive_rate: Probability::per_billion(10_000),
@@ -234,13 +234,13 @@ impl Default for Replay {
     }
 }
 
-/// Messages are kept at least this long, unless the operator confirms that they need not be.
+/// The shortest time for which messages are kept, unless `short_retention` allows less.
 pub(super) const SHORTEST_MESSAGE_AGE: Duration = Duration::from_hours(1);
 
-/// Clients are kept at least this long, likewise.
+/// The shortest time for which clients are kept, unless `short_retention` allows less.
 pub(super) const SHORTEST_CLIENT_IDLE: Duration = Duration::from_hours(24);
 
-/// `[limits]`: what one gateway carries.
+/// `[limits]`: how much one gateway carries.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -249,48 +249,48 @@ pub struct Limits {
     /// Bytes stored per client.
     #[serde(deserialize_with = "size")]
     pub inbox_bytes: NonZeroU64,
-    /// A client that has proved nothing yet may have one in so many of both stored; it doubles as the client reads. 1: all.
+    /// The fraction of both for a client that has proved no receipt yet. It doubles as the client reads. 1 means everything.
     pub newcomer_share: NonZeroU32,
-    /// Bytes of ledger and mail together, in files; new mail and new clients are refused before. At least 64 MiB.
+    /// Bytes of ledger and mail together, in files. New mail and new clients are refused before that. At least 64 MiB.
     #[serde(deserialize_with = "data_size")]
     pub data_bytes: NonZeroU64,
     /// Messages older than this are removed.
     #[serde(deserialize_with = "positive_duration")]
     pub message_age: Duration,
-    /// Clients not seen for this long are removed, and their mail with them.
+    /// Clients that have not connected for this time are removed, and their mail with them.
     #[serde(deserialize_with = "positive_duration")]
     pub client_idle: Duration,
-    /// Whether the two above may be shorter than [`SHORTEST_MESSAGE_AGE`] and [`SHORTEST_CLIENT_IDLE`].
+    /// Whether the two times above may be shorter than [`SHORTEST_MESSAGE_AGE`] and [`SHORTEST_CLIENT_IDLE`].
     pub short_retention: bool,
     /// Connections on the mixnet port at once.
     pub max_mix_connections: NonZeroU32,
     /// Connections on the clients port at once.
     pub max_client_connections: NonZeroU32,
-    /// Of those on the mixnet port, from one address prefix.
+    /// Connections on the mixnet port from one address prefix.
     pub max_mix_connections_per_prefix: NonZeroU32,
-    /// Of those on the clients port, from one address prefix.
+    /// Connections on the clients port from one address prefix.
     pub max_client_connections_per_prefix: NonZeroU32,
-    /// Of those on the clients port, before authentication.
+    /// Connections on the clients port before authentication.
     pub max_unauthenticated_clients: NonZeroU32,
     /// Registrations begun in a minute from one address prefix.
     pub registrations_per_minute: NonZeroU32,
     /// Logins in a minute from one address prefix.
     pub logins_per_minute: NonZeroU32,
-    /// Logins of one client in an hour, by token and as many signed ones.
+    /// Logins of one client in an hour: so many by token, and as many signed ones.
     pub client_logins_per_hour: NonZeroU32,
     /// Packets of one mixnet connection in a row that do not unwrap, before it is closed.
     pub malformed_mix_packets: NonZeroU32,
     /// Frames of one client in a row that are refused, before its connection is closed.
     pub malformed_client_frames: NonZeroU32,
-    /// Bytes sent to one client without proof of receipt; further mail for it waits on disk.
+    /// Bytes sent to one client without proof of receipt. Further mail for it waits on disk.
     #[serde(deserialize_with = "size")]
     pub client_buffer: NonZeroU64,
-    /// Messages on their way from the mixnet port to the store; with more, nothing is read from the mixnet.
+    /// Messages on their way from the mixnet port to the store. When so many are on their way, nothing is read from the mixnet.
     pub packets_in_flight: NonZeroU32,
     /// Bytes of those messages.
     #[serde(deserialize_with = "size")]
     pub bytes_in_flight: NonZeroU64,
-    /// Memory for what others have sent and not ended, or not taken, in all processes together; see [`super::Memory`].
+    /// Memory for what others make the gateway hold, in all processes together; see [`super::Memory`].
     #[serde(deserialize_with = "memory")]
     pub memory: NonZeroU64,
 }
@@ -311,13 +311,13 @@ impl Default for Limits {
             max_client_connections_per_prefix: const { NonZeroU32::new(512).unwrap() },
             max_unauthenticated_clients: const { NonZeroU32::new(2_000).unwrap() },
             registrations_per_minute: const { NonZeroU32::new(30).unwrap() },
-            // Twice what may be connected from one prefix: all of it may have to come back at once.
+            // More than twice the connections from one prefix, because all of them may have to log in again at once.
             logins_per_minute: const { NonZeroU32::new(1_200).unwrap() },
             client_logins_per_hour: const { NonZeroU32::new(120).unwrap() },
             malformed_mix_packets: const { NonZeroU32::new(1_000).unwrap() },
             malformed_client_frames: const { NonZeroU32::new(100).unwrap() },
             client_buffer: const { NonZeroU64::new(1 << 20).unwrap() },
-            // Rate times latency: 25,000 packets a second, at 250 ms of waiting for a receipt plus a commit.
+            // Rate times latency: 25,000 packets a second, each waiting 250 ms for a receipt and then for a commit.
             packets_in_flight: const { NonZeroU32::new(8_000).unwrap() },
             bytes_in_flight: const { NonZeroU64::new(20 << 20).unwrap() },
             // Twelve times the default of `bytes_in_flight`, so that its share does not lower that.
@@ -333,7 +333,7 @@ pub struct Sandbox {
     /// Layers without which the gateway does not start.
     #[serde(deserialize_with = "layers")]
     pub require: Vec<Layer>,
-    /// The first of five numbers: for the accounts of those workers, and of `validator-query`, that have no entry of their own.
+    /// The first of five numbers, for workers and `validator-query` if the machine has no account of their fixed name.
     pub first_account: NonZeroU32,
 }
 

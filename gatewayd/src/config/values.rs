@@ -1,4 +1,4 @@
-//! The forms values take in `config.toml`.
+//! How values are written in `config.toml`.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
@@ -9,15 +9,15 @@ use serde::{
     de::{Error, SeqAccess, Unexpected, Visitor},
 };
 
-/// What 0.10.1 wrote where it had no value.
+/// The text that 0.10.1 wrote for a value that it did not have.
 const MISSING: &str = "MISSING VALUE";
 
-/// The least that may be set for memory.
+/// The smallest value for memory.
 const LEAST_MEMORY: u64 = 24 << 20;
-/// Half of it is the ledger's, and of 32 segments of a megabyte three are never counted on.
+/// The smallest value for data. Half of it is for the ledger, and of the other 32 segments of a megabyte three are held in reserve.
 const LEAST_DATA: u64 = 64 << 20;
 
-/// How likely something is that should be rare: in the file a number like 0.00001.
+/// A small probability. In the file it is a number like 0.00001.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probability {
     per_billion: u32,
@@ -26,12 +26,12 @@ pub struct Probability {
 impl Probability {
     const BILLION: f64 = 1e9;
 
-    /// So many of a thousand million.
+    /// A probability in parts per billion.
     pub(super) const fn per_billion(per_billion: u32) -> Self {
         Self { per_billion }
     }
 
-    /// How many of a thousand million.
+    /// The probability in parts per billion.
     pub fn in_a_billion(self) -> u32 {
         self.per_billion
     }
@@ -53,7 +53,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     deserializer.deserialize_any(Written { bare_milliseconds: false })
 }
 
-/// As 0.10.1 read its durations: a whole number is one of milliseconds.
+/// A duration as 0.10.1 read it: a whole number means milliseconds.
 pub(super) fn duration_of_0_10<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_any(Written { bare_milliseconds: true })
 }
@@ -79,7 +79,7 @@ impl Visitor<'_> for Written {
     fn visit_i64<E: Error>(self, value: i64) -> Result<Duration, E> {
         let unexpected = Unexpected::Signed(value);
         if !self.bare_milliseconds {
-            // Nobody can know whether days or milliseconds are meant.
+            // The number alone does not tell whether days or milliseconds are meant.
             return Err(E::custom(format_args!(
                 "{value} has no unit: write a duration like '{value}s' or '{value}days'"
             )));
@@ -152,7 +152,7 @@ where
     not_zero(duration(deserializer)?)
 }
 
-/// Bytes of memory: not so few that one message of each kind would not fit its share.
+/// Bytes of memory. With fewer than the least, one message of each kind would not fit into its share.
 pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
     let bytes = size(deserializer)?;
     if bytes.get() < LEAST_MEMORY {
@@ -161,7 +161,7 @@ pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZe
     Ok(bytes)
 }
 
-/// Bytes of data: not so few that no mail would fit between ledger, spare segments and what is being cleaned.
+/// Bytes of data. With fewer than the least, ledger, reserve and segments that are being cleaned would leave no room for mail.
 pub(super) fn data_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU64, D::Error> {
     let bytes = size(deserializer)?;
     if bytes.get() < LEAST_DATA {
@@ -170,7 +170,7 @@ pub(super) fn data_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<No
     Ok(bytes)
 }
 
-/// A version, or nothing where the text is empty or says that it is missing.
+/// A version; none if the text is empty or says that the value is missing.
 pub(super) fn version<'de, D>(deserializer: D) -> Result<Option<Version>, D::Error>
 where
     D: Deserializer<'de>,
@@ -181,13 +181,13 @@ where
         .map_err(|_| Error::custom("a version has three numbers, like '0.10.1'"))
 }
 
-/// A string, or nothing where it is empty or says that it is missing.
+/// A string; none if it is empty or says that the value is missing.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok(Some(text).filter(|text| !text.is_empty() && text != MISSING))
 }
 
-/// Anything written as text, or nothing where the text is empty.
+/// A value that is written as text; none if the text is empty.
 pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -202,13 +202,13 @@ pub(super) fn layers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<L
     names.iter().map(|name| name.parse()).collect::<Result<_, _>>().map_err(Error::custom)
 }
 
-/// An array of addresses and of networks.
+/// An array of addresses and networks.
 pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TrustedNetwork>, D::Error> {
     let networks = Vec::<String>::deserialize(deserializer)?;
     networks.iter().map(|network| network.parse()).collect::<Result<_, _>>().map_err(Error::custom)
 }
 
-/// An array of ports and of ranges of ports, which may not be empty.
+/// An array of ports and ranges of ports, which must not be empty.
 pub(super) fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PortRange>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a port like 1789 or a range like '1024-65535'")]
@@ -228,7 +228,7 @@ pub(super) fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Po
     ports.iter().map(range).collect::<Result<_, _>>().map_err(Error::custom)
 }
 
-/// One string or an array of strings; what says that it is missing is left out.
+/// One string or an array of strings. Strings that say that the value is missing are left out.
 pub(super) fn one_or_many<'de, D>(deserializer: D) -> Result<Vec<String>, D::Error>
 where
     D: Deserializer<'de>,

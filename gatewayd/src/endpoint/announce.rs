@@ -1,10 +1,10 @@
-//! What the gateway announces: to mix nodes a host and port, to clients the URL of a websocket.
+//! The announced addresses: for mix nodes a host and a port, for clients the URL of a websocket.
 
 use std::{fmt, net::SocketAddr, num::NonZeroU16, str::FromStr};
 
 use super::host::{Host, InvalidAnnounce, host_and_port};
 
-/// What mix nodes are told: `host` or `host:port`.
+/// The address that mix nodes are told: `host` or `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MixAnnounce {
     /// The host.
@@ -51,16 +51,16 @@ fn with_colon(f: &mut fmt::Formatter<'_>, port: Option<NonZeroU16>) -> fmt::Resu
     port.map_or(Ok(()), |port| write!(f, ":{port}"))
 }
 
-/// How clients connect.
+/// The scheme of a websocket URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// Plain websocket, which is what the gateway serves.
+    /// A plain websocket, as the gateway serves it.
     Ws,
-    /// Behind the operator's own TLS proxy.
+    /// A websocket over TLS, for a gateway behind the operator's own proxy.
     Wss,
 }
 
-/// What clients are told: a websocket URL, `ws://host:port`.
+/// The address that clients are told: a websocket URL, `ws://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientsAnnounce {
     /// Plain or TLS.

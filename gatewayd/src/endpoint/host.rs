@@ -12,7 +12,7 @@ use std::{
 pub enum Host {
     /// An address.
     Ip(IpAddr),
-    /// A name for others to resolve.
+    /// A name, which others resolve.
     Name(String),
 }
 
@@ -29,23 +29,25 @@ impl fmt::Display for Host {
     }
 }
 
-/// The text is no address to announce.
+/// Why a text is no address to announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnnounce {
     /// Neither an IP address nor a DNS name.
     #[error(
-        "not a host others could reach: give an IP address or a DNS name, with or without a port, such as \
-         203.0.113.5, [2001:db8::5]:4000 or gateway.example:4000"
+        "not a host that others can reach: give an IP address or a DNS name, with or without a port, such as 203.0.113.5, \
+         [2001:db8::5]:4000 or gateway.example:4000"
     )]
     Host,
     /// Not 1 to 65535.
     #[error("the port after the `:` is not a number from 1 to 65535")]
     Port,
     /// `http://`, for example.
-    #[error("clients speak websocket: begin the address with ws:// or wss://, or give the host alone")]
+    #[error("clients connect to a websocket: begin the address with ws:// or wss://, or give the host alone")]
     Scheme,
     /// A path with spaces or control characters.
-    #[error("the part after the host has characters that no URL has: leave it out or percent-encode them")]
+    #[error(
+        "the part after the host has characters that a URL must not have: leave the part out, or percent-encode the characters"
+    )]
     Path,
 }
 
@@ -95,8 +97,8 @@ pub(super) fn host_and_port(text: &str) -> Result<(Host, Option<NonZeroU16>), In
     Ok((host, Some(port)))
 }
 
-/// Whether other machines on the Internet cannot reach `ip`: loopback, private, shared or link-local. An IPv6 address
-/// that maps an IPv4 one is judged by it.
+/// Whether the Internet cannot reach `ip`, because it is loopback, private, shared or link-local. An IPv6 address that maps an IPv4 address is
+/// judged by the IPv4 address.
 pub fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {

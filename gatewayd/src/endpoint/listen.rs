@@ -1,4 +1,4 @@
-//! Where the gateway listens: an address, never a name, so that no resolver is asked.
+//! The address on which the gateway listens. It is never a name, so that no resolver is asked.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,17 +17,17 @@ pub struct ListenHost {
     pub port: Option<NonZeroU16>,
 }
 
-/// The text is no host to listen on.
+/// Why a text is no host to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidListenHost {
-    /// A name or nonsense.
+    /// It is a name, or no address at all.
     #[error(
-        "not an IP address: give the address this machine listens on, such as 203.0.113.5, 203.0.113.5:4000, ::1 or \
-         [::1]:4000 (a host name can only be announced)"
+        "not an IP address: give the address on which this machine listens, such as 203.0.113.5, 203.0.113.5:4000, ::1 or [::1]:4000 (a \
+         host name can only be announced)"
     )]
     NotAnAddress,
     /// `ip:0`.
-    #[error("port 0 is no port to listen on: give one from 1 to 65535")]
+    #[error("port 0 cannot be listened on: give one from 1 to 65535")]
     PortZero,
 }
 

@@ -1,33 +1,33 @@
-//! What `init` refuses of addresses: what could be listened on only once, and what nobody could connect to.
+//! The addresses that `init` refuses: one port for two purposes, and announced addresses to which nobody could connect.
 
 use std::net::SocketAddr;
 
 use crate::{config::Config, endpoint::Host};
 
-/// Addresses of which no gateway is made.
+/// Addresses with which a gateway cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidEndpoints {
-    /// Both ports are one.
+    /// Mix nodes and clients have the same port.
     #[error(
-        "port {port} is asked for twice, for mix nodes ({mix}) and for clients ({clients}): give one of them another, for example \
-         with --clients-port"
+        "port {port} is set twice, for mix nodes ({mix}) and for clients ({clients}): set another port for one of them, for example with \
+         --clients-port"
     )]
     SamePort {
         /// The port.
         port: u16,
-        /// Where mix nodes connect.
+        /// The address for mix nodes.
         mix: SocketAddr,
-        /// Where clients connect.
+        /// The address for clients.
         clients: SocketAddr,
     },
     /// `0.0.0.0` or `::` would be announced.
     #[error(
-        "{announced} would be announced, where nobody can connect: name the public address or the DNS name of this machine with --{flag}"
+        "{announced} would be announced, but nobody can connect to it: give the public address or the DNS name of this machine with --{flag}"
     )]
     Unspecified {
-        /// The flag that announces something else.
+        /// The flag that announces another address.
         flag: &'static str,
-        /// What would be.
+        /// The address that would be announced.
         announced: String,
     },
 }
@@ -35,7 +35,7 @@ pub enum InvalidEndpoints {
 pub(super) fn check(config: &Config) -> Result<(), InvalidEndpoints> {
     let (mix, clients) = (config.mix.listen, config.clients.listen);
     let overlap = mix.ip() == clients.ip() || mix.ip().is_unspecified() || clients.ip().is_unspecified();
-    // Port 0 is any port that is free.
+    // Port 0 means any free port.
     if overlap && mix.port() == clients.port() && mix.port() != 0 {
         return Err(InvalidEndpoints::SamePort { port: mix.port(), mix, clients });
     }

@@ -234,8 +234,8 @@ fn an_unusable_configuration_or_key_changes_nothing() {
 #[test]
 fn addresses_that_nobody_can_use_change_nothing() {
     for (flags, words) in [
-        ("--mix-host 127.0.0.1:5 --clients-host 127.0.0.1:5", "port 5 is asked for twice"),
-        ("--mix-host 127.0.0.1 --clients-host 0.0.0.0:1789", "port 1789 is asked for twice"),
+        ("--mix-host 127.0.0.1:5 --clients-host 127.0.0.1:5", "port 5 is set twice"),
+        ("--mix-host 127.0.0.1 --clients-host 0.0.0.0:1789", "port 1789 is set twice"),
         ("--mix-host 0.0.0.0 --clients-host 127.0.0.1", "with --mix-announce-host"),
         ("--mix-host 127.0.0.1 --clients-host ::", "with --clients-announce-host"),
         ("--mix-host 127.0.0.1:7 --mix-port 8 --clients-host ::1", "give the port once"),

@@ -1,4 +1,4 @@
-//! Why a path is not used, and what the operator can do about it.
+//! Why a path is refused, and what the operator can do about it.
 
 use std::{
     io,
@@ -7,27 +7,27 @@ use std::{
 
 use nix::unistd::{Uid, User};
 
-/// A path that a privileged process does not use.
+/// A path that a privileged process refuses.
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// Its owner could put something else in its place.
     #[error(
-        "{} belongs to {}, who could turn a gateway that is started with root's privileges against this machine; start it as that \
-         account ({}), or give the gateway's folder to root (chown -R root:root {})",
+        "{} belongs to {}, which could use a gateway that is started with root's privileges to attack this machine; start the gateway as \
+         that account ({}), or give the gateway's folder to root (chown -R root:root {})",
         path.display(), name_of(*owner), start_as(*owner), home.display()
     )]
     Owner {
         /// The folder or file.
         path: PathBuf,
-        /// Who owns it.
+        /// Its owner.
         owner: u32,
         /// The gateway's folder.
         home: PathBuf,
     },
-    /// Others could put something else in it.
+    /// Others could put something else into it.
     #[error(
-        "others may write to {} (mode {mode:o}), and could turn a gateway that is started with root's privileges against this \
-         machine; take that right away (chmod go-w {})", path.display(), path.display()
+        "other accounts may write to {} (mode {mode:o}), and could use a gateway that is started with root's privileges to attack this \
+         machine; remove that right (chmod go-w {})", path.display(), path.display()
     )]
     Writable {
         /// The folder.
@@ -35,36 +35,36 @@ pub enum PathError {
         /// Its mode.
         mode: u32,
     },
-    /// A link leads elsewhere.
+    /// It is a link.
     #[error(
-        "{} is a symbolic link, which is not followed with root's privileges; write the real path into config.toml, or move what it \
-         leads to there", path.display()
+        "{} is a symbolic link, which is not followed with root's privileges; write the real path into config.toml, or replace the link by \
+         its target", path.display()
     )]
     Link {
         /// The link.
         path: PathBuf,
     },
-    /// The same file has another name, which may be outside.
+    /// The file has another name, which may be outside of the gateway's folder.
     #[error(
-        "{} has a second name (a hard link), so it may be a file of somebody else; copy it, and move the copy into its place",
+        "{} has a second name (a hard link), so that it may be a file of another account; copy it, and move the copy into its place",
         path.display()
     )]
     SecondName {
         /// The file.
         path: PathBuf,
     },
-    /// It is no file.
+    /// It is no regular file.
     #[error("{} is not a regular file; move it away", path.display())]
     NotAFile {
-        /// What is there.
+        /// The path.
         path: PathBuf,
     },
     /// The operating system refused.
     #[error("cannot open {}: {source}", path.display())]
     System {
-        /// What.
+        /// The path.
         path: PathBuf,
-        /// What it said.
+        /// What the operating system answered.
         source: io::Error,
     },
 }
@@ -75,7 +75,7 @@ impl PathError {
         move |error| Self::System { path, source: error.into() }
     }
 
-    /// Whether there is nothing of this name.
+    /// Whether nothing of this name exists.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::System { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }

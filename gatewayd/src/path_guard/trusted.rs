@@ -12,7 +12,7 @@ use nix::{
 /// The account of `systemd/gatewayd@.service`. Its supervisor may change accounts, so it is trusted like root.
 const UNIT_ACCOUNT: &str = "gatewayd";
 
-/// Who may own what a privileged process uses.
+/// The accounts that may own what a privileged process uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trusted {
     pub(super) users: Vec<u32>,
@@ -31,7 +31,7 @@ impl Trusted {
         trusted
     }
 
-    /// Whether this user is one of them.
+    /// Whether this user is trusted.
     pub(crate) fn has(&self, user: u32) -> bool {
         self.users.contains(&user)
     }
@@ -41,14 +41,14 @@ impl Trusted {
     }
 }
 
-/// In a user namespace, the number that stands for all accounts outside of it. What is theirs cannot be given away from here.
+/// In a user namespace, the number that stands for all accounts outside of it. Files of these accounts cannot be given away from here.
 fn stranger_of_namespace() -> Option<u32> {
     let map = fs::read_to_string("/proc/self/uid_map").ok()?;
     let is_whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
     (!is_whole).then(|| fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()).flatten()
 }
 
-/// Gives what root has made in `folder` to whoever owns the folder, so that this account finds its own there.
+/// Gives what root has created in `folder` to the owner of the folder.
 ///
 /// # Errors
 /// If the kernel refuses.

@@ -1,4 +1,4 @@
-//! A path, one folder at a time, each by the descriptor of the one above.
+//! Walks a path one folder at a time, each through the descriptor of the one above.
 
 use std::{
     fs::File,
@@ -17,15 +17,15 @@ use super::{
     trusted::{Trusted, hand_on},
 };
 
-/// Links on one way. The kernel follows as many.
+/// The most links on one path. The kernel follows as many.
 const MOST_LINKS: u32 = 40;
-/// A place without the right to read it: enough to look at it, and to go on from there.
+/// Opens without the right to read, which is enough to check a folder and to walk on from it.
 const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Which symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
-    /// Those that root made; without an owner to trust, all.
+    /// Links that root made; if owners do not matter, all.
     OfRoot,
     /// None.
     None,
@@ -34,7 +34,7 @@ pub(super) enum Links {
 /// A folder that was reached.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// Its descriptor, which can not be listed.
+    /// Its descriptor, through which it cannot be listed.
     pub(super) folder: OwnedFd,
     path: PathBuf,
 }
@@ -52,10 +52,10 @@ impl Place {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walk<'a> {
     trusted: Option<&'a Trusted>,
-    /// Who else may own the last folder.
+    /// A further account that may own the last folder.
     owner: Option<u32>,
     home: &'a Path,
-    /// With this mode missing folders are made.
+    /// The mode with which missing folders are created; none if they are an error.
     making: Option<u32>,
 }
 
@@ -64,18 +64,18 @@ impl<'a> Walk<'a> {
         Self { trusted, owner, home, making: None }
     }
 
-    /// Makes folders that are missing.
+    /// Creates missing folders.
     pub(super) const fn making(self, mode: u32) -> Self {
         Self { making: Some(mode), ..self }
     }
 
-    /// Walks `path` from `place`, through folders of those who are trusted.
+    /// Walks `path` from `place`, through folders of trusted accounts.
     pub(super) fn go(&self, place: Place, path: &Path, links: Links) -> Result<Place, PathError> {
         let no_other_owner = Self { owner: None, ..*self };
         no_other_owner.follow(place, path, links, MOST_LINKS)
     }
 
-    /// As [`go`](Self::go), without following links, to a folder that may belong to the other owner.
+    /// As [`go`](Self::go), without following links, to a folder that may belong to `owner`.
     pub(super) fn go_to_last(&self, place: Place, path: &Path) -> Result<Place, PathError> {
         let Some(last) = path.file_name() else { return Ok(place) };
         let above = self.go(place, path.parent().unwrap_or(Path::new("")), Links::None)?;
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Makes a folder. It belongs to whoever owns the one above.
+    /// Creates a folder. It gets the owner of the folder above.
     fn make(&self, above: &Place, name: &Path, path: &Path) -> Result<OwnedFd, PathError> {
         let mode = Mode::from_bits_truncate(self.making.unwrap_or(0o700));
         let made = mkdirat(&above.folder, name, mode)
@@ -162,7 +162,7 @@ impl<'a> Walk<'a> {
         Ok(file.into())
     }
 
-    /// A regular file with one name, of somebody who is trusted.
+    /// Checks that a file is a regular file with one name, of a trusted account.
     pub(super) fn check_file(&self, path: &Path, stat: &FileStat) -> Result<(), PathError> {
         let path = path.to_owned();
         if kind(stat) != SFlag::S_IFREG {
@@ -180,7 +180,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What kind of file it is.
+/// The kind of a file.
 const fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }

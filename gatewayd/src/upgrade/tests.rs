@@ -139,7 +139,7 @@ fn what_cannot_be_upgraded_stays_as_it_is() {
     let from_0_11 = "the configuration is of nym-gateway 0.11.0; gatewayd takes over from 0.10 and cannot read it.";
     for (text, current, words) in [
         (&without_version, None, "trying to upgrade from pre v0.9.0 without providing current system version!"),
-        (&without_version, Some("0.9.0"), "--current-version 0.9.0 cannot be"),
+        (&without_version, Some("0.9.0"), "--current-version 0.9.0 is wrong"),
         (&without_version, Some("0.7.0"), "Cannot perform upgrade from 0.7.0 to 0.10.1."),
         (&with_contract, None, "existing config seems to have specified mixnet contract address"),
         (&newer, None, from_0_11),

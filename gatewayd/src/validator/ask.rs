@@ -1,7 +1,7 @@
-//! The supervisor's end: starts `validator-query`, gives it the query, waits a bounded time for the answer.
+//! Starts `validator-query`, sends it the query, and waits a limited time for the answer.
 //!
-//! The query goes over a control link, as a worker's orders do, and what the program says of its jail comes back there: which
-//! layers are missing, and at which system call it dies. The answer has a pipe of its own.
+//! The query goes over a control link, as the commands for a worker do. The program reports there which layers of its jail are missing, and
+//! for which system call the filter kills it. The answer comes through a pipe.
 
 use std::{
     io::{self, Read as _},
@@ -30,7 +30,7 @@ use nix::{
 
 use crate::{launch::find_program, syscall};
 
-/// How long the whole question may take.
+/// The time for the whole question.
 pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 const PROGRAM: &str = "validator-query";
@@ -38,42 +38,42 @@ const PROGRAM: &str = "validator-query";
 /// The longest text of the program about its jail that is shown, in characters.
 const MAX_WHY: usize = 600;
 
-/// What came of asking.
+/// The result of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// What the validators say.
     pub answer: ValidatorAnswer,
-    /// What is missing of the jail in which they were asked.
+    /// The missing layers of the jail in which they were asked.
     pub missing: Vec<Missing>,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// The query does not fit.
+    /// The query is too long.
     #[error("the list of validators is too long: give fewer")]
     TooMany,
-    /// The program is not where it belongs.
+    /// The program is not installed.
     #[error("the program {PROGRAM} is neither beside gatewayd nor in ../libexec/gatewayd: install it there")]
     NoProgram,
     /// It could not be started or spoken to.
     #[error("cannot run {PROGRAM}: {0}")]
     Io(#[from] io::Error),
-    /// It did not end in time and was killed.
+    /// It did not end in time, and was killed.
     #[error("{PROGRAM} gave no answer within {} s", TIME_LIMIT.as_secs())]
     Timeout,
-    /// It was killed.
+    /// A signal killed it.
     #[error("{PROGRAM} died of {0}")]
     Died(Signal),
-    /// Its filter killed it.
+    /// The filter of system calls killed it.
     #[error("{PROGRAM} died of a system call that its policy does not list: {0}")]
     Refused(String),
-    /// It ended without an answer, or with nonsense.
+    /// It ended without a valid answer.
     #[error("the answer of {PROGRAM} is {0}")]
     Malformed(#[from] Malformed),
 }
 
-/// Asks. Takes at most [`TIME_LIMIT`]; nothing of the child is left afterwards.
+/// Asks. Takes at most [`TIME_LIMIT`]. The child process has ended when this returns.
 pub fn ask(query: &ValidatorQuery) -> Result<Asked, AskError> {
     let own = std::env::current_exe()?;
     let program = own.parent().and_then(|folder| find_program(PROGRAM, folder)).ok_or(AskError::NoProgram)?;
@@ -84,7 +84,7 @@ fn ask_program(program: &Path, query: &ValidatorQuery, time_limit: Duration) -> 
     let end = Instant::now() + time_limit;
     let query = query.encode().map_err(|Malformed| AskError::TooMany)?;
     let (ours, theirs) = descriptor::control_pair()?;
-    // Sent before there is anybody to read it; behind it comes the end of the link.
+    // Sent before the process exists. The end of the link follows it.
     descriptor::send(ours.as_fd(), &query, &[])?;
     let control = UnixDatagram::from(ours);
     control.shutdown(Shutdown::Write)?;
@@ -100,7 +100,7 @@ fn ask_program(program: &Path, query: &ValidatorQuery, time_limit: Duration) -> 
     let answer = read_answer(&mut child.0, end)?;
     let mut killer = None;
     if answer.is_empty() {
-        // What it died of before is not changed by this.
+        // If it is dead already, this does not change the signal that killed it.
         let _ = child.0.kill();
         killer = child.0.wait()?.signal().and_then(|signal| Signal::try_from(signal).ok());
     }
@@ -114,7 +114,7 @@ fn ask_program(program: &Path, query: &ValidatorQuery, time_limit: Duration) -> 
     }
 }
 
-/// What a program has said of its jail. Of each thing its first word counts: later it may be in other hands.
+/// The reports of a program about its jail. Only the first report of each kind counts, because an attacker may control the process later.
 #[derive(Debug, Default)]
 struct Said {
     missing: Vec<Missing>,
@@ -122,7 +122,7 @@ struct Said {
 }
 
 impl Said {
-    /// What lies on its control link. It is at its end, or dead, and says no more than fits there.
+    /// Reads the reports from its control link. The process has ended or closed its output, so that no more than a full link can come.
     fn on(control: &UnixDatagram) -> io::Result<Self> {
         control.set_nonblocking(true)?;
         let (mut layers, mut refused) = (None, None);
@@ -164,12 +164,12 @@ fn read_answer(child: &mut Child, end: Instant) -> Result<Vec<u8>, AskError> {
     }
 }
 
-/// A child that does not outlive the question.
+/// A child process that is killed when this value is dropped.
 struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // It may have ended by itself; after a kill, waiting is short.
+        // It may have ended by itself. After a kill, waiting is short.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

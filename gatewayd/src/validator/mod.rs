@@ -1,4 +1,4 @@
-//! The one question the gateway asks the network before it starts: does another gateway announce our addresses?
+//! The only question that the gateway asks the network before it starts: does another gateway announce our addresses?
 //!
 //! The supervisor never reads from the network, so that a program of its own asks (the crate `validator-query`). The program gets a
 //! [`ValidatorQuery`] on its control link, which is its standard input. It reports there which layers of its jail are active, writes
@@ -20,7 +20,7 @@ use ipc::{
 
 use crate::plan::RunPlan;
 
-/// Another gateway has our address.
+/// Another gateway announces our address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a gateway with another identity ({identity}) already announces {mix_host} or {clients_host}: announce another address \
@@ -32,10 +32,13 @@ pub struct AddressTaken {
     clients_host: String,
 }
 
-/// Asks the validators of `plan`, if it has any. The only error is a gateway of another identity at our address, if more than
-/// half of the validators that answer name it and none lists our own identity: whoever bonds a gateway with the address of
-/// one that is bonded does not keep it from starting, nor does a validator that lies alone. All else is a warning. `account` is that of the program that asks, if it can have one of its own. Takes at
-/// most [`TIME_LIMIT`].
+/// Asks the validators of `plan`, if there are any. Takes at most [`TIME_LIMIT`]. `account` is the account of the program that asks, if it
+/// can have one of its own.
+///
+/// # Errors
+/// If more than half of the validators that answer name a gateway of another identity at our address, and none lists our own identity. So
+/// nobody can keep a bonded gateway from starting by bonding another with its address, and neither can one lying validator. Every other
+/// result is a warning.
 pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), AddressTaken> {
     if plan.config.validators.is_empty() {
         return Ok(());
@@ -88,7 +91,7 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
     Ok(())
 }
 
-/// As for the workers: one line for all that is missing, or none.
+/// Logs one line for all missing layers, if there are any, as for the workers.
 fn log_missing(missing: &[Missing]) {
     let missing: Vec<String> =
         missing.iter().map(|Missing { layer, why }| format!("{layer} is missing: {why}")).collect();
