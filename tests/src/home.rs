@@ -1,6 +1,7 @@
 //! A folder with one gateway's configuration, keys and data, and the programs that work on it.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write,
     net::{IpAddr, SocketAddr},
@@ -43,8 +44,8 @@ pub struct Home {
     as_unit: bool,
     /// Limits of each process that are not the test's own, as prlimit(1) takes them.
     limits: Vec<String>,
-    /// Which system calls its kernel seems not to have, and the program that sees to it.
-    lacking: Option<(PathBuf, &'static [&'static str])>,
+    /// The program that starts `gatewayd`, and what it is told.
+    launcher: Option<(PathBuf, Vec<String>)>,
 }
 
 /// What a program that ended had to say.
@@ -65,7 +66,7 @@ impl Home {
     /// If the folder cannot be made.
     pub fn empty() -> Result<Self> {
         let root = tempfile::Builder::new().prefix("gatewayd-test-").tempdir()?;
-        Ok(Self { root, has_programs: false, user: None, as_unit: false, limits: Vec::new(), lacking: None })
+        Ok(Self { root, has_programs: false, user: None, as_unit: false, limits: Vec::new(), launcher: None })
     }
 
     /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
@@ -262,8 +263,8 @@ impl Home {
     /// # Errors
     /// If the program has not been built.
     pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Command> {
-        let process = match &self.lacking {
-            Some((without, calls)) => self.start_below(without, calls)?,
+        let process = match &self.launcher {
+            Some((launcher, what)) => self.start_below(launcher, what)?,
             None => self.start_of(&self.gatewayd_program()?),
         };
         self.command_of(process, command, arguments)
@@ -273,8 +274,27 @@ impl Home {
     ///
     /// # Errors
     /// If the program that sees to it has not been built, or cannot be copied.
-    pub fn lacking(mut self, calls: &'static [&'static str]) -> Result<Self> {
-        self.lacking = Some((self.for_its_user(&program("without")?)?, calls));
+    pub fn lacking(mut self, calls: &[&str]) -> Result<Self> {
+        let calls = calls.iter().map(|call| (*call).to_owned()).collect();
+        self.launcher = Some((self.for_its_user(&program("without")?)?, calls));
+        Ok(self)
+    }
+
+    /// Has everything that is started from here traced by strace, as long as it runs: `calls` of all processes, with all bytes, to `file`.
+    /// The process that was started is the program itself, and strace ends after the last one.
+    ///
+    /// # Errors
+    /// If strace is not there.
+    pub fn traced(mut self, calls: &str, file: &Path) -> Result<Self> {
+        let path = std::env::var_os("PATH").context("there is no PATH")?;
+        let strace = std::env::split_paths(&path).map(|folder| folder.join("strace")).find(|program| program.is_file());
+        let strace = strace.context("there is no strace; `dev/setup test` installs it")?;
+        let mut what: Vec<String> =
+            ["-DD", "-f", "-q", "--seccomp-bpf", "-yy", "-xx", "-s", "9000000", "-e", "signal=none", "-e", calls, "-o"]
+                .map(str::to_owned)
+                .to_vec();
+        what.push(file.to_str().context("a path that is no text")?.to_owned());
+        self.launcher = Some((strace, what));
         Ok(self)
     }
 
@@ -315,7 +335,7 @@ impl Home {
     }
 
     /// `gatewayd`, started by `launcher`, which is told `what`.
-    fn start_below(&self, launcher: &Path, what: &[&str]) -> Result<Command> {
+    fn start_below(&self, launcher: &Path, what: &[impl AsRef<OsStr>]) -> Result<Command> {
         let mut process = self.start_of(launcher);
         process.args(what).arg("--").arg(self.gatewayd_program()?);
         Ok(process)

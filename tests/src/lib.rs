@@ -17,6 +17,7 @@ pub mod client;
 pub mod client_model;
 pub mod connection;
 pub mod counters;
+pub mod crash_images;
 pub mod deadline;
 pub mod disk;
 pub mod era;

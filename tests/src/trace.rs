@@ -8,7 +8,6 @@ use std::{fs, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bincode::Decode;
-use ipc::codec::{self, FRAME_HEADER_LEN};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -20,8 +19,13 @@ use tokio::{
 };
 
 use crate::{deadline, process::Process};
+use line::{begun, call};
+pub(crate) use line::{target_of, unescape};
+pub use links::Link;
 
 mod durable;
+mod line;
+mod links;
 
 /// Calls that are written down.
 const CALLS: &str = "trace=fdatasync,fsync,sync_file_range,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,\
@@ -38,7 +42,9 @@ const CUT_OFF: &str = " <detached ...>";
 pub struct Call {
     /// Its name.
     pub name: String,
-    /// What its first argument, a descriptor, is: a path, or words like `UNIX-STREAM:[1->2]`.
+    /// The number of its first argument, if that is a descriptor.
+    pub descriptor: String,
+    /// What that is: a path, or words like `UNIX-STREAM:[1->2]`.
     pub target: String,
     /// The first buffer, as far as it was used.
     pub bytes: Vec<u8>,
@@ -50,6 +56,12 @@ pub struct Call {
     pub result: i64,
     /// Where in the file it wrote, if it says so.
     pub offset: Option<u64>,
+    /// The thread that made it.
+    pub thread: u32,
+    /// Its arguments as strace writes them; of a call that moves data nothing.
+    pub arguments: String,
+    /// What it opened: a path.
+    pub opened: Option<String>,
 }
 
 /// A process that is being traced.
@@ -148,10 +160,10 @@ impl Trace {
     /// If a line has an unknown form.
     pub fn parse(text: &str) -> Result<Self> {
         let mut calls: Vec<Call> = Vec::new();
-        let mut unfinished: Vec<(&str, usize, &str)> = Vec::new();
+        let mut unfinished: Vec<(u32, usize, &str)> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let (thread, rest) = line.trim_start().split_once(' ').context("a line without a thread")?;
-            let rest = rest.trim_start();
+            let (thread, rest) = (thread.parse().context("a line without a thread")?, rest.trim_start());
             // A thread's end, or a signal.
             if rest.starts_with("+++") || rest.starts_with("---") {
                 continue;
@@ -168,16 +180,21 @@ impl Trace {
                 // A call that had begun before the trace shows its end only, and has no descriptor.
                 let Some(began) = began else { continue };
                 let (_, began, beginning) = unfinished.remove(began);
-                calls.extend(call(&format!("{beginning}{end}"), began, number)?);
+                calls.extend(call(thread, &format!("{beginning}{end}"), began, number)?);
             } else {
-                calls.extend(call(rest, number, number)?);
+                calls.extend(call(thread, rest, number, number)?);
             }
         }
-        for (_, began, beginning) in unfinished {
-            calls.extend(begun(beginning, began)?);
+        for (thread, began, beginning) in unfinished {
+            calls.extend(begun(thread, beginning, began)?);
         }
         calls.sort_by_key(|call| call.began);
         Ok(Self(calls))
+    }
+
+    /// All calls, in the order of their beginning.
+    pub fn calls(&self) -> &[Call] {
+        &self.0
     }
 
     /// The calls on what has this in its name.
@@ -211,67 +228,11 @@ impl Trace {
     }
 
     fn messages<M: Decode<()>>(&self, link: &str, names: &[&str]) -> Result<Vec<(usize, M)>> {
-        let mut messages = Vec::new();
-        let mut bytes: Vec<u8> = Vec::new();
-        for call in self.on(link).filter(|call| names.contains(&call.name.as_str())) {
-            bytes.extend(&call.bytes);
-            let when = if names.contains(&"read") { call.returned } else { call.began };
-            while let Some((header, rest)) = bytes.split_first_chunk::<FRAME_HEADER_LEN>() {
-                let Some((body, rest)) = rest.split_at_checked(codec::body_len(*header)?) else { break };
-                messages.extend(codec::decode_body(body)?.into_iter().map(|message| (when, message)));
-                bytes = rest.to_vec();
-            }
-        }
-        ensure!(bytes.is_empty(), "{link} ended within a message");
+        let calls = self.on(link).filter(|call| names.contains(&call.name.as_str()));
+        let (messages, is_whole) = links::messages(calls, names.contains(&"read"))?;
+        ensure!(is_whole, "{link} ended within a message");
         Ok(messages)
     }
-}
-
-/// Reads a whole call: `name(descriptor<target>, "bytes", ...) = result`.
-fn call(text: &str, began: usize, returned: usize) -> Result<Option<Call>> {
-    let (text, result) = text.rsplit_once(" = ").with_context(|| format!("no result: {text}"))?;
-    let text = text.trim_end().strip_suffix(')').with_context(|| format!("no end: {text}"))?;
-    let result = result.split_whitespace().next().unwrap_or("?");
-    // `?` is what a call returns that the end of its process cut short.
-    let Ok(result) = result.split('<').next().unwrap_or(result).parse::<i64>() else { return Ok(None) };
-    let mut call = arguments(text, began)?;
-    call.bytes.truncate(usize::try_from(result).unwrap_or(0));
-    Ok(Some(Call { returned, result, ..call }))
-}
-
-/// Reads a call that had not returned when the trace ended, if it is one that sends.
-fn begun(text: &str, began: usize) -> Result<Option<Call>> {
-    let call = arguments(text.trim_end().trim_end_matches(')'), began)?;
-    Ok(SENDING.contains(&call.name.as_str()).then_some(call))
-}
-
-/// Reads what is known of a call when it begins: `name(descriptor<target>, "bytes", ...`.
-fn arguments(text: &str, began: usize) -> Result<Call> {
-    let (name, arguments) = text.split_once('(').with_context(|| format!("no call: {text:.100}"))?;
-    // `recvmsg` and `sendmsg` name more than one buffer; ours use one.
-    let target = match arguments.split_once('<') {
-        Some((number, rest)) if number.chars().all(|digit| digit.is_ascii_digit()) => {
-            let closing = rest.find(">,").or_else(|| rest.ends_with('>').then_some(rest.len() - 1));
-            rest.get(..closing.unwrap_or(0)).unwrap_or_default()
-        }
-        _ => "",
-    };
-    let target = if target.starts_with("\\x") {
-        String::from_utf8_lossy(&unescape(target)?).into_owned()
-    } else {
-        target.to_owned()
-    };
-    let buffer = arguments.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map_or("", |(buffer, _)| buffer);
-    let bytes = unescape(buffer)?;
-    let last = arguments.rsplit(", ").next();
-    let offset = last.filter(|_| name == "pwrite64").and_then(|offset| offset.parse().ok());
-    let result = i64::try_from(bytes.len())?;
-    Ok(Call { name: name.to_owned(), target, bytes, began, returned: usize::MAX, result, offset })
-}
-
-fn unescape(text: &str) -> Result<Vec<u8>> {
-    let byte = |code: &str| u8::from_str_radix(code, 16).with_context(|| format!("not a byte: {code:.20}"));
-    text.split("\\x").skip(1).map(byte).collect()
 }
 
 #[cfg(test)]
