@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use client_wire::{protocol::Eras, request::RotationMarks};
 use ipc::{control::EdgeConfig, egress::SendPacket};
-use session_ipc::{EndReason, SessionId};
+use session_ipc::{EndReason, Rule, SessionId};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use worker::{budget::PartialBudget, counter::count, lossy::LossySender, peer::RateLimit};
@@ -73,7 +73,7 @@ impl Context {
     }
 
     /// Drops the link to `store` because `store` broke `rule`.
-    pub(crate) fn store_violated(&self, store: &StoreHandle, rule: &'static str) -> CloseReason {
+    pub(crate) fn store_violated(&self, store: &StoreHandle, rule: Rule) -> CloseReason {
         count(&self.counters.store_violations);
         store.drop_link(rule)
     }

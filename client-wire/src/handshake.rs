@@ -18,11 +18,34 @@ mod transcript;
 
 pub use transcript::{ClientInit, GatewayReply};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     kdf,
     key::{CtrHmacKey, ZERO_IV},
-    refusal::HandshakeFailure,
 };
+
+/// Why a message of the handshake is refused. The text is what the client reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum HandshakeError {
+    /// The first message does not begin with an Ed25519 key. To 0.10.1 no handshake has begun then.
+    #[error("malformed request")]
+    NoIdentity,
+    /// The first message has the wrong length.
+    #[error("sent request was malformed")]
+    MalformedInit,
+    /// The client's sealed signature has the wrong length.
+    #[error("received key material of invalid length - {got}. Expected: {expected}")]
+    MaterialLength {
+        /// Bytes received.
+        got: usize,
+        /// Bytes expected.
+        expected: usize,
+    },
+    /// The client did not sign the handshake.
+    #[error("received invalid signature")]
+    InvalidSignature,
+}
 
 /// An Ed25519 or X25519 public key.
 pub type PublicKey = [u8; 32];
@@ -51,15 +74,15 @@ impl HandshakeInit {
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailure::NoIdentity`] if it does not begin with a key, whatever its length; else
-    /// [`HandshakeFailure::MalformedInit`] if its length is wrong.
+    /// [`HandshakeError::NoIdentity`] if it does not begin with a key, whatever its length; else
+    /// [`HandshakeError::MalformedInit`] if its length is wrong.
     pub fn parse<K>(
         data: &[u8],
         decode_identity: impl FnOnce(&PublicKey) -> Option<K>,
-    ) -> Result<(Self, K), HandshakeFailure> {
-        let (identity, rest) = data.split_first_chunk().ok_or(HandshakeFailure::NoIdentity)?;
-        let key = decode_identity(identity).ok_or(HandshakeFailure::NoIdentity)?;
-        let ephemeral = rest.try_into().map_err(|_| HandshakeFailure::MalformedInit)?;
+    ) -> Result<(Self, K), HandshakeError> {
+        let (identity, rest) = data.split_first_chunk().ok_or(HandshakeError::NoIdentity)?;
+        let key = decode_identity(identity).ok_or(HandshakeError::NoIdentity)?;
+        let ephemeral = rest.try_into().map_err(|_| HandshakeError::MalformedInit)?;
         let init = Self { identity: *identity, ephemeral };
         Ok((init, key))
     }
@@ -128,11 +151,10 @@ pub fn seal_signature(key: &CtrHmacKey, mut signature: Signature) -> Signature {
 ///
 /// # Errors
 ///
-/// [`HandshakeFailure::MaterialLength`] unless `sealed` is as long as a signature.
-pub fn open_signature(key: &CtrHmacKey, sealed: &[u8]) -> Result<Signature, HandshakeFailure> {
-    let mut signature: Signature = sealed
-        .try_into()
-        .map_err(|_| HandshakeFailure::MaterialLength { got: sealed.len(), expected: SIGNATURE_LEN })?;
+/// [`HandshakeError::MaterialLength`] unless `sealed` is as long as a signature.
+pub fn open_signature(key: &CtrHmacKey, sealed: &[u8]) -> Result<Signature, HandshakeError> {
+    let mut signature: Signature =
+        sealed.try_into().map_err(|_| HandshakeError::MaterialLength { got: sealed.len(), expected: SIGNATURE_LEN })?;
     key.apply_keystream(&ZERO_IV, &mut signature);
     Ok(signature)
 }
@@ -185,15 +207,15 @@ mod tests {
     #[test]
     fn identity_is_judged_before_length() {
         let parse = |data: &[u8]| HandshakeInit::parse(data, any_key).map(|(init, _)| init);
-        assert_eq!(parse(&[]), Err(HandshakeFailure::NoIdentity));
-        assert_eq!(parse(&[1; 31]), Err(HandshakeFailure::NoIdentity));
-        assert_eq!(parse(&[1; 32]), Err(HandshakeFailure::MalformedInit));
-        assert_eq!(parse(&[1; 63]), Err(HandshakeFailure::MalformedInit));
-        assert_eq!(parse(&[1; 65]), Err(HandshakeFailure::MalformedInit));
+        assert_eq!(parse(&[]), Err(HandshakeError::NoIdentity));
+        assert_eq!(parse(&[1; 31]), Err(HandshakeError::NoIdentity));
+        assert_eq!(parse(&[1; 32]), Err(HandshakeError::MalformedInit));
+        assert_eq!(parse(&[1; 63]), Err(HandshakeError::MalformedInit));
+        assert_eq!(parse(&[1; 65]), Err(HandshakeError::MalformedInit));
         assert_eq!(parse(&INIT.encode()), Ok(INIT));
         for len in [32, 64, 65] {
             let no_key = HandshakeInit::parse(&vec![1; len], |_| None::<()>);
-            assert_eq!(no_key, Err(HandshakeFailure::NoIdentity), "{len}");
+            assert_eq!(no_key, Err(HandshakeError::NoIdentity), "{len}");
         }
     }
 
@@ -203,7 +225,7 @@ mod tests {
         for len in [0, 63, 65] {
             assert_eq!(
                 open_signature(&key, &vec![7; len]),
-                Err(HandshakeFailure::MaterialLength { got: len, expected: 64 })
+                Err(HandshakeError::MaterialLength { got: len, expected: 64 })
             );
         }
     }

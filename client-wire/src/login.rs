@@ -60,7 +60,7 @@ pub enum Freshness {
 
 /// Why a login proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum LoginRefusal {
+pub enum LoginError {
     /// Nobody is registered under the address, or the token was made with another key, or has been used before.
     #[error("a login was not made with the key of a registered client, or was used before; the client has to register")]
     NotProven,
@@ -103,18 +103,18 @@ impl LoginProof {
     ///
     /// # Errors
     ///
-    /// [`LoginRefusal::Skewed`] or [`LoginRefusal::InvalidSignature`].
+    /// [`LoginError::Skewed`] or [`LoginError::InvalidSignature`].
     pub fn check_claim(
         &self,
         now: u64,
         verify: impl FnOnce(&PublicKey, &[u8], &Signature) -> bool,
-    ) -> Result<(), LoginRefusal> {
+    ) -> Result<(), LoginError> {
         match self {
             Self::CtrHmac(_) | Self::GcmSiv(_) => Ok(()),
             Self::Signed(login) if !login.claim.is_timely(now) => {
-                Err(LoginRefusal::Skewed { got: login.claim.timestamp, now })
+                Err(LoginError::Skewed { got: login.claim.timestamp, now })
             }
-            Self::Signed(login) => login.is_signed(verify).then_some(()).ok_or(LoginRefusal::InvalidSignature),
+            Self::Signed(login) => login.is_signed(verify).then_some(()).ok_or(LoginError::InvalidSignature),
         }
     }
 
@@ -130,8 +130,8 @@ impl LoginProof {
     ///
     /// # Errors
     ///
-    /// [`LoginRefusal::NotProven`] or [`LoginRefusal::WrongKey`].
-    pub fn check_key(&self, key: &SessionKey) -> Result<(), LoginRefusal> {
+    /// [`LoginError::NotProven`] or [`LoginError::WrongKey`].
+    pub fn check_key(&self, key: &SessionKey) -> Result<(), LoginError> {
         let proven = match (self, key) {
             (Self::CtrHmac(token), SessionKey::CtrHmac(key)) => token.verify(key).is_ok(),
             (Self::GcmSiv(token), SessionKey::GcmSiv(key)) => token.is_of(&MarkingKey::of(key)),
@@ -140,7 +140,7 @@ impl LoginProof {
                 false
             }
         };
-        proven.then_some(()).ok_or(self.unless_vague(LoginRefusal::WrongKey))
+        proven.then_some(()).ok_or(self.unless_vague(LoginError::WrongKey))
     }
 
     /// The form of this login. A signed one proves the identity key, a token does not.
@@ -161,18 +161,18 @@ impl LoginProof {
     }
 
     /// The refusal if nobody is registered under [`LoginProof::address`].
-    pub const fn not_registered(&self) -> LoginRefusal {
-        self.unless_vague(LoginRefusal::NotRegistered)
+    pub const fn not_registered(&self) -> LoginError {
+        self.unless_vague(LoginError::NotRegistered)
     }
 
     /// The refusal if [`LoginProof::freshness`] is spent.
-    pub const fn not_fresh(&self) -> LoginRefusal {
-        self.unless_vague(LoginRefusal::NotNewer)
+    pub const fn not_fresh(&self) -> LoginError {
+        self.unless_vague(LoginError::NotNewer)
     }
 
-    const fn unless_vague(&self, refusal: LoginRefusal) -> LoginRefusal {
+    const fn unless_vague(&self, refusal: LoginError) -> LoginError {
         match self {
-            Self::CtrHmac(_) | Self::GcmSiv(_) => LoginRefusal::NotProven,
+            Self::CtrHmac(_) | Self::GcmSiv(_) => LoginError::NotProven,
             Self::Signed(_) => refusal,
         }
     }
@@ -207,8 +207,8 @@ mod tests {
         for proof in proofs() {
             assert_eq!(proof.address(), ADDRESS);
             let wrong = match proof {
-                LoginProof::Signed(_) => LoginRefusal::WrongKey,
-                _ => LoginRefusal::NotProven,
+                LoginProof::Signed(_) => LoginError::WrongKey,
+                _ => LoginError::NotProven,
             };
             for byte in [5, 6] {
                 let (ctr, gcm) = keys(byte);
@@ -231,8 +231,8 @@ mod tests {
         for token in [ctr, gcm] {
             assert_eq!(token.check_claim(0, |_, _, _| false), Ok(()));
         }
-        assert_eq!(signed.check_claim(1_121, |_, _, _| false), Err(LoginRefusal::Skewed { got: 1_000, now: 1_121 }));
-        assert_eq!(signed.check_claim(1_120, |_, _, _| false), Err(LoginRefusal::InvalidSignature));
+        assert_eq!(signed.check_claim(1_121, |_, _, _| false), Err(LoginError::Skewed { got: 1_000, now: 1_121 }));
+        assert_eq!(signed.check_claim(1_120, |_, _, _| false), Err(LoginError::InvalidSignature));
         let verify = |key: &PublicKey, message: &[u8], signature: &Signature| {
             (*key, message.len(), *signature) == (ADDRESS.0, 101, [4; 64])
         };
@@ -243,10 +243,10 @@ mod tests {
     fn only_a_signed_login_is_told_what_is_wrong() {
         let [ctr, gcm, signed] = proofs();
         for token in [ctr, gcm] {
-            assert_eq!([token.not_registered(), token.not_fresh()], [LoginRefusal::NotProven; 2]);
+            assert_eq!([token.not_registered(), token.not_fresh()], [LoginError::NotProven; 2]);
         }
-        assert_eq!(signed.not_registered(), LoginRefusal::NotRegistered);
-        assert_eq!(signed.not_fresh(), LoginRefusal::NotNewer);
+        assert_eq!(signed.not_registered(), LoginError::NotRegistered);
+        assert_eq!(signed.not_fresh(), LoginError::NotNewer);
         assert_eq!(ctr.freshness(), Freshness::Iv([2; 16]));
         assert_eq!(gcm.freshness(), Freshness::Nonce([3; 12]));
         assert_eq!(signed.freshness(), Freshness::Timestamp(1_000));

@@ -3,6 +3,8 @@
 //!
 //! Only these clients see these words; logs use the errors of the parsers.
 
+use std::fmt::Display;
+
 use wire::packet::PacketSize::{Ack, Extended32, Regular};
 
 use super::{
@@ -103,54 +105,25 @@ impl From<LegacyRefusal> for GatewayResponse {
     }
 }
 
-/// How a registration handshake failed. `Display` is the text that tells the other side.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HandshakeFailure {
-    /// The first message does not begin with an Ed25519 key. To 0.10.1 no handshake has begun then.
-    #[error("malformed request")]
-    NoIdentity,
-    /// The first message has the wrong length.
-    #[error("sent request was malformed")]
-    MalformedInit,
-    /// The client's sealed signature has the wrong length.
-    #[error("received key material of invalid length - {got}. Expected: {expected}")]
-    MaterialLength {
-        /// Bytes received.
-        got: usize,
-        /// Bytes expected.
-        expected: usize,
-    },
-    /// The client did not sign the handshake.
-    #[error("received invalid signature")]
-    InvalidSignature,
-    /// As many registrations as allowed have been begun from the client's address. 0.10.1 had no such limit.
-    #[error("too many registrations from this address, try again in a minute")]
-    TooMany,
-    /// The client gave up and said why.
-    #[error("error on the remote: {0}")]
-    Remote(String),
-}
-
-impl HandshakeFailure {
-    /// What the gateway sends, in this order: the end of the handshake, unless the client knows of it, and the answer
-    /// to its request to register. The connection stays open.
-    pub fn answers(&self) -> (Option<HandshakeMessage>, GatewayResponse) {
-        let end = HandshakeMessage::HandshakeError { message: self.to_string() };
-        let failed = GatewayResponse::Error { message: format!("failed to perform the handshake - {self}") };
-        match self {
-            Self::NoIdentity => (None, LegacyRefusal::MalformedRequest.into()),
-            Self::Remote(_) => (None, failed),
-            Self::MalformedInit | Self::MaterialLength { .. } | Self::InvalidSignature | Self::TooMany => {
-                (Some(end), failed)
-            }
-        }
-    }
+/// What ends a handshake that failed, in this order: the end of the handshake, unless the client knows of the failure, and the answer
+/// to its request to register. The connection stays open.
+pub(crate) fn failed_handshake(why: &dyn Display, client_knows: bool) -> Vec<String> {
+    let end = HandshakeMessage::HandshakeError { message: why.to_string() };
+    let answer = GatewayResponse::Error { message: format!("failed to perform the handshake - {why}") };
+    let end = (!client_knows).then(|| end.to_string());
+    end.into_iter().chain([answer.to_string()]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{control::request::ClientRequest, token::AuthenticationToken, vectors::dialogues};
+    use crate::{
+        control::request::ClientRequest,
+        handshake::HandshakeError,
+        protocol::{Protocol, refusal::EntryRefusal},
+        token::AuthenticationToken,
+        vectors::dialogues,
+    };
 
     /// The text frames with which the real gateway answered in one recorded dialogue.
     fn answers_in(name: &str) -> Vec<String> {
@@ -187,18 +160,16 @@ mod tests {
 
     #[test]
     fn a_failed_handshake_ends_as_with_the_real_gateway() {
-        let short = HandshakeFailure::MaterialLength { got: 63, expected: 64 };
-        for (dialogue, failure) in [
-            ("handshake_init_short", HandshakeFailure::NoIdentity),
-            ("handshake_init_not_a_point", HandshakeFailure::NoIdentity),
-            ("handshake_init_65_bytes", HandshakeFailure::MalformedInit),
-            ("handshake_bad_signature", HandshakeFailure::InvalidSignature),
-            ("handshake_short_material", short),
-            ("handshake_client_error", HandshakeFailure::Remote("nope".into())),
+        let short = HandshakeError::MaterialLength { got: 63, expected: 64 };
+        for (dialogue, refusal) in [
+            ("handshake_init_short", EntryRefusal::Handshake(HandshakeError::NoIdentity)),
+            ("handshake_init_not_a_point", EntryRefusal::Handshake(HandshakeError::NoIdentity)),
+            ("handshake_init_65_bytes", EntryRefusal::Handshake(HandshakeError::MalformedInit)),
+            ("handshake_bad_signature", EntryRefusal::Handshake(HandshakeError::InvalidSignature)),
+            ("handshake_short_material", EntryRefusal::Handshake(short)),
+            ("handshake_client_error", EntryRefusal::HandshakeGivenUp("nope".into())),
         ] {
-            let (end, answer) = failure.answers();
-            let texts: Vec<_> = end.iter().map(ToString::to_string).chain([answer.to_string()]).collect();
-            assert_eq!(texts, answers_in(dialogue), "{dialogue}");
+            assert_eq!(Protocol::UNKNOWN.refuse_entry(&refusal).texts, answers_in(dialogue), "{dialogue}");
         }
     }
 

@@ -46,7 +46,7 @@ pub enum TokenTextError {
 
 /// Why a token proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenRefusal {
+pub enum TokenError {
     /// Its keystream is that of sealed frames, so it could be forged from a frame whose plaintext is known.
     #[error("an authentication token uses a reserved IV below 2^32; the client must draw a random one")]
     ReservedIv,
@@ -88,15 +88,15 @@ impl AuthenticationToken {
     ///
     /// # Errors
     ///
-    /// [`TokenRefusal`]. The client is told the same in both cases.
-    pub fn verify(&self, key: &CtrHmacKey) -> Result<(), TokenRefusal> {
+    /// [`TokenError`]. The client is told the same in both cases.
+    pub fn verify(&self, key: &CtrHmacKey) -> Result<(), TokenError> {
         if is_reserved_iv(&self.iv) {
-            return Err(TokenRefusal::ReservedIv);
+            return Err(TokenError::ReservedIv);
         }
         if encrypt(key, &self.address, &self.iv).ct_eq(&self.enc_address).into() {
             Ok(())
         } else {
-            Err(TokenRefusal::WrongKey)
+            Err(TokenError::WrongKey)
         }
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         assert!(!is_reserved_iv(&iv(1 << 32)));
         assert!(!is_reserved_iv(&iv(u128::MAX)));
         let forged = AuthenticationToken::create(&vector_key(), ClientAddress([1; 32]), iv(0));
-        assert_eq!(forged.verify(&vector_key()), Err(TokenRefusal::ReservedIv));
+        assert_eq!(forged.verify(&vector_key()), Err(TokenError::ReservedIv));
     }
 
     proptest! {
@@ -177,7 +177,7 @@ mod tests {
         fn what_is_created_verifies_under_its_key_only(key: [u8; 32], other: [u8; 32], address: [u8; 32]) {
             let token = AuthenticationToken::create(&CtrHmacKey::from_bytes(key), ClientAddress(address), RANDOM_IV);
             prop_assert_eq!(token.verify(&CtrHmacKey::from_bytes(key)), Ok(()));
-            prop_assert_eq!(token.verify(&CtrHmacKey::from_bytes(other)), Err(TokenRefusal::WrongKey));
+            prop_assert_eq!(token.verify(&CtrHmacKey::from_bytes(other)), Err(TokenError::WrongKey));
         }
 
         #[test]
@@ -185,7 +185,7 @@ mod tests {
             let mut token = vector_token();
             let bytes = token.address.0.iter_mut().chain(&mut token.enc_address).chain(&mut token.iv);
             *bytes.into_iter().nth(bit / 8).unwrap() ^= 1 << (bit % 8);
-            prop_assert_eq!(token.verify(&vector_key()), Err(TokenRefusal::WrongKey));
+            prop_assert_eq!(token.verify(&vector_key()), Err(TokenError::WrongKey));
         }
 
         #[test]

@@ -23,6 +23,17 @@ pub struct SendPacket {
     pub packet: Opaque,
 }
 
+/// What a peer can do that is against the rules of these links. The text is what the log says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// `mix-egress` says something.
+    #[error("an answer on a link that has none")]
+    Spoke,
+    /// A sender sends a packet of another length than its header says.
+    #[error("a packet to be sent is as long as its frame header says")]
+    WrongLength,
+}
+
 impl SendPacket {
     /// Bytes that it takes while it waits.
     pub fn cost(&self) -> usize {

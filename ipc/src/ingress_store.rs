@@ -162,6 +162,50 @@ pub enum DeliveryRefusal {
     UnfitForClient,
 }
 
+/// What a peer can do that is against the rules of this link. The text is what the log says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// `store` answers a delivery that is not outstanding.
+    #[error("an answer to a delivery that is not outstanding")]
+    UnknownDelivery,
+    /// `store` answers deliveries that it has not read.
+    #[error("answers to deliveries that were not read")]
+    UnreadDelivery,
+    /// `store` answers without a [`ReplayRequest`].
+    #[error("an answer about marks that nobody asked for")]
+    UnaskedReplayAnswer,
+    /// `store` answers another [`ReplayRequest`] than the one that was made.
+    #[error("an answer about marks that does not fit the question")]
+    UnfitReplayAnswer,
+    /// `mix-ingress` delivers an ackless message of more than [`ACKLESS_LEN`].
+    #[error("delivered a large message without a SURB-ack")]
+    LargeAckless,
+    /// `mix-ingress` delivers beyond the window.
+    #[error("delivered more than its window allows")]
+    OverWindow,
+    /// `mix-ingress` makes a [`ReplayRequest`] while one is outstanding.
+    #[error("asked about marks before the last answer")]
+    ReplayRequestTooEarly,
+    /// `mix-ingress` begins to save more than [`GENERATION_LIMIT`].
+    #[error("announced more marks than a generation may have")]
+    GenerationTooLarge,
+    /// `mix-ingress` begins to save more than the memory of all generations, or names more than [`GENERATIONS_LIMIT`].
+    #[error("announced more marks than all generations together may have")]
+    TooManyMarks,
+    /// `mix-ingress` saves marks without having begun, or more than announced.
+    #[error("sent marks that it had not announced")]
+    UnannouncedMarks,
+    /// `mix-ingress` commits before all marks are there.
+    #[error("committed marks that it had not sent")]
+    MissingMarks,
+    /// `mix-ingress` reads a generation that was not offered.
+    #[error("asked for marks that were not offered")]
+    UnofferedMarks,
+    /// `mix-ingress` lets answers pile up.
+    #[error("does not read its answers")]
+    AnswersUnread,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

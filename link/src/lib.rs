@@ -24,7 +24,7 @@ pub enum LinkError {
     Codec(#[from] CodecError),
     /// The peer broke a rule of the link.
     #[error("{0}")]
-    Violation(&'static str),
+    Violation(String),
 }
 
 impl LinkError {

@@ -4,19 +4,8 @@
 //! there is no such frame.
 
 use bytes::Bytes;
-use ipc::Opaque;
-use thiserror::Error;
+use ipc::{Opaque, egress::Rule};
 use wire::framing::{EncodedHeader, FrameHeader};
-
-/// The packet is not as long as its header says. Only a worker that was taken over or has a bug sends such a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{}", Self::RULE)]
-pub struct WrongLength;
-
-impl WrongLength {
-    /// The rule that was broken.
-    pub const RULE: &'static str = "a packet to be sent is as long as its frame header says";
-}
 
 /// A frame header and its packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +15,12 @@ pub(crate) struct OutgoingFrame {
 }
 
 impl OutgoingFrame {
-    pub(crate) fn new(header: FrameHeader, Opaque(packet): Opaque) -> Result<Self, WrongLength> {
+    /// # Errors
+    /// [`Rule::WrongLength`] if the packet is not as long as its header says. Only a worker that was taken over or has a bug sends such a
+    /// packet.
+    pub(crate) fn new(header: FrameHeader, Opaque(packet): Opaque) -> Result<Self, Rule> {
         if packet.len() != header.size.packet_len() {
-            return Err(WrongLength);
+            return Err(Rule::WrongLength);
         }
         Ok(Self { header: header.encode(), packet })
     }
@@ -70,7 +62,7 @@ mod tests {
                 assert_eq!(wire.len(), frame.wire_len());
                 assert_eq!(FrameHeader::decode(&wire), Ok(Some((header, wire.len() - size.packet_len()))));
                 for wrong in [0, size.packet_len() - 1, size.packet_len() + 1] {
-                    assert_eq!(OutgoingFrame::new(header, packet(wrong)), Err(WrongLength));
+                    assert_eq!(OutgoingFrame::new(header, packet(wrong)), Err(Rule::WrongLength));
                 }
             }
         }

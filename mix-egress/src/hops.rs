@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use ipc::{control::EgressConfig, egress::SendPacket};
+use ipc::{
+    control::EgressConfig,
+    egress::{Rule, SendPacket},
+};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::{AbortHandle, JoinSet},
@@ -27,7 +30,7 @@ use crate::{
     batch::QueuedFrame,
     budget::{HopBudget, HopBytes},
     counters::EgressCounters,
-    frame::{OutgoingFrame, WrongLength},
+    frame::OutgoingFrame,
     hop::Hop,
     hop_state::{HopState, News, SharedState},
     places::{HopPlace, HopPlaces, Origin},
@@ -124,7 +127,7 @@ impl Hops {
     ///
     /// # Errors
     /// If the packet cannot be framed. Its sender broke a rule of the link.
-    pub fn send(&mut self, origin: Origin, packet: SendPacket) -> Result<(), WrongLength> {
+    pub fn send(&mut self, origin: Origin, packet: SendPacket) -> Result<(), Rule> {
         let SendPacket { next_hop, header, packet } = packet;
         self.hand_over(origin, next_hop, OutgoingFrame::new(self.config.framing.apply(header), packet)?);
         Ok(())

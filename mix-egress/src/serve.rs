@@ -19,7 +19,7 @@ use worker::{
     lossy::NoReply,
 };
 
-use crate::{counters::EgressCounters, frame::WrongLength, hops::Hops, places::Origin};
+use crate::{counters::EgressCounters, hops::Hops, places::Origin};
 
 /// Batches of one link that may wait.
 const EVENTS: usize = 8;
@@ -51,10 +51,10 @@ impl Inlet {
             LinkEvent::Down => self.sender = None,
             LinkEvent::Batch(batch) => {
                 for packet in batch {
-                    if hops.send(self.origin, packet).is_err()
+                    if let Err(rule) = hops.send(self.origin, packet)
                         && let Some(sender) = &self.sender
                     {
-                        sender.drop_link(WrongLength::RULE);
+                        sender.drop_link(rule);
                         return;
                     }
                 }

@@ -15,7 +15,7 @@ use ipc::{
     Opaque,
     credit::{Credit, Window},
     egress::SendPacket,
-    ingress_store::{Ack, DeliveryId, IngressToStore, ReplayAnswer, StoreToIngress},
+    ingress_store::{Ack, DeliveryId, IngressToStore, ReplayAnswer, Rule, StoreToIngress},
 };
 use tokio::{
     select,
@@ -37,10 +37,6 @@ use crate::{
 
 /// An event on the link to `store`.
 pub(crate) type StoreEvent = LinkEvent<StoreToIngress, IngressToStore>;
-
-const RULE_UNKNOWN: &str = "an answer to a delivery that is not outstanding";
-const RULE_UNREAD: &str = "answers to deliveries that were not read";
-const RULE_UNASKED: &str = "an answer about marks that nobody asked for";
 
 /// A message to deliver.
 pub(crate) struct Delivery {
@@ -224,7 +220,7 @@ impl Deliveries {
             StoreToIngress::AnswerReplay(answer) => {
                 let handed_on = self.replay_answers.as_ref().map(|answers| answers.try_send(answer));
                 if let Some(Err(TrySendError::Full(_))) = handed_on {
-                    self.report_violation(RULE_UNASKED);
+                    self.report_violation(Rule::UnaskedReplayAnswer);
                 }
             }
         }
@@ -241,7 +237,7 @@ impl Deliveries {
         let delivery = self.unanswered.remove(&id);
         match &delivery {
             Some(delivery) => self.credit.give_back(delivery.message.len()),
-            None => self.report_violation(RULE_UNKNOWN),
+            None => self.report_violation(Rule::UnknownDelivery),
         }
         delivery
     }
@@ -289,11 +285,11 @@ impl Deliveries {
         };
         // The lane holds the whole window, so it is full only if `store` answered deliveries that it did not read.
         if let Err(TrySendError::Full(_)) = store.bulk.try_send(message) {
-            self.report_violation(RULE_UNREAD);
+            self.report_violation(Rule::UnreadDelivery);
         }
     }
 
-    fn report_violation(&mut self, rule: &'static str) {
+    fn report_violation(&mut self, rule: Rule) {
         if let Store::Up(store) = std::mem::replace(&mut self.store, Store::Down) {
             store.drop_link(rule);
             self.store = Store::BrokeRule { _until_down: store };

@@ -17,13 +17,18 @@
 //! *Ignored* is for what may have crossed `EndSession` on its way. A session is born by its first request and lives, in
 //! phase *detached* if need be, until `CloseSession`; its number is never used again.
 
+mod rule;
+
 use bincode::{Decode, Encode};
 
 use client_wire::{
+    handshake::HandshakeError,
     key::SessionKey,
-    login::{LoginForm, LoginProof, LoginRefusal},
+    login::{LoginError, LoginForm, LoginProof},
 };
 use ipc::Opaque;
+
+pub use rule::Rule;
 
 /// Bytes that a message takes in memory beside its own, wherever it waits.
 pub const MESSAGE_OVERHEAD: u64 = 256;
@@ -115,7 +120,7 @@ pub enum StoreToEdge {
         /// Which connection.
         session: SessionId,
         /// Why.
-        reason: HandshakeRefusal,
+        reason: RegistrationRefusal,
     },
     /// The authentication failed; the session is fresh again.
     RefuseAuthentication {
@@ -162,20 +167,9 @@ pub enum StoreToEdge {
 
 /// Why a registration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum HandshakeRefusal {
-    /// The first message does not begin with an Ed25519 public key.
-    NoIdentity,
-    /// The first message has a length that no protocol knows.
-    MalformedInit,
-    /// The second message has a length other than the expected one.
-    MaterialLength {
-        /// Bytes received.
-        got: u32,
-        /// Bytes expected.
-        expected: u32,
-    },
-    /// The client's signature does not verify.
-    InvalidSignature,
+pub enum RegistrationRefusal {
+    /// A message of the client is none, or the client did not sign.
+    Handshake(#[bincode(with_serde)] HandshakeError),
     /// The client is connected elsewhere, and that connection is alive.
     AlreadyConnected,
     /// The ledger could not be written.
@@ -186,7 +180,7 @@ pub enum HandshakeRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AuthenticationRefusal {
     /// The proof is none.
-    Login(#[bincode(with_serde)] LoginRefusal),
+    Login(#[bincode(with_serde)] LoginError),
     /// The client is connected elsewhere, and that connection is alive.
     AlreadyConnected,
     /// The login could not be written down.
@@ -320,22 +314,22 @@ mod tests {
         let message = Opaque(vec![8].into());
         pin(StoreToEdge::ReplyHandshake { session, payload: vec![1] }, "00050101");
         for (reason, golden) in [
-            (HandshakeRefusal::NoIdentity, "010500"),
-            (HandshakeRefusal::MalformedInit, "010501"),
-            (HandshakeRefusal::MaterialLength { got: 63, expected: 64 }, "0105023f40"),
-            (HandshakeRefusal::InvalidSignature, "010503"),
-            (HandshakeRefusal::AlreadyConnected, "010504"),
-            (HandshakeRefusal::StorageFailed, "010505"),
+            (RegistrationRefusal::Handshake(HandshakeError::NoIdentity), "01050000"),
+            (RegistrationRefusal::Handshake(HandshakeError::MalformedInit), "01050001"),
+            (RegistrationRefusal::Handshake(HandshakeError::MaterialLength { got: 63, expected: 64 }), "010500023f40"),
+            (RegistrationRefusal::Handshake(HandshakeError::InvalidSignature), "01050003"),
+            (RegistrationRefusal::AlreadyConnected, "010501"),
+            (RegistrationRefusal::StorageFailed, "010502"),
         ] {
             pin(StoreToEdge::RefuseHandshake { session, reason }, golden);
         }
         for (reason, golden) in [
-            (AuthenticationRefusal::Login(LoginRefusal::NotProven), "02050000"),
-            (AuthenticationRefusal::Login(LoginRefusal::Skewed { got: 1, now: 2 }), "020500010102"),
-            (AuthenticationRefusal::Login(LoginRefusal::InvalidSignature), "02050002"),
-            (AuthenticationRefusal::Login(LoginRefusal::NotRegistered), "02050003"),
-            (AuthenticationRefusal::Login(LoginRefusal::WrongKey), "02050004"),
-            (AuthenticationRefusal::Login(LoginRefusal::NotNewer), "02050005"),
+            (AuthenticationRefusal::Login(LoginError::NotProven), "02050000"),
+            (AuthenticationRefusal::Login(LoginError::Skewed { got: 1, now: 2 }), "020500010102"),
+            (AuthenticationRefusal::Login(LoginError::InvalidSignature), "02050002"),
+            (AuthenticationRefusal::Login(LoginError::NotRegistered), "02050003"),
+            (AuthenticationRefusal::Login(LoginError::WrongKey), "02050004"),
+            (AuthenticationRefusal::Login(LoginError::NotNewer), "02050005"),
             (AuthenticationRefusal::AlreadyConnected, "020501"),
             (AuthenticationRefusal::StorageFailed, "020502"),
             (AuthenticationRefusal::UnreadableEntry, "020503"),

@@ -4,14 +4,12 @@
 //! [`Registration`] exists only for a client that signed this very handshake.
 
 use client_wire::{
-    handshake::{ClientInit, EphemeralKeys, GatewayReply, PublicKey as IdentityKey, Signature},
+    handshake::{ClientInit, EphemeralKeys, GatewayReply, HandshakeError, PublicKey as IdentityKey, Signature},
     key::SessionKey,
     login::LoginForm,
-    refusal::HandshakeFailure,
     side::GatewayKey,
 };
 use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey};
-use session_ipc::HandshakeRefusal;
 use wire::address::ClientAddress;
 use x25519_dalek::{EphemeralSecret, PublicKey};
 
@@ -52,9 +50,8 @@ pub struct Registration {
 ///
 /// # Errors
 /// If the message is none.
-pub fn begin(identity: &Identity, init: &[u8], logins: LoginForm) -> Result<(Begun, Vec<u8>), HandshakeRefusal> {
-    let (init, client) =
-        ClientInit::parse(init, |identity| VerifyingKey::from_bytes(identity).ok()).map_err(refusal)?;
+pub fn begin(identity: &Identity, init: &[u8], logins: LoginForm) -> Result<(Begun, Vec<u8>), HandshakeError> {
+    let (init, client) = ClientInit::parse(init, |identity| VerifyingKey::from_bytes(identity).ok())?;
     let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
     let keys = init.keys(PublicKey::from(&secret).to_bytes());
     let key = init.derive_key(secret.diffie_hellman(&PublicKey::from(init.ephemeral)).as_bytes());
@@ -67,12 +64,12 @@ pub fn begin(identity: &Identity, init: &[u8], logins: LoginForm) -> Result<(Beg
 ///
 /// # Errors
 /// If it is none, or the client did not sign.
-pub fn finish(begun: Begun, material: &[u8]) -> Result<Registration, HandshakeRefusal> {
-    let signature = GatewayKey::of(&begun.key).open_signature(material).map_err(refusal)?;
+pub fn finish(begun: Begun, material: &[u8]) -> Result<Registration, HandshakeError> {
+    let signature = GatewayKey::of(&begun.key).open_signature(material)?;
     begun
         .client
         .verify_strict(&begun.keys.signed_by_client(), &Ed25519Signature::from_bytes(&signature))
-        .map_err(|_| HandshakeRefusal::InvalidSignature)?;
+        .map_err(|_| HandshakeError::InvalidSignature)?;
     let client = ClientAddress(begun.client.to_bytes());
     Ok(Registration { client, key: begun.key, logins: begun.logins })
 }
@@ -81,21 +78,6 @@ pub fn finish(begun: Begun, material: &[u8]) -> Result<Registration, HandshakeRe
 pub fn is_signed(key: &IdentityKey, message: &[u8], signature: &Signature) -> bool {
     VerifyingKey::from_bytes(key)
         .is_ok_and(|key| key.verify_strict(message, &Ed25519Signature::from_bytes(signature)).is_ok())
-}
-
-fn refusal(failure: HandshakeFailure) -> HandshakeRefusal {
-    let bytes = |len| u32::try_from(len).unwrap_or(u32::MAX);
-    match failure {
-        HandshakeFailure::NoIdentity => HandshakeRefusal::NoIdentity,
-        // The client's own complaint never reaches this process, nor does a registration too many.
-        HandshakeFailure::MalformedInit | HandshakeFailure::Remote(_) | HandshakeFailure::TooMany => {
-            HandshakeRefusal::MalformedInit
-        }
-        HandshakeFailure::MaterialLength { got, expected } => {
-            HandshakeRefusal::MaterialLength { got: bytes(got), expected: bytes(expected) }
-        }
-        HandshakeFailure::InvalidSignature => HandshakeRefusal::InvalidSignature,
-    }
 }
 
 #[cfg(test)]
@@ -138,9 +120,8 @@ mod tests {
             let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
             let init = client_init(&SigningKey::from_bytes(&[2; 32]), &secret, salt);
             let begun = || begin(&identity, &init.encode(), LoginForm::Token).unwrap().0;
-            assert_eq!(finish(begun(), &vec![7; expected]).unwrap_err(), HandshakeRefusal::InvalidSignature);
-            let expected = u32::try_from(expected).unwrap();
-            assert_eq!(finish(begun(), &[7; 63]).unwrap_err(), HandshakeRefusal::MaterialLength { got: 63, expected });
+            assert_eq!(finish(begun(), &vec![7; expected]).unwrap_err(), HandshakeError::InvalidSignature);
+            assert_eq!(finish(begun(), &[7; 63]).unwrap_err(), HandshakeError::MaterialLength { got: 63, expected });
         }
     }
 
@@ -151,9 +132,9 @@ mod tests {
         not_a_point[..32].copy_from_slice(&[0; 32]);
         not_a_point[0] = 2;
         let begin = |init: &[u8]| begin(&identity, init, LoginForm::Token);
-        assert_eq!(begin(&not_a_point).unwrap_err(), HandshakeRefusal::NoIdentity);
-        assert_eq!(begin(&[1; 31]).unwrap_err(), HandshakeRefusal::NoIdentity);
+        assert_eq!(begin(&not_a_point).unwrap_err(), HandshakeError::NoIdentity);
+        assert_eq!(begin(&[1; 31]).unwrap_err(), HandshakeError::NoIdentity);
         let key = SigningKey::from_bytes(&[2; 32]).verifying_key().to_bytes();
-        assert_eq!(begin(&key).unwrap_err(), HandshakeRefusal::MalformedInit);
+        assert_eq!(begin(&key).unwrap_err(), HandshakeError::MalformedInit);
     }
 }

@@ -16,9 +16,10 @@ use std::{io, os::fd::OwnedFd};
 use nix::errno::Errno;
 
 use ipc::{
-    Opaque, Role,
+    Opaque,
     ingress_store::{
-        GENERATION_LIMIT, GENERATIONS_LIMIT, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
+        GENERATION_LIMIT, GENERATIONS_LIMIT, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest, Rule,
+        StoreToIngress,
     },
 };
 use sandbox::Closed;
@@ -30,13 +31,6 @@ use file::{Draft, Intact, OpenError};
 
 /// One at work and, for a moment after its answer, the next; a new `mix-ingress` may come while its predecessor's is at work.
 const REQUESTS: usize = 2;
-
-const RULE_IMPATIENT: &str = "asked about marks before the last answer";
-const RULE_TOO_LARGE: &str = "announced more marks than a generation may have";
-const RULE_TOO_MANY: &str = "announced more marks than all generations together may have";
-const RULE_NO_SAVE: &str = "sent marks that it had not announced";
-const RULE_UNFINISHED: &str = "committed marks that it had not sent";
-const RULE_UNKNOWN: &str = "asked for marks that were not offered";
 
 /// A request, and who gets the answer.
 type Question = (ReplayRequest, LinkSender<StoreToIngress>);
@@ -64,7 +58,7 @@ impl ReplayArchive {
     /// If it came before the last one was answered, or the thread is gone.
     pub(crate) fn ask(&self, request: ReplayRequest, link: LinkSender<StoreToIngress>) -> Result<(), Fault> {
         self.questions.try_send((request, link)).map_err(|error| match error {
-            TrySendError::Full(_) => Fault::Violation { peer: Role::MixIngress, rule: RULE_IMPATIENT },
+            TrySendError::Full(_) => Fault::IngressViolation(Rule::ReplayRequestTooEarly),
             TrySendError::Closed(_) => Fault::JobDied,
         })
     }
@@ -108,7 +102,7 @@ impl Archivist {
     }
 
     /// What is answered, or which rule was broken.
-    fn answer(&mut self, request: ReplayRequest) -> Result<ReplayAnswer, &'static str> {
+    fn answer(&mut self, request: ReplayRequest) -> Result<ReplayAnswer, Rule> {
         match request {
             ReplayRequest::ListGenerations => {
                 self.draft = None;
@@ -118,7 +112,7 @@ impl Archivist {
             }
             ReplayRequest::ReadMarks { generation, offset } => {
                 let mut offered = self.offered.iter();
-                let file = offered.find(|file| file.generation().number == generation).ok_or(RULE_UNKNOWN)?;
+                let file = offered.find(|file| file.generation().number == generation).ok_or(Rule::UnofferedMarks)?;
                 let marks = file.read(offset, MARKS_LEN).unwrap_or_else(|error| {
                     tracing::error!(%error, generation, "marks of packets seen cannot be read any more");
                     Vec::new()
@@ -127,18 +121,18 @@ impl Archivist {
             }
             ReplayRequest::BeginSave { generation, live } => self.begin(generation, live),
             ReplayRequest::WriteMarks { marks } => {
-                let draft = &mut self.draft.as_mut().ok_or(RULE_NO_SAVE)?.draft;
+                let draft = &mut self.draft.as_mut().ok_or(Rule::UnannouncedMarks)?.draft;
                 let len = marks.0.len();
                 if len > MARKS_LEN || len as u64 > draft.missing() {
-                    return Err(RULE_NO_SAVE);
+                    return Err(Rule::UnannouncedMarks);
                 }
                 let written = draft.write(&marks.0);
                 Ok(self.note(written, |_, ()| ()))
             }
             ReplayRequest::CommitSave => {
-                let save = self.draft.take().ok_or(RULE_NO_SAVE)?;
+                let save = self.draft.take().ok_or(Rule::UnannouncedMarks)?;
                 if save.draft.missing() > 0 {
-                    return Err(RULE_UNFINISHED);
+                    return Err(Rule::MissingMarks);
                 }
                 let committed = save.draft.commit(&self.directory);
                 Ok(self.note(committed, |this, ()| this.replace(save.generation, &save.live)))
@@ -147,12 +141,12 @@ impl Archivist {
     }
 
     /// Begins to save a generation, if all that will be kept beside it leaves room for it.
-    fn begin(&mut self, generation: ReplayGeneration, live: Vec<u64>) -> Result<ReplayAnswer, &'static str> {
+    fn begin(&mut self, generation: ReplayGeneration, live: Vec<u64>) -> Result<ReplayAnswer, Rule> {
         if generation.len > GENERATION_LIMIT {
-            return Err(RULE_TOO_LARGE);
+            return Err(Rule::GenerationTooLarge);
         }
         if live.len() > GENERATIONS_LIMIT {
-            return Err(RULE_TOO_MANY);
+            return Err(Rule::TooManyMarks);
         }
         // A file that can still be read takes its room, even if it has been removed.
         self.offered.clear();
@@ -165,7 +159,7 @@ impl Archivist {
         };
         let beside = self.kept.iter().flatten().filter(stays).map(|(_, kept)| kept.len);
         if beside.fold(generation.len, u64::saturating_add) > self.bytes {
-            return Err(RULE_TOO_MANY);
+            return Err(Rule::TooManyMarks);
         }
         let begun = Draft::begin(&self.directory, generation);
         Ok(self.note(begun, |this, draft| this.draft = Some(Save { draft, generation, live })))

@@ -7,13 +7,13 @@
 
 mod crew;
 
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{fmt::Display, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use ipc::{
     Role,
     control::WorkerReport,
     credit::Window,
-    ingress_store::{IngressToStore, StoreToIngress},
+    ingress_store::{self, IngressToStore, StoreToIngress},
 };
 use sandbox::Closed;
 use session_ipc::{EdgeToStore, StoreToEdge};
@@ -237,8 +237,8 @@ impl<M: Mailbox> Desk<M> {
                 }
             };
             match outcome {
-                Err(Fault::Violation { peer: Role::MixIngress, rule }) => drop_link(self.to_ingress.as_ref(), rule),
-                Err(Fault::Violation { rule, .. }) => drop_link(self.to_edge.as_ref(), rule),
+                Err(Fault::IngressViolation(rule)) => drop_link(self.to_ingress.as_ref(), rule),
+                Err(Fault::EdgeViolation(rule)) => drop_link(self.to_edge.as_ref(), rule),
                 outcome => outcome?,
             }
         }
@@ -290,10 +290,10 @@ impl<M: Mailbox> Desk<M> {
             // Orders before pushes: a session is attached before its mail comes.
             let orders = self.office.take_orders();
             for answer in orders.to_ingress {
-                send(self.to_ingress.as_ref(), answer);
+                send(self.to_ingress.as_ref(), answer, ingress_store::Rule::AnswersUnread);
             }
             for message in orders.to_edge {
-                send(self.to_edge.as_ref(), message);
+                send(self.to_edge.as_ref(), message, session_ipc::Rule::AnswersUnread);
             }
             for job in orders.jobs {
                 self.crew.take(job);
@@ -313,17 +313,18 @@ impl<M: Mailbox> Desk<M> {
     }
 }
 
-fn send<Out>(link: Option<&LinkSender<Out>>, message: Out) {
+/// A peer that does not read its answers breaks `rule`.
+fn send<Out>(link: Option<&LinkSender<Out>>, message: Out, rule: impl Display) {
     use mpsc::error::TrySendError;
     // A peer that is gone needs no answer.
     if let Some(link) = link
         && let Err(TrySendError::Full(_)) = link.control.try_send(message)
     {
-        link.drop_link("does not read its answers");
+        link.drop_link(rule);
     }
 }
 
-fn drop_link<Out>(link: Option<&LinkSender<Out>>, rule: &'static str) {
+fn drop_link<Out>(link: Option<&LinkSender<Out>>, rule: impl Display) {
     if let Some(link) = link {
         link.drop_link(rule);
     }

@@ -4,7 +4,7 @@
 //! closes, to a socket beside its program. The bytes for its links are made by the test, as those of an attacker would be made
 //! outside.
 
-use std::{marker::PhantomData, net::SocketAddr, path::PathBuf, str};
+use std::{fmt::Display, marker::PhantomData, net::SocketAddr, path::PathBuf, str};
 
 use anyhow::{Context, Result, bail, ensure};
 use bincode::{Decode, Encode};
@@ -193,12 +193,17 @@ impl Taken {
     ///
     /// # Errors
     /// If that is not so.
-    pub async fn breaks<T>(&self, rule: &str, peer: Role, attempt: impl Future<Output = Result<T>>) -> Result<()> {
-        let before = self.gateway.log().lines().len();
+    pub async fn breaks<T>(
+        &self,
+        rule: impl Display,
+        peer: Role,
+        attempt: impl Future<Output = Result<T>>,
+    ) -> Result<()> {
+        let (rule, before) = (rule.to_string(), self.gateway.log().lines().len());
         self.ends_by(attempt).await?;
         let lines = self.gateway.log().lines();
         let accusation = format!("worker broke a rule of its link worker={} reporter={peer}", self.role);
-        let said = |line: &String| line.contains(&accusation) && line.contains(rule);
+        let said = |line: &String| line.contains(&accusation) && line.contains(&rule);
         ensure!(lines.iter().skip(before).any(said), "nobody says: {rule}");
         Ok(())
     }
@@ -210,8 +215,8 @@ impl Taken {
     pub async fn breaks_form(&self, peer: Role) -> Result<()> {
         let too_long = u32::try_from(codec::FRAME_LIMIT + 1)?.to_be_bytes();
         for (rule, bytes) in [
-            ("bytes that are not a message of this link", &[0, 0, 0, 3, 0xee, 0xee, 0xee][..]),
-            ("is over the limit", &too_long),
+            (codec::CodecError::Malformed.to_string(), &[0, 0, 0, 3, 0xee, 0xee, 0xee][..]),
+            ("is over the limit".to_owned(), &too_long),
         ] {
             let garble = async {
                 let mut link = self.link::<(), ()>(peer).await?;

@@ -1,7 +1,7 @@
 //! A link for the life of a worker: taken up anew each time the supervisor hands over an end, because the peer may die
 //! and come back. Each incarnation has lanes of its own, so nothing meant for a dead peer reaches its successor.
 
-use std::os::fd::OwnedFd;
+use std::{fmt::Display, os::fd::OwnedFd};
 
 use bincode::{Decode, Encode};
 use tokio::{sync::mpsc, task::yield_now};
@@ -28,7 +28,7 @@ pub struct LinkSender<Out> {
     pub control: mpsc::Sender<Out>,
     /// Goes behind the control messages that wait with it: mail.
     pub bulk: mpsc::Sender<Out>,
-    violation: mpsc::Sender<&'static str>,
+    violation: mpsc::Sender<String>,
 }
 
 impl<Out> Clone for LinkSender<Out> {
@@ -39,9 +39,9 @@ impl<Out> Clone for LinkSender<Out> {
 
 impl<Out> LinkSender<Out> {
     /// Drops the link because the peer broke `rule`, and has the peer replaced.
-    pub fn drop_link(&self, rule: &'static str) {
+    pub fn drop_link(&self, rule: impl Display) {
         // Full means that it is being dropped already.
-        let _ = self.violation.try_send(rule);
+        let _ = self.violation.try_send(rule.to_string());
     }
 }
 

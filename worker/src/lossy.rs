@@ -18,7 +18,7 @@ use bincode::{
     Decode, Encode,
     error::{DecodeError, EncodeError},
 };
-use ipc::{Role, control::WorkerReport, credit::Window};
+use ipc::{Role, control::WorkerReport, credit::Window, egress::Rule};
 use link::{LinkError, stream};
 use tokio::{sync::mpsc, task::yield_now};
 
@@ -29,8 +29,6 @@ use crate::{
 
 /// Packets written at once at the most.
 const BATCH: usize = 128;
-
-const RULE_SPOKE: &str = "an answer on a link that has none";
 
 /// What comes back on a one-way link: nothing. Decodes from no bytes at all.
 #[derive(Debug)]
@@ -135,7 +133,7 @@ impl<Out: Encode> LossyCarrier<Out> {
                 let taken = tokio::select! {
                     n = self.queue.recv_many(&mut batch, BATCH) => n,
                     said = &mut watch => {
-                        let error = said.map_or_else(|error| error, |_| LinkError::Violation(RULE_SPOKE));
+                        let error = said.map_or_else(|error| error, |_| LinkError::Violation(Rule::Spoke.to_string()));
                         duplex::tell(Role::MixEgress, link, &error, &reports).await;
                         break;
                     }

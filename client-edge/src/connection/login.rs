@@ -17,10 +17,9 @@ use client_wire::{
     control::HandshakeMessage,
     login::LoginProof,
     protocol::{EntryRequest, Protocol, RejectedRequest, refusal::EntryRefusal},
-    refusal::HandshakeFailure,
     session::GatewaySession,
 };
-use session_ipc::{EdgeToStore, EndReason, SessionId};
+use session_ipc::{EdgeToStore, EndReason, Rule, SessionId};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -147,20 +146,20 @@ impl<'a> Login<'a> {
         // Refused without asking `store`, for which a registration means a signature and a write.
         if !self.context.registrations.allows(self.slot.prefix(), std::time::Instant::now()) {
             count(&self.context.counters.registrations_refused_rate);
-            return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::TooMany)).await;
+            return self.refuse(&EntryRefusal::TooManyRegistrations).await;
         }
         let logins = self.protocol.login_form();
         self.ask(|session| EdgeToStore::BeginHandshake { session, init, logins }).await?;
         match self.decision().await? {
             SessionCommand::ReplyHandshake(reply) => self.say(self.protocol.handshake_payload(reply)),
-            SessionCommand::RefuseHandshake(reason) => return self.refuse(&refusal::of_handshake(reason)).await,
-            _ => return Err(self.violated("the first handshake message got an answer that is none")),
+            SessionCommand::RefuseHandshake(reason) => return self.refuse(&refusal::of_registration(reason)).await,
+            _ => return Err(self.violated(Rule::InitAnswer)),
         }
         let material = match self.handshake_message().await? {
             HandshakeMessage::HandshakePayload { data, .. } => data,
             HandshakeMessage::HandshakeError { message } => {
                 self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
-                return self.refuse(&EntryRefusal::Handshake(HandshakeFailure::Remote(message))).await;
+                return self.refuse(&EntryRefusal::HandshakeGivenUp(message)).await;
             }
         };
         self.ask(|session| EdgeToStore::FinishHandshake { session, material }).await?;
@@ -173,8 +172,8 @@ impl<'a> Login<'a> {
                 self.say(registered);
                 Ok(Some(logged_in))
             }
-            SessionCommand::RefuseHandshake(reason) => self.refuse(&refusal::of_handshake(reason)).await,
-            _ => Err(self.violated("the second handshake message got an answer that is none")),
+            SessionCommand::RefuseHandshake(reason) => self.refuse(&refusal::of_registration(reason)).await,
+            _ => Err(self.violated(Rule::MaterialAnswer)),
         }
     }
 
@@ -216,14 +215,14 @@ impl<'a> Login<'a> {
                 Ok(Some(logged_in))
             }
             SessionCommand::RefuseAuthentication(reason) => self.refuse(&refusal::of_authentication(reason)).await,
-            _ => Err(self.violated("an authentication got an answer that is none")),
+            _ => Err(self.violated(Rule::AuthenticationAnswer)),
         }
     }
 
     fn logged_in(&self, key: HeldKey, mail: MailReceiver) -> Result<LoggedIn, CloseReason> {
         match GatewaySession::new(*self.protocol, key) {
             Ok(codec) => Ok(LoggedIn { codec, mail }),
-            Err(_) => Err(self.violated("a session was attached with another kind of key than its client's")),
+            Err(_) => Err(self.violated(Rule::WrongKeyKind)),
         }
     }
 
@@ -276,7 +275,7 @@ impl<'a> Login<'a> {
                 command = next_command(self.store) => return Err(match command? {
                     SessionCommand::End(reason) => self.ended(reason),
                     SessionCommand::Stop => CloseReason::STOPPING,
-                    _ => self.violated("an answer came to no request"),
+                    _ => self.violated(Rule::UnaskedAnswer),
                 }),
                 () = stopped(&mut self.stop) => return Err(CloseReason::STOPPING),
                 () = self.slot.evicted() => return Err(CloseReason::EVICTED),
@@ -313,7 +312,7 @@ impl<'a> Login<'a> {
         CloseReason::STORE_UNAVAILABLE
     }
 
-    fn violated(&self, rule: &'static str) -> CloseReason {
+    fn violated(&self, rule: Rule) -> CloseReason {
         match &*self.store {
             Some(store) => self.context.store_violated(store, rule),
             None => CloseReason::STORE_UNAVAILABLE,

@@ -20,7 +20,7 @@ use client_wire::{
     session::{GatewaySession, TextAction},
 };
 use ipc::{Opaque, egress::SendPacket};
-use session_ipc::{EdgeToStore, EndReason};
+use session_ipc::{EdgeToStore, EndReason, Rule};
 use tokio::{task::yield_now, time::Instant};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 use worker::{counter::count, peer::ConnectionPermit};
@@ -252,9 +252,7 @@ impl<'a> Session<'a> {
             SessionCommand::Forgotten => match self.forgetting.take() {
                 Some(done) => self.answer(&done),
                 None => {
-                    return Err(self
-                        .context
-                        .store_violated(self.store, "a client was forgotten that did not ask for it"));
+                    return Err(self.context.store_violated(self.store, Rule::UnaskedForget));
                 }
             },
             SessionCommand::End(reason) => {
@@ -268,7 +266,7 @@ impl<'a> Session<'a> {
             | SessionCommand::RefuseHandshake(_)
             | SessionCommand::RefuseAuthentication(_)
             | SessionCommand::Attach(..) => {
-                return Err(self.context.store_violated(self.store, "an answer came to no request"));
+                return Err(self.context.store_violated(self.store, Rule::UnaskedAnswer));
             }
         }
         Ok(())

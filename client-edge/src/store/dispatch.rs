@@ -15,7 +15,7 @@ use std::{
 };
 
 use ipc::credit::Window;
-use session_ipc::{EdgeToStore, SessionId, StoreToEdge};
+use session_ipc::{EdgeToStore, Rule, SessionId, StoreToEdge};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -222,17 +222,17 @@ impl Dispatcher {
         self.link.take().inspect(|_| count(&self.counters.store_link_losses))
     }
 
-    fn route(&mut self, message: &mut StoreToEdge) -> Result<(), &'static str> {
+    fn route(&mut self, message: &mut StoreToEdge) -> Result<(), Rule> {
         match message {
             StoreToEdge::PushMessage { session, sequence, message } => match self.sessions.get_mut(session) {
                 Some(Route { mail: Some(mail), .. }) => mail.push(*sequence, mem::take(&mut message.0)),
-                Some(_) => Err("mail came for a session that is not attached"),
+                Some(_) => Err(Rule::MailUnattached),
                 None => Ok(()),
             },
             StoreToEdge::AttachSession { session, key } => {
                 let Some(route) = self.sessions.get_mut(session) else { return Ok(()) };
                 if route.mail.is_some() {
-                    return Err("a session was attached twice");
+                    return Err(Rule::AttachedTwice);
                 }
                 let key = self.keys.keep(key)?;
                 let (sender, receiver) = mail::queue(self.credit, self.memory.clone());
@@ -254,15 +254,15 @@ impl Dispatcher {
         }
     }
 
-    fn command(&self, session: SessionId, command: SessionCommand) -> Result<(), &'static str> {
+    fn command(&self, session: SessionId, command: SessionCommand) -> Result<(), Rule> {
         self.sessions.get(&session).map_or(Ok(()), |route| route.command(command))
     }
 }
 
 impl Route {
-    fn command(&self, command: SessionCommand) -> Result<(), &'static str> {
+    fn command(&self, command: SessionCommand) -> Result<(), Rule> {
         match self.commands.try_send(Box::new(command)) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err("more commands came than a session can have waiting"),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Rule::TooManyCommands),
             // Closed: the session is about to end.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         }

@@ -3,7 +3,7 @@
 //! *Promises*: a handle lives exactly as long as the link on which it was opened, so nothing meant for one `store` reaches the
 //! next; a session that `store` has heard of is ended with [`StoreHandle::close`], whatever the reason.
 
-use session_ipc::{AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, SessionId};
+use session_ipc::{AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Rule, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use worker::duplex::LinkSender;
 
@@ -16,7 +16,7 @@ pub(crate) enum SessionCommand {
     /// The gateway's handshake message for the client.
     ReplyHandshake(Vec<u8>),
     /// The registration failed.
-    RefuseHandshake(HandshakeRefusal),
+    RefuseHandshake(RegistrationRefusal),
     /// The login failed.
     RefuseAuthentication(AuthenticationRefusal),
     /// The client has proved its identity.
@@ -91,7 +91,7 @@ impl StoreHandle {
     }
 
     /// Drops the link because `store` broke `rule`. All sessions end with the link.
-    pub(crate) fn drop_link(&self, rule: &'static str) -> CloseReason {
+    pub(crate) fn drop_link(&self, rule: Rule) -> CloseReason {
         self.link.drop_link(rule);
         CloseReason::STORE_UNAVAILABLE
     }

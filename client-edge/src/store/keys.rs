@@ -5,12 +5,11 @@
 
 use client_wire::{key::SessionKey, side::GatewayKey};
 use sandbox::secret::{LockError, Locked, LockedArena};
+use session_ipc::Rule;
 
 /// Slots for each connection. One is for the session of the connection; the other is for the session before it, which lasts for
 /// `store` until `store` has read of its end.
 const PER_CONNECTION: usize = 2;
-
-const RULE_TOO_MANY: &str = "more sessions were attached than there can be connections";
 
 /// A session key in its slot, with the key that marks the gateway's nonces.
 pub(crate) type HeldKey = Locked<GatewayKey>;
@@ -46,8 +45,8 @@ impl KeySlots {
     ///
     /// # Errors
     /// The rule that `store` has broken, if no slot is free.
-    pub(crate) fn keep(&self, key: &SessionKey) -> Result<HeldKey, &'static str> {
-        self.0.keep(|| GatewayKey::of(key)).ok_or(RULE_TOO_MANY)
+    pub(crate) fn keep(&self, key: &SessionKey) -> Result<HeldKey, Rule> {
+        self.0.keep(|| GatewayKey::of(key)).ok_or(Rule::TooManyAttached)
     }
 }
 
@@ -70,7 +69,7 @@ mod tests {
             assert_eq!(possible, 2);
             let keep = || slots.keep(&SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
             let held: Vec<_> = (0..4).map(|_| keep().unwrap()).collect();
-            assert_eq!(keep().unwrap_err(), RULE_TOO_MANY);
+            assert_eq!(keep().unwrap_err(), Rule::TooManyAttached);
             drop(held);
             keep().unwrap();
         }

@@ -15,7 +15,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use ipc::credit::Window;
-use session_ipc::{MESSAGE_OVERHEAD, Sequence, message_cost};
+use session_ipc::{MESSAGE_OVERHEAD, Rule, Sequence, message_cost};
 use tokio::sync::mpsc;
 use worker::budget::{ByteBudget, BytePermit};
 
@@ -80,18 +80,18 @@ impl MailSender {
     ///
     /// # Errors
     /// The rule that `store` broke with the message.
-    pub(crate) fn push(&mut self, sequence: Sequence, message: Bytes) -> Result<(), &'static str> {
+    pub(crate) fn push(&mut self, sequence: Sequence, message: Bytes) -> Result<(), Rule> {
         if self.last.is_some_and(|last| sequence <= last) {
-            return Err("mail came out of order");
+            return Err(Rule::MailOutOfOrder);
         }
         let len = message.len();
         // Only this end adds, so the values can only have become smaller meanwhile.
         let (messages, bytes) = (self.in_use.messages.load(Acquire), self.in_use.bytes.load(Acquire));
         if !self.credit.has_room(messages, bytes, len) {
-            return Err("mail came beyond the credit of its session");
+            return Err(Rule::MailOverCredit);
         }
         let Some(held) = self.memory.take(message_cost(len)) else {
-            return Err("mail came beyond the memory for all sessions");
+            return Err(Rule::MailOverMemory);
         };
         self.in_use.messages.fetch_add(1, AcqRel);
         self.in_use.bytes.fetch_add(len as u64, AcqRel);
@@ -131,7 +131,7 @@ mod tests {
         super::queue(credit, ByteBudget::new(1 << 20))
     }
 
-    fn push(store: &mut MailSender, sequence: u64, len: usize) -> Result<(), &'static str> {
+    fn push(store: &mut MailSender, sequence: u64, len: usize) -> Result<(), Rule> {
         store.push(Sequence(sequence), vec![0; len].into())
     }
 
@@ -143,7 +143,7 @@ mod tests {
         for n in 0..3 {
             push(&mut store, n, 10).unwrap();
         }
-        assert_eq!(push(&mut other, 0, 1), Err("mail came beyond the memory for all sessions"));
+        assert_eq!(push(&mut other, 0, 1), Err(Rule::MailOverMemory));
         let mut burst = Vec::new();
         assert!(session.take(&mut burst, 2).await);
         drop(burst);
@@ -161,7 +161,7 @@ mod tests {
         for n in 0..u64::from(CREDIT.messages) {
             push(&mut store, n, 10).unwrap();
         }
-        assert_eq!(push(&mut store, 9_000, 1), Err("mail came beyond the credit of its session"));
+        assert_eq!(push(&mut store, 9_000, 1), Err(Rule::MailOverCredit));
         session.give_back(Covered { up_to: Sequence(0), messages: 1, bytes: 10 });
         assert_eq!(push(&mut store, 9_001, 1), Ok(()));
         assert!(push(&mut store, 9_002, 1).is_err());
@@ -182,18 +182,18 @@ mod tests {
     fn a_message_larger_than_all_credit_is_taken_alone() {
         let (mut store, mut session) = queue(CREDIT);
         push(&mut store, 1, 101).unwrap();
-        assert_eq!(push(&mut store, 2, 1), Err("mail came beyond the credit of its session"));
+        assert_eq!(push(&mut store, 2, 1), Err(Rule::MailOverCredit));
         session.give_back(Covered { up_to: Sequence(1), messages: 1, bytes: 101 });
         push(&mut store, 3, 1).unwrap();
-        assert_eq!(push(&mut store, 4, 101), Err("mail came beyond the credit of its session"));
+        assert_eq!(push(&mut store, 4, 101), Err(Rule::MailOverCredit));
     }
 
     #[test]
     fn a_position_is_used_once_and_in_order() {
         let (mut store, _session) = queue(CREDIT);
         push(&mut store, 5, 1).unwrap();
-        assert_eq!(push(&mut store, 5, 1), Err("mail came out of order"));
-        assert_eq!(push(&mut store, 4, 1), Err("mail came out of order"));
+        assert_eq!(push(&mut store, 5, 1), Err(Rule::MailOutOfOrder));
+        assert_eq!(push(&mut store, 4, 1), Err(Rule::MailOutOfOrder));
         assert_eq!(push(&mut store, 7, 1), Ok(()));
     }
 }

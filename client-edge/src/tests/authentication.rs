@@ -1,4 +1,4 @@
-use client_wire::login::LoginRefusal;
+use client_wire::login::LoginError;
 use ipc::control::EdgeConfig;
 use session_ipc::{AuthenticationRefusal, EdgeToStore, StoreToEdge};
 use tokio::time::timeout;
@@ -24,7 +24,7 @@ async fn each_refusal_in_the_words_of_2021_leaves_the_connection_open() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let mut client = gateway.connect().await;
     for (reason, answer) in [
-        (AuthenticationRefusal::Login(LoginRefusal::NotProven), r#"{"type":"authenticate","status":false}"#),
+        (AuthenticationRefusal::Login(LoginError::NotProven), r#"{"type":"authenticate","status":false}"#),
         (
             AuthenticationRefusal::AlreadyConnected,
             r#"{"type":"error","message":"Authentication failure - duplicate connection detected"}"#,

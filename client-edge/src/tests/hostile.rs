@@ -1,9 +1,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 
-use client_wire::{frame, login::LoginRefusal};
+use client_wire::{frame, handshake::HandshakeError, login::LoginError};
 use ipc::control::WorkerReport;
 use proptest::prelude::*;
-use session_ipc::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge};
+use session_ipc::{AuthenticationRefusal, EdgeToStore, RegistrationRefusal, StoreToEdge};
 
 use super::{
     client::{Heard, authenticate, key},
@@ -158,16 +158,18 @@ async fn answer_everything(mut store: Store) {
             EdgeToStore::BeginHandshake { init, .. } if init.len() % 2 == 0 => {
                 StoreToEdge::ReplyHandshake { session, payload: init }
             }
-            EdgeToStore::BeginHandshake { .. } => {
-                StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::NoIdentity }
-            }
-            EdgeToStore::FinishHandshake { material, .. } if material.len() % 2 == 0 => {
-                StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::InvalidSignature }
-            }
+            EdgeToStore::BeginHandshake { .. } => StoreToEdge::RefuseHandshake {
+                session,
+                reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+            },
+            EdgeToStore::FinishHandshake { material, .. } if material.len() % 2 == 0 => StoreToEdge::RefuseHandshake {
+                session,
+                reason: RegistrationRefusal::Handshake(HandshakeError::InvalidSignature),
+            },
             EdgeToStore::AuthenticateClient { .. } if session.0.is_multiple_of(3) => {
                 StoreToEdge::RefuseAuthentication {
                     session,
-                    reason: AuthenticationRefusal::Login(LoginRefusal::NotProven),
+                    reason: AuthenticationRefusal::Login(LoginError::NotProven),
                 }
             }
             EdgeToStore::FinishHandshake { .. } | EdgeToStore::AuthenticateClient { .. } => attach(session),

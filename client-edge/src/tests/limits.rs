@@ -2,9 +2,9 @@
 
 use std::{net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
 
-use client_wire::login::LoginRefusal;
+use client_wire::{handshake::HandshakeError, login::LoginError};
 use ipc::control::EdgeConfig;
-use session_ipc::{AuthenticationRefusal, EdgeToStore, HandshakeRefusal, StoreToEdge};
+use session_ipc::{AuthenticationRefusal, EdgeToStore, RegistrationRefusal, StoreToEdge};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{
@@ -67,7 +67,7 @@ async fn logins_beyond_the_rate_never_reach_the_store() {
     for _ in 0..2 {
         client.text(authenticate()).await;
         let session = store.hear().await.unwrap().session();
-        let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+        let reason = AuthenticationRefusal::Login(LoginError::NotProven);
         store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
         client.hear_text(r#"{"type":"authenticate","status":false}"#).await;
     }
@@ -88,7 +88,12 @@ async fn registrations_beyond_the_rate_never_reach_the_store() {
     for _ in 0..2 {
         client.text(INIT).await;
         let session = store.hear().await.unwrap().session();
-        store.say(&[StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::NoIdentity }]).await;
+        store
+            .say(&[StoreToEdge::RefuseHandshake {
+                session,
+                reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+            }])
+            .await;
         client.hear_error("malformed request").await;
     }
     let why = "too many registrations from this address, try again in a minute";
@@ -176,7 +181,7 @@ async fn the_time_that_store_takes_is_not_the_clients() {
     let session = store.expect_authentication().await;
     // As long as the client has in all.
     assert!(timeout(limit, client.hear()).await.is_err());
-    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    let reason = AuthenticationRefusal::Login(LoginError::NotProven);
     store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
     client.hear_text(r#"{"type":"authenticate","status":false}"#).await;
     store.attach(&mut client).await;

@@ -1,7 +1,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
+use client_wire::handshake::HandshakeError;
 use ipc::control::{EdgeConfig, session_credit};
-use session_ipc::{EdgeToStore, EndReason, HandshakeRefusal, SessionId, StoreToEdge};
+use session_ipc::{EdgeToStore, EndReason, RegistrationRefusal, Rule, SessionId, StoreToEdge};
 
 use super::{
     client::{Client, Heard},
@@ -120,7 +121,7 @@ async fn credit_comes_back_with_receipts_and_mail_beyond_it_violates() {
     store.say(&mail(credit..2 * credit)).await;
     hear_much(&mut client, credit).await;
     store.say(&mail(2 * credit..2 * credit + 1)).await;
-    assert_eq!(gateway.violated_rule().await, "mail came beyond the credit of its session");
+    assert_eq!(gateway.violated_rule().await, Rule::MailOverCredit.to_string());
     client.hear_close(1012).await;
     while let Some(heard) = store.hear().await {
         assert_eq!(heard, EdgeToStore::CloseSession { session }, "nothing else is said to a store that broke a rule");
@@ -139,22 +140,25 @@ async fn a_large_message_beyond_a_small_credit_is_let_through_alone() {
         store.expect(receipt(session, n)).await;
     }
     store.say(&[push(session, 3, b"123456"), push(session, 4, b"12345")]).await;
-    assert_eq!(gateway.violated_rule().await, "mail came beyond the credit of its session");
+    assert_eq!(gateway.violated_rule().await, Rule::MailOverCredit.to_string());
 }
 
 #[tokio::test]
 async fn what_store_may_not_say_in_a_phase_is_a_violation() {
     for (rule, messages) in [
-        ("mail came for a session that is not attached", (|s| vec![push(s, 0, b"m")]) as fn(SessionId) -> Vec<_>),
-        ("a session was attached twice", |s| vec![attach(s), attach(s)]),
-        ("mail came out of order", |s| vec![attach(s), push(s, 4, b"m"), push(s, 4, b"m")]),
-        ("an authentication got an answer that is none", |session| {
-            vec![StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::NoIdentity }]
+        (Rule::MailUnattached, (|s| vec![push(s, 0, b"m")]) as fn(SessionId) -> Vec<_>),
+        (Rule::AttachedTwice, |s| vec![attach(s), attach(s)]),
+        (Rule::MailOutOfOrder, |s| vec![attach(s), push(s, 4, b"m"), push(s, 4, b"m")]),
+        (Rule::AuthenticationAnswer, |session| {
+            vec![StoreToEdge::RefuseHandshake {
+                session,
+                reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+            }]
         }),
-        ("an answer came to no request", |session| {
+        (Rule::UnaskedAnswer, |session| {
             vec![attach(session), StoreToEdge::ReplyHandshake { session, payload: Vec::new() }]
         }),
-        ("more commands came than a session can have waiting", |session| {
+        (Rule::TooManyCommands, |session| {
             [vec![attach(session)], vec![StoreToEdge::ProbeSession { session }; 100]].concat()
         }),
     ] {
@@ -163,7 +167,7 @@ async fn what_store_may_not_say_in_a_phase_is_a_violation() {
         client.text(super::client::authenticate()).await;
         let session = store.expect_authentication().await;
         store.say(&messages(session)).await;
-        assert_eq!(gateway.violated_rule().await, rule);
+        assert_eq!(gateway.violated_rule().await, rule.to_string());
         let mut heard = client.hear().await;
         while !matches!(heard, Heard::Close(_)) {
             heard = client.hear().await;

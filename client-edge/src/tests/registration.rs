@@ -1,5 +1,5 @@
-use client_wire::control::HandshakeMessage;
-use session_ipc::{EdgeToStore, HandshakeRefusal, SessionId, StoreToEdge};
+use client_wire::{control::HandshakeMessage, handshake::HandshakeError};
+use session_ipc::{EdgeToStore, RegistrationRefusal, SessionId, StoreToEdge};
 
 use super::{
     client::{Client, authenticate},
@@ -69,14 +69,24 @@ async fn a_refused_client_stays_connected_and_may_try_again() {
     let mut client = gateway.connect().await;
     client.text(payload(&[3; 65])).await;
     let Some(EdgeToStore::BeginHandshake { session, .. }) = store.hear().await else { panic!("no handshake") };
-    store.say(&[StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::MalformedInit }]).await;
+    store
+        .say(&[StoreToEdge::RefuseHandshake {
+            session,
+            reason: RegistrationRefusal::Handshake(HandshakeError::MalformedInit),
+        }])
+        .await;
     client.hear_text(r#"{"type":"handshakeError","message":"sent request was malformed"}"#).await;
     client.hear_error("failed to perform the handshake - sent request was malformed").await;
 
     assert_eq!(begin(&mut client, &mut store).await, session);
     client.text(payload(&[7; 64])).await;
     store.expect(EdgeToStore::FinishHandshake { session, material: vec![7; 64] }).await;
-    store.say(&[StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::InvalidSignature }]).await;
+    store
+        .say(&[StoreToEdge::RefuseHandshake {
+            session,
+            reason: RegistrationRefusal::Handshake(HandshakeError::InvalidSignature),
+        }])
+        .await;
     client.hear_text(r#"{"type":"handshakeError","message":"received invalid signature"}"#).await;
     client.hear_error("failed to perform the handshake - received invalid signature").await;
 
@@ -90,7 +100,7 @@ async fn a_client_connected_elsewhere_is_told_so_at_the_end() {
     let session = begin(&mut client, &mut store).await;
     client.text(payload(&[5; 64])).await;
     store.expect(EdgeToStore::FinishHandshake { session, material: vec![5; 64] }).await;
-    store.say(&[StoreToEdge::RefuseHandshake { session, reason: HandshakeRefusal::AlreadyConnected }]).await;
+    store.say(&[StoreToEdge::RefuseHandshake { session, reason: RegistrationRefusal::AlreadyConnected }]).await;
     client.hear_error("Registration failure - duplicate connection detected").await;
     store.attach(&mut client).await;
 }
@@ -106,7 +116,7 @@ async fn what_is_no_handshake_message_is_ignored_during_one() {
     client.text(authenticate()).await;
     client.text(payload(&[7; 63])).await;
     store.expect(EdgeToStore::FinishHandshake { session, material: vec![7; 63] }).await;
-    let reason = HandshakeRefusal::MaterialLength { got: 63, expected: 64 };
+    let reason = RegistrationRefusal::Handshake(HandshakeError::MaterialLength { got: 63, expected: 64 });
     store.say(&[StoreToEdge::RefuseHandshake { session, reason }]).await;
     let text = "received key material of invalid length - 63. Expected: 64";
     client.hear_text(&format!(r#"{{"type":"handshakeError","message":"{text}"}}"#)).await;

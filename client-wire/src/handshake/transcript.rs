@@ -8,11 +8,11 @@
 
 use std::borrow::Borrow;
 
+use super::HandshakeError;
 use super::{EphemeralKeys, HandshakeInit, PublicKey, SIGNATURE_LEN, Signature};
 use crate::{
     kdf::{self, Salt},
     key::{AEAD_TAG_LEN, CtrHmacKey, GcmSivKey, KeyKind, NONCE_LEN, Nonce, SessionKey},
-    refusal::HandshakeFailure,
     side::{self, GatewayKey, NonceRandom, Side},
 };
 
@@ -45,12 +45,12 @@ impl ClientInit {
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailure::NoIdentity`] if it does not begin with a key, whatever its length; else
-    /// [`HandshakeFailure::MalformedInit`] if its length is wrong.
+    /// [`HandshakeError::NoIdentity`] if it does not begin with a key, whatever its length; else
+    /// [`HandshakeError::MalformedInit`] if its length is wrong.
     pub fn parse<K>(
         data: &[u8],
         decode_identity: impl FnOnce(&PublicKey) -> Option<K>,
-    ) -> Result<(Self, K), HandshakeFailure> {
+    ) -> Result<(Self, K), HandshakeError> {
         let (unsalted, salt) = match (Self::kind_by_len(data.len()), data.split_first_chunk::<{ Self::LEN }>()) {
             (Some(KeyKind::GcmSiv), Some((unsalted, salt))) => (&unsalted[..], salt.first_chunk().copied()),
             _ => (data, None),
@@ -116,9 +116,9 @@ impl SessionKey {
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailure::MaterialLength`] unless `sealed` is as long as a sealed signature;
-    /// [`HandshakeFailure::InvalidSignature`] if it does not decrypt.
-    pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeFailure> {
+    /// [`HandshakeError::MaterialLength`] unless `sealed` is as long as a sealed signature;
+    /// [`HandshakeError::InvalidSignature`] if it does not decrypt.
+    pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeError> {
         match self {
             Self::CtrHmac(key) => super::open_signature(key, sealed),
             Self::GcmSiv(key) => open_signature(key, sealed),
@@ -139,9 +139,9 @@ impl GatewayKey {
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailure::MaterialLength`] unless `sealed` is as long as a sealed signature;
-    /// [`HandshakeFailure::InvalidSignature`] if it does not decrypt, or is the gateway's own.
-    pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeFailure> {
+    /// [`HandshakeError::MaterialLength`] unless `sealed` is as long as a sealed signature;
+    /// [`HandshakeError::InvalidSignature`] if it does not decrypt, or is the gateway's own.
+    pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeError> {
         match self {
             Self::CtrHmac(key) => super::open_signature(key, sealed),
             Self::GcmSiv(key) => open_signature(key, sealed),
@@ -155,14 +155,14 @@ fn seal_signature<S: Side>(side: &S, nonce: &S::Nonce, signature: Signature) -> 
     sealed
 }
 
-fn open_signature(side: &impl Side, sealed: &[u8]) -> Result<Signature, HandshakeFailure> {
+fn open_signature(side: &impl Side, sealed: &[u8]) -> Result<Signature, HandshakeError> {
     const EXPECTED: usize = SIGNATURE_LEN + AEAD_TAG_LEN + NONCE_LEN;
     match sealed.split_last_chunk() {
         Some((ciphertext, nonce)) if sealed.len() == EXPECTED => side::open(side, nonce, ciphertext.to_vec())
             .ok()
             .and_then(|signature| signature.try_into().ok())
-            .ok_or(HandshakeFailure::InvalidSignature),
-        _ => Err(HandshakeFailure::MaterialLength { got: sealed.len(), expected: EXPECTED }),
+            .ok_or(HandshakeError::InvalidSignature),
+        _ => Err(HandshakeError::MaterialLength { got: sealed.len(), expected: EXPECTED }),
     }
 }
 
@@ -248,15 +248,15 @@ mod tests {
     fn identity_is_judged_before_length() {
         let parse = |len| ClientInit::parse(&vec![1; len], any_key).map(|(init, _)| init.salt.is_some());
         for len in [0, 31] {
-            assert_eq!(parse(len), Err(HandshakeFailure::NoIdentity), "{len}");
+            assert_eq!(parse(len), Err(HandshakeError::NoIdentity), "{len}");
         }
         for len in [32, 63, 65, 79, 81] {
-            assert_eq!(parse(len), Err(HandshakeFailure::MalformedInit), "{len}");
+            assert_eq!(parse(len), Err(HandshakeError::MalformedInit), "{len}");
         }
         assert_eq!((parse(64), parse(80)), (Ok(false), Ok(true)));
         for len in [64, 80, 81] {
             let no_key = ClientInit::parse(&vec![1; len], |_| None::<()>);
-            assert_eq!(no_key, Err(HandshakeFailure::NoIdentity), "{len}");
+            assert_eq!(no_key, Err(HandshakeError::NoIdentity), "{len}");
         }
     }
 
@@ -265,13 +265,13 @@ mod tests {
         for (salt, expected, lens) in [(None, 64, [0, 63, 92]), (Some([3; 16]), 92, [64, 91, 93])] {
             let key = init(salt).derive_key(&[5; 32]);
             for got in lens {
-                let refused = Err(HandshakeFailure::MaterialLength { got, expected });
+                let refused = Err(HandshakeError::MaterialLength { got, expected });
                 assert_eq!(key.open_signature(&vec![7; got]), refused);
                 assert_eq!(GatewayKey::of(&key).open_signature(&vec![7; got]), refused);
             }
         }
         let key = init(Some([3; 16])).derive_key(&[5; 32]);
-        assert_eq!(key.open_signature(&[7; 92]), Err(HandshakeFailure::InvalidSignature));
+        assert_eq!(key.open_signature(&[7; 92]), Err(HandshakeError::InvalidSignature));
     }
 
     proptest! {
@@ -300,7 +300,7 @@ mod tests {
             prop_assert_eq!(gateway.open_signature(&key.seal_signature(signature, nonce)), Ok(signature));
             let sealed = gateway.seal_signature(signature, random);
             prop_assert_eq!(key.open_signature(&sealed), Ok(signature));
-            let sent_back = if salt.is_some() { Err(HandshakeFailure::InvalidSignature) } else { Ok(signature) };
+            let sent_back = if salt.is_some() { Err(HandshakeError::InvalidSignature) } else { Ok(signature) };
             prop_assert_eq!(gateway.open_signature(&sealed), sent_back);
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     control::request::ClientRequest,
     handshake::ClientInit,
     key::KeyKind,
-    login::{LoginProof, LoginRefusal},
+    login::{LoginError, LoginProof},
     token::{AuthenticationToken, GcmSivToken, SignedLogin, SignedLoginError},
 };
 
@@ -117,7 +117,7 @@ impl EntryRequest {
                 if ProtocolVersion::of_signed_login(protocol_version).is_none() {
                     return Err(EntryRefusal::Version(protocol_version));
                 }
-                let login = login.map_err(|_| EntryRefusal::Login(LoginRefusal::WrongKey))?;
+                let login = login.map_err(|_| EntryRefusal::Login(LoginError::WrongKey))?;
                 Ok(Self::LogIn { protocol, proof: LoginProof::Signed(login) })
             }
             ClientRequest::ClaimFreeTestnetBandwidth {}

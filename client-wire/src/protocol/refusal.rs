@@ -14,9 +14,10 @@ use crate::{
     aead_frame::AeadFrameError,
     control::{HandshakeMessage, answer::GatewayResponse},
     frame::FrameError,
+    handshake::HandshakeError,
     key::KeyKind,
-    login::LoginRefusal,
-    refusal::{HandshakeFailure, LegacyRefusal},
+    login::LoginError,
+    refusal::{LegacyRefusal, failed_handshake},
     request::RequestError,
     token::TokenTextError,
 };
@@ -37,13 +38,17 @@ pub enum EntryRefusal {
     /// A login with an unreadable field.
     TokenText(TokenTextError),
     /// A login that proves nothing.
-    Login(LoginRefusal),
+    Login(LoginError),
     /// A login of a client that is connected.
     DuplicateLogin,
     /// A login too many, of one client or from one address.
     TooManyLogins,
-    /// A handshake that failed.
-    Handshake(HandshakeFailure),
+    /// A registration too many from one address. 0.10.1 had no such limit.
+    TooManyRegistrations,
+    /// A handshake with a message that is refused.
+    Handshake(HandshakeError),
+    /// A handshake that the client gave up, and what it said.
+    HandshakeGivenUp(String),
     /// No handshake message in time. Ends every connection.
     LateHandshake,
     /// A registration, complete but for its last word, of a client that is connected.
@@ -102,6 +107,7 @@ pub struct RefusalReply {
 }
 
 const STORAGE_FAILED: &str = "the gateway could not write this down and has changed nothing; try again later";
+const TOO_MANY_REGISTRATIONS: &str = "too many registrations from this address, try again in a minute";
 const TOO_MANY_LOGINS: &str = "too many logins of this client or from this address, try again later";
 const UNREADABLE_ENTRY: &str =
     "the gateway's record of this client is damaged; register again to replace it, your mail is kept";
@@ -134,11 +140,11 @@ impl Protocol {
             EntryRefusal::TokenText(field) => LegacyRefusal::from(*field),
             EntryRefusal::DuplicateLogin => LegacyRefusal::DuplicateAuthentication,
             EntryRefusal::DuplicateRegistration => LegacyRefusal::DuplicateRegistration,
-            EntryRefusal::Handshake(failure) => {
-                let (end, answer) = failure.answers();
-                return end.map(|end| end.to_string()).into_iter().chain([answer.to_string()]).collect();
-            }
-            EntryRefusal::Login(LoginRefusal::NotProven) => return vec![self.not_authenticated().to_string()],
+            EntryRefusal::Handshake(HandshakeError::NoIdentity) => LegacyRefusal::MalformedRequest,
+            EntryRefusal::Handshake(error) => return failed_handshake(error, false),
+            EntryRefusal::TooManyRegistrations => return failed_handshake(&TOO_MANY_REGISTRATIONS, false),
+            EntryRefusal::HandshakeGivenUp(why) => return failed_handshake(&given_up(why), true),
+            EntryRefusal::Login(LoginError::NotProven) => return vec![self.not_authenticated().to_string()],
             EntryRefusal::Login(_)
             | EntryRefusal::Late
             | EntryRefusal::LegacyClient
@@ -155,13 +161,10 @@ impl Protocol {
     fn entry_text_of_today(self, refusal: &EntryRefusal) -> String {
         let message = Self::entry_words_of_today(refusal);
         match refusal {
-            EntryRefusal::Login(LoginRefusal::NotProven) => self.not_authenticated().to_string(),
+            EntryRefusal::Login(LoginError::NotProven) => self.not_authenticated().to_string(),
             // In the middle of a handshake the client waits for a handshake message and reads nothing else.
-            EntryRefusal::Handshake(
-                HandshakeFailure::MaterialLength { .. }
-                | HandshakeFailure::InvalidSignature
-                | HandshakeFailure::TooMany,
-            )
+            EntryRefusal::Handshake(HandshakeError::MaterialLength { .. } | HandshakeError::InvalidSignature)
+            | EntryRefusal::TooManyRegistrations
             | EntryRefusal::LateHandshake
             | EntryRefusal::DuplicateRegistration
             | EntryRefusal::UnwrittenRegistration => HandshakeMessage::HandshakeError { message }.to_string(),
@@ -199,14 +202,15 @@ impl Protocol {
             EntryRefusal::DuplicateLogin | EntryRefusal::DuplicateRegistration => {
                 "There is already an open connection to this client".to_owned()
             }
-            EntryRefusal::Handshake(failure) => match failure {
-                HandshakeFailure::MaterialLength { .. }
-                | HandshakeFailure::InvalidSignature
-                | HandshakeFailure::TooMany => failure.to_string(),
-                // To the client this is the same: the beginning was not what it should be.
-                HandshakeFailure::NoIdentity => handshake_words(&HandshakeFailure::MalformedInit),
-                HandshakeFailure::MalformedInit | HandshakeFailure::Remote(_) => handshake_words(failure),
+            EntryRefusal::TooManyRegistrations => TOO_MANY_REGISTRATIONS.to_owned(),
+            EntryRefusal::Handshake(error) => match error {
+                HandshakeError::MaterialLength { .. } | HandshakeError::InvalidSignature => error.to_string(),
+                // To the client both are the same: its first message is not what it should be.
+                HandshakeError::NoIdentity | HandshakeError::MalformedInit => {
+                    handshake_words(&HandshakeError::MalformedInit)
+                }
             },
+            EntryRefusal::HandshakeGivenUp(why) => handshake_words(&given_up(why)),
             EntryRefusal::LateHandshake => handshake_words(&"timed out waiting for a handshake message"),
             EntryRefusal::UnwrittenRegistration | EntryRefusal::UnwrittenLogin => STORAGE_FAILED.to_owned(),
             EntryRefusal::TooManyLogins => TOO_MANY_LOGINS.to_owned(),
@@ -223,17 +227,19 @@ fn handshake_words(why: &dyn std::fmt::Display) -> String {
     format!("Failed to perform registration handshake: {why}")
 }
 
-fn login_words(refusal: &LoginRefusal) -> String {
+fn given_up(why: &str) -> String {
+    format!("error on the remote: {why}")
+}
+
+fn login_words(refusal: &LoginError) -> String {
     match refusal {
-        LoginRefusal::NotProven | LoginRefusal::WrongKey => "failed to verify provided address ciphertext".to_owned(),
-        LoginRefusal::Skewed { got, now } => {
+        LoginError::NotProven | LoginError::WrongKey => "failed to verify provided address ciphertext".to_owned(),
+        LoginError::Skewed { got, now } => {
             format!("the provided request timestamp is excessively skewed. got {got} whilst the server time is {now}")
         }
-        LoginRefusal::InvalidSignature => "failed to verify request signature".to_owned(),
-        LoginRefusal::NotRegistered => NOT_REGISTERED.to_owned(),
-        LoginRefusal::NotNewer => {
-            "the provided request timestamp is smaller or equal to one previously used".to_owned()
-        }
+        LoginError::InvalidSignature => "failed to verify request signature".to_owned(),
+        LoginError::NotRegistered => NOT_REGISTERED.to_owned(),
+        LoginError::NotNewer => "the provided request timestamp is smaller or equal to one previously used".to_owned(),
     }
 }
 

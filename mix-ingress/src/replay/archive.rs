@@ -2,11 +2,9 @@
 //!
 //! *Trusts* `store` to return the marks that it was given. An answer of the wrong kind ends the link.
 
-use ipc::ingress_store::{IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest};
+use ipc::ingress_store::{IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest, Rule};
 use tokio::sync::mpsc;
 use worker::duplex::LinkSender;
-
-const RULE_UNFIT: &str = "an answer about marks that does not fit the question";
 
 /// A link to one incarnation of `store`, for questions about marks.
 pub(crate) struct ArchiveLink {
@@ -89,7 +87,7 @@ impl Archive {
 
     fn unfit(&mut self) -> AskError {
         if let Some(link) = self.link.take() {
-            link.store.drop_link(RULE_UNFIT);
+            link.store.drop_link(Rule::UnfitReplayAnswer);
         }
         AskError::NoLink
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ipc::ingress_store::{ACKLESS_LEN, Ack, DeliveryId, DeliveryRefusal, StoreToIngress};
+use ipc::ingress_store::{ACKLESS_LEN, Ack, DeliveryId, DeliveryRefusal, Rule, StoreToIngress};
 use session_ipc::{Sequence, SessionId};
 use wire::address::ClientAddress;
 use worker::counter::count;
@@ -16,9 +16,7 @@ use super::{
     Fault, Office,
     attachment::Pushed,
     desk::Session,
-    edge_broke,
     inbox::{Custody, Ticket},
-    ingress_broke,
     storage::Storage,
 };
 use crate::mailbox::{Committed, Filling, MailBatch, Mailbox};
@@ -60,10 +58,10 @@ impl<M: Mailbox> Office<M> {
     ) -> Result<(), Fault> {
         let len = message.len();
         if ack == Ack::NotOwed && len > ACKLESS_LEN {
-            return Err(ingress_broke("delivered a large message without a SURB-ack"));
+            return Err(Rule::LargeAckless.into());
         }
         if !self.window.take(len) {
-            return Err(ingress_broke("delivered more than its window allows"));
+            return Err(Rule::OverWindow.into());
         }
         let ticket = Ticket { ingress: self.ingress, delivery };
         let filling = self.filling_now();
@@ -273,7 +271,7 @@ impl<M: Mailbox> Office<M> {
     pub(super) fn receipt(&mut self, session: SessionId, up_to: Sequence) -> Result<(), Fault> {
         let Some(Session::Attached(attachment)) = self.sessions.get_mut(&session) else { return Ok(()) };
         if !attachment.was_pushed(up_to) {
-            return Err(edge_broke("confirmed a message that was not pushed in the session"));
+            return Err(session_ipc::Rule::UnpushedReceipt.into());
         }
         let client = attachment.client;
         let Some(inbox) = self.inboxes.get_mut(&client) else { return Ok(()) };

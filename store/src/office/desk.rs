@@ -10,16 +10,17 @@
 use std::time::{Duration, Instant};
 
 use client_wire::{
+    handshake::HandshakeError,
     key::SessionKey,
-    login::{LoginForm, LoginProof, LoginRefusal},
+    login::{LoginError, LoginForm, LoginProof},
 };
 use session_ipc::{
-    Admission, AuthenticationRefusal, EdgeToStore, EndReason, HandshakeRefusal, Phase, SessionId, StoreToEdge,
+    Admission, AuthenticationRefusal, EdgeToStore, EndReason, Phase, RegistrationRefusal, Rule, SessionId, StoreToEdge,
 };
 use wire::address::ClientAddress;
 use worker::{budget::BytePermit, counter::count};
 
-use super::{Fault, Job, Office, Unproven, attachment::Attachment, budgets::Detached, edge_broke, storage::Storage};
+use super::{Fault, Job, Office, Unproven, attachment::Attachment, budgets::Detached, storage::Storage};
 use crate::{
     mailbox::{LedgerEntry, LedgerRoom, Mailbox, MailboxError},
     registrar::{Begun, Registration},
@@ -93,7 +94,7 @@ pub(super) enum Denial {
 #[derive(Debug, thiserror::Error)]
 enum LoginFailure {
     #[error(transparent)]
-    Refused(#[from] LoginRefusal),
+    Refused(#[from] LoginError),
     #[error("another claim to be the same client is being decided")]
     Contested,
     #[error("the client has logged in as often in this hour as it may")]
@@ -115,10 +116,10 @@ impl<M: Mailbox> Office<M> {
         match phase.admits(&request) {
             Admission::Proceed => {}
             Admission::Ignore => return Ok(()),
-            Admission::Violation => return Err(edge_broke("asked for what its session's phase does not allow")),
+            Admission::Violation => return Err(Rule::Phase.into()),
         }
         if !self.sessions.contains_key(&session) && self.sessions.len() >= self.rules.max_sessions {
-            return Err(edge_broke("opened more sessions than there may be connections"));
+            return Err(Rule::TooManySessions.into());
         }
         match request {
             EdgeToStore::BeginHandshake { init, logins, .. } => {
@@ -158,7 +159,7 @@ impl<M: Mailbox> Office<M> {
         Ok(())
     }
 
-    pub(super) fn begun(&mut self, session: SessionId, outcome: Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>) {
+    pub(super) fn begun(&mut self, session: SessionId, outcome: Result<(Box<Begun>, Vec<u8>), HandshakeError>) {
         if !matches!(self.sessions.get(&session), Some(Session::Computing)) {
             return;
         }
@@ -167,30 +168,25 @@ impl<M: Mailbox> Office<M> {
                 self.sessions.insert(session, Session::Handshaking(begun));
                 self.orders.to_edge.push(StoreToEdge::ReplyHandshake { session, payload });
             }
-            Err(reason) => self.refuse_handshake(session, reason),
+            Err(error) => self.refuse_handshake(session, RegistrationRefusal::Handshake(error)),
         }
     }
 
-    pub(super) fn finished(
-        &mut self,
-        session: SessionId,
-        outcome: Result<Registration, HandshakeRefusal>,
-        now: Instant,
-    ) {
+    pub(super) fn finished(&mut self, session: SessionId, outcome: Result<Registration, HandshakeError>, now: Instant) {
         if !matches!(self.sessions.get(&session), Some(Session::Computing)) {
             return;
         }
         match outcome {
             Ok(Registration { client, key, logins }) => {
                 if self.is_contested(&client) {
-                    return self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
+                    return self.refuse_handshake(session, RegistrationRefusal::AlreadyConnected);
                 }
                 self.claims.insert(client, session);
                 let claim = Claim { client, key, by: ClaimedBy::Registration, logins };
                 self.sessions.insert(session, Session::Claiming(Box::new(claim)));
                 self.contest(session, now);
             }
-            Err(reason) => self.refuse_handshake(session, reason),
+            Err(error) => self.refuse_handshake(session, RegistrationRefusal::Handshake(error)),
         }
     }
 
@@ -412,10 +408,10 @@ impl<M: Mailbox> Office<M> {
         self.claims.remove(&claim.client);
         match (by, denial) {
             (ClaimedBy::Registration, Denial::AlreadyConnected) => {
-                self.refuse_handshake(session, HandshakeRefusal::AlreadyConnected);
+                self.refuse_handshake(session, RegistrationRefusal::AlreadyConnected);
             }
             (ClaimedBy::Registration, Denial::StorageFailed) => {
-                self.refuse_handshake(session, HandshakeRefusal::StorageFailed);
+                self.refuse_handshake(session, RegistrationRefusal::StorageFailed);
             }
             (ClaimedBy::Login, Denial::AlreadyConnected) => {
                 self.refuse_login(session, AuthenticationRefusal::AlreadyConnected);
@@ -426,7 +422,7 @@ impl<M: Mailbox> Office<M> {
         }
     }
 
-    fn refuse_handshake(&mut self, session: SessionId, reason: HandshakeRefusal) {
+    fn refuse_handshake(&mut self, session: SessionId, reason: RegistrationRefusal) {
         count(&self.counters.registrations_refused);
         self.sessions.insert(session, Session::Fresh);
         self.orders.to_edge.push(StoreToEdge::RefuseHandshake { session, reason });

@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use client_wire::login::LoginProof;
-use session_ipc::HandshakeRefusal;
+use client_wire::{handshake::HandshakeError, login::LoginProof};
 
 use super::{Office, Swept, Unproven, Visit};
 use crate::{
@@ -29,9 +28,9 @@ pub enum Done {
     /// `CheckLogin`.
     LoginChecked(Visit, Result<Box<LoginProof>, Unproven>),
     /// `BeginHandshake`: what is to be kept, and the answer.
-    Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>),
+    Begun(Visit, Result<(Box<Begun>, Vec<u8>), HandshakeError>),
     /// `FinishHandshake`.
-    Finished(Visit, Result<Registration, HandshakeRefusal>),
+    Finished(Visit, Result<Registration, HandshakeError>),
 }
 
 impl<M: Mailbox> Office<M> {

@@ -38,13 +38,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use client_wire::login::LoginProof;
+use client_wire::{handshake::HandshakeError, login::LoginProof};
 use ipc::{
-    Role,
     credit::{Credit, Window},
     ingress_store::{Ack, DeliveryId},
 };
-use session_ipc::{EdgeToStore, EndReason, HandshakeRefusal, Sequence, SessionId, StoreToEdge};
+use session_ipc::{EdgeToStore, EndReason, Sequence, SessionId, StoreToEdge};
 use wire::address::ClientAddress;
 use worker::counter::count;
 
@@ -105,25 +104,15 @@ pub struct Rules {
 /// Why the office cannot go on as before.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// A peer broke a rule: drop its link.
-    #[error("{peer}: {rule}")]
-    Violation {
-        /// Who.
-        peer: Role,
-        /// Which rule.
-        rule: &'static str,
-    },
+    /// `mix-ingress` broke a rule: drop its link.
+    #[error("mix-ingress: {0}")]
+    IngressViolation(#[from] ipc::ingress_store::Rule),
+    /// `client-edge` broke a rule: drop its link.
+    #[error("client-edge: {0}")]
+    EdgeViolation(#[from] session_ipc::Rule),
     /// A job ended without an outcome, which is a bug.
     #[error("a job of the store ended without an outcome")]
     JobDied,
-}
-
-const fn ingress_broke(rule: &'static str) -> Fault {
-    Fault::Violation { peer: Role::MixIngress, rule }
-}
-
-const fn edge_broke(rule: &'static str) -> Fault {
-    Fault::Violation { peer: Role::ClientEdge, rule }
 }
 
 /// The office.
@@ -374,14 +363,14 @@ impl<M: Mailbox> Office<M> {
     }
 
     /// A first handshake message was answered, or refused.
-    pub fn handshake_begun(&mut self, visit: Visit, outcome: Result<(Box<Begun>, Vec<u8>), HandshakeRefusal>) {
+    pub fn handshake_begun(&mut self, visit: Visit, outcome: Result<(Box<Begun>, Vec<u8>), HandshakeError>) {
         if visit.edge == self.edge {
             self.begun(visit.session, outcome);
         }
     }
 
     /// A second handshake message was checked.
-    pub fn handshake_finished(&mut self, visit: Visit, outcome: Result<Registration, HandshakeRefusal>, now: Instant) {
+    pub fn handshake_finished(&mut self, visit: Visit, outcome: Result<Registration, HandshakeError>, now: Instant) {
         if visit.edge == self.edge {
             self.finished(visit.session, outcome, now);
         }

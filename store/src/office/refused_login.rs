@@ -6,7 +6,7 @@
 
 use client_wire::{
     handshake::{PublicKey, Signature},
-    login::{Freshness, LoginProof, LoginRefusal},
+    login::{Freshness, LoginError, LoginProof},
 };
 
 use super::Office;
@@ -19,13 +19,13 @@ const NEVER: Freshness = Freshness::Timestamp(0);
 #[derive(Debug)]
 pub struct Unproven {
     /// What the client is told.
-    pub refusal: LoginRefusal,
+    pub refusal: LoginError,
     /// The login, if nothing is wrong with it but its time.
     pub signed: Option<Box<LoginProof>>,
 }
 
-impl From<LoginRefusal> for Unproven {
-    fn from(refusal: LoginRefusal) -> Self {
+impl From<LoginError> for Unproven {
+    fn from(refusal: LoginError) -> Self {
         Self { refusal, signed: None }
     }
 }
@@ -41,7 +41,7 @@ pub fn check_claim(
 ) -> Result<Box<LoginProof>, Unproven> {
     match proof.check_claim(now, &verify) {
         Ok(()) => Ok(proof),
-        Err(refusal @ LoginRefusal::Skewed { .. }) if proof.is_signed(&verify) => {
+        Err(refusal @ LoginError::Skewed { .. }) if proof.is_signed(&verify) => {
             Err(Unproven { refusal, signed: Some(proof) })
         }
         Err(refusal) => Err(refusal.into()),

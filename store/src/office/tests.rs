@@ -22,11 +22,11 @@ use proptest::prelude::*;
 
 use client_wire::{
     key::{CtrHmacKey, GcmSivKey, Iv, SessionKey},
-    login::{Freshness, LoginForm, LoginRefusal},
+    login::{Freshness, LoginError, LoginForm},
     token::{AuthenticationToken, GcmSivToken, LoginClaim, SignedLogin},
 };
 use ipc::ingress_store::{ACKLESS_LEN, DeliveryRefusal, StoreToIngress};
-use session_ipc::{AuthenticationRefusal, EndReason};
+use session_ipc::{AuthenticationRefusal, EndReason, RegistrationRefusal};
 
 use super::*;
 

@@ -124,12 +124,12 @@ fn whatever_is_announced_the_files_stay_within_their_bytes() {
     for number in 1..=3 {
         save_among(&mut archive, number, &data, &live);
     }
-    assert_eq!(archive.answer(begin(4, &data, &live)), Err(RULE_TOO_MANY));
+    assert_eq!(archive.answer(begin(4, &data, &live)), Err(Rule::TooManyMarks));
     // Neither a new thread nor another number changes that.
     let mut archive = archivist_of(home.path(), 300);
-    assert_eq!(archive.answer(begin(64 + 9, &data, &live)), Err(RULE_TOO_MANY));
-    assert_eq!(archive.answer(begin(4, &data, &[0; GENERATIONS_LIMIT + 1])), Err(RULE_TOO_MANY));
-    assert_eq!(archive.answer(begin(4, &marks(301), &[])), Err(RULE_TOO_MANY));
+    assert_eq!(archive.answer(begin(64 + 9, &data, &live)), Err(Rule::TooManyMarks));
+    assert_eq!(archive.answer(begin(4, &data, &[0; GENERATIONS_LIMIT + 1])), Err(Rule::TooManyMarks));
+    assert_eq!(archive.answer(begin(4, &marks(301), &[])), Err(Rule::TooManyMarks));
     assert_eq!(names(home.path()), ["generation-01", SECOND, THIRD]);
     // What takes the place of another may come, as may its newer state.
     save_among(&mut archive, 64 + 3, &data, &live);
@@ -221,15 +221,15 @@ fn broken_rules_are_named() {
     let begin =
         |len| ReplayRequest::BeginSave { generation: ReplayGeneration { len, ..generation(1, &[]) }, live: vec![1] };
     let write = |len| ReplayRequest::WriteMarks { marks: Opaque(marks(len).into()) };
-    assert_eq!(archive.answer(write(1)), Err(RULE_NO_SAVE));
-    assert_eq!(archive.answer(ReplayRequest::CommitSave), Err(RULE_NO_SAVE));
-    assert_eq!(archive.answer(ReplayRequest::ReadMarks { generation: 0, offset: 0 }), Err(RULE_UNKNOWN));
-    assert_eq!(archive.answer(begin(GENERATION_LIMIT + 1)), Err(RULE_TOO_LARGE));
+    assert_eq!(archive.answer(write(1)), Err(Rule::UnannouncedMarks));
+    assert_eq!(archive.answer(ReplayRequest::CommitSave), Err(Rule::UnannouncedMarks));
+    assert_eq!(archive.answer(ReplayRequest::ReadMarks { generation: 0, offset: 0 }), Err(Rule::UnofferedMarks));
+    assert_eq!(archive.answer(begin(GENERATION_LIMIT + 1)), Err(Rule::GenerationTooLarge));
     archive.answer(begin(data.len() as u64)).unwrap();
-    assert_eq!(archive.answer(write(11)), Err(RULE_NO_SAVE));
-    assert_eq!(archive.answer(ReplayRequest::CommitSave), Err(RULE_UNFINISHED));
+    assert_eq!(archive.answer(write(11)), Err(Rule::UnannouncedMarks));
+    assert_eq!(archive.answer(ReplayRequest::CommitSave), Err(Rule::MissingMarks));
     archive.answer(begin(10 * MARKS_LEN as u64)).unwrap();
-    assert_eq!(archive.answer(write(MARKS_LEN + 1)), Err(RULE_NO_SAVE));
+    assert_eq!(archive.answer(write(MARKS_LEN + 1)), Err(Rule::UnannouncedMarks));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What takes time: a job is handed out, is done, and the office is told, and anything may happen in between.
 
-use client_wire::key::{CtrHmacKey, GcmSivKey, SessionKey};
-use session_ipc::HandshakeRefusal;
+use client_wire::{
+    handshake::HandshakeError,
+    key::{CtrHmacKey, GcmSivKey, SessionKey},
+};
 
 use super::{
     client::SIGNATURE,
@@ -109,9 +111,9 @@ impl World {
     }
 
     /// What the registrar would make of a client's second message.
-    fn registration(&self, material: &[u8]) -> Result<Registration, HandshakeRefusal> {
+    fn registration(&self, material: &[u8]) -> Result<Registration, HandshakeError> {
         let parts = material.split_first().and_then(|(client, key)| Some((*client, key.try_into().ok()?)));
-        let (client, key): (u8, [u8; 32]) = parts.ok_or(HandshakeRefusal::InvalidSignature)?;
+        let (client, key): (u8, [u8; 32]) = parts.ok_or(HandshakeError::InvalidSignature)?;
         let client = &self.clients[usize::from(client)];
         let key = match client.is_of_2021() {
             true => SessionKey::CtrHmac(CtrHmacKey::from_bytes(key)),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use client_wire::{
     key::SessionKey,
-    login::{LoginForm, LoginProof, LoginRefusal},
+    login::{LoginError, LoginForm, LoginProof},
     token::{AuthenticationToken, GcmSivToken, SignedLogin},
 };
 use ipc::Role;
@@ -46,8 +46,8 @@ fn made_up(account: &Account) -> Result<LoginProof> {
 async fn expect_no_session(link: &mut EdgeLink, proof: LoginProof) -> Result<()> {
     link.say(&EdgeToStore::AuthenticateClient { session: SESSION, proof }).await?;
     let reason = match proof {
-        LoginProof::Signed(_) => LoginRefusal::InvalidSignature,
-        LoginProof::CtrHmac(_) | LoginProof::GcmSiv(_) => LoginRefusal::NotProven,
+        LoginProof::Signed(_) => LoginError::InvalidSignature,
+        LoginProof::CtrHmac(_) | LoginProof::GcmSiv(_) => LoginError::NotProven,
     };
     let refusal = StoreToEdge::RefuseAuthentication { session: SESSION, reason: AuthenticationRefusal::Login(reason) };
     let answer = link.hear().await?;
@@ -67,7 +67,7 @@ async fn a_rogue_edge_opens_no_more_sessions_than_there_may_be_connections() -> 
         let store = taken.gateway.worker("store")?;
         let before = store.resident()?;
         taken
-            .breaks("opened more sessions than there may be connections", Role::Store, async {
+            .breaks(session_ipc::Rule::TooManySessions, Role::Store, async {
                 let mut link: EdgeLink = taken.link(Role::Store).await?;
                 for session in 0..=2 * CONNECTIONS {
                     let init = vec![b'?'; 100_000];
@@ -90,7 +90,7 @@ async fn a_rogue_edge_opens_no_more_sessions_than_there_may_be_connections() -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() -> Result<()> {
-    const PHASE: &str = "asked for what its session's phase does not allow";
+    const PHASE: session_ipc::Rule = session_ipc::Rule::Phase;
 
     bounded(async {
         let (home, absent) = absent_clients().await?;
@@ -113,7 +113,7 @@ async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() 
         // A client logs in through the rogue, which then has its session, and no more than that.
         let proof = proof_of(oldest)?;
         taken
-            .breaks("confirmed a message that was not pushed in the session", Role::Store, async {
+            .breaks(session_ipc::Rule::UnpushedReceipt, Role::Store, async {
                 let mut link: EdgeLink = taken.link(Role::Store).await?;
                 link.say(&EdgeToStore::AuthenticateClient { session: SESSION, proof }).await?;
                 let StoreToEdge::AttachSession { session: SESSION, .. } = link.hear().await? else {

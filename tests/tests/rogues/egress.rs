@@ -18,7 +18,7 @@ async fn a_rogue_egress_is_replaced_for_any_word_and_nobody_else_goes_down() -> 
         let mut attached = attached_clients(&taken.gateway).await?;
         for peer in [Role::MixIngress, Role::ClientEdge] {
             taken
-                .breaks("an answer on a link that has none", peer, async {
+                .breaks(ipc::egress::Rule::Spoke, peer, async {
                     let mut link: LentLink<(), ()> = taken.link(peer).await?;
                     // A frame without a message.
                     link.write(&[0, 0, 0, 0]).await?;

@@ -75,20 +75,20 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out_and_takes_nobody_along()
 
         // It cannot be rid of the marks of packets seen but by writing its own in their place, in due form.
         taken
-            .breaks("sent marks that it had not announced", Role::Store, async {
+            .breaks(ipc::ingress_store::Rule::UnannouncedMarks, Role::Store, async {
                 let marks = Opaque(vec![0; MARKS_LEN].into());
                 link.say(&IngressToStore::AskReplay(ReplayRequest::WriteMarks { marks })).await?;
                 Ok(link)
             })
             .await?;
         for (rule, request) in [
-            ("asked for marks that were not offered", ReplayRequest::ReadMarks { generation: 99, offset: 0 }),
+            (ipc::ingress_store::Rule::UnofferedMarks, ReplayRequest::ReadMarks { generation: 99, offset: 0 }),
             (
-                "announced more marks than a generation may have",
+                ipc::ingress_store::Rule::GenerationTooLarge,
                 ReplayRequest::BeginSave { generation: generation(GENERATION_LIMIT + 1), live: vec![1] },
             ),
             (
-                "announced more marks than all generations together may have",
+                ipc::ingress_store::Rule::TooManyMarks,
                 ReplayRequest::BeginSave { generation: generation(GENERATION_LIMIT), live: vec![1] },
             ),
         ] {
@@ -103,7 +103,7 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out_and_takes_nobody_along()
 
         // What only `client-edge` may say is no message here.
         taken
-            .breaks("bytes that are not a message of this link", Role::Store, async {
+            .breaks(ipc::codec::CodecError::Malformed, Role::Store, async {
                 let mut link: LentLink<(), EdgeToStore> = taken.link(Role::Store).await?;
                 link.say(&EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(u64::MAX) }).await?;
                 Ok(link)
@@ -134,7 +134,7 @@ async fn a_rogue_ingress_sends_whole_packets_through_egress_and_nothing_else() -
         ensure!(frame.packet.as_slice() == &*whole.packet.0, "another packet came");
         let half = SendPacket { packet: Opaque(vec![7; 11].into()), ..whole };
         taken
-            .breaks("a packet to be sent is as long as its frame header says", Role::MixEgress, async {
+            .breaks(ipc::egress::Rule::WrongLength, Role::MixEgress, async {
                 link.say(&half).await?;
                 Ok(link)
             })

@@ -17,7 +17,7 @@ async fn a_rogue_store_that_breaks_a_rule_is_replaced_and_its_peers_live_on() ->
     bounded(async {
         let taken = Taken::over(Home::init(IPV4).await?, Role::Store).await?;
         taken
-            .breaks("an answer to a delivery that is not outstanding", Role::MixIngress, async {
+            .breaks(ipc::ingress_store::Rule::UnknownDelivery, Role::MixIngress, async {
                 let mut link: LentLink<IngressToStore, StoreToIngress> = taken.link(Role::MixIngress).await?;
                 link.say(&StoreToIngress::AcceptDelivery { delivery: DeliveryId(7) }).await?;
                 Ok(link)

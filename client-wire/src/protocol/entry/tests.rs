@@ -120,7 +120,7 @@ fn a_signed_login_with_fields_of_wrong_lengths_is_refused_as_by_the_real_gateway
     let nonce = r#""nonce":"CQkJCQkJCQkJCQkJ""#;
     assert!(text.contains(nonce));
     let refusal = |text: String| read(&text).unwrap_err().refusal;
-    assert_eq!(refusal(text.replace(nonce, r#""nonce":"CQk=""#)), EntryRefusal::Login(LoginRefusal::WrongKey));
+    assert_eq!(refusal(text.replace(nonce, r#""nonce":"CQk=""#)), EntryRefusal::Login(LoginError::WrongKey));
     assert_eq!(refusal(text.replace(nonce, r#""nonce":"CQk""#)), EntryRefusal::NoRequest);
     assert_eq!(refusal(text.replace("\"clientIdentity\":[1,", "\"clientIdentity\":[")), EntryRefusal::NoRequest);
 }

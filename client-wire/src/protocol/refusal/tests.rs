@@ -35,28 +35,28 @@ fn today_each_refusal_before_authentication_is_one_answer_and_the_end() {
             ),
         ),
         (
-            EntryRefusal::Login(LoginRefusal::Skewed { got: 5, now: 500 }),
+            EntryRefusal::Login(LoginError::Skewed { got: 5, now: 500 }),
             said("the provided request timestamp is excessively skewed. got 5 whilst the server time is 500"),
         ),
         (
-            EntryRefusal::Login(LoginRefusal::NotNewer),
+            EntryRefusal::Login(LoginError::NotNewer),
             said("the provided request timestamp is smaller or equal to one previously used"),
         ),
-        (EntryRefusal::Login(LoginRefusal::WrongKey), said("failed to verify provided address ciphertext")),
-        (EntryRefusal::Login(LoginRefusal::InvalidSignature), said("failed to verify request signature")),
-        (EntryRefusal::Login(LoginRefusal::NotRegistered), said("the client is not registered")),
+        (EntryRefusal::Login(LoginError::WrongKey), said("failed to verify provided address ciphertext")),
+        (EntryRefusal::Login(LoginError::InvalidSignature), said("failed to verify request signature")),
+        (EntryRefusal::Login(LoginError::NotRegistered), said("the client is not registered")),
         (EntryRefusal::DuplicateLogin, said("There is already an open connection to this client")),
         (EntryRefusal::DuplicateRegistration, half_way("There is already an open connection to this client")),
-        (handshake(HandshakeFailure::MalformedInit), registration("sent request was malformed")),
-        (handshake(HandshakeFailure::NoIdentity), registration("sent request was malformed")),
-        (handshake(HandshakeFailure::Remote("nope".into())), registration("error on the remote: nope")),
+        (handshake(HandshakeError::MalformedInit), registration("sent request was malformed")),
+        (handshake(HandshakeError::NoIdentity), registration("sent request was malformed")),
+        (EntryRefusal::HandshakeGivenUp("nope".into()), registration("error on the remote: nope")),
         (
             EntryRefusal::LateHandshake,
             half_way("Failed to perform registration handshake: timed out waiting for a handshake message"),
         ),
-        (handshake(HandshakeFailure::InvalidSignature), half_way("received invalid signature")),
+        (handshake(HandshakeError::InvalidSignature), half_way("received invalid signature")),
         (
-            handshake(HandshakeFailure::TooMany),
+            EntryRefusal::TooManyRegistrations,
             half_way("too many registrations from this address, try again in a minute"),
         ),
         (EntryRefusal::UnwrittenLogin, said(STORAGE_FAILED)),
@@ -72,7 +72,7 @@ fn a_replayed_login_of_version_3_is_status_false() {
     let protocol = Protocol::negotiate(KeyKind::GcmSiv, Some(3));
     let text =
         r#"{"type":"authenticate","protocol_version":3,"status":false,"bandwidth_remaining":0,"upgrade_mode":false}"#;
-    assert_eq!(refuse(protocol, EntryRefusal::Login(LoginRefusal::NotProven)), (vec![text.to_owned()], true));
+    assert_eq!(refuse(protocol, EntryRefusal::Login(LoginError::NotProven)), (vec![text.to_owned()], true));
 }
 
 #[test]
@@ -101,19 +101,19 @@ fn in_2021_refusals_have_the_words_of_then() {
     let handshake = |failure| EntryRefusal::Handshake(failure);
     for (refusal, texts) in [
         (EntryRefusal::BinaryFrame, vec![said("binary request without prior authentication")]),
-        (EntryRefusal::Login(LoginRefusal::NotProven), vec![r#"{"type":"authenticate","status":false}"#.to_owned()]),
+        (EntryRefusal::Login(LoginError::NotProven), vec![r#"{"type":"authenticate","status":false}"#.to_owned()]),
         (EntryRefusal::DuplicateLogin, vec![said("Authentication failure - duplicate connection detected")]),
         (EntryRefusal::DuplicateRegistration, vec![said("Registration failure - duplicate connection detected")]),
-        (handshake(HandshakeFailure::NoIdentity), vec![said("malformed request")]),
+        (handshake(HandshakeError::NoIdentity), vec![said("malformed request")]),
         (
-            handshake(HandshakeFailure::InvalidSignature),
+            handshake(HandshakeError::InvalidSignature),
             vec![
                 r#"{"type":"handshakeError","message":"received invalid signature"}"#.to_owned(),
                 said("failed to perform the handshake - received invalid signature"),
             ],
         ),
         (
-            handshake(HandshakeFailure::Remote("nope".into())),
+            EntryRefusal::HandshakeGivenUp("nope".into()),
             vec![said("failed to perform the handshake - error on the remote: nope")],
         ),
     ] {

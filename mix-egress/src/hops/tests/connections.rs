@@ -147,7 +147,7 @@ async fn a_packet_of_the_wrong_length_is_refused_and_garbles_nothing() {
     let (mut hops, _counters) = hops(config());
     let ask = |len| SendPacket { next_hop: node.address, header: ACK_HEADER, packet: Opaque(vec![0; len].into()) };
     assert_eq!(hops.send(Origin::Clients, ask(386)), Ok(()));
-    assert_eq!(hops.send(Origin::Clients, ask(385)), Err(WrongLength));
+    assert_eq!(hops.send(Origin::Clients, ask(385)), Err(Rule::WrongLength));
     assert_eq!(hops.send(Origin::Clients, ask(386)), Ok(()));
     let mut stream = node.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);

@@ -13,7 +13,7 @@ fn requests_out_of_phase_are_violations() {
         EdgeToStore::AnswerProbe { session, alive: true },
     ] {
         let outcome = bench.office.edge_says(request, bench.now);
-        assert!(matches!(outcome, Err(Fault::Violation { peer: Role::ClientEdge, .. })));
+        assert!(matches!(outcome, Err(Fault::EdgeViolation(_))));
     }
     bench.attach(5);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
@@ -37,7 +37,7 @@ fn a_spent_token_a_reserved_one_and_a_wrong_one_are_refused() {
         (5, AuthenticationToken::create(&key(), ClientAddress([2; 32]), [79; 16])),
     ] {
         bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) });
-        let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+        let reason = AuthenticationRefusal::Login(LoginError::NotProven);
         let refused = StoreToEdge::RefuseAuthentication { session: SessionId(session), reason };
         assert_eq!(bench.to_edge.last(), Some(&refused));
         assert!(bench.jobs.is_empty(), "a refusal writes nothing");
@@ -64,11 +64,11 @@ fn a_signed_login_is_checked_in_order_and_good_for_once() {
     let stranger = LoginClaim { identity: ClientAddress([2; 32]), ..signed(&key, NOW).claim };
     let wrong_key = GcmSivKey::from_bytes([7; 32]);
     for (login, refusal) in [
-        (signed(&wrong_key, NOW + 121), LoginRefusal::Skewed { got: NOW + 121, now: NOW }),
-        (signed(&key, NOW - 121), LoginRefusal::Skewed { got: NOW - 121, now: NOW }),
-        (SignedLogin { signature: [5; 64], ..signed(&wrong_key, NOW) }, LoginRefusal::InvalidSignature),
-        (SignedLogin { claim: stranger, signature: SIGNATURE }, LoginRefusal::NotRegistered),
-        (signed(&wrong_key, NOW), LoginRefusal::WrongKey),
+        (signed(&wrong_key, NOW + 121), LoginError::Skewed { got: NOW + 121, now: NOW }),
+        (signed(&key, NOW - 121), LoginError::Skewed { got: NOW - 121, now: NOW }),
+        (SignedLogin { signature: [5; 64], ..signed(&wrong_key, NOW) }, LoginError::InvalidSignature),
+        (SignedLogin { claim: stranger, signature: SIGNATURE }, LoginError::NotRegistered),
+        (signed(&wrong_key, NOW), LoginError::WrongKey),
     ] {
         let reason = AuthenticationRefusal::Login(refusal);
         let refused = StoreToEdge::RefuseAuthentication { session: SessionId(1), reason };
@@ -77,7 +77,7 @@ fn a_signed_login_is_checked_in_order_and_good_for_once() {
     let attached = |key| StoreToEdge::AttachSession { session: SessionId(1), key: SessionKey::GcmSiv(key) };
     assert_eq!(present(&mut bench, 1, signed(&key, NOW)), attached(key.clone()));
     bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
-    let reason = AuthenticationRefusal::Login(LoginRefusal::NotNewer);
+    let reason = AuthenticationRefusal::Login(LoginError::NotNewer);
     let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
     assert_eq!(present(&mut bench, 2, signed(&key, NOW)), refused);
     // Neither what the login showed nor anything else that the key sealed is a token.
@@ -94,7 +94,7 @@ fn present_token(bench: &mut Bench, session: u64, key: &GcmSivKey, nonce: [u8; 1
 }
 
 fn refused_token(session: u64) -> StoreToEdge {
-    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    let reason = AuthenticationRefusal::Login(LoginError::NotProven);
     StoreToEdge::RefuseAuthentication { session: SessionId(session), reason }
 }
 
@@ -269,7 +269,7 @@ fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
     bench.deliver(2);
     assert_eq!(bench.to_ingress.last(), Some(&refused(2)));
     bench.log_in(2);
-    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    let reason = AuthenticationRefusal::Login(LoginError::NotProven);
     assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(2), reason }));
     let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
     bench.mailbox.commit_ledger(&[entry]).unwrap();

@@ -28,8 +28,8 @@ fn a_login_sent_again_before_its_commit_uses_nothing_up() {
         let login =
             |n: u8| if is_signed { LoginProof::Signed(signed(&key, NOW + u64::from(n))) } else { token(&key, n) };
         let used = match is_signed {
-            true => LoginRefusal::NotNewer,
-            false => LoginRefusal::NotProven,
+            true => LoginError::NotNewer,
+            false => LoginError::NotProven,
         };
         present(&mut bench, 1, login(1));
         for session in 2..20 {
@@ -53,17 +53,17 @@ fn a_signed_login_refused_for_its_time_bars_tokens() {
     let unsigned = SignedLogin { signature: [5; 64], ..signed(&key, NOW + 200) };
     for login in [unsigned, signed(&GcmSivKey::from_bytes([7; 32]), NOW + 200)] {
         present(&mut bench, 1, LoginProof::Signed(login));
-        assert!(matches!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginRefusal::Skewed { .. })));
+        assert!(matches!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginError::Skewed { .. })));
     }
     assert!(bench.mailbox.is_fresh(&CLIENT, &Freshness::Nonce([3; 12])).unwrap());
     for session in 1..5 {
         present(&mut bench, session, LoginProof::Signed(signed(&key, NOW + 200)));
-        assert!(matches!(refusal_of(&bench, session), AuthenticationRefusal::Login(LoginRefusal::Skewed { .. })));
+        assert!(matches!(refusal_of(&bench, session), AuthenticationRefusal::Login(LoginError::Skewed { .. })));
     }
     bench.finish_all_jobs();
     for nonce in [3, 8] {
         present(&mut bench, 1, token(&key, nonce));
-        assert_eq!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginRefusal::NotProven));
+        assert_eq!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginError::NotProven));
     }
     // It is written once, whoever sends it however often, and the client itself gets in when its clock is right.
     present(&mut bench, 1, LoginProof::Signed(signed(&key, NOW + 200)));
@@ -89,5 +89,5 @@ fn a_signed_login_refused_for_the_limit_bars_tokens() {
     assert_eq!(refusal_of(&bench, 1), AuthenticationRefusal::TooMany);
     bench.finish_all_jobs();
     present(&mut bench, 1, token(&new, 3));
-    assert_eq!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginRefusal::NotProven));
+    assert_eq!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginError::NotProven));
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-use session_ipc::HandshakeRefusal;
+use client_wire::handshake::HandshakeError;
+use session_ipc::RegistrationRefusal;
 
 impl Bench {
     /// Asks, and leaves every job under way.
@@ -50,7 +51,7 @@ fn a_login_checked_for_a_dead_edge_lets_nobody_in() {
     assert!(bench.attached().is_empty(), "somebody else was let in as the client");
     bench.finish(bad);
     bench.finish_all_jobs();
-    let reason = AuthenticationRefusal::Login(LoginRefusal::NotProven);
+    let reason = AuthenticationRefusal::Login(LoginError::NotProven);
     assert_eq!(bench.to_edge, [StoreToEdge::RefuseAuthentication { session: SessionId(1), reason }]);
 }
 
@@ -96,12 +97,12 @@ fn a_handshake_is_answered_unless_its_edge_is_dead() {
     let old = begin(&mut bench);
     bench.replace_edge();
     let new = begin(&mut bench);
-    bench.office.handshake_begun(old, Err(HandshakeRefusal::MalformedInit));
+    bench.office.handshake_begun(old, Err(HandshakeError::MalformedInit));
     bench.collect();
     assert_eq!(bench.to_edge, []);
-    bench.office.handshake_begun(new, Err(HandshakeRefusal::NoIdentity));
+    bench.office.handshake_begun(new, Err(HandshakeError::NoIdentity));
     bench.collect();
-    let reason = HandshakeRefusal::NoIdentity;
+    let reason = RegistrationRefusal::Handshake(HandshakeError::NoIdentity);
     assert_eq!(bench.to_edge, [StoreToEdge::RefuseHandshake { session: SessionId(1), reason }]);
 }
 
@@ -160,7 +161,7 @@ fn what_is_to_be_said_is_an_order_until_it_is_taken() {
     let orders = bench.office.take_orders();
     assert!(!bench.office.has_orders());
     let Some(Job::CheckLogin { visit, .. }) = orders.jobs.into_iter().next() else { panic!("no check") };
-    bench.office.login_checked(visit, Err(LoginRefusal::NotProven.into()), bench.now);
+    bench.office.login_checked(visit, Err(LoginError::NotProven.into()), bench.now);
     assert!(bench.office.has_orders(), "a refusal of a login");
 }
 

@@ -144,7 +144,7 @@ fn a_ledger_that_is_full_refuses_new_clients_and_no_mail() {
     let mut bench = Bench::new(RULES);
     *bench.mailbox.ledger_room.lock().unwrap() = FULL_LEDGER;
     desk::sign_handshake(&mut bench, 1, SessionKey::CtrHmac(key()));
-    let reason = HandshakeRefusal::StorageFailed;
+    let reason = RegistrationRefusal::StorageFailed;
     assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseHandshake { session: SessionId(1), reason }));
     bench.deliver(0);
     bench.finish_all_jobs();
@@ -162,7 +162,7 @@ fn mail_that_has_all_of_its_share_refuses_no_registration() {
         assert_eq!(bench.refused(), [0], "{health:?}");
         desk::sign_handshake(&mut bench, 1, SessionKey::CtrHmac(key()));
         bench.finish_all_jobs();
-        let reason = HandshakeRefusal::StorageFailed;
+        let reason = RegistrationRefusal::StorageFailed;
         let refusal = StoreToEdge::RefuseHandshake { session: SessionId(1), reason };
         assert_eq!(bench.to_edge.contains(&refusal), refused, "{health:?}");
         assert_eq!(bench.office.sessions[&SessionId(1)].attached_client().is_none(), refused, "{health:?}");
