@@ -5,9 +5,8 @@ use std::sync::Arc;
 use client_wire::{protocol::Eras, request::RotationMarks};
 use ipc::{control::EdgeConfig, egress::SendPacket};
 use session_ipc::{EndReason, Rule, SessionId};
-use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use worker::{budget::PartialBudget, counter::count, lossy::LossySender, peer::RateLimit};
+use worker::{budget::PartialBudget, counter::count, drain::Drain, lossy::LossySender, peer::RateLimit};
 
 use crate::{
     counters::Counters,
@@ -38,8 +37,8 @@ pub(crate) struct Context {
     pub(crate) next_hops: NextHopLimit,
     /// Bounds the memory for messages that have begun and not ended.
     pub(crate) half_messages: PartialBudget,
-    /// Turns true when the process is to stop.
-    pub(crate) stop: watch::Receiver<bool>,
+    /// Tells when the process is to stop.
+    pub(crate) drain: Drain,
 }
 
 impl Context {
@@ -49,7 +48,7 @@ impl Context {
         counters: Arc<Counters>,
         dispatch: Dispatch,
         egress: LossySender<SendPacket>,
-        stop: watch::Receiver<bool>,
+        drain: Drain,
     ) -> Self {
         let eras = if config.legacy_clients { Eras::All } else { Eras::SinceVersion3 };
         let marks = if config.rotation_marks { RotationMarks::Kept } else { RotationMarks::Dropped };
@@ -57,7 +56,7 @@ impl Context {
         let logins = RateLimit::per_minute(config.logins_per_minute);
         let half_messages = PartialBudget::new(config.half_message_bytes, Arc::clone(&counters.half_message_memory));
         let next_hops = NextHopLimit::per_minute(config.new_next_hops_per_minute);
-        Self { config, counters, dispatch, egress, eras, marks, registrations, logins, next_hops, half_messages, stop }
+        Self { config, counters, dispatch, egress, eras, marks, registrations, logins, next_hops, half_messages, drain }
     }
 
     /// Counts a session that `store` has ended. Returns the close reason, with the text for the client.
@@ -77,10 +76,4 @@ impl Context {
         count(&self.counters.store_violations);
         store.drop_link(rule)
     }
-}
-
-/// Waits until the process is to stop.
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it the process is about to end.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -1,5 +1,7 @@
 //! The counters: what became of connections, requests and mail.
 
+use worker::peer::PortCounters;
+
 worker::counters! {
     /// The counters of the process.
     pub struct Counters {
@@ -96,5 +98,17 @@ worker::counters! {
     }
     conditions {
         connections_refused_limit, connections_refused_descriptors, store_unavailable,
+    }
+}
+
+impl Counters {
+    pub(crate) fn port(&self) -> PortCounters<'_> {
+        PortCounters {
+            accepted: &self.connections_accepted,
+            evicted: &self.connections_evicted,
+            refused_limit: &self.connections_refused_limit,
+            refused_prefix: &self.connections_refused_prefix,
+            refused_descriptors: &self.connections_refused_descriptors,
+        }
     }
 }

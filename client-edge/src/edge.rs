@@ -13,14 +13,15 @@ use ipc::{
     credit::Window,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use worker::{
     birth::Birth,
     control_link::Ending,
     counter,
+    drain::{self, DrainOrder},
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
     lossy,
@@ -29,7 +30,7 @@ use worker::{
 use crate::{
     context::Context,
     counters::Counters,
-    listen::accept::Acceptor,
+    listen::accept::ClientAcceptor,
     store::{dispatch, keys::KeySlots},
 };
 
@@ -95,7 +96,7 @@ pub struct Edge {
     tasks: JoinSet<()>,
     /// Apart from the others, because it never ends by itself.
     log: JoinSet<()>,
-    stop: watch::Sender<bool>,
+    order: DrainOrder,
     counters: Arc<Counters>,
 }
 
@@ -112,7 +113,7 @@ impl Edge {
         reports: mpsc::Sender<WorkerReport>,
     ) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
-        let (stop, stopped) = watch::channel(false);
+        let (order, drain) = drain::channel();
         let (first_up, store_is_there) = oneshot::channel();
         tracing::info!(
             pushed = config.pushed_bytes,
@@ -127,8 +128,8 @@ impl Edge {
             Arc::clone(&counters.packet_memory),
             Arc::clone(&counters.packets_lost_to_egress),
         );
-        let context = Context::new(config, Arc::clone(&counters), dispatch, egress, stopped);
-        let acceptor = Acceptor::new(listener, Arc::new(context))?;
+        let context = Context::new(config, Arc::clone(&counters), dispatch, egress, drain);
+        let acceptor = ClientAcceptor::new(listener, Arc::new(context))?;
         let (events, incoming) = mpsc::channel(FROM_STORE);
 
         let mut tasks = JoinSet::new();
@@ -143,7 +144,7 @@ impl Edge {
         });
         let mut log = JoinSet::new();
         log.spawn(counter::log_changes(Arc::clone(&counters)));
-        Ok(Self { tasks, log, stop, counters })
+        Ok(Self { tasks, log, order, counters })
     }
 
     /// What has been counted so far.
@@ -160,9 +161,10 @@ impl Edge {
     /// Stops accepting, lets every connection end, and waits until everything for `store` and `mix-egress` is written. No new link
     /// ends may come any more: the senders of [`LinkEnds`] have to be dropped before.
     pub async fn drain(mut self) {
-        self.stop.send_replace(true);
+        let deadline = Instant::now() + DRAIN_LIMIT;
+        self.order.begin(deadline);
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(DRAIN_LIMIT, all).await.is_err() {
+        if timeout_at(deadline, all).await.is_err() {
             tracing::warn!("not everything was finished in time");
         }
         self.log.shutdown().await;

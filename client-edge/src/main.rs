@@ -11,11 +11,11 @@ use ipc::{
     Role,
     control::{Grant, WorkerConfig, possible_connections},
 };
-use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy, secret::LockError};
-use tokio::runtime::{Builder, Runtime};
+use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy, secret::LockError};
 use worker::{
     birth::{self, Birth, BirthError},
     control_link::Ending,
+    threads::{Threads, start_threads},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +60,5 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     }
 
     // 5. Threads start.
-    Ok(start_threads(&closed, start.threads)?.block_on(edge::run(config, resources, birth))?)
-}
-
-fn start_threads(_: &Closed, threads: u16) -> std::io::Result<Runtime> {
-    logging::write_in_background()?;
-    Builder::new_multi_thread().worker_threads(usize::from(threads.max(1))).enable_all().build()
+    Ok(start_threads(&closed, Threads::Many(start.threads.into()))?.block_on(edge::run(config, resources, birth))?)
 }

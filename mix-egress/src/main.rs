@@ -13,11 +13,11 @@ use mix_egress::{
     serve::{Links, serve},
     timeouts::Timeouts,
 };
-use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
-use tokio::runtime::{Builder, Runtime};
+use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use worker::{
     birth::{self, Birth, BirthError},
     control_link::Ending,
+    threads::{Threads, start_threads},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +53,11 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     }
 
     // 5. Threads start.
-    start_threads(&closed)?.block_on(async {
+    // One thread besides the log's, because handing a packet to another thread costs more than sending it.
+    start_threads(&closed, Threads::One)?.block_on(async {
         let counters = Arc::new(EgressCounters::default());
         tracing::info!(queued = config.queued_bytes, "budget of memory for packets, in bytes");
         let hops = Hops::new(config, Timeouts::default(), Arc::clone(&counters));
         Ok(serve(birth.control_link()?, links, hops, counters).await)
     })
-}
-
-/// One thread besides the log's, because handing a packet to another thread costs more than sending it.
-fn start_threads(_: &Closed) -> std::io::Result<Runtime> {
-    logging::write_in_background()?;
-    Builder::new_current_thread().enable_all().build()
 }

@@ -21,13 +21,13 @@ use wire::framing::{FrameBuffer, FramingError};
 use worker::{
     budget::{Evicted, PartialBudget, PartialPermit},
     counter::count,
+    drain::Drain,
     peer::ConnectionPermit,
 };
 
 use crate::{
     counters::{Counters, add},
     deliver::Delivery,
-    drain::Drain,
     turns::{Record, SharedRecord, Turn},
     unwrap::{BATCH_PACKETS, Unwrapper, Unwrapping},
 };

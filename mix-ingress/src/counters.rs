@@ -2,6 +2,7 @@
 
 use ipc::ingress_store::DeliveryRefusal;
 use wire::surb_ack::SplitError;
+use worker::peer::PortCounters;
 
 use crate::{replay::NoRoom, sphinx::UnwrapError};
 
@@ -98,6 +99,16 @@ worker::counters! {
 }
 
 impl Counters {
+    pub(crate) fn port(&self) -> PortCounters<'_> {
+        PortCounters {
+            accepted: &self.connections_accepted,
+            evicted: &self.connections_evicted,
+            refused_limit: &self.connections_refused_limit,
+            refused_prefix: &self.connections_refused_prefix,
+            refused_descriptors: &self.connections_refused_descriptors,
+        }
+    }
+
     pub(crate) fn unwrap_failed(&self, error: UnwrapError) {
         worker::counter::count(match error {
             UnwrapError::WrongLength(_) => &self.unwrap_wrong_length,

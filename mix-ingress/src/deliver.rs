@@ -24,6 +24,7 @@ use tokio::{
 use wire::address::ClientAddress;
 use worker::{
     counter::count,
+    drain::Drain,
     duplex::{LinkEvent, LinkSender},
     heartbeat::Heartbeat,
     lossy::LossySender,
@@ -31,7 +32,6 @@ use worker::{
 
 use crate::{
     counters::{Counters, add},
-    drain::Drain,
     replay::{ProvisionalMark, archive::ArchiveLink},
 };
 

@@ -20,7 +20,6 @@ mod accept;
 mod connection;
 pub mod counters;
 mod deliver;
-mod drain;
 pub mod key;
 mod replay;
 pub mod run;

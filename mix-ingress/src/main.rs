@@ -12,14 +12,12 @@ use mix_ingress::{
     key::{self, KeyError},
     run::{Ingress, Links, RunError, run},
 };
-use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::mpsc,
-};
+use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy};
+use tokio::sync::mpsc;
 use worker::{
     birth::{self, Birth, BirthError},
     control_link::Ending,
+    threads::{Threads, start_threads},
 };
 
 /// Reports about links that may wait to be sent.
@@ -69,7 +67,7 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
 
     // 5. Threads start.
     let threads = usize::from(start.threads.max(1));
-    start_threads(&closed, threads)?.block_on(async {
+    start_threads(&closed, Threads::Many(threads))?.block_on(async {
         let mut control = birth.control_link().map_err(BirthError::Control)?;
         let (reports, of_links) = mpsc::channel(REPORT_QUEUE);
         let links = Links {
@@ -80,10 +78,4 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
         let ingress = Ingress { listener, key, config, threads, counters: Arc::new(Counters::default()) };
         Ok(run(ingress, links, control.follow(of_links)).await?)
     })
-}
-
-/// As many threads unwrap packets as do everything else: the system shares the cores among them.
-fn start_threads(_: &Closed, threads: usize) -> std::io::Result<Runtime> {
-    logging::write_in_background()?;
-    Builder::new_multi_thread().worker_threads(threads).max_blocking_threads(threads).enable_all().build()
 }

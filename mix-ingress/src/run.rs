@@ -28,6 +28,7 @@ use worker::{
     budget::PartialBudget,
     control_link::Ending,
     counter,
+    drain::{self, Drain},
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
     lossy,
@@ -35,11 +36,10 @@ use worker::{
 };
 
 use crate::{
-    accept::Acceptor,
+    accept,
     connection::PacketPath,
     counters::Counters,
     deliver::{Deliveries, Delivery},
-    drain::{self, Drain},
     replay::{Marker, keeper::Keeper, retention::Retention},
     sphinx::SphinxKey,
     unwrap::Unwrapper,
@@ -203,6 +203,6 @@ impl Entrance {
             drain: self.drain,
             counters: self.counters,
         };
-        Acceptor::new(self.listener, path).run().await;
+        accept::accept(self.listener, path).await;
     }
 }

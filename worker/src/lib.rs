@@ -1,6 +1,9 @@
-//! What every worker's process is made of: its birth and its end ([`birth`]), links that outlive a peer ([`duplex`], [`lossy`]), the
-//! proof that it lives ([`heartbeat`]), its numbers ([`counter`]); who may say how much, where a limit is about addresses ([`peer`]),
-//! and how much memory all of them may take ([`budget`]).
+//! The parts of every worker's process.
+//!
+//! - Its life: [`birth`], [`control_link`], [`threads`], [`heartbeat`], and the order to end in [`drain`].
+//! - Links to other workers, which outlive a peer: [`duplex`] and [`lossy`].
+//! - Limits: connections by address in [`peer`], and memory in [`budget`].
+//! - Its numbers: [`counter`].
 //!
 //! *Trusts* nothing that arrives: a peer may have been taken over. *Promises*: nothing is queued without a bound.
 
@@ -8,10 +11,12 @@ pub mod birth;
 pub mod budget;
 pub mod control_link;
 pub mod counter;
+pub mod drain;
 pub mod duplex;
 pub mod heartbeat;
 pub mod lossy;
 pub mod peer;
+pub mod threads;
 
 #[cfg(test)]
 mod tests;

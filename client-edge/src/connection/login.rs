@@ -20,16 +20,13 @@ use client_wire::{
     session::GatewaySession,
 };
 use session_ipc::{EdgeToStore, EndReason, Rule, SessionId};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use worker::counter::count;
 
 use super::{error_budget::ErrorBudget, refusal};
 use crate::{
-    context::{Context, stopped},
+    context::Context,
     listen::preauth_limit::PreauthSlot,
     store::{
         handle::{SessionCommand, StoreHandle},
@@ -55,7 +52,6 @@ pub(super) struct Login<'a> {
     store: &'a mut Option<StoreHandle>,
     /// The client's protocol, as far as it is known; it decides the form of a refusal.
     protocol: &'a mut Protocol,
-    stop: watch::Receiver<bool>,
     slot: &'a PreauthSlot,
     errors: ErrorBudget,
     /// When the registration or login that succeeds has to have begun.
@@ -83,9 +79,8 @@ impl<'a> Login<'a> {
         slot: &'a PreauthSlot,
     ) -> Self {
         let errors = ErrorBudget::new(context.config.malformed_frames);
-        let stop = context.stop.clone();
         let due = Instant::now() + context.config.first_request;
-        Self { context, session, websocket, store, protocol, stop, slot, errors, due, asked_version: false }
+        Self { context, session, websocket, store, protocol, slot, errors, due, asked_version: false }
     }
 
     /// Serves requests until one succeeds.
@@ -232,7 +227,7 @@ impl<'a> Login<'a> {
         if self.store.is_none() {
             *self.store = tokio::select! {
                 opened = self.context.dispatch.open(self.session, STORE_LIMIT) => opened,
-                () = stopped(&mut self.stop) => return Err(CloseReason::STOPPING),
+                () = self.context.drain.begun() => return Err(CloseReason::STOPPING),
             };
         }
         match self.store {
@@ -277,7 +272,7 @@ impl<'a> Login<'a> {
                     SessionCommand::Stop => CloseReason::STOPPING,
                     _ => self.violated(Rule::UnaskedAnswer),
                 }),
-                () = stopped(&mut self.stop) => return Err(CloseReason::STOPPING),
+                () = self.context.drain.begun() => return Err(CloseReason::STOPPING),
                 () = self.slot.evicted() => return Err(CloseReason::EVICTED),
                 () = sleep_until(due) => return Ok(None),
             }

@@ -9,20 +9,16 @@
 use std::{io, sync::Arc, time::Duration};
 
 use session_ipc::SessionId;
-use tokio::{
-    net::TcpListener,
-    task::{JoinError, JoinSet},
-    time::timeout,
-};
+use tokio::{net::TcpListener, time::timeout};
 use worker::{
     counter::count,
-    peer::{Accepted, ConnectionLimit, LimitReached, Listener, Rejected},
+    peer::{Accepted, Acceptor, ConnectionLimit, Listener},
 };
 
 use super::preauth_limit::PreauthLimit;
 use crate::{
     connection::{self, session::LAST_RECEIPTS_LIMIT},
-    context::{Context, stopped},
+    context::Context,
     upgrade::NewConnection,
     websocket::close_reason::CLOSE_LIMIT,
 };
@@ -31,16 +27,15 @@ use crate::{
 const STOP_LIMIT: Duration = LAST_RECEIPTS_LIMIT.saturating_add(CLOSE_LIMIT).saturating_add(Duration::from_millis(500));
 
 /// The task.
-pub(crate) struct Acceptor {
-    listener: Listener,
+pub(crate) struct ClientAcceptor {
+    acceptor: Acceptor,
     /// The number of the last connection.
     last: u64,
     preauth: PreauthLimit,
-    connections: JoinSet<()>,
     context: Arc<Context>,
 }
 
-impl Acceptor {
+impl ClientAcceptor {
     /// Takes over the listener.
     ///
     /// # Errors
@@ -52,44 +47,25 @@ impl Acceptor {
         let preauth = PreauthLimit::new(config.max_unauthenticated);
         let proxies = config.trusted_proxies.clone();
         let listener = Listener::new(TcpListener::from_std(listener)?, limit)?.behind(proxies);
-        Ok(Self { listener, last: 0, preauth, connections: JoinSet::new(), context })
+        Ok(Self { acceptor: Acceptor::new(listener), last: 0, preauth, context })
     }
 
     /// Accepts until the process is to stop, then waits for the connections to end.
     pub(crate) async fn run(mut self) {
-        let mut stop = self.context.stop.clone();
-        loop {
-            tokio::select! {
-                next = self.listener.next() => match next {
-                    Ok(accepted) => self.admit(accepted).await,
-                    Err(rejected) => self.count_rejected(rejected),
-                },
-                Some(ended) = self.connections.join_next() => log_failure(ended),
-                () = stopped(&mut stop) => break,
-            }
+        let context = Arc::clone(&self.context);
+        while let Some(accepted) = self.acceptor.next(&context.drain, context.counters.port()).await {
+            self.admit(accepted).await;
         }
-        drop(self.listener);
-        self.context.dispatch.stop_all().await;
-        let all = async {
-            while let Some(ended) = self.connections.join_next().await {
-                log_failure(ended);
-            }
-        };
-        if timeout(STOP_LIMIT, all).await.is_err() {
-            tracing::warn!(connections = self.connections.len(), "connections did not end in time and are cut");
-            self.connections.shutdown().await;
+        let mut serving = self.acceptor.stop();
+        context.dispatch.stop_all().await;
+        if timeout(STOP_LIMIT, serving.ended()).await.is_err() {
+            let connections = serving.cut().await;
+            tracing::warn!(connections, "connections did not end in time and were cut");
         }
     }
 
-    async fn admit(&mut self, Accepted { stream, peer, permit, evicted_another }: Accepted) {
-        while let Some(ended) = self.connections.try_join_next() {
-            log_failure(ended);
-        }
+    async fn admit(&mut self, Accepted { stream, peer, permit, .. }: Accepted) {
         let counters = &self.context.counters;
-        count(&counters.connections_accepted);
-        if evicted_another {
-            count(&counters.connections_evicted);
-        }
         let Ok((slot, evicted_another)) = self.preauth.admit(permit.prefix()).await else {
             count(&counters.unauthenticated_refused);
             return;
@@ -99,21 +75,6 @@ impl Acceptor {
         }
         self.last += 1;
         let new = NewConnection { session: SessionId(self.last), socket: stream, peer: peer.ip(), permit, slot };
-        self.connections.spawn(connection::serve(Arc::clone(&self.context), new));
-    }
-
-    fn count_rejected(&self, rejected: Rejected) {
-        let counters = &self.context.counters;
-        count(match rejected {
-            Rejected::LimitReached(LimitReached::InAll) => &counters.connections_refused_limit,
-            Rejected::LimitReached(LimitReached::ForPrefix) => &counters.connections_refused_prefix,
-            Rejected::NoDescriptor => &counters.connections_refused_descriptors,
-        });
-    }
-}
-
-fn log_failure(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "the task of a connection failed");
+        self.acceptor.spawn(connection::serve(Arc::clone(&self.context), new));
     }
 }

@@ -20,11 +20,7 @@ use worker::{
     peer::{ConnectionPermit, LimitReached},
 };
 
-use crate::{
-    context::{Context, stopped},
-    listen::preauth_limit::PreauthSlot,
-    websocket::Websocket,
-};
+use crate::{context::Context, listen::preauth_limit::PreauthSlot, websocket::Websocket};
 use exchange::{HttpExchange, NotUpgraded};
 
 /// A connection that was accepted.
@@ -59,10 +55,9 @@ struct Permits {
 
 /// Makes a websocket of the connection. If that fails, counts the failure and returns nothing.
 pub(crate) async fn upgrade(context: &Context, new: NewConnection) -> Option<Upgraded> {
-    let mut stop = context.stop.clone();
     let upgraded = tokio::select! {
         upgraded = exchange(context, new) => upgraded,
-        () = stopped(&mut stop) => return None,
+        () = context.drain.begun() => return None,
     };
     let counters = &context.counters;
     match upgraded {

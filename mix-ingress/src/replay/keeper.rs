@@ -21,7 +21,7 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep, sleep_until},
 };
-use worker::counter::count;
+use worker::{counter::count, drain::Drain};
 
 use super::{
     Generation, Marker, ReplayFilter,
@@ -30,7 +30,7 @@ use super::{
     retention::{Clock, Retention},
     shares,
 };
-use crate::{counters::Counters, drain::Drain};
+use crate::counters::Counters;
 
 /// The task that keeps the filter.
 pub(crate) struct Keeper {

@@ -5,6 +5,7 @@
 //! *Trusts*: the address that the kernel names. *Holds*: prefixes, in memory only, each no longer than its limit needs it.
 //! *Promises*: what is kept of strangers is itself bounded, however many addresses they have.
 
+mod acceptor;
 mod known;
 mod limit;
 mod listener;
@@ -13,6 +14,7 @@ mod prefix;
 mod rate;
 mod tree;
 
+pub use acceptor::{Acceptor, PortCounters, Serving};
 pub use limit::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached};
 pub use listener::{Accepted, Listener, Rejected};
 pub use places::FULL_PROOF;
