@@ -3,11 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
-    audit::{
-        admin::Admin,
-        prober::{ProbePaths, Prober},
-        wire::SOCKET,
-    },
+    audit::{admin::Admin, prober::Prober, wire::SOCKET},
     console::Console,
     launch::{self, Accounts, LaunchError, LaunchSpec, Resources},
     overrides::Overrides,
@@ -87,7 +83,7 @@ fn run(plan: &RunPlan, print: impl FnOnce()) -> Result<(), RunError> {
     // The data is locked first: a gateway that is started by hand beside a unit has another runtime directory and the same data.
     let data = launch::open_data(plan, accounts)?;
     let lock = RunLock::take(&plan.run_dir, plan.id.as_str(), &plan.guard)?;
-    let spec = Arc::new(LaunchSpec::build(plan, accounts, data)?);
+    let spec = Arc::new(LaunchSpec::build(plan.clone(), accounts, data)?);
     launch::warn_if_few(&plan.config.limits).map_err(SystemError::during("read the limit on open files"))?;
     validator::refuse_if_taken(plan, accounts.of_query())?;
     announce(&spec.resources).map_err(SystemError::during("read the address of a listener"))?;
@@ -97,7 +93,7 @@ fn run(plan: &RunPlan, print: impl FnOnce()) -> Result<(), RunError> {
         .build()
         .map_err(SystemError::during("start the supervisor's loop"))?;
     Ok(runtime.block_on(async {
-        let prober = Prober::new(Arc::clone(&spec), ProbePaths::of(plan));
+        let prober = Prober::new(Arc::clone(&spec));
         supervisor::supervise(Workers::new(spec), open_admin_socket(&lock, prober), print).await
     })?)
 }
@@ -105,7 +101,9 @@ fn run(plan: &RunPlan, print: impl FnOnce()) -> Result<(), RunError> {
 /// The admin socket, if it can be opened. A gateway without one serves all the same, and cannot be audited.
 fn open_admin_socket(lock: &RunLock, prober: Prober) -> Option<Admin> {
     Admin::listen(&lock.path_to(SOCKET), prober)
-        .inspect_err(|error| tracing::warn!(%error, "there is no admin socket: `gatewayd audit` has nobody to ask"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "there is no admin socket: `gatewayd audit` cannot ask this gateway"),
+        )
         .ok()
 }
 

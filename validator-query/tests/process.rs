@@ -78,7 +78,7 @@ fn a_name_that_nobody_has_is_an_answer() {
 }
 
 #[test]
-fn a_silent_validator_is_given_up_before_the_supervisor_loses_patience() {
+fn a_silent_validator_is_given_up_within_the_time_limit() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let started = Instant::now();
     let (code, answer) = ask(&query(format!("http://{}", silent.local_addr().unwrap())));

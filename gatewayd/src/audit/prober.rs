@@ -37,32 +37,6 @@ const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// The length of the queue of reports of one probe.
 const EVENTS: usize = 8;
 
-/// The paths that a probe tries to open.
-#[derive(Clone, Debug)]
-pub(crate) struct ProbePaths {
-    identity_key: PathBuf,
-    sphinx_key: PathBuf,
-    ledger: PathBuf,
-    inboxes: PathBuf,
-    home: PathBuf,
-    homes: Vec<PathBuf>,
-    run_dir: PathBuf,
-}
-
-impl ProbePaths {
-    pub(crate) fn of(plan: &RunPlan) -> Self {
-        Self {
-            identity_key: plan.config.keys.private_identity.clone(),
-            sphinx_key: plan.config.keys.private_sphinx.clone(),
-            ledger: plan.config.clients.ledger.clone(),
-            inboxes: plan.config.clients.inboxes.clone(),
-            home: plan.config.home.clone(),
-            homes: [plan.config.home.clone(), plan.config_file.clone()].into_iter().chain(home_of_account()).collect(),
-            run_dir: plan.run_dir.clone(),
-        }
-    }
-}
-
 /// The folder of the account that runs this process, according to the user database; `HOME` may name another. There may be none.
 fn home_of_account() -> Option<PathBuf> {
     let user = User::from_uid(geteuid()).ok().flatten()?;
@@ -73,7 +47,6 @@ fn home_of_account() -> Option<PathBuf> {
 #[derive(Debug)]
 pub(crate) struct Prober {
     spec: Arc<LaunchSpec>,
-    paths: ProbePaths,
 }
 
 /// A probe that waits in its jail, so that it can be looked at from outside. Dropping it ends the process.
@@ -98,8 +71,8 @@ impl WaitingProbe {
 }
 
 impl Prober {
-    pub(crate) const fn new(spec: Arc<LaunchSpec>, paths: ProbePaths) -> Self {
-        Self { spec, paths }
+    pub(crate) const fn new(spec: Arc<LaunchSpec>) -> Self {
+        Self { spec }
     }
 
     /// Tries every way in which `role` might have `ability`. `others` are the processes of other roles.
@@ -128,8 +101,9 @@ impl Prober {
     }
 
     fn targets(&self, tcp: Vec<SocketAddr>, udp: SocketAddr, others: Vec<u32>) -> io::Result<Targets> {
-        let ProbePaths { identity_key, sphinx_key, ledger, inboxes, home, homes, run_dir } = &self.paths;
-        for path in [identity_key, sphinx_key, home] {
+        let RunPlan { config, config_file, run_dir, .. } = &self.spec.plan;
+        let (home, keys, clients) = (&config.home, &config.keys, &config.clients);
+        for path in [&keys.private_identity, &keys.private_sphinx, home] {
             path.metadata()?;
         }
         let directories = ["/tmp", "/dev/shm", "/var/tmp"].map(PathBuf::from).into_iter();
@@ -139,11 +113,11 @@ impl Prober {
         let us = geteuid().as_raw();
         let users = if us == 0 || !self.spec.separates_accounts() { vec![0] } else { vec![0, us] };
         Ok(Targets {
-            identity_key: identity_key.clone(),
-            sphinx_key: sphinx_key.clone(),
-            ledger: (ledger.clone(), inode(ledger)?),
-            inboxes: (inboxes.clone(), inode(inboxes)?),
-            homes: homes.clone(),
+            identity_key: keys.private_identity.clone(),
+            sphinx_key: keys.private_sphinx.clone(),
+            ledger: (clients.ledger.clone(), inode(&clients.ledger)?),
+            inboxes: (clients.inboxes.clone(), inode(&clients.inboxes)?),
+            homes: [home.clone(), config_file.clone()].into_iter().chain(home_of_account()).collect(),
             directories,
             tcp,
             udp,

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{
     examiner::Examiner,
-    prober::{ProbePaths, Prober, WaitingProbe},
+    prober::{Prober, WaitingProbe},
     wire::{Answer, Live, Question},
 };
 use crate::{
@@ -66,7 +66,7 @@ impl SelfTest {
             stand_ins(&mut plan).map_err(SystemError::during("make a directory beside the data for the self-test"))?;
         let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;
         let data = launch::open_data(&plan, accounts)?;
-        let prober = Prober::new(Arc::new(LaunchSpec::build(&plan, accounts, data)?), ProbePaths::of(&plan));
+        let prober = Prober::new(Arc::new(LaunchSpec::build(plan, accounts, data)?));
         let mut probes = Vec::new();
         for role in Role::ALL {
             let waiting = prober.wait_in_jail(role).await;

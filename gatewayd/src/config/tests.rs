@@ -166,7 +166,7 @@ fn every_tuning_key_is_read() {
 }
 
 #[test]
-fn unknown_keys_of_gateway_and_debug_are_ignored_with_their_lines() {
+fn unknown_keys_of_gateway_and_debug_are_named_and_ignored() {
     let text =
         "\n[gateway]\nid = 'demo'\nlocation = 'x'\n\"pre\\nsence\" = 1\n\n[debug]\ncache_entry_ttl = 1\nfoo = 2\n";
     let (_, unknown) = Config::parse(text, &paths()).unwrap();

@@ -196,7 +196,7 @@ pub(crate) fn user_of_data(config: &Config, home: &Path) -> Option<LockHolder> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::config;
+    use crate::launch::fixtures::config;
     use std::{fs, process::Command};
 
     fn open(config: &Config, home: &tempfile::TempDir) -> Result<DataFolders, FolderError> {

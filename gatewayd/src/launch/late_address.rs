@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn by_hand_and_for_other_errors_nobody_waits() {
+    fn by_hand_and_for_other_errors_there_is_no_wait() {
         let found = wait_with_pause(Duration::ZERO, false, "192.0.2.1:1", &mut coming_at_the(2));
         assert_eq!(found.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
         let mut denied = || Err::<(), _>(io::ErrorKind::PermissionDenied.into());

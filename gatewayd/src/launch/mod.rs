@@ -17,6 +17,8 @@
 mod accounts;
 mod binaries;
 mod data_folders;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod late_address;
 mod links;
 mod listeners;
@@ -29,7 +31,7 @@ mod predecessor;
 mod resources;
 mod spec;
 mod worker;
-pub(crate) mod worker_config;
+mod worker_config;
 
 pub use self::{
     accounts::AccountError, binaries::BinaryError, data_folders::FolderError, listeners::ListenError,
@@ -49,8 +51,4 @@ pub(crate) use self::{
 };
 
 #[cfg(test)]
-pub(crate) use self::{
-    binaries::Program,
-    resources::tests::{config, resources},
-    worker::tests::{jail, program},
-};
+pub(crate) use self::binaries::Program;

@@ -71,7 +71,7 @@ pub(super) fn ports_to_enforce(egress: &Egress, own: &OwnAddresses) -> Vec<u16> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::config;
+    use crate::launch::fixtures::config;
 
     #[test]
     fn listening_announced_and_interface_addresses_are_found() {

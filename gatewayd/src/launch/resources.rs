@@ -197,35 +197,12 @@ fn reopen_directory(directory: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::paths::{GatewayId, GatewayPaths, Root};
-    use std::{
-        io::Read,
-        os::unix::fs::{MetadataExt, PermissionsExt},
+mod tests {
+    use super::{
+        super::fixtures::{config, resources},
+        *,
     };
-
-    /// A configuration with keys, whose files are all below `home`.
-    pub(crate) fn config(home: &Path) -> Config {
-        let root = Root::new(Some(home.into()), None).unwrap();
-        let id: GatewayId = "demo".parse().unwrap();
-        let paths = GatewayPaths::new(&root, &id);
-        let mut config = Config::new(&id, &paths);
-        config.mix.listen = "127.0.0.1:0".parse().unwrap();
-        config.clients.listen = "127.0.0.1:0".parse().unwrap();
-        std::fs::create_dir_all(paths.data_dir()).unwrap();
-        for (path, text) in [(&config.keys.private_sphinx, "sphinx"), (&config.keys.private_identity, "identity")] {
-            std::fs::write(path, text).unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        }
-        config
-    }
-
-    /// The descriptors of a gateway with this configuration.
-    pub(crate) fn resources(config: &Config) -> Result<Resources, OpenError> {
-        let guard = PathGuard::new(&config.root.join(&config.id));
-        Resources::open(config, &guard, DataFolders::open(config, &guard, None)?)
-    }
+    use std::{io::Read, os::unix::fs::MetadataExt};
 
     #[test]
     fn each_role_gets_its_own_and_no_more() {

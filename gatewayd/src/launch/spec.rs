@@ -5,8 +5,7 @@ use std::{io, thread::available_parallelism};
 use ipc::{
     Role,
     control::{Grant, OwnAddresses, Start, WorkerConfig},
-    jail::{JailSpec, Layer, LayerSettings},
-    log::LogSettings,
+    jail::{JailSpec, LayerSettings},
     probe::Attempt,
 };
 
@@ -19,29 +18,23 @@ use super::{
     resources::{OpenError, Resources},
     worker_config,
 };
-use crate::{keys::PublicKeys, paths::KeyPaths, plan::RunPlan, system_error::SystemError};
+use crate::{plan::RunPlan, system_error::SystemError};
 
 /// What every worker is started from.
 #[derive(Debug)]
 pub(crate) struct LaunchSpec {
+    /// What the gateway is to run with.
+    pub(crate) plan: RunPlan,
     /// The programs.
     pub(crate) binaries: PerRole<Program>,
     /// The descriptors.
     pub(crate) resources: Resources,
     /// The configuration of each worker.
     pub(crate) configs: PerRole<WorkerConfig>,
-    /// What to log, and the format of its lines.
-    pub(crate) log: LogSettings,
     /// Threads per worker.
     pub(crate) threads: u16,
     /// The jails to close.
     pub(crate) jails: PerRole<JailSpec>,
-    /// Layers of the jail that the operator leaves out on purpose.
-    pub(crate) layers_left_out: Vec<Layer>,
-    /// The content of the public key files.
-    pub(crate) public_keys: PublicKeys,
-    /// The paths of the key files.
-    pub(crate) key_paths: KeyPaths,
 }
 
 /// Why there is nothing to start workers from.
@@ -75,28 +68,25 @@ impl LaunchSpec {
     ///
     /// # Errors
     /// With what is missing and what to do.
-    pub(crate) fn build(plan: &RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
+    pub(crate) fn build(plan: RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
         let binaries = binaries::open()?;
         let resources = Resources::open(&plan.config, &plan.guard, data)?;
-        let own = own_addresses(plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
+        let own = own_addresses(&plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
         let spec = Self {
             binaries,
             resources,
             configs: PerRole::new(|role| worker_config::for_role(&plan.config, &own, role)),
-            log: plan.log.clone(),
             threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
-            jails: jails(plan, accounts, &own)?,
-            layers_left_out: plan.layers_left_out.clone(),
-            public_keys: plan.public_keys,
-            key_paths: plan.config.keys.clone(),
+            jails: jails(&plan, accounts, &own)?,
+            plan,
         };
-        if plan.insecure {
+        if spec.plan.insecure {
             tracing::warn!(
-                "--insecure-no-sandbox: the workers run WITHOUT their jail; whoever takes one over can do what gatewayd's \
-                 account can. For debugging only"
+                "--insecure-no-sandbox: the workers run WITHOUT their jail; an attacker who controls one can do everything \
+                 that gatewayd's account can do. For debugging only"
             );
         } else if let Some(account) = accounts.of_workers().get(Role::Store) {
-            spec.resources.give_to_store(plan, *account)?;
+            spec.resources.give_to_store(&spec.plan, *account)?;
         }
         Ok(spec)
     }
@@ -111,7 +101,7 @@ impl LaunchSpec {
     pub(crate) fn start_message(&self, role: Role, grants: Vec<Grant>, probe: Option<Attempt>) -> Start {
         Start {
             grants,
-            log: self.log.clone(),
+            log: self.plan.log.clone(),
             threads: self.threads,
             jail: self.jails.get(role).clone(),
             config: self.configs.get(role).clone(),

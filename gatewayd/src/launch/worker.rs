@@ -265,4 +265,4 @@ fn clean_text(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

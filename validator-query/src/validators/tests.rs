@@ -206,7 +206,7 @@ fn a_reply_that_is_too_long_is_cut_off() {
 }
 
 #[test]
-fn a_silent_validator_costs_only_its_share_and_the_next_is_asked() {
+fn a_silent_validator_costs_only_its_share_of_the_time() {
     // Accepts (the backlog does) and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = format!("http://{}", silent.local_addr().unwrap());
@@ -220,7 +220,7 @@ fn a_silent_validator_costs_only_its_share_and_the_next_is_asked() {
 }
 
 #[test]
-fn nobody_there_is_said_for_each() {
+fn each_unreachable_validator_is_named() {
     let answer = ask_all(&query_of(&["http://127.0.0.1:1", "nonsense", "https://127.0.0.1:1"]), TIME_LIMIT);
     let reasons = reasons(answer);
     assert_eq!(reasons.matches("; ").count(), 2, "{reasons}");

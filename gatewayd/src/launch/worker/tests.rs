@@ -2,35 +2,18 @@
 
 use std::path::Path;
 
-use ipc::{control::OwnAddresses, jail::JailSpec, log::LogSettings};
+use ipc::{control::OwnAddresses, log::LogSettings};
 
 use super::*;
 use crate::{
-    launch::{config, resources, worker_config},
+    launch::{
+        fixtures::{config, jail, program, resources},
+        worker_config,
+    },
     path_guard::PathGuard,
     supervisor::RunLock,
 };
-use std::{os::unix::fs::PermissionsExt, path::PathBuf};
-
-/// A program that runs `script`.
-pub(crate) fn program(folder: &Path, name: &str, script: &str) -> PathBuf {
-    let path = folder.join(name);
-    // Written by another process. If this process had the file open for writing, a test that forks meanwhile would inherit the descriptor,
-    // and the program could not be run (text file busy).
-    let status = std::process::Command::new("/bin/sh")
-        .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2""#, "sh", script])
-        .arg(&path)
-        .status()
-        .unwrap();
-    assert!(status.success());
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
-/// A jail order, which scripts ignore.
-pub(crate) fn jail(open_files: u64) -> JailSpec {
-    JailSpec { supervisor: std::process::id(), open_files, layers: None }
-}
+use std::path::PathBuf;
 
 fn start() -> Start {
     let home = tempfile::tempdir().unwrap();

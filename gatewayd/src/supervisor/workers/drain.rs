@@ -27,7 +27,7 @@ const LAST: Duration = Duration::from_millis(500);
 
 /// How the workers ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Drained {
+pub(crate) enum Drained {
     /// Each worker finished, or was killed when its time was over.
     InOrder,
     /// All were killed, because `hurry` came.
@@ -36,7 +36,7 @@ pub(in crate::supervisor) enum Drained {
 
 impl Workers {
     /// Ends all workers within ten seconds, or at once when `hurry` comes.
-    pub(in crate::supervisor) async fn drain(&mut self, hurry: impl Future<Output = ()>) -> Drained {
+    pub(crate) async fn drain(&mut self, hurry: impl Future<Output = ()>) -> Drained {
         let mut hurry = pin!(hurry);
         self.phase = Phase::Closing;
         for role in Role::ALL {

@@ -36,7 +36,7 @@ impl Workers {
     /// A line for each missing layer: for those left out on purpose, or for the others.
     pub(super) fn lacks(&self, on_purpose: bool) -> Vec<String> {
         let layers = Layer::ALL.into_iter();
-        let layers = layers.filter(|layer| self.spec.layers_left_out.contains(layer) == on_purpose);
+        let layers = layers.filter(|layer| self.spec.plan.layers_left_out.contains(layer) == on_purpose);
         layers.filter_map(|layer| self.lack_of(layer, on_purpose)).collect()
     }
 

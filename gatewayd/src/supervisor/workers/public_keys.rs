@@ -10,12 +10,12 @@ use crate::keys::{Mismatch, PublicKeyFile};
 
 impl Workers {
     /// Whether both key pairs are known to belong together.
-    pub(in crate::supervisor) fn keys_are_proven(&self) -> bool {
+    pub(crate) fn keys_are_proven(&self) -> bool {
         [Role::MixIngress, Role::Store].into_iter().all(|role| self.slots.get(role).has_proved_key)
     }
 
     pub(super) fn on_public_key(&mut self, role: Role, derived: [u8; 32]) -> Result<(), WorkersError> {
-        let (keys, paths) = (&self.spec.public_keys, &self.spec.key_paths);
+        let (keys, paths) = (&self.spec.plan.public_keys, &self.spec.plan.config.keys);
         let file = match role {
             Role::MixIngress => PublicKeyFile::Sphinx,
             Role::Store => PublicKeyFile::Identity,

@@ -1,17 +1,13 @@
 //! Workers that are shell scripts, which speak just enough of the control link.
 
 use ipc::{
-    control::{OwnAddresses, WorkerReport},
+    control::WorkerReport,
     jail::{Layer, Missing},
-    log::LogSettings,
 };
 use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::{drain::Drained, *};
-use crate::{
-    keys::PublicKeys,
-    launch::{self, EventKind, Program, config, program, resources, worker_config},
-};
+use crate::launch::{EventKind, Program, fixtures};
 
 /// Reports ready, notes every order in `$orders`, and ends in order.
 const GOOD: &str = r#"
@@ -36,26 +32,15 @@ impl Stage {
     /// All good, but `special` with its own script. `$lives` counts how often each was started.
     fn with(special: Role, script: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let config = config(home.path());
         let binaries = PerRole::new(|role| {
             let script = if role == special { script } else { GOOD };
             let prelude = format!(
                 "name={role}; orders={0}/orders; echo >> {0}/lives-{role}; lives=$(wc -l < {0}/lives-{role})",
                 home.path().display()
             );
-            Program::script(role, program(home.path(), role.name(), &format!("{prelude}\n{script}")))
+            Program::script(role, fixtures::program(home.path(), role.name(), &format!("{prelude}\n{script}")))
         });
-        let workers = Workers::new(Arc::new(LaunchSpec {
-            binaries,
-            resources: resources(&config).unwrap(),
-            configs: PerRole::new(|role| worker_config::for_role(&config, &OwnAddresses::default(), role)),
-            log: LogSettings::default(),
-            threads: 1,
-            jails: PerRole::new(|_| launch::jail(256)),
-            layers_left_out: Vec::new(),
-            public_keys: PublicKeys { identity: [1; 32], sphinx: [2; 32] },
-            key_paths: config.keys.clone(),
-        }));
+        let workers = Workers::new(Arc::new(fixtures::spec(home.path(), binaries)));
         Self { home, workers }
     }
 
@@ -154,7 +139,7 @@ async fn a_worker_that_says_why_it_cannot_start_ends_the_start() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_without_a_word_is_retried_and_then_ends_the_start() {
+async fn a_worker_that_keeps_dying_at_start_ends_the_start() {
     let mut stage = Stage::with(Role::MixEgress, "exit 3");
     let error = stage.until(Stage::all_ready).await.unwrap_err().to_string();
     assert!(
@@ -176,7 +161,7 @@ async fn a_program_that_cannot_be_started_ends_the_start_too() {
 }
 
 #[tokio::test]
-async fn who_breaks_a_rule_is_replaced() {
+async fn a_worker_that_breaks_a_rule_is_replaced() {
     let accuse_edge = format!("[ $lives -gt 1 ] || printf '\\002\\002\\001\\001r' >&0\n{GOOD}");
     let mut stage = Stage::with(Role::Store, &accuse_edge);
     stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
@@ -186,7 +171,7 @@ async fn who_breaks_a_rule_is_replaced() {
 }
 
 #[tokio::test]
-async fn who_lets_go_of_a_link_and_lives_on_is_replaced() {
+async fn a_worker_that_closes_a_link_and_lives_on_is_replaced() {
     let edge_let_go = format!("[ $lives -gt 1 ] || printf '\\006\\002\\001' >&0\n{GOOD}");
     let mut stage = Stage::with(Role::Store, &edge_let_go);
     stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
@@ -195,7 +180,7 @@ async fn who_lets_go_of_a_link_and_lives_on_is_replaced() {
 }
 
 #[tokio::test]
-async fn nobody_is_blamed_for_a_predecessor_or_for_dying() {
+async fn no_worker_is_killed_for_its_predecessor_or_for_dying() {
     let mut stage = Stage::with(Role::Store, GOOD);
     stage.until(Stage::all_ready).await.unwrap();
     let lost = |link| WorkerReport::LinkLost { peer: Role::ClientEdge, link };
@@ -224,7 +209,7 @@ async fn nobody_is_blamed_for_a_predecessor_or_for_dying() {
 }
 
 #[tokio::test]
-async fn who_accuses_too_often_is_replaced_too() {
+async fn a_worker_that_reports_too_many_peers_is_replaced_too() {
     let mut stage = Stage::with(Role::Store, GOOD);
     stage.until(Stage::all_ready).await.unwrap();
     for link in 1..=peer_reports::MAX_PEER_REPORTS {
@@ -243,7 +228,7 @@ async fn who_accuses_too_often_is_replaced_too() {
 }
 
 #[tokio::test]
-async fn who_accuses_a_stranger_is_replaced_and_the_stranger_is_not() {
+async fn a_report_about_a_stranger_replaces_the_reporter_only() {
     let accuse_egress = format!("[ $lives -gt 1 ] || printf '\\002\\001\\001\\001r' >&0\n{GOOD}");
     let mut stage = Stage::with(Role::Store, &accuse_egress);
     stage.until(|stage| stage.all_ready() && stage.deaths(Role::Store) == 1).await.unwrap();
@@ -252,7 +237,7 @@ async fn who_accuses_a_stranger_is_replaced_and_the_stranger_is_not() {
 }
 
 #[tokio::test]
-async fn who_talks_nonsense_or_closes_its_control_link_is_replaced() {
+async fn bytes_that_are_no_report_or_a_closed_link_end_a_worker() {
     for nonsense in ["printf 'nonsense' >&0", "exec 0</dev/null"] {
         let script = format!("[ $lives -gt 1 ] || {{ {nonsense}; exec sleep 600; }}\n{GOOD}");
         let mut stage = Stage::with(Role::MixIngress, &script);
@@ -262,7 +247,7 @@ async fn who_talks_nonsense_or_closes_its_control_link_is_replaced() {
 }
 
 #[tokio::test]
-async fn once_open_a_worker_that_cannot_start_does_not_end_the_gateway() {
+async fn a_failed_start_when_open_does_not_end_the_gateway() {
     let script = format!("[ $lives -eq 1 ] || {{ printf '\\001\\002no' >&0; exit 1; }}\n{GOOD}");
     let mut stage = Stage::with(Role::MixEgress, &script);
     stage.until(Stage::all_ready).await.unwrap();
@@ -275,7 +260,7 @@ async fn once_open_a_worker_that_cannot_start_does_not_end_the_gateway() {
 }
 
 #[tokio::test]
-async fn who_does_not_finish_is_killed_and_a_hurry_kills_all_at_once() {
+async fn a_worker_that_does_not_finish_is_killed() {
     let deaf = r"printf '\000' >&0; exec sleep 600";
     let mut stage = Stage::with(Role::MixIngress, deaf);
     stage.until(Stage::all_ready).await.unwrap();
@@ -369,7 +354,7 @@ async fn a_public_key_of_another_gateway_ends_the_start() {
 #[tokio::test]
 async fn a_layer_that_is_left_out_on_purpose_is_no_warning() {
     let mut stage = Stage::with(Role::Store, GOOD);
-    Arc::get_mut(&mut stage.workers.spec).unwrap().layers_left_out.push(Layer::NetworkNamespace);
+    Arc::get_mut(&mut stage.workers.spec).unwrap().plan.layers_left_out.push(Layer::NetworkNamespace);
     for layer in [Layer::NetworkNamespace, Layer::LandlockPorts] {
         let missing = Missing { layer, why: "start gatewayd as root".into() };
         stage.workers.slots.get_mut(Role::Store).layers.missing.push(missing);

@@ -1,0 +1,91 @@
+//! What the tests of several rooms start workers from.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use ipc::{control::OwnAddresses, jail::JailSpec, log::LogSettings};
+
+use super::{
+    binaries::Program,
+    data_folders::DataFolders,
+    per_role::PerRole,
+    resources::{OpenError, Resources},
+    spec::LaunchSpec,
+    worker_config,
+};
+use crate::{
+    config::Config,
+    keys::PublicKeys,
+    path_guard::PathGuard,
+    paths::{GatewayId, GatewayPaths, Root},
+    plan::RunPlan,
+};
+
+/// A configuration with keys, whose files are all below `home`.
+pub(crate) fn config(home: &Path) -> Config {
+    let root = Root::new(Some(home.into()), None).unwrap();
+    let id: GatewayId = "demo".parse().unwrap();
+    let paths = GatewayPaths::new(&root, &id);
+    let mut config = Config::new(&id, &paths);
+    config.mix.listen = "127.0.0.1:0".parse().unwrap();
+    config.clients.listen = "127.0.0.1:0".parse().unwrap();
+    fs::create_dir_all(paths.data_dir()).unwrap();
+    for (path, text) in [(&config.keys.private_sphinx, "sphinx"), (&config.keys.private_identity, "identity")] {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    config
+}
+
+/// The descriptors of a gateway with this configuration.
+pub(crate) fn resources(config: &Config) -> Result<Resources, OpenError> {
+    let guard = PathGuard::new(&config.root.join(&config.id));
+    Resources::open(config, &guard, DataFolders::open(config, &guard, None)?)
+}
+
+/// A program that runs `script`.
+pub(crate) fn program(folder: &Path, name: &str, script: &str) -> PathBuf {
+    let path = folder.join(name);
+    // Written by another process. If this process had the file open for writing, a test that forks meanwhile would inherit the descriptor,
+    // and the program could not be run (text file busy).
+    let status = std::process::Command::new("/bin/sh")
+        .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2""#, "sh", script])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// A jail order, which scripts ignore.
+pub(crate) fn jail(open_files: u64) -> JailSpec {
+    JailSpec { supervisor: std::process::id(), open_files, layers: None }
+}
+
+/// What workers are launched with that are these programs, below `home`.
+pub(crate) fn spec(home: &Path, binaries: PerRole<Program>) -> LaunchSpec {
+    let config = config(home);
+    let plan = RunPlan {
+        id: config.id.parse().unwrap(),
+        guard: PathGuard::new(&config.home),
+        config_file: config.home.join("config/config.toml"),
+        run_dir: config.home.join("run"),
+        public_keys: PublicKeys { identity: [1; 32], sphinx: [2; 32] },
+        layers_left_out: Vec::new(),
+        log: LogSettings::default(),
+        insecure: false,
+        config,
+    };
+    LaunchSpec {
+        binaries,
+        resources: resources(&plan.config).unwrap(),
+        configs: PerRole::new(|role| worker_config::for_role(&plan.config, &OwnAddresses::default(), role)),
+        threads: 1,
+        jails: PerRole::new(|_| jail(256)),
+        plan,
+    }
+}
