@@ -50,6 +50,8 @@ struct Contents {
     alive: u64,
     /// Places where something is that is no message.
     unreadable: HashSet<(ClientAddress, Sequence)>,
+    /// Clients whose entry in the ledger is none.
+    unreadable_entries: HashSet<ClientAddress>,
     seen: BTreeMap<ClientAddress, u64>,
     /// When each message was written, in milliseconds since 1970.
     arrivals: HashMap<(ClientAddress, Sequence), u64>,
@@ -75,6 +77,11 @@ impl Remembered {
     /// Has what is stored there be no message.
     pub(crate) fn spoil(&self, client: ClientAddress, sequence: Sequence) {
         self.contents.lock().unwrap().unreadable.insert((client, sequence));
+    }
+
+    /// Has what is written about the client be no entry.
+    pub(crate) fn spoil_entry(&self, client: ClientAddress) {
+        self.contents.lock().unwrap().unreadable_entries.insert(client);
     }
 
     pub(crate) fn set(&self, health: Health) {
@@ -109,7 +116,11 @@ impl Remembered {
 impl Mailbox for Remembered {
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
         self.check()?;
-        Ok(self.contents.lock().unwrap().keys.get(client).map(|(key, _)| key.clone()))
+        let contents = self.contents.lock().unwrap();
+        if contents.unreadable_entries.contains(client) {
+            return Err(MailboxError::UnknownRecord { database: "ledger", client: *client });
+        }
+        Ok(contents.keys.get(client).map(|(key, _)| key.clone()))
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {

@@ -136,6 +136,9 @@ mod tests {
         assert_eq!((share(6, 1_000), share(6, 2_000)), ((0, 0), (0, 0)));
         assert!(SHARES.admit(Class(0), Load { messages: 0, bytes: 0 }, 2_000, full(740)));
         assert!(!SHARES.admit(Class(0), Load { messages: 0, bytes: 0 }, 2_000, full(750)));
+        let admit = |messages, bytes| SHARES.admit(Class(0), Load { messages, bytes }, 1, full(0));
+        assert!(admit(780, 0) && admit(0, (2 << 20) - 1));
+        assert!(!admit(781, 0) && !admit(0, 2 << 20), "messages or bytes, whatever ends first");
     }
 
     #[test]

@@ -163,35 +163,28 @@ impl Bench {
     }
 
     fn finish(&mut self, job: Job) {
-        match job {
-            Job::CommitMail(batch) => {
-                let done = commit(self.mailbox.as_ref(), batch);
-                self.office.mail_committed(done, self.now);
-            }
-            Job::CommitLedger(entries) => {
-                let done = self.mailbox.commit_ledger(&entries);
-                self.office.ledger_committed(done, self.now);
-            }
+        let done = match job {
+            Job::CommitMail(batch) => Done::Mail(commit(self.mailbox.as_ref(), batch)),
+            Job::CommitLedger(entries) => Done::Ledger(self.mailbox.commit_ledger(&entries)),
             Job::Restore { reopen } => {
                 let opened = if reopen { self.mailbox.reopen() } else { Ok(()) };
-                self.office.restored(opened.and_then(|()| self.mailbox.lack()), self.now);
+                Done::Restored(opened.and_then(|()| self.mailbox.lack()))
             }
             Job::Sweep(page) => {
                 let clock = Duration::from_secs(self.mailbox.clock.load(Relaxed));
-                self.office.swept(page.read(self.mailbox.as_ref(), clock), self.now);
+                Done::Swept(page.read(self.mailbox.as_ref(), clock))
             }
             Job::Peek { visit, client, range, limit } => {
                 let messages = limit.messages.min(3);
-                let page = self.mailbox.peek(&client, range, PageLimit { messages, ..limit });
-                self.office.peeked(visit, page, self.now);
+                Done::Read(visit, self.mailbox.peek(&client, range, PageLimit { messages, ..limit }))
             }
             Job::CheckLogin { visit, proof } => {
-                let outcome = check_claim(proof, NOW, |_, _, signature| *signature == SIGNATURE);
-                self.office.login_checked(visit, outcome, self.now);
+                Done::LoginChecked(visit, check_claim(proof, NOW, |_, _, signature| *signature == SIGNATURE))
             }
-            Job::KeepClasses(classes) => self.mailbox.keep_classes(&classes).unwrap(),
+            Job::KeepClasses(classes) => Done::ClassesKept(self.mailbox.keep_classes(&classes)),
             Job::BeginHandshake { .. } | Job::FinishHandshake { .. } => unreachable!("no test here registers"),
-        }
+        };
+        self.office.report(done, self.now);
         self.collect();
     }
 

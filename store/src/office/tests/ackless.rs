@@ -93,6 +93,7 @@ fn a_store_three_quarters_full_keeps_none_of_it() {
     bench.office.filling = Filling { alive: 750 << 20, capacity: 1_000 << 20 };
     bench.deliver_ackless(11);
     assert_eq!((bench.displaced(), bench.refused()), (6, vec![11]));
+    assert_eq!(bench.office.counters.refused_inbox_share.load(Relaxed), 1);
     assert_eq!(bench.stored(), [6, 7, 8, 9, 10]);
 }
 
@@ -104,4 +105,62 @@ fn a_large_message_without_surb_ack_breaks_a_rule() {
     };
     assert!(deliver(ACKLESS_LEN).is_ok());
     assert!(matches!(deliver(ACKLESS_LEN + 1), Err(Fault::IngressViolation(_))));
+}
+
+#[test]
+fn what_came_with_a_surb_ack_never_gives_way() {
+    let mut bench = Bench::new(Rules { inbox_messages: 2, ..RULES });
+    // While one with a SURB-ack is being written there is nothing else on disk.
+    bench.deliver(0);
+    (1..4).for_each(|n| bench.deliver_ackless(n));
+    bench.finish_all_jobs();
+    assert_eq!((bench.accepted(), bench.refused()), (vec![0, 2, 3], vec![1]));
+    assert_eq!(bench.stored(), [0, 2, 3]);
+}
+
+/// Of the ones on disk the oldest is no message, and two sessions find it before it is set aside.
+#[test]
+fn what_is_being_set_aside_does_not_give_way_and_is_counted_once() {
+    let mut bench = Bench::new(Rules { inbox_messages: 3, ..RULES });
+    (0..3).for_each(|n| bench.deliver_ackless(n));
+    bench.finish_all_jobs();
+    bench.mailbox.spoil(CLIENT, Sequence(0));
+    for session in [1, 2] {
+        bench.log_in(session);
+        let ledger = bench.jobs.pop_back_if(|job| matches!(job, Job::CommitLedger(_))).unwrap();
+        bench.finish(ledger);
+        let read = bench.jobs.pop_back_if(|job| matches!(job, Job::Peek { .. })).unwrap();
+        bench.finish(read);
+        assert_eq!(bench.pushed(session), [1, 2]);
+        assert!(matches!(bench.jobs.front(), Some(Job::CommitMail(_))), "it is being set aside");
+        bench.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+    }
+    assert_eq!(bench.office.inboxes.get(&CLIENT).unwrap().stored.ackless, 2);
+    bench.deliver_ackless(3);
+    assert_eq!(bench.displaced(), 0);
+    bench.deliver_ackless(4);
+    assert_eq!(bench.displaced(), 1);
+    bench.finish_all_jobs();
+    assert_eq!(bench.stored(), [2, 3, 4]);
+    assert_eq!(bench.office.counters.set_aside.load(Relaxed), 1);
+}
+
+/// The link to `client-edge` has no room, so what was read waits.
+#[test]
+fn what_gives_way_after_it_was_read_is_not_pushed() {
+    let mut bench = Bench::new(Rules { inbox_messages: 2, ..RULES });
+    (0..2).for_each(|n| bench.deliver_ackless(n));
+    bench.deliver(2);
+    bench.finish_all_jobs();
+    bench.log_in(1);
+    bench.finish_job();
+    let Some(Job::Peek { visit, client, range, limit }) = bench.jobs.pop_front() else { panic!("nothing is read") };
+    let page = bench.mailbox.peek(&client, range, limit);
+    bench.office.report(Done::Read(visit, page), bench.now);
+    let message = (body(3).slice(..ACKLESS_LEN), Ack::NotOwed);
+    bench.office.ingress_delivers(DeliveryId(3), CLIENT, message, bench.now).unwrap();
+    bench.collect();
+    bench.finish_all_jobs();
+    assert_eq!((bench.pushed(1), bench.displaced()), (vec![1, 2, 3], 1));
+    assert_eq!(bench.office.budgets.read_ahead.used(), 0);
 }

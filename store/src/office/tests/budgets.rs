@@ -194,3 +194,115 @@ fn with_nobody_to_end_sessions_are_not_searched_each_time() {
     }
     assert_eq!(bench.office.budgets.looked, 1);
 }
+
+/// Sessions that were each pushed so many messages so many seconds ago, and a further one that finds no memory.
+fn with_stalled(stalled: &[(u64, u32)], pushed_bytes: u64) -> Bench {
+    let mut bench = Bench::new(Rules { pushed_bytes, ..RULES });
+    let clients = || (2_u8..).zip(stalled.iter().copied());
+    for (n, _) in clients() {
+        bench.attach_client(n);
+    }
+    bench.attach_client(100);
+    bench.attach_client(101);
+    let mut to_come = stalled.iter().map(|(_, age)| *age).max().unwrap_or_default();
+    while to_come > 0 {
+        for (n, (messages, _)) in clients().filter(|(_, (_, age))| *age == to_come) {
+            (0..messages).for_each(|message| bench.deliver_to_client(n, message));
+        }
+        bench.pass(SECOND);
+        to_come -= 1;
+    }
+    // One that has proved everything until now takes the rest, and another has a first message already.
+    bench.deliver_to_client(101, 0);
+    let mut message = 0;
+    while bench.office.budgets.look_again.is_none() {
+        bench.deliver_to_client(100, message);
+        message += 1;
+    }
+    bench
+}
+
+/// What counts is bytes times age: neither alone, nor their sum.
+#[test]
+fn the_session_with_most_bytes_for_longest_is_ended() {
+    for (stalled, ended, others) in [([(9, 1), (2, 4)], 2, 3), ([(4, 4), (6, 1)], 2, 3), ([(2, 4), (9, 1)], 3, 2)] {
+        let bench = with_stalled(&stalled, 32 * COST);
+        assert!(bench.is_ended_for_memory(ended), "{stalled:?}");
+        assert!(!bench.is_ended_for_memory(others) && !bench.is_ended_for_memory(101), "{stalled:?}");
+    }
+}
+
+#[test]
+fn no_more_sessions_are_ended_than_memory_is_needed() {
+    let bench = with_stalled(&[(1, 2); 8], 16 * COST);
+    let ended: Vec<u64> = (2..10).filter(|session| bench.is_ended_for_memory(*session)).collect();
+    assert_eq!(ended.len(), 1, "a sixteenth is one message: {ended:?}");
+}
+
+#[test]
+fn the_death_of_the_edge_brings_all_memory_back() {
+    let mut bench = with_stalled(&[(8, 2)], 16 * COST);
+    assert!(bench.is_ended_for_memory(2) && bench.office.deadline() < Some(bench.now + SECOND / 10));
+    bench.office.edge_down();
+    bench.collect();
+    bench.office.edge_up();
+    bench.to_edge.clear();
+    assert_eq!(bench.office.budgets.pushed.used(), 0);
+    bench.pass(SPILL);
+    bench.finish_all_jobs();
+    assert!(bench.office.deadline() > Some(bench.now + SECOND / 10), "nobody waits for memory any more");
+    // Nobody of the new edge is spared because a session of the old one was about to leave.
+    bench.attach_client(2);
+    bench.finish_all_jobs();
+    bench.pass(2 * SECOND);
+    bench.attach_client(50);
+    (100..108).for_each(|message| bench.deliver_to_client(50, message));
+    assert!(bench.is_ended_for_memory(2));
+}
+
+#[test]
+fn who_waits_for_memory_looks_again_every_50_ms() {
+    let tick = Duration::from_millis(50);
+    let mut bench = Bench::new(Rules { pushed_bytes: 16 * COST, ..RULES });
+    bench.attach_client(2);
+    bench.attach_client(3);
+    (0..13).for_each(|message| bench.deliver_to_client(2, message));
+    bench.finish_all_jobs();
+    assert_eq!((bench.pushed(2).len(), bench.office.budgets.looked), (12, 1));
+    // Nobody has stalled for a second yet, and nothing happens but that time passes.
+    for looked in 2..21 {
+        assert_eq!(bench.office.deadline(), Some(bench.now + tick));
+        bench.pass(tick / 2);
+        assert_eq!(bench.office.budgets.looked, looked - 1);
+        bench.pass(tick / 2);
+        assert_eq!(bench.office.budgets.looked, looked);
+        assert!(!bench.is_ended_for_memory(2));
+    }
+    bench.pass(tick);
+    assert!(bench.is_ended_for_memory(2), "it has proved nothing for a second");
+    bench.pass(tick);
+    bench.finish_all_jobs();
+    assert!(bench.office.deadline() > Some(bench.now + tick), "nobody waits any more");
+}
+
+#[test]
+fn who_waits_to_read_reads_when_the_reader_leaves() {
+    let mut bench = Bench::new(Rules { read_ahead_bytes: 100 * 1024, ..RULES });
+    for n in 2..4 {
+        bench.attach_client(n);
+        bench.close_session(n.into());
+        bench.deliver_to_client(n, 0);
+    }
+    bench.finish_all_jobs();
+    for n in 2..4 {
+        bench.attach_client(n);
+    }
+    assert_eq!(bench.reads(), 1);
+    let Some(Job::Peek { limit, .. }) = bench.jobs.front() else { panic!("{:?}", bench.jobs) };
+    let cost = limit.bytes as u64 + limit.messages as u64 * session_ipc::message_cost(0);
+    assert_eq!(bench.office.budgets.read_ahead.used(), cost, "all that the page may take");
+    bench.close_session(2);
+    assert_eq!(bench.reads(), 2);
+    bench.finish_all_jobs();
+    assert_eq!((bench.pushed(2), bench.pushed(3)), (vec![], vec![0]));
+}

@@ -236,6 +236,7 @@ fn credit_in_bytes_is_what_the_rules_say_and_a_message_larger_than_all_of_it_goe
         while due < 7 + at_once {
             bench.finish_all_jobs();
             assert_eq!(bench.pushed(1), (0..due.min(7)).collect::<Vec<_>>(), "{bytes} bytes");
+            assert_eq!(bench.office.budgets.read_ahead.used(), 0, "nothing is read ahead that has no credit");
             bench.confirm_all(1);
             due += at_once;
         }
@@ -289,26 +290,151 @@ fn nobody_is_answered_for_what_a_dead_ingress_delivered() {
 /// What the disk says of it is out of date until then: read anew, it would be pushed what was received.
 #[test]
 fn an_inbox_with_a_removal_under_way_is_not_forgotten() {
+    for waits_for_another_commit in [true, false] {
+        let mut bench = Bench::new(RULES);
+        let others = [2, 3, 4].map(|n| ClientAddress([n; 32]));
+        for client in others {
+            let entry = LedgerEntry::Register { client, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
+            bench.mailbox.commit_ledger(&[entry]).unwrap();
+        }
+        bench.deliver(0);
+        bench.finish_all_jobs();
+        bench.attach(1);
+        bench.finish_all_jobs();
+        // While another commit is under way the removal waits, and with it nothing holds the inbox any more.
+        if waits_for_another_commit {
+            bench.deliver_to(others[0], 1, body(1));
+        }
+        bench.confirm_all(1);
+        bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+        for (n, client) in (2..).zip(others) {
+            bench.deliver_to(client, n, body(n));
+        }
+        bench.log_in(2);
+        let ledger = bench.jobs.pop_back_if(|job| matches!(job, Job::CommitLedger(_))).unwrap();
+        bench.finish(ledger);
+        assert_eq!(bench.office.inboxes.get(&CLIENT).unwrap().load().messages, 0, "{waits_for_another_commit}");
+        bench.finish_all_jobs();
+        assert_eq!(bench.pushed(2), Vec::<u64>::new(), "{waits_for_another_commit}");
+    }
+}
+
+#[test]
+fn inboxes_nobody_uses_are_forgotten_and_attached_ones_are_not() {
     let mut bench = Bench::new(RULES);
-    let others = [2, 3, 4].map(|n| ClientAddress([n; 32]));
-    for client in others {
+    bench.attach(1);
+    let others = || (2..30).map(|n| ClientAddress([n; 32]));
+    for (n, client) in (0..).zip(others()) {
         let entry = LedgerEntry::Register { client, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
         bench.mailbox.commit_ledger(&[entry]).unwrap();
+        bench.deliver_to(client, n, body(n));
+        bench.finish_all_jobs();
     }
+    let known = others().filter(|client| bench.office.inboxes.get(client).is_some()).count();
+    assert!(known < 4, "{known} are known");
+    bench.deliver(99);
+    assert_eq!(bench.pushed(1), [99]);
+}
+
+#[test]
+fn a_full_inbox_takes_no_live_mail_either() {
+    // Each message has 40 bytes.
+    for (inbox_messages, inbox_bytes) in [(2, 1 << 20), (9, 80), (9, 100), (9, 119)] {
+        let mut bench = Bench::new(Rules { inbox_messages, inbox_bytes, ..RULES });
+        bench.attach(1);
+        (0..3).for_each(|n| bench.deliver(n));
+        assert_eq!((bench.pushed(1), bench.refused()), (vec![0, 1], vec![2]), "{inbox_messages}, {inbox_bytes}");
+        bench.confirm_all(1);
+        bench.deliver(3);
+        assert_eq!(bench.pushed(1), [0, 1, 3]);
+    }
+}
+
+#[test]
+fn a_receipt_for_refused_mail_takes_no_stored_mail_away() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
     bench.deliver(0);
+    bench.mailbox.set(Health::Full);
+    // A commit fails, so the office knows; then what was pushed live cannot be written.
+    bench.deliver_to(ClientAddress([2; 32]), 9, body(9));
+    bench.office.look_for_room(bench.now);
+    bench.pass(SPILL);
+    assert!(bench.refused().contains(&0));
+    bench.mailbox.set(Health::Sound);
+    bench.pass(Duration::from_secs(5));
+    bench.finish_all_jobs();
+    bench.deliver(1);
+    bench.pass(SPILL);
+    bench.finish_all_jobs();
+    let (first, _) = bench.pushes(1)[0];
+    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: first });
+    assert_eq!(bench.office.inboxes.get(&CLIENT).unwrap().stored.with_ack.messages, 1);
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.attach(2);
+    bench.finish_all_jobs();
+    assert_eq!(bench.pushed(2), [1]);
+}
+
+#[test]
+fn what_was_received_is_not_pushed_again_before_it_is_removed() {
+    let mut bench = Bench::new(RULES);
+    (0..2).for_each(|n| bench.deliver(n));
     bench.finish_all_jobs();
     bench.attach(1);
     bench.finish_all_jobs();
-    // While another commit is under way the removal waits, and with it nothing holds the inbox any more.
-    bench.deliver_to(others[0], 1, body(1));
-    bench.confirm_all(1);
+    let (first, _) = bench.pushes(1)[0];
+    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: first });
     bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
-    for (n, client) in [(2, others[1]), (3, others[2])] {
-        bench.deliver_to(client, n, body(n));
-    }
-    bench.log_in(2);
-    let ledger = bench.jobs.pop_back_if(|job| matches!(job, Job::CommitLedger(_))).unwrap();
-    bench.finish(ledger);
+    let removal = bench.jobs.pop_front().unwrap();
+    assert!(matches!(removal, Job::CommitMail(_)));
+    bench.attach(2);
+    assert_eq!(bench.pushed(2), [1]);
+    bench.finish(removal);
+}
+
+/// Otherwise its sender would wait for its acceptance until somebody has read.
+#[test]
+fn what_cannot_be_pushed_at_once_is_written_at_once() {
+    let is_written = |bench: &mut Bench, n: u64| {
+        bench.jobs.clear();
+        bench.office.committing_mail = false;
+        bench.deliver(n);
+        let Some(Job::CommitMail(batch)) = bench.jobs.iter().find(|job| matches!(job, Job::CommitMail(_))) else {
+            return false;
+        };
+        batch.puts().any(|(client, _)| client == CLIENT)
+    };
+    // Stored mail is being read.
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
     bench.finish_all_jobs();
-    assert_eq!(bench.pushed(2), Vec::<u64>::new());
+    bench.log_in(1);
+    bench.finish_job();
+    assert!(is_written(&mut bench, 1));
+    // Stored mail was read, and the link has no room for it.
+    let mut bench = Bench::new(RULES);
+    bench.deliver(0);
+    bench.finish_all_jobs();
+    bench.log_in(1);
+    bench.finish_job();
+    let Some(Job::Peek { visit, client, range, limit }) = bench.jobs.pop_front() else { panic!("nothing is read") };
+    let page = bench.mailbox.peek(&client, range, limit);
+    bench.office.report(Done::Read(visit, page), bench.now);
+    assert!(is_written(&mut bench, 1));
+    // A larger message waits for credit, and a small one would have some. Each has 40 bytes, and an ack has 21.
+    let session_credit = Window { bytes: 110, ..RULES.session_credit };
+    let mut bench = Bench::new(Rules { session_credit, ..RULES });
+    bench.attach(1);
+    (0..3).for_each(|n| bench.deliver(n));
+    assert_eq!(bench.pushed(1), [0, 1]);
+    bench.deliver_to(CLIENT, 3, vec![0; 21].into());
+    assert_eq!(bench.office.inboxes.get(&CLIENT).unwrap().live.with_ack.messages, 0, "the small one is not live");
+    // There is no memory for what is pushed.
+    let pushed_bytes = 4 * session_ipc::message_cost(40);
+    let mut bench = Bench::new(Rules { pushed_bytes, ..RULES });
+    bench.attach(1);
+    (0..5).for_each(|n| bench.deliver(n));
+    let inbox = bench.office.inboxes.get(&CLIENT).unwrap();
+    assert_eq!((bench.pushed(1).len(), inbox.live.with_ack.messages), (3, 0), "what waits is written when more comes");
 }

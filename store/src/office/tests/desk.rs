@@ -1,6 +1,7 @@
 //! Who is let in, who takes over, and who is forgotten.
 
 use super::*;
+use crate::office::storage::Storage;
 
 #[test]
 fn requests_out_of_phase_are_violations() {
@@ -236,6 +237,10 @@ fn a_key_whose_commit_failed_is_looked_up_when_storage_works() {
     bench.mailbox.commit_ledger(&entries).unwrap();
     // It has reached the disk, and what failed came later.
     bench.office.ledger_committed(Err(MailboxError::Closed), bench.now);
+    bench.mailbox.set(Health::Broken);
+    bench.pass(Duration::from_secs(5));
+    bench.finish_all_jobs();
+    bench.mailbox.set(Health::Sound);
     bench.pass(Duration::from_secs(5));
     bench.finish_all_jobs();
     deliver_unfit(&mut bench, 1);
@@ -397,4 +402,45 @@ fn when_the_edge_dies_everything_unproved_is_written_and_old_sessions_mean_nothi
     bench.attach(1);
     assert_eq!(bench.pushed(1).len(), 2);
     assert!(bench.to_edge.len() > before);
+}
+
+#[test]
+fn more_sessions_than_the_rules_allow_are_a_violation() {
+    let mut bench = Bench::new(Rules { max_sessions: 2, ..RULES });
+    let begin =
+        |session| EdgeToStore::BeginHandshake { session: SessionId(session), init: vec![], logins: LoginForm::Token };
+    bench.attach(1);
+    bench.deliver(0);
+    bench.office.edge_says(begin(2), bench.now).unwrap();
+    let one_more = bench.office.edge_says(begin(3), bench.now);
+    assert!(matches!(one_more, Err(Fault::EdgeViolation(_))), "{one_more:?}");
+    // Those that there are go on, and one that ends makes room.
+    bench.confirm_all(1);
+    assert_eq!(bench.accepted(), [0]);
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.office.edge_says(begin(3), bench.now).unwrap();
+}
+
+#[test]
+fn a_login_is_refused_while_another_waits_for_a_probe() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.log_in(2);
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
+    bench.log_in(3);
+    let reason = AuthenticationRefusal::AlreadyConnected;
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(3), reason }));
+}
+
+#[test]
+fn a_client_whose_entry_is_unreadable_is_told_so() {
+    let mut bench = Bench::new(RULES);
+    bench.mailbox.spoil_entry(CLIENT);
+    bench.log_in(1);
+    let reason = AuthenticationRefusal::UnreadableEntry;
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(1), reason }));
+    bench.deliver(0);
+    assert_eq!(bench.refused(), [0]);
+    assert_eq!(bench.office.outlook.storage, Storage::Sound, "others are served as before");
 }

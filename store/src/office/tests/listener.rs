@@ -55,6 +55,7 @@ fn a_signed_login_refused_for_its_time_bars_tokens() {
         present(&mut bench, 1, LoginProof::Signed(login));
         assert!(matches!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginError::Skewed { .. })));
     }
+    bench.finish_all_jobs();
     assert!(bench.mailbox.is_fresh(&CLIENT, &Freshness::Nonce([3; 12])).unwrap());
     for session in 1..5 {
         present(&mut bench, session, LoginProof::Signed(signed(&key, NOW + 200)));
@@ -90,4 +91,16 @@ fn a_signed_login_refused_for_the_limit_bars_tokens() {
     bench.finish_all_jobs();
     present(&mut bench, 1, token(&new, 3));
     assert_eq!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginError::NotProven));
+}
+
+#[test]
+fn an_older_signed_login_is_refused_while_a_newer_is_written() {
+    let (mut bench, key) = with_client_of_version_3(RULES);
+    present(&mut bench, 1, LoginProof::Signed(signed(&key, NOW + 1)));
+    for (session, time) in [(2, NOW), (3, NOW + 1)] {
+        present(&mut bench, session, LoginProof::Signed(signed(&key, time)));
+        assert_eq!(refusal_of(&bench, session), AuthenticationRefusal::Login(LoginError::NotNewer));
+    }
+    present(&mut bench, 4, LoginProof::Signed(signed(&key, NOW + 2)));
+    assert_eq!(refusal_of(&bench, 4), AuthenticationRefusal::AlreadyConnected);
 }

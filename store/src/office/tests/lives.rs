@@ -199,3 +199,26 @@ fn what_cannot_be_written_is_not_waited_for_at_the_end() {
     assert!(bench.office.is_settled());
     assert_eq!((bench.stored(), bench.accepted()), (vec![], vec![]));
 }
+
+#[test]
+fn a_client_forgotten_for_a_dead_edge_is_confirmed_to_nobody() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    bench.replace_edge();
+    bench.to_edge.clear();
+    bench.finish_all_jobs();
+    assert_eq!(bench.to_edge, []);
+    assert!(bench.mailbox.key_of(&CLIENT).unwrap().is_none(), "it is forgotten all the same");
+}
+
+#[test]
+fn there_are_pushes_until_they_are_taken() {
+    let mut bench = Bench::new(RULES);
+    bench.attach(1);
+    assert!(!bench.office.has_pushes());
+    bench.office.ingress_delivers(DeliveryId(0), CLIENT, (body(0), Ack::Owed), bench.now).unwrap();
+    assert!(bench.office.has_pushes());
+    bench.collect();
+    assert!(!bench.office.has_pushes());
+}

@@ -1,6 +1,10 @@
 //! What is kept for too long.
 
 use super::*;
+use crate::{
+    mailbox::{OldMail, SeenClients},
+    office::storage::Storage,
+};
 
 #[test]
 fn messages_that_are_too_old_go_and_the_others_stay() {
@@ -158,4 +162,157 @@ fn a_client_that_is_not_seen_for_long_is_forgotten_and_one_that_is_attached_is_b
     bench.log_in(7);
     bench.finish_all_jobs();
     assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::RefuseAuthentication { .. })), "{:?}", bench.to_edge);
+}
+
+/// A page of the sweep is due in 10 ms.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Bench {
+    fn sweeps(&self) -> Vec<SweepPage> {
+        let page = |job: &Job| if let Job::Sweep(page) = job { Some(page.clone()) } else { None };
+        self.jobs.iter().filter_map(page).collect()
+    }
+
+    /// The sweep has found these on disk: place, bytes of a message, and that they are too old.
+    fn find_old(&mut self, found: &[u64]) {
+        let messages = found.iter().map(|n| (CLIENT, Sequence(*n), 40, Ack::Owed)).collect();
+        self.office.report(Done::Swept(Ok(Swept::Mail(OldMail { messages, next: None }, DAY))), self.now);
+    }
+
+    /// The sweep has found these clients, last seen then.
+    fn find_clients(&mut self, clients: Vec<(ClientAddress, Option<u64>)>, clock: u64) {
+        let page = SeenClients { clients, next: None };
+        self.office.report(Done::Swept(Ok(Swept::Clients(page, Duration::from_secs(clock)))), self.now);
+    }
+}
+
+#[test]
+fn a_sweep_begins_four_times_within_the_shortest_age() {
+    let age = Duration::from_secs(400);
+    for rules in [Rules { message_age: age, ..RULES }, Rules { client_idle: age, ..RULES }] {
+        let mut bench = Bench::new(rules);
+        for _ in 0..3 {
+            assert_eq!(bench.office.deadline(), Some(bench.now + age / 4));
+            bench.pass(age / 4);
+            for page in 0..4 {
+                assert_eq!(bench.sweeps().len(), 1, "{page}");
+                let is_expected = match (&bench.sweeps()[0], page) {
+                    (SweepPage::Clock, 0) => true,
+                    // The client, and that there is no other.
+                    (SweepPage::Clients { after, .. }, 1 | 2) => after.is_some() == (page == 2),
+                    (SweepPage::Mail { .. }, 3) => true,
+                    _ => false,
+                };
+                assert!(is_expected, "{page}: {:?}", bench.sweeps());
+                bench.finish_all_jobs();
+                if page < 3 {
+                    assert_eq!(bench.office.deadline(), Some(bench.now + PAUSE), "{page}");
+                    bench.pass(PAUSE);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sweep_waits_while_much_waits_for_the_disk() {
+    const WAITING: u64 = 2_048;
+    let wait = |bench: &mut Bench, n: u64, is_mail: bool| match is_mail {
+        true => bench.office.batch.remove(CLIENT, Sequence(n)),
+        false => bench.office.ledger.push(LedgerEntry::Seen { client: CLIENT, at: n }, None),
+    };
+    for is_mail in [true, false] {
+        let mut bench = Bench::new(RULES);
+        bench.pass(DAY);
+        assert_eq!(bench.sweeps().len(), 1);
+        bench.jobs.clear();
+        (0..WAITING).for_each(|n| wait(&mut bench, n, is_mail));
+        for (more, sweeps) in [(true, 0), (false, 1)] {
+            bench.find_old(&[]);
+            if more {
+                wait(&mut bench, WAITING, is_mail);
+            } else {
+                bench.office.take_orders();
+            }
+            bench.now += DAY;
+            bench.office.tick(bench.now);
+            let orders = std::mem::take(&mut bench.office.orders);
+            assert_eq!(orders.jobs.iter().filter(|job| matches!(job, Job::Sweep(_))).count(), sweeps);
+            if more {
+                assert_eq!(bench.office.deadline(), Some(bench.now + PAUSE));
+            }
+        }
+    }
+    let mut bench = Bench::new(RULES);
+    bench.office.outlook.storage = Storage::Broken;
+    bench.pass(DAY);
+    assert_eq!(bench.sweeps().len(), 0);
+}
+
+#[test]
+fn an_attached_client_is_seen_again_within_a_quarter_of_its_time() {
+    let mut bench = Bench::new(Rules { client_idle: Duration::from_secs(40_000), ..RULES });
+    bench.attach(1);
+    for (seconds, seen) in [(9_999, 0), (1, 10_000), (9_999, 10_000), (1, 20_000)] {
+        bench.mailbox.clock.fetch_add(seconds, Relaxed);
+        let clock = bench.mailbox.clock.load(Relaxed);
+        let latest = bench.mailbox.last_seen(&CLIENT).unwrap();
+        bench.find_clients(vec![(CLIENT, latest)], clock);
+        bench.collect();
+        bench.finish_all_jobs();
+        assert_eq!(bench.mailbox.last_seen(&CLIENT).unwrap(), Some(NOW + seen));
+    }
+}
+
+#[test]
+fn few_clients_are_forgotten_at_once_and_none_that_came_back() {
+    let mut bench = Bench::new(RULES);
+    let clients = || (10..40).map(|n| ClientAddress([n; 32]));
+    for client in clients() {
+        let entry = LedgerEntry::Register { client, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
+        bench.mailbox.commit_ledger(&[entry]).unwrap();
+    }
+    let clock = NOW + RULES.client_idle.as_secs();
+    // Each of these was seen after the page had been read.
+    bench.find_clients(clients().map(|client| (client, Some(NOW - 1))).collect(), clock);
+    assert_eq!(bench.office.forgetting.len(), 0);
+    bench.find_clients(clients().map(|client| (client, Some(NOW))).collect(), clock - 1);
+    assert_eq!(bench.office.forgetting.len(), 0, "a second is left");
+    bench.find_clients(clients().map(|client| (client, Some(NOW))).collect(), clock);
+    assert_eq!(bench.office.forgetting.len(), 16);
+}
+
+#[test]
+fn old_mail_goes_from_the_front_of_an_inbox_and_once() {
+    let expired = |bench: &Bench| bench.office.batch.expirations().map(|(_, n)| n.0).collect::<Vec<u64>>();
+    let mut bench = Bench::new(RULES);
+    (0..4).for_each(|n| bench.deliver(n));
+    bench.finish_all_jobs();
+    // One that is being written is not old, whatever was read, nor is what would come behind it.
+    bench.deliver(4);
+    bench.find_old(&[4, 5]);
+    assert!(expired(&bench).is_empty());
+    bench.find_old(&[0, 1]);
+    assert_eq!(expired(&bench), [0, 1], "while a later one is being written");
+    bench.find_old(&[0, 1]);
+    bench.collect();
+    assert_eq!(bench.office.inboxes.get(&CLIENT).unwrap().stored.with_ack.messages, 2);
+    // Before that is on disk a client comes.
+    bench.log_in(1);
+    let commit = bench.jobs.pop_front().unwrap();
+    bench.finish_job();
+    let Some(Job::Peek { range, .. }) = bench.jobs.front() else { panic!("{:?}", bench.jobs) };
+    assert_eq!(range.0, Sequence(2));
+    bench.finish_job();
+    bench.find_old(&[2, 3]);
+    assert_eq!(expired(&bench), [0, 1], "the client is attached");
+    bench.finish(commit);
+    bench.finish_all_jobs();
+    assert_eq!(bench.office.counters.messages_expired.load(Relaxed), 2);
+
+    // What was received is not old as well, though it is still on disk.
+    bench.confirm_all(1);
+    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.find_old(&[2, 3]);
+    assert!(expired(&bench).is_empty());
 }

@@ -168,7 +168,9 @@ fn classes_are_kept_once_a_minute_while_storage_works() {
     let second = bench.kept_class(&CLIENT);
     assert!(second > first);
     bench.mailbox.classes.lock().unwrap().clear();
-    pass(&mut bench, KEEP_CLASSES);
+    bench.pass(KEEP_CLASSES);
+    assert!(!bench.jobs.iter().any(|job| matches!(job, Job::KeepClasses(_))));
+    bench.finish_all_jobs();
     assert_eq!(bench.kept_class(&CLIENT), None, "nothing has changed, so nothing is written");
 }
 
@@ -195,4 +197,18 @@ fn nothing_is_kept_of_the_class_of_who_is_forgotten() {
     bench.pass(KEEP_CLASSES);
     bench.finish_all_jobs();
     assert_eq!(bench.kept_class(&CLIENT), None);
+}
+
+#[test]
+fn what_is_not_committed_yet_fills_the_store_too() {
+    let mut bench = Bench::new(SHARED);
+    bench.mailbox.capacity.store(100 << 10, Relaxed);
+    bench.office.filling.capacity = 100 << 10;
+    // No commit ends meanwhile, and no inbox comes near its share of 64 messages.
+    for n in 0..200 {
+        let client = client(n / 8);
+        bench.register(client);
+        bench.store(client, n.into());
+    }
+    assert!((125..150).contains(&bench.refused().len()), "newcomers have three quarters: {}", bench.refused().len());
 }

@@ -209,3 +209,20 @@ fn a_full_ledger_at_the_start_is_told_with_its_bytes() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+#[test]
+fn what_failed_is_tried_again_after_a_second() {
+    let uncommitted = || {
+        let error = MailboxError::UnknownRecord { database: "inboxes", client: CLIENT };
+        Box::new(Uncommitted { batch: MailBatch::default(), error })
+    };
+    let outcomes: [&dyn Fn() -> Done; 3] =
+        [&|| Done::Mail(Err(uncommitted())), &|| Done::Restored(Err(MailboxError::Closed)), &|| {
+            Done::Restored(Ok(Some(Lack::Mail { used: 0, most: 0 })))
+        }];
+    for outcome in outcomes {
+        let mut bench = Bench::new(RULES);
+        bench.office.report(outcome(), bench.now);
+        assert_eq!(bench.office.deadline(), Some(bench.now + Duration::from_secs(1)), "{:?}", outcome());
+    }
+}
