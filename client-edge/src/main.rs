@@ -42,7 +42,7 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     logging::init(Role::ClientEdge.name(), &start.log);
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
 
-    // 3. There is no key yet, but room for those of clients: none can be locked later.
+    // 3. Memory is locked for the keys of clients, since none can be locked once the jail is closed.
     let (keys, connections) = KeySlots::for_connections(config.max_connections, start.jail.open_files)?;
     config.max_connections = connections;
     let resources = Resources {
@@ -52,7 +52,7 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
         keys,
     };
 
-    // 4. The doors are closed.
+    // 4. The jail is closed.
     let closed = close(Jail { policy: Policy::of(Role::ClientEdge), spec: &start.jail, directories: &[] })?;
     birth.report_jail(closed.layers());
     if let Some(what) = &start.probe {

@@ -10,6 +10,8 @@
 //!
 //! One loop owns everything, so reading, writing and waiting never wait for each other.
 
+mod deadlines;
+
 use std::{convert::Infallible, mem, time::Duration};
 
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use client_wire::{
 use ipc::{Opaque, egress::SendPacket};
 use session_ipc::{EdgeToStore, EndReason, Rule};
 use tokio::{task::yield_now, time::Instant};
-use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::Message;
 use worker::{counter::count, peer::ConnectionPermit};
 
 use super::{barrier::Barriers, error_budget::ErrorBudget, login::LoggedIn, timer::DeadlineTimer};
@@ -40,8 +42,6 @@ use crate::{
 const BURST: usize = 32;
 /// Frames of one client that are served in a row, before other tasks run.
 const FRAMES_PER_TURN: u32 = 16;
-/// Pings to a silent client, after which its connection counts as lost.
-const UNANSWERED_KEEPALIVES: u32 = 4;
 /// How long a probed client may take to answer.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// How long the session waits for receipts when the process is to stop.
@@ -291,69 +291,6 @@ impl<'a> Session<'a> {
         let session = self.store.session();
         for _ in 0..probe.asked {
             self.store.send(EdgeToStore::AnswerProbe { session, alive }).await?;
-        }
-        Ok(())
-    }
-
-    fn receipt_due(&self) -> Option<Instant> {
-        self.barriers.oldest().map(|since| since + self.context.config.receipt_timeout)
-    }
-
-    fn writing_due(&self) -> Option<Instant> {
-        self.websocket.unwritten_since().map(|since| since + self.context.config.receipt_timeout)
-    }
-
-    fn due(&self) -> Option<Instant> {
-        let probe = self.probe.as_ref().map(|probe| probe.due);
-        let keepalive = Some(self.keepalive_due());
-        [self.receipt_due(), self.writing_due(), self.half_message_due(), keepalive, probe, self.stop_due]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn half_message_due(&self) -> Option<Instant> {
-        self.websocket.half_since().map(|since| since + self.context.config.half_message)
-    }
-
-    fn keepalive_due(&self) -> Instant {
-        self.websocket.last_push() + self.context.config.keepalive
-    }
-
-    /// Sends a Ping, because a proxy may close a connection on which nothing was sent for so long. The Ping is empty, which no
-    /// barrier is, so its Pong proves no receipt.
-    fn keep_alive(&mut self) -> Result<(), CloseReason> {
-        if self.keepalives >= UNANSWERED_KEEPALIVES {
-            count(&self.context.counters.keepalives_unanswered);
-            return Err(CloseReason::ByGateway(CloseCode::Policy, "no Ping was answered"));
-        }
-        self.keepalives += 1;
-        self.websocket.push(Message::Ping(Bytes::new()));
-        Ok(())
-    }
-
-    async fn overdue(&mut self) -> Result<(), CloseReason> {
-        let now = Instant::now();
-        if self.stop_due.is_some_and(|due| due <= now) {
-            return Err(CloseReason::STOPPING);
-        }
-        if self.receipt_due().is_some_and(|due| due <= now) {
-            count(&self.context.counters.receipt_timeouts);
-            return Err(CloseReason::ByGateway(CloseCode::Policy, "no receipt was proved in time"));
-        }
-        if self.writing_due().is_some_and(|due| due <= now) {
-            count(&self.context.counters.unwritten_timeouts);
-            return Err(CloseReason::ByGateway(CloseCode::Policy, "what the gateway sends was not taken in time"));
-        }
-        if self.half_message_due().is_some_and(|due| due <= now) {
-            count(&self.context.counters.half_message_timeouts);
-            return Err(CloseReason::ByGateway(CloseCode::Policy, "a message did not end in time"));
-        }
-        if self.probe.as_ref().is_some_and(|probe| probe.due <= now) {
-            self.answer_probe(false).await?;
-        }
-        if self.keepalive_due() <= now {
-            self.keep_alive()?;
         }
         Ok(())
     }

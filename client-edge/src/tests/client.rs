@@ -12,7 +12,7 @@ use wire::address::ClientAddress;
 
 use super::gateway::SOON;
 
-/// Small socket buffers, in bytes; with the smallest the kernel allows, TCP spends seconds on probing its window.
+/// Small socket buffers, in bytes. With the smallest that the kernel allows, TCP spends seconds on probing its window.
 pub(super) const NARROW: u32 = 16 * 1024;
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,7 +23,7 @@ pub(super) enum Heard {
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
-    /// With its code; 1005 stands for none.
+    /// With the code of the Close; 1005 stands for none.
     Close(u16),
     /// The TCP connection is over.
     End,
@@ -59,8 +59,8 @@ impl Client {
         Self { socket }
     }
 
-    /// Sends the same text again and again, without reading, until no more can be sent for a while. How many were sent whole;
-    /// of the next one a part may be.
+    /// Sends the same text again and again, without reading, until no more can be sent for a while. Returns how many were sent
+    /// whole; a part of the next one may have been sent, too.
     pub(super) async fn flood(&mut self, text: &str) -> usize {
         let frame = frame_of(1, text.as_bytes());
         let many = frame.repeat(100);
@@ -78,13 +78,13 @@ impl Client {
         let _ = self.socket.write_all(&frame).await;
     }
 
-    /// Sends the beginning or the middle of a message, which is the middle if `opcode` is 0; so often.
+    /// Sends a fragment `count` times. It begins a message, or continues one if `opcode` is 0.
     pub(super) async fn fragments(&mut self, opcode: u8, payload: &[u8], count: usize) {
         // A connection that has ended is noticed by reading.
         let _ = self.socket.write_all(&fragment_of(opcode, payload).repeat(count)).await;
     }
 
-    /// Sends so many bytes of a frame with so much to say, and not the rest.
+    /// Sends the first `sent` bytes of a frame with a payload of `payload` bytes.
     pub(super) async fn begin(&mut self, payload: usize, sent: usize) {
         let frame = frame_of(2, &vec![0; payload]);
         // A connection that has ended is noticed by reading.
@@ -130,7 +130,7 @@ impl Client {
         })
     }
 
-    /// The gateway has nothing more to say, and has not reset the connection.
+    /// The gateway sends nothing more, and has not reset the connection.
     pub(super) async fn hear_orderly_end(&mut self) {
         assert_eq!(timeout(TIMEOUT, self.socket.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     }
@@ -143,7 +143,7 @@ impl Client {
         self.hear_text(&format!(r#"{{"type":"error","message":"{message}"}}"#)).await;
     }
 
-    /// The Close comes, is answered, and the connection ends.
+    /// Hears the Close, answers it, and sees the connection end.
     pub(super) async fn hear_close(&mut self, code: u16) {
         assert_eq!(self.hear().await, Heard::Close(code));
         self.close(code).await;
@@ -170,7 +170,7 @@ fn frame_of(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A frame that another one continues.
+/// A frame that does not end its message.
 fn fragment_of(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![opcode];
     match payload.len() {
@@ -203,7 +203,7 @@ pub(super) fn token() -> AuthenticationToken {
 pub(super) fn authenticate() -> String {
     let base58 = |bytes: &[u8]| match bytes.len() {
         32 => ClientAddress(bytes.try_into().unwrap()).to_string(),
-        // Sixteen bytes of 0x99, as the token has them.
+        // The token has 16 bytes of 0x99.
         _ => "Ky6byeeMTP4Q73eeYcw2Cx".to_owned(),
     };
     let token = token();

@@ -51,7 +51,7 @@ pub(super) fn config() -> EdgeConfig {
     }
 }
 
-/// Short, but long enough for a loaded machine to do in time what the test wants done in time.
+/// A short time limit, which a loaded machine can still keep.
 pub(super) const SOON: Duration = Duration::from_millis(200);
 
 pub(super) struct Gateway {
@@ -68,7 +68,7 @@ impl Gateway {
         Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), config).await
     }
 
-    /// With small socket buffers.
+    /// A gateway with small socket buffers.
     pub(super) async fn start_narrow(config: EdgeConfig) -> (Self, Store) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(NARROW).unwrap();
@@ -93,7 +93,7 @@ impl Gateway {
         (gateway, store)
     }
 
-    /// What the supervisor does when `store` was started anew.
+    /// Gives the gateway a new `store`, as the supervisor does after a restart.
     pub(super) async fn new_store(&self) -> Store {
         let (here, there) = descriptor::link_pair().unwrap();
         self.store_ends.send(there).await.unwrap();
@@ -112,7 +112,7 @@ impl Gateway {
         Client::connect(self.address).await
     }
 
-    /// A client that has authenticated.
+    /// A client that is logged in.
     pub(super) async fn attach(&self, store: &mut Store) -> (Client, SessionId) {
         let mut client = self.connect().await;
         let session = store.attach(&mut client).await;
@@ -133,7 +133,7 @@ impl Gateway {
         }
     }
 
-    /// Drains as after an order of the supervisor: no new link ends come.
+    /// Drains as the supervisor has it done: no new link ends come.
     pub(super) async fn drain(self) {
         let Self { edge, store_ends, _egress_ends, .. } = self;
         drop((store_ends, _egress_ends));

@@ -22,7 +22,7 @@ async fn a_message_over_the_limit_ends_the_connection_with_its_code() {
     client.binary(&vec![0; 64 * 1024 + 1]).await;
     store.expect(EdgeToStore::CloseSession { session }).await;
     assert_eq!(client.hear().await, Heard::Close(1009));
-    // A socket that was closed with the rest of the message unread would have been reset instead.
+    // A socket that is closed with the rest of the message unread would be reset instead.
     client.hear_orderly_end().await;
 }
 
@@ -88,7 +88,7 @@ async fn unsolicited_pongs_count_and_answers_to_pings_do_not() {
             client.pong(b"anybody there?").await;
         }
         client.send(9, b"").await;
-        assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "it is told with the last Ping that it was too much");
+        assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "the last Ping is answered before the Close");
         assert_eq!(client.hear().await, Heard::Close(1008));
         client.hear_orderly_end().await;
     }
@@ -101,7 +101,7 @@ async fn a_message_in_pieces_is_taken_unless_the_pieces_do_not_end() {
     const EMPTY: usize = 6;
     let (gateway, mut store) = Gateway::start(config()).await;
     let (mut logged_in, session) = gateway.attach(&mut store).await;
-    // Again and again, with what comes in between: the count begins anew with each message.
+    // Several times, with a Ping in between: the count begins anew with each message.
     for _ in 0..4 {
         logged_in.fragments(2, &[0; 1_000], 1).await;
         logged_in.fragments(0, &[0; 60], 500).await;

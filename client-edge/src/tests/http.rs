@@ -13,7 +13,7 @@ use super::{
     gateway::{Gateway, SOON, config, push, receipt},
 };
 
-/// All that is answered to these bytes, by a gateway that closes the connection then.
+/// All that the gateway answers to these bytes before it closes the connection.
 async fn answer(gateway: SocketAddr, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(gateway).await.unwrap();
     socket.write_all(request).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_request_that_does_not_end_in_time_gets_408() {
         let answer = answer(gateway.address, begun.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{begun:?} {answer}");
     }
-    // Who says nothing is told nothing.
+    // A peer that sends nothing gets no answer.
     assert_eq!(answer(gateway.address, b"").await, "");
     let counters = gateway.edge.counters();
     while counters.upgrades_failed.load(Relaxed) < 3 {
@@ -59,7 +59,7 @@ async fn a_request_that_does_not_end_in_time_gets_408() {
     }
 }
 
-/// A client need not wait for the answer to its upgrade before it speaks.
+/// A client need not wait for the answer to its upgrade before it sends frames.
 #[tokio::test]
 async fn a_frame_that_comes_with_the_request_is_read() {
     let (gateway, _store) = Gateway::start(config()).await;

@@ -89,7 +89,7 @@ async fn when_told_to_stop_it_waits_for_receipts_and_says_goodbye() {
     client.hear_close(1001).await;
     store.expect(receipt(session, 1)).await;
     store.expect(EdgeToStore::CloseSession { session }).await;
-    assert_eq!(store.hear().await, None, "the link ends behind its last message");
+    assert_eq!(store.hear().await, None, "the link ends after its last message");
     timeout(TIMEOUT, drain).await.unwrap().unwrap();
 }
 

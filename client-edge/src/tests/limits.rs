@@ -1,4 +1,4 @@
-//! What reaching each limit does, and that it does it to nobody else.
+//! What happens at each limit, and that other clients do not notice.
 
 use std::{net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
 
@@ -51,7 +51,7 @@ async fn with_one_too_many_the_oldest_before_login_is_closed() {
     assert_eq!(timeout(TIMEOUT, upgrading.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     assert_eq!(counters.unauthenticated_evicted.load(Relaxed), 3);
 
-    // Neither the one who came last nor the one who is let in has noticed anything.
+    // Neither the connection that came last nor the session has noticed anything.
     store.attach(&mut latest).await;
     store.say(&[push(session, 1, b"mail")]).await;
     client.hear_mail(b"mail").await;
@@ -151,7 +151,7 @@ const ASK_VERSION: &str = r#"{"type":"supportedProtocol"}"#;
 const VERSION: &str = r#"{"type":"supportedProtocol","version":6}"#;
 const LATE: &str = r#"{"type":"error","message":"timed out while waiting for initial data"}"#;
 
-/// Goes on until the time for all of it is over, however long each of them takes.
+/// The time for all questions together is what ends this test.
 #[tokio::test]
 async fn questions_and_refusals_renew_no_time_before_a_login() {
     let (gateway, _store) = Gateway::start(EdgeConfig { first_request: SOON, ..config() }).await;
@@ -179,7 +179,7 @@ async fn the_time_that_store_takes_is_not_the_clients() {
     let mut client = gateway.connect().await;
     client.text(authenticate()).await;
     let session = store.expect_authentication().await;
-    // As long as the client has in all.
+    // `store` takes all the time that the client has.
     assert!(timeout(limit, client.hear()).await.is_err());
     let reason = AuthenticationRefusal::Login(LoginError::NotProven);
     store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
@@ -201,7 +201,7 @@ async fn asking_for_the_version_again_counts_as_an_error() {
         client.text(ASK_VERSION).await;
         client.hear_text(VERSION).await;
     }
-    // The clients that ask are of today: they are left without a Close.
+    // Clients that ask are of today, and their connections end without a Close.
     client.hear_orderly_end().await;
     assert_eq!(gateway.edge.counters().malformed_limit_closures.load(Relaxed), 1);
 }

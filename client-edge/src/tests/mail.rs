@@ -21,7 +21,7 @@ async fn a_receipt_is_confirmed_only_when_the_barrier_comes_back() {
     for other in [&b""[..], b"1", &[0; 8], &[0xff; 8], &[0; 9], &[7; 125]] {
         client.pong(other).await;
     }
-    // Everything the client sent has been read when this is answered, and store has heard of no receipt.
+    // When this is answered, everything that the client sent has been read, and `store` has heard of no receipt.
     client.text("hello").await;
     client.hear_error("invalid request").await;
     assert_eq!(gateway.edge.counters().receipts.load(Relaxed), 0);
@@ -82,7 +82,7 @@ async fn an_unreading_client_is_still_read_until_its_time_ends() {
     let (mut gateway, mut store) = Gateway::start_narrow(EdgeConfig { receipt_timeout: SOON * 5, ..config() }).await;
     let mut client = Client::connect_narrow(gateway.address).await;
     let session = store.attach(&mut client).await;
-    // Far more than the buffers of both sockets hold.
+    // Much more than the buffers of both sockets hold.
     let large = vec![1; 32 * 1024];
     let mail: Vec<_> = (0..32).map(|n| push(session, n, &large)).collect();
     store.say(&mail).await;
@@ -94,7 +94,7 @@ async fn an_unreading_client_is_still_read_until_its_time_ends() {
     other.hear_error("invalid request").await;
 }
 
-/// Hears so much mail, and the barrier behind it.
+/// Hears `messages` messages, and returns the barrier behind them.
 async fn hear_much(client: &mut Client, messages: u64) -> Vec<u8> {
     let mut heard = 0;
     loop {
@@ -124,7 +124,7 @@ async fn credit_comes_back_with_receipts_and_mail_beyond_it_violates() {
     assert_eq!(gateway.violated_rule().await, Rule::MailOverCredit.to_string());
     client.hear_close(1012).await;
     while let Some(heard) = store.hear().await {
-        assert_eq!(heard, EdgeToStore::CloseSession { session }, "nothing else is said to a store that broke a rule");
+        assert_eq!(heard, EdgeToStore::CloseSession { session }, "a store that broke a rule hears nothing else");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The whole process but its jail, between clients on loopback and a `store` that does what the test says.
+//! The whole process without its jail, between clients on loopback and a `store` that does what the test says.
 
 mod authentication;
 mod client;

@@ -13,7 +13,7 @@ use super::{
     gateway::{Gateway, config},
 };
 
-/// How a proxy says for whom it connects: what stands before the request, and among its headers.
+/// How a proxy names its client: the bytes before the request, and a line among its headers.
 type Naming = fn(last: u8) -> (Vec<u8>, String);
 
 const NAMINGS: [Naming; 4] = [
@@ -56,7 +56,7 @@ async fn clients_of_a_trusted_proxy_are_told_apart() {
         }
         let counters = gateway.edge.counters();
         assert_eq!(counters.connections_evicted.load(Relaxed), 0);
-        // The fourth is the second from its address.
+        // The fourth connection is the second from its address.
         let _fourth = enter(&gateway, naming, 1).await;
         assert_eq!(counters.connections_evicted.load(Relaxed), 1);
     }
@@ -75,7 +75,7 @@ async fn only_a_trusted_proxy_names_another_client() {
     }
 }
 
-/// A proxy that names nobody, or not yet, has the share of one client once its request has come.
+/// A proxy that names no client has the share of one client once its request has come.
 #[tokio::test]
 async fn a_trusted_proxy_that_names_nobody_counts_for_itself() {
     let (gateway, _store) = Gateway::start(one_for_each_client(&["127.0.0.1"])).await;

@@ -1,4 +1,4 @@
-//! nginx and haproxy, configured as README says. Where one is not installed, its test says so and tries nothing.
+//! nginx and haproxy, configured as README says. If one is not installed, its test says so and tries nothing.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -20,12 +20,12 @@ use super::{
     gateway::{Gateway, config},
 };
 
-/// A proxy at work, and its folder; killed and removed at the end.
+/// A running proxy and its folder. Dropping it kills the proxy and removes the folder.
 struct Proxy(Child, PathBuf);
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // It may be gone already.
+        // Errors do not matter: the proxy may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
         let _ = std::fs::remove_dir_all(&self.1);
@@ -72,7 +72,7 @@ async fn enter(proxy: SocketAddr, last: u8) -> TcpStream {
     socket
 }
 
-/// One connection for each address is allowed.
+/// The limit is one connection for each address.
 async fn tells_clients_apart(gateway: &Gateway, proxy: SocketAddr) {
     let _held = [enter(proxy, 2).await, enter(proxy, 3).await, enter(proxy, 4).await];
     let counters = gateway.edge.counters();
