@@ -11,7 +11,7 @@ use std::{
 
 use bincode::{Decode, Encode};
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
-use ipc::codec::{self, FRAME_HEADER_LEN, FRAME_TARGET};
+use ipc::codec::{self, FRAME_HEADER_LEN, FRAME_TARGET, MESSAGE_LIMIT};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -24,6 +24,10 @@ use super::{LinkError, receive_buffer::ReceiveBuffer};
 
 /// Mail taken at once; bounds how long an answer waits.
 const LANE_BATCH: usize = 128;
+
+/// Room for the longest frame, so that the buffer never grows: what a growing buffer leaves behind is not wiped, and a session key
+/// may be in it.
+const FRAME_CAPACITY: usize = FRAME_HEADER_LEN + FRAME_TARGET + MESSAGE_LIMIT;
 
 /// One of the two owners of a link's socket. A shared socket needs no lock: the kernel keeps the directions apart.
 struct Half(Arc<Stream>);
@@ -74,7 +78,7 @@ pub fn open<In, Out>(end: OwnedFd) -> io::Result<(LinkReader<In>, LinkWriter<Out
     let (read, write) = (Half(Arc::clone(&stream)), Half(stream));
     Ok((
         LinkReader { stream: read, buffer: ReceiveBuffer::new(), incoming: PhantomData },
-        LinkWriter { stream: write, frame: Zeroizing::new(Vec::with_capacity(FRAME_TARGET)), outgoing: PhantomData },
+        LinkWriter { stream: write, frame: Zeroizing::new(Vec::with_capacity(FRAME_CAPACITY)), outgoing: PhantomData },
     ))
 }
 
@@ -191,4 +195,30 @@ pub struct Lanes<Out> {
     pub control: mpsc::Receiver<Out>,
     /// Goes behind the control messages that wait with it: mail.
     pub bulk: mpsc::Receiver<Out>,
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::Opaque;
+
+    use super::*;
+    use crate::descriptor::link_pair;
+
+    #[test]
+    fn the_buffer_of_a_frame_never_grows() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (here, there) = link_pair().unwrap();
+            let (_reader, mut writer) = open::<Opaque, Opaque>(here).unwrap();
+            let (mut reader, _writer) = open::<Opaque, Opaque>(there).unwrap();
+            let before = writer.frame.as_ptr();
+            // The last message begins just before the frame is long enough.
+            let longest = Opaque(vec![1; MESSAGE_LIMIT - 16].into());
+            let messages = [longest.clone(), longest.clone(), longest];
+            let read = tokio::spawn(async move { reader.read_batch().await });
+            writer.write_batch(&messages).await.unwrap();
+            assert_eq!(read.await.unwrap().unwrap(), messages);
+            assert_eq!(writer.frame.as_ptr(), before);
+        });
+    }
 }
