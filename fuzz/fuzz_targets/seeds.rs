@@ -6,7 +6,7 @@ use fuzz::{final_hop_routing, record, replay_file};
 use gatewayd::{
     audit::{
         ability::Ability,
-        wire::{self as audit, Roster, Live, Question},
+        wire::{self as audit, Roster, Live, AuditQuestion},
     },
 };
 use ipc::{
@@ -271,17 +271,17 @@ fn supervisor() {
     let mut corpus = Corpus::of("supervisor");
     let mut add = |kind: u8, bytes: Vec<u8>| corpus.add(&[&[kind], &bytes]);
     let mut ask = |question| add(0, encode_one(&question).expect("it is short"));
-    ask(Question::ShowRoster);
+    ask(AuditQuestion::ShowRoster);
     for role in Role::ALL {
-        ask(Question::WaitInJail { role });
+        ask(AuditQuestion::WaitInJail { role });
         for ability in Ability::ALL {
-            ask(Question::Measure { role, ability });
+            ask(AuditQuestion::Measure { role, ability });
         }
     }
     let live =
         [(Role::Store, 701), (Role::MixIngress, 702)].map(|(role, pid)| Live { role, pid, layers: Default::default() });
     let roster = Roster { supervisor: 700, live: live.into() };
-    for answer in [audit::Answer::Roster(roster), audit::Answer::Failed("it died".into())] {
+    for answer in [audit::AuditAnswer::Roster(roster), audit::AuditAnswer::Failed("it died".into())] {
         add(1, encode_one(&answer).expect("it is short"));
     }
     // The other answers, with enough behind their tag to be some attempt.

@@ -19,8 +19,8 @@ fn same<M: PartialEq + Debug, E: Debug>(message: &M, again: Result<M, E>) {
 fuzz_target!(|data: &[u8]| {
     let Some((speaker, bytes)) = data.split_first() else { return };
     match speaker % 4 {
-        0 => check_body::<wire::Question>(bytes),
-        1 => check_body::<wire::Answer>(bytes),
+        0 => check_body::<wire::AuditQuestion>(bytes),
+        1 => check_body::<wire::AuditAnswer>(bytes),
         2 => {
             if let Ok(query) = ValidatorQuery::decode(bytes) {
                 same(&query, ValidatorQuery::decode(&query.encode().unwrap()));

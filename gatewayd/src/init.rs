@@ -12,7 +12,7 @@ use crate::{
     atomic::{self, WriteError},
     config::{self, Config, EditError, LoadError, Loaded},
     console::Console,
-    keys::{self, KeyError, Presence, PublicKeys},
+    keys::{self, KeyFileError, Presence, PublicKeys},
     launch,
     overrides::{InvalidFlag, Overrides},
     path_guard::{PathError, PathGuard},
@@ -65,7 +65,7 @@ pub enum InitError {
     },
     /// Keys.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] KeyFileError),
     /// The new text of the configuration.
     #[error(transparent)]
     Edit(#[from] EditError),

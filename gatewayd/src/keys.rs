@@ -102,7 +102,7 @@ impl PublicKeyFile {
 
 /// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum KeyFileError {
     /// The operating system gave no randomness.
     #[error("the operating system has no randomness for a new key ({0}): try again later")]
     Randomness(String),
@@ -178,7 +178,7 @@ impl KeyPaths {
 }
 
 /// Creates new key pairs and saves them. If one of the files exists already, it stays and nothing is saved.
-pub fn create(paths: &KeyPaths) -> Result<PublicKeys, KeyError> {
+pub fn create(paths: &KeyPaths) -> Result<PublicKeys, KeyFileError> {
     let identity_seed = random()?;
     let sphinx_key = random()?;
     let public = PublicKeys { identity: identity_of(&identity_seed), sphinx: sphinx_of(&sphinx_key) };
@@ -201,7 +201,7 @@ fn sphinx_of(key: &[u8; 32]) -> [u8; 32] {
 
 /// Reads the private keys and checks that the public keys belong to them. Only for commands that end soon; a supervisor leaves this check to
 /// its workers.
-pub fn check_pairs(paths: &KeyPaths, guard: &PathGuard, public: &PublicKeys) -> Result<(), KeyError> {
+pub fn check_pairs(paths: &KeyPaths, guard: &PathGuard, public: &PublicKeys) -> Result<(), KeyFileError> {
     let seed = load(guard, "private_identity_key_file", &paths.private_identity, KeyTag::Ed25519Private)?;
     PublicKeyFile::Identity.check(public, paths, identity_of(&seed))?;
     let key = load(guard, "private_sphinx_key_file", &paths.private_sphinx, KeyTag::X25519Private)?;
@@ -209,11 +209,11 @@ pub fn check_pairs(paths: &KeyPaths, guard: &PathGuard, public: &PublicKeys) -> 
     Ok(())
 }
 
-fn random() -> Result<Zeroizing<[u8; 32]>, KeyError> {
+fn random() -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let mut bytes = Zeroizing::new([0; 32]);
     match SysRng.try_fill_bytes(bytes.as_mut_slice()) {
         Ok(()) => Ok(bytes),
-        Err(error) => Err(KeyError::Randomness(error.to_string())),
+        Err(error) => Err(KeyFileError::Randomness(error.to_string())),
     }
 }
 
@@ -246,14 +246,19 @@ impl Drop for Created<'_> {
 }
 
 /// Reads the two public keys.
-pub fn load_public(paths: &KeyPaths, guard: &PathGuard) -> Result<PublicKeys, KeyError> {
+pub fn load_public(paths: &KeyPaths, guard: &PathGuard) -> Result<PublicKeys, KeyFileError> {
     Ok(PublicKeys {
         identity: *load(guard, "public_identity_key_file", &paths.public_identity, KeyTag::Ed25519Public)?,
         sphinx: *load(guard, "public_sphinx_key_file", &paths.public_sphinx, KeyTag::X25519Public)?,
     })
 }
 
-fn load(guard: &PathGuard, setting: &'static str, path: &Path, tag: KeyTag) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+fn load(
+    guard: &PathGuard,
+    setting: &'static str,
+    path: &Path,
+    tag: KeyTag,
+) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     // With capacity for everything that is read, because a buffer that grows would leave a part of a private key behind.
     let mut text = Zeroizing::new(Vec::with_capacity(2 * pem::MAX_FILE_LEN));
     open(guard, setting, path)?
@@ -262,12 +267,12 @@ fn load(guard: &PathGuard, setting: &'static str, path: &Path, tag: KeyTag) -> R
         .map_err(read_error(setting, path))?;
     match pem::decode(tag, &text) {
         Ok(key) => Ok(key),
-        Err(error) => Err(KeyError::Format { setting, path: path.to_owned(), error }),
+        Err(error) => Err(KeyFileError::Format { setting, path: path.to_owned(), error }),
     }
 }
 
 /// Checks that the private keys can be opened, without reading them. Warns if other users may read one.
-pub fn check_private(paths: &KeyPaths, guard: &PathGuard) -> Result<(), KeyError> {
+pub fn check_private(paths: &KeyPaths, guard: &PathGuard) -> Result<(), KeyFileError> {
     for (setting, path) in
         [("private_identity_key_file", &paths.private_identity), ("private_sphinx_key_file", &paths.private_sphinx)]
     {
@@ -283,7 +288,7 @@ pub fn check_private(paths: &KeyPaths, guard: &PathGuard) -> Result<(), KeyError
     Ok(())
 }
 
-fn open(guard: &PathGuard, setting: &'static str, path: &Path) -> Result<File, KeyError> {
+fn open(guard: &PathGuard, setting: &'static str, path: &Path) -> Result<File, KeyFileError> {
     let file = guard.open_file(path).map_err(read_error(setting, path))?;
     let metadata = file.metadata().map_err(read_error(setting, path))?;
     if !metadata.is_file() {
@@ -292,9 +297,9 @@ fn open(guard: &PathGuard, setting: &'static str, path: &Path) -> Result<File, K
     Ok(file)
 }
 
-fn read_error(setting: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
+fn read_error(setting: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
     let path = path.to_owned();
-    move |error| KeyError::Read { setting, path, error }
+    move |error| KeyFileError::Read { setting, path, error }
 }
 
 #[cfg(test)]
@@ -356,7 +361,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let paths = paths(folder.path());
         fs::write(&paths.public_sphinx, "mine").unwrap();
-        assert!(matches!(create(&paths), Err(KeyError::Write(_))));
+        assert!(matches!(create(&paths), Err(KeyFileError::Write(_))));
         assert_eq!(fs::read(&paths.public_sphinx).unwrap(), b"mine");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let Presence::Missing(missing) = paths.presence() else {
@@ -374,7 +379,7 @@ mod tests {
         assert_eq!(keys, paths(folder.path()));
         let credential = credentials.path().join("private_sphinx.pem");
         fs::rename(&keys.private_sphinx, &credential).unwrap();
-        assert!(matches!(check_private(&keys, &guard(&folder)), Err(KeyError::Read { .. })));
+        assert!(matches!(check_private(&keys, &guard(&folder)), Err(KeyFileError::Read { .. })));
         keys.prefer_credentials(credentials.path());
         assert_eq!(keys, KeyPaths { private_sphinx: credential, ..paths(folder.path()) });
         check_private(&keys, &guard(&folder)).unwrap();

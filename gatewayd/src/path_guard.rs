@@ -32,7 +32,7 @@ use nix::{
 
 pub use self::refusal::PathError;
 pub(crate) use self::trusted::{Trusted, hand_on};
-use self::walk::{Links, Place, Walk};
+use self::walk::{FollowLinks, OpenFolder, Walk};
 
 /// A pipe in the place of a file must not block the process, and a terminal must not become its controlling terminal.
 const SAFELY: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
@@ -41,7 +41,7 @@ pub(crate) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).un
 
 /// How strict the guard is.
 #[derive(Debug, Clone)]
-enum Rule {
+enum Strictness {
     /// An account without privileges.
     AsGiven,
     /// A privileged process that only reads. Owners do not matter, links do.
@@ -54,26 +54,26 @@ enum Rule {
 #[derive(Debug, Clone)]
 pub struct PathGuard {
     home: PathBuf,
-    rule: Rule,
+    rule: Strictness,
 }
 
 impl PathGuard {
     /// For a command that changes something in the gateway's folder `home`, or runs the gateway.
     pub fn new(home: &Path) -> Self {
-        let rule = if is_privileged() { Rule::Strict(Trusted::of_this_process()) } else { Rule::AsGiven };
+        let rule = if is_privileged() { Strictness::Strict(Trusted::of_this_process()) } else { Strictness::AsGiven };
         Self { home: home.to_owned(), rule }
     }
 
     /// For a command that only reads a few files.
     pub fn for_reading(home: &Path) -> Self {
-        Self { home: home.to_owned(), rule: if is_privileged() { Rule::NoLinks } else { Rule::AsGiven } }
+        Self { home: home.to_owned(), rule: if is_privileged() { Strictness::NoLinks } else { Strictness::AsGiven } }
     }
 
     /// The accounts that may own what is used; none if owners do not matter.
     pub(crate) const fn trusted(&self) -> Option<&Trusted> {
         match &self.rule {
-            Rule::Strict(trusted) => Some(trusted),
-            Rule::AsGiven | Rule::NoLinks => None,
+            Strictness::Strict(trusted) => Some(trusted),
+            Strictness::AsGiven | Strictness::NoLinks => None,
         }
     }
 
@@ -137,20 +137,20 @@ impl PathGuard {
     /// None if paths are opened as they are.
     fn walk(&self, owner: Option<u32>) -> Option<Walk<'_>> {
         match &self.rule {
-            Rule::AsGiven => None,
-            Rule::NoLinks => Some(Walk::new(None, owner, &self.home)),
-            Rule::Strict(trusted) => Some(Walk::new(Some(trusted), owner, &self.home)),
+            Strictness::AsGiven => None,
+            Strictness::NoLinks => Some(Walk::new(None, owner, &self.home)),
+            Strictness::Strict(trusted) => Some(Walk::new(Some(trusted), owner, &self.home)),
         }
     }
 
     /// Walks to a folder. Above the gateway's folder links of root are followed; in it no link is followed. The last component of a path
     /// elsewhere must not be a link.
-    fn place(&self, walk: &Walk<'_>, path: &Path) -> Result<Place, PathError> {
+    fn place(&self, walk: &Walk<'_>, path: &Path) -> Result<OpenFolder, PathError> {
         let (above, below) = match path.strip_prefix(&self.home) {
             Ok(below) => (self.home.as_path(), below),
             Err(_) => (path.parent().unwrap_or(path), Path::new(path.file_name().unwrap_or_default())),
         };
-        let place = walk.go(Place::root()?, above, Links::OfRoot)?;
+        let place = walk.go(OpenFolder::root()?, above, FollowLinks::OfRoot)?;
         walk.go_to_last(place, below)
     }
 }

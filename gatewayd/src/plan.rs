@@ -11,7 +11,7 @@ use ipc::{jail::Layer, log::LogSettings};
 use crate::{
     config::{Config, LoadError},
     console::Console,
-    keys::{self, KeyError, PublicKeys},
+    keys::{self, KeyFileError, PublicKeys},
     overrides::{InvalidFlag, Overrides},
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, Root},
@@ -110,7 +110,7 @@ pub enum PlanError {
     },
     /// Keys.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] KeyFileError),
 }
 
 /// Reads the configuration of gateway `id` below `root`, applies the flags in memory, and checks the result.

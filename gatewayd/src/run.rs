@@ -5,12 +5,12 @@ use std::{io, path::PathBuf, sync::Arc};
 use crate::{
     audit::{admin::Admin, prober::Prober, wire::SOCKET},
     console::Console,
-    launch::{self, Accounts, LaunchError, LaunchSpec, Resources},
+    launch::{self, Accounts, LaunchError, LaunchSpec, WorkerResources},
     overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
-    supervisor::{self, LockError, RunLock, SupervisorError, Workers, WorkersError},
+    supervisor::{self, RunLock, RunLockError, SupervisorError, Workers, WorkersError},
     system_error::SystemError,
     validator::{self, AddressTaken},
     version,
@@ -24,7 +24,7 @@ pub enum RunError {
     Plan(#[from] PlanError),
     /// The gateway runs already.
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Lock(#[from] RunLockError),
     /// What the workers need cannot be had.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -108,7 +108,7 @@ fn open_admin_socket(lock: &RunLock, prober: Prober) -> Option<Admin> {
 }
 
 /// What nym-gateway 0.10.1 logs, in its order and words.
-fn announce(resources: &Resources) -> io::Result<()> {
+fn announce(resources: &WorkerResources) -> io::Result<()> {
     let mix = resources.mix_address()?;
     tracing::info!("Starting mix packet forwarder...");
     tracing::info!("Starting clients handler");

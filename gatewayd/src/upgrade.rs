@@ -99,7 +99,7 @@ pub fn execute(
             console.line("You're using the most recent version!");
             return Ok(());
         }
-        let step = Step::from(from)?;
+        let step = UpgradeStep::from(from)?;
         step.take(&mut loaded, &file, console)?;
     }
 }
@@ -114,12 +114,12 @@ fn known_version(config: &Config, current: Option<&Version>) -> Result<Version, 
 }
 
 /// One step of an upgrade.
-struct Step {
+struct UpgradeStep {
     from: Version,
     to: Version,
 }
 
-impl Step {
+impl UpgradeStep {
     fn from(from: Version) -> Result<Self, UpgradeError> {
         let to = match (from.major, from.minor) {
             (0, 8) => FIRST_WRITTEN,

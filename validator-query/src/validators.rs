@@ -132,18 +132,18 @@ struct SmartResult {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    nodes: Vec<Node>,
+struct ListPage {
+    nodes: Vec<ListedNode>,
     start_next_after: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Node {
-    gateway: Gateway,
+struct ListedNode {
+    gateway: BondedGateway,
 }
 
 #[derive(Deserialize)]
-struct Gateway {
+struct BondedGateway {
     mix_host: String,
     clients_host: String,
     identity_key: String,
@@ -165,7 +165,7 @@ fn ask_one(validator: &str, query: &ValidatorQuery, end: Instant) -> Result<List
     let (mut ours_elsewhere, mut ours_here, mut other) = (false, false, None);
     for _ in 0..MAX_PAGES {
         let page = fetch(&agent, validator, &query.contract, start_after.as_deref(), end, &mut left)?;
-        for Node { gateway } in page.nodes {
+        for ListedNode { gateway } in page.nodes {
             let is_here = gateway.announces_one_of(query);
             if gateway.identity_key == query.identity {
                 ours_here |= is_here;
@@ -190,7 +190,7 @@ fn fetch(
     start_after: Option<&str>,
     end: Instant,
     left: &mut u64,
-) -> Result<Page, QueryError> {
+) -> Result<ListPage, QueryError> {
     let time_limit = end.saturating_duration_since(Instant::now());
     if time_limit.is_zero() {
         return Err(QueryError::Time);
@@ -226,7 +226,7 @@ fn fetch(
     serde_json::from_slice(&page).map_err(|_| QueryError::Nonsense)
 }
 
-impl Gateway {
+impl BondedGateway {
     fn announces_one_of(&self, query: &ValidatorQuery) -> bool {
         same_host(&self.mix_host, &query.mix_host) || same_host(&self.clients_host, &query.clients_host)
     }

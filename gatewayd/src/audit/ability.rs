@@ -90,11 +90,11 @@ impl Ability {
 
     /// What `role` is expected to be able to do. This does not depend on how the gateway was started: a missing layer shows as a
     /// difference in the table.
-    pub const fn expected(self, role: Role) -> Verdict {
+    pub const fn expected(self, role: Role) -> AbilityVerdict {
         match (self, role) {
-            (Self::ReadLedger | Self::ReadInbox, Role::Store) | (Self::Connect, Role::MixEgress) => Verdict::Yes,
-            (Self::Write, Role::Store) => Verdict::Own,
-            _ => Verdict::No,
+            (Self::ReadLedger | Self::ReadInbox, Role::Store) | (Self::Connect, Role::MixEgress) => AbilityVerdict::Yes,
+            (Self::Write, Role::Store) => AbilityVerdict::Own,
+            _ => AbilityVerdict::No,
         }
     }
 }
@@ -108,7 +108,7 @@ impl Serialize for Ability {
 /// What a process can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum AbilityVerdict {
     /// No way that was tried succeeded.
     No,
     /// Only ways to the role's own data succeeded.
@@ -119,7 +119,7 @@ pub enum Verdict {
     Unknown,
 }
 
-impl Verdict {
+impl AbilityVerdict {
     /// The word in the table.
     pub const fn name(self) -> &'static str {
         match self {

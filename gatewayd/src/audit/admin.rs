@@ -27,7 +27,7 @@ use tokio::{
 use super::{
     examiner::Examiner,
     prober::Prober,
-    wire::{Answer, Live, Question},
+    wire::{AuditAnswer, AuditQuestion, Live},
 };
 
 /// The mode of the socket. The mode of its directory keeps other accounts out as well.
@@ -113,7 +113,7 @@ fn admit(stream: Stream) -> io::Result<OwnedFd> {
 }
 
 async fn converse(socket: OwnedFd, examiner: &mut Examiner, live: &watch::Receiver<Vec<Live>>) -> Option<()> {
-    let (mut questions, mut answers): (LinkReader<Question>, LinkWriter<Answer>) = open(socket).ok()?;
+    let (mut questions, mut answers): (LinkReader<AuditQuestion>, LinkWriter<AuditAnswer>) = open(socket).ok()?;
     let mut asked = timeout(FIRST_QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
     tracing::info!("an audit begins");
     loop {

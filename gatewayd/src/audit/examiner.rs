@@ -2,7 +2,7 @@
 
 use super::{
     prober::{Prober, WaitingProbe},
-    wire::{Answer, Live, Question, Roster},
+    wire::{AuditAnswer, AuditQuestion, Live, Roster},
 };
 
 /// Answers one question after the other.
@@ -18,25 +18,25 @@ impl Examiner {
     }
 
     /// Answers a question. `live` are the workers that are alive.
-    pub(crate) async fn answer(&mut self, question: Question, live: Vec<Live>) -> Answer {
+    pub(crate) async fn answer(&mut self, question: AuditQuestion, live: Vec<Live>) -> AuditAnswer {
         self.waiting = None;
         let roster = Roster { supervisor: std::process::id(), live };
         match question {
-            Question::ShowRoster => Answer::Roster(roster),
-            Question::WaitInJail { role } => match self.prober.wait_in_jail(role).await {
+            AuditQuestion::ShowRoster => AuditAnswer::Roster(roster),
+            AuditQuestion::WaitInJail { role } => match self.prober.wait_in_jail(role).await {
                 Ok(waiting) => {
                     let waiting = self.waiting.insert(waiting);
-                    Answer::Waiting { pid: waiting.pid(), layers: waiting.layers().clone() }
+                    AuditAnswer::Waiting { pid: waiting.pid(), layers: waiting.layers().clone() }
                 }
-                Err(error) => Answer::Failed(error.to_string()),
+                Err(error) => AuditAnswer::Failed(error.to_string()),
             },
-            Question::Measure { role, ability } => {
+            AuditQuestion::Measure { role, ability } => {
                 let others = roster.others_than(role);
                 if others.is_empty() {
-                    return Answer::Failed(format!("no worker beside {role} is alive, so there is no target"));
+                    return AuditAnswer::Failed(format!("no worker beside {role} is alive, so there is no target"));
                 }
                 let measured = self.prober.measure(role, ability, others).await;
-                measured.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Measured)
+                measured.map_or_else(|error| AuditAnswer::Failed(error.to_string()), AuditAnswer::Measured)
             }
         }
     }

@@ -38,12 +38,12 @@ use link::stream::{LinkReader, LinkWriter, open};
 use tokio::time::timeout;
 
 use self::{
-    ability::{Ability, Verdict},
+    ability::{Ability, AbilityVerdict},
     look::look,
-    report::{Cell, LayerReport, Process, Report, TrialReport},
+    report::{AuditReport, Cell, LayerReport, ProcessReport, TrialReport},
     self_test::SelfTest,
     trial::verdict,
-    wire::{Answer, Live, Question, Roster, SOCKET},
+    wire::{AuditAnswer, AuditQuestion, Live, Roster, SOCKET},
 };
 use crate::{
     console::Console,
@@ -190,7 +190,7 @@ enum Respondent {
 }
 
 impl Respondent {
-    async fn ask(&mut self, question: Question) -> Result<Answer, AuditError> {
+    async fn ask(&mut self, question: AuditQuestion) -> Result<AuditAnswer, AuditError> {
         match self {
             Self::Running(client) => client.ask(question).await,
             Self::SelfTest(test) => Ok(test.answer(question).await),
@@ -198,16 +198,16 @@ impl Respondent {
     }
 
     async fn roster(&mut self) -> Result<Roster, AuditError> {
-        match self.ask(Question::ShowRoster).await? {
-            Answer::Roster(roster) => Ok(roster),
+        match self.ask(AuditQuestion::ShowRoster).await? {
+            AuditAnswer::Roster(roster) => Ok(roster),
             other => Err(no_answer(&other)),
         }
     }
 }
 
-fn no_answer(answer: &Answer) -> AuditError {
+fn no_answer(answer: &AuditAnswer) -> AuditError {
     match answer {
-        Answer::Failed(why) => AuditError::Conversation(why.clone()),
+        AuditAnswer::Failed(why) => AuditError::Conversation(why.clone()),
         _ => AuditError::Conversation("it sent the answer to another question".to_owned()),
     }
 }
@@ -217,9 +217,9 @@ async fn examine(
     plan: &RunPlan,
     roles: impl Iterator<Item = Role>,
     abilities: impl Iterator<Item = Ability> + Clone,
-) -> Result<Report, AuditError> {
+) -> Result<AuditReport, AuditError> {
     let running = matches!(respondent, Respondent::Running(_));
-    let mut report = Report { id: plan.id.to_string(), running, cells: Vec::new(), processes: Vec::new() };
+    let mut report = AuditReport { id: plan.id.to_string(), running, cells: Vec::new(), processes: Vec::new() };
     for role in roles {
         let seen = compare(respondent, role).await?;
         report.processes.push(seen);
@@ -230,11 +230,11 @@ async fn examine(
     Ok(report)
 }
 
-async fn compare(respondent: &mut Respondent, role: Role) -> Result<Process, AuditError> {
+async fn compare(respondent: &mut Respondent, role: Role) -> Result<ProcessReport, AuditError> {
     let roster = respondent.roster().await?;
     let looked = |pid| look(pid, roster.supervisor).map_err(|source| AuditError::Look { role, pid, source });
-    let (probe, layers) = match respondent.ask(Question::WaitInJail { role }).await? {
-        Answer::Waiting { pid, layers } => (looked(pid)?, layers),
+    let (probe, layers) = match respondent.ask(AuditQuestion::WaitInJail { role }).await? {
+        AuditAnswer::Waiting { pid, layers } => (looked(pid)?, layers),
         other => return Err(no_answer(&other)),
     };
     let mut surprises = probe.holes();
@@ -253,22 +253,22 @@ async fn compare(respondent: &mut Respondent, role: Role) -> Result<Process, Aud
             None => surprises.push("no worker is alive; run the audit again when one is".to_owned()),
         }
     }
-    Ok(Process { role, layers: LayerReport::of(&layers), probe, live, surprises })
+    Ok(ProcessReport { role, layers: LayerReport::of(&layers), probe, live, surprises })
 }
 
 async fn measure(respondent: &mut Respondent, role: Role, ability: Ability) -> Result<Cell, AuditError> {
     let expected = ability.expected(role);
-    Ok(match respondent.ask(Question::Measure { role, ability }).await? {
-        Answer::Measured(tried) if !tried.is_empty() => Cell {
+    Ok(match respondent.ask(AuditQuestion::Measure { role, ability }).await? {
+        AuditAnswer::Measured(tried) if !tried.is_empty() => Cell {
             role,
             ability,
             expected,
             measured: verdict(tried.iter().map(|tried| (tried.own, &tried.outcome))),
             trials: tried.iter().map(TrialReport::new).collect(),
         },
-        Answer::Failed(why) => {
+        AuditAnswer::Failed(why) => {
             let trials = vec![TrialReport::failed(format!("not measured: {why}"))];
-            Cell { role, ability, expected, measured: Verdict::Unknown, trials }
+            Cell { role, ability, expected, measured: AbilityVerdict::Unknown, trials }
         }
         other => return Err(no_answer(&other)),
     })
@@ -276,8 +276,8 @@ async fn measure(respondent: &mut Respondent, role: Role, ability: Ability) -> R
 
 /// The admin socket of a running gateway.
 struct AdminClient {
-    answers: LinkReader<Answer>,
-    questions: LinkWriter<Question>,
+    answers: LinkReader<AuditAnswer>,
+    questions: LinkWriter<AuditQuestion>,
 }
 
 impl AdminClient {
@@ -297,7 +297,7 @@ impl AdminClient {
         Ok(Self { answers, questions })
     }
 
-    async fn ask(&mut self, question: Question) -> Result<Answer, AuditError> {
+    async fn ask(&mut self, question: AuditQuestion) -> Result<AuditAnswer, AuditError> {
         let asked = async {
             self.questions.write_batch(&[question]).await?;
             self.answers.read_batch().await

@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     ability::Ability,
-    trial::{Outcome, Targets, trials},
+    trial::{Targets, TrialOutcome, trials},
     wire::{SOCKET, Tried},
 };
 use crate::{
@@ -93,7 +93,7 @@ impl Prober {
             let is_gone =
                 |other: &&u32| !i32::try_from(**other).is_ok_and(|other| process_exists(Pid::from_raw(other)));
             if let Some(gone) = targets.others.iter().find(is_gone) {
-                outcome = Outcome::Broken(format!("process {gone}, the target of the attempt, is gone"));
+                outcome = TrialOutcome::Broken(format!("process {gone}, the target of the attempt, is gone"));
             }
             tried.push(Tried { attempt: trial.attempt, own: trial.own, outcome });
         }
@@ -164,19 +164,19 @@ impl Prober {
         Ok((worker, events, far_ends))
     }
 
-    async fn probe(&self, role: Role, attempt: &Attempt) -> Outcome {
+    async fn probe(&self, role: Role, attempt: &Attempt) -> TrialOutcome {
         let (_worker, mut events, _links) = match self.start(role, attempt.clone()) {
             Ok(started) => started,
-            Err(error) => return Outcome::Broken(format!("a probe of {role} cannot be started: {error}")),
+            Err(error) => return TrialOutcome::Broken(format!("a probe of {role} cannot be started: {error}")),
         };
         match timeout(PROBE_LIMIT, follow(&mut events, attempt)).await {
             Ok(outcome) => outcome,
-            Err(_) => Outcome::Broken("the probe did not end in time".to_owned()),
+            Err(_) => TrialOutcome::Broken("the probe did not end in time".to_owned()),
         }
     }
 }
 
-async fn follow(events: &mut mpsc::Receiver<WorkerEvent>, attempt: &Attempt) -> Outcome {
+async fn follow(events: &mut mpsc::Receiver<WorkerEvent>, attempt: &Attempt) -> TrialOutcome {
     let mut last_words = LastWords::default();
     loop {
         match events.recv().await.map(|event| event.kind) {
@@ -184,9 +184,11 @@ async fn follow(events: &mut mpsc::Receiver<WorkerEvent>, attempt: &Attempt) -> 
             Some(EventKind::Report(WorkerReport::StartFailed { what })) => last_words.failure = Some(what),
             Some(EventKind::Report(WorkerReport::RefuseSyscall { number })) => last_words.refused = Some(number),
             Some(EventKind::Report(_) | EventKind::LinkClosed) => {}
-            Some(EventKind::Garbled) => return Outcome::Broken("the probe sent bytes that are no report".to_owned()),
+            Some(EventKind::Garbled) => {
+                return TrialOutcome::Broken("the probe sent bytes that are no report".to_owned());
+            }
             Some(EventKind::Ended(death)) => return judge(last_words, &death, attempt),
-            None => return Outcome::Broken("the end of the probe was not reported".to_owned()),
+            None => return TrialOutcome::Broken("the end of the probe was not reported".to_owned()),
         }
     }
 }
@@ -200,16 +202,16 @@ struct LastWords {
 }
 
 /// The outcome of an attempt. A report about a refused system call is believed only if the filter killed the process.
-fn judge(said: LastWords, death: &Death, attempt: &Attempt) -> Outcome {
+fn judge(said: LastWords, death: &Death, attempt: &Attempt) -> TrialOutcome {
     let became_another = matches!(attempt, Attempt::Execute { .. } | Attempt::ExecuteAt { .. });
     match (said.found, said.failure, death) {
-        (Some(Finding::Allowed | Finding::Opened), ..) => Outcome::Allowed,
-        (Some(Finding::Denied { errno }), ..) => Outcome::Denied(errno),
-        (None, Some(what), _) => Outcome::Broken(what),
-        (None, None, death) if death.is_refusal() => said.refused.map_or(Outcome::Killed, Outcome::Refused),
+        (Some(Finding::Allowed | Finding::Opened), ..) => TrialOutcome::Allowed,
+        (Some(Finding::Denied { errno }), ..) => TrialOutcome::Denied(errno),
+        (None, Some(what), _) => TrialOutcome::Broken(what),
+        (None, None, death) if death.is_refusal() => said.refused.map_or(TrialOutcome::Killed, TrialOutcome::Refused),
         // The process became another program, which reports no finding.
-        (None, None, Death::Exit(status)) if became_another && status.success() => Outcome::Allowed,
-        (None, None, death) => Outcome::Broken(format!("the probe died with {death}")),
+        (None, None, Death::Exit(status)) if became_another && status.success() => TrialOutcome::Allowed,
+        (None, None, death) => TrialOutcome::Broken(format!("the probe died with {death}")),
     }
 }
 

@@ -6,15 +6,15 @@ use ipc::{Role, jail::ActiveLayers};
 use serde::{Serialize, Serializer};
 
 use super::{
-    ability::{Ability, Verdict},
+    ability::{Ability, AbilityVerdict},
     look::Look,
-    trial::Outcome,
+    trial::TrialOutcome,
     wire::Tried,
 };
 
 /// The whole result.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct AuditReport {
     /// The gateway.
     pub id: String,
     /// Whether a running gateway was asked.
@@ -22,7 +22,7 @@ pub struct Report {
     /// One cell for each role and ability.
     pub cells: Vec<Cell>,
     /// One entry for each role.
-    pub processes: Vec<Process>,
+    pub processes: Vec<ProcessReport>,
 }
 
 /// One cell of the table.
@@ -34,9 +34,9 @@ pub struct Cell {
     /// The line.
     pub ability: Ability,
     /// What the role should be able to do.
-    pub expected: Verdict,
+    pub expected: AbilityVerdict,
     /// What the role can do.
-    pub measured: Verdict,
+    pub measured: AbilityVerdict,
     /// What was tried.
     pub trials: Vec<TrialReport>,
 }
@@ -50,7 +50,7 @@ pub struct TrialReport {
 
 /// What the kernel shows of the processes of one role.
 #[derive(Debug, Serialize)]
-pub struct Process {
+pub struct ProcessReport {
     /// The role.
     #[serde(serialize_with = "role_name")]
     pub role: Role,
@@ -97,13 +97,13 @@ impl TrialReport {
     }
 }
 
-fn describe(outcome: &Outcome) -> String {
+fn describe(outcome: &TrialOutcome) -> String {
     match outcome {
-        Outcome::Allowed => "allowed".to_owned(),
-        Outcome::Denied(errno) => format!("denied: {}", std::io::Error::from_raw_os_error(*errno)),
-        Outcome::Refused(number) => format!("killed at system call {number}"),
-        Outcome::Killed => "killed".to_owned(),
-        Outcome::Broken(why) => format!("not measured: {why}"),
+        TrialOutcome::Allowed => "allowed".to_owned(),
+        TrialOutcome::Denied(errno) => format!("denied: {}", std::io::Error::from_raw_os_error(*errno)),
+        TrialOutcome::Refused(number) => format!("killed at system call {number}"),
+        TrialOutcome::Killed => "killed".to_owned(),
+        TrialOutcome::Broken(why) => format!("not measured: {why}"),
     }
 }
 
@@ -115,20 +115,22 @@ impl Cell {
     const fn is_surprise(&self) -> bool {
         !matches!(
             (self.expected, self.measured),
-            (Verdict::No, Verdict::No) | (Verdict::Own, Verdict::Own) | (Verdict::Yes, Verdict::Yes)
+            (AbilityVerdict::No, AbilityVerdict::No)
+                | (AbilityVerdict::Own, AbilityVerdict::Own)
+                | (AbilityVerdict::Yes, AbilityVerdict::Yes)
         )
     }
 }
 
-impl Report {
+impl AuditReport {
     /// What is not as it should be, one line for each.
     pub fn surprises(&self) -> Vec<String> {
         let cells = self.cells.iter().filter(|cell| cell.is_surprise()).map(|cell| {
             let Cell { role, ability, expected, measured, trials } = cell;
             let decisive = trials.iter().filter(|trial| match measured {
-                Verdict::Unknown => trial.outcome.starts_with("not measured"),
-                Verdict::No => true,
-                Verdict::Own | Verdict::Yes => trial.outcome == "allowed",
+                AbilityVerdict::Unknown => trial.outcome.starts_with("not measured"),
+                AbilityVerdict::No => true,
+                AbilityVerdict::Own | AbilityVerdict::Yes => trial.outcome == "allowed",
             });
             let ways: Vec<_> = decisive.map(|trial| format!("{}: {}", trial.attempt, trial.outcome)).collect();
             let (expected, measured) = (expected.name(), measured.name());
@@ -147,7 +149,7 @@ impl Report {
         #[derive(Serialize)]
         struct Whole<'a> {
             #[serde(flatten)]
-            report: &'a Report,
+            report: &'a AuditReport,
             surprises: Vec<String>,
         }
         serde_json::to_string_pretty(&Whole { report: self, surprises: self.surprises() })
@@ -191,7 +193,7 @@ impl Report {
         }
         writeln!(text, "\n")?;
         self.write_layers(text)?;
-        for Process { role, probe, live, surprises, .. } in &self.processes {
+        for ProcessReport { role, probe, live, surprises, .. } in &self.processes {
             let likeness = match live {
                 None => "no live worker to compare".to_owned(),
                 Some(live) => {
@@ -215,11 +217,11 @@ impl Report {
     }
 }
 
-impl Report {
+impl AuditReport {
     /// Roles with the same layers share a line.
     fn write_layers(&self, text: &mut String) -> fmt::Result {
         let mut lines: Vec<(Vec<&str>, String)> = Vec::new();
-        for Process { role, layers, .. } in &self.processes {
+        for ProcessReport { role, layers, .. } in &self.processes {
             let held = if layers.held.is_empty() { "none".to_owned() } else { layers.held.join(", ") };
             let missing: String =
                 layers.missing.iter().map(|(layer, why)| format!("\n    NOT {layer}: {why}")).collect();

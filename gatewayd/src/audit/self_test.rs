@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::{
     examiner::Examiner,
     prober::{Prober, WaitingProbe},
-    wire::{Answer, Live, Question},
+    wire::{AuditAnswer, AuditQuestion, Live},
 };
 use crate::{
     launch::{self, Accounts, LaunchError, LaunchSpec},
@@ -77,7 +77,7 @@ impl SelfTest {
     }
 
     /// Answers a question.
-    pub(crate) async fn answer(&mut self, question: Question) -> Answer {
+    pub(crate) async fn answer(&mut self, question: AuditQuestion) -> AuditAnswer {
         let live = |(role, waiting): &(Role, WaitingProbe)| Live {
             role: *role,
             pid: waiting.pid(),

@@ -8,7 +8,7 @@ use std::{
 use bincode::{Decode, Encode};
 use ipc::probe::{Attempt, Inode};
 
-use super::ability::{Ability, Verdict};
+use super::ability::{Ability, AbilityVerdict};
 
 /// The targets of the attempts. All of them exist, as the process that starts the probes has checked.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct Trial {
 
 /// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Outcome {
+pub enum TrialOutcome {
     /// It worked.
     Allowed,
     /// The kernel answered with an error number.
@@ -149,20 +149,20 @@ fn key(file: &Path, begin: &str, on: &Targets) -> Vec<Attempt> {
 }
 
 /// The verdict about an ability after all outcomes. Each comes with whether it is about the role's own data only.
-pub fn verdict<'a>(outcomes: impl IntoIterator<Item = (bool, &'a Outcome)>) -> Verdict {
+pub fn verdict<'a>(outcomes: impl IntoIterator<Item = (bool, &'a TrialOutcome)>) -> AbilityVerdict {
     let (mut own_data, mut unknown) = (false, false);
     for (own, outcome) in outcomes {
         match outcome {
-            Outcome::Allowed if !own => return Verdict::Yes,
-            Outcome::Allowed => own_data = true,
-            Outcome::Broken(_) => unknown = true,
-            Outcome::Denied(_) | Outcome::Refused(_) | Outcome::Killed => {}
+            TrialOutcome::Allowed if !own => return AbilityVerdict::Yes,
+            TrialOutcome::Allowed => own_data = true,
+            TrialOutcome::Broken(_) => unknown = true,
+            TrialOutcome::Denied(_) | TrialOutcome::Refused(_) | TrialOutcome::Killed => {}
         }
     }
     match (unknown, own_data) {
-        (true, _) => Verdict::Unknown,
-        (false, true) => Verdict::Own,
-        (false, false) => Verdict::No,
+        (true, _) => AbilityVerdict::Unknown,
+        (false, true) => AbilityVerdict::Own,
+        (false, false) => AbilityVerdict::No,
     }
 }
 
@@ -172,14 +172,17 @@ mod tests {
 
     #[test]
     fn one_open_way_is_enough_and_doubt_is_never_no() {
-        let broken = || Outcome::Broken("x".into());
-        let of = |outcomes: &[(bool, Outcome)]| verdict(outcomes.iter().map(|(own, outcome)| (*own, outcome)));
+        let broken = || TrialOutcome::Broken("x".into());
+        let of = |outcomes: &[(bool, TrialOutcome)]| verdict(outcomes.iter().map(|(own, outcome)| (*own, outcome)));
         assert_eq!(
-            of(&[(false, Outcome::Denied(1)), (false, Outcome::Refused(2)), (true, Outcome::Killed)]),
-            Verdict::No
+            of(&[(false, TrialOutcome::Denied(1)), (false, TrialOutcome::Refused(2)), (true, TrialOutcome::Killed)]),
+            AbilityVerdict::No
         );
-        assert_eq!(of(&[(true, Outcome::Allowed), (false, Outcome::Denied(1))]), Verdict::Own);
-        assert_eq!(of(&[(true, Outcome::Allowed), (false, Outcome::Allowed), (false, broken())]), Verdict::Yes);
-        assert_eq!(of(&[(false, broken()), (false, Outcome::Denied(1))]), Verdict::Unknown);
+        assert_eq!(of(&[(true, TrialOutcome::Allowed), (false, TrialOutcome::Denied(1))]), AbilityVerdict::Own);
+        assert_eq!(
+            of(&[(true, TrialOutcome::Allowed), (false, TrialOutcome::Allowed), (false, broken())]),
+            AbilityVerdict::Yes
+        );
+        assert_eq!(of(&[(false, broken()), (false, TrialOutcome::Denied(1))]), AbilityVerdict::Unknown);
     }
 }

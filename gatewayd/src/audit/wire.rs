@@ -6,14 +6,14 @@
 use bincode::{Decode, Encode};
 use ipc::{Role, jail::ActiveLayers, probe::Attempt};
 
-use super::{ability::Ability, trial::Outcome};
+use super::{ability::Ability, trial::TrialOutcome};
 
 /// The name of the admin socket in the runtime directory.
 pub const SOCKET: &str = "admin.sock";
 
 /// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Question {
+pub enum AuditQuestion {
     /// Which processes are alive?
     ShowRoster,
     /// Start a probe of this role that waits in its jail. The next question ends it.
@@ -32,17 +32,17 @@ pub enum Question {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Answer {
-    /// To [`Question::ShowRoster`].
+pub enum AuditAnswer {
+    /// To [`AuditQuestion::ShowRoster`].
     Roster(Roster),
-    /// To [`Question::WaitInJail`].
+    /// To [`AuditQuestion::WaitInJail`].
     Waiting {
         /// The process number of the probe.
         pid: u32,
         /// The layers of its jail, as it reports them.
         layers: ActiveLayers,
     },
-    /// To [`Question::Measure`].
+    /// To [`AuditQuestion::Measure`].
     Measured(Vec<Tried>),
     /// The question could not be answered, for this reason.
     Failed(String),
@@ -83,5 +83,5 @@ pub struct Tried {
     /// Whether it leads only to the role's own data.
     pub own: bool,
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: TrialOutcome,
 }

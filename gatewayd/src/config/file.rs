@@ -17,8 +17,8 @@ use super::{
     error::{ParseError, UnknownKey, WrittenSetting},
     settings::{ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, MixEndpoint},
     tuning::{
-        DEBUG_KEYS, Debug, Delivery, Egress, Limits, Protocol, Replay, SHORTEST_CLIENT_IDLE, SHORTEST_MESSAGE_AGE,
-        Sandbox, Timeouts,
+        DEBUG_KEYS, DebugSection, DeliverySection, EgressSection, LimitsSection, ProtocolSection, ReplaySection,
+        SHORTEST_CLIENT_IDLE, SHORTEST_MESSAGE_AGE, SandboxSection, TimeoutsSection,
     },
     values,
 };
@@ -47,7 +47,7 @@ pub(super) const LISTENING_ADDRESS: &str = "listening_address";
 /// The largest file that is read, in bytes. A new file has about 20,000.
 const MAX_LEN: u64 = 1 << 20;
 
-/// The keys of [`Gateway`].
+/// The keys of [`GatewaySection`].
 const GATEWAY_KEYS: [&str; 10] = [
     "version",
     "id",
@@ -63,25 +63,25 @@ const GATEWAY_KEYS: [&str; 10] = [
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct File {
-    gateway: Gateway,
-    mixnet_endpoint: Mixnet,
-    clients_endpoint: Clients,
+pub(super) struct ConfigFile {
+    gateway: GatewaySection,
+    mixnet_endpoint: MixnetSection,
+    clients_endpoint: ClientsSection,
     #[serde(rename = "logging")]
-    _logging: Logging,
-    debug: Debug,
-    delivery: Delivery,
-    timeouts: Timeouts,
-    egress: Egress,
-    protocol: Protocol,
-    replay: Replay,
-    limits: Limits,
-    sandbox: Sandbox,
+    _logging: LoggingSection,
+    debug: DebugSection,
+    delivery: DeliverySection,
+    timeouts: TimeoutsSection,
+    egress: EgressSection,
+    protocol: ProtocolSection,
+    replay: ReplaySection,
+    limits: LimitsSection,
+    sandbox: SandboxSection,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Gateway {
+struct GatewaySection {
     #[serde(deserialize_with = "values::version")]
     version: Option<Version>,
     #[serde(deserialize_with = "values::text")]
@@ -104,7 +104,7 @@ struct Gateway {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Mixnet {
+struct MixnetSection {
     #[serde(deserialize_with = "values::parsed")]
     listening_address: Option<SocketAddr>,
     #[serde(deserialize_with = "values::parsed")]
@@ -113,7 +113,7 @@ struct Mixnet {
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Clients {
+struct ClientsSection {
     #[serde(deserialize_with = "values::parsed")]
     listening_address: Option<SocketAddr>,
     #[serde(deserialize_with = "values::parsed")]
@@ -128,7 +128,7 @@ struct Clients {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Logging {}
+struct LoggingSection {}
 
 /// Reads the text of a file.
 pub(super) fn read(file: fs::File) -> io::Result<String> {
@@ -165,7 +165,7 @@ pub(super) fn absent(text: &str) -> Vec<String> {
 ///
 /// # Errors
 /// Everything that is wrong, not only the first error.
-pub(super) fn parse(text: &str) -> Result<(File, Vec<UnknownKey>), Vec<ParseError>> {
+pub(super) fn parse(text: &str) -> Result<(ConfigFile, Vec<UnknownKey>), Vec<ParseError>> {
     let whole = |error: toml::de::Error| ParseError {
         line: error.span().map_or(1, |span| line_at(text, span.start)),
         setting: None,
@@ -217,12 +217,12 @@ fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usiz
 /// The error of a setting that is parsed by itself, if there is one.
 fn wrong(line: usize, setting: WrittenSetting) -> Option<ParseError> {
     let alone = format!("[{}]\n{} = {}\n", quoted(&setting.section), quoted(&setting.key), setting.value);
-    let error = toml::from_str::<File>(&alone).err()?;
+    let error = toml::from_str::<ConfigFile>(&alone).err()?;
     Some(ParseError { line, message: error.message().replace('\n', " "), setting: Some(setting) })
 }
 
 /// Parses an empty section of this name.
-fn section_alone(name: &str) -> Result<File, toml::de::Error> {
+fn section_alone(name: &str) -> Result<ConfigFile, toml::de::Error> {
     toml::from_str(&format!("[{}]\n", quoted(name)))
 }
 
@@ -252,7 +252,7 @@ fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
 }
 
-impl File {
+impl ConfigFile {
     /// Errors for retention times that are so short that mail would be removed before its client can fetch it.
     pub(super) fn too_short(&self, text: &str) -> Vec<ParseError> {
         let limits = &self.limits;
@@ -291,7 +291,7 @@ impl File {
 
     /// Fills in the defaults of missing keys.
     pub(super) fn resolve(self, paths: &GatewayPaths) -> Config {
-        let Gateway {
+        let GatewaySection {
             version,
             id,
             private_identity_key_file,

@@ -67,7 +67,7 @@ impl Config {
 
     /// The configuration of a new gateway, before any flag.
     pub fn new(id: &GatewayId, paths: &GatewayPaths) -> Self {
-        let mut config = file::File::default().resolve(paths);
+        let mut config = file::ConfigFile::default().resolve(paths);
         config.version = Some(version::NETWORK);
         config.id = id.to_string();
         config.contract = Some(DEFAULT_CONTRACT.to_owned());

@@ -3,7 +3,7 @@
 //! Each budget is for what others make the gateway hold. Not included are connections without data, the programs, the replay filter and
 //! the page cache of the databases, because they do not grow with what others send.
 
-use super::tuning::Limits;
+use super::tuning::LimitsSection;
 
 /// The memory is divided into so many parts.
 const PARTS: u64 = 24;
@@ -12,7 +12,7 @@ const PLACES_IN_FLIGHT: u64 = 3;
 
 /// The budgets, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryBudgets {
     /// Messages on their way from the mixnet port, in each of three places; at most `bytes_in_flight`.
     pub in_flight: u64,
     /// Messages that clients have been sent and have not proved received.
@@ -31,9 +31,9 @@ pub struct Memory {
     pub next_hops: u64,
 }
 
-impl Memory {
+impl MemoryBudgets {
     /// The budgets under these limits.
-    pub const fn of(limits: &Limits) -> Self {
+    pub const fn of(limits: &LimitsSection) -> Self {
         let all = limits.memory.get();
         let in_flight = share(all, 2);
         let bytes_in_flight = limits.bytes_in_flight.get();
@@ -70,17 +70,17 @@ mod tests {
 
     #[test]
     fn the_default_memory_leaves_bytes_in_flight_alone() {
-        let limits = Limits::default();
-        assert_eq!(Memory::of(&limits).in_flight, limits.bytes_in_flight.get());
-        assert_eq!(Memory::of(&limits).sum(), limits.memory.get());
+        let limits = LimitsSection::default();
+        assert_eq!(MemoryBudgets::of(&limits).in_flight, limits.bytes_in_flight.get());
+        assert_eq!(MemoryBudgets::of(&limits).sum(), limits.memory.get());
     }
 
     proptest! {
         #[test]
         fn budgets_together_never_exceed_the_memory(memory in 1..=u64::MAX / 4, bytes_in_flight in 1..u64::MAX) {
             let [memory_set, bytes_in_flight] = [memory, bytes_in_flight].map(|bytes| NonZeroU64::new(bytes).unwrap());
-            let limits = Limits { memory: memory_set, bytes_in_flight, ..Limits::default() };
-            prop_assert!(Memory::of(&limits).sum() <= memory);
+            let limits = LimitsSection { memory: memory_set, bytes_in_flight, ..LimitsSection::default() };
+            prop_assert!(MemoryBudgets::of(&limits).sum() <= memory);
         }
     }
 }

@@ -24,11 +24,14 @@ pub use self::{
     edit::{EditError, fresh, update},
     error::{LoadError, ParseError, UnknownKey, WrittenSetting},
     load::Loaded,
-    memory::Memory,
+    memory::MemoryBudgets,
     settings::{
         ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_CONTRACT, DEFAULT_MIX_PORT, FILE_MODE, MixEndpoint,
     },
-    tuning::{Debug, Delivery, Egress, Framing, Limits, Protocol, Replay, Sandbox, Timeouts},
+    tuning::{
+        DebugSection, DeliverySection, EgressSection, LimitsSection, ProtocolSection, ReplaySection, SandboxSection,
+        TimeoutsSection,
+    },
 };
 
 #[cfg(test)]

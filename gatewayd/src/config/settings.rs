@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use ipc::trusted_network::TrustedNetwork;
 use semver::Version;
 
-use super::tuning::{Debug, Delivery, Egress, Limits, Protocol, Replay, Sandbox, Timeouts};
+use super::tuning::{
+    DebugSection, DeliverySection, EgressSection, LimitsSection, ProtocolSection, ReplaySection, SandboxSection,
+    TimeoutsSection,
+};
 use crate::{
     endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
     paths::KeyPaths,
@@ -45,23 +48,23 @@ pub struct Config {
     /// The port for clients.
     pub clients: ClientsEndpoint,
     /// `[debug]`.
-    pub debug: Debug,
+    pub debug: DebugSection,
     /// `[delivery]`.
-    pub delivery: Delivery,
+    pub delivery: DeliverySection,
     /// `[timeouts]`.
-    pub timeouts: Timeouts,
+    pub timeouts: TimeoutsSection,
     /// `[egress]`.
-    pub egress: Egress,
+    pub egress: EgressSection,
     /// `[protocol]`.
-    pub protocol: Protocol,
+    pub protocol: ProtocolSection,
     /// `[replay]`.
-    pub replay: Replay,
+    pub replay: ReplaySection,
     /// The folder of the marks of packets seen; no setting names it.
     pub replay_directory: PathBuf,
     /// `[limits]`.
-    pub limits: Limits,
+    pub limits: LimitsSection,
     /// `[sandbox]`.
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxSection,
 }
 
 /// `[mixnet_endpoint]`.

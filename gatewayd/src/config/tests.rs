@@ -136,7 +136,7 @@ fn every_tuning_key_is_read() {
     assert_eq!(config.delivery.receipt_timeout, Duration::from_secs(60));
     assert_eq!(
         config.timeouts,
-        Timeouts {
+        TimeoutsSection {
             websocket_upgrade: Duration::from_millis(1),
             first_request: Duration::from_millis(2),
             handshake_message: Duration::from_millis(3),

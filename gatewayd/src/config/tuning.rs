@@ -4,13 +4,14 @@ use std::{num::NonZeroU32, num::NonZeroU64, time::Duration};
 
 use ipc::{control::ReplayConfig, jail::Layer, ports::PortRange};
 use serde::{Deserialize, Deserializer};
+use wire::framing::FramingChoice;
 
 use super::values::{
-    Probability, data_size, duration, duration_of_0_10, layers, memory, ports, positive_duration,
+    Probability, data_size, duration, duration_of_0_10, framing, layers, memory, ports, positive_duration,
     positive_duration_of_0_10, size,
 };
 
-/// The keys of [`Debug`], and further keys of 0.10.1, which have no effect in this gateway.
+/// The keys of [`DebugSection`], and further keys of 0.10.1, which have no effect in this gateway.
 pub(super) const DEBUG_KEYS: [&str; 8] = [
     "packet_forwarding_initial_backoff",
     "packet_forwarding_maximum_backoff",
@@ -37,7 +38,7 @@ fn buffer_of_0_10<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU
 /// `[debug]`: how the gateway connects to next hops. `init` never writes this section, as in 0.10.1.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Debug {
+pub struct DebugSection {
     /// The pause before the second attempt to connect. It doubles with each attempt.
     #[serde(deserialize_with = "duration_of_0_10")]
     pub packet_forwarding_initial_backoff: Duration,
@@ -47,12 +48,12 @@ pub struct Debug {
     /// How long one attempt to connect may take.
     #[serde(deserialize_with = "positive_duration_of_0_10")]
     pub initial_connection_timeout: Duration,
-    /// Packets buffered per next hop, within the bytes that [`Memory`](super::memory::Memory) gives to all of them.
+    /// Packets buffered per next hop, within the bytes that [`MemoryBudgets`](super::memory::MemoryBudgets) gives to all of them.
     #[serde(deserialize_with = "buffer_of_0_10")]
     pub maximum_connection_buffer_size: NonZeroU32,
 }
 
-impl Default for Debug {
+impl Default for DebugSection {
     fn default() -> Self {
         Self {
             packet_forwarding_initial_backoff: Duration::from_secs(10),
@@ -66,7 +67,7 @@ impl Default for Debug {
 /// `[delivery]`: messages on their way to clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Delivery {
+pub struct DeliverySection {
     /// After this long without proof of receipt, a pushed message is written to disk.
     #[serde(deserialize_with = "duration")]
     pub spill_after: Duration,
@@ -75,7 +76,7 @@ pub struct Delivery {
     pub receipt_timeout: Duration,
 }
 
-impl Default for Delivery {
+impl Default for DeliverySection {
     fn default() -> Self {
         Self { spill_after: Duration::from_millis(250), receipt_timeout: Duration::from_secs(30) }
     }
@@ -84,7 +85,7 @@ impl Default for Delivery {
 /// `[timeouts]`: how long others may keep the gateway waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Timeouts {
+pub struct TimeoutsSection {
     /// From a client's TCP connection to its complete websocket request.
     #[serde(deserialize_with = "positive_duration")]
     pub websocket_upgrade: Duration,
@@ -105,7 +106,7 @@ pub struct Timeouts {
     pub keepalive: Duration,
 }
 
-impl Default for Timeouts {
+impl Default for TimeoutsSection {
     fn default() -> Self {
         Self {
             websocket_upgrade: Duration::from_secs(5),
@@ -121,7 +122,7 @@ impl Default for Timeouts {
 /// `[egress]`: sending into the mixnet.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Egress {
+pub struct EgressSection {
     /// Whether packets may go to private addresses. Without the key, as in every file of 0.10.1, see
     /// [`Config::allow_private`](super::Config::allow_private).
     pub allow_private: Option<bool>,
@@ -133,37 +134,20 @@ pub struct Egress {
     /// How many next hops that have taken packets may be connected at once.
     pub max_next_hops: NonZeroU32,
     /// The frame header of packets that are sent.
-    pub framing: Framing,
+    #[serde(deserialize_with = "framing")]
+    pub framing: FramingChoice,
     /// Whether a client's packet is sent with its key-rotation mark, if the client has given one.
     pub rotation_marks: bool,
 }
 
-/// `framing` in `[egress]`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum Framing {
-    /// Each packet has the header of its era.
-    #[default]
-    #[serde(rename = "auto")]
-    Auto,
-    /// All packets have the header of 2021.
-    #[serde(rename = "2021")]
-    Of2021,
-    /// All packets have version 7.
-    #[serde(rename = "7")]
-    V7,
-    /// All packets have version 8.
-    #[serde(rename = "8")]
-    V8,
-}
-
-impl Default for Egress {
+impl Default for EgressSection {
     fn default() -> Self {
         Self {
             allow_private: None,
             ports: vec![PortRange { first: 1024, last: u16::MAX }],
             new_next_hops_per_minute: const { NonZeroU32::new(600).unwrap() },
             max_next_hops: const { NonZeroU32::new(4096).unwrap() },
-            framing: Framing::Auto,
+            framing: FramingChoice::AsGiven,
             rotation_marks: false,
         }
     }
@@ -172,12 +156,12 @@ impl Default for Egress {
 /// `[protocol]`: the protocols of clients.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Protocol {
+pub struct ProtocolSection {
     /// Whether clients before protocol version 3 (October 2024) are served.
     pub legacy_clients: bool,
 }
 
-impl Default for Protocol {
+impl Default for ProtocolSection {
     fn default() -> Self {
         Self { legacy_clients: true }
     }
@@ -186,7 +170,7 @@ impl Default for Protocol {
 /// `[replay]`: how packets that were seen are remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Replay {
+pub struct ReplaySection {
     /// Packets in one generation of marks.
     pub packets_per_generation: NonZeroU32,
     /// After this time a new generation begins, even if the present one is not full. Marks are kept for the same time again, if there
@@ -206,7 +190,7 @@ pub struct Replay {
     pub snapshot_interval: Duration,
 }
 
-impl Replay {
+impl ReplaySection {
     /// As `mix-ingress` is told it.
     pub fn of_worker(&self) -> ReplayConfig {
         ReplayConfig {
@@ -220,7 +204,7 @@ impl Replay {
     }
 }
 
-impl Default for Replay {
+impl Default for ReplaySection {
     fn default() -> Self {
         Self {
             packets_per_generation: const { NonZeroU32::new(10_000_000).unwrap() },
@@ -243,7 +227,7 @@ pub(super) const SHORTEST_CLIENT_IDLE: Duration = Duration::from_hours(24);
 /// `[limits]`: how much one gateway carries.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct LimitsSection {
     /// Messages stored per client.
     pub inbox_messages: NonZeroU64,
     /// Bytes stored per client.
@@ -290,12 +274,12 @@ pub struct Limits {
     /// Bytes of those messages.
     #[serde(deserialize_with = "size")]
     pub bytes_in_flight: NonZeroU64,
-    /// Memory for what others make the gateway hold, in all processes together; see [`super::Memory`].
+    /// Memory for what others make the gateway hold, in all processes together; see [`super::MemoryBudgets`].
     #[serde(deserialize_with = "memory")]
     pub memory: NonZeroU64,
 }
 
-impl Default for Limits {
+impl Default for LimitsSection {
     fn default() -> Self {
         Self {
             inbox_messages: const { NonZeroU64::new(50_000).unwrap() },
@@ -329,7 +313,7 @@ impl Default for Limits {
 /// `[sandbox]`: the workers' jail.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Sandbox {
+pub struct SandboxSection {
     /// Layers without which the gateway does not start.
     #[serde(deserialize_with = "layers")]
     pub require: Vec<Layer>,
@@ -337,7 +321,7 @@ pub struct Sandbox {
     pub first_account: NonZeroU32,
 }
 
-impl Default for Sandbox {
+impl Default for SandboxSection {
     fn default() -> Self {
         Self { require: vec![Layer::Seccomp], first_account: const { NonZeroU32::new(1_879_048_192).unwrap() } }
     }

@@ -8,6 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, SeqAccess, Unexpected, Visitor},
 };
+use wire::framing::FramingChoice;
 
 /// The text that 0.10.1 wrote for a value that it did not have.
 const MISSING: &str = "MISSING VALUE";
@@ -50,12 +51,12 @@ impl<'de> Deserialize<'de> for Probability {
 
 /// A duration with a unit (`'1m 30s'`).
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_any(Written { bare_milliseconds: false })
+    deserializer.deserialize_any(DurationForm { bare_milliseconds: false })
 }
 
 /// A duration as 0.10.1 read it: a whole number means milliseconds.
 pub(super) fn duration_of_0_10<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_any(Written { bare_milliseconds: true })
+    deserializer.deserialize_any(DurationForm { bare_milliseconds: true })
 }
 
 /// As [`duration_of_0_10`], but not zero.
@@ -64,11 +65,11 @@ pub(super) fn positive_duration_of_0_10<'de, D: Deserializer<'de>>(deserializer:
 }
 
 /// The forms of a duration.
-struct Written {
+struct DurationForm {
     bare_milliseconds: bool,
 }
 
-impl Visitor<'_> for Written {
+impl Visitor<'_> for DurationForm {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,6 +195,17 @@ where
     T: std::str::FromStr<Err: fmt::Display>,
 {
     text(deserializer)?.map(|text| text.parse()).transpose().map_err(Error::custom)
+}
+
+/// The frame header of packets that are sent: `auto`, or a version.
+pub(super) fn framing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FramingChoice, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "auto" => Ok(FramingChoice::AsGiven),
+        "2021" => Ok(FramingChoice::Unversioned),
+        "7" => Ok(FramingChoice::V7),
+        "8" => Ok(FramingChoice::V8),
+        other => Err(Error::unknown_variant(other, &["auto", "2021", "7", "8"])),
+    }
 }
 
 /// An array of names of the jail's layers.

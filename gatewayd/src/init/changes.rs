@@ -4,7 +4,7 @@ use crate::console::Console;
 
 /// A line of a configuration that sets something.
 #[derive(Debug, PartialEq, Eq)]
-struct Setting<'a> {
+struct SettingLine<'a> {
     section: &'a str,
     key: &'a str,
     value: &'a str,
@@ -25,8 +25,8 @@ pub(super) fn print(before: &str, after: &str, console: &mut Console<'_>) {
 
 fn changes(before: &str, after: &str) -> Vec<String> {
     let (before, after) = (settings(before), settings(after));
-    let change = |setting: &Setting<'_>| {
-        let Setting { section, key, value } = setting;
+    let change = |setting: &SettingLine<'_>| {
+        let SettingLine { section, key, value } = setting;
         match before.iter().find(|old| old.section == *section && old.key == *key) {
             Some(old) if old.value == *value => None,
             Some(old) => Some(format!("[{section}] {key}: {} -> {value}", old.value)),
@@ -36,7 +36,7 @@ fn changes(before: &str, after: &str) -> Vec<String> {
     after.iter().filter_map(change).collect()
 }
 
-fn settings(text: &str) -> Vec<Setting<'_>> {
+fn settings(text: &str) -> Vec<SettingLine<'_>> {
     let mut section = "";
     let setting = |line| {
         let line = str::trim(line);
@@ -45,7 +45,7 @@ fn settings(text: &str) -> Vec<Setting<'_>> {
             return None;
         }
         let (key, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
-        Some(Setting { section, key: key.trim_end(), value: value.trim_start() })
+        Some(SettingLine { section, key: key.trim_end(), value: value.trim_start() })
     };
     text.lines().filter_map(setting).collect()
 }

@@ -12,7 +12,7 @@ use super::{
     binaries::Program,
     data_folders::DataFolders,
     per_role::PerRole,
-    resources::{OpenError, Resources},
+    resources::{ResourceError, WorkerResources},
     spec::LaunchSpec,
     worker_config,
 };
@@ -41,9 +41,9 @@ pub(crate) fn config(home: &Path) -> Config {
 }
 
 /// The descriptors of a gateway with this configuration.
-pub(crate) fn resources(config: &Config) -> Result<Resources, OpenError> {
+pub(crate) fn resources(config: &Config) -> Result<WorkerResources, ResourceError> {
     let guard = PathGuard::new(&config.root.join(&config.id));
-    Resources::open(config, &guard, DataFolders::open(config, &guard, None)?)
+    WorkerResources::open(config, &guard, DataFolders::open(config, &guard, None)?)
 }
 
 /// A program that runs `script`.

@@ -27,7 +27,7 @@ pub(crate) fn peers(role: Role) -> impl Iterator<Item = Role> {
 
 /// One end of a link.
 #[derive(Debug)]
-pub(crate) struct End {
+pub(crate) struct LinkEnd {
     /// The worker that gets it.
     pub(crate) owner: Role,
     /// The worker that has, or will have, the other end.
@@ -38,15 +38,15 @@ pub(crate) struct End {
 
 /// Ends whose owners are not alive yet.
 #[derive(Debug, Default)]
-pub(crate) struct WaitingEnds(Vec<End>);
+pub(crate) struct WaitingEnds(Vec<LinkEnd>);
 
 /// The ends that a new worker needs or causes.
 #[derive(Debug)]
 pub(crate) struct NewEnds {
     /// The new worker's own ends, one for each of its peers.
-    pub(crate) own: Vec<End>,
+    pub(crate) own: Vec<LinkEnd>,
     /// The other ends of the links that were made for the new worker.
-    pub(crate) of_peers: Vec<End>,
+    pub(crate) of_peers: Vec<LinkEnd>,
 }
 
 impl WaitingEnds {
@@ -59,15 +59,15 @@ impl WaitingEnds {
         for peer in peers(role) {
             if ends.own.iter().all(|end| end.peer != peer) {
                 let (one, other) = link_pair()?;
-                ends.own.push(End { owner: role, peer, socket: one });
-                ends.of_peers.push(End { owner: peer, peer: role, socket: other });
+                ends.own.push(LinkEnd { owner: role, peer, socket: one });
+                ends.of_peers.push(LinkEnd { owner: peer, peer: role, socket: other });
             }
         }
         Ok(ends)
     }
 
     /// Keeps an end until its owner is started.
-    pub(crate) fn keep(&mut self, end: End) {
+    pub(crate) fn keep(&mut self, end: LinkEnd) {
         self.0.push(end);
     }
 
@@ -108,7 +108,7 @@ mod tests {
     }
 
     impl Workers {
-        fn hand(&mut self, end: End) {
+        fn hand(&mut self, end: LinkEnd) {
             match self.held.get_mut(&end.owner) {
                 Some(held) => {
                     held.insert(end.peer, end.socket.into());

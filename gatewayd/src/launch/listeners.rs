@@ -28,7 +28,7 @@ const UNSENT: u32 = 64 * 1024;
 
 /// How the operator sets the address of a listener, and what is particular to its connections.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting {
+pub(super) struct ListenerSettings {
     /// The flag for the address.
     host_flag: &'static str,
     /// The flag for the port.
@@ -40,7 +40,7 @@ pub(super) struct Setting {
 }
 
 /// The port for mix nodes.
-pub(super) const MIX: Setting = Setting {
+pub(super) const MIX: ListenerSettings = ListenerSettings {
     host_flag: "--mix-host",
     port_flag: "--mix-port",
     key: "mixnet_endpoint.listening_address",
@@ -48,7 +48,7 @@ pub(super) const MIX: Setting = Setting {
     unsent: None,
 };
 /// The port for clients.
-pub(super) const CLIENTS: Setting = Setting {
+pub(super) const CLIENTS: ListenerSettings = ListenerSettings {
     host_flag: "--clients-host",
     port_flag: "--clients-port",
     key: "clients_endpoint.listening_address",
@@ -113,8 +113,8 @@ pub enum ListenError {
 ///
 /// # Errors
 /// With the setting to change.
-pub(super) fn bind(address: SocketAddr, setting: Setting) -> Result<TcpListener, ListenError> {
-    let Setting { host_flag, port_flag, key, unsent } = setting;
+pub(super) fn bind(address: SocketAddr, setting: ListenerSettings) -> Result<TcpListener, ListenError> {
+    let ListenerSettings { host_flag, port_flag, key, unsent } = setting;
     let give_up_at = Instant::now() + PREDECESSOR;
     let bound = loop {
         match late_address::wait_for(address, || try_bind(address, unsent)) {

@@ -13,10 +13,10 @@ const COMMAND_LEN: usize = 160;
 
 /// A process that holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockHolder(Option<Known>);
+pub struct LockHolder(Option<HolderDetails>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
+struct HolderDetails {
     pid: Pid,
     account: String,
     command: String,
@@ -32,7 +32,9 @@ impl LockHolder {
 impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Some(Known { pid, account, command }) => write!(f, "process {pid} (account {account}, `{command}`)"),
+            Some(HolderDetails { pid, account, command }) => {
+                write!(f, "process {pid} (account {account}, `{command}`)")
+            }
             None => f.write_str("a process that is hidden from this account (root can see it in /proc/locks)"),
         }
     }
@@ -72,7 +74,7 @@ fn pid_in(locks: &str, device: &str, inode: u64) -> Option<Pid> {
     by_inode
 }
 
-fn describe(pid: Pid) -> Known {
+fn describe(pid: Pid) -> HolderDetails {
     let user = fs::metadata(format!("/proc/{pid}")).ok().map(|metadata| Uid::from_raw(metadata.uid()));
     let account = match user.map(|user| (user, User::from_uid(user))) {
         Some((_, Ok(Some(user)))) => user.name,
@@ -82,7 +84,7 @@ fn describe(pid: Pid) -> Known {
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let command = String::from_utf8_lossy(&command).replace('\0', " ");
     let command = command.trim_end().chars().filter(|letter| !letter.is_control()).take(COMMAND_LEN).collect();
-    Known { pid, account, command }
+    HolderDetails { pid, account, command }
 }
 
 #[cfg(test)]

@@ -35,17 +35,17 @@ mod worker_config;
 
 pub use self::{
     accounts::AccountError, binaries::BinaryError, data_folders::FolderError, listeners::ListenError,
-    lock_holder::LockHolder, resources::OpenError, spec::LaunchError,
+    lock_holder::LockHolder, resources::ResourceError, spec::LaunchError,
 };
 pub(crate) use self::{
     accounts::Accounts,
     binaries::find as find_program,
     data_folders::user_of_data,
-    links::{End, WaitingEnds, peers},
+    links::{LinkEnd, WaitingEnds, peers},
     open_files::warn_if_few,
     per_role::PerRole,
     predecessor::{PREDECESSOR, process_exists},
-    resources::Resources,
+    resources::WorkerResources,
     spec::{LaunchSpec, open_data},
     worker::{Death, EventKind, Worker, WorkerEvent},
 };

@@ -5,7 +5,7 @@ use std::io;
 use ipc::control::possible_connections;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::Limits;
+use crate::config::LimitsSection;
 
 /// Raises the soft limit to the hard limit, and returns the hard limit.
 pub(super) fn raise() -> io::Result<u64> {
@@ -15,7 +15,7 @@ pub(super) fn raise() -> io::Result<u64> {
 }
 
 /// Logs one warning for both ports, if the limit on descriptors is below the configured number of connections.
-pub(crate) fn warn_if_few(limits: &Limits) -> io::Result<()> {
+pub(crate) fn warn_if_few(limits: &LimitsSection) -> io::Result<()> {
     let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if let Some(warning) = warning(open_files, limits) {
         tracing::warn!("{warning}");
@@ -23,7 +23,7 @@ pub(crate) fn warn_if_few(limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-fn warning(open_files: u64, limits: &Limits) -> Option<String> {
+fn warning(open_files: u64, limits: &LimitsSection) -> Option<String> {
     let settings = [
         ("max_mix_connections", limits.max_mix_connections.get()),
         ("max_client_connections", limits.max_client_connections.get()),
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn one_warning_has_the_limit_and_both_numbers() {
-        let limits = Limits::default();
+        let limits = LimitsSection::default();
         let text = warning(256, &limits).unwrap();
         for part in ["open 256 files", "210 is used for max_client_connections = 20000", "max_mix_connections = "] {
             assert!(text.contains(part), "{text}");

@@ -9,7 +9,7 @@ use ipc::{control::OwnAddresses, ports::PortRange};
 use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
 
 use crate::{
-    config::{Config, Egress},
+    config::{Config, EgressSection},
     endpoint::Host,
 };
 
@@ -57,7 +57,7 @@ fn of_interfaces() -> Vec<IpAddr> {
 }
 
 /// The only ports to which the kernel is to let `mix-egress` connect. Empty, for no rule, if they are too many.
-pub(super) fn ports_to_enforce(egress: &Egress, own: &OwnAddresses) -> Vec<u16> {
+pub(super) fn ports_to_enforce(egress: &EgressSection, own: &OwnAddresses) -> Vec<u16> {
     let mut ports: Vec<u16> = egress.ports.iter().copied().flat_map(PortRange::ports).take(FEW_PORTS + 1).collect();
     if ports.len() > FEW_PORTS {
         return Vec::new();
@@ -92,7 +92,7 @@ mod tests {
         let own = OwnAddresses { mix_ports: vec![444, 1789], ..OwnAddresses::default() };
         let enforced = |ports: &[&str]| {
             let ports = ports.iter().map(|range| range.parse().unwrap()).collect();
-            ports_to_enforce(&Egress { ports, ..Egress::default() }, &own)
+            ports_to_enforce(&EgressSection { ports, ..EgressSection::default() }, &own)
         };
         assert_eq!(enforced(&["1789"]), [444, 1789]);
         assert_eq!(enforced(&["4000-4001", "1789"]), [444, 1789, 4000, 4001]);

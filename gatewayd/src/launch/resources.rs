@@ -1,7 +1,7 @@
 //! The descriptors that workers are given: listening sockets, key files that the supervisor never reads, and three directories.
 //!
 //! *Holds*: these descriptors, as long as the gateway runs. A worker that is started again serves the same ports with the same keys, even
-//! if the files have changed meanwhile. *Promises*: a worker gets exactly what [`Resources::grants_for`] lists.
+//! if the files have changed meanwhile. *Promises*: a worker gets exactly what [`WorkerResources::grants_for`] lists.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ use crate::{
 
 /// The descriptors of all roles.
 #[derive(Debug)]
-pub(crate) struct Resources {
+pub(crate) struct WorkerResources {
     mix_listener: std::net::TcpListener,
     client_listener: std::net::TcpListener,
     sphinx_key: File,
@@ -37,7 +37,7 @@ pub(crate) struct Resources {
 
 /// Why a descriptor cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum ResourceError {
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -99,12 +99,12 @@ pub enum OpenError {
     },
 }
 
-impl Resources {
+impl WorkerResources {
     /// Opens the key files and the listeners of `config`. `data` are its directories, which are open already.
     ///
     /// # Errors
     /// With the path, the setting and what to do.
-    pub(super) fn open(config: &Config, guard: &PathGuard, data: DataFolders) -> Result<Self, OpenError> {
+    pub(super) fn open(config: &Config, guard: &PathGuard, data: DataFolders) -> Result<Self, ResourceError> {
         let sphinx = (&config.keys.private_sphinx, "gateway.private_sphinx_key_file");
         let identity = (&config.keys.private_identity, "gateway.private_identity_key_file");
         Ok(Self {
@@ -120,7 +120,7 @@ impl Resources {
     ///
     /// # Errors
     /// If the kernel refuses, or a directory contains something that is not the gateway's.
-    pub(super) fn give_to_store(&self, plan: &RunPlan, account: Account) -> Result<(), OpenError> {
+    pub(super) fn give_to_store(&self, plan: &RunPlan, account: Account) -> Result<(), ResourceError> {
         let clients = &plan.config.clients;
         let home = plan.guard.open_directory(&plan.config.home, None);
         for (folder, path, key) in [
@@ -128,7 +128,7 @@ impl Resources {
             (&self.data.inboxes, &clients.inboxes, "clients_endpoint.inboxes_directory in config.toml"),
             (&self.data.replay, &plan.config.replay_directory, "the marks of packets seen; no setting names it"),
         ] {
-            let refused = |source| OpenError::NotGiven { path: path.clone(), key, uid: account.uid, source };
+            let refused = |source| ResourceError::NotGiven { path: path.clone(), key, uid: account.uid, source };
             let home = home.as_ref().map_err(|error| refused(io::Error::new(error.kind(), error.to_string())))?;
             ownership::give(folder.directory(), account, home, plan.guard.trusted()).map_err(refused)?;
         }
@@ -173,15 +173,15 @@ impl Resources {
     }
 }
 
-fn open_key(guard: &PathGuard, what: &'static str, path: &Path, key: &'static str) -> Result<File, OpenError> {
+fn open_key(guard: &PathGuard, what: &'static str, path: &Path, key: &'static str) -> Result<File, ResourceError> {
     let path_owned = || path.to_owned();
     let checked = guard.open_file(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (file, metadata) = checked.map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => OpenError::KeyMissing { what, path: path_owned(), key },
-        _ => OpenError::KeyUnreadable { what, path: path_owned(), key, source },
+        io::ErrorKind::NotFound => ResourceError::KeyMissing { what, path: path_owned(), key },
+        _ => ResourceError::KeyUnreadable { what, path: path_owned(), key, source },
     })?;
     if !metadata.is_file() {
-        return Err(OpenError::KeyNotAFile { what, path: path_owned(), key });
+        return Err(ResourceError::KeyNotAFile { what, path: path_owned(), key });
     }
     Ok(file)
 }
@@ -272,6 +272,6 @@ mod tests {
         let mut config = config(home.path());
         config.keys.private_sphinx = home.path().join("pipe");
         nix::unistd::mkfifo(&config.keys.private_sphinx, Mode::S_IRUSR).unwrap();
-        assert!(matches!(resources(&config), Err(OpenError::KeyNotAFile { .. })));
+        assert!(matches!(resources(&config), Err(ResourceError::KeyNotAFile { .. })));
     }
 }

@@ -15,7 +15,7 @@ use super::{
     data_folders::DataFolders,
     open_files, own_addresses,
     per_role::PerRole,
-    resources::{OpenError, Resources},
+    resources::{ResourceError, WorkerResources},
     worker_config,
 };
 use crate::{plan::RunPlan, system_error::SystemError};
@@ -28,7 +28,7 @@ pub(crate) struct LaunchSpec {
     /// The programs.
     pub(crate) binaries: PerRole<Program>,
     /// The descriptors.
-    pub(crate) resources: Resources,
+    pub(crate) resources: WorkerResources,
     /// The configuration of each worker.
     pub(crate) configs: PerRole<WorkerConfig>,
     /// Threads per worker.
@@ -48,7 +48,7 @@ pub enum LaunchError {
     Binary(#[from] BinaryError),
     /// A port, a key or a directory cannot be used.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] ResourceError),
     /// The operating system refused a call.
     #[error(transparent)]
     System(#[from] SystemError),
@@ -60,7 +60,7 @@ pub enum LaunchError {
 /// If one cannot be used, or another gateway uses it.
 pub(crate) fn open_data(plan: &RunPlan, accounts: Accounts) -> Result<DataFolders, LaunchError> {
     let store = *accounts.of_workers().get(Role::Store);
-    Ok(DataFolders::open(&plan.config, &plan.guard, store).map_err(OpenError::from)?)
+    Ok(DataFolders::open(&plan.config, &plan.guard, store).map_err(ResourceError::from)?)
 }
 
 impl LaunchSpec {
@@ -70,7 +70,7 @@ impl LaunchSpec {
     /// With what is missing and what to do.
     pub(crate) fn build(plan: RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
         let binaries = binaries::open()?;
-        let resources = Resources::open(&plan.config, &plan.guard, data)?;
+        let resources = WorkerResources::open(&plan.config, &plan.guard, data)?;
         let own = own_addresses(&plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
         let spec = Self {
             binaries,
@@ -111,7 +111,7 @@ impl LaunchSpec {
 }
 
 /// The addresses of this machine, at which `mix-egress` must not reach its other services.
-fn own_addresses(plan: &RunPlan, resources: &Resources) -> io::Result<OwnAddresses> {
+fn own_addresses(plan: &RunPlan, resources: &WorkerResources) -> io::Result<OwnAddresses> {
     Ok(own_addresses::find(&plan.config, resources.mix_address()?, resources.client_address()?))
 }
 

@@ -7,21 +7,21 @@ use ipc::{
 };
 use wire::framing::FramingChoice;
 
-use crate::config::{Config, Framing, Limits, Memory};
+use crate::config::{Config, LimitsSection, MemoryBudgets};
 
 /// What `mix-ingress` may have under way to `store`. Both are told the same.
-const fn window(limits: &Limits) -> Window {
-    Window { messages: limits.packets_in_flight.get(), bytes: Memory::of(limits).in_flight }
+const fn window(limits: &LimitsSection) -> Window {
+    Window { messages: limits.packets_in_flight.get(), bytes: MemoryBudgets::of(limits).in_flight }
 }
 
 /// What `store` may have under way to one session of `client-edge`. Both are told the same.
-const fn credit(limits: &Limits) -> Window {
+const fn credit(limits: &LimitsSection) -> Window {
     session_credit(limits.client_buffer.get())
 }
 
 /// The configuration of `role`. `own` are the addresses of this machine.
 pub(crate) fn for_role(config: &Config, own: &OwnAddresses, role: Role) -> WorkerConfig {
-    let memory = Memory::of(&config.limits);
+    let memory = MemoryBudgets::of(&config.limits);
     match role {
         Role::MixIngress => WorkerConfig::MixIngress(IngressConfig {
             half_frame: config.timeouts.half_frame,
@@ -42,12 +42,7 @@ pub(crate) fn for_role(config: &Config, own: &OwnAddresses, role: Role) -> Worke
             ports: config.egress.ports.clone(),
             own: own.clone(),
             max_next_hops: config.egress.max_next_hops.get(),
-            framing: match config.egress.framing {
-                Framing::Auto => FramingChoice::AsGiven,
-                Framing::Of2021 => FramingChoice::Unversioned,
-                Framing::V7 => FramingChoice::V7,
-                Framing::V8 => FramingChoice::V8,
-            },
+            framing: config.egress.framing,
             queued_bytes: memory.next_hops,
         }),
         Role::ClientEdge => WorkerConfig::ClientEdge(EdgeConfig {
@@ -71,7 +66,7 @@ pub(crate) fn for_role(config: &Config, own: &OwnAddresses, role: Role) -> Worke
             half_message: config.timeouts.half_message,
             legacy_clients: config.protocol.legacy_clients,
             // Every frame of version 8 has room for the mark, so that no mark has to be dropped.
-            rotation_marks: config.egress.rotation_marks || config.egress.framing == Framing::V8,
+            rotation_marks: config.egress.rotation_marks || config.egress.framing == FramingChoice::V8,
         }),
         Role::Store => WorkerConfig::Store(StoreConfig {
             spill_after: config.delivery.spill_after,
@@ -125,10 +120,10 @@ mod tests {
         config.egress.ports = vec![PortRange { first: 28, last: 29 }];
         config.egress.new_next_hops_per_minute = number(30);
         config.egress.max_next_hops = number(11);
-        config.egress.framing = Framing::V7;
+        config.egress.framing = FramingChoice::V7;
         config.egress.rotation_marks = true;
         config.protocol.legacy_clients = false;
-        config.replay = crate::config::Replay {
+        config.replay = crate::config::ReplaySection {
             packets_per_generation: number(16),
             period: ms(17),
             kept_at_least: ms(28),

@@ -104,7 +104,7 @@ fn a_file_when_it_has_a_second_name_or_another_owner_is_refused() {
 fn a_folder_made_by_root_has_the_owner_of_the_one_above() {
     let Some((_folder, home)) = home() else { return };
     let trusted = Trusted { users: vec![0, STRANGER], groups: vec![0] };
-    let guard = PathGuard { home: home.clone(), rule: Rule::Strict(trusted) };
+    let guard = PathGuard { home: home.clone(), rule: Strictness::Strict(trusted) };
     chown(&home, Some(STRANGER), Some(STRANGER)).unwrap();
     guard.make_directory(&home.join("run/deep"), 0o700, None).unwrap();
     for made in ["run", "run/deep"] {
@@ -125,7 +125,7 @@ fn links_of_an_account_without_privileges_are_followed() {
     fs::create_dir(&real).unwrap();
     fs::write(real.join("file"), "x").unwrap();
     symlink(&real, &link).unwrap();
-    let guard = PathGuard { home: link.clone(), rule: Rule::AsGiven };
+    let guard = PathGuard { home: link.clone(), rule: Strictness::AsGiven };
     guard.check().unwrap();
     guard.open_file(&link.join("file")).unwrap();
     guard.make_directory(&link.join("data"), 0o700, None).unwrap();

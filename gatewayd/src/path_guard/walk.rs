@@ -24,7 +24,7 @@ const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEX
 
 /// Which symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Links {
+pub(super) enum FollowLinks {
     /// Links that root made; if owners do not matter, all.
     OfRoot,
     /// None.
@@ -33,13 +33,13 @@ pub(super) enum Links {
 
 /// A folder that was reached.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct OpenFolder {
     /// Its descriptor, through which it cannot be listed.
     pub(super) folder: OwnedFd,
     path: PathBuf,
 }
 
-impl Place {
+impl OpenFolder {
     /// `/`.
     pub(super) fn root() -> Result<Self, PathError> {
         let path = PathBuf::from("/");
@@ -70,22 +70,28 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks `path` from `place`, through folders of trusted accounts.
-    pub(super) fn go(&self, place: Place, path: &Path, links: Links) -> Result<Place, PathError> {
+    pub(super) fn go(&self, place: OpenFolder, path: &Path, links: FollowLinks) -> Result<OpenFolder, PathError> {
         let no_other_owner = Self { owner: None, ..*self };
         no_other_owner.follow(place, path, links, MOST_LINKS)
     }
 
     /// As [`go`](Self::go), without following links, to a folder that may belong to `owner`.
-    pub(super) fn go_to_last(&self, place: Place, path: &Path) -> Result<Place, PathError> {
+    pub(super) fn go_to_last(&self, place: OpenFolder, path: &Path) -> Result<OpenFolder, PathError> {
         let Some(last) = path.file_name() else { return Ok(place) };
-        let above = self.go(place, path.parent().unwrap_or(Path::new("")), Links::None)?;
-        self.step(above, Path::new(last), Links::None, MOST_LINKS)
+        let above = self.go(place, path.parent().unwrap_or(Path::new("")), FollowLinks::None)?;
+        self.step(above, Path::new(last), FollowLinks::None, MOST_LINKS)
     }
 
-    fn follow(&self, mut place: Place, path: &Path, links: Links, left: u32) -> Result<Place, PathError> {
+    fn follow(
+        &self,
+        mut place: OpenFolder,
+        path: &Path,
+        links: FollowLinks,
+        left: u32,
+    ) -> Result<OpenFolder, PathError> {
         for component in path.components() {
             place = match component {
-                Component::RootDir => Place::root()?,
+                Component::RootDir => OpenFolder::root()?,
                 Component::CurDir | Component::Prefix(_) => continue,
                 Component::ParentDir => self.step(place, Path::new(".."), links, left)?,
                 Component::Normal(name) => self.step(place, Path::new(name), links, left)?,
@@ -94,7 +100,7 @@ impl<'a> Walk<'a> {
         Ok(place)
     }
 
-    fn step(&self, place: Place, name: &Path, links: Links, left: u32) -> Result<Place, PathError> {
+    fn step(&self, place: OpenFolder, name: &Path, links: FollowLinks, left: u32) -> Result<OpenFolder, PathError> {
         let path = place.path.join(name);
         let found = match openat(&place.folder, name, PLACE, Mode::empty()) {
             Err(Errno::ENOENT) if self.making.is_some() => self.make(&place, name, &path)?,
@@ -103,13 +109,13 @@ impl<'a> Walk<'a> {
         let stat = fstat(&found).map_err(PathError::system(&path))?;
         match kind(&stat) {
             SFlag::S_IFDIR => {
-                let place = Place { folder: found, path };
+                let place = OpenFolder { folder: found, path };
                 self.check_folder(&place)?;
                 Ok(place)
             }
             SFlag::S_IFLNK => {
                 let made_by_root = self.trusted.is_none() || stat.st_uid == 0;
-                if links == Links::None || !made_by_root {
+                if links == FollowLinks::None || !made_by_root {
                     return Err(PathError::Link { path });
                 }
                 let left = left.checked_sub(1).ok_or(Errno::ELOOP).map_err(PathError::system(&path))?;
@@ -121,7 +127,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Creates a folder. It gets the owner of the folder above.
-    fn make(&self, above: &Place, name: &Path, path: &Path) -> Result<OwnedFd, PathError> {
+    fn make(&self, above: &OpenFolder, name: &Path, path: &Path) -> Result<OwnedFd, PathError> {
         let mode = Mode::from_bits_truncate(self.making.unwrap_or(0o700));
         let made = mkdirat(&above.folder, name, mode)
             .and_then(|()| openat(&above.folder, name, PLACE | OFlag::O_DIRECTORY, Mode::empty()));
@@ -132,7 +138,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn check_folder(&self, place: &Place) -> Result<(), PathError> {
+    fn check_folder(&self, place: &OpenFolder) -> Result<(), PathError> {
         let Some(trusted) = self.trusted else { return Ok(()) };
         let stat = fstat(&place.folder).map_err(PathError::system(&place.path))?;
         if !trusted.has(stat.st_uid) && self.owner != Some(stat.st_uid) {
@@ -149,7 +155,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Opens the file of `path` in `folder`.
-    pub(super) fn open_file(&self, folder: &Place, path: &Path, flags: OFlag) -> Result<File, PathError> {
+    pub(super) fn open_file(&self, folder: &OpenFolder, path: &Path, flags: OFlag) -> Result<File, PathError> {
         let Some(name) = path.file_name() else { return Err(PathError::system(path)(Errno::EISDIR)) };
         let file = match openat(&folder.folder, name, flags | OFlag::O_RDONLY | OFlag::O_NOFOLLOW, Mode::empty()) {
             Err(Errno::ELOOP) => return Err(PathError::Link { path: path.to_owned() }),

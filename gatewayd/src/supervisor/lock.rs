@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why this supervisor may not run.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub enum RunLockError {
     /// Another supervisor runs this gateway.
     #[error("gateway \"{id}\" is already running (pid {pid}); stop that process first, or run another id")]
     Running {
@@ -66,8 +66,8 @@ impl RunLock {
     /// only after it is known to be a regular file of the gateway.
     ///
     /// # Errors
-    /// [`LockError::Running`] if another process holds it.
-    pub(crate) fn take(run_dir: &Path, id: &str, guard: &PathGuard) -> Result<Self, LockError> {
+    /// [`RunLockError::Running`] if another process holds it.
+    pub(crate) fn take(run_dir: &Path, id: &str, guard: &PathGuard) -> Result<Self, RunLockError> {
         const FLAGS: OFlag = OFlag::O_RDWR
             .union(OFlag::O_CREAT)
             .union(OFlag::O_NOFOLLOW)
@@ -76,7 +76,7 @@ impl RunLock {
             .union(OFlag::O_CLOEXEC);
         let unusable = |step, path: &Path| {
             let path = path.to_owned();
-            move |source| LockError::Unusable { step, path, source }
+            move |source| RunLockError::Unusable { step, path, source }
         };
         let directory = guard.make_directory(run_dir, 0o700, None).map_err(unusable("create", run_dir))?;
         let path = run_dir.join(FILE);
@@ -99,7 +99,7 @@ impl RunLock {
                     let holder = read_pid(&mut file);
                     if holder.is_some_and(process_exists) || Instant::now() >= give_up_at {
                         let pid = holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-                        return Err(LockError::Running { id: id.to_owned(), pid });
+                        return Err(RunLockError::Running { id: id.to_owned(), pid });
                     }
                     thread::sleep(PAUSE);
                 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn take(run: &Path) -> Result<RunLock, LockError> {
+    fn take(run: &Path) -> Result<RunLock, RunLockError> {
         RunLock::take(run, "demo", &PathGuard::new(run))
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let lock = take(run.path()).unwrap();
         assert_eq!(std::fs::read_to_string(run.path().join(FILE)).unwrap(), format!("{}\n", std::process::id()));
         std::fs::write(run.path().join(FILE), "\x1b[31mnonsense").unwrap();
-        assert!(matches!(take(run.path()), Err(LockError::Running { pid, .. }) if pid == "unknown"));
+        assert!(matches!(take(run.path()), Err(RunLockError::Running { pid, .. }) if pid == "unknown"));
         drop(lock);
     }
 
@@ -201,7 +201,7 @@ mod tests {
         let (canary, file) = (other.path().join("canary"), run.path().join(FILE));
         std::fs::write(&canary, "sings").unwrap();
         symlink(&canary, &file).unwrap();
-        assert!(matches!(take(run.path()), Err(LockError::Unusable { .. })));
+        assert!(matches!(take(run.path()), Err(RunLockError::Unusable { .. })));
         std::fs::remove_file(&file).unwrap();
         std::fs::hard_link(&canary, &file).unwrap();
         let error = take(run.path()).unwrap_err().to_string();

@@ -22,8 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{lock::LockError, workers::error::WorkersError};
 pub(crate) use self::{lock::RunLock, workers::Workers};
+pub use self::{lock::RunLockError, workers::error::WorkersError};
 use self::{
     signals::{Caught, Signals},
     workers::drain::Drained,

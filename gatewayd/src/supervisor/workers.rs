@@ -27,11 +27,11 @@ use tokio::sync::mpsc;
 
 use self::{
     error::WorkersError,
-    slot::{PendingKill, Slot, State},
+    slot::{PendingKill, Slot, WorkerState},
 };
 use crate::{
     audit::wire::Live,
-    launch::{End, LaunchSpec, PerRole, WaitingEnds, Worker, WorkerEvent},
+    launch::{LaunchSpec, LinkEnd, PerRole, WaitingEnds, Worker, WorkerEvent},
     systemd,
 };
 
@@ -51,7 +51,7 @@ const EVENTS: usize = 64;
 
 /// Where the gateway is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum GatewayPhase {
     /// The workers have not all been ready at once yet.
     Opening,
     /// Up. A dead worker is replaced.
@@ -67,7 +67,7 @@ pub(crate) struct Workers {
     slots: PerRole<Slot>,
     waiting: WaitingEnds,
     pending_kills: Vec<PendingKill>,
-    phase: Phase,
+    phase: GatewayPhase,
     /// Whether `store` had no room for new mail when it started.
     storage_is_full: bool,
     /// When the heartbeats are checked next.
@@ -86,7 +86,7 @@ impl Workers {
             slots: PerRole::new(|_| Slot::new(now)),
             waiting: WaitingEnds::default(),
             pending_kills: Vec::new(),
-            phase: Phase::Opening,
+            phase: GatewayPhase::Opening,
             storage_is_full: false,
             next_heartbeat_check: now + BEAT,
             events,
@@ -110,7 +110,7 @@ impl Workers {
     /// The workers that are ready.
     pub(super) fn ready(&self) -> Vec<Live> {
         let ready = |role| match self.slots.get(role) {
-            Slot { state: State::Ready { worker, .. }, layers, .. } => {
+            Slot { state: WorkerState::Ready { worker, .. }, layers, .. } => {
                 Some(Live { role, pid: worker.pid(), layers: layers.clone() })
             }
             _ => None,
@@ -120,8 +120,8 @@ impl Workers {
 
     fn next_due(&self) -> Instant {
         let due = |role| match &self.slots.get(role).state {
-            State::Dead { retry_at } => Some(*retry_at),
-            State::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
+            WorkerState::Dead { retry_at } => Some(*retry_at),
+            WorkerState::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
             _ => None,
         };
         let others = self.next_pending_kill().into_iter().chain([self.next_heartbeat_check]);
@@ -138,15 +138,15 @@ impl Workers {
         }
         for role in Role::ALL {
             match &mut self.slots.get_mut(role).state {
-                State::Dead { retry_at } if *retry_at <= now => self.start(role)?,
-                State::Starting { deadline, .. } if *deadline <= now => {
+                WorkerState::Dead { retry_at } if *retry_at <= now => self.start(role)?,
+                WorkerState::Starting { deadline, .. } if *deadline <= now => {
                     self.kill_for(role, "it did not become ready in time");
                 }
-                State::Starting { note_at, worker, .. } if *note_at <= now => {
+                WorkerState::Starting { note_at, worker, .. } if *note_at <= now => {
                     *note_at = now + NOTE_PERIOD;
                     let seconds = worker.born().elapsed().as_secs();
                     tracing::info!(worker = %role, pid = worker.pid(), seconds, "worker is still starting");
-                    if self.phase == Phase::Opening {
+                    if self.phase == GatewayPhase::Opening {
                         systemd::still_starting(NOTE_PERIOD * 3);
                     }
                 }
@@ -168,7 +168,7 @@ impl Workers {
         tracing::info!(worker = %role, pid = worker.pid(), "worker started");
         let now = Instant::now();
         let limit = if role == Role::Store { STORE_START_LIMIT } else { START_LIMIT };
-        let starting = State::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
+        let starting = WorkerState::Starting { worker, deadline: now + limit, note_at: now + NOTE_PERIOD };
         self.slots.get_mut(role).begin(starting);
         for end in ends_of_peers {
             self.hand_over(end);
@@ -176,7 +176,7 @@ impl Workers {
         Ok(())
     }
 
-    fn spawn(&mut self, role: Role) -> io::Result<(Worker, Vec<End>)> {
+    fn spawn(&mut self, role: Role) -> io::Result<(Worker, Vec<LinkEnd>)> {
         let ends = self.waiting.for_new_worker(role)?;
         let mut grants = self.spec.resources.grants_for(role)?;
         grants.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
@@ -188,11 +188,11 @@ impl Workers {
     }
 
     /// Gives a living worker its end of a new link. If none lives, the end is kept for the next.
-    fn hand_over(&mut self, end: End) {
-        let End { owner, peer, socket } = end;
+    fn hand_over(&mut self, end: LinkEnd) {
+        let LinkEnd { owner, peer, socket } = end;
         let slot = self.slots.get_mut(owner);
         match &slot.state {
-            State::Starting { worker, .. } | State::Ready { worker, .. } => {
+            WorkerState::Starting { worker, .. } | WorkerState::Ready { worker, .. } => {
                 match worker.send(&WorkerCommand::ReplaceLink { peer }, &[socket]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.kill_for(owner, "it no longer reads its control link");
@@ -202,8 +202,8 @@ impl Workers {
                     Err(_) => {}
                 }
             }
-            State::Dead { .. } | State::Killed { .. } => self.waiting.keep(End { owner, peer, socket }),
-            State::Draining { .. } | State::Gone => {}
+            WorkerState::Dead { .. } | WorkerState::Killed { .. } => self.waiting.keep(LinkEnd { owner, peer, socket }),
+            WorkerState::Draining { .. } | WorkerState::Gone => {}
         }
     }
 }

@@ -40,7 +40,7 @@ const MAX_WHY: usize = 600;
 
 /// The result of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct QueryResult {
     /// What the validators say.
     pub answer: ValidatorAnswer,
     /// The missing layers of the jail in which they were asked.
@@ -49,7 +49,7 @@ pub struct Asked {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum ValidatorQueryError {
     /// The query is too long.
     #[error("the list of validators is too long: give fewer")]
     TooMany,
@@ -74,15 +74,20 @@ pub enum AskError {
 }
 
 /// Asks. Takes at most [`TIME_LIMIT`]. The child process has ended when this returns.
-pub fn ask(query: &ValidatorQuery) -> Result<Asked, AskError> {
+pub fn ask(query: &ValidatorQuery) -> Result<QueryResult, ValidatorQueryError> {
     let own = std::env::current_exe()?;
-    let program = own.parent().and_then(|folder| find_program(PROGRAM, folder)).ok_or(AskError::NoProgram)?;
+    let program =
+        own.parent().and_then(|folder| find_program(PROGRAM, folder)).ok_or(ValidatorQueryError::NoProgram)?;
     ask_program(&program, query, TIME_LIMIT)
 }
 
-fn ask_program(program: &Path, query: &ValidatorQuery, time_limit: Duration) -> Result<Asked, AskError> {
+fn ask_program(
+    program: &Path,
+    query: &ValidatorQuery,
+    time_limit: Duration,
+) -> Result<QueryResult, ValidatorQueryError> {
     let end = Instant::now() + time_limit;
-    let query = query.encode().map_err(|Malformed| AskError::TooMany)?;
+    let query = query.encode().map_err(|Malformed| ValidatorQueryError::TooMany)?;
     let (ours, theirs) = descriptor::control_pair()?;
     // Sent before the process exists. The end of the link follows it.
     descriptor::send(ours.as_fd(), &query, &[])?;
@@ -107,10 +112,10 @@ fn ask_program(program: &Path, query: &ValidatorQuery, time_limit: Duration) -> 
     let said = Said::on(&control)?;
     match killer {
         Some(Signal::SIGSYS) => {
-            Err(AskError::Refused(said.refused.map_or_else(|| "unknown".to_owned(), syscall::name)))
+            Err(ValidatorQueryError::Refused(said.refused.map_or_else(|| "unknown".to_owned(), syscall::name)))
         }
-        Some(signal) if signal != Signal::SIGKILL => Err(AskError::Died(signal)),
-        _ => Ok(Asked { answer: ValidatorAnswer::decode(&answer)?, missing: said.missing }),
+        Some(signal) if signal != Signal::SIGKILL => Err(ValidatorQueryError::Died(signal)),
+        _ => Ok(QueryResult { answer: ValidatorAnswer::decode(&answer)?, missing: said.missing }),
     }
 }
 
@@ -139,7 +144,7 @@ impl Said {
     }
 }
 
-fn read_answer(child: &mut Child, end: Instant) -> Result<Vec<u8>, AskError> {
+fn read_answer(child: &mut Child, end: Instant) -> Result<Vec<u8>, ValidatorQueryError> {
     let mut answer = Vec::new();
     let Some(stdout) = &mut child.stdout else {
         return Ok(answer);
@@ -149,7 +154,7 @@ fn read_answer(child: &mut Child, end: Instant) -> Result<Vec<u8>, AskError> {
         let left = end.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
         match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) => return Err(AskError::Timeout),
+            Ok(0) => return Err(ValidatorQueryError::Timeout),
             Ok(_) => {}
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(io::Error::from(error).into()),
@@ -194,7 +199,7 @@ mod tests {
         }
     }
 
-    fn ask_script(script: &str, time_limit: Duration) -> Result<Asked, AskError> {
+    fn ask_script(script: &str, time_limit: Duration) -> Result<QueryResult, ValidatorQueryError> {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("script");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -210,7 +215,7 @@ mod tests {
             query().encode().unwrap().len()
         );
         let asked = ask_script(&script, TIME_LIMIT).unwrap();
-        assert_eq!(asked, Asked { answer: ValidatorAnswer::Conflict { identity: "id".into() }, missing: vec![] });
+        assert_eq!(asked, QueryResult { answer: ValidatorAnswer::Conflict { identity: "id".into() }, missing: vec![] });
     }
 
     #[test]
@@ -220,14 +225,14 @@ mod tests {
         let script = format!(r"/bin/cat >/dev/null; {}; {}; printf '\000'", say(3, r"o\033d"), say(4, "new"));
         let asked = ask_script(&script, TIME_LIMIT).unwrap();
         let missing = vec![Missing { layer: Layer::LandlockFiles, why: "o?d".into() }];
-        assert_eq!(asked, Asked { answer: ValidatorAnswer::NoConflict, missing });
+        assert_eq!(asked, QueryResult { answer: ValidatorAnswer::NoConflict, missing });
     }
 
     #[test]
     fn the_call_that_it_dies_of_is_named() {
         // The words of `RefuseSyscall` for call 59, on this architecture.
         let killed = |words: &str| match ask_script(&format!("/bin/cat >/dev/null; {words} kill -SYS $$"), TIME_LIMIT) {
-            Err(AskError::Refused(call)) => call,
+            Err(ValidatorQueryError::Refused(call)) => call,
             other => panic!("{other:?}"),
         };
         let number = u8::try_from(nix::libc::SYS_execve).unwrap();
@@ -243,16 +248,16 @@ mod tests {
         let started = Instant::now();
         let time_limit = Duration::from_millis(100);
         // `exec`: the killed process is the one that sleeps.
-        assert!(matches!(ask_script("exec /bin/sleep 60", time_limit), Err(AskError::Timeout)));
+        assert!(matches!(ask_script("exec /bin/sleep 60", time_limit), Err(ValidatorQueryError::Timeout)));
         assert!(started.elapsed() < TIME_LIMIT);
-        assert!(matches!(ask_script("/bin/cat >/dev/null", TIME_LIMIT), Err(AskError::Malformed(_))));
+        assert!(matches!(ask_script("/bin/cat >/dev/null", TIME_LIMIT), Err(ValidatorQueryError::Malformed(_))));
         assert!(matches!(
             ask_script("/bin/cat >/dev/null; kill -SEGV $$", TIME_LIMIT),
-            Err(AskError::Died(Signal::SIGSEGV))
+            Err(ValidatorQueryError::Died(Signal::SIGSEGV))
         ));
         assert!(matches!(
             ask_script("/bin/cat >/dev/null; exec /bin/cat /dev/zero", TIME_LIMIT),
-            Err(AskError::Malformed(_))
+            Err(ValidatorQueryError::Malformed(_))
         ));
     }
 
@@ -261,6 +266,6 @@ mod tests {
         let mut query = query();
         query.validators = vec!["http://validator.example".into(); 500];
         let outcome = ask_program(Path::new("/nonexistent"), &query, TIME_LIMIT);
-        assert!(matches!(outcome, Err(AskError::TooMany)));
+        assert!(matches!(outcome, Err(ValidatorQueryError::TooMany)));
     }
 }

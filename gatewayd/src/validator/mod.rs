@@ -11,7 +11,7 @@
 
 mod ask;
 
-pub use ask::{AskError, Asked, TIME_LIMIT, ask};
+pub use ask::{QueryResult, TIME_LIMIT, ValidatorQueryError, ask};
 
 use ipc::{
     jail::{Account, Missing},
@@ -51,7 +51,7 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
         clients_host: plan.config.clients_announce(),
         identity: plan.public_keys.identity_base58(),
     };
-    let asked = ask(&query).map(|Asked { answer, missing }| {
+    let asked = ask(&query).map(|QueryResult { answer, missing }| {
         log_missing(&missing);
         answer
     });

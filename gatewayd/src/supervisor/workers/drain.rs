@@ -12,7 +12,7 @@ use std::{
 
 use ipc::{Role, control::WorkerCommand};
 
-use super::{Phase, Workers, slot::State};
+use super::{GatewayPhase, Workers, slot::WorkerState};
 
 /// Groups of workers that finish together, and the time of each, counted from the order to end. A group that finishes early leaves its
 /// time to the next. `mix-ingress` has tens of megabytes to save, which take a slow disk seconds. With [`LAST`] the whole takes less than
@@ -38,11 +38,11 @@ impl Workers {
     /// Ends all workers within ten seconds, or at once when `hurry` comes.
     pub(crate) async fn drain(&mut self, hurry: impl Future<Output = ()>) -> Drained {
         let mut hurry = pin!(hurry);
-        self.phase = Phase::Closing;
+        self.phase = GatewayPhase::Closing;
         for role in Role::ALL {
             let state = &mut self.slots.get_mut(role).state;
-            if matches!(state, State::Dead { .. }) {
-                *state = State::Gone;
+            if matches!(state, WorkerState::Dead { .. }) {
+                *state = WorkerState::Gone;
             }
         }
         let begun = Instant::now();
@@ -70,11 +70,11 @@ impl Workers {
 
     fn tell_to_finish(&mut self, role: Role) {
         let slot = self.slots.get_mut(role);
-        slot.state = match mem::replace(&mut slot.state, State::Gone) {
-            State::Starting { worker, .. } | State::Ready { worker, .. } => {
+        slot.state = match mem::replace(&mut slot.state, WorkerState::Gone) {
+            WorkerState::Starting { worker, .. } | WorkerState::Ready { worker, .. } => {
                 // On an error the worker is dying, or it hangs and is killed when its time is over.
                 let _ = worker.send(&WorkerCommand::DrainWorker, &[]);
-                State::Draining { worker }
+                WorkerState::Draining { worker }
             }
             other => other,
         };
@@ -87,7 +87,7 @@ impl Workers {
         deadline: Instant,
         mut hurry: impl Future<Output = ()> + Unpin,
     ) -> Drained {
-        while group.iter().any(|role| !matches!(self.slots.get(*role).state, State::Gone)) {
+        while group.iter().any(|role| !matches!(self.slots.get(*role).state, WorkerState::Gone)) {
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     if let Err(error) = self.on_event(event) {

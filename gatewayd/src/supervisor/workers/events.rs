@@ -8,9 +8,9 @@ use std::{
 use ipc::{Role, control::WorkerReport};
 
 use super::{
-    Phase, RETRIES, RETRIES_AT_START, Workers,
+    GatewayPhase, RETRIES, RETRIES_AT_START, Workers,
     error::WorkersError,
-    slot::{MissedHeartbeats, State},
+    slot::{MissedHeartbeats, WorkerState},
 };
 use crate::{
     launch::{Death, EventKind, WorkerEvent},
@@ -37,7 +37,7 @@ impl Workers {
             EventKind::Garbled => self.kill_for(role, "it sent bytes that are no report"),
             EventKind::LinkClosed => {
                 // At its orderly end a worker closes the link first.
-                if !matches!(self.slots.get(role).state, State::Draining { .. }) {
+                if !matches!(self.slots.get(role).state, WorkerState::Draining { .. }) {
                     self.kill_for(role, "it closed its control link");
                 }
             }
@@ -48,26 +48,26 @@ impl Workers {
 
     fn on_ready(&mut self, role: Role) {
         let slot = self.slots.get_mut(role);
-        match mem::replace(&mut slot.state, State::Gone) {
-            State::Starting { worker, .. } => {
+        match mem::replace(&mut slot.state, WorkerState::Gone) {
+            WorkerState::Starting { worker, .. } => {
                 let layers = slot.layers.names();
                 tracing::info!(worker = %role, pid = worker.pid(), layers, "worker ready");
-                slot.state = State::Ready { worker, missed: MissedHeartbeats::default() };
+                slot.state = WorkerState::Ready { worker, missed: MissedHeartbeats::default() };
                 slot.failed_starts = 0;
             }
-            State::Ready { worker, missed } => {
-                slot.state = State::Ready { worker, missed };
+            WorkerState::Ready { worker, missed } => {
+                slot.state = WorkerState::Ready { worker, missed };
                 self.kill_for(role, "it reported ready twice");
             }
             other => slot.state = other,
         }
-        let ready = |role| matches!(self.slots.get(role).state, State::Ready { .. });
+        let ready = |role| matches!(self.slots.get(role).state, WorkerState::Ready { .. });
         let all_ready = Role::ALL.into_iter().all(ready);
-        if self.phase == Phase::Open && all_ready {
+        if self.phase == GatewayPhase::Open && all_ready {
             systemd::status(systemd::SERVING);
         }
-        if self.phase == Phase::Opening && all_ready {
-            self.phase = Phase::Open;
+        if self.phase == GatewayPhase::Opening && all_ready {
+            self.phase = GatewayPhase::Open;
             if self.storage_is_full {
                 tracing::warn!(
                     "Finished nym gateway startup procedure - but the storage is full: the error of store says what is full, what is \
@@ -89,8 +89,12 @@ impl Workers {
 
     fn on_start_failed(&mut self, role: Role, what: String) -> Result<(), WorkersError> {
         match (&self.slots.get(role).state, self.phase) {
-            (State::Starting { .. }, Phase::Opening) => return Err(WorkersError::StartFailed { role, what }),
-            (State::Ready { .. }, _) => self.kill_for(role, "it reported that it cannot start after it was ready"),
+            (WorkerState::Starting { .. }, GatewayPhase::Opening) => {
+                return Err(WorkersError::StartFailed { role, what });
+            }
+            (WorkerState::Ready { .. }, _) => {
+                self.kill_for(role, "it reported that it cannot start after it was ready")
+            }
             _ => tracing::error!(worker = %role, "worker cannot start: {what}"),
         }
         Ok(())
@@ -99,11 +103,13 @@ impl Workers {
     /// Kills `role` if it lives, and logs why.
     pub(super) fn kill_for(&mut self, role: Role, why: &str) {
         let slot = self.slots.get_mut(role);
-        slot.state = match mem::replace(&mut slot.state, State::Gone) {
-            State::Starting { worker, .. } | State::Ready { worker, .. } | State::Draining { worker } => {
+        slot.state = match mem::replace(&mut slot.state, WorkerState::Gone) {
+            WorkerState::Starting { worker, .. }
+            | WorkerState::Ready { worker, .. }
+            | WorkerState::Draining { worker } => {
                 tracing::error!(worker = %role, pid = worker.pid(), "worker is killed: {why}");
                 worker.kill();
-                State::Killed { worker }
+                WorkerState::Killed { worker }
             }
             other => other,
         };
@@ -111,14 +117,14 @@ impl Workers {
     }
 
     fn on_end(&mut self, role: Role, death: &Death) -> Result<(), WorkersError> {
-        match mem::replace(&mut self.slots.get_mut(role).state, State::Gone) {
-            State::Draining { worker } if death.is_orderly() => {
+        match mem::replace(&mut self.slots.get_mut(role).state, WorkerState::Gone) {
+            WorkerState::Draining { worker } if death.is_orderly() => {
                 tracing::info!(worker = %role, pid = worker.pid(), "worker finished");
             }
-            State::Starting { worker, .. }
-            | State::Ready { worker, .. }
-            | State::Draining { worker }
-            | State::Killed { worker } => {
+            WorkerState::Starting { worker, .. }
+            | WorkerState::Ready { worker, .. }
+            | WorkerState::Draining { worker }
+            | WorkerState::Killed { worker } => {
                 match self.killing_call(role, death) {
                     None => tracing::error!(worker = %role, pid = worker.pid(), status = %death, "worker died"),
                     Some(syscall) => tracing::error!(
@@ -129,7 +135,7 @@ impl Workers {
                 let lived = worker.born().elapsed();
                 return self.on_death(role, lived, &death.to_string());
             }
-            dead @ (State::Dead { .. } | State::Gone) => self.slots.get_mut(role).state = dead,
+            dead @ (WorkerState::Dead { .. } | WorkerState::Gone) => self.slots.get_mut(role).state = dead,
         }
         Ok(())
     }
@@ -143,21 +149,21 @@ impl Workers {
         slot.deaths = slot.deaths.saturating_add(1);
         slot.failed_starts = slot.failed_starts.saturating_add(1);
         slot.state = match phase {
-            Phase::Closing => State::Gone,
-            Phase::Opening if slot.deaths > RETRIES_AT_START => {
-                slot.state = State::Gone;
+            GatewayPhase::Closing => WorkerState::Gone,
+            GatewayPhase::Opening if slot.deaths > RETRIES_AT_START => {
+                slot.state = WorkerState::Gone;
                 return Err(WorkersError::KeepsDying { role, deaths: slot.deaths, how: how.to_owned() });
             }
-            Phase::Open if slot.failed_starts > RETRIES => {
-                slot.state = State::Gone;
+            GatewayPhase::Open if slot.failed_starts > RETRIES => {
+                slot.state = WorkerState::Gone;
                 return Err(WorkersError::Lost { role, attempts: slot.failed_starts, how: how.to_owned() });
             }
-            Phase::Opening | Phase::Open => {
+            GatewayPhase::Opening | GatewayPhase::Open => {
                 let delay = slot.delay.after(lived);
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                 tracing::error!(worker = %role, delay_ms, "worker will be restarted");
                 systemd::status(&format!("replacing {role}, which ended with {how}"));
-                State::Dead { retry_at: Instant::now() + delay }
+                WorkerState::Dead { retry_at: Instant::now() + delay }
             }
         };
         Ok(())

@@ -11,7 +11,7 @@ use ipc::Role;
 use super::{
     Workers,
     error::WorkersError,
-    slot::{MissedHeartbeats, State},
+    slot::{MissedHeartbeats, WorkerState},
 };
 
 /// A worker hangs after so many checks without a heartbeat: a minute.
@@ -22,7 +22,7 @@ const MOST: u32 = 3;
 impl Workers {
     /// The loop of `role` turns.
     pub(super) fn on_heartbeat(&mut self, role: Role) {
-        if let State::Ready { missed, .. } = &mut self.slots.get_mut(role).state {
+        if let WorkerState::Ready { missed, .. } = &mut self.slots.get_mut(role).state {
             *missed = MissedHeartbeats::default();
         }
     }
@@ -34,7 +34,7 @@ impl Workers {
     pub(super) fn check_heartbeats(&mut self, now: Instant) -> Result<(), WorkersError> {
         for role in Role::ALL {
             let slot = self.slots.get_mut(role);
-            let State::Ready { worker, missed } = &mut slot.state else { continue };
+            let WorkerState::Ready { worker, missed } = &mut slot.state else { continue };
             if missed.add() <= CHECKS {
                 continue;
             }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use ipc::Role;
 
 use super::{
-    Phase, Workers,
-    slot::{PendingKill, State},
+    GatewayPhase, Workers,
+    slot::{PendingKill, WorkerState},
 };
 use crate::launch::peers;
 
@@ -29,7 +29,7 @@ impl Workers {
     pub(super) fn on_loss(&mut self, reporter: Role, peer: Role, link: u32) {
         let known = self.pending_kills.iter().any(|known| (known.reporter, known.peer) == (reporter, peer));
         // When the gateway ends, links end before processes do.
-        if self.is_about_the_living(reporter, peer, link) && !known && self.phase != Phase::Closing {
+        if self.is_about_the_living(reporter, peer, link) && !known && self.phase != GatewayPhase::Closing {
             self.pending_kills.push(PendingKill { reporter, peer, kill_at: Instant::now() + DEATH_LIMIT });
         }
     }
@@ -49,8 +49,12 @@ impl Workers {
             self.kill_for(reporter, "it reported a worker that it has no link to");
             return false;
         }
-        let lives =
-            |role| !matches!(self.slots.get(role).state, State::Dead { .. } | State::Killed { .. } | State::Gone);
+        let lives = |role| {
+            !matches!(
+                self.slots.get(role).state,
+                WorkerState::Dead { .. } | WorkerState::Killed { .. } | WorkerState::Gone
+            )
+        };
         lives(reporter) && lives(peer) && *self.slots.get(reporter).links.get(peer) == link
     }
 

@@ -5,7 +5,7 @@
 
 use ipc::Role;
 
-use super::{Phase, Workers, error::WorkersError};
+use super::{GatewayPhase, Workers, error::WorkersError};
 use crate::keys::{Mismatch, PublicKeyFile};
 
 impl Workers {
@@ -26,9 +26,9 @@ impl Workers {
         };
         match file.check(keys, paths, derived) {
             Ok(()) => self.slots.get_mut(role).has_proved_key = true,
-            Err(mismatch) if self.phase == Phase::Opening => return Err(mismatch.into()),
+            Err(mismatch) if self.phase == GatewayPhase::Opening => return Err(mismatch.into()),
             // The gateway ends already. If that is because the other key is wrong too, the error has been reported.
-            Err(Mismatch { .. }) if self.phase == Phase::Closing => {}
+            Err(Mismatch { .. }) if self.phase == GatewayPhase::Closing => {}
             // The private key has not changed since the start, so that the report is false.
             Err(Mismatch { .. }) => self.kill_for(role, "it reported another key than at the start"),
         }

@@ -15,7 +15,7 @@ const HANG_MEMORY: Duration = Duration::from_secs(3600);
 /// The slot of one role: the worker in it now, and what is remembered of those before.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) state: State,
+    pub(super) state: WorkerState,
     pub(super) delay: RestartDelay,
     pub(super) deaths: u32,
     /// Deaths since a worker was last ready.
@@ -38,7 +38,7 @@ impl Slot {
     /// No worker yet; one is to be started at `start_at`.
     pub(super) fn new(start_at: Instant) -> Self {
         Self {
-            state: State::Dead { retry_at: start_at },
+            state: WorkerState::Dead { retry_at: start_at },
             delay: RestartDelay::new(),
             deaths: 0,
             failed_starts: 0,
@@ -52,7 +52,7 @@ impl Slot {
     }
 
     /// Takes in a new worker, which has one link to each of its peers.
-    pub(super) fn begin(&mut self, state: State) {
+    pub(super) fn begin(&mut self, state: WorkerState) {
         self.state = state;
         (self.layers, self.refused, self.peer_reports) = (ActiveLayers::default(), None, 0);
         self.links = PerRole::new(|_| 1);
@@ -61,7 +61,7 @@ impl Slot {
 
 /// The life of a worker.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum WorkerState {
     /// Dead. To be started again at `retry_at`.
     Dead { retry_at: Instant },
     /// Started. It must report ready before `deadline`; the next log line about the wait is due at `note_at`.

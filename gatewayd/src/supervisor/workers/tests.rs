@@ -55,14 +55,14 @@ impl Stage {
     }
 
     fn all_ready(&self) -> bool {
-        Role::ALL.iter().all(|role| matches!(self.state(*role), State::Ready { .. }))
+        Role::ALL.iter().all(|role| matches!(self.state(*role), WorkerState::Ready { .. }))
     }
 
     fn all_gone(&self) -> bool {
-        Role::ALL.iter().all(|role| matches!(self.state(*role), State::Gone))
+        Role::ALL.iter().all(|role| matches!(self.state(*role), WorkerState::Gone))
     }
 
-    fn state(&self, role: Role) -> &State {
+    fn state(&self, role: Role) -> &WorkerState {
         &self.workers.slots.get(role).state
     }
 
@@ -72,7 +72,7 @@ impl Stage {
 
     fn pid(&self, role: Role) -> u32 {
         match self.state(role) {
-            State::Ready { worker, .. } => worker.pid(),
+            WorkerState::Ready { worker, .. } => worker.pid(),
             other => panic!("{role} is {other:?}"),
         }
     }
@@ -100,7 +100,7 @@ fn never() -> impl Future<Output = ()> {
 async fn all_come_up_and_finish_in_order() {
     let mut stage = Stage::with(Role::Store, GOOD);
     stage.until(Stage::all_ready).await.unwrap();
-    assert_eq!(stage.workers.phase, Phase::Open);
+    assert_eq!(stage.workers.phase, GatewayPhase::Open);
     assert!(stage.workers.events.is_empty());
     assert_eq!(stage.workers.drain(never()).await, Drained::InOrder);
     assert!(stage.all_gone());
@@ -118,7 +118,7 @@ async fn the_dead_are_replaced_and_their_peers_get_new_links() {
     let first = stage.pid(Role::Store);
     nix::sys::signal::kill(Pid::from_raw(first.try_into().unwrap()), Signal::SIGKILL).unwrap();
     stage.until(|stage| stage.deaths(Role::Store) == 1).await.unwrap();
-    assert!(matches!(stage.state(Role::Store), State::Dead { .. }));
+    assert!(matches!(stage.state(Role::Store), WorkerState::Dead { .. }));
     stage.until(Stage::all_ready).await.unwrap();
     assert_ne!(stage.pid(Role::Store), first);
     stage.until_orders(before + 2).await;
@@ -166,7 +166,7 @@ async fn a_worker_that_breaks_a_rule_is_replaced() {
     let mut stage = Stage::with(Role::Store, &accuse_edge);
     stage.until(|stage| stage.all_ready() && stage.deaths(Role::ClientEdge) == 1).await.unwrap();
     assert_eq!(stage.deaths(Role::Store), 0);
-    assert_eq!(stage.workers.phase, Phase::Open);
+    assert_eq!(stage.workers.phase, GatewayPhase::Open);
     stage.workers.drain(never()).await;
 }
 
@@ -219,7 +219,7 @@ async fn a_worker_that_reports_too_many_peers_is_replaced_too() {
         stage.workers.on_event(WorkerEvent { role: Role::Store, kind: EventKind::Report(report) }).unwrap();
         stage.until(|stage| stage.deaths(Role::ClientEdge) == link).await.unwrap();
         // No test waits for the growing delay.
-        stage.workers.slots.get_mut(Role::ClientEdge).state = State::Dead { retry_at: Instant::now() };
+        stage.workers.slots.get_mut(Role::ClientEdge).state = WorkerState::Dead { retry_at: Instant::now() };
         stage.until(Stage::all_ready).await.unwrap();
         assert_eq!(stage.pid(Role::Store) == pid, link < peer_reports::MAX_PEER_REPORTS);
     }
@@ -254,7 +254,7 @@ async fn a_failed_start_when_open_does_not_end_the_gateway() {
     let pid = stage.pid(Role::MixEgress);
     nix::sys::signal::kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
     stage.until(|stage| stage.deaths(Role::MixEgress) == 3).await.unwrap();
-    assert_eq!(stage.workers.phase, Phase::Open);
+    assert_eq!(stage.workers.phase, GatewayPhase::Open);
     stage.workers.drain(never()).await;
     assert!(stage.all_gone());
 }
