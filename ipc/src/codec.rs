@@ -2,18 +2,18 @@
 //!
 //! Encoding: bincode 2 `standard` (little-endian varints), each message bounded by [`MESSAGE_LIMIT`]. A frame is a
 //! 4-byte big-endian length and that many bytes of messages, back to back; a frame whose bytes do not end exactly at
-//! the end of a message is refused. The format of bincode is unmaintained, which is why it is local to this module, and
-//! never used on a network or on disk.
+//! the end of a message is refused. bincode is unmaintained; therefore only this module encodes and decodes with it, and never for
+//! a network or a disk.
 
 use bincode::{Decode, Encode, config};
 
-/// Most bytes one message may decode from; the largest legitimate one carries a 33,133-byte Sphinx packet.
+/// Longest encoding of a message, in bytes. The longest legitimate message carries a Sphinx packet of 33,133 bytes.
 pub const MESSAGE_LIMIT: usize = 128 * 1024;
-/// Most bytes of messages in one frame.
+/// Longest body of a frame, in bytes.
 pub const FRAME_LIMIT: usize = 512 * 1024;
 /// Length of the frame's length field, in bytes.
 pub const FRAME_HEADER_LEN: usize = 4;
-/// A frame is closed once it holds this many bytes, so that answers never wait long behind mail.
+/// A frame that holds this many bytes takes no more messages, so that answers never wait long behind mail.
 pub const FRAME_TARGET: usize = 256 * 1024;
 
 /// Why bytes were refused, or could not be made.
@@ -51,7 +51,7 @@ pub fn decode_body<M: Decode<()>>(mut body: &[u8]) -> Result<Vec<M>, CodecError>
     while !body.is_empty() {
         let (message, used) = bincode::decode_from_slice(body, bincode_config()).map_err(|_| CodecError::Malformed)?;
         messages.push(message);
-        // A message of no bytes would never end; no message of ours is empty.
+        // No message of ours is empty, and an empty one would make this loop endless.
         match body.get(used..) {
             Some(rest) if used > 0 => body = rest,
             _ => return Err(CodecError::Malformed),
@@ -60,7 +60,7 @@ pub fn decode_body<M: Decode<()>>(mut body: &[u8]) -> Result<Vec<M>, CodecError>
     Ok(messages)
 }
 
-/// Encodes one message on its own, as on the control link, where the socket keeps the boundaries.
+/// Encodes one message without a frame, as on the control link, where the socket keeps messages apart.
 ///
 /// # Errors
 /// [`CodecError::Malformed`] if the message cannot be encoded.

@@ -1,29 +1,41 @@
 //! Control link `gatewayd` ↔ each worker: birth, new link ends, orderly end.
 //!
-//! *A worker trusts gatewayd* with everything: it was started by it. *gatewayd trusts a worker* with nothing but its own
-//! life: it reads small reports of a fixed form and never passes a worker's text on without cleaning it. Each message is
+//! *A worker trusts gatewayd* with everything, since `gatewayd` started it. *gatewayd trusts a worker* with nothing but the worker's
+//! own life: it reads small reports of a fixed form and never passes a worker's text on without cleaning it. Each message is
 //! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
 //!
-//! Order: `StartWorker` once, first; then any number of `ReplaceLink`; at most one `DrainWorker`. End of file is the same order
-//! as `DrainWorker`, at once. A worker reports `JailClosed` once, `StorageFull` if so, then `WorkerReady` once, `LinkViolated` whenever a peer broke
-//! a rule, `LinkLost` whenever a peer let go of a link, by its death or not, `LoopTurns` every few seconds, and `RefuseSyscall` as its
-//! last words. A probe
-//! reports findings in place of all that, but for last words.
+//! `gatewayd` sends `StartWorker` first and once, then any number of `ReplaceLink`, then at most one `DrainWorker`. The end of the
+//! link means that `gatewayd` is gone: the worker exits at once.
+//!
+//! | report | when |
+//! |---|---|
+//! | `JailClosed` | once |
+//! | `PublicKey` | once, from a worker that was given a private key |
+//! | `StorageFull` | at the start, if there is no room |
+//! | `WorkerReady` or `StartFailed` | once, after these |
+//! | `LoopTurns` | every few seconds |
+//! | `LinkViolated` | when a peer broke a rule |
+//! | `LinkLost` | when a link ended at its other end |
+//! | `RefuseSyscall` | last, of a worker that dies of a forbidden system call |
+//! | `ReportFinding` | from a probe, which sends none of the others but `JailClosed`, `StartFailed` and `RefuseSyscall` |
 
-use std::{net::IpAddr, time::Duration};
+mod config;
+
+use std::time::Duration;
 
 use bincode::{Decode, Encode};
-use wire::framing::FramingChoice;
 
 use crate::{
     Role,
     codec::{self, CodecError},
-    credit::Window,
     jail::{ActiveLayers, JailSpec},
     log::LogSettings,
-    ports::PortRange,
     probe::{Attempt, Finding},
-    trusted_network::TrustedNetwork,
+};
+
+pub use config::{
+    EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, ReplayConfig, StoreConfig, WorkerConfig,
+    possible_connections, session_credit,
 };
 
 /// What a descriptor that travels with a message is for.
@@ -47,14 +59,14 @@ pub enum Grant {
     Link(Role),
 }
 
-/// From `gatewayd`.
+/// What `gatewayd` tells a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum WorkerCommand {
     /// The first message; the descriptors come in the order of `grants`.
     StartWorker(Box<Start>),
-    /// A peer was started anew; one descriptor comes along: this worker's end of the new link.
+    /// A peer was started anew. One descriptor comes along, this worker's end of the new link.
     ReplaceLink {
-        /// The peer at the other end.
+        /// The worker at the other end.
         peer: Role,
     },
     /// Finish what is in flight and exit.
@@ -66,202 +78,35 @@ pub enum WorkerCommand {
 pub struct Start {
     /// What each of the descriptors is.
     pub grants: Vec<Grant>,
-    /// What to log, and what lines look like.
+    /// How to log.
     pub log: LogSettings,
-    /// How many threads to run on. Told, because looking it up would read files the jail closes.
+    /// Threads of the runtime. To look the number up would need files that the jail closes.
     pub threads: u16,
     /// The jail to close.
     pub jail: JailSpec,
-    /// The worker's own slice of the configuration.
+    /// The worker's slice of the configuration.
     pub config: WorkerConfig,
-    /// In an audit: what to try once the jail is closed, in place of serving.
+    /// In an audit, what to try in the closed jail in place of serving.
     pub probe: Option<Attempt>,
 }
 
-/// A worker's slice of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum WorkerConfig {
-    /// For `mix-ingress`.
-    MixIngress(IngressConfig),
-    /// For `mix-egress`.
-    MixEgress(EgressConfig),
-    /// For `client-edge`.
-    ClientEdge(EdgeConfig),
-    /// For `store`.
-    Store(StoreConfig),
-}
-
-/// What `mix-ingress` needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct IngressConfig {
-    /// A frame that has begun must end within this time.
-    pub half_frame: Duration,
-    /// Connections at the most; further ones are closed at once and counted.
-    pub max_connections: u32,
-    /// Connections of one address prefix at the most; likewise.
-    pub max_connections_per_prefix: u32,
-    /// Packets of one connection in a row that do not unwrap, before it is closed.
-    pub malformed_packets: u32,
-    /// What may be delivered to `store` and not yet be answered. `store` is told the same.
-    pub window: Window,
-    /// What is remembered of packets seen.
-    pub replay: ReplayConfig,
-    /// Bytes of mix frames that have begun and not ended, of all connections together.
-    pub half_frame_bytes: u64,
-    /// Bytes of SURB-acks that wait for the link to `mix-egress`.
-    pub ack_bytes: u64,
-}
-
-/// How packets seen are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct ReplayConfig {
-    /// Packets after which a generation of marks is full.
-    pub packets_per_generation: u32,
-    /// Time after which a new generation begins, if it is not full before; and for which marks are kept if there is room.
-    pub period: Duration,
-    /// Time for which marks are kept whatever is sent.
-    pub kept_at_least: Duration,
-    /// Bytes of all generations together. `store` is told the same.
-    pub memory: u64,
-    /// Of so many new packets, how many are taken for replays by one generation that is full: times a thousand million.
-    pub false_positives_per_billion: u32,
-    /// How often what is new is saved.
-    pub snapshot_interval: Duration,
-}
-
-/// What `mix-egress` needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct EgressConfig {
-    /// Time limit of one attempt to connect.
-    pub connect_timeout: Duration,
-    /// Wait after the first failed attempt; doubles each time. A next hop that has worked before is tried a few times sooner.
-    pub initial_backoff: Duration,
-    /// Longest wait between attempts.
-    pub maximum_backoff: Duration,
-    /// Packets that wait for one next hop at the most.
-    pub queue_packets: u32,
-    /// Whether next hops in private and loopback networks are allowed.
-    pub allow_private: bool,
-    /// Ports of next hops that are allowed.
-    pub ports: Vec<PortRange>,
-    /// What is known of this machine, so that no next hop is a service of it.
-    pub own: OwnAddresses,
-    /// Next hops that have taken packets, at the most.
-    pub max_next_hops: u32,
-    /// With which frame header packets leave.
-    #[bincode(with_serde)]
-    pub framing: FramingChoice,
-    /// Bytes of packets that wait for all next hops together.
-    pub queued_bytes: u64,
-}
-
-/// The gateway's own machine, as a next hop.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct OwnAddresses {
-    /// Addresses of the machine. Loopback addresses are its own without being named here.
-    pub addresses: Vec<IpAddr>,
-    /// Ports at which the gateway takes Sphinx packets: a SURB-ack may name the gateway itself.
-    pub mix_ports: Vec<u16>,
-    /// Other ports at which the gateway listens.
-    pub other_ports: Vec<u16>,
-}
-
-/// What `client-edge` needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct EdgeConfig {
-    /// Time limit of the websocket upgrade.
-    pub websocket_upgrade: Duration,
-    /// Time limit of all that comes before a registration or login that succeeds.
-    pub first_request: Duration,
-    /// Time limit of the second handshake message.
-    pub handshake_message: Duration,
-    /// A client that has not answered a barrier for this long is disconnected.
-    pub receipt_timeout: Duration,
-    /// A client that was sent nothing for this long gets a Ping.
-    pub keepalive: Duration,
-    /// Proxies that name the client for whom they connect.
-    pub trusted_proxies: Vec<TrustedNetwork>,
-    /// Whether clients before protocol version 3 are served.
-    pub legacy_clients: bool,
-    /// Whether a client's packet leaves with its key-rotation mark.
-    pub rotation_marks: bool,
-    /// Connections at the most; further ones are closed at once and counted.
-    pub max_connections: u32,
-    /// Connections of one address prefix at the most; likewise.
-    pub max_connections_per_prefix: u32,
-    /// Connections before authentication at the most; with a further one the oldest of them is closed and counted.
-    pub max_unauthenticated: u32,
-    /// Registrations begun in a minute from one address prefix at the most; further ones are refused and counted.
-    pub registrations_per_minute: u32,
-    /// Logins in a minute from one address prefix at the most; likewise.
-    pub logins_per_minute: u32,
-    /// Next hops named in a minute from one address prefix that no client has named lately; packets for further ones are
-    /// dropped and counted.
-    pub new_next_hops_per_minute: u32,
-    /// Frames of one client in a row that are refused, before its connection is closed.
-    pub malformed_frames: u32,
-    /// What `store` may push to one session before the client has proved receipt. `store` is told the same.
-    pub session_credit: Window,
-    /// Bytes that `store` may push to all sessions together before their clients have proved receipt. `store` is told the same.
-    pub pushed_bytes: u64,
-    /// Bytes of clients' messages that have begun and not ended, of all connections together.
-    pub half_message_bytes: u64,
-    /// Bytes of clients' packets that wait for the link to `mix-egress`.
-    pub packet_bytes: u64,
-    /// A message of a client that is logged in must end within this time of its first byte.
-    pub half_message: Duration,
-}
-
-/// What `store` needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct StoreConfig {
-    /// Pushed mail that is not proved received by then is written to disk.
-    pub spill_after: Duration,
-    /// Messages in one inbox at the most.
-    pub inbox_messages: u64,
-    /// Bytes of messages in one inbox at the most.
-    pub inbox_bytes: u64,
-    /// A client that has proved nothing yet may have one in so many of both stored; 1: all.
-    pub newcomer_share: u32,
-    /// Bytes of both databases at the most; new mail and new clients are refused well before.
-    pub data_bytes: u64,
-    /// Messages older than this are removed.
-    pub message_age: Duration,
-    /// Clients not seen for this long are forgotten.
-    pub client_idle: Duration,
-    /// What `mix-ingress` may deliver and not yet be answered. `mix-ingress` is told the same.
-    pub window: Window,
-    /// Sessions that `client-edge` may have at once; more is a violation.
-    pub max_sessions: u32,
-    /// What may be pushed to one session before its client has proved receipt. `client-edge` is told the same.
-    pub session_credit: Window,
-    /// Bytes of marks of packets seen that `mix-ingress` may have kept, all generations together. It is told the same.
-    pub replay_bytes: u64,
-    /// Bytes that may be pushed to all sessions together before their clients have proved receipt. `client-edge` is told the same.
-    pub pushed_bytes: u64,
-    /// Bytes of mail that has been read from disk and is not pushed yet, for all sessions together.
-    pub read_ahead_bytes: u64,
-    /// Logins of one client in an hour at the most, by token and as many signed ones; further ones are refused and counted.
-    pub client_logins_per_hour: u32,
-}
-
-/// From a worker.
+/// What a worker tells `gatewayd`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum WorkerReport {
     /// Jailed and at work.
     WorkerReady,
-    /// Could not start; the text says what happened and what to do.
+    /// The worker could not start.
     StartFailed {
-        /// For the operator.
+        /// What happened and what to do, for the operator.
         what: String,
     },
-    /// A peer broke a rule and its link was dropped: replace the peer.
+    /// A peer broke a rule and the link was dropped. Replace the peer.
     LinkViolated {
-        /// Who.
+        /// The peer that broke the rule.
         peer: Role,
-        /// On which of the links to it that this worker was given, from 1: the peer may have a successor by now.
+        /// Number of the link among those to this role that the worker was given, from 1. The peer may have a successor by now.
         link: u32,
-        /// Which rule.
+        /// The text of the rule.
         rule: String,
     },
     /// A probe's finding; the last one counts.
@@ -273,50 +118,29 @@ pub enum WorkerReport {
         /// The number of the call on this architecture.
         number: u32,
     },
-    /// A link ended at its other end: if the peer lives on, replace it.
+    /// A link ended at its other end. If the peer lives on, replace the peer.
     LinkLost {
-        /// Who.
+        /// The worker at the other end.
         peer: Role,
-        /// As above.
+        /// Number of the link, as in [`Self::LinkViolated`].
         link: u32,
     },
-    /// The loop through which all of the worker's traffic goes has turned.
+    /// The loop that carries all of the worker's traffic has turned.
     LoopTurns,
     /// The public key that belongs to the private key which the worker was given.
     PublicKey([u8; 32]),
-    /// There is no room for new mail or for new clients at the start.
+    /// At the start there is no room for new mail or for new clients.
     StorageFull,
-}
-
-/// Messages that may be pushed to one session and not yet be proved received. What does not fit waits on disk, so one slow
-/// client never holds up another, nor the mixnet.
-const SESSION_MESSAGES: u32 = 1_024;
-
-/// The window of one session that may be pushed so many bytes, which are the operator's to choose.
-pub const fn session_credit(bytes: u64) -> Window {
-    Window { messages: SESSION_MESSAGES, bytes }
-}
-
-/// Descriptors of a process that are not for connections.
-const OTHER_DESCRIPTORS: u64 = 32;
-
-/// Of so many connections as are wanted, those that are possible in a process with so many descriptors. If there are fewer, places
-/// are what is short, and there is a rule for who gives way; when descriptors run out, there is none.
-pub fn possible_connections(open_files: u64, wanted: u32) -> u32 {
-    let available = open_files.saturating_sub(OTHER_DESCRIPTORS);
-    // Those who gave way have theirs until they are gone.
-    let possible = u32::try_from(available - available / 16).unwrap_or(u32::MAX).max(1);
-    possible.min(wanted)
 }
 
 /// Time between two [`WorkerReport::LoopTurns`] of one worker.
 pub const BEAT: Duration = Duration::from_secs(5);
 
-/// Bytes that a [`WorkerReport::RefuseSyscall`] may take.
+/// Longest encoding of a [`WorkerReport::RefuseSyscall`], in bytes.
 pub const REFUSAL_LEN: usize = 8;
 
-/// Encodes the refusal of a system call; returns how many bytes it took. Only computes, so that it may be called where
-/// memory cannot be had: in the handler of the signal that the refusal causes.
+/// Encodes the refusal of a system call and returns its length. Takes no memory, so that the handler of the signal that the refusal
+/// causes may call it.
 ///
 /// # Errors
 /// Never, as [`REFUSAL_LEN`] is enough.
@@ -327,6 +151,7 @@ pub fn encode_refusal(number: u32, bytes: &mut [u8; REFUSAL_LEN]) -> Result<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credit::Window;
     use crate::{
         codec::golden::pin,
         jail::{Account, Layer, LayerSettings, Missing},
@@ -382,13 +207,6 @@ mod tests {
         pin(WorkerReport::LoopTurns, "07");
         pin(WorkerReport::PublicKey([9; 32]), &format!("08{}", "09".repeat(32)));
         pin(WorkerReport::StorageFull, "09");
-    }
-
-    #[test]
-    fn descriptors_that_are_short_are_places_that_are_short() {
-        assert_eq!(possible_connections(1_024, 20_000), 930);
-        assert_eq!(possible_connections(1 << 20, 20_000), 20_000);
-        assert_eq!(possible_connections(0, 20_000), 1);
     }
 
     #[test]

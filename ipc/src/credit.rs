@@ -1,31 +1,31 @@
-//! Credit: how much may be under way and not yet answered, in messages and in bytes.
+//! Credit: how many messages and bytes may be unanswered at once.
 //!
-//! Both ends of a link count. The sender stops when its credit is used up; the receiver treats more as a violation. Both are
-//! told the same [`Window`] at birth.
+//! Both ends of a link count. The sender stops when its credit is used up; the receiver treats more as a violation. Both ends
+//! are told the same [`Window`] at birth.
 
 use bincode::{Decode, Encode};
 
-/// The most that may be under way.
+/// How much may be unanswered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Window {
-    /// In messages.
+    /// Messages at the most.
     pub messages: u32,
-    /// In bytes of message content.
+    /// Bytes of content at the most.
     pub bytes: u64,
 }
 
 impl Window {
-    /// Whether one message of `len` bytes may join what is under way. One larger than the whole window may when nothing else
-    /// is, so that no window is too small for any message.
+    /// Whether a message of `len` bytes may be sent while `messages` and `bytes` are unanswered. A message larger than the whole window
+    /// may be sent alone, so that no window is too small for a message.
     pub const fn has_room(&self, messages: u32, bytes: u64, len: usize) -> bool {
         messages == 0 || (messages < self.messages && bytes.saturating_add(len as u64) <= self.bytes)
     }
 }
 
-/// Bytes of a window that has to be earned at first.
+/// Bytes of a window before any of it is earned.
 const UNEARNED: u64 = 64 * 1024;
 
-/// A window and what of it is in use.
+/// A window, and how much of it is in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Credit {
     window: Window,
@@ -39,19 +39,19 @@ impl Credit {
         Self { window, messages: 0, bytes: 0 }
     }
 
-    /// Nothing in use of the first part of a window, all of which is to be had by [`earn`](Self::earn).
+    /// Nothing in use, and only a first part of `all` to be used. [`earn`](Self::earn) opens the rest.
     pub const fn unearned(all: Window) -> Self {
         let bytes = if all.bytes < UNEARNED { all.bytes } else { UNEARNED };
         Self::new(Window { bytes, ..all })
     }
 
-    /// Something was proved: twice as many bytes may be under way from now on, up to those of `all`.
+    /// Receipt was proved: doubles the bytes of the window, up to those of `all`.
     pub const fn earn(&mut self, all: Window) {
         let doubled = self.window.bytes.saturating_mul(2);
         self.window.bytes = if doubled < all.bytes { doubled } else { all.bytes };
     }
 
-    /// What more may be under way.
+    /// How much more may be sent.
     pub const fn left(&self) -> Window {
         Window {
             messages: self.window.messages.saturating_sub(self.messages),
@@ -59,12 +59,12 @@ impl Credit {
         }
     }
 
-    /// Whether one message of `len` bytes fits, by the rule of [`Window::has_room`].
+    /// Whether a message of `len` bytes may be sent, by the rule of [`Window::has_room`].
     pub const fn has_room(&self, len: usize) -> bool {
         self.window.has_room(self.messages, self.bytes, len)
     }
 
-    /// Takes credit for one message of `len` bytes; `false`, and nothing taken, if it does not fit.
+    /// Takes credit for a message of `len` bytes. Returns `false`, and takes nothing, if there is too little.
     pub const fn take(&mut self, len: usize) -> bool {
         if !self.has_room(len) {
             return false;
@@ -74,13 +74,13 @@ impl Credit {
         true
     }
 
-    /// Gives back the credit of one message of `len` bytes.
+    /// Gives back the credit of a message of `len` bytes.
     pub const fn give_back(&mut self, len: usize) {
         self.messages = self.messages.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(len as u64);
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is unanswered.
     pub const fn is_unused(&self) -> bool {
         self.messages == 0
     }

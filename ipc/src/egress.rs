@@ -1,8 +1,8 @@
 //! Links `mix-ingress` → `mix-egress` (SURB-acks) and `client-edge` → `mix-egress` (clients' packets): one way, one message.
 //!
-//! *mix-egress trusts its peers* for nothing: the next hop is checked against its policy, whoever asks. *They trust it*
-//! for nothing either: the mixnet is lossy by design, and a packet that is lost is sent again by the one who made it. So
-//! the sender never waits: what does not fit is dropped and counted.
+//! *mix-egress trusts its peers* for nothing: it checks every next hop against its own policy. *The peers trust mix-egress*
+//! for nothing either: the mixnet is lossy by design, and whoever made a lost packet sends it again. Therefore
+//! the sender never waits; a packet that does not fit is dropped and counted.
 
 use std::net::SocketAddr;
 
@@ -14,12 +14,12 @@ use crate::Opaque;
 /// Send this Sphinx packet to that mix node.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SendPacket {
-    /// Where to.
+    /// The mix node.
     pub next_hop: SocketAddr,
     /// The frame header to put in front.
     #[bincode(with_serde)]
     pub header: FrameHeader,
-    /// The Sphinx packet; its length is the one the header's size says.
+    /// The Sphinx packet. Its length is that of the size in the header.
     pub packet: Opaque,
 }
 
@@ -35,7 +35,7 @@ pub enum Rule {
 }
 
 impl SendPacket {
-    /// Bytes that it takes while it waits.
+    /// Bytes of memory that the message takes while it waits.
     pub fn cost(&self) -> usize {
         self.packet.0.len().saturating_add(size_of::<Self>())
     }

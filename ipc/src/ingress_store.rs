@@ -1,16 +1,16 @@
-//! Link `mix-ingress` ↔ `store`: deliveries one way, their fate the other; and the marks of packets seen, to be kept.
+//! Link `mix-ingress` ↔ `store`: deliveries and their answers; and the marks of packets seen, which `store` keeps.
 //!
 //! *mix-ingress trusts store* to answer [`StoreToIngress::AcceptDelivery`] only when the message is durable or the
-//! client has proved receipt: the SURB-ack leaves on that word. *store trusts mix-ingress* with nothing but
-//! destinations and ciphertext: a false ingress can put false mail into inboxes and learn who is registered, no more.
+//! client has proved receipt, since the SURB-ack leaves on that answer. *store trusts mix-ingress* with nothing but
+//! destinations and ciphertext. A false ingress can put false mail into inboxes and learn who is registered, and no more.
 //!
 //! There are no phases: a delivery may be sent at any time within the window that both ends are told at birth, and is answered
 //! exactly once. An answer to a delivery that is not outstanding, a delivery beyond the window, or one without a SURB-ack that is
 //! larger than what an ack-size packet carries, is a violation.
 //!
 //! Marks are the bits of a Bloom filter over replay tags. To *store* they are bytes: which packets they stand for cannot
-//! be told from them. *store trusts mix-ingress* with their meaning and with nothing else: it bounds their size, and writes
-//! them where it writes nothing else. At most one [`ReplayRequest`] is outstanding, and each is answered exactly once, so
+//! be told from them. *store trusts mix-ingress* with their meaning and with nothing else. It bounds their size, and writes
+//! them to a directory that holds nothing else. At most one [`ReplayRequest`] is outstanding, and each is answered exactly once, so
 //! that tens of megabytes travel in pieces of [`MARKS_LEN`] between which deliveries pass. A further request, an answer
 //! to nothing, and marks beyond what was announced are violations.
 
@@ -19,7 +19,7 @@ use wire::{address::ClientAddress, packet::PacketSize};
 
 use crate::Opaque;
 
-/// Names one delivery of one `mix-ingress`; counts up from zero and is used again when a new `store` is asked the same.
+/// Names one delivery of one `mix-ingress`. Counts up from zero; a new `store` is asked with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct DeliveryId(pub u64);
 
@@ -36,19 +36,19 @@ pub enum Ack {
 /// The most bytes of an ackless message.
 pub const ACKLESS_LEN: usize = PacketSize::Ack.plaintext_len();
 
-/// From `mix-ingress`.
+/// What `mix-ingress` tells `store`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum IngressToStore {
     /// Put this message into that client's inbox.
     DeliverMessage {
-        /// Named in the answer.
+        /// The name of the delivery, for the answer.
         delivery: DeliveryId,
-        /// Whose inbox.
+        /// The client whose inbox it is.
         #[bincode(with_serde)]
         destination: ClientAddress,
-        /// What its sender is to get once it is safe.
+        /// Whether a SURB-ack is owed.
         ack: Ack,
-        /// What the client is to get: the plaintext of the final hop behind the SURB-ack.
+        /// The plaintext of the final hop behind the SURB-ack.
         message: Opaque,
     },
     /// About the marks of packets seen.
@@ -84,19 +84,19 @@ pub struct ReplayGeneration {
 /// What `mix-ingress` asks about marks.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum ReplayRequest {
-    /// Which generations are kept? Answered by [`ReplayAnswer::OfferGenerations`].
+    /// List the generations that are kept. Answered by [`ReplayAnswer::OfferGenerations`].
     ListGenerations,
-    /// Read the next marks of a generation that was offered; answered by [`ReplayAnswer::GiveMarks`].
+    /// Read marks of a generation that was offered. Answered by [`ReplayAnswer::GiveMarks`].
     ReadMarks {
-        /// Its number.
+        /// The number of the generation.
         generation: u64,
-        /// From this byte on.
+        /// The first byte to read.
         offset: u64,
     },
-    /// What follows is a generation, which takes the place of an older state of itself. What was offered cannot be read any
-    /// more. Answered by [`ReplayAnswer::Proceed`], as is each of the following.
+    /// Begin to save a generation; an older state of the same generation is replaced. From now on no offered generation can be read.
+    /// Answered by [`ReplayAnswer::Proceed`], as is each of the following.
     BeginSave {
-        /// What follows.
+        /// The generation to save.
         generation: ReplayGeneration,
         /// The numbers of all generations that are of use, at most [`GENERATIONS_LIMIT`]. Others are removed when this one is
         /// durable.
@@ -107,42 +107,42 @@ pub enum ReplayRequest {
         /// At most [`MARKS_LEN`] bytes.
         marks: Opaque,
     },
-    /// That was all: make it durable.
+    /// All marks have been written. Make the generation durable.
     CommitSave,
 }
 
 /// What `store` answers about marks.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum ReplayAnswer {
-    /// These are kept, and intact.
+    /// The generations that are kept and intact.
     OfferGenerations {
         /// At most [`GENERATIONS_LIMIT`].
         generations: Vec<ReplayGeneration>,
     },
-    /// As asked.
+    /// The marks that were asked for.
     GiveMarks {
-        /// As many as there are, at most [`MARKS_LEN`] bytes. Empty if they cannot be read any more.
+        /// At most [`MARKS_LEN`] bytes, fewer at the end. Empty if the generation cannot be read any more.
         marks: Opaque,
     },
-    /// Done; after [`ReplayRequest::CommitSave`] this means that it is durable.
+    /// The request was carried out. After [`ReplayRequest::CommitSave`] the generation is durable.
     Proceed,
-    /// The generation cannot be written; its older state, if there is one, is still kept.
+    /// The generation cannot be written. An older state of it is still kept.
     GiveUp,
 }
 
-/// From `store`.
+/// What `store` tells `mix-ingress`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum StoreToIngress {
-    /// The message is durable, or its client has proved receipt: pay the SURB-ack.
+    /// The message is durable, or its client has proved receipt. Send the SURB-ack.
     AcceptDelivery {
-        /// Which.
+        /// The delivery that is answered.
         delivery: DeliveryId,
     },
-    /// The message was not taken: no SURB-ack.
+    /// The message was not taken. Send no SURB-ack.
     RefuseDelivery {
-        /// Which.
+        /// The delivery that is answered.
         delivery: DeliveryId,
-        /// Why; each reason has a counter of its own.
+        /// The reason, which is counted.
         reason: DeliveryRefusal,
     },
     /// About the marks of packets seen.

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use bincode::{Decode, Encode};
 
-/// A layer of the jail that a kernel, a container or the lack of root may withhold. What is not here always holds, or the
+/// A layer of the jail that a kernel, a container or the lack of root may withhold. The rest of the jail always holds, or the
 /// worker does not start: resource limits, death with the supervisor, not dumpable, no new privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Layer {
@@ -23,7 +23,7 @@ pub enum Layer {
     LandlockPorts,
     /// Landlock: no signal to, and no abstract Unix socket of, a process outside.
     LandlockScopes,
-    /// The list of system calls; every other one is death.
+    /// A list of system calls. The kernel kills a process that makes any other.
     Seccomp,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Layer {
     }
 }
 
-/// A name that is no layer's.
+/// The text is not the name of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a layer of the jail; there are account, capabilities, network-namespace, landlock-files, \
@@ -89,7 +89,7 @@ pub struct Account {
 pub struct JailSpec {
     /// Process number of `gatewayd`, to notice a death that came before the watch on it.
     pub supervisor: u32,
-    /// Open descriptors at the most.
+    /// Most descriptors that may be open.
     pub open_files: u64,
     /// The layers; none at all under `run --insecure-no-sandbox`.
     pub layers: Option<LayerSettings>,
@@ -102,7 +102,7 @@ pub struct LayerSettings {
     pub account: Option<Account>,
     /// Layers without which the process must not go on.
     pub required: Vec<Layer>,
-    /// The only TCP ports that a role which connects may connect to; none if that may be any.
+    /// The TCP ports to which a role that connects may connect; empty for any port.
     pub connect_ports: Vec<u16>,
 }
 
@@ -126,9 +126,9 @@ impl ActiveLayers {
 /// A layer that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Missing {
-    /// Which.
+    /// The layer.
     pub layer: Layer,
-    /// Why, and what to do about it.
+    /// The reason, and what to do.
     pub why: String,
 }
 

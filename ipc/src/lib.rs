@@ -1,8 +1,9 @@
 //! What the processes say to each other: one file per link, one enum per direction, `<Verb><Object>` names.
 //!
-//! *Trusts*: nothing that arrives; a peer may have been taken over. Each file says who trusts whom for what and which
+//! *Trusts* nothing that arrives, since a peer may have been taken over. Each file says who trusts whom for what and which
 //! message is allowed when. *Promises*: the encoding is pinned by golden bytes; a message that does not decode exactly
-//! is refused by [`codec`]. The formats know no runtime; the crate `link` carries them.
+//! is refused by [`codec`]. The formats know no runtime; the crate `link` carries them. The link about clients' sessions is a crate
+//! of its own, `session-ipc`, since its messages hold keys and proofs of clients.
 
 pub mod codec;
 pub mod control;

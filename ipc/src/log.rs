@@ -2,10 +2,10 @@
 
 use bincode::{Decode, Encode};
 
-/// What is logged when the operator does not say.
+/// The filter without `RUST_LOG`.
 pub const DEFAULT_FILTER: &str = "info";
 
-/// What a line looks like.
+/// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum LineFormat {
     /// With the time, for a terminal or a file.
@@ -17,9 +17,9 @@ pub enum LineFormat {
 /// What a worker is told of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LogSettings {
-    /// What is logged, in the form of `RUST_LOG`.
+    /// The filter, in the form of `RUST_LOG`.
     pub filter: String,
-    /// What lines look like.
+    /// The form of each line.
     pub format: LineFormat,
 }
 

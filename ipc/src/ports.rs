@@ -7,9 +7,9 @@ use bincode::{Decode, Encode};
 /// Ports from one to another, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct PortRange {
-    /// The first.
+    /// The lowest port.
     pub first: u16,
-    /// The last.
+    /// The highest port.
     pub last: u16,
 }
 
@@ -17,12 +17,12 @@ impl PortRange {
     /// Every port.
     pub const ALL: Self = Self { first: 1, last: u16::MAX };
 
-    /// Whether `port` is in it.
+    /// Whether `port` is in the range.
     pub fn contains(&self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 
-    /// Each of its ports.
+    /// Every port of the range.
     pub fn ports(self) -> impl Iterator<Item = u16> {
         self.first..=self.last
     }
@@ -35,7 +35,7 @@ impl fmt::Display for PortRange {
     }
 }
 
-/// A text that names no ports.
+/// The text names no ports.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is neither a port from 1 to 65535 nor a range of ports like '1024-65535'")]
 pub struct InvalidPortRange(String);

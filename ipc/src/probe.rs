@@ -1,7 +1,8 @@
-//! The words of an audit: what a worker's process is told to attempt from inside its jail, and what it found.
+//! Messages of an audit: what a probe is to attempt from inside a worker's jail, and what the probe found.
 //!
-//! A probe is a worker that was started as any other, with the same descriptors, and has closed the same jail; in place of
-//! serving it makes one [`Attempt`] and reports a [`Finding`]. One process makes one attempt, because the jail may kill it.
+//! A probe is a worker that was started as any other, with the same descriptors, and has closed the same jail. In place of
+//! serving, the probe makes one [`Attempt`] and reports a [`Finding`]. Each attempt has a process of its own, because the jail may
+//! kill the process.
 
 use std::{fmt, net::SocketAddr};
 
@@ -19,11 +20,11 @@ pub struct Inode {
 /// One thing to try. Paths are bytes, as the kernel takes them.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Attempt {
-    /// Nothing: live in the jail until the control link ends, to be looked at from outside.
+    /// Try nothing and live until the control link ends, so that the jail can be examined from outside.
     Wait,
     /// Open the file at an absolute path for reading.
     OpenFile {
-        /// Where.
+        /// The path.
         path: Vec<u8>,
     },
     /// Open a new, nameless file in the directory at an absolute path for writing.
@@ -33,17 +34,17 @@ pub enum Attempt {
     },
     /// Open a path that begins at any descriptor, for reading.
     OpenBeneath {
-        /// From there.
+        /// The path, from the descriptor.
         path: Vec<u8>,
     },
     /// Find `directory` among the descriptors and read a database in it.
     ReadDatabase {
-        /// Which.
+        /// The directory.
         directory: Inode,
     },
     /// Find `directory` among the descriptors and open a database in it for writing.
     WriteDatabase {
-        /// Which.
+        /// The directory.
         directory: Inode,
     },
     /// Read every descriptor from its beginning (`pread64`), looking for a file that begins like this.
@@ -58,24 +59,24 @@ pub enum Attempt {
     },
     /// Open a TCP connection.
     Connect {
-        /// To whom.
+        /// The address.
         to: SocketAddr,
     },
     /// Send a UDP datagram.
     SendDatagram {
-        /// To whom.
+        /// The address.
         to: SocketAddr,
     },
     /// Bind a TCP port, any.
     BindPort {
-        /// On this address.
+        /// The address.
         at: SocketAddr,
     },
     /// Listen on a TCP socket that was never bound: the kernel chooses a port.
     ListenUnbound,
     /// Make a Unix socket and connect it to the socket at this path.
     ConnectUnix {
-        /// Where.
+        /// The path.
         path: Vec<u8>,
     },
     /// Make a child process (`clone` without threads).
@@ -84,60 +85,60 @@ pub enum Attempt {
     ForkByClone3,
     /// Become another program.
     Execute {
-        /// Which.
+        /// The program.
         path: Vec<u8>,
     },
     /// Become the program at a path, by `execveat`.
     ExecuteAt {
-        /// Which.
+        /// The program.
         path: Vec<u8>,
     },
     /// Trace a process.
     Trace {
-        /// Which.
+        /// The process.
         pid: u32,
     },
     /// Ask whether a process could be signalled (`kill` with no signal).
     Signal {
-        /// Which.
+        /// The process.
         pid: u32,
     },
-    /// The same of a thread (`tgkill`).
+    /// Ask whether a thread could be signalled (`tgkill`).
     SignalThread {
         /// The process, and its first thread.
         pid: u32,
     },
-    /// The same by `rt_sigqueueinfo`.
+    /// Signal a process by `rt_sigqueueinfo`.
     QueueSignal {
-        /// Which.
+        /// The process.
         pid: u32,
     },
     /// Read memory of a process (`process_vm_readv`).
     ReadMemory {
-        /// Of whom.
+        /// The process.
         pid: u32,
     },
     /// Map memory that is writable and executable.
     MapExecutable,
     /// Write memory, then make it executable (`mprotect`).
     ProtectExecutable,
-    /// The same by `pkey_mprotect`.
+    /// Write memory, then make it executable (`pkey_mprotect`).
     ProtectExecutableByKey,
     /// Become a user.
     BecomeUser {
-        /// Which.
+        /// The user.
         uid: u32,
     },
-    /// Make a user namespace, in which one has every capability.
+    /// Make a user namespace, in which the process would have every capability.
     NewUserNamespace,
     /// Ask for the process group of a process, which tells that it exists.
     LookAt {
-        /// Which.
+        /// The process.
         pid: u32,
     },
     /// Hold a process by a descriptor (`pidfd_open`).
     HoldProcess {
-        /// Which.
+        /// The process.
         pid: u32,
     },
     /// Read every descriptor that is no socket from where it stands (`read`), looking for a file that goes on like this.
@@ -147,27 +148,27 @@ pub enum Attempt {
     },
     /// Ask on which processors a process may run (`sched_getaffinity`).
     AskAffinity {
-        /// Which.
+        /// The process.
         pid: u32,
     },
     /// Read the clock of the processor time that a process has used (`clock_gettime`).
     ReadClock {
-        /// Of whom.
+        /// The process.
         pid: u32,
     },
-    /// Ask how fine that clock is (`clock_getres`).
+    /// Ask for the resolution of that clock (`clock_getres`).
     AskClock {
-        /// Of whom.
+        /// The process.
         pid: u32,
     },
     /// Sleep for no time by that clock (`clock_nanosleep`).
     SleepByClock {
-        /// Of whom.
+        /// The process.
         pid: u32,
     },
-    /// Try to take a lock of which it is written that a process holds it (`futex`).
+    /// Try to take a lock whose owner is set to a process (`futex`).
     TakeLock {
-        /// Which.
+        /// The process.
         pid: u32,
     },
 }
@@ -216,17 +217,17 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// What came of it. What a killed process found is seen from outside.
+/// The outcome of an attempt. That a probe was killed is seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Finding {
-    /// It worked.
+    /// The attempt succeeded.
     Allowed,
-    /// Something was opened; whether it is the right thing is looked at next. The last word only of a process that was killed
-    /// for looking.
+    /// Something was opened. Whether it is the right thing is checked next, so this finding is the last only if the check killed the
+    /// probe.
     Opened,
     /// The kernel refused.
     Denied {
-        /// With this error number.
+        /// The error number.
         errno: i32,
     },
 }

@@ -1,4 +1,4 @@
-//! Whether the settings of the replay filter can be kept: `gatewayd` asks when it reads the file, and `mix-ingress` before it works.
+//! Checks the settings of the replay filter: in `gatewayd` when it reads the configuration, in `mix-ingress` before it serves.
 
 mod sizing;
 
@@ -9,21 +9,21 @@ use super::{control::ReplayConfig, ingress_store::GENERATION_LIMIT};
 /// Bytes of a block of a filter: a cache line.
 pub const BLOCK_LEN: usize = 64;
 
-/// With fewer generations there would be nothing left when one goes.
+/// With one generation, all marks would be gone when it is dropped.
 const FEWEST_GENERATIONS: u64 = 2;
 
-/// What one generation of marks is.
+/// The dimensions of one generation of marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GenerationSize {
     /// Blocks of [`BLOCK_LEN`] bytes.
     pub blocks: u64,
-    /// Packets that it holds with the rate of false positives that is configured.
+    /// Packets for which the configured rate of false positives holds.
     pub packets: u32,
     /// Bits that each packet sets.
     pub hashes: u32,
 }
 
-/// The settings cannot be kept.
+/// Why the settings of the replay filter are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplaySettingsError {
     /// One generation is larger than any may be.
@@ -32,29 +32,29 @@ pub enum ReplaySettingsError {
          allowed: lower `packets_per_generation`, or raise `false_positive_rate`"
     )]
     TooLarge {
-        /// As set.
+        /// `packets_per_generation`.
         packets: u32,
         /// Bytes of one generation.
         len: u64,
     },
-    /// There is too little memory.
+    /// The memory is too small for two generations.
     #[error(
         "`memory` is {memory} bytes, and the replay filter needs two generations of {len} bytes each: raise `memory`, or \
          lower `packets_per_generation`"
     )]
     TooLittleMemory {
-        /// As set.
+        /// `memory`.
         memory: u64,
         /// Bytes of one generation.
         len: u64,
     },
-    /// The least is more than the usual.
+    /// Marks would have to be kept longer than their period.
     #[error("`kept_at_least` is longer than `period`: raise `period`, or lower `kept_at_least`")]
     LeastExceedsPeriod,
 }
 
 impl ReplaySettingsError {
-    /// The keys in `[replay]` that cause it, the likeliest first.
+    /// The keys in `[replay]` that cause the error, the likeliest first.
     pub const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::TooLarge { .. } => &["packets_per_generation", "false_positive_rate"],
@@ -65,11 +65,11 @@ impl ReplaySettingsError {
 }
 
 impl ReplayConfig {
-    /// The size of one generation: of as many packets as configured, or of as many as there is room for, if that is for two
-    /// generations of a few less. Takes milliseconds.
+    /// The dimensions of one generation: for as many packets as configured, or for a few less if otherwise two generations would not
+    /// fit into the memory. Takes milliseconds.
     ///
     /// # Errors
-    /// Why the settings cannot be kept.
+    /// As [`check`](Self::check).
     pub fn generation(&self) -> Result<GenerationSize, ReplaySettingsError> {
         self.check()?;
         let rate = self.rate();
@@ -81,8 +81,10 @@ impl ReplayConfig {
         Ok(GenerationSize { blocks, packets, hashes: sizing::best(packets, blocks).0 })
     }
 
+    /// Whether the settings can be kept, without the work of [`generation`](Self::generation).
+    ///
     /// # Errors
-    /// Why the settings cannot be kept.
+    /// Why the settings are refused.
     pub fn check(&self) -> Result<(), ReplaySettingsError> {
         let (memory, len) = (self.memory, self.least_len());
         if len > GENERATION_LIMIT {
@@ -97,8 +99,8 @@ impl ReplayConfig {
         Ok(())
     }
 
-    /// Bytes below which a generation would hold far fewer packets than configured: those of a Bloom filter without blocks, as small
-    /// as its rate of false positives allows.
+    /// The least bytes of a generation: those of a Bloom filter without blocks. In fewer bytes a generation would hold far fewer packets
+    /// than configured.
     fn least_len(&self) -> u64 {
         let packets = f64::from(self.packets_per_generation.max(1));
         let bytes = (packets * self.rate().ln() / (-8.0 * LN_2 * LN_2)).ceil() as u64;

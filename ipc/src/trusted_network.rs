@@ -12,13 +12,13 @@ pub struct TrustedNetwork {
     len: u8,
 }
 
-/// A text that names no network.
+/// The text names no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is neither an address like '192.0.2.7' nor a network like '10.0.0.0/8'")]
 pub struct InvalidNetwork(String);
 
 impl TrustedNetwork {
-    /// Whether the address lies in the network. An IPv4 address is the same when IPv6 embeds it as a mapped one.
+    /// Whether the address lies in the network. An IPv4 address that is mapped into IPv6 counts as the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.base, address.to_canonical()) {
             (IpAddr::V4(base), IpAddr::V4(address)) => {

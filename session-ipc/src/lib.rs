@@ -1,26 +1,15 @@
 //! Link `store` ↔ `client-edge`: sessions, mail and receipts.
 //!
-//! *store trusts client-edge* only with the clients that are attached: it may drop or falsely confirm *their* pushed mail.
-//! It cannot attach a session without the client's proof, which `store` checks itself, nor confirm what was not pushed
-//! in that session. *client-edge trusts store* to name one session key at a time.
+//! *store trusts client-edge* only with the clients that are attached: `client-edge` may drop or falsely confirm *their* pushed mail.
+//! It cannot attach a session without the client's proof, which `store` checks itself, nor confirm mail that was not pushed
+//! in that session. *client-edge trusts store* to give it the key of each attached client and no other.
 //!
-//! What may be asked depends on the phase of the session, as one table ([`Phase::admits`]):
-//!
-//! | request | fresh | handshaking | deciding | attached | detached |
-//! |---|---|---|---|---|---|
-//! | `BeginHandshake` | yes | violation | violation | violation | ignored |
-//! | `FinishHandshake`, `AbandonHandshake` | violation | yes | violation | violation | ignored |
-//! | `AuthenticateClient` | yes | violation | violation | violation | ignored |
-//! | `ConfirmReceipt`, `AnswerProbe`, `ForgetClient` | violation | violation | violation | yes | ignored |
-//! | `CloseSession` | yes | yes | yes | yes | yes |
-//!
-//! *Ignored* is for what may have crossed `EndSession` on its way. A session is born by its first request and lives, in
-//! phase *detached* if need be, until `CloseSession`; its number is never used again.
+//! What may be asked depends on the phase of the session: see [`Phase`]. What a peer can do against the rules is a [`Rule`].
 
+mod phase;
 mod rule;
 
 use bincode::{Decode, Encode};
-
 use client_wire::{
     handshake::HandshakeError,
     key::SessionKey,
@@ -28,139 +17,140 @@ use client_wire::{
 };
 use ipc::Opaque;
 
+pub use phase::{Admission, Phase};
 pub use rule::Rule;
 
-/// Bytes that a message takes in memory beside its own, wherever it waits.
+/// Bytes of memory that a waiting message takes beside its content.
 pub const MESSAGE_OVERHEAD: u64 = 256;
 
-/// What a message of so many bytes takes of a budget of memory, at both ends of the link.
+/// Bytes that a message of `len` bytes takes of a memory budget, at both ends of the link.
 pub const fn message_cost(len: usize) -> u64 {
     (len as u64).saturating_add(MESSAGE_OVERHEAD)
 }
 
-/// Names one connection of one `client-edge`.
+/// Names one session of one `client-edge`: one connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct SessionId(pub u64);
 
-/// Position of a message in its inbox. Counts up; never used twice while a message of the inbox exists.
+/// Position of a message in its inbox. Counts up; no position is used twice while the inbox holds a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Sequence(pub u64);
 
-/// From `client-edge`.
+/// What `client-edge` tells `store`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum EdgeToStore {
     /// The client's first handshake message, unread.
     BeginHandshake {
-        /// Which connection.
+        /// The session.
         session: SessionId,
         /// The bytes the client sent.
         init: Vec<u8>,
-        /// How the client will log in, by the version that it gave.
+        /// How the client will log in later, which follows from its protocol version.
         #[bincode(with_serde)]
         logins: LoginForm,
     },
     /// The client's second handshake message, unread.
     FinishHandshake {
-        /// Which connection.
+        /// The session.
         session: SessionId,
         /// The bytes the client sent.
         material: Vec<u8>,
     },
-    /// The client gave up or took too long.
+    /// The client gave up the handshake or took too long.
     AbandonHandshake {
-        /// Which connection.
+        /// The session.
         session: SessionId,
     },
-    /// The client says who it is, with a proof that `store` checks.
+    /// The client wants to log in.
     AuthenticateClient {
-        /// Which connection.
+        /// The session.
         session: SessionId,
-        /// The proof.
+        /// The client's proof, unchecked.
         #[bincode(with_serde)]
         proof: LoginProof,
     },
     /// The client has proved that it read everything pushed up to and including this message.
     ConfirmReceipt {
-        /// Which connection.
+        /// The session.
         session: SessionId,
-        /// The last message proved.
+        /// The last message whose receipt is proved.
         up_to: Sequence,
     },
     /// Answer to `ProbeSession`.
     AnswerProbe {
-        /// Which connection.
+        /// The session.
         session: SessionId,
         /// Whether the client answered in time.
         alive: bool,
     },
-    /// The client wants to be forgotten: its registration and its mail. The session is detached from then on.
+    /// The client wants its registration and its mail removed. The session is detached from then on.
     ForgetClient {
-        /// Which connection.
+        /// The session.
         session: SessionId,
     },
-    /// The connection is gone.
+    /// The client's connection is gone.
     CloseSession {
-        /// Which connection.
+        /// The session.
         session: SessionId,
     },
 }
 
-/// From `store`.
+/// What `store` tells `client-edge`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum StoreToEdge {
     /// The gateway's handshake message for the client.
     ReplyHandshake {
-        /// Which connection.
+        /// The session.
         session: SessionId,
         /// The bytes to send.
         payload: Vec<u8>,
     },
-    /// The registration failed; the session is fresh again.
+    /// The registration was refused. The session is fresh again.
     RefuseHandshake {
-        /// Which connection.
+        /// The session.
         session: SessionId,
-        /// Why.
+        /// The reason.
         reason: RegistrationRefusal,
     },
-    /// The authentication failed; the session is fresh again.
+    /// The login was refused. The session is fresh again.
     RefuseAuthentication {
-        /// Which connection.
+        /// The session.
         session: SessionId,
-        /// Why.
+        /// The reason.
         reason: AuthenticationRefusal,
     },
-    /// Registered or authenticated; after a registration the ledger entry is durable.
+    /// The client is registered or logged in. After a registration its ledger entry is durable.
     AttachSession {
-        /// Which connection.
+        /// The session.
         session: SessionId,
-        /// The key of this one client.
+        /// The client's session key.
         #[bincode(with_serde)]
         key: SessionKey,
     },
     /// Mail for the client, oldest first.
     PushMessage {
-        /// Which connection.
+        /// The session.
         session: SessionId,
         /// Position in the inbox, strictly growing within a session.
         sequence: Sequence,
-        /// What the client is to get.
+        /// The message, not yet sealed.
         message: Opaque,
     },
-    /// Find out within half a second whether the client still answers: another connection claims to be it.
+    /// Another connection claims to be the client. Find out within half a second whether this one still answers.
     ProbeSession {
-        /// Which connection.
+        /// The session.
         session: SessionId,
     },
-    /// Registration and mail of the client are gone; the session is detached.
+    /// The client's registration and mail are removed. The session is detached.
     ConfirmForgotten {
-        /// Which connection.
+        /// The session.
         session: SessionId,
     },
-    /// Close the connection; the session is detached.
+    /// Close the connection. The session is detached.
     EndSession {
-        /// Which connection.
+        /// The session.
         session: SessionId,
-        /// Why.
+        /// The reason.
         reason: EndReason,
     },
 }
@@ -168,7 +158,7 @@ pub enum StoreToEdge {
 /// Why a registration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum RegistrationRefusal {
-    /// A message of the client is none, or the client did not sign.
+    /// A handshake message is malformed, or the client did not sign.
     Handshake(#[bincode(with_serde)] HandshakeError),
     /// The client is connected elsewhere, and that connection is alive.
     AlreadyConnected,
@@ -179,15 +169,15 @@ pub enum RegistrationRefusal {
 /// Why an authentication was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AuthenticationRefusal {
-    /// The proof is none.
+    /// The login proves nothing.
     Login(#[bincode(with_serde)] LoginError),
     /// The client is connected elsewhere, and that connection is alive.
     AlreadyConnected,
-    /// The login could not be written down.
+    /// The ledger could not be written.
     StorageFailed,
-    /// The client's ledger entry is there and cannot be read.
+    /// The client's ledger entry is damaged.
     UnreadableEntry,
-    /// The client has logged in as often in this hour as it may.
+    /// The client's logins of this hour are used up.
     TooMany,
 }
 
@@ -198,56 +188,12 @@ pub enum EndReason {
     Superseded,
     /// The ledger could not be written, so the client is not forgotten.
     StorageFailed,
-    /// The client has not taken what it was pushed, and the memory is needed for others. Its mail is kept.
+    /// The client has not read what was pushed, and the memory is needed for others. The mail is kept.
     MemoryNeeded,
 }
 
-/// Where a session stands, as `store` sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Nothing asked, or refused.
-    Fresh,
-    /// Waiting for the client's second handshake message.
-    Handshaking,
-    /// `store` is at work on an answer.
-    Deciding,
-    /// Proven; mail flows.
-    Attached,
-    /// Ended by `store`, or for good.
-    Detached,
-}
-
-/// What the table says of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Do it.
-    Proceed,
-    /// It crossed the end of the session on its way.
-    Ignore,
-    /// A bug or an attack: drop the link.
-    Violation,
-}
-
-impl Phase {
-    /// The table above.
-    pub const fn admits(self, request: &EdgeToStore) -> Admission {
-        use EdgeToStore as Request;
-        match (request, self) {
-            (Request::CloseSession { .. }, _)
-            | (Request::BeginHandshake { .. } | Request::AuthenticateClient { .. }, Self::Fresh)
-            | (Request::FinishHandshake { .. } | Request::AbandonHandshake { .. }, Self::Handshaking)
-            | (
-                Request::ConfirmReceipt { .. } | Request::AnswerProbe { .. } | Request::ForgetClient { .. },
-                Self::Attached,
-            ) => Admission::Proceed,
-            (_, Self::Detached) => Admission::Ignore,
-            _ => Admission::Violation,
-        }
-    }
-}
-
 impl EdgeToStore {
-    /// The session the request is about.
+    /// The session of the request.
     pub const fn session(&self) -> SessionId {
         match self {
             Self::BeginHandshake { session, .. }

@@ -1,20 +1,20 @@
 //! How large a Bloom filter in blocks of one cache line must be, and how many packets one of a given size holds.
 //!
-//! A block of `b` bits in which `n` packets have set `k` bits each takes a packet that is none of them for one with the
-//! probability `(1 - (1 - 1/b)^(kn))^k`. How many packets are in a block is distributed like Poisson's, around their number by that
-//! of the blocks (Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007).
+//! In a block of `b` bits, `n` packets have set `k` bits each. A further packet is mistaken for one of them with the probability
+//! `(1 - (1 - 1/b)^(kn))^k`. The number of packets in a block has a Poisson distribution; its mean is the number of packets divided by
+//! that of blocks (Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007).
 
 use super::BLOCK_LEN;
 
 const BLOCK_BITS: f64 = 8.0 * BLOCK_LEN as f64;
 
-/// More bits for each packet are never worth their time.
+/// Most bits that a packet sets. More would cost more time than they are worth.
 const MOST_HASHES: u32 = 32;
 
-/// Terms of the distribution that are looked at: so many deviations beyond the mean the rest is nothing.
+/// Deviations beyond the mean up to which terms of the distribution are summed. The remaining terms are negligible.
 const DEVIATIONS: f64 = 12.0;
 
-/// And so many at least.
+/// Least number of terms that are summed beyond the mean.
 const FEWEST_TERMS: f64 = 40.0;
 
 /// The fewest blocks with which `packets` are mistaken no more often than `rate`.
@@ -33,7 +33,7 @@ pub(super) fn packets_in(blocks: u64, rate: f64, limit: u32) -> u32 {
     u32::try_from(too_many - 1).unwrap_or(limit).min(limit)
 }
 
-/// How many bits each packet is to set, and how often a packet is mistaken then.
+/// The best number of bits for each packet to set, and the rate of false positives with it.
 pub(super) fn best(packets: u32, blocks: u64) -> (u32, f64) {
     let rates = (1..=MOST_HASHES).map(|hashes| (hashes, false_positive_rate(packets, blocks, hashes)));
     rates.min_by(|one, other| one.1.total_cmp(&other.1)).unwrap_or((1, 1.0))
@@ -54,7 +54,7 @@ fn false_positive_rate(packets: u32, blocks: u64, hashes: u32) -> f64 {
     rate
 }
 
-/// The least number from `low` to `high` for which something holds that holds for all after it, and for `high`.
+/// The least number from `low` to `high` for which `holds`. It must hold for every number above and for `high`.
 fn least(mut low: u64, mut high: u64, holds: impl Fn(u64) -> bool) -> u64 {
     while low < high {
         let middle = low + (high - low) / 2;
