@@ -1,7 +1,7 @@
 //! What the task of a next hop tells the table about its connection.
 //!
-//! *Promises*: a task never waits to tell, and the list of news holds each next hop at most once for each task that has not ended or not
-//! been looked at, so the list is no longer than the table.
+//! *Promises*: a task never waits to tell. Until the table looks, the list of news holds a next hop at most once for each of its tasks, so
+//! the list is no longer than the table.
 
 use std::{
     mem,

@@ -136,12 +136,12 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     );
     let (archive_links, new_archive_links) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
-    let entrance = Entrance { listener, key, config, threads, deliveries, drain: drain.clone(), counters };
-    let counters = Arc::clone(&entrance.counters);
+    let port = MixPort { listener, key, config, threads, deliveries, drain: drain.clone(), counters };
+    let counters = Arc::clone(&port.counters);
 
     // Once draining begins, these end one after the other: connections, the keeper of the replay filter, deliveries, SURB-acks.
     let mut packet_path = JoinSet::new();
-    packet_path.spawn(entrance.accept(opened));
+    packet_path.spawn(port.accept(opened));
     let keeper = Keeper::new(retention, snapshot_interval, new_archive_links, Arc::clone(&counters));
     packet_path.spawn(keeper.run(open, drain.clone()));
     let heartbeat = Heartbeat::new(links.reports.clone());
@@ -174,8 +174,8 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     Ok(ending)
 }
 
-/// What is needed to accept connections, while the replay filter is being restored.
-struct Entrance {
+/// The mixnet port while the replay filter is being restored.
+struct MixPort {
     listener: Listener,
     key: Locked<SphinxKey>,
     config: IngressConfig,
@@ -185,7 +185,7 @@ struct Entrance {
     counters: Arc<Counters>,
 }
 
-impl Entrance {
+impl MixPort {
     /// Accepts connections once the replay filter is restored. Until then connections wait in the kernel.
     async fn accept(self, opened: oneshot::Receiver<Marker>) {
         let marker = select! {

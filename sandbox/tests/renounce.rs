@@ -1,4 +1,4 @@
-//! What a program can do that has renounced: children of this one do so, and then try one thing.
+//! The jail of `renounce`, from inside. Children of this program close it, and then try one thing.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -36,15 +36,15 @@ const NOBODY: u32 = 1_879_048_200;
 enum End {
     Done,
     Denied,
-    /// A filter answered as a kernel would that does not have the call.
+    /// A filter answered as a kernel without the call does.
     Absent,
     Failed,
-    /// A filter killed it, and its last words named this call.
+    /// A filter killed the child, which reported this call before.
     Refused(i64),
     Other(WaitStatus),
 }
 
-/// A child that renounces all but connections to `port`, and acts.
+/// Runs `act` in a child that has renounced everything but connections to `port`.
 fn renounced(port: u16, act: impl FnOnce() -> io::Result<()>) -> End {
     let (ours, theirs) = control_pair().unwrap();
     // SAFETY: the child has this thread alone, uses the C library's memory and its own, and leaves through `_exit`.
@@ -86,7 +86,7 @@ fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// A bare system call with one number.
+/// Makes a bare system call with one argument.
 fn bare(call: i64, argument: i64) -> io::Result<()> {
     // SAFETY: callers pass calls that take numbers and null pointers.
     match unsafe { libc::syscall(call, argument, 0, 0, 0, 0, 0) } {
@@ -105,7 +105,7 @@ fn it_connects_to_the_port_it_was_told_and_to_no_other() {
 #[test]
 fn it_finds_addresses_by_name() {
     assert_eq!(renounced(1, || ("localhost", 1).to_socket_addrs().map(drop)), End::Done);
-    // Asks a name server, if there is one; no answer is an answer.
+    // Asks a name server, if there is one. A failed lookup is fine too.
     let end = renounced(1, || match ("no-such-name.invalid", 1).to_socket_addrs() {
         Ok(_) | Err(_) => Ok(()),
     });
@@ -151,7 +151,7 @@ fn it_starts_traces_and_becomes_nothing() {
     }
 }
 
-/// What the libraries of name services do when they are loaded and asked, such as those of systemd, which need `libcap`.
+/// Calls that libraries of name services make, such as those of systemd, which need `libcap`.
 #[test]
 fn what_a_name_service_tries_fails_and_ends_nobody() {
     for (call, argument) in [
@@ -179,7 +179,7 @@ fn a_name_service_with_libraries_of_its_own_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let services = folder.path().join("nsswitch.conf");
     fs::write(&services, "hosts: systemd files\n").unwrap();
-    // Mounted for this thread and the child that it starts, and for nobody else.
+    // Mounted for this thread and its child only.
     let own = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;

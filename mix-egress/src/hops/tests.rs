@@ -1,4 +1,4 @@
-//! Over real TCP on the loopback interface, every wait for an event with a time limit.
+//! Tests over real TCP on the loopback interface. Every wait for an event has a time limit.
 
 use std::{
     net::Ipv6Addr,
@@ -67,7 +67,7 @@ fn value(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// Everything that was ever handed to `send` must be found in one of these.
+/// The sum of all counters of packets, which must be the number of packets handed over.
 fn accounted(counters: &EgressCounters) -> u64 {
     counters
         .snapshot()
@@ -111,7 +111,7 @@ impl Node {
     }
 }
 
-/// A port at which nobody listens, and which nobody else gets meanwhile.
+/// A port at which nobody listens, and which stays taken.
 fn deaf_socket() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -65,7 +65,9 @@ impl BlockedFilter {
     /// The block of a hash. It always exists, because the upper half of the product is less than the number of blocks.
     fn block(&self, hash: u64) -> Option<&Block> {
         let index = (u128::from(hash) * self.blocks.len() as u128) >> u64::BITS;
-        self.blocks.get(index as usize)
+        let block = self.blocks.get(index as usize);
+        debug_assert!(block.is_some(), "no block {index}");
+        block
     }
 }
 

@@ -1,4 +1,4 @@
-//! The filter without any task around it.
+//! The filter without its keeper.
 
 use std::{
     collections::HashSet,
@@ -35,7 +35,7 @@ fn retention(packets: u32, per_billion: u32) -> Retention {
     Retention::of(&config(packets, per_billion)).unwrap()
 }
 
-/// As many generations as that fit, and no more.
+/// The rules with a memory for so many generations.
 fn retention_of(packets: u32, generations: u64) -> Retention {
     let shape = retention(packets, 1).shape;
     Retention::of(&ReplayConfig { memory: shape.len() * (generations + 1) - 1, ..config(packets, 1) }).unwrap()
@@ -48,7 +48,7 @@ fn filter(retention: Retention) -> (Marker, mpsc::Receiver<Full>) {
     (Marker { filter, clock: Clock::start(), full }, signals)
 }
 
-/// As unlike each other as real ones.
+/// Tags that differ as real ones do.
 fn tag(number: u64) -> ReplayTag {
     ReplayTag(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
@@ -97,7 +97,7 @@ fn memory_says_how_many_generations_and_packets_fit() {
 
 #[test]
 fn the_bits_of_a_tag_are_pinned() {
-    // Whatever changes them makes every saved generation worthless: give the files another version then.
+    // A change of these values makes every saved generation worthless. The files then need another version.
     let (marker, _signals) = filter(retention(10, 1_000_000));
     assert_eq!(marker.filter.hasher.hash(&ReplayTag([1; 32])), GOLDEN_HASH);
     marker.first_sight(&ReplayTag([1; 32])).unwrap().keep(&CLIENT);
@@ -155,7 +155,7 @@ fn of_copies_on_many_threads_one_passes() {
                 }
             });
         }
-        // And generations change meanwhile, but none is forgotten.
+        // A new generation begins meanwhile, and none is dropped.
         barrier.wait();
         assert!(marker.filter.tend(START + HOUR * 24));
     });
@@ -176,7 +176,7 @@ fn a_copy_is_refused_until_the_packet_comes_to_nothing() {
     assert_eq!(marker.filter.current().marked(), 2);
 }
 
-/// Fills the current generation with packets from this number on.
+/// Marks so many packets, from the number `from` on.
 fn fill(marker: &Marker, from: u64, packets: u64) {
     for number in from..from + packets {
         assert!(passes(marker, number));
@@ -193,14 +193,14 @@ fn marks_go_by_age_and_never_by_count() {
         fill(&marker, generation * FULL, FULL);
         assert!(signals.try_recv().is_ok());
     }
-    // All that fit are full. Nothing goes until the oldest has ended for an hour, whatever else is accepted.
+    // All generations that fit are full. None is dropped until the oldest has ended for an hour, whatever else is accepted.
     let almost = START + HOUR - Duration::from_secs(1);
     assert!(!filter.tend(START) && !filter.tend(almost));
     assert_eq!(filter.idle_for(almost), Duration::from_secs(1));
     fill(&marker, 3 * FULL, 10);
     assert!((0..3 * FULL + 10).all(|number| !passes(&marker, number)));
     assert_eq!(filter.admit(&CLIENT, almost), Err(NoRoom::Full));
-    // Then the oldest goes, and no other.
+    // Then the oldest is dropped, and no other.
     assert!(filter.tend(START + HOUR));
     assert_eq!(filter.oldest_first().iter().map(|kept| kept.number()).collect::<Vec<_>>(), [5, 6, 7]);
     assert!((FULL..3 * FULL).all(|number| !passes(&marker, number)));

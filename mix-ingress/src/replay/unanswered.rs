@@ -34,9 +34,10 @@ impl Unanswered {
         }
     }
 
-    /// The shard of a packet. There always is one.
+    /// The shard of a packet, which always exists.
     fn shard(&self, hash: u64) -> Option<MutexGuard<'_, HashSet<u64>>> {
-        let shard = self.shards.get(hash as usize % SHARDS)?;
-        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+        let shard = self.shards.get(hash as usize % SHARDS);
+        debug_assert!(shard.is_some(), "no shard for {hash}");
+        Some(shard?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

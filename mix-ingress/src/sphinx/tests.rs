@@ -1,4 +1,4 @@
-//! Packets of every era, and packets that somebody tampered with.
+//! Packets of every era, and altered packets.
 
 use proptest::prelude::*;
 use serde_json::Value;

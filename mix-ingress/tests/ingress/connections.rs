@@ -16,7 +16,7 @@ use crate::{
 async fn packets_of_one_connection_are_delivered_in_order() {
     let (rig, mut store, _egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
-    // The large ones take much longer to unwrap.
+    // Large packets take much longer to unwrap.
     let sizes = [PacketSize::Extended32, PacketSize::Ack, PacketSize::Regular, PacketSize::Ack, PacketSize::Ack];
     let samples: Vec<Sample> = (0..500).zip(sizes.into_iter().cycle()).map(|(n, size)| made(n, size)).collect();
     let stream: Vec<u8> = samples.iter().flat_map(|sample| sample.frame(Framing::V7)).collect();
@@ -95,7 +95,7 @@ async fn frames_may_come_in_pieces_and_end_with_the_connection() {
     store.next().await.assert_is(&last);
 }
 
-/// Sends one packet and waits until it is delivered: the connection has proved something then.
+/// Sends one packet and waits until it is delivered, by which the connection proves itself.
 async fn prove(node: &mut MixNode, store: &mut Store, number: u32) {
     let sample = made(number, PacketSize::Regular);
     node.send(&sample).await;
@@ -115,7 +115,7 @@ async fn a_connection_too_many_is_closed_at_once() {
     for (number, node) in (10..).zip(&mut nodes) {
         prove(node, &mut store, number).await;
     }
-    // A place that becomes free is given away: garbage, so that it is known when.
+    // A place that becomes free goes to a newcomer. Garbage ends the connection, so the moment is known.
     let [mut first, _second] = nodes;
     first.write(&[0]).await;
     first.closed().await;
@@ -153,12 +153,12 @@ async fn one_address_takes_its_share_of_the_connections_and_no_more() {
     prove(&mut rig.connect_from(Ipv4Addr::new(127, 0, 0, 2)).await, &mut store, 2).await;
 }
 
-/// There are always more bytes to read: the limit must be heard all the same.
+/// There are always more bytes to read, and the limit must be noticed all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_garbage_is_cut_off_at_the_limit() {
     const LIMIT: u32 = 200;
-    // What is read and not judged when the limit is reached: two batches for each of two threads, the one that reaches it, and
-    // one more that waits.
+    // The packets that are read and not judged when the limit is reached: two batches for each of two threads, the batch that reaches
+    // the limit, and one more that waits.
     const BEGUN: u64 = 6 * 32;
     let (rig, mut store, _egress) = Rig::start(IngressConfig { malformed_packets: LIMIT, ..CONFIG }).await;
     let garbage: Vec<u8> = (0..64)
@@ -195,7 +195,7 @@ async fn a_connection_with_malformed_packets_alone_is_closed() {
     };
     let mut dropped = 0;
     for number in [0, 1, 2, 10, 3, 4, 5] {
-        // One at a time: what comes together is judged together.
+        // One at a time, because packets that come together are judged together.
         if number == 10 {
             let good = made(number, PacketSize::Regular);
             node.send(&good).await;

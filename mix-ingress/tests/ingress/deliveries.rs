@@ -61,7 +61,7 @@ async fn an_ack_leaves_only_after_acceptance() {
         node.send(sample).await;
         ids.push(store.next().await.id);
     }
-    // Had one left earlier, it would come first.
+    // An ack that had left earlier would come first.
     for index in [2, 0, 1] {
         store.accept(ids[index]).await;
         assert_eq!(egress.next().await, samples[index].paid(Framing::V7));
@@ -113,7 +113,7 @@ async fn undeliverable_packets_are_counted_and_the_connection_lives() {
     for sample in recorded_without_surb_ack() {
         node.send(&sample).await;
     }
-    // That its altered header was refused says nothing about the packet itself.
+    // The refused copy with an altered header does not count as the packet itself.
     let good = recorded_regular();
     node.send(&good).await;
     store.next().await.assert_is(&good);
@@ -138,7 +138,7 @@ async fn a_new_store_is_asked_what_the_old_one_did_not_answer() {
     store.accept(asked[1].id).await;
     assert_eq!(egress.next().await, samples[1].paid(Framing::V7));
     drop(store);
-    // This one finds no store, or the dead one.
+    // This packet finds no store, or the dead one.
     node.send(&samples[3]).await;
 
     let mut store = rig.new_store().await;
@@ -176,7 +176,7 @@ async fn an_answer_to_no_delivery_ends_the_link_and_does_not_count() {
     assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::Store, link: 2, .. }), "{report:?}");
 }
 
-/// Reads and keeps account as `store` does: more than the window is a violation.
+/// Reads, and checks the window as `store` does.
 async fn fill(store: &mut Store, credit: &mut Credit, count: usize) -> Vec<Delivered> {
     let mut delivered = Vec::new();
     for _ in 0..count {
@@ -209,7 +209,7 @@ async fn a_full_window_stops_reading_and_an_answer_resumes_it() {
     }
     fill(&mut store, &mut credit, 10).await;
 
-    // The end takes as long as answers may take, and would bring everything that the window did not hold back.
+    // Draining waits for answers until its deadline, and would bring every packet that the window did not hold back.
     let counters = Arc::clone(&rig.counters);
     let ended = rig.end(Ending::Drain);
     assert_eq!(store.next_or_end().await, None, "beyond the window");
@@ -218,7 +218,7 @@ async fn a_full_window_stops_reading_and_an_answer_resumes_it() {
     let received = value(&counters.packets_received);
     assert!(received < (window + 1_000) as u64, "{received} packets were read with room for {window}");
     assert_eq!(value(&counters.packets_cut_off), received - 10);
-    // Each answer makes room that may be there for a while, if the sender is slow.
+    // If the sender is slow, the window may have room for a while after each answer.
     assert!((1..=11).contains(&value(&counters.window_full)), "it was filled once, and ten times it had room for one");
 }
 
@@ -241,7 +241,7 @@ async fn a_window_counts_messages_and_bytes_and_passes_a_single_one() {
         let mut credit = Credit::new(window);
         let mut outstanding = VecDeque::from(fill(&mut store, &mut credit, at_once).await);
         for number in 0..samples.len() {
-            // Each answer makes room for one more; one that came earlier would be beyond the window.
+            // Each answer makes room for one more delivery; a delivery that came earlier would be beyond the window.
             let answered = outstanding.pop_front().unwrap();
             answered.assert_is(&samples[number]);
             credit.give_back(answered.message.len());

@@ -1,4 +1,4 @@
-//! Packets to send, and what must come of them.
+//! Packets to send, and the deliveries that must follow.
 
 use std::{net::SocketAddr, sync::LazyLock};
 
@@ -18,7 +18,7 @@ use wire::{
 };
 use x25519_dalek::StaticSecret;
 
-/// A packet and what is in it.
+/// A packet and its content.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) size: PacketSize,

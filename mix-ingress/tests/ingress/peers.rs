@@ -1,4 +1,4 @@
-//! The peers at the other ends of the links, which do only what the test says.
+//! `store` and `mix-egress` at the far ends of the links, which do only what the test says.
 
 use std::{collections::VecDeque, future::Future, os::fd::OwnedFd, time::Duration};
 
@@ -21,10 +21,10 @@ use worker::lossy::NoReply;
 
 use crate::packets::Sample;
 
-/// Far more than anything here takes.
+/// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Waits, but not for ever.
+/// Waits with a time limit.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(LIMIT, what).await.expect("it did not happen in time")
 }
@@ -86,7 +86,7 @@ impl Marks {
     }
 }
 
-/// The far end of the link to `store`. Whenever it reads, it answers what it is asked about marks.
+/// The far end of the link to `store`. Whenever it reads, it answers questions about marks.
 pub(crate) struct Store {
     pub(crate) marks: Marks,
     reader: LinkReader<IngressToStore>,
@@ -104,7 +104,7 @@ impl Store {
         Self { marks, reader, writer, read: VecDeque::new() }
     }
 
-    /// Answers the first question, without which nothing begins; then whatever else is asked for as long as marks are read.
+    /// Answers the first question, without which nothing begins, and the questions for the marks themselves.
     pub(crate) async fn give_marks(&mut self) {
         let total: u64 = self.marks.kept.iter().map(|(kept, _)| kept.len.div_ceil(MARKS_LEN as u64)).sum();
         for _ in 0..=total {
@@ -132,7 +132,7 @@ impl Store {
                 }
                 IngressToStore::AskReplay(request) => {
                     let answer = StoreToIngress::AnswerReplay(self.marks.answer(request));
-                    // If nobody reads it any more, the next read tells.
+                    // If the worker has closed the link, the next read tells.
                     let _ = soon(self.writer.write_batch(&[answer])).await;
                 }
             }

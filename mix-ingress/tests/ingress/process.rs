@@ -44,7 +44,7 @@ impl Drop for Worker {
     }
 }
 
-/// An open file with that text, which no path leads to.
+/// An open file with that text and without a path.
 fn file_with(text: &str) -> OwnedFd {
     let path = std::env::temp_dir().join(format!("mix-ingress-test-{}-{:p}", std::process::id(), text));
     let mut file = File::create_new(&path).unwrap();
@@ -121,7 +121,7 @@ async fn the_worker_is_born_works_and_ends() {
     worker.store.accept(delivered.id).await;
     assert_eq!(worker.egress.next().await, sample.paid(Framing::V7));
     send(worker.control.as_fd(), &codec::encode_one(&WorkerCommand::DrainWorker).unwrap(), &[]).unwrap();
-    // What was seen is saved, and the link ends.
+    // The marks are saved, and the link ends.
     assert_eq!(worker.store.next_or_end().await, None);
     assert_eq!(worker.exit_code(), Some(0));
 }
@@ -136,10 +136,10 @@ async fn a_key_file_that_is_none_is_reported() {
     }
 }
 
-/// Whether the worker took the connection: it delivers the packet, or closes.
+/// Whether the worker serves the connection: it delivers the packet, or closes the connection.
 async fn is_served(worker: &mut Worker, node: &mut TcpStream, number: u32) -> bool {
     let sample = made(number, PacketSize::Ack);
-    // A connection that is closed already may refuse it, which the read below tells as well.
+    // The write may fail on a closed connection; the read below tells as well.
     let _ = node.write_all(&sample.frame(Framing::V7)).await;
     let mut nothing = [0; 1];
     tokio::select! {

@@ -1,4 +1,4 @@
-//! Packets that come a second time.
+//! Packets that come more than once.
 
 use std::time::Duration;
 
@@ -41,13 +41,13 @@ async fn a_packet_is_delivered_and_acknowledged_once_however_it_comes() {
         node.send(sample).await;
         let delivered = store.next().await;
         delivered.assert_is(sample);
-        // Again at once, before anybody has accepted it.
+        // A copy at once, before the packet is accepted.
         node.send(sample).await;
         store.accept(delivered.id).await;
         if sample.ack.is_some() {
             assert_eq!(egress.next().await, sample.paid(Framing::V7));
         }
-        // And over another connection, with another payload and in a frame of another era.
+        // A copy over another connection, with another payload and in a frame of another era.
         let mut altered = sample.clone();
         *altered.packet.last_mut().unwrap() ^= 1;
         other.write(&altered.frame(Framing::V8(KeyRotation::Unknown))).await;
@@ -87,14 +87,14 @@ async fn a_successor_knows_the_packets_seen_before_the_last_save() {
     let mut node = rig.connect().await;
     let first = is_next(&mut node, &mut store, 1).await;
     let second = is_next(&mut node, &mut store, 2).await;
-    // Whenever `store` reads it is asked to save what is new.
+    // Whenever `store` reads, it gets the request to save new marks.
     let mut next = 3;
     while store.marks.kept.iter().all(|(kept, _)| kept.marked < 2) {
         is_next(&mut node, &mut store, next).await;
         next += 1;
     }
     let marks = store.marks.clone();
-    // Killed, as far as it can tell.
+    // Ends without saving, as if killed.
     assert_eq!(rig.end(Ending::Orphaned).wait().await, Ending::Orphaned);
     let (rig, mut store, _egress) = Rig::start_with(OFTEN, marks).await;
     let mut node = rig.connect().await;
@@ -165,7 +165,7 @@ async fn nothing_is_accepted_before_store_has_given_back_its_marks() {
     let mut node = rig.connect().await;
     let sample = made(1, PacketSize::Ack);
     node.send(&sample).await;
-    // The store goes before it has answered, and another one comes.
+    // The store ends before it has answered, and another one comes.
     drop(store);
     let mut store = rig.new_store().await;
     assert_eq!(value(&rig.counters.connections_accepted), 0);

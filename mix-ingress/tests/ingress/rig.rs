@@ -1,4 +1,4 @@
-//! The worker's tasks in this process, with everything a test wants to see of them.
+//! The worker's tasks in this process, with everything that a test needs to see of them.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -89,7 +89,7 @@ impl Rig {
         let links = Links { store, egress, reports: reports_tx };
         let work = tokio::spawn(async move {
             let ending = async {
-                // A test that ends gives no order.
+                // A test that ends sends nothing here.
                 let ending = ordered.await.unwrap_or(Ending::Orphaned);
                 drop(egress_ends);
                 ending
@@ -101,7 +101,7 @@ impl Rig {
         (rig, store, Egress::at(there))
     }
 
-    /// What is reported next, but for the heartbeat.
+    /// The next report that is no heartbeat.
     pub(crate) async fn report(&mut self) -> WorkerReport {
         loop {
             match soon(self.reports.recv()).await.unwrap() {
@@ -129,7 +129,7 @@ impl Rig {
         MixNode(soon(socket.connect(self.address)).await.unwrap())
     }
 
-    /// Orders the end, and gives what is needed to wait for it.
+    /// Orders the end. Returns what is needed to wait for the end.
     pub(crate) fn end(self, ending: Ending) -> Ended {
         self.order.send(ending).unwrap();
         Ended { work: self.work, _store_ends: self.store_ends }
@@ -169,7 +169,7 @@ impl MixNode {
     }
 }
 
-/// Waits until a counter has come so far.
+/// Waits until a counter has reached `count`.
 pub(crate) async fn reaches(counter: &AtomicU64, count: u64) {
     let there = async {
         while value(counter) < count {

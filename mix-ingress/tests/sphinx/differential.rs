@@ -1,4 +1,4 @@
-//! Ten thousand packets, made by the rules and against them: ours and the library of the network make the same of each.
+//! Ten thousand packets, valid and invalid: our code and the library of the network come to the same result for each.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
 
 const PACKETS: usize = 10_000;
 
-/// Every version of which the network has code, and some that are yet to come.
+/// Every version that the network's code knows, and some unknown ones.
 const VERSIONS: [u16; 10] = [1, 256, 257, 258, 259, 260, 300, 512, 0, u16::MAX];
 
 const FORWARD: u8 = 1;
@@ -35,7 +35,7 @@ fn one_in(rng: &mut StdRng, many: u32) -> bool {
     rng.random_range(0..many) == 0
 }
 
-/// Sometimes a point of small order, one at the edge of the field, or one with the bit that is ignored.
+/// A random point, sometimes one of small order, one at the edge of the field, or one with the bit that is ignored.
 fn alpha(rng: &mut StdRng) -> [u8; 32] {
     let mut alpha = random::<32>(rng);
     match rng.random_range(0..40) {
@@ -54,7 +54,7 @@ fn alpha(rng: &mut StdRng) -> [u8; 32] {
     alpha
 }
 
-/// A packet for `secret`: most are as they should be.
+/// A packet for `secret`. Most are valid.
 fn packet(rng: &mut StdRng, secret: [u8; 32]) -> Vec<u8> {
     let sender = Sender::new(secret, alpha(rng));
     let size = pick(rng, &PacketSize::ALL);
@@ -74,10 +74,10 @@ fn packet(rng: &mut StdRng, secret: [u8; 32]) -> Vec<u8> {
     let payload = match rng.random_range(0..20) {
         0 => sender.payload(PayloadKind::Raw, &plaintext, len),
         1 => sender.padded_payload(pick(rng, &[PayloadKind::FullKey, PayloadKind::Seed]), &plaintext, len),
-        // Zeros in front, and an end only if chance has it, or none in front.
+        // Zeros in front, and an end only by chance; below, no zeros in front.
         2 => sender.payload(kind_of(version), &[&[0; 16][..], &plaintext].concat(), len),
         3 => sender.payload(kind_of(version), &plaintext, len),
-        // Nothing but zeros.
+        // All zeros.
         4 => sender.payload(kind_of(version), &[], len),
         _ => sender.padded_payload(kind_of(version), &plaintext, len),
     };
@@ -129,12 +129,12 @@ fn ten_thousand_packets_come_out_as_with_the_library() {
         *outcomes.entry(name(&ours)).or_insert(0) += 1;
         assert!(ours == theirs, "packet {number}: {} and {}", name(&ours), name(&theirs));
     }
-    // Of each kind so many that every version and size is among them.
+    // Enough of each outcome that every version and size is among them.
     assert_eq!(outcomes.len(), 6, "{outcomes:?}");
     assert!(outcomes["unwrapped"] > 5_000 && outcomes.values().all(|count| *count >= 100), "{outcomes:?}");
 }
 
-/// The gateway knows a packet by the first two keys of its secret. A header that is altered without effect changes nothing.
+/// The replay tag is the first two keys of a packet's secret. Altering the ignored bit of the header changes nothing.
 #[test]
 fn the_replay_tag_is_the_beginning_of_the_expansion() {
     let mut rng = StdRng::seed_from_u64(1);

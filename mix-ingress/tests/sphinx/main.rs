@@ -1,4 +1,4 @@
-//! Our unwrapping of packets beside that of `sphinx-packet`, as anybody outside sees it.
+//! Our unwrapping of packets compared with that of `sphinx-packet`, through the public interface.
 
 #[cfg(test)]
 mod differential;

@@ -1,4 +1,4 @@
-//! What `sphinx-packet`, the library of the network, makes of a packet.
+//! Unwraps a packet with `sphinx-packet`, the library of the network.
 //!
 //! The fuzz target of final hops includes this file.
 
@@ -11,13 +11,13 @@ use sphinx_packet::{
 use wire::packet::{HEADER_LEN, PacketSize};
 use x25519_dalek::StaticSecret;
 
-/// The version of 2021, and one that was never released. Newer libraries take them for versions whose payload key comes from a seed.
+/// The version of 2021, and one that was never released. Newer libraries mistake them for versions whose payload key comes from a seed.
 const MISTAKEN: [u16; 2] = [256, 512];
 
 /// Destination and plaintext.
 pub(crate) type FinalHop = ([u8; 32], Vec<u8>);
 
-/// Unwraps a packet with the library. Its errors are told apart by the step that fails.
+/// Unwraps a packet with the library. The step that fails decides the error.
 pub(crate) fn unwrap(secret: [u8; 32], packet: &[u8]) -> Result<FinalHop, UnwrapError> {
     let wrong_length = UnwrapError::WrongLength(packet.len());
     PacketSize::from_packet_len(packet.len()).ok_or(wrong_length)?;

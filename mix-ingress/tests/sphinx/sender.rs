@@ -1,4 +1,4 @@
-//! A sender that keeps the rules of the format, and no others: what it puts into an authentic packet is up to its caller.
+//! A sender of authentic packets whose content is up to the caller.
 //!
 //! The fuzz target of final hops includes this file.
 
@@ -18,20 +18,20 @@ use x25519_dalek::{PublicKey, StaticSecret};
 /// Bytes of routing information.
 const ROUTING_LEN: usize = HEADER_LEN - 32 - HEADER_INTEGRITY_MAC_SIZE;
 
-/// One sender's secrets, for one packet or for many.
+/// The secrets that one sender shares with the gateway.
 pub(crate) struct Sender {
     alpha: [u8; 32],
     keystream: Vec<u8>,
     mac_key: [u8; 16],
     payload_key: [u8; PAYLOAD_KEY_SIZE],
-    /// Of the secret that it shares with the gateway: the first two keys.
+    /// The first two keys of the shared secret.
     pub(crate) header_keys: [u8; 32],
 }
 
 /// How a payload is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PayloadKind {
-    /// Not at all.
+    /// Not encrypted.
     Raw,
     /// With the full key of old versions.
     FullKey,
@@ -40,14 +40,14 @@ pub(crate) enum PayloadKind {
 }
 
 impl Sender {
-    /// Uses `alpha`, whatever point that is, towards a gateway. That the gateway's secret is known spares a search for it.
+    /// Uses any point `alpha`. The gateway's secret gives the shared secret without the secret of `alpha`.
     pub(crate) fn new(gateway_secret: [u8; 32], alpha: [u8; 32]) -> Self {
         let shared = StaticSecret::from(gateway_secret).diffie_hellman(&PublicKey::from(alpha));
         let mut expanded = [0; EXPANDED_SHARED_SECRET_LENGTH];
         Hkdf::<Sha256>::new(Some(EXPANDED_SHARED_SECRET_HKDF_SALT), shared.as_bytes())
             .expand(EXPANDED_SHARED_SECRET_HKDF_INFO, &mut expanded)
             .unwrap();
-        // In this order: key of the stream cipher, of the MAC, of the payload, and what mix nodes need.
+        // In this order: the keys of stream cipher, MAC and payload, and what mix nodes need.
         let (cipher_key, rest) = expanded.split_first_chunk().unwrap();
         let (mac_key, rest) = rest.split_first_chunk().unwrap();
         Self {
@@ -67,7 +67,7 @@ impl Sender {
         [&self.alpha, &mac[..HEADER_INTEGRITY_MAC_SIZE], &encrypted, payload].concat()
     }
 
-    /// A payload of `len` bytes that decrypts to `content` and zeros behind it, without any padding.
+    /// A payload of `len` bytes that decrypts to `content` and zeros after it, without padding.
     pub(crate) fn payload(&self, kind: PayloadKind, content: &[u8], len: usize) -> Vec<u8> {
         let content = &content[..content.len().min(len)];
         let block = [content, &vec![0; len - content.len()]].concat();
@@ -77,7 +77,7 @@ impl Sender {
         Payload::from_bytes(&block).unwrap().add_encryption_layer(self.key(kind)).unwrap().into_bytes()
     }
 
-    /// A payload of `len` bytes as it should be.
+    /// A valid payload of `len` bytes.
     pub(crate) fn padded_payload(&self, kind: PayloadKind, plaintext: &[u8], len: usize) -> Vec<u8> {
         Payload::encapsulate_message(plaintext, &[self.key(kind)], len).unwrap().into_bytes()
     }
@@ -90,7 +90,7 @@ impl Sender {
     }
 }
 
-/// How the payload of a version is encrypted, as the network has it.
+/// How the network encrypts the payload of a version.
 pub(crate) fn kind_of(version: u16) -> PayloadKind {
     if [1, 256, 257, 258, 512].contains(&version) { PayloadKind::FullKey } else { PayloadKind::Seed }
 }

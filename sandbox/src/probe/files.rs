@@ -49,20 +49,20 @@ fn by_any_descriptor(mut attempt: impl FnMut(RawFd) -> io::Result<()>) -> io::Re
     Err(refusal.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EBADF)))
 }
 
-pub(super) fn open_beneath(path: &[u8], say: &mut dyn FnMut(Finding)) -> io::Result<()> {
-    by_any_descriptor(|descriptor| open_at(descriptor, path, O_RDONLY).map(|_| say(Finding::Opened)))
+pub(super) fn open_beneath(path: &[u8], report: &mut dyn FnMut(Finding)) -> io::Result<()> {
+    by_any_descriptor(|descriptor| open_at(descriptor, path, O_RDONLY).map(|_| report(Finding::Opened)))
 }
 
-pub(super) fn read_database(wanted: Inode, say: &mut dyn FnMut(Finding)) -> io::Result<()> {
-    in_directory(wanted, say, |directory| match open_at(directory, DATABASE, O_RDONLY) {
+pub(super) fn read_database(wanted: Inode, report: &mut dyn FnMut(Finding)) -> io::Result<()> {
+    in_directory(wanted, report, |directory| match open_at(directory, DATABASE, O_RDONLY) {
         // Nothing was written yet; listing the directory is reading it.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => open_at(directory, b".", O_RDONLY | O_DIRECTORY),
         opened => opened,
     })
 }
 
-pub(super) fn write_database(wanted: Inode, say: &mut dyn FnMut(Finding)) -> io::Result<()> {
-    in_directory(wanted, say, |directory| match open_at(directory, DATABASE, O_WRONLY) {
+pub(super) fn write_database(wanted: Inode, report: &mut dyn FnMut(Finding)) -> io::Result<()> {
+    in_directory(wanted, report, |directory| match open_at(directory, DATABASE, O_WRONLY) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => open_at(directory, b".", O_TMPFILE | O_WRONLY),
         opened => opened,
     })
@@ -71,12 +71,12 @@ pub(super) fn write_database(wanted: Inode, say: &mut dyn FnMut(Finding)) -> io:
 /// Opens first, and asks only then which directory that was: a process that opens and is killed for asking was allowed to open.
 fn in_directory(
     wanted: Inode,
-    say: &mut dyn FnMut(Finding),
+    report: &mut dyn FnMut(Finding),
     open: impl Fn(RawFd) -> io::Result<OwnedFd>,
 ) -> io::Result<()> {
     by_any_descriptor(|descriptor| {
         let _opened = open(descriptor)?;
-        say(Finding::Opened);
+        report(Finding::Opened);
         if inode(descriptor)? == wanted { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
     })
 }

@@ -12,16 +12,16 @@ mod syscall;
 
 use ipc::probe::{Attempt, Finding};
 
-/// Makes the attempt, and passes what it finds to `say`. If the process may die half-way, `say` is called before as well; the last
+/// Makes the attempt, and passes what it finds to `report`. If the process may die half-way, `report` is called before as well; the last
 /// finding counts.
-pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
+pub fn attempt(what: &Attempt, report: &mut dyn FnMut(Finding)) {
     let done = match what {
         Attempt::Wait => Ok(()),
         Attempt::OpenFile { path } => files::open(path),
         Attempt::CreateFile { directory } => files::create(directory),
-        Attempt::OpenBeneath { path } => files::open_beneath(path, say),
-        Attempt::ReadDatabase { directory } => files::read_database(*directory, say),
-        Attempt::WriteDatabase { directory } => files::write_database(*directory, say),
+        Attempt::OpenBeneath { path } => files::open_beneath(path, report),
+        Attempt::ReadDatabase { directory } => files::read_database(*directory, report),
+        Attempt::WriteDatabase { directory } => files::write_database(*directory, report),
         Attempt::FindByPosition { begin } => files::find_by_position(begin),
         Attempt::FindByRewinding { begin } => files::find_by_rewinding(begin),
         Attempt::FindByReading { begin } => files::find_by_reading(begin),
@@ -29,7 +29,7 @@ pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
         Attempt::SendDatagram { to } => network::send_datagram(*to),
         Attempt::BindPort { at } => network::bind(*at),
         Attempt::ListenUnbound => network::listen_unbound(),
-        Attempt::ConnectUnix { path } => network::connect_unix(path, say),
+        Attempt::ConnectUnix { path } => network::connect_unix(path, report),
         Attempt::Fork => processes::fork(),
         Attempt::ForkByClone3 => processes::fork_by_clone3(),
         Attempt::Execute { path } => processes::execute(path),
@@ -52,7 +52,7 @@ pub fn attempt(what: &Attempt, say: &mut dyn FnMut(Finding)) {
         Attempt::BecomeUser { uid } => identity::become_user(*uid),
         Attempt::NewUserNamespace => identity::new_user_namespace(),
     };
-    say(match done {
+    report(match done {
         Ok(()) => Finding::Allowed,
         Err(error) => Finding::Denied { errno: error.raw_os_error().unwrap_or_default() },
     });

@@ -69,9 +69,9 @@ pub(super) fn listen_unbound() -> io::Result<()> {
 }
 
 /// The socket alone counts as success: whether it may connect is decided by the listener, not by the jail.
-pub(super) fn connect_unix(path: &[u8], say: &mut dyn FnMut(Finding)) -> io::Result<()> {
+pub(super) fn connect_unix(path: &[u8], report: &mut dyn FnMut(Finding)) -> io::Result<()> {
     let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
-    say(Finding::Opened);
+    report(Finding::Opened);
     let _ = UnixAddr::new(path).map(|address| connect_to(&socket, &address));
     Ok(())
 }

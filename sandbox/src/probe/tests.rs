@@ -1,4 +1,4 @@
-//! Outside a jail everything works, or a finding of "denied" would say nothing.
+//! Outside of a jail every attempt must work: otherwise a finding of "denied" would prove nothing.
 
 use std::{
     io::{Seek, Write},

@@ -1,4 +1,4 @@
-//! A process that closes the jail of a role and then does one thing, and how it ends.
+//! Runs a child that closes the jail of a role and then does one thing, and tells how the child ends.
 
 use std::{
     fs::File,
@@ -28,27 +28,27 @@ const NOBODY: u32 = 1_879_048_200;
 /// How a child ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It did the thing, and found what it looked for (or did not).
+    /// The child did the thing, and found what it looked for, or did not.
     Found(bool),
-    /// A filter killed it, and its last words named this call.
+    /// A filter killed the child, which reported this call before.
     Refused(i64),
     /// In another way.
     Other(WaitStatus),
 }
 
-/// Who starts the jail.
+/// The account that starts the jail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Starter {
     Root,
     User,
 }
 
-/// Both, where this can be.
+/// Both accounts, if the test runs as root.
 pub(crate) fn starters() -> Vec<Starter> {
     if need::root(45) { vec![Starter::Root, Starter::User] } else { vec![Starter::User] }
 }
 
-/// A child in the jail of `policy`, with `directory` for the role that has any.
+/// Runs a child in the jail of `policy`, with `directory` if the role may have one.
 pub(crate) fn inmate(
     policy: &'static Policy,
     starter: Starter,
@@ -75,7 +75,7 @@ pub(crate) fn inmate_with_ports(
             unsafe { libc::dup2(theirs.as_raw_fd(), 0) };
             drop(ours);
             for name in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
-                // SAFETY: nobody else is there to look at it. A worker's environment is empty.
+                // SAFETY: the child has one thread, so nothing else reads the environment. A worker's environment is empty.
                 unsafe { std::env::remove_var(name) };
             }
             let layers = LayerSettings {
@@ -113,7 +113,7 @@ pub(crate) fn inmate_with_ports(
     }
 }
 
-/// A bare system call: what it returns, or its error below zero.
+/// Makes a bare system call. Returns its result, or the error as a negative number.
 pub(crate) fn call(number: i64, arguments: [i64; 6]) -> i64 {
     let [a, b, c, d, e, f] = arguments;
     // SAFETY: every caller below passes numbers, null pointers, or pointers to what lives longer than the call.

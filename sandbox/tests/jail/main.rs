@@ -1,4 +1,4 @@
-//! The jail from inside: children of this program close it, for each role, as root and as an ordinary user, and then do one thing.
+//! The jail from inside. Children of this program close the jail of each role, as root and as an ordinary user, and then do one thing.
 #![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -30,7 +30,7 @@ use self::inmate::{End, ROLES, Starter, call, folder, inmate, inmate_with_ports,
 const EXECUTABLE: i64 = (libc::PROT_READ | libc::PROT_EXEC) as i64;
 const ANONYMOUS: i64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as i64;
 
-/// What no role may do, and the call that it dies of.
+/// System calls that no role may make, of each of which it dies.
 fn forbidden() -> Vec<(i64, [i64; 6])> {
     let own = i64::from(std::process::id());
     let n = i64::from;
@@ -52,13 +52,13 @@ fn forbidden() -> Vec<(i64, [i64; 6])> {
         (libc::SYS_socketpair, [n(libc::AF_UNIX), n(libc::SOCK_DGRAM), 0, 0, 0, 0]),
         (libc::SYS_bind, [0; 6]),
         (libc::SYS_listen, [0; 6]),
-        // A way around Landlock: a listener becomes a socket like any other, and connects while it sends.
+        // A way around Landlock: SHUT_RD makes a listener a socket that can connect, and MSG_FASTOPEN connects while it sends.
         (libc::SYS_shutdown, [0, n(libc::SHUT_RD), 0, 0, 0, 0]),
         (libc::SYS_shutdown, [0, n(libc::SHUT_RDWR), 0, 0, 0, 0]),
         (libc::SYS_sendto, [0, 0, 0, n(libc::MSG_FASTOPEN), 0, 0]),
         (libc::SYS_sendmsg, [0, 0, n(libc::MSG_FASTOPEN), 0, 0, 0]),
         (libc::SYS_sendmmsg, [0, 0, 0, n(libc::MSG_FASTOPEN), 0, 0]),
-        // A pointer whose lower half is nothing.
+        // A pointer whose lower half is zero.
         (libc::SYS_prlimit64, [0, n(libc::RLIMIT_AS as i32), 1 << 32, 0, 0, 0]),
         (libc::SYS_rt_sigaction, [n(libc::SIGSYS), 0, 0, 8, 0, 0]),
         (libc::SYS_kill, [own, 0, 0, 0, 0, 0]),
@@ -160,7 +160,7 @@ fn only_the_store_opens_files_and_only_below_its_directories() {
     for starter in starters() {
         for policy in ROLES {
             let is_store = policy.name == STORE.name;
-            // What glibc reads by itself is answered; nobody dies of it.
+            // glibc reads files by itself; such a call fails and does not kill.
             let answer = if is_store { libc::EACCES } else { libc::ENOSYS };
             let end = inmate(policy, starter, &directory, |_| is(answer)(open(c"/etc/passwd", read)));
             assert_eq!(end, End::Found(true), "{} of {starter:?}", policy.name);
@@ -169,7 +169,7 @@ fn only_the_store_opens_files_and_only_below_its_directories() {
             assert_eq!(end, expected, "{} of {starter:?}", policy.name);
         }
     }
-    // Below a folder that it may enter: of the same account, through the descriptor it was given.
+    // Below the folder of the store, which is of the same account, through the descriptor that the store was given.
     for starter in starters() {
         let relative = directory.as_raw_fd();
         let create = |name: &std::ffi::CStr| {

@@ -1,10 +1,10 @@
-//! Calls that may tell of another process, by its number: with numbers of others they kill or are absent, with none they work.
+//! Calls that may tell of another process by its number. With such a number they kill or are absent; without one they work.
 
 use libc::{FUTEX_CLOCK_REALTIME, FUTEX_PRIVATE_FLAG, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE};
 
 use super::inmate::{End, ROLES, call, folder, inmate, starters};
 
-/// The clock of the processor time of this process, as another one names it.
+/// The number by which a child names the clock of this process's processor time.
 fn clock_of_parent() -> i64 {
     !i64::from(std::process::id()) << 3 | 2
 }
@@ -38,7 +38,7 @@ fn clocks_of_the_machine_are_read_and_own_locks_waited_for() {
     let (_folder, directory) = folder();
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let time = std::ptr::from_mut(&mut time) as i64;
-    // Whatever a C library may ask the kernel for, where it cannot read the clock by itself.
+    // The clocks that a C library asks the kernel for, where it cannot read them by itself.
     let clocks = [
         libc::CLOCK_REALTIME,
         libc::CLOCK_MONOTONIC,
@@ -50,7 +50,7 @@ fn clocks_of_the_machine_are_read_and_own_locks_waited_for() {
         libc::CLOCK_BOOTTIME,
     ];
     let lock = std::ptr::from_ref(&1_u32) as i64;
-    // It is not what it is said to be, so nobody waits; and nobody is there to be woken.
+    // The lock has another value than expected, so the call does not wait; and no thread is there to be woken.
     let waits = [FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME];
     let futex = |operation: i32| call(libc::SYS_futex, [lock, operation.into(), 0, 0, 0, 1]);
     for policy in ROLES {

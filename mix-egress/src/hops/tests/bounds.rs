@@ -1,4 +1,4 @@
-//! What waits for next hops is bounded, one in trouble harms no other, and every packet is accounted for.
+//! Packets that wait for next hops are bounded, a stalled hop harms no other, and every packet is accounted for.
 
 use super::*;
 
@@ -123,7 +123,7 @@ async fn first_connects_displace_no_proven_hop() {
     let displaced = || value(&counters.too_many_next_hops) + value(&counters.next_hop_unreachable);
     until(|| displaced() == 1_000 - FEWEST_FIRST_CONNECTS as u64).await;
 
-    // Neither does the flood take the places for first connects of acks.
+    // The flood does not take the places for first connects of acks either.
     hops.hand_over(Origin::Acks, newcomer.address, frame(0));
     for n in 1_000..2_000 {
         hops.hand_over(Origin::Clients, nobody(n), frame(0));
@@ -167,7 +167,7 @@ async fn a_hop_that_went_down_gives_its_place_to_one_that_works() {
     hops.hear_news();
     let address = down.address;
     drop((down, stream));
-    // Handed over until the task that notices holds a packet, and has tried in vain for long enough.
+    // Hands over packets until the task has noticed, holds a packet, and has failed to connect often enough.
     until(|| {
         hops.hand_over(Origin::Clients, address, frame(1));
         value(&counters.connects_failed) > 5
@@ -194,8 +194,8 @@ async fn hops_that_hoard_bytes_leave_some_for_others() {
         maximum_backoff: HOUR,
         ..config()
     });
-    // First connects of clients have 16 KiB: for each of 16 a part of 512 bytes, which is one frame, and an eighth of 8 KiB,
-    // which is two.
+    // First connects of clients have 16 KiB. A hop may hold its part, which is 512 bytes or one frame, and an eighth of 8 KiB, which is
+    // two frames.
     for number in 0..5 {
         hops.hand_over(Origin::Clients, nobody, frame(number));
     }
@@ -228,7 +228,7 @@ async fn every_packet_is_accounted_for() {
     let (_socket, unreachable) = deaf_socket();
     let mut nodes = JoinSet::new();
     let mut addresses = vec![unreachable];
-    // How many packets each node reads before it hangs up; the last one reads for ever.
+    // Each node reads so many packets before it hangs up; the last one reads for ever.
     for patience in [0, 1, 7, 100, usize::MAX] {
         let node = Node::new().await;
         addresses.push(node.address);

@@ -1,4 +1,4 @@
-//! Connections: when they are opened, closed and opened again, to whom, and what is written into them.
+//! When connections are opened, closed and opened again, to which hops, and what is written into them.
 
 use super::*;
 
@@ -46,7 +46,7 @@ async fn a_node_that_restarts_is_tried_again_at_once() {
     until(|| value(&counters.packets_sent) == 1).await;
     let address = node.address;
     drop((node, stream));
-    // Its task ends with its connection, as there is nothing to send.
+    // The task ends with the connection, because there is nothing to send.
     until(|| hops.hops[&address].queue.is_closed()).await;
     let down = Instant::now();
     hops.hand_over(Origin::Clients, address, frame(1));
@@ -78,7 +78,7 @@ async fn a_packet_asks_for_a_node_that_was_down_for_long() {
 
 #[tokio::test]
 async fn an_attempt_to_connect_has_a_time_limit() {
-    // A listener that accepts nothing, its backlog full: the kernel ignores further attempts.
+    // A listener that accepts nothing. Once its backlog is full, the kernel ignores further attempts.
     let (socket, address) = deaf_socket();
     let _listener = socket.listen(1).unwrap();
     let mut backlog = Vec::new();
@@ -118,7 +118,7 @@ async fn what_a_node_says_is_discarded() {
     hops.hand_over(Origin::Clients, node.address, frame(0));
     let mut stream = node.accept().await;
     assert_eq!(read_packet(&mut stream).await, 0);
-    // More than socket buffers hold: this ends only because somebody reads.
+    // More than socket buffers hold, so the write ends only if the hop task reads.
     soon(stream.write_all(&vec![0; 32 << 20])).await.unwrap();
     hops.hand_over(Origin::Clients, node.address, frame(1));
     assert_eq!(read_packet(&mut stream).await, 1);

@@ -1,4 +1,4 @@
-//! The end: what is queued is sent, as far as there is time and somebody to send it to.
+//! Draining: queued packets are sent within the time limit, if their hops can be reached.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn draining_sends_what_is_queued() {
     for number in 0..128 {
         hops.hand_over(Origin::Clients, node.address, frame(number));
     }
-    // An unreachable hop does not hold this up for its hour.
+    // An unreachable hop does not delay this for the hour of its backoff.
     soon(hops.drain(Instant::now() + HOUR)).await;
     assert_eq!(value(&counters.packets_sent), 128);
     assert_eq!(value(&counters.next_hop_unreachable), 2);
