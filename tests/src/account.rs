@@ -120,6 +120,16 @@ impl Account {
         Ok(())
     }
 
+    /// Checks the answer to a registration.
+    ///
+    /// # Errors
+    /// If it is no.
+    pub fn expect_registered(answer: &str) -> Result<()> {
+        let yes = matches!(answer.parse(), Ok(GatewayResponse::Register { status: true, .. }));
+        ensure!(yes, "the gateway refused a registration: {answer}");
+        Ok(())
+    }
+
     /// Connects and logs in.
     ///
     /// # Errors
@@ -227,18 +237,35 @@ impl Registration {
         Ok((Account { identity: self.identity.clone(), era: self.era, key }, finish))
     }
 
-    /// All of it on a connection, up to and including the gateway's last handshake message, `[1]`. What comes next is
-    /// `register`.
+    /// The client's first message on a connection, and the gateway's answer; returns the account and the data of the client's second
+    /// message, which makes it valid.
+    ///
+    /// # Errors
+    /// If the gateway refuses; the text holds its answer.
+    pub async fn agree(&self, connection: &mut Connection, gateway_identity: &[u8; 32]) -> Result<(Account, Vec<u8>)> {
+        connection.send_text(self.init_text()).await?;
+        let answer = handshake_data(&connection.next_text().await?)?;
+        self.finish(&answer, gateway_identity)
+    }
+
+    /// The client's second message, and the gateway's last handshake message, `[1]`. What comes next is `register`.
+    ///
+    /// # Errors
+    /// If the gateway refuses; the text holds its answer.
+    pub async fn conclude(&self, connection: &mut Connection, finish: &[u8]) -> Result<()> {
+        connection.send_text(self.era.handshake_text(finish)).await?;
+        let last = connection.next_text().await?;
+        ensure!(handshake_data(&last)? == FINISHED, "the handshake ended with {last}");
+        Ok(())
+    }
+
+    /// All of it on a connection, up to and including the gateway's last handshake message.
     ///
     /// # Errors
     /// If the gateway refuses; the text holds its answer.
     pub async fn shake_hands(&self, connection: &mut Connection, gateway_identity: &[u8; 32]) -> Result<Account> {
-        connection.send_text(self.init_text()).await?;
-        let answer = handshake_data(&connection.next_text().await?)?;
-        let (account, finish) = self.finish(&answer, gateway_identity)?;
-        connection.send_text(self.era.handshake_text(&finish)).await?;
-        let last = connection.next_text().await?;
-        ensure!(handshake_data(&last)? == FINISHED, "the handshake ended with {last}");
+        let (account, finish) = self.agree(connection, gateway_identity).await?;
+        self.conclude(connection, &finish).await?;
         Ok(account)
     }
 }

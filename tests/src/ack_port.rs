@@ -48,6 +48,11 @@ impl AckPort {
         Ok(Self { address, _accepting: accepting })
     }
 
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Makes packets whose acks come here.
     pub fn packet_maker(&self, gateway_sphinx_key: [u8; 32]) -> PacketMaker {
         // Nobody opens the acks, so the key at their last hop is anybody's.

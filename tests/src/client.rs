@@ -178,9 +178,7 @@ impl Client<Account> {
     ) -> Result<Self> {
         let registration = Registration::of(era, identity.clone());
         let account = registration.shake_hands(&mut connection, gateway_identity).await?;
-        let answer = connection.next_text().await?;
-        let yes = matches!(answer.parse(), Ok(GatewayResponse::Register { status: true, .. }));
-        ensure!(yes, "the gateway refused a registration: {answer}");
+        Account::expect_registered(&connection.next_text().await?)?;
         Ok(Self::new(account, connection))
     }
 

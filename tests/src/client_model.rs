@@ -25,6 +25,10 @@ use crate::{
     source,
 };
 
+mod keys;
+
+use keys::Keys;
+
 /// Before another connection is tried.
 const BEFORE_RETRY: Duration = Duration::from_millis(100);
 /// Seconds by which the time in a login may be ahead; the gateway takes two minutes.
@@ -47,15 +51,18 @@ pub enum Manner {
     Slow,
     /// Stops reading, and keeps its connection open.
     BlackHoled,
+    /// Comes and goes, and registers again now and then, with a key of the other kind.
+    ChangesKeys,
 }
 
 impl Manner {
     /// Those that a run in which everything breaks has.
-    pub const ALL: [Self; 5] = [Self::Online, Self::Offline, Self::Flapping, Self::Slow, Self::BlackHoled];
+    pub const ALL: [Self; 6] =
+        [Self::Online, Self::Offline, Self::Flapping, Self::Slow, Self::BlackHoled, Self::ChangesKeys];
 
     /// Whether such a client fetches all its mail sooner or later, without being told.
     pub const fn keeps_up(self) -> bool {
-        matches!(self, Self::Online | Self::Flapping | Self::Returning)
+        matches!(self, Self::Online | Self::Flapping | Self::Returning | Self::ChangesKeys)
     }
 }
 
@@ -64,7 +71,9 @@ pub struct ClientModel {
     /// Its number in the oracle.
     pub inbox: Inbox,
     manner: Manner,
+    gateway_identity: [u8; 32],
     account: Account,
+    keys: Keys,
     /// The time in its last login. Each must be later than the last.
     last_login: u64,
     random: StdRng,
@@ -98,7 +107,9 @@ impl ClientModel {
         let mut client_model = Self {
             inbox,
             manner,
+            gateway_identity: *gateway_identity,
             account,
+            keys: Keys::default(),
             last_login: 0,
             random: StdRng::seed_from_u64(inbox as u64),
             oracle,
@@ -131,9 +142,9 @@ impl ClientModel {
         Addressee { inbox: self.inbox, address: self.account.address(), keeps_up: self.manner.keeps_up() }
     }
 
-    /// The account of a client, for those who pretend to be it.
-    pub const fn account(&self) -> &Account {
-        &self.account
+    /// The account of a client that keeps it, for those who pretend to be it.
+    pub fn account(&self) -> Option<&Account> {
+        (self.manner != Manner::ChangesKeys).then_some(&self.account)
     }
 
     /// Lives as its manner is, until told to stop.
@@ -157,7 +168,7 @@ impl ClientModel {
                     tokio::time::sleep(BEFORE_RETRY).await;
                 }
             }
-            if matches!(self.manner, Manner::Flapping | Manner::Returning) {
+            if matches!(self.manner, Manner::Flapping | Manner::Returning | Manner::ChangesKeys) {
                 let pause = self.millis(0, 1_500);
                 tokio::time::sleep(pause).await;
             }
@@ -177,18 +188,16 @@ impl ClientModel {
     }
 
     async fn log_in(&mut self, addrs: Addrs) -> Result<Client<Account>> {
+        if self.manner == Manner::ChangesKeys {
+            return self.come_with_some_key(addrs).await;
+        }
+        self.log_in_with_its_key(addrs).await
+    }
+
+    async fn log_in_with_its_key(&mut self, addrs: Addrs) -> Result<Client<Account>> {
         let mut connection = self.connect(addrs).await?;
         tokio::time::sleep(self.distance).await;
-        let text = match self.account.era {
-            Era::Version(4..) => {
-                let next = now().max(self.last_login + 1);
-                ensure!(next < now() + AHEAD, "{self} has logged in too often to do it again now");
-                self.last_login = next;
-                self.account.signed_login(self.last_login)?.to_request().to_string()
-            }
-            _ => self.account.login_text(),
-        };
-        connection.send_text(text).await?;
+        connection.send_text(self.login_text(&self.account.clone())?).await?;
         let answer = connection.next_text().await?;
         if let Err(refused) = self.account.expect_yes(&answer) {
             // The time may be good next time.
@@ -199,6 +208,18 @@ impl ClientModel {
         Ok(Client::new(self.account.clone(), connection))
     }
 
+    fn login_text(&mut self, account: &Account) -> Result<String> {
+        Ok(match account.era {
+            Era::Version(4..) => {
+                let next = now().max(self.last_login + 1);
+                ensure!(next < now() + AHEAD, "{self} has logged in too often to do it again now");
+                self.last_login = next;
+                account.signed_login(self.last_login)?.to_request().to_string()
+            }
+            _ => account.login_text(),
+        })
+    }
+
     /// One session, from its beginning to its end.
     async fn sit(&mut self, client: Client<Account>, stop: &mut watch::Receiver<bool>) {
         match self.manner {
@@ -206,7 +227,7 @@ impl ClientModel {
                 Some(client) => self.leave(client).await,
                 None => self.oracle.turned_away("a session ended".into()),
             },
-            Manner::Flapping | Manner::Returning => {
+            Manner::Flapping | Manner::Returning | Manner::ChangesKeys => {
                 let stay = match self.manner {
                     Manner::Returning => self.millis(4_000, 12_000),
                     _ => self.millis(100, 4_000),
@@ -318,8 +339,10 @@ impl ClientModel {
         let mut client = deadline::soon("a client to be let in", self.log_in_sometime(addrs)).await?;
         // What is acknowledged from now on is lost because its owner wants it.
         self.oracle.forgotten(self.inbox);
-        let answer = client.ask_sealed(&forget).await?;
+        let answer = client.ask_sealed(&forget).await;
+        // What came meanwhile has been received, whatever becomes of the request.
         self.leave(client).await;
+        let answer = answer?;
         ensure!(answer == SensitiveResponse::ForgetMeAck {}, "{self} was not forgotten: {answer:?}");
         Ok(())
     }

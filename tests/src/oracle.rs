@@ -200,6 +200,11 @@ impl Oracle {
         self.state().strange.push(format!("a mix node was sent bytes that are no packet: {what}"));
     }
 
+    /// Something has happened that must not.
+    pub fn note(&self, what: String) {
+        self.state().strange.push(what);
+    }
+
     /// A client has received a message.
     pub fn delivered(&self, inbox: Inbox, message: &[u8]) {
         let digest = self.hasher.hash_one(message);
@@ -264,6 +269,12 @@ impl Oracle {
     /// A client asks to be forgotten: nobody owes it anything any more.
     pub fn forgotten(&self, inbox: Inbox) {
         self.state().forgotten.insert(inbox);
+    }
+
+    /// Whether the message of this packet has been acknowledged.
+    pub fn has_acked(&self, packet: &FinalHopPacket) -> bool {
+        let state = self.state();
+        number_of(&packet.message).and_then(|number| state.records.get(&number)).is_some_and(|record| record.acked > 0)
     }
 
     /// Whether the message of this packet has been received.

@@ -29,7 +29,7 @@ const DISK_IN_MEMORY: &str = "there are no loop devices";
 const NO_DISK: &str = "takes the right to mount a disk";
 
 /// Runs the tool, on a gateway that logs what this filter lets through. Its standard error, which is the gateway's log, becomes the test's.
-async fn torture(tool: PathBuf, log: &'static str, arguments: &'static [&'static str]) -> Result<(Output, String)> {
+async fn torture(tool: PathBuf, log: &str, arguments: &[&str]) -> Result<(Output, String)> {
     let mut command = Command::new(tool);
     command.args(arguments).env("TMPDIR", ROOM).env("RUST_LOG", log).stderr(std::process::Stdio::inherit());
     let run = move || command.output();
@@ -71,7 +71,7 @@ async fn nothing_acknowledged_is_lost_whatever_happens() -> Result<()> {
             need::missing(Need::Mount, 29);
         }
         let (missing, overlapping) = covered(&report)?;
-        ensure!(figure(&report, "kinds of faults brought about:")? == 13 && missing.is_empty(), "missing: {missing:?}");
+        ensure!(figure(&report, "kinds of faults brought about:")? == 15 && missing.is_empty(), "missing: {missing:?}");
         ensure!(overlapping > 0 || report.contains(NO_DISK), "no fault fell into the middle of another");
         ensure!(figure(&report, "acked ")? > 500, "next to nothing was acknowledged");
         ensure!(figure(&report, "  known by then")? > 50, "next to no packet was sent again");
@@ -90,6 +90,36 @@ async fn a_gateway_that_logs_all_it_can_says_nothing_that_it_must_not() -> Resul
         Ok(())
     })
     .await
+}
+
+/// A gateway that looks as if it had this flaw, and that nothing harms but a client that resets its connection.
+async fn expect_judged(flaw: &[&str], words: &str) -> Result<()> {
+    const UNHARMED: [&str; 6] = ["--seconds", "7", "--rate", "400", "--only", "reset"];
+    bounded(async {
+        let (output, report) = torture(program("torture")?, "info", &[&UNHARMED, flaw].concat()).await?;
+        ensure!(output.status.code() == Some(if words.is_empty() { 0 } else { 1 }), "{:?}", output.status);
+        ensure!(report.lines().any(|line| line.contains(words)), "the report does not say: {words}");
+        Ok(())
+    })
+    .await
+}
+
+macro_rules! flaws {
+    ($($test:ident: $flaw:expr, $words:literal;)*) => { $(
+        #[tokio::test]
+        async fn $test() -> Result<()> {
+            expect_judged(&$flaw, $words).await
+        }
+    )* };
+}
+flaws! {
+    a_gateway_that_nothing_harms_has_no_flaw: [], "";
+    a_surb_ack_that_comes_in_part_is_judged: ["--flaw", "torn-ack"], "bytes of a SURB-ack, and no more, came";
+    a_surb_ack_that_does_not_come_is_judged: ["--flaw", "lost-ack"], "was delivered, but not acknowledged";
+    a_surb_ack_that_is_changed_is_judged: ["--flaw", "changed-ack"], "was changed on its way";
+    a_connection_that_is_closed_is_judged: ["--flaw", "closed-connection"], "a mix node's connection was closed";
+    a_packet_that_is_dropped_is_judged: ["--flaw", "lost-packet"], "neither refused nor lost by a fault";
+    mail_that_comes_again_out_of_order_is_judged: ["--flaw", "turned-order", "--only", "kill", "--seed", "13"], "came again, and behind a later one";
 }
 
 /// What is lost for good with each packet or connection shows in less than a minute; what takes hours is for `make soak`.

@@ -20,6 +20,10 @@ pub(crate) enum Kind {
     KillSupervisor,
     /// The supervisor is killed, and its successor before it is ready.
     KillInStart,
+    /// A worker is killed while a client registers.
+    KillInRegistration,
+    /// A worker is killed while a client is being forgotten.
+    KillInForgetting,
     /// A process stops for seconds.
     Stop,
     /// A client resets its connection in the middle of a login or registration.
@@ -38,13 +42,15 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Kill,
         Self::KillTwo,
         Self::KillStore,
         Self::KillAgain,
         Self::KillSupervisor,
         Self::KillInStart,
+        Self::KillInRegistration,
+        Self::KillInForgetting,
         Self::Stop,
         Self::Reset,
         Self::Garbage,
@@ -63,6 +69,8 @@ impl Kind {
             Self::KillAgain => "kill-again",
             Self::KillSupervisor => "kill-supervisor",
             Self::KillInStart => "kill-in-start",
+            Self::KillInRegistration => "kill-in-registration",
+            Self::KillInForgetting => "kill-in-forgetting",
             Self::Stop => "stop",
             Self::Reset => "reset",
             Self::Garbage => "garbage",
@@ -82,6 +90,8 @@ pub(crate) enum Fault {
     KillAgain { worker: &'static str, times: usize },
     KillSupervisor,
     KillInStart { after: Duration },
+    KillInRegistration { worker: &'static str, after: Duration },
+    KillInForgetting { worker: &'static str, after: Duration },
     Reset { stage: Stage, times: usize },
     Garbage { worker: &'static str, link: usize, len: usize },
     Restart,
@@ -95,6 +105,8 @@ impl Fault {
         let mut workers = WORKERS.into_iter().filter(|worker| Some(*worker) != spared).sample(random, 2).into_iter();
         let (worker, another) = (workers.next()?, workers.next()?);
         let database = pick(random, Database::Ledger, [Database::Inboxes]);
+        // Of those who have to do with accounts.
+        let clerk = pick(random, "store", ["client-edge"]);
         Some(match kind {
             Kind::Kill => Self::Kill { worker },
             Kind::KillTwo => Self::KillTwo { workers: [worker, another] },
@@ -102,6 +114,8 @@ impl Fault {
             Kind::KillAgain => Self::KillAgain { worker, times: random.random_range(2..5) },
             Kind::KillSupervisor => Self::KillSupervisor,
             Kind::KillInStart => Self::KillInStart { after: millis(random, 1, 400) },
+            Kind::KillInRegistration => Self::KillInRegistration { worker: clerk, after: millis(random, 0, 25) },
+            Kind::KillInForgetting => Self::KillInForgetting { worker: clerk, after: millis(random, 0, 25) },
             Kind::Reset => Self::Reset {
                 stage: pick(random, Stage::HalfLogin, [Stage::Login, Stage::HalfRegistration]),
                 times: random.random_range(1..6),
@@ -122,7 +136,10 @@ impl Fault {
             Self::KillSupervisor | Self::KillInStart { .. } | Self::Restart | Self::KillAgain { .. } => {
                 Duration::from_millis(1_500)
             }
-            Self::Garbage { .. } | Self::TornDatabase { .. } => Duration::from_millis(1_000),
+            Self::Garbage { .. }
+            | Self::TornDatabase { .. }
+            | Self::KillInRegistration { .. }
+            | Self::KillInForgetting { .. } => Duration::from_millis(1_000),
             _ => Duration::from_millis(300),
         }
     }
@@ -167,11 +184,12 @@ impl Condition {
     ///
     /// A gateway is not ended in good order while one of its processes is stopped: that one is rightly killed for being
     /// late, and others wait for it. Nobody can be accused while the accuser or the supervisor is stopped. On a full
-    /// disk there is nothing to tear, and nothing to write a snapshot with.
+    /// disk there is nothing to tear, and nothing to write a snapshot with. What becomes of an account is asked of a gateway that is
+    /// well.
     pub(crate) fn allows(self, kind: Kind) -> bool {
         use Kind::*;
         match (self, kind) {
-            (_, Stop | FullDisk | TornDatabase) => false,
+            (_, Stop | FullDisk | TornDatabase | KillInRegistration | KillInForgetting) => false,
             (Self::FullDisk, LeftoverSnapshot) => false,
             (Self::FullDisk, _) => true,
             (Self::Stopped { .. }, Restart | Garbage) => false,
@@ -221,6 +239,12 @@ impl fmt::Display for Fault {
             Self::KillTwo { workers: [one, other] } => write!(f, "SIGKILL {one} and {other} at once"),
             Self::KillSupervisor => write!(f, "SIGKILL supervisor"),
             Self::KillInStart { after } => write!(f, "SIGKILL supervisor, and again {after:?} into its start"),
+            Self::KillInRegistration { worker, after } => {
+                write!(f, "SIGKILL {worker}, {after:?} into a registration")
+            }
+            Self::KillInForgetting { worker, after } => {
+                write!(f, "SIGKILL {worker}, {after:?} into the wish of a client to be forgotten")
+            }
             Self::Reset { stage, times } => write!(f, "{times} clients reset their connections ({stage:?})"),
             Self::Garbage { worker, link, len } => write!(f, "{len} bytes of garbage from {worker} (link {link})"),
             Self::Restart => write!(f, "SIGTERM and start"),

@@ -5,20 +5,22 @@
 //! written by clients and mix nodes alone, and know nothing of the gateway. Nothing here trusts the gateway, and nothing
 //! outside its folder is touched.
 
-mod arena;
 mod coverage;
-mod deeds;
 mod fault;
+mod flaw;
 mod garbage;
+mod halfway;
+mod injectors;
 mod level;
 mod memory;
 mod newcomers;
 mod options;
-mod ordeal;
-mod pretender;
 mod report;
+mod runner;
 mod schedule;
 mod secrets;
+mod spoof;
+mod sut;
 mod tear;
 
 use std::{net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -26,7 +28,6 @@ use std::{net::IpAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use client_wire::key::SessionKey;
 use tests::{
-    ack_port::AckPort,
     addrs::Addrs,
     client_model::{ClientModel, Manner},
     deadline,
@@ -45,12 +46,13 @@ use tokio::{
 };
 
 use crate::{
-    arena::Arena,
+    flaw::Flaw,
     level::Levels,
     newcomers::{Door, Pace},
     options::Options,
     report::Outcome,
     secrets::Secrets,
+    sut::Sut,
 };
 
 /// Acks are all in when none has come for so long.
@@ -107,41 +109,45 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     }
     let ip = address(options.seed);
     let oracle = Arc::new(Oracle::default());
-    let mut arena = Arena::open(ip, small_disk, options.seed, oracle.clone()).await?;
+    let mut sut = Sut::open(ip, small_disk, options.seed, options.flaw, oracle.clone()).await?;
+    let addrs = sut.relays.addrs.subscribe();
     let levels = options
         .soak
-        .then(|| Levels::watch(arena.supervisor.subscribe(), arena.gateway.home.data(), options.duration / LOOKS));
-    let peaks = Peaks::watch(arena.supervisor.subscribe());
+        .then(|| Levels::watch(sut.supervisor.subscribe(), sut.gateway.home.data(), options.duration / LOOKS));
+    let peaks = Peaks::watch(sut.supervisor.subscribe());
     let (halt, stop) = watch::channel(false);
-    let models = gather(&arena, &oracle, options.soak).await?;
+    let models = gather(&sut, &oracle, options.soak).await?;
     let addresses: Vec<_> = models.iter().map(ClientModel::addressee).collect();
-    arena.accounts = models.iter().map(|client_model| client_model.account().clone()).collect();
+    sut.accounts = models.iter().filter_map(ClientModel::account).cloned().collect();
     let door = Door {
         pace: if options.soak { NEWCOMERS_OF_A_SOAK } else { NEWCOMERS },
         first: models.len(),
         addresses: Arc::new(watch::Sender::new(addresses)),
-        addrs: arena.addrs.subscribe(),
-        gateway_identity: arena.gateway.identity,
+        addrs: addrs.clone(),
+        gateway_identity: sut.gateway.identity,
         oracle: oracle.clone(),
     };
     let to = door.addresses.subscribe();
     let newcomers = tokio::spawn(door.keep_open(stop.clone()));
     let mut clients = JoinSet::new();
     for client_model in models {
-        clients.spawn(client_model.live(arena.addrs.subscribe(), stop.clone()));
+        clients.spawn(client_model.live(addrs.clone(), stop.clone()));
     }
-    let acks = AckPort::start(ip, oracle.clone()).await?;
-    let maker = acks.packet_maker(arena.gateway.sphinx);
+    let maker = sut.packet_maker();
     let surges = Arc::new(Surges::default());
     // A soak is about what is level.
     let load = Load { per_second: options.rate / 2, surges: (!options.soak).then(|| surges.clone()) };
     let mut mixnodes = JoinSet::new();
     for kind in [mix_model::Kind::Of2021, mix_model::Kind::OfToday] {
-        let node = MixModel::new(kind, maker, oracle.clone(), to.clone(), arena.addrs.subscribe());
+        let node = MixModel::new(kind, maker, oracle.clone(), to.clone(), addrs.clone());
         mixnodes.spawn(node.work(load.clone(), stop.clone()));
     }
 
-    let coverage = ordeal::go_through(schedule, &mut arena, &options.kinds, options.duration).await?;
+    let _deaf = match options.flaw {
+        Some(Flaw::DeafEgress) => Some(flaw::deafen(sut.process("mix-egress").await?)),
+        _ => None,
+    };
+    let coverage = runner::go_through(schedule, &mut sut, &options.kinds, options.duration).await?;
 
     let mut strange = levels.map(|levels| levels.judge()).unwrap_or_default();
     halt.send_replace(true);
@@ -152,11 +158,11 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     while let Some(client_model) = deadline::soon("a client to stop", clients.join_next()).await? {
         models.push(client_model??);
     }
-    arena.settle().await?;
+    sut.settle().await?;
     wait_for_quiet(&oracle).await;
     let mut fetching = JoinSet::new();
     for client_model in models {
-        let addrs = *arena.addrs.borrow();
+        let addrs = *addrs.borrow();
         fetching.spawn(fetch_all(client_model, maker, oracle.clone(), addrs));
     }
     while let Some(fetched) = fetching.join_next().await {
@@ -165,11 +171,11 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
         }
     }
     let peaks = peaks.seen();
-    arena.end().await?;
-    strange.extend_from_slice(arena.log_oracle.strange());
-    let log_lines = arena.log_oracle.said().len();
-    strange.extend(secrets_of(&arena, &oracle)?.found_in(arena.log_oracle.said())?);
-    let counters = arena.log_oracle.counters();
+    sut.end().await?;
+    strange.extend_from_slice(sut.log_oracle.strange());
+    let log_lines = sut.log_oracle.said().len();
+    strange.extend(secrets_of(&sut, &oracle)?.found_in(sut.log_oracle.said())?);
+    let counters = sut.log_oracle.counters();
     let lost_acks = counters.get("mix-ingress").and_then(|counted| counted.get("acks_lost_to_egress"));
     if let Some(lost @ 1..) = lost_acks.filter(|_| !oracle.was_harmed("mix-egress")) {
         strange.push(format!("{lost} SURB-acks were lost on their way to a mix-egress that was well"));
@@ -189,8 +195,8 @@ fn address(seed: u64) -> IpAddr {
 }
 
 /// Everything that the logs of a run must not say.
-fn secrets_of(arena: &Arena, oracle: &Oracle) -> Result<Secrets> {
-    let mut secrets = Secrets::of(&arena.gateway.home)?;
+fn secrets_of(sut: &Sut, oracle: &Oracle) -> Result<Secrets> {
+    let mut secrets = Secrets::of(&sut.gateway.home)?;
     for client in oracle.clients() {
         let key = match &client.key {
             SessionKey::CtrHmac(key) => key.to_bytes(),
@@ -206,7 +212,7 @@ fn secrets_of(arena: &Arena, oracle: &Oracle) -> Result<Secrets> {
 }
 
 /// One client of 2021 and one of today of every manner; in a soak, of every manner that keeps up with its mail.
-async fn gather(arena: &Arena, oracle: &Arc<Oracle>, soak: bool) -> Result<Vec<ClientModel>> {
+async fn gather(sut: &Sut, oracle: &Arc<Oracle>, soak: bool) -> Result<Vec<ClientModel>> {
     let later = Era::ALL.into_iter().skip(1).cycle();
     let mut models = Vec::new();
     // Mail of those who fetch less than they are sent piles up, which is not what a soak is to find.
@@ -214,8 +220,8 @@ async fn gather(arena: &Arena, oracle: &Arc<Oracle>, soak: bool) -> Result<Vec<C
     for (manner, era) in manners.zip(later) {
         for era in [Era::Of2021, era] {
             let who = (models.len(), era, manner);
-            let addrs = *arena.addrs.borrow();
-            models.push(ClientModel::register(who, addrs, &arena.gateway.identity, oracle.clone()).await?);
+            let addrs = *sut.relays.addrs.borrow();
+            models.push(ClientModel::register(who, addrs, &sut.gateway.identity, oracle.clone()).await?);
         }
     }
     Ok(models)

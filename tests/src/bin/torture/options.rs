@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::fault::Kind;
+use crate::{fault::Kind, flaw::Flaw};
 
-const USAGE: &str =
-    "usage: torture [--seconds N] [--seed N] [--rate PACKETS_PER_SECOND] [--only fault,fault,... | --soak]";
+const USAGE: &str = "usage: torture [--seconds N] [--seed N] [--rate PACKETS_PER_SECOND] [--only fault,fault,... | --soak] [--flaw FLAW]";
 
 /// A soak is no longer than this.
 const LONGEST_SOAK: Duration = Duration::from_secs(600);
@@ -24,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) kinds: Vec<Kind>,
     /// No faults at all, but clients that come and go: is everything level?
     pub(crate) soak: bool,
+    /// What is wrong with the gateway, as far as others can see, to find out whether that is judged.
+    pub(crate) flaw: Option<Flaw>,
 }
 
 impl Options {
@@ -38,6 +39,7 @@ impl Options {
             rate: 400,
             kinds: Kind::ALL.to_vec(),
             soak: false,
+            flaw: None,
         };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
@@ -52,6 +54,7 @@ impl Options {
                 "--seed" => options.seed = number()?,
                 "--rate" => options.rate = u32::try_from(number()?).context(USAGE)?,
                 "--only" => options.kinds = chosen(&value)?,
+                "--flaw" => options.flaw = Some(Flaw::named(&value)?),
                 _ => bail!("unknown argument {argument}\n{USAGE}"),
             }
         }

@@ -12,7 +12,7 @@ use crate::fault::{Condition, Fault, Kind, millis};
 
 /// From one fault to the next, in milliseconds: in the first round so short that all kinds come up within half a
 /// minute.
-const FIRST_GAPS: (u64, u64) = (100, 1_600);
+const FIRST_GAPS: (u64, u64) = (100, 1_100);
 const LATER_GAPS: (u64, u64) = (100, 2_500);
 
 /// What is planned for one moment.
@@ -142,9 +142,19 @@ mod tests {
         assert_eq!(printed(7), printed(7));
         assert_ne!(printed(7), printed(8));
         let all = printed(7).join("\n");
-        for words in
-            ["SIGKILL store\n", "times in a row", "again", "SIGSTOP", "reset", "garbage", "SIGTERM", "full", "torn"]
-        {
+        for words in [
+            "SIGKILL store\n",
+            "times in a row",
+            "again",
+            "into a registration",
+            "to be forgotten",
+            "SIGSTOP",
+            "reset",
+            "garbage",
+            "SIGTERM",
+            "full",
+            "torn",
+        ] {
             assert!(all.contains(words), "{words}");
         }
     }

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use rand::{SeedableRng, rngs::StdRng};
 use tests::{
     account::Account,
+    ack_port::AckPort,
     addrs::Addrs,
     deadline,
     disk::{Disk, FileSystem},
@@ -19,7 +20,8 @@ use tests::{
     home::Home,
     log::field,
     log_oracle::{Cause, LogOracle, Suspicion},
-    oracle::{Gap, Harm, Oracle},
+    oracle::{Gap, Harm, Inbox, Oracle},
+    packet::PacketMaker,
     process::Process,
 };
 use tokio::sync::watch;
@@ -27,6 +29,7 @@ use tokio::sync::watch;
 use crate::{
     coverage::Effect,
     fault::{Condition, Fault},
+    flaw::{Flaw, Relays},
     memory,
     schedule::Meanwhile,
 };
@@ -36,14 +39,21 @@ const CLEAN_STOP: Duration = Duration::from_secs(10);
 /// The disk: large enough for all mail of a run, small enough to be filled at once.
 const DISK_MIB: u32 = 768;
 
+/// Beyond all other clients.
+const FIRST_WITNESS: Inbox = 1_000_000;
+
 /// The gateway, and all that faults need.
-pub(crate) struct Arena {
+pub(crate) struct Sut {
     // Before the gateway, whose folder it is mounted in.
     disk: Option<Arc<Disk>>,
     /// The gateway.
     pub(crate) gateway: Gateway,
     /// Where it is.
     pub(crate) addrs: watch::Sender<Addrs>,
+    /// Where SURB-acks go.
+    acks: AckPort,
+    /// What is between the gateway and those who use it, if something is to be wrong with it.
+    pub(crate) relays: Relays,
     /// Its supervisor.
     pub(crate) supervisor: watch::Sender<Process>,
     /// What its log says.
@@ -54,14 +64,23 @@ pub(crate) struct Arena {
     pub(crate) random: StdRng,
     /// Clients in whose names others come.
     pub(crate) accounts: Arc<[Account]>,
+    /// The number in the oracle of the next client that only a fault has to do with.
+    pub(crate) next_witness: Inbox,
 }
 
-impl Arena {
-    /// Starts a gateway on this address, on a disk of its own if one may be mounted.
+impl Sut {
+    /// Starts a gateway on this address, on a disk of its own if one may be mounted, and with something wrong about it if that is
+    /// wanted.
     ///
     /// # Errors
     /// If it does not start.
-    pub(crate) async fn open(ip: IpAddr, disk: Option<FileSystem>, seed: u64, oracle: Arc<Oracle>) -> Result<Self> {
+    pub(crate) async fn open(
+        ip: IpAddr,
+        disk: Option<FileSystem>,
+        seed: u64,
+        flaw: Option<Flaw>,
+        oracle: Arc<Oracle>,
+    ) -> Result<Self> {
         let home = Home::empty()?;
         let mount = |file_system| Disk::mount_as(file_system, &home.data(), DISK_MIB);
         let disk = disk.map(mount).transpose()?.map(Arc::new);
@@ -77,7 +96,15 @@ impl Arena {
         let (addrs, _) = watch::channel(Addrs::from(&gateway));
         let (supervisor, _) = watch::channel(gateway.supervisor());
         let (log_oracle, random) = (LogOracle::default(), StdRng::seed_from_u64(seed));
-        Ok(Self { disk, gateway, addrs, supervisor, log_oracle, oracle, random, accounts: Arc::new([]) })
+        let acks = AckPort::start(ip, oracle.clone()).await?;
+        let relays = Relays::around(ip, addrs.subscribe(), acks.address(), flaw).await?;
+        let (accounts, next_witness) = (Arc::new([]), FIRST_WITNESS);
+        Ok(Self { disk, gateway, addrs, acks, relays, supervisor, log_oracle, oracle, random, accounts, next_witness })
+    }
+
+    /// Makes packets whose SURB-acks the oracle sees.
+    pub(crate) fn packet_maker(&self) -> PacketMaker {
+        PacketMaker { ack_hop: self.relays.acks, ..self.acks.packet_maker(self.gateway.sphinx) }
     }
 
     /// Brings a fault about, and says what came of it.

@@ -22,10 +22,10 @@ use tests::{
 };
 
 use crate::{
-    arena::Arena,
     coverage::Effect,
     fault::{Database, Fault, Stage},
-    garbage, memory, pretender,
+    garbage, memory, spoof,
+    sut::Sut,
     tear::{self, Torn, Trace},
 };
 
@@ -35,7 +35,7 @@ const REACTION: Duration = Duration::from_secs(10);
 /// tearing of a database that nobody was writing to.
 const ATTEMPTS: usize = 3;
 
-impl Arena {
+impl Sut {
     /// Brings a fault about, and says what came of it.
     ///
     /// # Errors
@@ -58,6 +58,8 @@ impl Arena {
                 self.start_in_vain(after).await?;
                 self.start_again().await?;
             }
+            Fault::KillInRegistration { worker, after } => return self.kill_in_registration(worker, after).await,
+            Fault::KillInForgetting { worker, after } => return self.kill_in_forgetting(worker, after).await,
             Fault::Reset { stage, times } => return Ok(self.reset(stage, times).await),
             Fault::Garbage { worker, link, len } => return self.feed_garbage(worker, link, len).await,
             Fault::Restart => self.restart().await?,
@@ -87,7 +89,7 @@ impl Arena {
         Ok(())
     }
 
-    async fn kill_process(&mut self, victim: Process) -> Result<()> {
+    pub(crate) async fn kill_process(&mut self, victim: Process) -> Result<()> {
         self.log_oracle.expect_death(victim);
         victim.signal(Signal::SIGKILL)?;
         victim.wait_until_gone().await
@@ -134,7 +136,7 @@ impl Arena {
     async fn reset(&mut self, stage: Stage, times: usize) -> Effect {
         let (mut done, mut refusal) = (0, None);
         for account in self.accounts.clone().iter().cycle().take(times + ATTEMPTS) {
-            match pretender::reset(account, self.gateway.clients, stage).await {
+            match spoof::reset(account, self.gateway.clients, stage).await {
                 Ok(()) => done += 1,
                 Err(error) => refusal = Some(error),
             }

@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use tests::output::say;
 
 use crate::{
-    arena::Arena,
     coverage::{Coverage, Effect},
     fault::Kind,
     schedule::{Happening, Meanwhile, Planned},
+    sut::Sut,
 };
 
 /// Brings about what is planned until the time is over, and the first fault of each kind in any case.
@@ -22,7 +22,7 @@ use crate::{
 /// If the gateway does not come back from something.
 pub(crate) async fn go_through(
     schedule: Vec<Planned>,
-    arena: &mut Arena,
+    sut: &mut Sut,
     kinds: &[Kind],
     duration: Duration,
 ) -> Result<Coverage> {
@@ -34,7 +34,7 @@ pub(crate) async fn go_through(
         let effect = if at > begin + duration && !planned.is_first {
             Effect::NotDone("the time is over".into())
         } else {
-            take_place(planned, arena, begin, &mut coverage).await.with_context(|| planned.happening.to_string())?
+            take_place(planned, sut, begin, &mut coverage).await.with_context(|| planned.happening.to_string())?
         };
         say_done(&planned.happening, &effect, begin, at..Instant::now())?;
         coverage.note(planned.kind, effect);
@@ -43,11 +43,11 @@ pub(crate) async fn go_through(
     Ok(coverage)
 }
 
-async fn take_place(planned: Planned, arena: &mut Arena, begin: Instant, coverage: &mut Coverage) -> Result<Effect> {
+async fn take_place(planned: Planned, sut: &mut Sut, begin: Instant, coverage: &mut Coverage) -> Result<Effect> {
     match planned.happening {
-        Happening::Sudden(fault) => arena.suffer(fault).await,
+        Happening::Sudden(fault) => sut.suffer(fault).await,
         Happening::Lasting { condition, lasts, meanwhile } => {
-            let (effect, inner) = arena.endure(condition, lasts, meanwhile).await?;
+            let (effect, inner) = sut.endure(condition, lasts, meanwhile).await?;
             if let (Some((inner, when)), Some(Meanwhile { kind, fault, .. })) = (inner, meanwhile) {
                 say_done(&format_args!("  meanwhile {fault}"), &inner, begin, when)?;
                 coverage.note_overlapping(kind, inner);
