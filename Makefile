@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test bench torture simulate soak siege fuzz conformance mutants night
+.PHONY: setup run test keys bench torture simulate soak siege fuzz conformance mutants night
 
 setup:
 	@./dev/setup
@@ -10,6 +10,10 @@ run: setup
 test:
 	@./dev/setup test
 	@./dev/test
+
+# Looks for keys in the memory of the release build's processes; `make test` does so in the debug build's.
+keys: setup
+	@./dev/keys
 
 bench: setup
 	@./dev/bench

@@ -438,11 +438,18 @@ fn give(path: &Path, user: u32) -> Result<()> {
     Ok(())
 }
 
+/// The folder of the gateway's programs, if it is another than that of the tests: those of a release, for example.
+const FOLDER_OF_PROGRAMS: &str = "GATEWAYD_PROGRAMS";
+
 /// A program of the workspace. They are all in `target/<profile>`; tests run from `deps` below it.
 ///
 /// # Errors
 /// If it has not been built.
 pub fn program(name: &str) -> Result<PathBuf> {
+    let given = std::env::var_os(FOLDER_OF_PROGRAMS).map(|folder| Path::new(&folder).join(name));
+    if let Some(given) = given.filter(|path| path.is_file()) {
+        return Ok(given);
+    }
     let this = std::env::current_exe()?;
     let mut folder = this.parent().context("this program is in no folder")?;
     if folder.ends_with("deps") {

@@ -27,6 +27,7 @@ pub mod home;
 pub mod hostiles;
 pub mod impostor;
 pub mod inventory;
+pub mod key_forms;
 pub mod log;
 pub mod log_oracle;
 pub mod loose;

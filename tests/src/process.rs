@@ -19,6 +19,12 @@ pub struct PrivateMemory {
 }
 
 impl PrivateMemory {
+    /// Memory that holds this.
+    #[cfg(test)]
+    pub(crate) fn of(locked: &[u8], other: &[u8]) -> Self {
+        Self { locked: vec![locked.to_vec()], other: vec![other.to_vec()] }
+    }
+
     /// Whether this is in locked memory.
     pub fn has_locked(&self, what: &[u8]) -> bool {
         Self::has(&self.locked, what)
