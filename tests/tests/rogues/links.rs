@@ -4,11 +4,19 @@ use anyhow::Result;
 use ipc::Role;
 use tests::{deadline::bounded, gateway::IPV4, home::Home, rogue::Taken};
 
+use crate::attached::{attached_clients, ensure_all_are_attached};
+
+/// Clients stay attached unless they are the rogue's own.
 async fn break_link(rogue: Role, peer: Role) -> Result<()> {
     bounded(async {
         let taken = Taken::over(Home::init(IPV4).await?, rogue).await?;
+        let mut attached = match rogue {
+            Role::MixIngress | Role::MixEgress => attached_clients(&taken.gateway).await?,
+            Role::ClientEdge | Role::Store => Vec::new(),
+        };
         taken.breaks_form(peer).await?;
-        taken.lets_go(peer).await
+        taken.lets_go(peer).await?;
+        ensure_all_are_attached(&mut attached).await
     })
     .await
 }
