@@ -37,8 +37,8 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes `bytes` into a temporary file. The file is created with `mode` (less the umask), never with a wider one. If root creates it, it
-    /// gets the owner of the folder.
+    /// Writes `bytes` into a temporary file. The file is created with `mode` (less the umask), never with a wider one. A file that root
+    /// creates gets the owner of the folder.
     pub fn new(destination: &Path, mode: u32, bytes: &[u8]) -> Result<Self, WriteError> {
         let name = destination.file_name().unwrap_or_default();
         let mut aside_name = OsString::from(".");

@@ -6,15 +6,31 @@
 //! and no TLS client.
 //!
 //! # Holds
-//! No secret while the gateway runs. `init` makes the key pairs, in memory that is wiped, and ends.
+//! No secret while the gateway runs. `init` creates the key pairs, in memory that is wiped, and ends.
 //!
 //! # May do
-//! Write the gateway's folder: keys, `config.toml` and its backups, each written aside and then renamed into place.
-//! Start the workers, and replace them. With root's privileges it opens paths through [`path_guard`] only, so that no other account
-//! can have it write or give away what is not the gateway's.
+//! Write the gateway's folder: keys, `config.toml` and its backups. Each file is written aside and then renamed into place. Start and
+//! replace the workers. With root's privileges it opens paths only through [`path_guard`], so that no other account can make it write or
+//! give away files that are not the gateway's.
 //!
 //! # On compromise
-//! The worst case: it can open the key files and start programs. That is why it reads nothing from the network.
+//! The worst case: an attacker can open the key files and start programs. For this reason it reads nothing from the network.
+//!
+//! # Rooms
+//! | module | idea |
+//! |---|---|
+//! | [`cli`] | commands, flags, exit codes |
+//! | [`init`], [`upgrade`] | create and change keys and configuration |
+//! | [`run`] | composes a running gateway from the rooms below |
+//! | [`plan`] | what a gateway is to run with, before any process starts |
+//! | [`launch`] | what workers are started from, and one worker process |
+//! | [`supervisor`] | keeps the workers alive, and ends them in order |
+//! | [`validator`] | asks the validators before the start |
+//! | [`audit`] | measures what each process can do |
+//! | [`config`], [`overrides`], [`endpoint`] | the settings: file, flags, addresses |
+//! | [`keys`], [`paths`], [`path_guard`], [`atomic`] | files: keys, where they are, how they are opened and written |
+//! | [`console`], [`banner`], [`log`], [`systemd`] | what the operator and the service manager are told |
+//! | [`version`], [`syscall`], [`system_error`] | the version of the network, names of system calls, failed system calls |
 
 pub mod atomic;
 pub mod audit;

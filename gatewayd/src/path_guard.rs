@@ -36,7 +36,7 @@ use self::walk::{FollowLinks, OpenFolder, Walk};
 
 /// A pipe in the place of a file must not block the process, and a terminal must not become its controlling terminal.
 const SAFELY: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
-/// A directory, to list it and to open what is in it.
+/// The flags for a directory that is to be listed, or whose files are to be opened.
 pub(crate) const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_RDONLY).union(OFlag::O_CLOEXEC);
 
 /// How strict the guard is.

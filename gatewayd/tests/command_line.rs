@@ -31,12 +31,12 @@ fn command(program: &str, home: &Path, arguments: &str) -> Command {
     command
 }
 
-/// Exit code, what follows the banner, standard error.
+/// The exit code, the output after the banner, and standard error.
 fn run(program: &str, home: &Path, arguments: &str) -> (i32, String, String) {
     read(command(program, home, arguments).output().unwrap())
 }
 
-/// Exit code and standard output of what programs may read, which has no banner where it is no terminal.
+/// The exit code and the output of a command that programs may read. Without a terminal there is no banner.
 fn run_plain(program: &str, home: &Path, arguments: &str) -> (i32, String) {
     let output = command(program, home, arguments).output().unwrap();
     (output.status.code().expect("ends by itself"), String::from_utf8(output.stdout).unwrap())
@@ -70,7 +70,7 @@ fn both_names_say_the_same() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
-/// Where there is no terminal, `COLUMNS` says how wide one would be.
+/// Without a terminal, `COLUMNS` sets the width.
 #[test]
 fn help_is_as_wide_as_it_is_told() {
     let home = tempfile::tempdir().unwrap();

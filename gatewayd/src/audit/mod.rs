@@ -62,7 +62,7 @@ const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
 /// The folder of the credentials of units. Only root and the account of a unit can read them.
 const CREDENTIALS_OF_UNITS: &str = "/run/credentials";
 
-/// What the command line says.
+/// The flags of the command line.
 #[derive(Clone, Debug)]
 pub struct AuditOptions {
     /// Print JSON.

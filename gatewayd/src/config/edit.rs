@@ -42,7 +42,7 @@ struct Setting {
     value: Value,
 }
 
-/// The text of a new file: the template with everything `config` says.
+/// The text of a new file: the template with the values of `config`.
 pub fn fresh(config: &Config) -> Result<String, EditError> {
     change(TEMPLATE, settings(config)?)
 }

@@ -1,4 +1,4 @@
-//! `config.toml`: what it says ([`Config`]), how it is read ([`load`](Config::load)) and how it is written ([`edit`]).
+//! `config.toml`: its content ([`Config`]), how it is read ([`load`](Config::load)) and how it is written ([`edit`]).
 //!
 //! Files of 0.10.x load as they are. An unknown key in `[gateway]` or `[debug]` is a warning, because 0.10.x ignored it there. An
 //! unknown key anywhere else is an error, as it was in 0.10.x. Both name the line.

@@ -1,4 +1,4 @@
-//! What `config.toml` says, as values.
+//! The content of `config.toml`, as values.
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -48,7 +48,7 @@ fn a_file_of_0_10_1_says_what_it_said() {
     assert_eq!(config.clients_announce(), "ws://127.0.0.1:9000");
     assert_eq!(config.clients.inboxes, paths().inboxes_dir());
     assert_eq!(config.clients.ledger, paths().ledger());
-    // A private test network of 2021 goes on working; a gateway on the Internet is safe.
+    // A private test network of 2021 still works, and a gateway on the Internet sends nothing to private addresses.
     assert!(config.allow_private());
     assert!(!parse(&OF_0_10_1.replace("127.0.0.1", "203.0.113.5")).allow_private());
 }
@@ -71,7 +71,7 @@ fn the_template_spells_out_the_defaults() {
     let config = new_config();
     let text = fresh(&config).unwrap();
     assert_eq!(parse(&text), config);
-    // And has a comment above every key.
+    // There is a comment above every key.
     let mut above = "";
     for line in text.lines() {
         if line.contains(" = ") && !line.starts_with('#') {

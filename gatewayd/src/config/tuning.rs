@@ -191,7 +191,7 @@ pub struct ReplaySection {
 }
 
 impl ReplaySection {
-    /// As `mix-ingress` is told it.
+    /// The same settings for `mix-ingress`.
     pub fn of_worker(&self) -> ReplayConfig {
         ReplayConfig {
             packets_per_generation: self.packets_per_generation.get(),

@@ -97,8 +97,8 @@ pub(super) fn host_and_port(text: &str) -> Result<(Host, Option<NonZeroU16>), In
     Ok((host, Some(port)))
 }
 
-/// Whether the Internet cannot reach `ip`, because it is loopback, private, shared or link-local. An IPv6 address that maps an IPv4 address is
-/// judged by the IPv4 address.
+/// Whether the Internet cannot reach `ip`, because it is loopback, private, shared or link-local. An IPv6 address that maps an IPv4 address
+/// is judged by the IPv4 address.
 pub fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {

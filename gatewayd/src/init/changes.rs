@@ -1,8 +1,8 @@
-//! What a further `init` says of the configuration that was there.
+//! The changes that a further `init` makes to an existing configuration, for the operator.
 
 use crate::console::Console;
 
-/// A line of a configuration that sets something.
+/// A line of a configuration that sets a key.
 #[derive(Debug, PartialEq, Eq)]
 struct SettingLine<'a> {
     section: &'a str,
@@ -10,7 +10,7 @@ struct SettingLine<'a> {
     value: &'a str,
 }
 
-/// Says what is another value than before, and that all else is kept.
+/// Prints each value that has changed, and that everything else is kept.
 pub(super) fn print(before: &str, after: &str, console: &mut Console<'_>) {
     let changes = changes(before, after);
     if changes.is_empty() {

@@ -25,7 +25,7 @@ impl Home {
         GatewayPaths::new(&self.root(), &"demo".parse().unwrap())
     }
 
-    /// What is printed, with the folder of the test and the keys made neutral.
+    /// The output, with neutral texts in place of the test's folder and keys.
     fn init(&self, flags: &str) -> Result<String, InitError> {
         let flags = Flags::try_parse_from(format!("x {flags}").split(' ')).unwrap();
         let mut out = Vec::new();
@@ -157,7 +157,7 @@ fn private_next_hops_are_allowed_in_private_networks_only() {
         assert_eq!(home.config().egress.allow_private, Some(allowed), "{inits:?}");
     }
 
-    // The operator's own word stands while the network stays the same.
+    // The operator's choice stays while the network stays the same.
     let home = Home::new();
     home.init(LOCAL).unwrap();
     let text = home.config_text().replace("allow_private = true", "allow_private = false");

@@ -104,7 +104,7 @@ pub enum ListenError {
         address: SocketAddr,
         /// The key that changes it.
         key: &'static str,
-        /// What the operating system said.
+        /// What the operating system answered.
         source: io::Error,
     },
 }

@@ -51,7 +51,7 @@ pub enum ResourceError {
         what: &'static str,
         /// Where the file should be.
         path: PathBuf,
-        /// The setting that says so.
+        /// The setting that names it.
         key: &'static str,
     },
     /// A key file exists and cannot be opened.
@@ -76,7 +76,7 @@ pub enum ResourceError {
         what: &'static str,
         /// Where it is.
         path: PathBuf,
-        /// The setting that says so.
+        /// The setting that names it.
         key: &'static str,
     },
     /// A directory of the store.

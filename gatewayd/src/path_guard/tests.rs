@@ -8,11 +8,11 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Somebody who has no entry anywhere.
+/// An account without an entry anywhere.
 const STRANGER: u32 = 70_009;
 
-/// A folder of this process with a gateway's folder `demo` in it; none if this process is not root, for whom alone the guard is
-/// strict.
+/// A folder of this process with a gateway's folder `demo` in it; none if this process is not root, because the guard is strict only for
+/// root.
 fn home() -> Option<(TempDir, PathBuf)> {
     if !need::root(66) {
         return None;
@@ -64,7 +64,7 @@ fn a_link_below_the_home_is_refused_and_one_above_followed() {
     let guard = PathGuard::new(&through);
     guard.check().unwrap();
     guard.open_directory(&through.join("data"), None).unwrap();
-    // Only a link that root made.
+    // Only a link that root made is followed.
     fchownat(nix::fcntl::AT_FDCWD, &above, Some(STRANGER.into()), None, AtFlags::AT_SYMLINK_NOFOLLOW).unwrap();
     assert!(matches!(guard.check(), Err(PathError::Link { path }) if path == above));
 
@@ -111,7 +111,7 @@ fn a_folder_made_by_root_has_the_owner_of_the_one_above() {
         let metadata = fs::metadata(home.join(made)).unwrap();
         assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (STRANGER, STRANGER, 0o700));
     }
-    // The store's directory may be the store's, and no other.
+    // Only the store's directory may belong to the store.
     chown(home.join("data"), Some(70_003), None).unwrap();
     guard.open_directory(&home.join("data"), Some(70_003)).unwrap();
     guard.open_directory(&home.join("data"), None).unwrap_err();

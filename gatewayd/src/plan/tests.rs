@@ -61,7 +61,7 @@ impl Home {
         (plan, String::from_utf8(out).unwrap())
     }
 
-    /// What a run prints, with the folder of the test and the keys made neutral.
+    /// The output of a run, with neutral texts in place of the test's folder and keys.
     fn printed(&self, text: &str) -> String {
         let (plan, printed) = self.prepare("demo", text);
         let keys = plan.unwrap().public_keys;
@@ -195,7 +195,7 @@ fn no_configuration_says_to_run_init() {
 fn a_later_configuration_is_told_how_to_keep_its_keys() {
     let home = Home::new(LOCAL);
     let text = fs::read_to_string(home.config_file()).unwrap();
-    // With keys that no 0.10 knew, which are not what is wrong.
+    // With keys that 0.10 does not know. The error must be about the version, not about these keys.
     let later = text.replace("'0.10.1'", "'1.1.0'") + "\n[wireguard]\nenabled = true\n";
     fs::write(home.config_file(), later).unwrap();
     let error = home.prepare("demo", "").0.unwrap_err().to_string();

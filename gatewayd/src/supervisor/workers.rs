@@ -2,7 +2,7 @@
 //!
 //! *Holds*: the workers, what they are launched with, and link ends that wait for their owners. *Promises*: a dead worker is replaced,
 //! with a delay that grows while lives are short, and its peers get new links. Once the gateway has been up, it ends only for a worker
-//! that does not come back, or that hangs again and again. What a worker says of a peer is believed only if the two share a link.
+//! that does not come back, or that hangs again and again. A report about a peer is believed only if the two share a link.
 
 pub(super) mod drain;
 pub(super) mod error;

@@ -44,7 +44,7 @@ fn without(text: &str, key: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// A file as 0.9.2 left it: no contract.
+/// A file of 0.9.2, which has no contract.
 fn of_0_9_2() -> String {
     without(&OF_0_10_1.replace("'0.10.1'", "'0.9.2'"), "mixnet_contract_address")
 }

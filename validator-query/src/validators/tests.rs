@@ -9,8 +9,7 @@ use super::*;
 
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// A validator on a loopback port that gives `replies` in order, each on a connection of its own, and tells what it was
-/// asked.
+/// A validator on a loopback port that sends `replies` in order, each on a connection of its own. The receiver gets the requests.
 fn validator(replies: Vec<String>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -103,12 +102,12 @@ fn our_address_is_found_in_either_field() {
     assert_eq!(ask(vec![page(&[OTHER, ours], None)]), ValidatorAnswer::SameIdentity { also: None });
 }
 
-/// Our own entry, with our address and after a move; and that of somebody who claims our address.
+/// Our own entry with our address, our own entry with another address, and a stranger's entry with our address.
 const OURS: (&str, &str, &str) = ("gw.example:1789", "ws://gw.example:9000", "ours");
 const OURS_BEFORE: (&str, &str, &str) = ("9.9.9.9:1789", "ws://9.9.9.9:9000", "ours");
 const CLAIM: (&str, &str, &str) = ("gw.example:1789", "ws://gw.example:9000", "theirs");
 
-/// What comes of validators that list these.
+/// The answer of validators with these lists.
 fn ask_lists(lists: &[&[(&str, &str, &str)]]) -> ValidatorAnswer {
     let validators: Vec<_> = lists.iter().map(|nodes| validator(vec![page(nodes, None)])).collect();
     let addresses: Vec<_> = validators.iter().map(|(address, _questions)| address.as_str()).collect();
@@ -122,7 +121,7 @@ fn our_own_identity_is_no_conflict_whoever_claims_our_address() {
         assert_eq!(ask_lists(&[&list]), ours_and);
         assert_eq!(ask_lists(&[&list, &list, &list]), ours_and);
     }
-    // One that lists us is enough, whatever the others say.
+    // One validator that lists us is enough.
     assert!(matches!(ask_lists(&[&[CLAIM], &[OURS], &[CLAIM]]), ValidatorAnswer::SameIdentity { .. }));
     let pages = vec![page(&[CLAIM], Some("next")), page(&[OURS], None)];
     assert_eq!(ask(pages), ours_and);
@@ -145,7 +144,7 @@ fn validators_that_agree_or_answer_alone_are_believed() {
     assert_eq!(ask_lists(&[&[CLAIM]]), conflict);
     assert_eq!(ask_lists(&[&[CLAIM], &[CLAIM], &[CLAIM]]), conflict);
     assert_eq!(ask_lists(&[&[CLAIM], &[OTHER], &[OTHER, CLAIM]]), conflict);
-    // Who does not answer has no vote.
+    // A validator that does not answer has no vote.
     let (address, _questions) = validator(vec![page(&[CLAIM], None)]);
     assert_eq!(ask_all(&query_of(&[&address, "http://127.0.0.1:1"]), TIME_LIMIT), conflict);
 }
@@ -198,7 +197,7 @@ fn a_reply_that_is_too_long_is_cut_off() {
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_request(&stream);
-        // Fails as soon as the other side has had enough.
+        // Fails as soon as the other side stops reading.
         let _ = stream.write_all(endless.as_bytes());
     });
     let reasons = reasons(ask_all(&query_of(&[&address]), TIME_LIMIT));
@@ -207,7 +206,7 @@ fn a_reply_that_is_too_long_is_cut_off() {
 
 #[test]
 fn a_silent_validator_costs_only_its_share_of_the_time() {
-    // Accepts (the backlog does) and never says a word.
+    // The backlog accepts the connection, and nothing is ever sent.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = format!("http://{}", silent.local_addr().unwrap());
     let (good, _questions) = validator(vec![page(&[OTHER], None)]);

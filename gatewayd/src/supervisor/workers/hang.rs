@@ -1,8 +1,8 @@
 //! Workers that live and do nothing.
 //!
-//! Each worker reports again and again that its own loop turns (see [`LoopTurns`](ipc::control::WorkerReport::LoopTurns)). A worker that has not
-//! reported for a minute is killed and replaced. Time counts only while the supervisor's own loop turns. Otherwise a machine that was
-//! suspended, or a group of processes that was stopped, would lose all its workers when it goes on.
+//! Each worker reports again and again that its own loop turns (see [`LoopTurns`](ipc::control::WorkerReport::LoopTurns)). A worker
+//! that has not reported for a minute is killed and replaced. Time counts only while the supervisor's own loop turns. Otherwise a
+//! machine that was suspended, or a group of processes that was stopped, would lose all its workers when it goes on.
 
 use std::{fs, time::Instant};
 

@@ -9,7 +9,7 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use super::{drain::Drained, *};
 use crate::launch::{EventKind, Program, fixtures};
 
-/// Reports ready, notes every order in `$orders`, and ends in order.
+/// Reports ready, writes every command to `$orders`, and ends in order.
 const GOOD: &str = r#"
 printf '\000' >&0
 while :; do
@@ -29,7 +29,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// All good, but `special` with its own script. `$lives` counts how often each was started.
+    /// All workers are good, but `special` runs `script`. `$lives` counts how often each was started.
     fn with(special: Role, script: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let binaries = PerRole::new(|role| {
@@ -82,7 +82,7 @@ impl Stage {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The scripts note orders in their own time; the workers goes on meanwhile.
+    /// Steps until the scripts have written so many commands, which may take them a moment.
     async fn until_orders(&mut self, number: usize) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.orders().len() < number {
@@ -188,7 +188,7 @@ async fn no_worker_is_killed_for_its_predecessor_or_for_dying() {
     let say = |stage: &mut Stage, report| {
         stage.workers.on_event(WorkerEvent { role: Role::Store, kind: EventKind::Report(report) }).unwrap();
     };
-    // Its links end with it, and that is heard of first.
+    // The links of a worker end with it, and the reports about them come before its death.
     say(&mut stage, lost(1));
     assert!(stage.workers.next_pending_kill().is_some());
     let edge = stage.pid(Role::ClientEdge);
@@ -196,11 +196,11 @@ async fn no_worker_is_killed_for_its_predecessor_or_for_dying() {
     stage.until(|stage| stage.deaths(Role::ClientEdge) == 1).await.unwrap();
     assert!(stage.workers.next_pending_kill().is_none());
     stage.until(Stage::all_ready).await.unwrap();
-    // Late words about the dead.
+    // Late reports about the dead worker.
     say(&mut stage, lost(1));
     say(&mut stage, violated(1));
     assert!(stage.all_ready() && stage.workers.next_pending_kill().is_none());
-    // And about the living.
+    // Reports about the living worker.
     say(&mut stage, lost(2));
     assert!(stage.all_ready() && stage.workers.next_pending_kill().is_some());
     say(&mut stage, violated(2));
@@ -218,7 +218,7 @@ async fn a_worker_that_reports_too_many_peers_is_replaced_too() {
         let report = WorkerReport::LinkViolated { peer: Role::ClientEdge, link, rule: "r".into() };
         stage.workers.on_event(WorkerEvent { role: Role::Store, kind: EventKind::Report(report) }).unwrap();
         stage.until(|stage| stage.deaths(Role::ClientEdge) == link).await.unwrap();
-        // No test waits for the growing delay.
+        // The test does not wait for the growing delay.
         stage.workers.slots.get_mut(Role::ClientEdge).state = WorkerState::Dead { retry_at: Instant::now() };
         stage.until(Stage::all_ready).await.unwrap();
         assert_eq!(stage.pid(Role::Store) == pid, link < peer_reports::MAX_PEER_REPORTS);
@@ -277,7 +277,8 @@ async fn a_worker_that_does_not_finish_is_killed() {
 
 #[tokio::test]
 async fn the_call_that_killed_a_worker_has_a_name() {
-    // Its jail is closed, it is ready, it makes call 59 (execve), and dies as of a filter; the second life is good.
+    // In its first life the worker closes its jail, is ready, reports call 59 (execve), and dies as if the filter had killed it. Its second
+    // life is good.
     let refused = r#"
 if [ "$lives" -eq 1 ]; then
     printf '\004\001\006\000' >&0; printf '\000' >&0
@@ -313,7 +314,7 @@ async fn a_worker_that_hangs_again_and_again_ends_the_gateway() {
     let hangs = async {
         for hangs in 1.. {
             stage.until(Stage::all_ready).await?;
-            // One look too few for anybody to hang, but for whoever has shown nothing.
+            // The last check counts `store` as hanging, because it has sent no heartbeat.
             for look in 0..=12 {
                 for role in Role::ALL.into_iter().filter(|role| *role != Role::Store) {
                     stage.workers.on_heartbeat(role);
@@ -330,7 +331,7 @@ async fn a_worker_that_hangs_again_and_again_ends_the_gateway() {
     stage.workers.drain(never()).await;
 }
 
-/// Reports a public key of 32 equal bytes, then does as the good ones.
+/// Reports a public key of 32 equal bytes, and then runs like the good workers.
 fn with_key(byte: &str) -> String {
     format!(
         r#"key=$(for i in 1 2 3 4 5 6 7 8; do printf '\{byte}\{byte}\{byte}\{byte}'; done); printf "\\010$key" >&0{GOOD}"#
