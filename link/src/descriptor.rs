@@ -13,11 +13,11 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
 };
 
-/// Descriptors that one datagram may carry.
+/// Most descriptors in one datagram.
 pub const MAX_DESCRIPTORS: usize = 16;
-/// Descriptors that the kernel lets one datagram carry, whoever sends it.
+/// Most descriptors that the kernel carries in one datagram.
 const SCM_MAX_FD: usize = 253;
-/// Bytes that one datagram may carry.
+/// Most bytes in one datagram.
 pub const MAX_DATAGRAM: usize = 64 * 1024;
 
 /// The two ends of a link.
@@ -39,7 +39,7 @@ pub fn control_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Sends one datagram with its descriptors.
 ///
 /// # Errors
-/// If the peer is gone, or there is no room (`WouldBlock` on a non-blocking socket).
+/// If the peer is gone, or the socket has no room (`WouldBlock` if it is non-blocking).
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
@@ -48,14 +48,14 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
     if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
-/// Receives one datagram with its descriptors; no bytes mean the end of the link.
+/// Receives one datagram with its descriptors. No bytes mean the end of the link.
 ///
 /// # Errors
-/// If the socket fails, has nothing (`WouldBlock`), or the datagram did not fit.
+/// If the socket fails, is empty (`WouldBlock`), or the datagram is larger than any of ours.
 pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; MAX_DATAGRAM];
-    // Room for all that the kernel lets anybody send at once: what does not fit it installs nevertheless, as far as it goes, and
-    // then nobody would own it.
+    // Room for as many descriptors as the kernel carries. With less room the kernel would install descriptors that it does not report,
+    // and nothing would own them.
     let mut space = nix::cmsg_space!([RawFd; SCM_MAX_FD]);
     let mut descriptors = Vec::new();
     let (len, flags) = {
@@ -77,10 +77,10 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     Ok((bytes, descriptors))
 }
 
-/// The descriptor that this process was given as its standard input, owned anew.
+/// A duplicate of the descriptor that this process was given as standard input.
 ///
 /// # Errors
-/// If it is closed.
+/// If standard input is closed.
 pub fn inherited_control() -> io::Result<OwnedFd> {
     io::stdin().as_fd().try_clone_to_owned()
 }

@@ -1,6 +1,6 @@
 //! Carries the messages of [`ipc`] between processes.
 //!
-//! *Trusts*: nothing that arrives. *Holds*: one end of a socketpair made by the supervisor. *Promises*: reading and writing
+//! *Trusts* nothing that arrives. *Holds* one end of a socketpair that the supervisor made. *Promises*: reading and writing
 //! never wait for each other; answers never wait behind mail; nothing is queued without a bound; a message that is
 //! malformed or too large ends the link and nothing else.
 
@@ -19,7 +19,7 @@ pub enum LinkError {
     /// The socket failed.
     #[error("the link's socket failed: {0}")]
     Io(#[from] std::io::Error),
-    /// The peer sent bytes that are no message.
+    /// The peer sent bytes that are not a message.
     #[error("{0}")]
     Codec(#[from] CodecError),
     /// The peer broke a rule of the link.
@@ -28,7 +28,7 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// The rule that the peer broke, if the link did not simply end.
+    /// The text of the rule that the peer broke, unless the link ended without a violation.
     pub fn violated_rule(&self) -> Option<String> {
         match self {
             Self::Closed | Self::Io(_) => None,

@@ -1,14 +1,14 @@
-//! What has come over a link and was not taken yet: whole frames are decoded where they were read, and wiped behind.
+//! The bytes that have come over a link. Frames are decoded in place and wiped.
 //!
-//! *Promises*: no byte is copied unless a frame does not fit behind the one before; what was taken is gone from memory, for session
-//! keys come this way.
+//! *Promises*: no byte is copied unless a frame does not fit behind the one before. Bytes that were taken are wiped, since
+//! they may be a session key.
 
 use zeroize::Zeroizing;
 
-/// Bytes of the buffer at first; it grows to the largest frame that has come.
+/// First size of the buffer, in bytes. It grows to the largest frame that has come.
 const FIRST: usize = 64 * 1024;
 
-/// The buffer, and which part of it is unread. Not `Debug`: there may be a key in it.
+/// The buffer, and which part of it is unread. Not `Debug`, since it may hold a key.
 pub(super) struct ReceiveBuffer {
     buffer: Zeroizing<Vec<u8>>,
     start: usize,
@@ -16,17 +16,17 @@ pub(super) struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    /// Nothing.
+    /// An empty buffer.
     pub(super) fn new() -> Self {
         Self { buffer: Zeroizing::new(vec![0; FIRST]), start: 0, end: 0 }
     }
 
-    /// What is unread.
+    /// The unread bytes.
     pub(super) fn unread(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Where the next bytes go, if `wanted` are to be unread together. Never empty while fewer are.
+    /// The space for the next bytes, if `wanted` bytes are to be unread together. Never empty while fewer are unread.
     pub(super) fn space(&mut self, wanted: usize) -> &mut [u8] {
         if self.start.saturating_add(wanted) > self.buffer.len() {
             self.move_to_front(wanted);
@@ -34,15 +34,15 @@ impl ReceiveBuffer {
         self.buffer.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// So many bytes of the space were filled.
+    /// Notes that `len` bytes of the space were filled.
     pub(super) fn filled(&mut self, len: usize) {
         self.end = self.end.saturating_add(len).min(self.buffer.len());
     }
 
-    /// So many of the unread bytes are done with.
+    /// Takes and wipes the first `len` unread bytes.
     pub(super) fn take(&mut self, len: usize) {
         let taken = self.start.saturating_add(len).min(self.end);
-        // Plain stores, which are many times faster than such as cannot be left out: these cannot either, since the buffer lives on.
+        // Plain stores are many times faster than volatile ones. The compiler cannot drop them, since the buffer is used again.
         self.buffer.get_mut(self.start..taken).unwrap_or_default().fill(0);
         self.start = taken;
         if self.start == self.end {
@@ -53,7 +53,7 @@ impl ReceiveBuffer {
     fn move_to_front(&mut self, wanted: usize) {
         let unread = self.unread().len();
         if wanted > self.buffer.len() {
-            // Not `resize`, which would leave behind what was in the old place.
+            // Not `resize`, which would leave the old memory unwiped.
             let mut larger = Zeroizing::new(vec![0; wanted]);
             if let Some(front) = larger.get_mut(..unread) {
                 front.copy_from_slice(self.unread());

@@ -1,4 +1,4 @@
-//! One link as a pair of halves that read and write frames, and the two lanes that feed the writing half.
+//! A link as a reading and a writing half, and the two lanes that feed the writing half.
 
 use std::{
     io,
@@ -22,14 +22,14 @@ use zeroize::Zeroizing;
 
 use super::{LinkError, receive_buffer::ReceiveBuffer};
 
-/// Mail taken at once; bounds how long an answer waits.
+/// Most mail that is taken at once, which bounds how long an answer waits.
 const LANE_BATCH: usize = 128;
 
-/// Room for the longest frame, so that the buffer never grows: what a growing buffer leaves behind is not wiped, and a session key
-/// may be in it.
+/// Room for the longest frame, so that the buffer never grows. A buffer that grows leaves its old memory unwiped, and a session key may
+/// be in it.
 const FRAME_CAPACITY: usize = FRAME_HEADER_LEN + FRAME_TARGET + MESSAGE_LIMIT;
 
-/// One of the two owners of a link's socket. A shared socket needs no lock: the kernel keeps the directions apart.
+/// One of the two owners of a link's socket. The socket needs no lock, since the kernel keeps the directions apart.
 struct Half(Arc<Stream>);
 
 impl AsyncRead for Half {
@@ -52,17 +52,17 @@ impl AsyncWrite for Half {
     }
 }
 
-/// The reading half of a link on which messages `In` arrive.
+/// The reading half of a link, which yields messages `In`.
 pub struct LinkReader<In> {
     stream: Half,
     buffer: ReceiveBuffer,
     incoming: PhantomData<fn() -> In>,
 }
 
-/// The writing half of a link on which messages `Out` leave.
+/// The writing half of a link, which takes messages `Out`.
 pub struct LinkWriter<Out> {
     stream: Half,
-    /// Wiped behind each frame: session keys go this way.
+    /// Wiped after each frame, since it may hold a session key.
     frame: Zeroizing<Vec<u8>>,
     outgoing: PhantomData<fn(Out)>,
 }
@@ -86,7 +86,7 @@ impl<In: Decode<()>> LinkReader<In> {
     /// The messages of the next frame. Cancel-safe.
     ///
     /// # Errors
-    /// [`LinkError::Closed`] at the end of the link, otherwise what is wrong with it.
+    /// [`LinkError::Closed`] at the end of the link, or why the link cannot go on.
     pub async fn read_batch(&mut self) -> Result<Vec<In>, LinkError> {
         self.read_until(FRAME_HEADER_LEN).await?;
         let header = *self.buffer.unread().first_chunk().ok_or(LinkError::Closed)?;
@@ -97,7 +97,7 @@ impl<In: Decode<()>> LinkReader<In> {
         Ok(batch?)
     }
 
-    /// Reads until so many bytes are unread.
+    /// Reads until `len` bytes are unread.
     async fn read_until(&mut self, len: usize) -> Result<(), LinkError> {
         while self.buffer.unread().len() < len {
             match self.stream.read(self.buffer.space(len)).await.map_err(closed_or_io)? {
@@ -148,7 +148,7 @@ impl<Out: Encode> LinkWriter<Out> {
         written
     }
 
-    /// Writes what the lanes bring until every sender is gone and everything is written, or the link is gone.
+    /// Writes the messages of the lanes until every sender is gone and everything is written, or the link is gone.
     ///
     /// # Errors
     /// If the link is gone, or a message cannot be encoded.
@@ -167,16 +167,16 @@ impl<Out: Encode> LinkWriter<Out> {
                     bulk.extend(first);
                 }
             }
-            // Whoever else can go on may have something to say, too: one call writes all of it, and wakes the peer once.
+            // Lets other tasks queue messages, so that one call writes them too and wakes the peer once.
             yield_now().await;
-            // Whichever lane was first: control that never runs dry must not keep mail back.
+            // Mail is taken whichever lane was first, so that control messages without end cannot starve mail.
             while bulk.len() < LANE_BATCH
                 && let Ok(message) = lanes.bulk.try_recv()
             {
                 bulk.push(message);
             }
-            // Control goes first: answers never wait behind mail, and what was said before a piece of mail, such as that its client is
-            // let in, is in its lane by now and must come before it. The lane's capacity bounds how much this is.
+            // Control goes first, so that answers never wait behind mail. A control message that was queued before a piece of mail, such as
+            // that its client is attached, is in its lane by now and must come first. The capacity of the lane bounds how much this is.
             for _ in 0..lanes.control.len() {
                 control.extend(lanes.control.try_recv().ok());
             }
@@ -191,9 +191,9 @@ impl<Out: Encode> LinkWriter<Out> {
 
 /// The receiving side of the two lanes, for [`LinkWriter::write_lanes`].
 pub struct Lanes<Out> {
-    /// Goes first: answers, receipts, requests.
+    /// Answers, receipts and requests. Written first.
     pub control: mpsc::Receiver<Out>,
-    /// Goes behind the control messages that wait with it: mail.
+    /// Mail. Written after the control messages that wait at the same time.
     pub bulk: mpsc::Receiver<Out>,
 }
 

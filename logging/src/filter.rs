@@ -1,9 +1,9 @@
-//! What is logged: the value of `RUST_LOG`.
+//! The filter of the log: the value of `RUST_LOG`.
 //!
 //! A filter is a list of directives with commas between them: a level for everything (`debug`), for one process by the name that
 //! the log prints (`mix-ingress=debug`), or for a module of it (`mix_ingress::replay=trace`). The names of nym-gateway 0.10,
-//! which operators have in their units, mean everything. *Promises*: warnings and errors are always logged, whatever a filter
-//! says; what is not understood is complained of, and changes nothing.
+//! which operators have in their units, mean everything. *Promises*: warnings and errors are logged with every filter. A
+//! directive that is not understood is reported and changes nothing.
 
 use std::{fmt, str::FromStr};
 
@@ -14,37 +14,37 @@ use ipc::Role;
 
 /// The name of the supervisor in the log.
 const SUPERVISOR: &str = "gatewayd";
-/// The program that 0.10 was, whose modules `RUST_LOG` named.
+/// The crate of nym-gateway 0.10, whose modules `RUST_LOG` named.
 const PREDECESSOR: &str = "nym_gateway";
-/// Libraries of ours, whose lines appear under the name of the process that uses them.
+/// Our libraries that log. Their lines appear under the name of the process.
 const LIBRARIES: [&str; 3] = ["link", "sandbox", "worker"];
 
-/// A filter that was understood.
+/// A filter, without the directives that were not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     everywhere: LevelFilter,
-    /// Name of a process or path of a module, in the form of Rust.
+    /// Levels by the name of a process or the path of a module, with underscores.
     named: Vec<(String, LevelFilter)>,
 }
 
-/// A directive that means nothing.
+/// A directive that was not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownDirective {
-    /// It names no level.
+    /// The directive names no level.
     #[error(
         "RUST_LOG: `{0}` is no level; the levels are error, warn, info, debug and trace, for everything (`debug`) or for one \
          process (`store=debug`)"
     )]
     NoLevel(String),
-    /// It names no process.
+    /// The directive names no process.
     #[error("RUST_LOG: there is no process `{name}`; the names are {}", names().join(", "))]
     NoProcess {
-        /// The name.
+        /// The name that it gives.
         name: String,
     },
 }
 
-/// The names that the log prints.
+/// The names of processes in the log.
 fn names() -> Vec<&'static str> {
     std::iter::once(SUPERVISOR).chain(Role::ALL.map(Role::name)).collect()
 }
@@ -56,7 +56,7 @@ impl Default for Filter {
 }
 
 impl Filter {
-    /// Reads a filter, and says what of it means nothing.
+    /// Reads a filter, and returns the directives that were not understood.
     pub fn parse(text: &str) -> (Self, Vec<UnknownDirective>) {
         let mut filter = Self::default();
         let mut complaints = Vec::new();
@@ -79,7 +79,7 @@ impl Filter {
                 self.everywhere = level;
                 return Ok(());
             }
-            // As in 0.10: a name without a level means all of it.
+            // As in 0.10, a name without a level means every level.
             let path = path_of(name).ok_or_else(no_level)?;
             self.set(path, LevelFilter::TRACE);
             return Ok(());
@@ -103,7 +103,7 @@ impl Filter {
         self.everywhere == LevelFilter::TRACE || self.named.iter().any(|(_, level)| *level == LevelFilter::TRACE)
     }
 
-    /// The filter of the process of this name. Its level is that of its name if there is one, and else that of everything.
+    /// The filter for `process`. Its level is that of its name, or else that of everything.
     pub(super) fn targets(&self, process: &str) -> Targets {
         let process = process.replace('-', "_");
         let own = self.named.iter().rev().find(|(name, _)| *name == process).map(|(_, level)| *level);
@@ -122,7 +122,7 @@ impl fmt::Display for Filter {
     }
 }
 
-/// A level by its name, or `off`. Numbers, which the library takes as well, are no names.
+/// A level by its name, or `off`. The library takes numbers too; they are refused here.
 fn parse_level(text: &str) -> Option<LevelFilter> {
     if text.chars().all(|c| c.is_ascii_alphabetic()) {
         LevelFilter::from_str(text).ok().filter(|_| !text.is_empty())
@@ -135,7 +135,7 @@ fn at_least_warnings(level: LevelFilter) -> LevelFilter {
     level.max(LevelFilter::WARN)
 }
 
-/// The path of a process or module of ours, as Rust writes it.
+/// The path of one of our processes or modules, with underscores.
 fn path_of(name: &str) -> Option<String> {
     let path = name.replace('-', "_");
     let (first, rest) = path.split_once("::").map_or((path.as_str(), None), |(first, rest)| (first, Some(rest)));

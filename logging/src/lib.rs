@@ -1,11 +1,10 @@
-//! How every process writes its log: one line per event on standard error, in the look of nym-gateway 0.10.1:
-//! ` 2021-05-26T19:55:14.432Z INFO  store > text field=value`. For the journal of systemd, which has the time itself, a line is
+//! The log of a process: one line per event on standard error, in the form of nym-gateway 0.10.1:
+//! ` 2021-05-26T19:55:14.432Z INFO  store > text field=value`. For the journal of systemd, which adds the time itself, a line is
 //! `<6>store > text field=value`, with the priority that syslog(3) gives to the level.
 //!
 //! The process name stands where 0.10.1 had the module. Lines are written whole, so that the processes' lines do not mix.
 //!
-//! *Promises*: no process ends, waits or panics for a log line. See [`queue`](self) for what happens to a line that cannot be
-//! written.
+//! *Promises*: no process ends, waits or panics because of a log line. A line that cannot be written is lost and counted.
 
 mod filter;
 mod queue;
@@ -30,7 +29,7 @@ use tracing_subscriber::{
 pub use filter::{Filter, UnknownDirective};
 use queue::LINES;
 
-/// How long a process that ends waits for its last lines to be written.
+/// Longest wait of an ending process for its last lines.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 struct Line {
@@ -50,7 +49,7 @@ where
     }
 }
 
-/// All that stands before the text of a line.
+/// The part of a line before its text.
 fn head(format: LineFormat, level: Level, process: &str) -> String {
     match format {
         LineFormat::Plain => {
@@ -71,8 +70,7 @@ const fn priority(level: Level) -> u8 {
     }
 }
 
-/// Begins to collect the lines of this process, of which [`write_in_background`] or [`flush`] is to write them. A second call
-/// changes nothing.
+/// Begins to collect the lines of this process. [`write_in_background`] or [`flush`] writes them. A second call changes nothing.
 pub fn init(process: &'static str, settings: &LogSettings) {
     let (filter, _) = Filter::parse(&settings.filter);
     let Some(writer) = queue::begin(process, settings.format) else { return };
@@ -82,11 +80,11 @@ pub fn init(process: &'static str, settings: &LogSettings) {
         .log_internal_errors(false)
         .fmt_fields(DefaultFields::new())
         .event_format(Line { process, format: settings.format });
-    // An error means that another log has been started before, as tests do.
+    // An error means that there is a log already, as in tests.
     let _ = tracing_subscriber::registry().with(lines).with(filter.targets(process)).try_init();
 }
 
-/// Starts the thread that writes the lines. In a worker: after the jail is closed, as every thread.
+/// Starts the thread that writes the lines. A worker must call this after its jail is closed, as for every thread.
 ///
 /// # Errors
 /// If there is no memory for a thread.
@@ -94,7 +92,7 @@ pub fn write_in_background() -> std::io::Result<()> {
     LINES.get().map_or(Ok(()), queue::Lines::start_thread)
 }
 
-/// At the end of the process: waits until all lines are written, but not for long.
+/// Waits for the last lines at the end of the process, half a second at the most.
 pub fn flush() {
     if let Some(lines) = LINES.get() {
         lines.flush(FLUSH_LIMIT);

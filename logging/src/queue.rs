@@ -1,8 +1,8 @@
-//! The way of a line from whoever logs it to standard error.
+//! The queue between the code that logs and standard error.
 //!
-//! Standard error may be a pipe that nobody reads or whose reader is gone, a full disk, or a terminal that is stopped. So lines
-//! go through a bounded queue to a thread that does nothing but write them. *Promises*: whoever logs never waits; a line that
-//! does not fit into the queue, or cannot be written, is counted, and the number is said before the next line that can be.
+//! Standard error may be a pipe that nobody reads or whose reader is gone, a full disk, or a stopped terminal. Therefore lines
+//! go through a bounded queue to a thread that only writes them. *Promises*: logging never waits. A line that
+//! does not fit into the queue, or cannot be written, is counted, and the count is written before the next line.
 
 use std::{
     io::{self, Write},
@@ -22,19 +22,19 @@ use ipc::log::LineFormat;
 
 use super::head;
 
-/// Bytes that may wait to be written. A line is some hundred bytes, so that a burst of some thousand lines fits.
+/// Most bytes that wait to be written. A line has about a hundred bytes, so a burst of some thousand lines fits.
 const QUEUE_BYTES: usize = 512 << 10;
 /// Longest line in bytes; the rest of a longer one is cut off.
 const LINE_BYTES: usize = 8 << 10;
-/// How long to wait before standard error, which somebody has made non-blocking, is tried again.
+/// Pause before the next attempt to write, if standard error is non-blocking and full.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The stack of the thread in bytes: it holds one line.
+/// Stack of the thread in bytes. It holds one line.
 const STACK: usize = 64 << 10;
 
 /// The lines of this process.
 pub(super) static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Lines that wait to be written, and how many never will be.
+/// The lines that wait, and the number of lost ones.
 #[derive(Debug)]
 pub(super) struct Lines(Arc<Shared>);
 
@@ -55,7 +55,7 @@ struct Queue {
     has_thread: bool,
 }
 
-/// Starts the queue of this process; nothing if there is one already.
+/// Starts the queue of this process, or returns `None` if there is one already.
 pub(super) fn begin(process: &'static str, format: LineFormat) -> Option<LineWriter> {
     let shared =
         Arc::new(Shared { process, format, queue: Mutex::default(), changed: Condvar::new(), lost: AtomicU64::new(0) });
@@ -67,7 +67,7 @@ impl Lines {
         self.0.queue().has_thread = true;
         let shared = Arc::clone(&self.0);
         let write = move || shared.write_for_ever(&mut StandardError);
-        // The thread is never joined: it ends with the process, since it may wait for a reader that never comes.
+        // The thread is never joined, since it may wait for a reader that never comes. It ends with the process.
         let started = thread::Builder::new().name("log".into()).stack_size(STACK).spawn(write).map(drop);
         if started.is_err() {
             self.0.queue().has_thread = false;
@@ -92,7 +92,7 @@ impl Lines {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Whole at any moment, whoever panicked.
+        // The queue is consistent at any moment, even after a panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,7 +150,7 @@ impl Shared {
     }
 }
 
-/// Makes whole lines of what is written to it.
+/// Puts each line into the queue.
 #[derive(Clone, Debug)]
 pub(super) struct LineWriter(Arc<Shared>);
 
@@ -162,7 +162,7 @@ impl<'a> MakeWriter<'a> for LineWriter {
     }
 }
 
-/// One call for each line; it never fails.
+/// Called once for each line. Never fails.
 impl Write for &LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.put(line);
@@ -174,7 +174,7 @@ impl Write for &LineWriter {
     }
 }
 
-/// Standard error without the lock of the standard library, which whoever else writes there would wait for.
+/// Standard error without the lock of the standard library, for which other writers would wait.
 struct StandardError;
 
 impl Write for StandardError {

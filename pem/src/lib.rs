@@ -17,12 +17,12 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// Length of every key in bytes.
 pub const KEY_LEN: usize = 32;
 
-/// The longest file [`decode`] looks at, in bytes. Real files have 114 to 118.
+/// Longest file that [`decode`] reads, in bytes. Real files have 114 to 118.
 pub const MAX_FILE_LEN: usize = 1024;
 
 const BASE64_LEN: usize = 44;
 
-/// Which key a file holds. The tag in the armour must say the same.
+/// The kind of key in a file. The armour must name the same kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyTag {
     /// The 32-byte seed of the gateway's identity.
@@ -36,7 +36,7 @@ pub enum KeyTag {
 }
 
 impl KeyTag {
-    /// The words between the dashes.
+    /// The words in the armour.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ed25519Private => "ED25519 PRIVATE KEY",
@@ -53,7 +53,7 @@ impl fmt::Display for KeyTag {
     }
 }
 
-/// Why a key file could not be read. Says nothing about what the file contains beyond its outer form.
+/// Why a key file could not be read. Names only the outer form of the file, never its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// Longer than [`MAX_FILE_LEN`].
@@ -75,7 +75,7 @@ pub enum PemError {
 
 /// The text of a key file: 114 to 118 bytes of ASCII with CRLF line ends.
 pub fn encode(tag: KeyTag, key: &[u8; KEY_LEN]) -> Zeroizing<String> {
-    // The capacity holds every tag, so the text never moves and leaves no copy behind.
+    // The capacity suffices for every tag, so the text is never moved and leaves no copy behind.
     let mut text = Zeroizing::new(String::with_capacity(128));
     text.push_str("-----BEGIN ");
     text.push_str(tag.as_str());
@@ -87,8 +87,8 @@ pub fn encode(tag: KeyTag, key: &[u8; KEY_LEN]) -> Zeroizing<String> {
     text
 }
 
-/// The key in a file that must carry `tag`. As other readers of PEM do, it takes white space at the ends of lines (CRLF, LF, and
-/// what editors and mail programs make of them), empty lines around, and a byte order mark in front.
+/// The key in a file whose armour must name `tag`. Like other readers of PEM, this one accepts white space at the ends of lines (CRLF,
+/// LF, and what editors and mail programs make of them), empty lines around the armour, and a byte order mark in front.
 pub fn decode(tag: KeyTag, file: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, PemError> {
     if file.len() > MAX_FILE_LEN {
         return Err(PemError::TooLong);
@@ -117,7 +117,7 @@ fn decode_body(body: &[u8]) -> Option<Zeroizing<[u8; KEY_LEN]>> {
     if body.len() != BASE64_LEN {
         return None;
     }
-    // One spare byte: 44 characters could spell 33.
+    // One byte to spare, since 44 characters may decode to 33 bytes.
     let mut raw = Zeroizing::new([0; KEY_LEN + 1]);
     let decoded = STANDARD.decode_slice(body, raw.as_mut_slice());
     let (Ok(KEY_LEN), Some(bytes)) = (decoded, raw.first_chunk::<KEY_LEN>()) else {

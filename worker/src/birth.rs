@@ -24,30 +24,30 @@ pub enum BirthError {
     /// The control link failed.
     #[error("the control link failed: {0}; workers are started by `gatewayd run`, not by hand")]
     Control(#[from] io::Error),
-    /// The first message was no order to start.
+    /// The first message does not start a worker.
     #[error(
         "the first message on the control link was not an order to start; are the worker and gatewayd of one version?"
     )]
     NoStart,
-    /// A descriptor that the role needs did not come.
+    /// A descriptor that the role needs is missing.
     #[error("gatewayd passed no {0:?}; are the worker and gatewayd of one version?")]
     MissingGrant(Grant),
 }
 
-/// A worker from its birth to its exit code. `alone` says whether every descriptor but the three standard ones is closed, which
-/// must come before anything else; `live` takes the remaining steps, and serves.
+/// Runs a worker from its birth to its exit code. `alone` is the result of closing every descriptor but the three standard ones,
+/// which must come before anything else. `live` takes the remaining steps and serves.
 pub fn run<E: std::fmt::Display>(
     role: Role,
     alone: io::Result<()>,
     live: impl FnOnce(&Birth) -> Result<Ending, E>,
 ) -> ExitCode {
-    // It is run from a descriptor, whose number would be its name in lists of processes.
-    // Without a name it works as well.
+    // The program is run from a descriptor, whose number would be the name in lists of processes. The name is only for operators, so a
+    // failure does not matter.
     let _ = CString::new(role.name()).map(|name| nix::sys::prctl::set_name(&name));
     let birth = match alone.map_err(BirthError::Control).and_then(|()| Birth::inherited()) {
         Ok(birth) => birth,
         Err(error) => {
-            // There is no log yet, and nobody reads a closed standard error.
+            // There is no log yet. A failure to write to standard error cannot be reported anywhere.
             let _ = writeln!(io::stderr(), "{role}: {error}");
             return ExitCode::FAILURE;
         }
@@ -65,7 +65,7 @@ pub fn run<E: std::fmt::Display>(
     code
 }
 
-/// The descriptors a worker was given, each to be taken once.
+/// The descriptors that a worker was given. Each can be taken once.
 #[derive(Debug)]
 pub struct Grants(Vec<(Grant, OwnedFd)>);
 
@@ -73,7 +73,7 @@ impl Grants {
     /// Takes the descriptor for `grant`.
     ///
     /// # Errors
-    /// [`BirthError::MissingGrant`] if it did not come or was taken.
+    /// [`BirthError::MissingGrant`] if it was not given or is already taken.
     pub fn take(&mut self, grant: Grant) -> Result<OwnedFd, BirthError> {
         let index = self.0.iter().position(|(kind, _)| *kind == grant).ok_or(BirthError::MissingGrant(grant))?;
         Ok(self.0.swap_remove(index).1)
@@ -85,18 +85,19 @@ impl Grants {
 pub struct Birth(OwnedFd);
 
 impl Birth {
-    /// The link this process was given as standard input.
+    /// The link that this process was given as standard input.
     ///
     /// # Errors
-    /// If there is none.
+    /// If standard input is closed.
     pub fn inherited() -> Result<Self, BirthError> {
         Ok(Self(descriptor::inherited_control()?))
     }
 
-    /// Waits for the order to start. No time limit: the supervisor sends it at once, or dies and ends the link.
+    /// Waits for [`WorkerCommand::StartWorker`]. There is no time limit, since the supervisor sends it at once, or dies and so ends the
+    /// link.
     ///
     /// # Errors
-    /// If something else comes, or the link fails.
+    /// If another message comes, or the link fails.
     pub fn receive_start(&self) -> Result<(Start, Grants), BirthError> {
         let (bytes, descriptors) = descriptor::receive(self.0.as_fd())?;
         match codec::decode_one(&bytes) {
@@ -108,12 +109,12 @@ impl Birth {
         }
     }
 
-    /// The first message, for a program whose order is of another form than a worker's.
+    /// The bytes of the first message, for a program that is started with another message than a worker.
     ///
     /// # Errors
     /// If the link fails.
     pub fn receive_bytes(&self) -> Result<Vec<u8>, BirthError> {
-        // Descriptors that came along are closed: such a program is lent none.
+        // Such a program gets no descriptors; any that came along are closed.
         Ok(descriptor::receive(self.0.as_fd())?.0)
     }
 
@@ -132,35 +133,35 @@ impl Birth {
         self.report(&WorkerReport::PublicKey(key));
     }
 
-    /// Tells the supervisor that there is no room for new mail or for new clients.
+    /// Tells the supervisor that there is no room for new mail or new clients.
     pub fn report_full_storage(&self) {
         self.report(&WorkerReport::StorageFull);
     }
 
     fn report(&self, report: &WorkerReport) {
         if let Ok(bytes) = codec::encode_one(report) {
-            // If the supervisor is gone there is nobody left to tell.
+            // This fails only if the supervisor is gone.
             let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
         }
     }
 
-    /// In an audit: makes the one attempt in place of a worker's work, from where the worker would begin with it. `attempt` tells
-    /// what it finds. Nothing to try means to be looked at, until the supervisor ends the link.
+    /// In an audit, makes one attempt in place of serving, at the point where a worker would begin to serve. `attempt` reports its
+    /// findings. [`Attempt::Wait`] waits until the supervisor ends the link.
     pub fn probe(&self, what: &Attempt, attempt: impl FnOnce(&Attempt, &mut dyn FnMut(Finding))) -> Ending {
         attempt(what, &mut |finding| {
             if let Ok(bytes) = codec::encode_one(&WorkerReport::ReportFinding(finding)) {
-                // If the supervisor is gone there is nobody left to tell.
+                // This fails only if the supervisor is gone.
                 let _ = descriptor::send(self.0.as_fd(), &bytes, &[]);
             }
         });
         if *what == Attempt::Wait {
-            // A word would end the wait as well as the end of the link.
+            // Returns when the link ends; no message comes to a probe.
             let _ = descriptor::receive(self.0.as_fd());
         }
         Ending::Drain
     }
 
-    /// Goes on as a task of the runtime this is called in.
+    /// The control link for a task of the current runtime.
     ///
     /// # Errors
     /// If the descriptor cannot be watched.

@@ -1,7 +1,7 @@
-//! Budgets of bytes: how much memory a process may hold for strangers, whatever they do.
+//! Byte budgets: bounds on the memory that a process holds for strangers.
 //!
-//! *Promises*: bytes are given back exactly when what took them is dropped, on whatever path; what was taken never exceeds
-//! the budget.
+//! *Promises*: bytes are given back when the permit is dropped, and not before. The bytes of all permits never exceed the
+//! budget.
 
 mod partial;
 
@@ -23,23 +23,23 @@ struct Inner {
 }
 
 impl ByteBudget {
-    /// A budget of so many bytes, all of them free.
+    /// A budget of `bytes`, all of them free.
     pub fn new(bytes: u64) -> Self {
         Self::with_gauge(bytes, Arc::default())
     }
 
-    /// The same, and `gauge`, which is zero and nobody else's to change, shows how many are in use.
+    /// As [`new`](Self::new). `gauge` shows the bytes in use; it must be zero, and nothing else may change it.
     pub fn with_gauge(bytes: u64, gauge: Arc<AtomicU64>) -> Self {
         Self(Arc::new(Inner { most: bytes, used: gauge }))
     }
 
-    /// Takes `bytes`, or nothing if there are not as many free.
+    /// Takes `bytes`, or `None` if fewer are free.
     pub fn take(&self, bytes: u64) -> Option<BytePermit> {
         let mut permit = self.permit();
         permit.grow(bytes, 0).then_some(permit)
     }
 
-    /// A permit for no bytes yet.
+    /// A permit for no bytes, which can [grow](BytePermit::grow).
     pub fn permit(&self) -> BytePermit {
         BytePermit { budget: self.clone(), bytes: 0 }
     }
@@ -60,7 +60,7 @@ impl ByteBudget {
     }
 }
 
-/// Bytes of a budget that are in use until this is dropped.
+/// Bytes of a budget. Given back when dropped.
 #[derive(Debug)]
 pub struct BytePermit {
     budget: ByteBudget,
@@ -68,17 +68,17 @@ pub struct BytePermit {
 }
 
 impl BytePermit {
-    /// The budget it is of.
+    /// The budget of the permit.
     pub const fn budget(&self) -> &ByteBudget {
         &self.budget
     }
 
-    /// How many bytes it is for.
+    /// The bytes of the permit.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes `bytes` more; `false`, and nothing taken, if fewer than `reserve` would be left for others.
+    /// Takes `bytes` more. Returns `false`, and takes nothing, if fewer than `reserve` would be left for others.
     pub fn grow(&mut self, bytes: u64, reserve: u64) -> bool {
         let most = self.budget.most().saturating_sub(reserve);
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= most);
@@ -89,14 +89,14 @@ impl BytePermit {
         grown
     }
 
-    /// Gives back `bytes`, or all if they are fewer.
+    /// Gives back `bytes`, or all if the permit has fewer.
     pub fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.budget.0.used.fetch_sub(bytes, Relaxed);
     }
 
-    /// All of its bytes, in a permit of their own.
+    /// Moves all bytes to a new permit.
     #[must_use]
     pub fn take(&mut self) -> Self {
         Self { budget: self.budget.clone(), bytes: std::mem::take(&mut self.bytes) }

@@ -26,14 +26,14 @@ pub struct ControlLink {
 /// Why a worker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Finish what is in flight first.
+    /// The supervisor asked for it: finish what is in flight first.
     Drain,
-    /// The supervisor is gone: at once.
+    /// The supervisor is gone: exit without draining.
     Orphaned,
 }
 
 impl ControlLink {
-    /// The worker's end of the link, in the runtime this is called in.
+    /// Makes the link of the worker's end, in the current runtime.
     ///
     /// # Errors
     /// If the descriptor cannot be watched.
@@ -43,17 +43,16 @@ impl ControlLink {
         Ok(Self { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new() })
     }
 
-    /// Where ends of links to `peer` will come: `first`, and later ones as the supervisor sends them.
+    /// A channel that yields this worker's ends of the links to `peer`: `first`, then each that the supervisor sends.
     pub fn link_ends(&mut self, peer: Role, first: OwnedFd) -> mpsc::Receiver<OwnedFd> {
         let (tx, rx) = mpsc::channel(2);
-        // Cannot be full: it was made on the line above.
+        // Cannot be full: the channel was made on the line above.
         let _ = tx.try_send(first);
         self.routes.insert(peer, tx);
         rx
     }
 
-    /// Reports readiness, then follows commands and passes on what the links report, until the worker is to end. Then no new ends
-    /// come.
+    /// Reports readiness, then follows commands and passes on reports until the worker is to end. After that no new link ends come.
     pub async fn follow(mut self, mut reports: mpsc::Receiver<WorkerReport>) -> Ending {
         if self.report(&WorkerReport::WorkerReady).await.is_err() {
             return Ending::Orphaned;
@@ -80,7 +79,7 @@ impl ControlLink {
         }
     }
 
-    /// Reports go on meanwhile: the link may wait for its report to be taken before it takes another end.
+    /// Passes on reports while it waits, since the link may first have to hand over a report before it takes another end.
     async fn hand_over(&self, peer: Role, end: OwnedFd, reports: &mut mpsc::Receiver<WorkerReport>) -> io::Result<()> {
         let Some(route) = self.routes.get(&peer) else { return Ok(()) };
         let mut handed = std::pin::pin!(route.send(end));

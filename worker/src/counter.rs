@@ -1,6 +1,6 @@
-//! Named counters: nothing is dropped or refused silently.
+//! Named counters, so that nothing is dropped or refused silently.
 //!
-//! What the log has of them: at `debug` all numbers once a minute, if one has changed; at `info` one line an hour if something was
+//! The log shows them: at `debug` all numbers once a minute, if one has changed; at `info` one line an hour if something was
 //! refused or lost, one line when a condition begins and one when it ends, and all numbers at the end of the process.
 
 mod summary;
@@ -9,22 +9,22 @@ use std::{sync::Arc, time::Duration};
 
 use self::summary::Summary;
 
-/// How often it is looked what has changed.
+/// Time between two looks at the counters.
 pub const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// A set of counters, each with a name.
 pub trait Counters: Send + Sync + 'static {
-    /// Of what was refused or lost: part of the hourly line.
+    /// Counters of what was refused or lost. They are part of the hourly line.
     const REFUSALS: &'static [&'static str];
-    /// Of the refusals those that an operator may have to do something about: their begin and end are lines of their own.
+    /// The refusals that an operator may have to act on. Their begin and end are lines of their own.
     const CONDITIONS: &'static [&'static str];
 
     /// Names and values now, in the order of declaration.
     fn snapshot(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// Declares a struct of [`AtomicU64`](std::sync::atomic::AtomicU64) counters behind [`Arc`]s that implements [`Counters`]. Behind
-/// the struct: which of them count refusals, and which conditions.
+/// Declares a struct of [`AtomicU64`](std::sync::atomic::AtomicU64) counters behind [`Arc`]s that implements [`Counters`]. Two lists
+/// after the struct name the counters of refusals and those of conditions.
 #[macro_export]
 macro_rules! counters {
     (
@@ -41,7 +41,7 @@ macro_rules! counters {
             const CONDITIONS: &'static [&'static str] = &[$(stringify!($condition)),*];
 
             fn snapshot(&self) -> Vec<(&'static str, u64)> {
-                // A name in a list must be a counter's.
+                // Compiles only if every name in a list is a counter.
                 let _ = ($(&self.$refusal,)* $(&self.$condition,)*);
                 vec![$((stringify!($field), self.$field.load(::std::sync::atomic::Ordering::Relaxed))),*]
             }
@@ -54,7 +54,7 @@ pub fn count(counter: &std::sync::atomic::AtomicU64) {
     counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// Writes to the log what has changed, every [`LOG_PERIOD`], until dropped.
+/// Logs changes every [`LOG_PERIOD`], until dropped.
 pub async fn log_changes<C: Counters>(counters: Arc<C>) {
     let mut last = counters.snapshot();
     let mut summary = Summary::new::<C>(&last);
@@ -71,7 +71,7 @@ pub async fn log_changes<C: Counters>(counters: Arc<C>) {
     }
 }
 
-/// Writes the counters that are not zero to the log, as one line: at the end of a process.
+/// Logs the counters that are not zero in one line, at the end of a process.
 pub fn log(snapshot: &[(&'static str, u64)]) {
     let text = text(snapshot);
     if !text.is_empty() {
@@ -79,7 +79,7 @@ pub fn log(snapshot: &[(&'static str, u64)]) {
     }
 }
 
-/// The counters that are not zero.
+/// The counters that are not zero, as text.
 fn text(snapshot: &[(&'static str, u64)]) -> String {
     let counted = snapshot.iter().filter(|(_, value)| *value > 0);
     let counted: Vec<String> = counted.map(|(name, value)| format!("{name}={value}")).collect();

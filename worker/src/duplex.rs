@@ -1,5 +1,5 @@
-//! A link for the life of a worker: taken up anew each time the supervisor hands over an end, because the peer may die
-//! and come back. Each incarnation has lanes of its own, so nothing meant for a dead peer reaches its successor.
+//! A link that lasts as long as the worker. The peer may die and be replaced; then the supervisor hands over a new end, and the
+//! link begins a new incarnation. Each incarnation has lanes of its own, so nothing meant for a dead peer reaches its successor.
 
 use std::{fmt::Display, os::fd::OwnedFd};
 
@@ -14,19 +14,19 @@ use link::{
 
 /// What happens on a link.
 pub enum LinkEvent<In, Out> {
-    /// A peer is there; what is sent here goes to it and to no other.
+    /// A peer is connected. The sender reaches this peer and no other.
     Up(LinkSender<Out>),
-    /// Messages arrived, in order.
+    /// Messages of the peer, in order.
     Batch(Vec<In>),
-    /// The peer is gone, and with it what it was not sent yet.
+    /// The peer is gone. Messages that were not written yet are lost.
     Down,
 }
 
 /// The sending side of one incarnation of a link.
 pub struct LinkSender<Out> {
-    /// Goes first: answers, receipts, requests.
+    /// The lane for answers, receipts and requests. It is written first.
     pub control: mpsc::Sender<Out>,
-    /// Goes behind the control messages that wait with it: mail.
+    /// The lane for mail. It is written after the control messages that wait at the same time.
     pub bulk: mpsc::Sender<Out>,
     violation: mpsc::Sender<String>,
 }
@@ -40,13 +40,13 @@ impl<Out> Clone for LinkSender<Out> {
 impl<Out> LinkSender<Out> {
     /// Drops the link because the peer broke `rule`, and has the peer replaced.
     pub fn drop_link(&self, rule: impl Display) {
-        // Full means that it is being dropped already.
+        // If the channel is full, the link is being dropped already.
         let _ = self.violation.try_send(rule.to_string());
     }
 }
 
-/// Reports why a link to `peer` ended: the `link`th that there was.
-pub(crate) async fn tell(peer: Role, link: u32, error: &LinkError, reports: &mpsc::Sender<WorkerReport>) {
+/// Reports why a link to `peer` ended. `link` is its number, as in [`WorkerReport::LinkViolated`].
+pub(crate) async fn report_end(peer: Role, link: u32, error: &LinkError, reports: &mpsc::Sender<WorkerReport>) {
     let report = match error.violated_rule() {
         Some(rule) => {
             tracing::error!(%peer, rule, "a peer broke a rule of its link; the link is dropped");
@@ -54,27 +54,27 @@ pub(crate) async fn tell(peer: Role, link: u32, error: &LinkError, reports: &mps
         }
         None => {
             match error {
-                // Seen from here, the ordered end of a peer looks like its death, and the supervisor logs a death.
+                // From here an orderly end of the peer looks the same as its death, and the supervisor logs a death.
                 LinkError::Closed => tracing::info!(%peer, "link down: the peer has closed it"),
                 error => tracing::warn!(%peer, %error, "link down"),
             }
             WorkerReport::LinkLost { peer, link }
         }
     };
-    // What cannot be reported ends with the worker anyway.
+    // The channel is closed only while the worker ends.
     let _ = reports.send(report).await;
 }
 
-/// How many messages each lane of a link may hold.
+/// Most messages that wait in each lane.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneCapacity {
-    /// Answers, receipts and requests.
+    /// In the lane for answers, receipts and requests.
     pub control: usize,
-    /// Mail.
+    /// In the lane for mail.
     pub bulk: usize,
 }
 
-/// Serves the link to `peer` until no end can come any more or nobody listens to `events`.
+/// Serves the link to `peer` until `ends` is closed or nobody receives `events`.
 pub async fn serve<In, Out>(
     peer: Role,
     mut ends: mpsc::Receiver<OwnedFd>,
@@ -100,7 +100,7 @@ pub async fn serve<In, Out>(
                     return;
                 }
                 let outcome = tokio::select! {
-                    // First, or a link whose senders are all gone might end in peace with a broken rule unreported.
+                    // Checked first: otherwise a link whose senders are all dropped might end without a report of the violation.
                     biased;
                     Some(rule) = broken.recv() => Err(LinkError::Violation(rule)),
                     outcome = read_into(reader, &events) => outcome,
@@ -117,14 +117,14 @@ pub async fn serve<In, Out>(
             }
         };
         if let Err(error) = outcome {
-            tell(peer, link, &error, &reports).await;
+            report_end(peer, link, &error, &reports).await;
         }
         if next.is_none() {
             next = tokio::select! {
                 biased;
-                // The end of the link may be seen before what came last on it was looked at.
+                // The link may have ended before its last messages were examined.
                 Some(rule) = broken.recv() => {
-                    tell(peer, link, &LinkError::Violation(rule), &reports).await;
+                    report_end(peer, link, &LinkError::Violation(rule), &reports).await;
                     ends.recv().await
                 }
                 end = ends.recv() => end,
@@ -142,7 +142,7 @@ async fn read_into<In: Decode<()>, Out>(
         if events.send(LinkEvent::Batch(batch)).await.is_err() {
             return Ok(());
         }
-        // Whoever always has something to say would otherwise keep what is written from its turn.
+        // A peer that sends without pause must not starve the writing half.
         yield_now().await;
     }
 }

@@ -1,8 +1,8 @@
 //! Proof that a worker's own loop turns.
 //!
-//! A process can be alive and serve nobody: stopped, or waiting for something that never comes. So the loop through which all of a
-//! worker's traffic goes, and no other task, reports [`WorkerReport::LoopTurns`] from time to time; the supervisor replaces a
-//! worker that has not for long.
+//! A process can be alive and serve nobody, because it is stopped or waits for something that never comes. Therefore the loop that
+//! carries all of a worker's traffic, and no other task, reports [`WorkerReport::LoopTurns`] every [`BEAT`]. The supervisor
+//! replaces a worker whose reports stay away.
 
 use tokio::{
     sync::mpsc,
@@ -11,7 +11,7 @@ use tokio::{
 
 use ipc::control::{BEAT, WorkerReport};
 
-/// The heartbeat of one loop. Its owner awaits [`beat`](Self::beat) beside everything else that it waits for.
+/// The heartbeat of one loop. The loop awaits [`beat`](Self::beat) beside its other events.
 #[derive(Debug)]
 pub struct Heartbeat {
     interval: Interval,
@@ -19,14 +19,14 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Of the loop that makes it. To be called inside the runtime of that loop.
+    /// The heartbeat of the calling loop, in its runtime.
     pub fn new(reports: mpsc::Sender<WorkerReport>) -> Self {
         let mut interval = interval(BEAT);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { interval, reports }
     }
 
-    /// Waits until a beat is due, and reports. Nothing is lost if the wait is given up.
+    /// Waits until a beat is due, and reports it. Cancel-safe.
     pub async fn beat(&mut self) {
         self.interval.tick().await;
         // If other reports fill the queue, the next beat is soon enough.

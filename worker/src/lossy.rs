@@ -1,10 +1,10 @@
-//! The one-way links to `mix-egress`: the sender never waits. What does not fit, or finds nobody, is dropped and counted,
-//! because the mixnet is lossy by design and whoever made a packet sends it again. A peer that says anything at all breaks a rule,
-//! and is reported.
+//! The one-way links to `mix-egress`, whose sender never waits. A message that does not fit, or comes while there is no peer, is
+//! dropped and counted, because the mixnet is lossy by design and whoever made a lost packet sends it again. A peer that says anything
+//! breaks a rule and is reported.
 //!
-//! What waits for the link is bounded in messages and in bytes, what is being written included; with more, the newest is
-//! dropped. That happens while `mix-egress` stands still or is being replaced: what it cannot send in time it drops itself. The bound
-//! is for whoever makes the link to choose, for it knows how much may come at once without anybody standing still.
+//! Waiting messages are bounded in number and in bytes, including those that are being written. Beyond the bound the newest
+//! message is dropped. That happens while `mix-egress` hangs or is being replaced; a `mix-egress` that works drops late packets itself.
+//! The maker of the link chooses the bound, since it knows how many messages may come at once in normal work.
 
 use std::{
     os::fd::OwnedFd,
@@ -27,10 +27,10 @@ use crate::{
     duplex,
 };
 
-/// Packets written at once at the most.
+/// Most packets that are written at once.
 const BATCH: usize = 128;
 
-/// What comes back on a one-way link: nothing. Decodes from no bytes at all.
+/// The message that comes back on a one-way link. There is none, so no bytes decode as one.
 #[derive(Debug)]
 pub enum NoReply {}
 
@@ -46,7 +46,7 @@ impl<Context> Decode<Context> for NoReply {
     }
 }
 
-/// A message, and the bytes that it takes until it is written or dropped.
+/// A message, with the bytes of the budget that it takes until it is written or dropped.
 struct Queued<Out> {
     message: Out,
     _bytes: BytePermit,
@@ -58,7 +58,7 @@ impl<Out: Encode> Encode for Queued<Out> {
     }
 }
 
-/// Sends without ever waiting.
+/// The sending side.
 pub struct LossySender<Out> {
     queue: mpsc::Sender<Queued<Out>>,
     bytes: ByteBudget,
@@ -72,7 +72,7 @@ impl<Out> Clone for LossySender<Out> {
 }
 
 impl<Out> LossySender<Out> {
-    /// Queues a message that takes so many bytes, or drops and counts it.
+    /// Queues a message that takes `bytes`, or drops and counts it. Never waits.
     pub fn send(&self, message: Out, bytes: usize) {
         let taken = self.bytes.take(bytes as u64);
         let queued = taken.is_some_and(|taken| self.queue.try_send(Queued { message, _bytes: taken }).is_ok());
@@ -82,14 +82,14 @@ impl<Out> LossySender<Out> {
     }
 }
 
-/// What carries the queue over whatever link there is.
+/// Carries the queue over the current incarnation of the link.
 pub struct LossyCarrier<Out> {
     queue: mpsc::Receiver<Queued<Out>>,
     dropped: Arc<AtomicU64>,
 }
 
-/// Makes a sender and its carrier, between which as much may wait as `most` says, one message at least; `gauge` shows its bytes,
-/// and `dropped` counts the messages that were lost on the way to the peer.
+/// Makes a sender and its carrier. Between them `most` may wait, but at least one message. `gauge` shows the bytes that wait, and
+/// `dropped` counts the messages that were lost.
 pub fn channel<Out>(
     most: Window,
     gauge: Arc<AtomicU64>,
@@ -134,7 +134,7 @@ impl<Out: Encode> LossyCarrier<Out> {
                     n = self.queue.recv_many(&mut batch, BATCH) => n,
                     said = &mut watch => {
                         let error = said.map_or_else(|error| error, |_| LinkError::Violation(Rule::Spoke.to_string()));
-                        duplex::tell(Role::MixEgress, link, &error, &reports).await;
+                        duplex::report_end(Role::MixEgress, link, &error, &reports).await;
                         break;
                     }
                     Some(end) = ends.recv() => {
@@ -145,7 +145,7 @@ impl<Out: Encode> LossyCarrier<Out> {
                 if taken == 0 {
                     return;
                 }
-                // As on the other links: what others have to send meanwhile goes in the same call.
+                // Lets other tasks queue messages, so that one call writes them too.
                 yield_now().await;
                 while batch.len() < BATCH
                     && let Ok(message) = self.queue.try_recv()
@@ -157,14 +157,14 @@ impl<Out: Encode> LossyCarrier<Out> {
                 batch.clear();
                 if let Err(error) = written {
                     self.count(lost);
-                    duplex::tell(Role::MixEgress, link, &error, &reports).await;
+                    duplex::report_end(Role::MixEgress, link, &error, &reports).await;
                     break;
                 }
             }
         }
     }
 
-    /// Waits for an end of a new link; what is sent meanwhile is lost. `None` once nothing can be sent any more.
+    /// Waits for an end of a new link; messages sent meanwhile are lost. `None` once every sender is gone.
     async fn wait_for_end(&mut self, ends: &mut mpsc::Receiver<OwnedFd>) -> Option<OwnedFd> {
         loop {
             tokio::select! {

@@ -1,7 +1,7 @@
-//! Messages that have begun and not ended, of all connections of a process together.
+//! The memory of messages that have begun and not ended, of all connections of a process together.
 //!
-//! *Promises*: they never hold more than the budget. When it is short, whoever holds the most for the longest gives way,
-//! not whoever comes last: somebody who begins messages and never ends them would otherwise keep everybody else out.
+//! *Promises*: they never hold more than the budget. At the limit, the connection that holds the most for the longest is
+//! evicted, and not the newest one. Otherwise an attacker who begins messages and never ends them would keep everybody else out.
 
 use std::{
     collections::HashMap,
@@ -14,9 +14,9 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Added to the age of each, so that what has just begun weighs something.
+/// Added to the age of each message, so that one that has just begun has a weight.
 const MOMENT: Duration = Duration::from_millis(10);
-/// When the budget is short, one part in so many is made free at once, so that not each message has to look for room.
+/// At the limit this fraction of the budget is freed at once, so that not every message has to search for room.
 const FREED_AT_ONCE: u64 = 16;
 
 /// The budget. Clones share it.
@@ -27,7 +27,7 @@ pub struct PartialBudget(Arc<Mutex<Table>>);
 struct Table {
     most: u64,
     used: u64,
-    /// Shows what is in use.
+    /// Shows the bytes in use.
     gauge: Arc<AtomicU64>,
     next: u64,
     holders: HashMap<u64, Holder>,
@@ -37,68 +37,68 @@ struct Table {
 struct Holder {
     bytes: u64,
     since: Instant,
-    order: Arc<Order>,
+    eviction: Arc<Eviction>,
 }
 
-/// How one of them learns that it has to give way.
+/// How the owner of a permit learns of its eviction.
 #[derive(Debug, Default)]
-struct Order {
+struct Eviction {
     given: AtomicBool,
     notify: Notify,
 }
 
-/// The beginning of a message has to be thrown away, and the connection with it.
+/// The memory is needed for others. The message must be dropped and its connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the memory for messages that have not ended is needed for others")]
 pub struct Evicted;
 
-/// The beginning of a message on one connection. Gives back what it holds when dropped.
+/// The memory of the message that has begun on one connection. Given back when dropped.
 #[derive(Debug)]
 pub struct PartialPermit {
     all: PartialBudget,
     number: u64,
-    order: Arc<Order>,
+    eviction: Arc<Eviction>,
     holds: bool,
 }
 
 impl PartialBudget {
-    /// A budget of so many bytes; `gauge` shows how many are in use.
+    /// A budget of `bytes`. `gauge` shows the bytes in use.
     pub fn new(bytes: u64, gauge: Arc<AtomicU64>) -> Self {
         Self(Arc::new(Mutex::new(Table { most: bytes, used: 0, gauge, next: 0, holders: HashMap::new() })))
     }
 
-    /// For a connection that has begun no message.
+    /// The permit of a connection on which no message has begun.
     pub fn permit(&self) -> PartialPermit {
         let mut table = self.table();
         table.next += 1;
-        PartialPermit { all: self.clone(), number: table.next, order: Arc::default(), holds: false }
+        PartialPermit { all: self.clone(), number: table.next, eviction: Arc::default(), holds: false }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Whole at any moment, whoever panicked.
+        // The table is consistent at any moment, even after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PartialPermit {
-    /// What has begun has so many bytes now; none, if it has ended.
+    /// Sets the bytes of the message that has begun; none if it has ended.
     ///
     /// # Errors
-    /// If it has to give way, now or since the last time.
+    /// If the permit is evicted, now or since the last call.
     pub fn hold(&mut self, bytes: usize, now: Instant) -> Result<(), Evicted> {
         if bytes == 0 {
             // The common case takes no lock.
             return if self.holds { self.let_go() } else { Ok(()) };
         }
         let mut table = self.all.table();
-        if self.has_to_go() {
+        if self.is_evicted() {
             return Err(Evicted);
         }
-        let order = &self.order;
+        let eviction = &self.eviction;
         let holder = table.holders.entry(self.number).or_insert_with(|| Holder {
             bytes: 0,
             since: now,
-            order: Arc::clone(order),
+            eviction: Arc::clone(eviction),
         });
         let before = std::mem::replace(&mut holder.bytes, bytes as u64);
         let used = table.used.saturating_sub(before).saturating_add(bytes as u64);
@@ -107,31 +107,31 @@ impl PartialPermit {
         if table.used > table.most {
             table.make_room(now);
         }
-        if self.has_to_go() { Err(Evicted) } else { Ok(()) }
+        if self.is_evicted() { Err(Evicted) } else { Ok(()) }
     }
 
-    /// Where it can be waited for that it has to give way, while it is used elsewhere.
+    /// A handle that waits for the eviction while the permit is used elsewhere.
     pub fn watch(&self) -> EvictionWatch {
-        EvictionWatch(Arc::clone(&self.order))
+        EvictionWatch(Arc::clone(&self.eviction))
     }
 
     fn let_go(&mut self) -> Result<(), Evicted> {
         self.holds = false;
         self.all.table().remove(self.number);
-        if self.has_to_go() { Err(Evicted) } else { Ok(()) }
+        if self.is_evicted() { Err(Evicted) } else { Ok(()) }
     }
 
-    fn has_to_go(&self) -> bool {
-        self.order.given.load(Relaxed)
+    fn is_evicted(&self) -> bool {
+        self.eviction.given.load(Relaxed)
     }
 }
 
-/// Tells when a [`PartialPermit`] has to give way.
+/// Waits for the eviction of a [`PartialPermit`].
 #[derive(Debug)]
-pub struct EvictionWatch(Arc<Order>);
+pub struct EvictionWatch(Arc<Eviction>);
 
 impl EvictionWatch {
-    /// Waits until it has to. Nothing is lost if the wait is given up.
+    /// Waits until the permit is evicted. Cancel-safe.
     pub async fn evicted(&self) {
         while !self.0.given.load(Relaxed) {
             self.0.notify.notified().await;
@@ -153,13 +153,13 @@ impl Table {
         self.gauge.store(used, Relaxed);
     }
 
-    fn remove(&mut self, number: u64) -> Option<Arc<Order>> {
+    fn remove(&mut self, number: u64) -> Option<Arc<Eviction>> {
         let holder = self.holders.remove(&number)?;
         self.use_in_all(self.used.saturating_sub(holder.bytes));
-        Some(holder.order)
+        Some(holder.eviction)
     }
 
-    /// Sends away those who hold the most for the longest. Their memory is counted as free at once; it is as soon as they run.
+    /// Evicts the permits that hold the most for the longest. Their memory counts as free at once; it is freed when their tasks run.
     fn make_room(&mut self, now: Instant) {
         let wanted = self.most.saturating_sub(self.most / FREED_AT_ONCE);
         let weight = |holder: &Holder| {
@@ -172,9 +172,9 @@ impl Table {
         while self.used > wanted
             && let Some((_, number)) = by_weight.pop()
         {
-            if let Some(order) = self.remove(number) {
-                order.given.store(true, Relaxed);
-                order.notify.notify_one();
+            if let Some(eviction) = self.remove(number) {
+                eviction.given.store(true, Relaxed);
+                eviction.notify.notify_one();
             }
         }
     }
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(small.hold(20, start + 10 * SECOND), Ok(()), "the newcomer stays");
         old.watch().evicted().await;
         assert_eq!(old.hold(41, start), Err(Evicted));
-        assert!(!large.has_to_go() && !small.has_to_go());
+        assert!(!large.is_evicted() && !small.is_evicted());
         assert_eq!(used.load(Relaxed), 70);
         assert_eq!(small.hold(200, start + 10 * SECOND), Err(Evicted), "too much for all");
     }

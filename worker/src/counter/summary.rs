@@ -1,14 +1,14 @@
-//! What of the counters an operator reads: what was refused in an hour, and when a condition began and ended.
+//! The lines about counters for an operator: what was refused in an hour, and when a condition began and ended.
 
 use std::mem;
 
 use super::{Counters, text};
 
-/// Periods, of a minute each, after which there is a line about what was refused.
+/// Periods of a minute between two lines about refusals.
 const HOUR: u32 = 60;
 
-/// Periods without a further refusal after which a condition has ended. A shorter time would end and begin one again and again
-/// whose cause is there all the while.
+/// Periods without a refusal after which a condition has ended. With fewer, a condition whose cause persists would end and begin again
+/// and again.
 const QUIET: u32 = 10;
 
 type Snapshot = Vec<(&'static str, u64)>;
@@ -26,7 +26,7 @@ pub(super) struct Summary {
 struct Condition {
     name: &'static str,
     last: u64,
-    /// While it lasts.
+    /// Set while the condition lasts.
     lasts: Option<Lasts>,
 }
 
@@ -48,7 +48,7 @@ impl Summary {
         }
     }
 
-    /// The lines that are due. To be called once in each period.
+    /// The lines that are due at the end of a period.
     pub(super) fn after_a_period(&mut self, now: &[(&'static str, u64)]) -> Vec<String> {
         let of_condition = |condition: &mut Condition| condition.after_a_period(value(now, condition.name));
         let mut lines: Vec<String> = self.conditions.iter_mut().filter_map(of_condition).collect();

@@ -1,4 +1,4 @@
-//! Prefixes that have proved useful and may come back: a memory that fades and is bounded.
+//! Prefixes whose connections were useful lately, in bounded memory.
 
 use std::{collections::HashSet, mem, time::Duration};
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use super::AddressPrefix;
 
-/// A prefix is remembered for this long at least and for twice as long at most: a mix node that is being upgraded is back sooner.
+/// A prefix is remembered for at least this long and at most twice as long. A mix node that is being upgraded is back sooner.
 const PERIOD: Duration = Duration::from_hours(1);
 
-/// Prefixes in one generation. When one is full before its time, the older one goes: to have others forgotten takes twice as many
-/// prefixes with full proof as this.
+/// Prefixes in one generation. When a generation is full before its time, the older one is dropped. So an attacker needs twice as many
+/// prefixes with full proof to make the gateway forget others.
 const GENERATION: usize = 16_384;
 
-/// The memory. In memory only; it holds no time and no count for a prefix.
+/// The prefixes, in two generations. Kept in memory only, without times or counts.
 #[derive(Debug)]
 pub(super) struct KnownPrefixes {
     young: HashSet<AddressPrefix>,
@@ -22,7 +22,7 @@ pub(super) struct KnownPrefixes {
 }
 
 impl KnownPrefixes {
-    /// Nobody is known.
+    /// No prefix is known.
     pub(super) fn new(now: Instant) -> Self {
         Self { young: HashSet::new(), old: HashSet::new(), turned: now }
     }

@@ -1,14 +1,14 @@
-//! How many connections a port has, and which of them gives way to another.
+//! The limit on the connections of a port, and which connection is evicted for a new one.
 //!
-//! *Trusts* what the owner of a permit says about its connection: that it proved something. *Holds* for each connection its prefix,
-//! its standing and when it was useful last; and for a while the prefixes that were useful. *Promises*: never more
-//! connections than allowed, in all and of any network; who comes while all places are taken is let in, and the connection that
-//! gives way is one of those who proved least, from the network that holds most of them, and there the one that has been useless
-//! for longest; strangers cannot take the places of those who proved useful, however many addresses they have.
+//! *Trusts* the owner of a permit when it reports that the connection proved something. *Holds* for each connection its prefix,
+//! its level and when it was useful last; and for a while the prefixes that were useful. *Promises*: never more
+//! connections than allowed, in all and of any network. A new connection at the limit is let in. The connection that is evicted for it
+//! is one of those that proved least, from the network that holds most of them, and there the one that has been useless
+//! for longest. Strangers cannot take the places of useful connections, however many addresses they have.
 //!
-//! Each connection has a [`Standing`], and each standing has a part of all places that those below cannot take. When one
-//! too many comes, the lowest standing that has more than its part gives one up. So of 20,000 places strangers always have 2,500, to
-//! come in and prove themselves, and never take more than that from the others.
+//! Each connection has a [`ProofLevel`], and each level has a share of all places that lower levels cannot take. For one connection
+//! too many, the lowest level over its share loses one. So of 20,000 places strangers always have 2,500, in which they can
+//! prove themselves, and never take more than that from the others.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
@@ -22,14 +22,14 @@ use tokio::{
 
 use super::{
     AddressPrefix, Network,
-    places::{FULL_PROOF, Places, Proof, Standing},
+    table::{ConnectionTable, FULL_PROOF, Proof, ProofLevel},
     tree::{Id, PrefixTree},
 };
 
-/// How long a newcomer waits until enough of those who gave way are gone.
+/// How long the listener waits for evicted connections to close.
 const DEPARTURE_LIMIT: Duration = Duration::from_millis(100);
 
-/// The limit of one port. Locked when a connection begins or ends and when its standing changes, not for each proof.
+/// The limit of one port. The lock is taken when a connection begins, ends or changes its level, not for each proof.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimit {
     shared: Arc<Shared>,
@@ -39,11 +39,11 @@ pub struct ConnectionLimit {
 struct Shared {
     most: usize,
     most_per_prefix: u32,
-    /// Connections that gave way and are not gone yet, at the most: they still have their descriptors.
+    /// Most evicted connections that are not closed yet, since these still have their descriptors.
     most_departing: usize,
     began: Instant,
-    state: Mutex<Places>,
-    /// One of those who gave way is gone.
+    state: Mutex<ConnectionTable>,
+    /// An evicted connection is closed.
     departed: Notify,
 }
 
@@ -56,7 +56,7 @@ pub enum LimitReached {
     ForPrefix,
 }
 
-/// The place of one connection; free again when dropped.
+/// The place of one connection. Free again when dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     id: Id,
@@ -65,18 +65,18 @@ pub struct ConnectionPermit {
     shared: Arc<Shared>,
 }
 
-/// A newcomer's place, and whether another connection had to give way for it.
+/// The permit of a new connection, and whether another connection was evicted for it.
 #[derive(Debug)]
 pub struct Admitted {
-    /// The place.
+    /// The permit.
     pub permit: ConnectionPermit,
-    /// Another one gives way.
+    /// Whether another connection was evicted.
     pub evicted_another: bool,
 }
 
 impl ConnectionLimit {
-    /// So many connections in all, and so many of them from one prefix; from wider networks more, as
-    /// [`Network::share`](super::Network::share) says.
+    /// A limit of `most` connections in all and `most_per_prefix` from one prefix. For wider networks it is higher: see
+    /// [`Network::share`](super::Network::share).
     pub fn new(most: u32, most_per_prefix: u32) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let began = Instant::now();
@@ -85,30 +85,30 @@ impl ConnectionLimit {
             most_per_prefix,
             most_departing: (most / 16).max(1),
             began,
-            state: Mutex::new(Places::new(began)),
+            state: Mutex::new(ConnectionTable::new(began)),
             departed: Notify::new(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// A place for a connection from this prefix; another connection may have to give way for it.
+    /// Admits a connection from `prefix`; another connection may be evicted for it.
     ///
     /// # Errors
-    /// If there is none.
+    /// If every other connection has proved more.
     pub fn admit(&self, prefix: AddressPrefix) -> Result<Admitted, LimitReached> {
         self.admit_at(prefix, Instant::now())
     }
 
-    /// A place for a connection of a trusted proxy until its client is known: only the limit in all counts.
+    /// Admits a connection of a trusted proxy whose client is not known yet. Only the limit in all counts.
     ///
     /// # Errors
-    /// If there is none.
+    /// If every other connection has proved more.
     pub fn admit_proxied(&self, proxy: AddressPrefix) -> Result<Admitted, LimitReached> {
         self.place(proxy, None, Instant::now())
     }
 
-    /// Waits until those who gave way are gone, or most of them are: so many newcomers at once are let in as others leave. Ends
-    /// soon in any case.
+    /// Waits until most evicted connections are closed, so that new ones are accepted no faster than evicted ones leave. Gives up
+    /// after a tenth of a second.
     pub async fn departures(&self) {
         let gone = async {
             loop {
@@ -119,7 +119,7 @@ impl ConnectionLimit {
                 departed.await;
             }
         };
-        // Who does not go in time is no reason not to listen: newcomers are refused then.
+        // A connection that does not close in time must not stop the listener; new connections are refused then.
         let _ = timeout(DEPARTURE_LIMIT, gone).await;
     }
 
@@ -135,8 +135,8 @@ impl ConnectionLimit {
     ) -> Result<Admitted, LimitReached> {
         let Shared { most, most_departing, .. } = *self.shared;
         let mut state = self.shared.state();
-        let standing = if state.knows(prefix, now) { Standing::Proven } else { Standing::Stranger };
-        // The narrowest network that is full: whoever gives way there makes room in the wider ones.
+        let level = if state.knows(prefix, now) { ProofLevel::Proven } else { ProofLevel::Stranger };
+        // The narrowest network that is full: an eviction there makes room in the wider networks too.
         let full = most_per_prefix.and_then(|most| {
             let is_full = |network: &Network| state.connections_from(*network) >= network.share(most) as usize;
             prefix.networks().rev().find(is_full)
@@ -146,12 +146,12 @@ impl ConnectionLimit {
             return Err(LimitReached::InAll);
         }
         let proof = Arc::new(Proof::default());
-        let id = state.join(prefix, standing, Arc::clone(&proof), self.shared.millis(now));
+        let id = state.join(prefix, level, Arc::clone(&proof), self.shared.millis(now));
         let victim = match full {
-            Some(network) => state.first_to_go(Standing::Stranger, |tree| tree.first_to_go_from(network)),
+            Some(network) => state.first_to_go(ProofLevel::Stranger, |tree| tree.first_to_go_from(network)),
             None if is_full => {
                 state.review(self.shared.millis(now));
-                let lowest = state.over_its_part(most);
+                let lowest = state.lowest_over_share(most);
                 state.first_to_go(lowest, PrefixTree::first_to_go)
             }
             None => None,
@@ -170,30 +170,30 @@ impl ConnectionLimit {
 }
 
 impl ConnectionPermit {
-    /// Where the connection comes from.
+    /// The prefix from which the connection comes.
     pub const fn prefix(&self) -> AddressPrefix {
         self.prefix
     }
 
-    /// The place of the same connection as one from `client`, now that its proxy has named the client.
+    /// Counts the connection for `client`, now that its proxy has named the client.
     ///
     /// # Errors
-    /// If there is none for this client.
+    /// If there is no place for this client.
     pub fn for_client(self, client: AddressPrefix) -> Result<Admitted, LimitReached> {
         let limit = ConnectionLimit { shared: Arc::clone(&self.shared) };
-        // First, so that the connection does not count twice.
+        // Dropped first, so that the connection does not count twice.
         drop(self);
         limit.admit(client)
     }
 
-    /// The connection has proved something, so many times.
+    /// Notes that the connection has proved something `times` times.
     pub fn prove(&self, times: u32) {
         if times > 0 {
             self.prove_at(times, Instant::now());
         }
     }
 
-    /// Waits until the connection has to give way. It has no place any more then, and has to end at once.
+    /// Waits until the connection is evicted. Its owner must then close it at once.
     pub async fn evicted(&self) {
         self.proof.evicted.notified().await;
     }
@@ -207,7 +207,7 @@ impl ConnectionPermit {
         let after = before.saturating_add(times);
         self.proof.count.store(after, Relaxed);
         if before == 0 || after >= FULL_PROOF {
-            self.shared.state().promote(self.id, Standing::after(after));
+            self.shared.state().promote(self.id, ProofLevel::after(after));
         }
     }
 }
@@ -222,7 +222,7 @@ impl Drop for ConnectionPermit {
 
 impl Shared {
     /// Nothing can panic while this is locked, and if it could, the numbers would still be right.
-    fn state(&self) -> MutexGuard<'_, Places> {
+    fn state(&self) -> MutexGuard<'_, ConnectionTable> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,4 +1,5 @@
-//! A listening port: who connects is let in if there is a place and a descriptor, and turned away otherwise.
+//! A listening port that survives a shortage of descriptors: a connection is admitted if there is a place and a descriptor for it, and
+//! closed otherwise.
 
 use std::{
     io,
@@ -19,26 +20,26 @@ use tokio::{
 
 use super::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached};
 
-/// Between attempts to accept while something that the process or the whole system lacks is used up.
+/// Pause between attempts to accept while descriptors or memory are used up.
 const PAUSE: Duration = Duration::from_millis(100);
-/// So long nothing must have been lacking before it is said again that something is: connections that come and go at the limit
-/// would fill the log.
+/// Time without a shortage after which the next one is logged again. Otherwise connections that come and go at the limit would fill
+/// the log.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// A peer that has vanished is asked for after so many seconds of silence, and then as often as it takes to be sure: it has lost
-/// its place after two minutes. Without this it would keep it for ever if nothing is written to it.
+/// Seconds of silence before TCP probes a peer. A peer that has vanished loses its place after two minutes; without probes it would
+/// keep the place for ever if nothing is written to it.
 const KEEPALIVE_IDLE: u32 = 60;
 const KEEPALIVE_INTERVAL: u32 = 15;
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// The port. *Promises*: never more connections than the limit allows; when descriptors run out, newcomers are turned away one
-/// by one instead of left waiting, and the processor is not kept busy with it.
+/// The port. *Promises*: never more connections than the limit allows. When descriptors run out, new connections are closed one
+/// by one instead of left waiting, without a busy loop.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
-    /// Given up for a moment to turn somebody away when there is no other descriptor.
+    /// A spare descriptor, freed for a moment to accept and close a connection when there is no other.
     spare: Option<OwnedFd>,
-    /// When something was last used up.
+    /// The last shortage.
     exhausted: Option<Instant>,
     pause: Option<Instant>,
     limit: ConnectionLimit,
@@ -50,28 +51,28 @@ pub struct Listener {
 pub struct Accepted {
     /// The connection.
     pub stream: TcpStream,
-    /// Whose it is.
+    /// The address of the peer.
     pub peer: SocketAddr,
-    /// Its place, to its end.
+    /// Its place, to be held until the connection ends.
     pub permit: ConnectionPermit,
-    /// Another connection gives way to it.
+    /// Whether another connection was evicted for this one.
     pub evicted_another: bool,
 }
 
 /// Why a connection was closed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
-    /// There was no place for it.
+    /// There was no place.
     LimitReached(LimitReached),
-    /// There was no descriptor for it.
+    /// There was no descriptor.
     NoDescriptor,
 }
 
 impl Listener {
-    /// Accepts from `socket`, as many at a time as `limit` allows.
+    /// Accepts connections from `socket`, as many at a time as `limit` allows.
     ///
     /// # Errors
-    /// If the kernel does not take the options that every connection is to have.
+    /// If the kernel refuses the options that every connection is to have.
     pub fn new(socket: TcpListener, limit: ConnectionLimit) -> io::Result<Self> {
         prepare(&socket)?;
         let mut listener = Self { socket, spare: None, exhausted: None, pause: None, limit, proxies: Vec::new() };
@@ -79,17 +80,17 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Connections from these proxies count only in all until their client is known.
+    /// Connections from these proxies count for no prefix until their client is known.
     #[must_use]
     pub fn behind(mut self, proxies: Vec<TrustedNetwork>) -> Self {
         self.proxies = proxies;
         self
     }
 
-    /// Waits for the next who is let in. Nobody is lost or left uncounted if the wait is given up.
+    /// Waits for the next connection that is admitted. Cancel-safe: no connection is lost or left uncounted.
     ///
     /// # Errors
-    /// If the next was turned away instead, and why.
+    /// If the next connection was closed instead, and why.
     pub async fn next(&mut self) -> Result<Accepted, Rejected> {
         loop {
             if let Some(end) = self.pause {
@@ -117,7 +118,7 @@ impl Listener {
         }
     }
 
-    /// Nothing can be accepted: with the spare descriptor one newcomer is told so, if there is one, and then there is a pause.
+    /// Nothing can be accepted. Closes one waiting connection by means of the spare descriptor, then pauses.
     async fn turn_one_away(&mut self, error: &io::Error) -> bool {
         let now = Instant::now();
         if self.exhausted.replace(now).is_none_or(|last| now > last + QUIET) {
@@ -133,7 +134,7 @@ impl Listener {
         turned_away
     }
 
-    /// A duplicate, because the jail leaves nothing that could be opened.
+    /// The spare descriptor is a duplicate of the socket, because in the jail nothing can be opened.
     fn keep_spare(&mut self) {
         if self.spare.is_none() {
             self.spare = self.socket.as_fd().try_clone_to_owned().ok();
@@ -141,8 +142,8 @@ impl Listener {
     }
 }
 
-/// Sets what each connection has from the listener: the kernel hands these options down, so that they cost no system call for each.
-/// Without the first, latency jumps by tens of milliseconds under light load.
+/// Sets the options of all connections at the listener. The kernel hands them down, so that they cost no system call for each connection.
+/// Without the first option, latency jumps by tens of milliseconds under light load.
 fn prepare(socket: &TcpListener) -> io::Result<()> {
     setsockopt(socket, sockopt::TcpNoDelay, &true)?;
     setsockopt(socket, sockopt::KeepAlive, &true)?;
@@ -151,7 +152,7 @@ fn prepare(socket: &TcpListener) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?)
 }
 
-/// Whether the process or the system has run out of something; such an error repeats until somebody gives it back.
+/// Whether the process or the system has run out of something. Such an error repeats until something is freed.
 fn is_exhaustion(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))

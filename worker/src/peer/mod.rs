@@ -1,22 +1,22 @@
-//! Strangers at a listening port, as far as limits are about them: whose they are ([`AddressPrefix`], and each [`Network`] around
-//! it), how many may be connected and who gives way ([`ConnectionLimit`]), how they get in ([`Listener`]), and how often they may do
-//! what is dear ([`RateLimit`]).
+//! Limits for strangers at a listening port. Strangers are told apart by [`AddressPrefix`] and the wider [`Network`]s around it.
+//! [`Listener`] accepts connections, [`ConnectionLimit`] bounds how many are open and decides which is evicted, [`RateLimit`] bounds
+//! how often a stranger may ask for something expensive.
 //!
-//! *Trusts*: the address that the kernel names. *Holds*: prefixes, in memory only, each no longer than its limit needs it.
+//! *Trusts* the address that the kernel names. *Holds* prefixes, in memory only, each no longer than its limit needs the prefix.
 //! *Promises*: what is kept of strangers is itself bounded, however many addresses they have.
 
 mod acceptor;
 mod known;
 mod limit;
 mod listener;
-mod places;
 mod prefix;
 mod rate;
+mod table;
 mod tree;
 
 pub use acceptor::{Acceptor, PortCounters, Serving};
 pub use limit::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached};
 pub use listener::{Accepted, Listener, Rejected};
-pub use places::FULL_PROOF;
 pub use prefix::{AddressPrefix, Network};
 pub use rate::RateLimit;
+pub use table::FULL_PROOF;

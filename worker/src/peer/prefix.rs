@@ -1,6 +1,6 @@
-//! The part of an address that tells strangers apart: whoever has one IPv6 address has a whole /64 of them.
+//! The part of an address by which strangers are told apart. The owner of one IPv6 address has a whole /64.
 //!
-//! Addresses are sold and rented in larger blocks as well, so a prefix lies in wider networks that have limits of their own: an
+//! Addresses are also sold and rented in larger blocks. Therefore a prefix lies in wider networks with limits of their own: an
 //! IPv4 address in its /24, an IPv6 /64 in its /56 and its /48.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,12 +14,12 @@ pub enum AddressPrefix {
     V6([u8; 8]),
 }
 
-/// A network that limits are about: a prefix, or one of the wider networks in which it lies.
+/// A network that has a limit: a prefix, or one of the wider networks in which the prefix lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network {
     /// The first bits of the address, the others zero.
     bits: u64,
-    /// How many of them count. No length is used by both families, so it tells them apart.
+    /// How many bits count. The two families use different lengths, so the length tells them apart.
     len: u8,
 }
 
@@ -35,8 +35,8 @@ impl AddressPrefix {
 }
 
 impl Network {
-    /// What this network may have if one prefix may have `most`. A wider network is one neighbourhood with honest people in it,
-    /// so it has more, but nowhere near what all of its prefixes have together: four times as much for each step.
+    /// The limit of this network if that of a prefix is `most`. A wider network has honest neighbours in it, so its limit is higher,
+    /// but far below that of all its prefixes together: four times as much for each step.
     pub fn share(self, most: u32) -> u32 {
         match self.len {
             32 | 64 => most,
@@ -47,7 +47,7 @@ impl Network {
 }
 
 impl From<IpAddr> for AddressPrefix {
-    /// An IPv6 address that embeds an IPv4 one is judged by what it embeds: on a listener for both they are the same peer,
+    /// An IPv6 address that embeds an IPv4 address counts as the IPv4 address. On a listener for both they are the same peer,
     /// the owner of one IPv4 address has 65,536 6to4 networks, and behind a translator all of IPv4 shares one network.
     fn from(address: IpAddr) -> Self {
         match address {

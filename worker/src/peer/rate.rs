@@ -1,9 +1,9 @@
-//! So many a minute for each address prefix, and somewhat more for each wider network in which prefixes lie: otherwise a /24
+//! A limit per minute for each address prefix, and a higher one for each wider network in which prefixes lie. Otherwise a /24
 //! would have 256 times the limit.
 //!
-//! A bucket for each network: full at first, it refills evenly within a minute. One that nobody has touched for a minute is full
-//! again, which is what an unknown network has, so it can be forgotten. Buckets are kept in two generations, and every minute the
-//! older one is.
+//! Each network has a token bucket, which is full at first and refills evenly within a minute. A bucket that was not used for a minute
+//! is full again, like that of an unknown network, so the bucket can be dropped. Buckets are kept in two generations; every minute the
+//! older one is dropped.
 
 use std::{
     collections::HashMap,
@@ -16,12 +16,12 @@ use super::{AddressPrefix, prefix::Network};
 
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Networks in one generation, of about 60 bytes each. Whoever uses more networks than this within a minute may fill buckets by
-/// having them forgotten. That takes a quarter as many /24s at least, because a prefix whose wider network is used up gets no
-/// bucket: with so many the limit of each is no limit.
+/// Networks in one generation, of about 60 bytes each. An attacker with more networks than this in a minute can have buckets dropped, and
+/// so filled. That takes at least a quarter as many /24s, because a prefix whose wider network is used up gets no bucket. With so many
+/// networks a limit for each would be no limit anyway.
 const GENERATION: usize = 65_536;
 
-/// The limit and who has used how much of it.
+/// The limit, and how much of it each network has used.
 #[derive(Debug)]
 pub struct RateLimit {
     per_period: u32,
@@ -42,17 +42,18 @@ struct Bucket {
 }
 
 impl RateLimit {
-    /// So many a minute for each prefix, the first of them at once; for wider networks more, as [`Network::share`] says.
+    /// A limit of `most` a minute for each prefix, all of which may be used at once. For wider networks it is higher: see
+    /// [`Network::share`].
     pub fn per_minute(most: u32) -> Self {
         let buckets = Buckets { young: HashMap::new(), old: HashMap::new(), turned: Instant::now() };
         Self { per_period: most, buckets: Mutex::new(buckets) }
     }
 
-    /// Uses one of the prefix's and of the networks around it; `false`, and nothing is used, if one of them has none left now.
+    /// Takes one token of the prefix and of each network around it. Returns `false`, and takes none, if one of them has none left.
     pub fn allows(&self, prefix: AddressPrefix, now: Instant) -> bool {
-        // Whole at any moment, whoever panicked.
+        // The state is consistent at any moment, even after a panic.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        // The widest first, so that a network that is used up costs no memory for its prefixes.
+        // Widest first, so that a network that is used up costs no memory for its prefixes.
         let allowed = prefix.networks().all(|network| buckets.left(network, self.share(network), now) >= 1.0);
         if allowed {
             prefix.networks().for_each(|network| buckets.use_one(network));
@@ -66,7 +67,7 @@ impl RateLimit {
 }
 
 impl Buckets {
-    /// What is left for the network, whose full share is `full`; its bucket is brought up to date.
+    /// Tokens left in the bucket of the network after refilling. A full bucket has `full`.
     fn left(&mut self, network: Network, full: f64, now: Instant) -> f64 {
         if now.saturating_duration_since(self.turned) >= PERIOD || self.young.len() >= GENERATION {
             self.old = mem::take(&mut self.young);
@@ -81,7 +82,7 @@ impl Buckets {
     }
 
     fn use_one(&mut self, network: Network) {
-        // A turn of the generations may lie between; whoever causes it has what the limit cannot hold anyway.
+        // The bucket may have been dropped in between, by an attacker with more networks than a generation holds.
         if let Some(bucket) = self.young.get_mut(&network).or_else(|| self.old.get_mut(&network)) {
             bucket.left -= 1.0;
         }

@@ -1,7 +1,7 @@
-//! Connections grouped by the networks from which they come, so that the one that has to give way is found without a search.
+//! Connections grouped by the networks from which they come, so that the connection to evict is found without a search.
 //!
-//! *Promises*: joining, leaving and finding who gives way take a time that grows with the logarithm of the connections; nothing
-//! is kept of a network without a connection.
+//! *Promises*: joining, leaving and finding the connection to evict take a time that grows with the logarithm of the connections.
+//! Nothing is kept of a network without a connection.
 
 use std::{
     cmp::Reverse,
@@ -16,7 +16,7 @@ pub(super) type Id = u64;
 /// Connections by network.
 #[derive(Debug, Default)]
 pub(super) struct PrefixTree {
-    /// All of them; its members are the widest networks.
+    /// All connections. The members are the widest networks.
     whole: Group,
     /// Every network with a connection.
     groups: HashMap<Network, Group>,
@@ -26,13 +26,13 @@ pub(super) struct PrefixTree {
 #[derive(Debug, Default)]
 struct Group {
     connections: usize,
-    /// When the last of them joined or was moved to the end.
+    /// The turn of the connection that joined last, or was moved to the end last.
     turn: u64,
-    /// The networks next in width, or the connections themselves, ordered by who gives way: the last does.
+    /// The next narrower networks, or the connections themselves. The last one is evicted first.
     members: BTreeSet<Rank>,
 }
 
-/// The order of giving way: more connections, then an earlier turn.
+/// The order of eviction: more connections, then an earlier turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     connections: usize,
@@ -66,12 +66,12 @@ impl Group {
 }
 
 impl PrefixTree {
-    /// A connection joins. Turns count up; each is used once.
+    /// Adds a connection. Turns count up, and each is used once.
     pub(super) fn join(&mut self, prefix: AddressPrefix, id: Id, turn: u64) {
         self.replace(prefix, None, Some(Self::one(id, turn)));
     }
 
-    /// The connection that joined with this turn leaves.
+    /// Removes the connection that joined with this turn.
     pub(super) fn leave(&mut self, prefix: AddressPrefix, id: Id, turn: u64) {
         self.replace(prefix, Some(Self::one(id, turn)), None);
     }
@@ -86,13 +86,13 @@ impl PrefixTree {
         self.groups.get(&network).map_or(0, |group| group.connections)
     }
 
-    /// Who gives way: of the widest network with the most connections, there of the next narrower one with the most, and so
-    /// on; among equals of the one whose last turn is the longest ago.
+    /// The connection to evict: from the widest network with the most connections, there from the next narrower one with the most, and
+    /// so on. Among equals, from the one whose last turn is the longest ago.
     pub(super) fn first_to_go(&self) -> Option<Id> {
         self.first_to_go_of(&self.whole)
     }
 
-    /// The same among the connections from this network.
+    /// As [`first_to_go`](Self::first_to_go), among the connections from `network`.
     pub(super) fn first_to_go_from(&self, network: Network) -> Option<Id> {
         self.first_to_go_of(self.groups.get(&network)?)
     }

@@ -1,7 +1,7 @@
 //! What 41, a thousand and 65,536 addresses get.
 
 use super::*;
-use crate::peer::places::USEFUL_FOR;
+use crate::peer::table::USEFUL_FOR;
 
 /// A connection and what became of it.
 struct Peer(ConnectionPermit);
@@ -166,7 +166,7 @@ fn the_one_useless_for_longest_goes_first() {
     let peers = [0; 3].map(|_| port.connect(honest(1)).unwrap());
     port.prove(&peers[0], FULL_PROOF);
     drop(peers);
-    // The prefix is known now, so each of them begins with the standing of those who proved something.
+    // The prefix is known now, so each of them begins with the level of those who proved something.
     let peers = [0; 3].map(|_| port.connect(honest(1)).unwrap());
     port.prove(&peers[0], 1);
     port.prove(&peers[2], 1);
@@ -185,8 +185,8 @@ fn usefulness_ends_when_nothing_is_proved_for_long() {
     let newcomer = port.connect(honest(3)).unwrap();
     let gone = idle.iter().filter(|peer| peer.has_to_go()).count();
     assert_eq!(gone, 1);
-    let of = |standing| port.limit.shared.state().connections_of(standing);
-    assert_eq!((of(Standing::Useful), of(Standing::Proven)), (5, 74));
+    let of = |level| port.limit.shared.state().connections_of(level);
+    assert_eq!((of(ProofLevel::Useful), of(ProofLevel::Proven)), (5, 74));
     drop((busy, newcomer));
 }
 

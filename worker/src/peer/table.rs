@@ -1,4 +1,4 @@
-//! Who is connected, with what standing, and who is the first to go.
+//! The connections of a port with their levels, and which connection is evicted first.
 
 use std::{
     collections::HashMap,
@@ -17,45 +17,45 @@ use super::{
     tree::{Id, PrefixTree},
 };
 
-/// So many proofs make a connection useful. One packet that unwraps is had for little; this many, again and again, cost whoever has
-/// a thousand connections as much as they cost the gateway.
+/// Proofs that make a connection useful. One packet that unwraps is cheap to make. To make this many again and again for a thousand
+/// connections costs their owner as much as it costs the gateway.
 pub const FULL_PROOF: u32 = 64;
 
-/// A connection that has proved nothing for so many milliseconds is no longer useful, and needs its full proof again.
+/// Milliseconds without a proof after which a connection is not useful any more and needs its full proof again.
 pub(super) const USEFUL_FOR: u64 = 600_000;
 
-/// How often standings are brought up to date while all places are taken, in milliseconds: it takes a look at each connection.
+/// Milliseconds between reviews of the levels while all places are taken. A review looks at each connection.
 const REVIEW_INTERVAL: u64 = 30_000;
 
-/// Connections that are looked at to find the one to go, and turn out to have been useful since they were looked at last. More are
-/// not, so that the time that it takes is bounded.
+/// Most candidates for an eviction that are passed over because they were useful since the last look. Bounds the time of an
+/// eviction.
 const LOOKS: usize = 8;
 
-/// What a connection has proved, the least first.
+/// How much a connection has proved, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum ProofLevel {
     /// Nothing.
     Stranger,
-    /// Something once; or it comes from a prefix that has been useful.
+    /// Something, or its prefix was useful lately.
     Proven,
-    /// [`FULL_PROOF`], and not long ago.
+    /// [`FULL_PROOF`], the last of it less than [`USEFUL_FOR`] ago.
     Useful,
 }
 
-/// What a connection and the limit know of each other.
+/// Shared by a connection's permit and the table.
 #[derive(Debug, Default)]
 pub(super) struct Proof {
-    /// How often it proved something.
+    /// How often the connection proved something.
     pub(super) count: AtomicU32,
-    /// When it did last.
+    /// The time of the last proof.
     pub(super) useful_at: AtomicU64,
-    /// Says that it has to go.
+    /// Notified when the connection is evicted.
     pub(super) evicted: Notify,
 }
 
-/// All connections of one port. Times are milliseconds after it began.
+/// All connections of one port. Times are milliseconds since the table was made.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionTable {
     connections: HashMap<Id, Connection>,
     strangers: PrefixTree,
     proven: PrefixTree,
@@ -70,17 +70,17 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Connection {
     prefix: AddressPrefix,
-    standing: Standing,
+    level: ProofLevel,
     turn: u64,
-    /// When it was useful last, as far as its turn tells.
+    /// The time of the last proof that its turn takes account of.
     useful_at: u64,
     proof: Arc<Proof>,
 }
 
-impl Standing {
+impl ProofLevel {
     const ALL: [Self; 3] = [Self::Stranger, Self::Proven, Self::Useful];
 
-    /// That of a connection that has proved something so many times.
+    /// The level of a connection with this many proofs.
     pub(super) const fn after(proofs: u32) -> Self {
         match proofs {
             0 => Self::Stranger,
@@ -89,8 +89,8 @@ impl Standing {
         }
     }
 
-    /// How many of `most` places the other standings cannot take from this one.
-    const fn part(self, most: usize) -> usize {
+    /// How many of `most` places lower levels cannot take from this one.
+    const fn share(self, most: usize) -> usize {
         let eighth = most / 8;
         match self {
             Self::Stranger | Self::Proven => eighth,
@@ -99,8 +99,8 @@ impl Standing {
     }
 }
 
-impl Places {
-    /// Nobody is connected.
+impl ConnectionTable {
+    /// An empty table.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             connections: HashMap::new(),
@@ -115,22 +115,22 @@ impl Places {
         }
     }
 
-    /// How many connections have a place.
+    /// How many connections there are.
     pub(super) fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// How many of them have this standing.
-    pub(super) const fn connections_of(&self, standing: Standing) -> usize {
-        self.tree(standing).connections()
+    /// How many of them have this level.
+    pub(super) const fn connections_of(&self, level: ProofLevel) -> usize {
+        self.tree(level).connections()
     }
 
     /// How many of them come from this network.
     pub(super) fn connections_from(&self, network: Network) -> usize {
-        Standing::ALL.into_iter().map(|standing| self.tree(standing).connections_from(network)).sum()
+        ProofLevel::ALL.into_iter().map(|level| self.tree(level).connections_from(network)).sum()
     }
 
-    /// How many had to give way and are not gone yet.
+    /// How many evicted connections are not closed yet.
     pub(super) const fn departing(&self) -> usize {
         self.departing
     }
@@ -140,27 +140,27 @@ impl Places {
         self.known.knows(prefix, now)
     }
 
-    /// One more, even if it is one too many: then one of them has to go.
-    pub(super) fn join(&mut self, prefix: AddressPrefix, standing: Standing, proof: Arc<Proof>, now: u64) -> Id {
+    /// Adds a connection, even one too many. In that case the caller must evict one.
+    pub(super) fn join(&mut self, prefix: AddressPrefix, level: ProofLevel, proof: Arc<Proof>, now: u64) -> Id {
         let (id, turn) = (self.next, self.next_turn());
         self.next += 1;
-        self.tree_mut(standing).join(prefix, id, turn);
-        self.connections.insert(id, Connection { prefix, standing, turn, useful_at: now, proof });
+        self.tree_mut(level).join(prefix, id, turn);
+        self.connections.insert(id, Connection { prefix, level, turn, useful_at: now, proof });
         id
     }
 
-    /// Takes back that a connection joined: it is itself the first to go.
+    /// Takes back that a connection joined, because it would itself be evicted first.
     pub(super) fn refuse(&mut self, id: Id) {
         self.leave(id);
     }
 
     fn leave(&mut self, id: Id) -> Option<Connection> {
         let connection = self.connections.remove(&id)?;
-        self.tree_mut(connection.standing).leave(connection.prefix, id, connection.turn);
+        self.tree_mut(connection.level).leave(connection.prefix, id, connection.turn);
         Some(connection)
     }
 
-    /// A connection is gone; whether it is one that had to give way.
+    /// Removes a connection that was closed. Returns whether it had been evicted.
     pub(super) fn end(&mut self, id: Id, now: Instant) -> bool {
         match self.leave(id) {
             Some(connection) => {
@@ -174,7 +174,7 @@ impl Places {
         }
     }
 
-    /// Takes the connection's place away and tells it so.
+    /// Takes the place of a connection and tells its owner.
     pub(super) fn evict(&mut self, id: Id, now: Instant) {
         if let Some(connection) = self.leave(id) {
             self.remember(&connection, now);
@@ -183,68 +183,68 @@ impl Places {
         }
     }
 
-    /// The connection has this standing now, if it had less.
-    pub(super) fn promote(&mut self, id: Id, standing: Standing) {
-        if self.connections.get(&id).is_some_and(|connection| connection.standing < standing) {
-            self.place(id, standing);
+    /// Raises the level of a connection; a higher level is kept.
+    pub(super) fn promote(&mut self, id: Id, level: ProofLevel) {
+        if self.connections.get(&id).is_some_and(|connection| connection.level < level) {
+            self.place(id, level);
         }
     }
 
-    /// The lowest standing of which there are more than its part; there is one if there are more connections than `most`.
-    pub(super) fn over_its_part(&self, most: usize) -> Standing {
-        let over = |standing: &Standing| self.connections_of(*standing) > standing.part(most);
-        Standing::ALL.into_iter().find(over).unwrap_or(Standing::Stranger)
+    /// The lowest level over its share. There is one if there are more connections than `most`.
+    pub(super) fn lowest_over_share(&self, most: usize) -> ProofLevel {
+        let over = |level: &ProofLevel| self.connections_of(*level) > level.share(most);
+        ProofLevel::ALL.into_iter().find(over).unwrap_or(ProofLevel::Stranger)
     }
 
-    /// The first to go of the lowest standing, from `lowest` on, of which there is anybody. Who has been useful since it was
-    /// looked at last is moved to the end.
-    pub(super) fn first_to_go(&mut self, lowest: Standing, of: impl Fn(&PrefixTree) -> Option<Id>) -> Option<Id> {
+    /// The connection to evict: of the lowest level from `lowest` on that has any. A candidate that was useful since the last look is
+    /// moved to the end instead.
+    pub(super) fn first_to_go(&mut self, lowest: ProofLevel, of: impl Fn(&PrefixTree) -> Option<Id>) -> Option<Id> {
         let mut found = None;
         for _ in 0..LOOKS {
-            let among = Standing::ALL.into_iter().filter(|standing| *standing >= lowest);
-            found = among.map(|standing| of(self.tree(standing))).find(Option::is_some).flatten();
+            let among = ProofLevel::ALL.into_iter().filter(|level| *level >= lowest);
+            found = among.map(|level| of(self.tree(level))).find(Option::is_some).flatten();
             let connection = self.connections.get_mut(&found?)?;
             let useful_at = connection.proof.useful_at.load(Relaxed);
             if useful_at <= connection.useful_at {
                 break;
             }
             connection.useful_at = useful_at;
-            let standing = connection.standing;
-            self.place(found?, standing);
+            let level = connection.level;
+            self.place(found?, level);
         }
         found
     }
 
-    /// Brings standings up to date, not too often: who has not been useful for long is so no longer.
+    /// Lowers the level of connections that have not been useful for [`USEFUL_FOR`], at most once in [`REVIEW_INTERVAL`].
     pub(super) fn review(&mut self, now: u64) {
         if now < self.reviewed.saturating_add(REVIEW_INTERVAL) {
             return;
         }
         self.reviewed = now;
         let is_useless = |connection: &Connection| {
-            connection.standing == Standing::Useful
+            connection.level == ProofLevel::Useful
                 && connection.proof.useful_at.load(Relaxed).saturating_add(USEFUL_FOR) <= now
         };
         let useless = self.connections.iter().filter(|(_, connection)| is_useless(connection));
         let useless: Vec<_> = useless.map(|(id, connection)| (*id, Arc::clone(&connection.proof))).collect();
         for (id, proof) in useless {
             proof.count.store(1, Relaxed);
-            self.place(id, Standing::Proven);
+            self.place(id, ProofLevel::Proven);
         }
     }
 
-    /// Moves a connection to the end of those with this standing.
-    fn place(&mut self, id: Id, standing: Standing) {
+    /// Makes a connection the last of this level.
+    fn place(&mut self, id: Id, level: ProofLevel) {
         let turn = self.next_turn();
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let (prefix, standing_before, turn_before) = (connection.prefix, connection.standing, connection.turn);
-        (connection.standing, connection.turn) = (standing, turn);
+        let (prefix, standing_before, turn_before) = (connection.prefix, connection.level, connection.turn);
+        (connection.level, connection.turn) = (level, turn);
         self.tree_mut(standing_before).leave(prefix, id, turn_before);
-        self.tree_mut(standing).join(prefix, id, turn);
+        self.tree_mut(level).join(prefix, id, turn);
     }
 
     fn remember(&mut self, connection: &Connection, now: Instant) {
-        if connection.standing == Standing::Useful {
+        if connection.level == ProofLevel::Useful {
             self.known.remember(connection.prefix, now);
         }
     }
@@ -254,19 +254,19 @@ impl Places {
         self.turn
     }
 
-    const fn tree(&self, standing: Standing) -> &PrefixTree {
-        match standing {
-            Standing::Stranger => &self.strangers,
-            Standing::Proven => &self.proven,
-            Standing::Useful => &self.useful,
+    const fn tree(&self, level: ProofLevel) -> &PrefixTree {
+        match level {
+            ProofLevel::Stranger => &self.strangers,
+            ProofLevel::Proven => &self.proven,
+            ProofLevel::Useful => &self.useful,
         }
     }
 
-    const fn tree_mut(&mut self, standing: Standing) -> &mut PrefixTree {
-        match standing {
-            Standing::Stranger => &mut self.strangers,
-            Standing::Proven => &mut self.proven,
-            Standing::Useful => &mut self.useful,
+    const fn tree_mut(&mut self, level: ProofLevel) -> &mut PrefixTree {
+        match level {
+            ProofLevel::Stranger => &mut self.strangers,
+            ProofLevel::Proven => &mut self.proven,
+            ProofLevel::Useful => &mut self.useful,
         }
     }
 }
