@@ -42,7 +42,7 @@ fuzz: setup
 conformance: setup
 	@./dev/conformance
 
-# Changes the code that decides, one place at a time: which change does no test notice? Hours; SETS="office edge" for some of it.
+# Changes the code that decides, one place at a time: which change does no test notice? Hours; SETS="core edge" for some of it.
 mutants: setup
 	@./dev/mutants $(SETS)
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use store::mailbox::found::read_segment;
+use store::disk_mailbox::found::read_segment;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[changed, first], rest)) = data.split_first_chunk::<2>() else { return };

@@ -10,7 +10,10 @@ use std::{
 
 use client_wire::login::Freshness;
 use libfuzzer_sys::fuzz_target;
-use store::mailbox::{DiskMailbox, LedgerEntry, Mailbox, MailboxError, found::Place};
+use store::{
+    disk_mailbox::{DiskMailbox, found::Place},
+    mailbox::{LedgerEntry, Mailbox, MailboxError},
+};
 use wire::address::ClientAddress;
 
 const CLIENTS: u8 = 3;

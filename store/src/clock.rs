@@ -1,11 +1,11 @@
-//! The clock, and whether what it says is believed when it comes to removing what is too old.
+//! The machine's clock, and whether it is believed enough to remove what is too old.
 //!
 //! A machine may boot with a clock that is years ahead or behind, and have it set right a minute later. So the ledger keeps
-//! when the gateway last ran ([`LastRun`]).
+//! the time at which the gateway last ran ([`LastRun`]).
 //!
 //! - What the clock says is believed if it is within a day of that.
 //! - Otherwise it is in doubt, and nothing is removed for its age, until the clock has gone on from there for three days. Then
-//!   it is believed: either the gateway was off for long, or nobody minded the warning.
+//!   it is believed: either the gateway was off for long, or the operator let the warning stand.
 //! - What is written meanwhile is dated with the later of the two times. So a wrong clock has something kept for too long, but
 //!   nothing removed too early.
 
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Seconds by which the clock may have gone on, or back, since it was last looked at.
 const LEAP: u64 = 24 * 3_600;
 /// Seconds for which a clock must go on before a leap is believed.
-const PATIENCE: u64 = 3 * LEAP;
+const DOUBT_PERIOD: u64 = 3 * LEAP;
 /// First byte of a record of either form.
 const BELIEVED: u8 = 1;
 const DOUBTED: u8 = 2;
@@ -45,8 +45,7 @@ pub(crate) mod simulated {
     }
 }
 
-/// Whether a clock that says `now` can be believed by somebody who knew at the time `then` what time it was. Whoever never knew
-/// believes any.
+/// Whether a clock that says `now` can be believed, if the time was last known at `then`. If it was never known, any clock is believed.
 pub(crate) const fn is_near(then: u64, now: u64) -> bool {
     then == 0 || then.abs_diff(now) <= LEAP
 }
@@ -72,7 +71,7 @@ pub(crate) struct Doubt {
 impl Doubt {
     /// When it will be believed.
     pub(crate) const fn ends(&self) -> u64 {
-        self.first.saturating_add(PATIENCE)
+        self.first.saturating_add(DOUBT_PERIOD)
     }
 }
 
@@ -192,7 +191,7 @@ mod tests {
                 run = run.look(time);
                 if run.doubted.is_none() && run.believed.abs_diff(before.believed) > LEAP {
                     let doubt = before.doubted.unwrap();
-                    prop_assert!(run.believed - doubt.first >= PATIENCE);
+                    prop_assert!(run.believed - doubt.first >= DOUBT_PERIOD);
                 }
             }
         }

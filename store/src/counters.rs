@@ -7,7 +7,7 @@ worker::counters! {
         accepted_by_receipt,
         /// Messages that were accepted because they were committed to disk.
         accepted_by_commit,
-        /// Messages for nobody.
+        /// Messages for an address that is not registered.
         refused_unknown_client,
         /// Messages for a full inbox.
         refused_inbox_full,

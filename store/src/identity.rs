@@ -8,7 +8,7 @@ use pem::KeyTag;
 use sandbox::secret::{LockError, Locked};
 use zeroize::Zeroizing;
 
-/// More than any key file has.
+/// No key file is longer.
 const MAX_KEY_FILE: u64 = 4 * 1024;
 
 /// The identity key could not be taken from its file.
@@ -20,7 +20,7 @@ pub enum IdentityError {
     /// The file holds no key.
     #[error("the file named by `private_identity_key_file` holds no identity key: {0}; restore it from a backup")]
     Form(#[from] pem::PemError),
-    /// No safe place for it.
+    /// There is no locked memory for it.
     #[error(transparent)]
     Memory(#[from] LockError),
 }

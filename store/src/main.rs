@@ -14,9 +14,9 @@ use ipc::{
 use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use store::{
     counters::StoreCounters,
+    disk_mailbox::DiskMailbox,
     identity::{Identity, IdentityError},
-    mailbox::{DiskMailbox, MailboxError},
-    office::Rules,
+    mailbox::MailboxError,
     replay::ReplayArchive,
     service::{Links, Service, ServiceError},
 };
@@ -80,20 +80,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         mailbox: Arc::new(mailbox),
         replay,
         identity: Arc::new(identity),
-        rules: Rules {
-            spill_after: config.spill_after,
-            inbox_messages: config.inbox_messages,
-            inbox_bytes: config.inbox_bytes,
-            newcomer_share: config.newcomer_share,
-            message_age: config.message_age,
-            client_idle: config.client_idle,
-            window: config.window,
-            max_sessions: config.max_sessions as usize,
-            session_credit: config.session_credit,
-            pushed_bytes: config.pushed_bytes,
-            read_ahead_bytes: config.read_ahead_bytes,
-            client_logins_per_hour: config.client_logins_per_hour,
-        },
+        config,
         threads: usize::from(start.threads),
         counters,
     };

@@ -26,7 +26,7 @@ pub struct Begun {
 
 #[cfg(test)]
 impl Begun {
-    /// One that nobody goes on with, for a test that does no arithmetic.
+    /// A handshake that is never finished, for tests that do no arithmetic.
     pub(crate) fn idle() -> Self {
         let keys = EphemeralKeys { client: [0; 32], gateway: [0; 32] };
         let key = SessionKey::CtrHmac(client_wire::key::CtrHmacKey::from_bytes([0; 32]));
@@ -37,7 +37,7 @@ impl Begun {
 /// A client that has proved its identity, and the key it shares with the gateway.
 #[derive(Debug)]
 pub struct Registration {
-    /// Who.
+    /// Which client.
     pub client: ClientAddress,
     /// The key.
     pub key: SessionKey,
@@ -82,9 +82,8 @@ pub fn is_signed(key: &IdentityKey, message: &[u8], signature: &Signature) -> bo
 
 #[cfg(test)]
 mod tests {
-    use client_wire::key::KeyKind;
-
     use super::*;
+    use client_wire::key::KeyKind;
     use ed25519_dalek::{Signer, SigningKey};
 
     fn client_init(client: &SigningKey, secret: &EphemeralSecret, salt: Option<[u8; 16]>) -> ClientInit {

@@ -26,16 +26,16 @@ use sandbox::Closed;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use worker::duplex::LinkSender;
 
-use crate::office::Fault;
+use crate::core::Fault;
 use file::{Draft, Intact, OpenError};
 
 /// One at work and, for a moment after its answer, the next; a new `mix-ingress` may come while its predecessor's is at work.
 const REQUESTS: usize = 2;
 
-/// A request, and who gets the answer.
+/// A request, and the link for the answer.
 type Question = (ReplayRequest, LinkSender<StoreToIngress>);
 
-/// The archive's counter: hands requests to its thread.
+/// Hands requests to the archive's thread.
 pub struct ReplayArchive {
     questions: mpsc::Sender<Question>,
 }
@@ -52,7 +52,7 @@ impl ReplayArchive {
         Ok(Self { questions })
     }
 
-    /// Has a request answered, without waiting.
+    /// Hands over a request; its answer goes to `link`.
     ///
     /// # Errors
     /// If it came before the last one was answered, or the thread is gone.
@@ -69,12 +69,12 @@ struct Archivist {
     directory: OwnedFd,
     /// The most bytes of marks in all files together.
     bytes: u64,
-    /// Each file and what it holds. None before the first look.
+    /// Each file and the generation in it. None before the first listing.
     kept: Option<Vec<(String, ReplayGeneration)>>,
     /// What can be read.
     offered: Vec<Intact>,
     draft: Option<Save>,
-    /// Whether the last attempt to write failed, which is said once.
+    /// The last attempt to write failed, and that has been logged.
     is_failing: bool,
 }
 
@@ -94,14 +94,14 @@ impl Archivist {
     fn work(mut self, mut asked: mpsc::Receiver<Question>) {
         while let Some((request, link)) = asked.blocking_recv() {
             match self.answer(request) {
-                // A peer that is gone needs no answer, and one that asks one thing at a time has room for it.
+                // A peer that is gone needs no answer, and a peer that asks one thing at a time has room for it.
                 Ok(answer) => drop(link.control.try_send(StoreToIngress::AnswerReplay(answer))),
                 Err(rule) => link.drop_link(rule),
             }
         }
     }
 
-    /// What is answered, or which rule was broken.
+    /// The answer, or the rule that was broken.
     fn answer(&mut self, request: ReplayRequest) -> Result<ReplayAnswer, Rule> {
         match request {
             ReplayRequest::ListGenerations => {
@@ -140,7 +140,7 @@ impl Archivist {
         }
     }
 
-    /// Begins to save a generation, if all that will be kept beside it leaves room for it.
+    /// Begins to save a generation, if the generations that stay leave room for it.
     fn begin(&mut self, generation: ReplayGeneration, live: Vec<u64>) -> Result<ReplayAnswer, Rule> {
         if generation.len > GENERATION_LIMIT {
             return Err(Rule::GenerationTooLarge);
@@ -148,7 +148,7 @@ impl Archivist {
         if live.len() > GENERATIONS_LIMIT {
             return Err(Rule::TooManyMarks);
         }
-        // A file that can still be read takes its room, even if it has been removed.
+        // A removed file takes its room for as long as it is open.
         self.offered.clear();
         if self.kept.is_none() {
             self.list();
@@ -165,7 +165,7 @@ impl Archivist {
         Ok(self.note(begun, |this, draft| this.draft = Some(Save { draft, generation, live })))
     }
 
-    /// Removes what a generation that is durable has made useless.
+    /// Removes the files that a durable generation has made useless.
     fn replace(&mut self, generation: ReplayGeneration, live: &[u64]) {
         let place = file::name_of(generation.number);
         let mut kept = self.kept.take().unwrap_or_default();
@@ -180,7 +180,7 @@ impl Archivist {
         self.kept = Some(kept);
     }
 
-    /// Removes a file. One that cannot be removed takes its room, and the next save tries again.
+    /// Removes a file. A file that cannot be removed still takes its room, and the next save tries again.
     fn is_removed(&self, name: &str) -> bool {
         match file::remove(&self.directory, name) {
             Ok(()) | Err(Errno::ENOENT) => true,
@@ -191,7 +191,7 @@ impl Archivist {
         }
     }
 
-    /// What is on disk and intact. What is damaged is put aside; what an earlier version left is removed.
+    /// Lists the intact files. Damaged files are put aside; those of an earlier version are removed.
     fn list(&mut self) -> Vec<Intact> {
         let mut kept = Vec::new();
         let mut intact = Vec::new();

@@ -1,9 +1,8 @@
-//! Writes facts to the end of the segment that is open, and to the next ones if they do not fit, and says when they are on the
-//! medium.
+//! Writes facts to the end of the open segment, and to the next ones if they do not fit, and returns when they are on the medium.
 //!
 //! *Promises*: what [`Appender::append`] returned `Ok` for is on the medium, in files and under names that are. A file of which a
-//! write or a sync has failed is never written or synced again: the kernel tells of such an error once, and shows what it could not
-//! write as if it were there. What the failed file should have held is written anew into another, once.
+//! write or a sync has failed is never written or synced again: the kernel reports such an error once, and readers see bytes that it
+//! could not write. What the failed file should have held is written anew into another, once.
 
 use std::{io, sync::Arc};
 
@@ -14,13 +13,13 @@ use super::{
     entry::{ENTRY, Fact},
     frame::{FrameBuffer, FrameHeader, HEADER, Kind, MAX_ENTRIES, MAX_FRAME},
     inbox::Spot,
-    index::{Segment, Slot, State},
-    segment::{BLOCK, Seal, SegmentHeader, SegmentId, Stream},
+    index::{Segment, State},
+    segment::{BLOCK, Seal, SegmentHeader, SegmentId, Slot, Stream},
     shelf::{SegmentFile, Shelf},
     spares::Spare,
 };
 
-/// While there is no other segment to go to, new mail leaves this part of the one that is open to removals.
+/// While there is no spare, new mail leaves this part of the open segment to removals.
 const KEPT_BACK: u64 = 16;
 
 /// A fact to be written, and the body if it is a message.
@@ -57,9 +56,9 @@ struct OpenSegment<F> {
 /// What became of the facts.
 #[derive(Debug, Default)]
 pub(super) struct Appended {
-    /// Where each is; of the facts that are no messages the place means nothing.
+    /// Where each fact is; only the places of messages mean something.
     pub(super) spots: Vec<Spot>,
-    /// Messages that were written, or may have been, where they cannot be relied on, by their place in the batch.
+    /// Messages that were written, or may have been, to a place that cannot be relied on; by their place in the batch.
     pub(super) in_vain: Vec<usize>,
     /// Segments that are full.
     pub(super) full: Vec<Slot>,
@@ -69,7 +68,7 @@ pub(super) struct Appended {
 #[derive(Debug)]
 pub(super) struct AppendError {
     pub(super) error: io::Error,
-    /// What was done nevertheless: all messages with a place were written in vain, too.
+    /// What was written before the failure: all messages with a place were written in vain, too.
     pub(super) done: Appended,
 }
 
@@ -95,7 +94,7 @@ impl<S: Shelf> Appender<S> {
                 open.kept_back = if makes_room || log.spares.has(self.stream) { 0 } else { open.len / KEPT_BACK };
             }
             if !self.open.as_ref().is_some_and(|open| open.takes(rest)) {
-                // The one that is open stays so until there is another: it may have room for less.
+                // The open segment stays open until there is another: it may have room for less.
                 match log.spare(self.stream, makes_room) {
                     Ok(spare) => {
                         done.full.extend(self.close());
@@ -130,7 +129,7 @@ impl<S: Shelf> Appender<S> {
         Ok(done)
     }
 
-    /// Writes a frame of nothing and syncs it: does this work at all?
+    /// Writes an empty frame and syncs it, to find out whether that works.
     pub(super) fn try_out(&mut self, log: &Log<S>, now: u64) -> io::Result<()> {
         if self.open.is_none() {
             let spare = log.spare(self.stream, false)?;
@@ -195,14 +194,14 @@ impl<S: Shelf> Appender<S> {
         Ok(())
     }
 
-    /// Nothing is written to the segment any more. Says which it was. It counts as open until the index knows all that is in it
-    /// ([`Log::are_full`]): whoever cleans would take what is not known yet for dead.
+    /// Closes the open segment, and returns it. It counts as open until the index knows all that is in it ([`Log::are_full`]): cleaning
+    /// would take a message that the index does not know for dead.
     pub(super) fn close(&mut self) -> Option<Slot> {
         self.open.take().map(|open| open.slot)
     }
 
-    /// The segment is not to be trusted behind what was proved. If that is nothing, it is removed, so that a disk that fails for long
-    /// is not filled with such. Says whether it is gone for good.
+    /// A write or a sync of the open segment has failed: it is not trusted behind its proved frames. Without such frames it is removed, so
+    /// that a disk that fails for long is not filled with failed segments. Says whether it is gone for good.
     fn fail(&mut self, log: &Log<S>, items: &[Item<'_>], written: std::ops::Range<usize>) -> bool {
         let Some(open) = self.open.take() else { return false };
         count(&log.counters.mail_segments_failed);
@@ -224,7 +223,8 @@ impl<S: Shelf> Appender<S> {
 }
 
 impl<F: SegmentFile> OpenSegment<F> {
-    /// Whether it has room for some of these facts. A new one has for any: what fits none is refused when it is written.
+    /// Whether it has room for some of these facts. A new segment always has: a message that fits no segment is refused when it is
+    /// written.
     fn takes(&self, items: &[Item<'_>]) -> bool {
         self.ordinal == 0 || self.fitting(items) > 0
     }
@@ -280,7 +280,7 @@ fn is_removal(items: &[Item<'_>]) -> bool {
     items.iter().all(|(fact, _)| matches!(fact, Fact::Gone(_)))
 }
 
-/// Whether another file would fare no better.
+/// Whether a write to another file would fail as well.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

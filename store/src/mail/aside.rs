@@ -1,10 +1,10 @@
-//! What should have been a message and cannot be read is kept for the operator, in a file of its own, until its client is forgotten.
+//! A message that cannot be read is kept for the operator, in a file of its own, until its client is forgotten.
 
 use wire::address::ClientAddress;
 
 use super::{Log, MailLog, shelf::Shelf};
 
-/// Files kept; what comes after them is removed.
+/// Files kept; further messages that cannot be read are dropped.
 const KEPT: usize = 1_024;
 const EXTENSION: &str = ".aside";
 
@@ -24,7 +24,7 @@ impl<S: Shelf> MailLog<S> {
         self.log.keep_aside(client, number, bytes);
     }
 
-    /// Removes what was kept of clients, but for those of whom this says that they are still clients.
+    /// Removes the files of all but these clients.
     pub(crate) fn remove_set_aside_unless(&self, is_client: impl Fn(&ClientAddress) -> bool) {
         let names = self.log.shelf.list().unwrap_or_default();
         for client in names.iter().filter_map(|name| owner(name)).filter(|client| !is_client(client)) {
@@ -34,7 +34,7 @@ impl<S: Shelf> MailLog<S> {
 }
 
 impl<S: Shelf> Log<S> {
-    /// Keeps what is where the message should be.
+    /// Keeps the bytes at the place of the message.
     pub(super) fn leave_aside(&self, client: &ClientAddress, number: u64) {
         match self.raw(client, number) {
             Ok(bytes) => self.keep_aside(client, number, &bytes),

@@ -1,7 +1,7 @@
 //! Gives space back: copies what is alive out of the segments in which least is, and makes spares of them, or removes them.
 //!
 //! *Promises*: the copies are on the medium before the index knows them, the index knows them before the segment goes, and the
-//! segment's removal is on the medium before its dead messages count as away. Nothing waits for this but who needs the room.
+//! segment's removal is on the medium before its dead messages count as away. Only a commit that needs the room waits for cleaning.
 //!
 //! Each segment that is full also gets its index here, away from the commits.
 
@@ -19,9 +19,10 @@ use super::{
     Log,
     copy::{bytes_of, pieces},
     failed,
-    index::{Slot, State},
+    index::State,
     millis,
     pace::{PIECE, Pace},
+    segment::Slot,
     shelf::Shelf,
     spares::Spare,
     victim::{Need, SegmentFacts, is_old},
@@ -36,7 +37,7 @@ const GIVE_WAY: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(1);
 
 impl<S: Shelf> Log<S> {
-    /// What the thread does that cleans.
+    /// The work of the cleaning thread.
     pub(super) fn clean_up_for_ever(&self) {
         let mut pace = Pace::new(self.put_bytes.load(Ordering::Relaxed));
         while !self.chores.is_over() {
@@ -57,7 +58,7 @@ impl<S: Shelf> Log<S> {
     /// Does what is most needed. Says whether there may be more.
     pub(super) fn clean_up(&self, pace: &mut Pace) -> Result<bool, MailboxError> {
         if let Some(slot) = self.next_to_seal() {
-            // It is read from head to head then.
+            // Without an index a start reads the segment from head to head.
             if let Err(error) = self.seal(slot) {
                 tracing::warn!(%error, "an index of a segment of mail cannot be written");
             }
@@ -80,7 +81,7 @@ impl<S: Shelf> Log<S> {
     /// A segment that is open for long is closed, so that what was removed leaves the disk with it.
     fn retire_old(&self) {
         for appender in [&self.writer, &self.copier] {
-            // A commit that is under way may be waiting for what is cleaned.
+            // A commit that is under way may be waiting for a segment that this thread has to clean.
             let mut appender = match appender.try_lock() {
                 Ok(appender) => appender,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -148,7 +149,7 @@ impl<S: Shelf> Log<S> {
     /// Makes a spare of a segment of which nothing is needed, or removes it.
     fn let_go(&self, victim: Slot, owners: BTreeMap<ClientAddress, u32>) -> Result<(), MailboxError> {
         let Some(segment) = self.index_mut().take_segment(victim) else { return Ok(()) };
-        // A file that failed once is not trusted with anything else.
+        // A file that has failed once is not used again.
         let is_good = matches!(segment.state, State::Closed | State::Doubtful);
         if is_good && self.spares.is_wanting() && segment.len == self.settings.segment {
             let spare = self.spares.make_of(&self.shelf, segment.number, segment.file, segment.len);

@@ -1,4 +1,4 @@
-//! Commits of the office's batches.
+//! Commits of the core's batches.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,9 @@ use super::{
     entry::{Fact, Gone, Put},
     failed,
     inbox::weight,
-    index::{Index, Slot, State},
+    index::{Index, State},
     millis,
+    segment::Slot,
     shelf::Shelf,
 };
 use crate::mailbox::{Change, MailBatch, MailboxError};
@@ -34,10 +35,10 @@ impl<S: Shelf> MailLog<S> {
         self.log.commit(batch, millis(now))
     }
 
-    /// Finds out whether something can be written.
+    /// Finds out whether the log can be written.
     ///
     /// # Errors
-    /// If not.
+    /// If it cannot.
     pub(crate) fn try_out(&self, now: Duration) -> Result<(), MailboxError> {
         let mut writer = self.log.writer.lock().unwrap_or_else(PoisonError::into_inner);
         writer.try_out(&self.log, millis(now)).map_err(failed("write to a segment"))
@@ -96,7 +97,7 @@ impl<S: Shelf> Log<S> {
         outcome
     }
 
-    /// The index knows all that is in these segments, and nothing more is written to them: they may have an index, and be cleaned.
+    /// Nothing more is written to these segments, and the index knows all that is in them: they may be sealed and cleaned.
     pub(super) fn are_full(&self, slots: Vec<Slot>) {
         if !slots.is_empty() {
             let mut index = self.index_mut();
@@ -125,8 +126,7 @@ impl<S: Shelf> Log<S> {
         }
     }
 
-    /// Some of the facts may be on the medium. Those that say "gone" were true; messages among them are dead, and their numbers
-    /// spent.
+    /// Some of the facts may be on the medium. Facts that say "gone" were true anyway; messages are dead, and their numbers spent.
     pub(super) fn apply_failure(&self, facts: &[Item<'_>], done: &Appended) {
         self.bury(facts, done.in_vain.iter().copied().chain(0..done.spots.len()));
     }
@@ -141,7 +141,7 @@ impl<S: Shelf> Log<S> {
         }
     }
 
-    /// Keeps what cannot be read for the operator, before it is gone.
+    /// Keeps messages that cannot be read for the operator, before they are removed.
     fn set_aside(&self, client: &ClientAddress, numbers: &[u64], batch: &MailBatch) {
         for number in numbers {
             if batch.is_set_aside(client, *number) {
@@ -168,7 +168,7 @@ fn sort(batch: &MailBatch, now: u64) -> (Vec<(Put, Bytes)>, Numbers) {
     (puts, removed)
 }
 
-/// The facts that say so of what is removed. Of an inbox that is not known no file holds anything.
+/// The facts that say what is gone. No file holds anything of an inbox that the index does not know.
 fn gone<'a, F>(index: &'a Index<F>, removed: &'a Numbers, batch: &'a MailBatch) -> impl Iterator<Item = Gone> {
     let erased = batch.erased().filter_map(|client| {
         let end = index.inbox(client)?.next();

@@ -1,4 +1,4 @@
-//! Writes messages and facts anew, in the stream of copies: what cleaning keeps, and what a start is not sure of.
+//! Writes messages and facts anew, in the stream of copies: what cleaning keeps, and what a start finds in doubt.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,9 @@ use super::{
     entry::{Fact, Gone, Put},
     failed,
     inbox::weight,
-    index::{GONE_WEIGHT, Slot},
+    index::GONE_WEIGHT,
     read::read_body,
+    segment::Slot,
     shelf::Shelf,
     victim::needed,
 };
@@ -26,7 +27,7 @@ impl<S: Shelf> Log<S> {
         self.copier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Copies these messages, as far as they can be read, and has the index look for them there.
+    /// Copies these messages, as far as they can be read, and tells the index.
     pub(super) fn copy(&self, copier: &mut Appender<S>, puts: &[(Slot, Put)], now: u64) -> io::Result<()> {
         let mut bodies = Vec::with_capacity(puts.len());
         for (slot, put) in puts {
@@ -59,8 +60,8 @@ impl<S: Shelf> Log<S> {
         }
     }
 
-    /// This a segment says is gone. Where another file holds a message of the same inbox that is dead it is needed still, and is said
-    /// anew, and with it all around it that is gone: so facts become fewer, and never more.
+    /// Writes anew what a segment says is gone, where another file still holds a dead message of the same inbox. Each fact covers
+    /// everything around it that is gone: so facts become fewer, and never more.
     pub(super) fn keep_gone(
         &self,
         gone: &[Gone],

@@ -12,8 +12,8 @@
 //! | 61 | 1 | flags: 1 if it came without a SURB-ack | 0 |
 //! | 62 | 2 | 0 | 0 |
 //!
-//! Before there were flags, 0 was written there: so what an earlier version stored counts as mail that came with a SURB-ack, and its
-//! checksum is what it was.
+//! Earlier versions wrote 0 in place of the flags. So mail that they stored counts as mail that came with a SURB-ack, and its
+//! checksum is still good.
 //!
 //! The checksum covers neither place nor kind, so it goes with a message unchanged from its arrival over every copy to its
 //! delivery; since it covers inbox and number, a body that was read from a wrong place does not pass.
@@ -71,7 +71,7 @@ pub(super) struct Gone {
 }
 
 impl Put {
-    /// A new message. Where it goes is settled when its frame is made.
+    /// A new message. Its place is set when its frame is made.
     pub(super) fn new(inbox: ClientAddress, number: Sequence, arrival: u64, ack: Ack, body: &[u8]) -> Self {
         let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let mut put = Self { inbox, number: number.0, arrival: arrival.min(LATEST), ack, len, checksum: 0, place: 0 };
@@ -114,7 +114,7 @@ impl Put {
 }
 
 impl Fact {
-    /// Whose.
+    /// Whose inbox.
     pub(super) const fn inbox(&self) -> &ClientAddress {
         match self {
             Self::Put(put) => &put.inbox,
@@ -143,7 +143,7 @@ impl Fact {
         bytes
     }
 
-    /// The fact in these bytes; nothing if they say none that this version knows. Whoever calls has checked the hash of the head.
+    /// The fact in these bytes; nothing if this version knows no such fact. The caller has checked the hash of the head.
     pub(super) fn decode(bytes: &[u8; ENTRY]) -> Option<Self> {
         let (inbox, mut rest) = bytes.split_first_chunk::<{ ClientAddress::LEN }>()?;
         let inbox = ClientAddress(*inbox);

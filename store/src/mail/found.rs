@@ -1,6 +1,6 @@
 //! Segments as a disk might return them, so that what reads them can be shown anything.
 //!
-//! Only with the feature `found-records`, which is for fuzzing: nobody else can make a head that is valid.
+//! Only with the feature `found-records`, which is for fuzzing: without the key no valid head can be made.
 
 use std::{io, sync::Arc};
 

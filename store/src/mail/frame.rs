@@ -15,7 +15,7 @@
 //! | 48 | 16 | hash of bytes 0 to 47 and all entries |
 //!
 //! Every frame begins a new block of 4,096 bytes, so no byte that was acknowledged is ever written again: a torn write cannot
-//! damage what was promised. Structure comes first: whoever reads never looks for structure in bytes that a sender chose. The hash is
+//! damage what was promised. The head comes first, so a reader never looks for structure in bytes that a sender chose. The hash is
 //! keyed with a secret of the segment and its number, so neither frames left in a file that is used again nor bytes that a sender
 //! made to look like a frame are ever valid.
 
@@ -87,8 +87,8 @@ impl FrameHeader {
         bytes
     }
 
-    /// The header in these bytes, if they look like one, the id of its segment, and the hash of the head. Nothing of it is to be
-    /// believed before [`is_head`](Self::is_head) has seen the whole head.
+    /// The header in these bytes, if they look like one, the id of its segment, and the hash of the head. It must not be believed before
+    /// [`is_head`](Self::is_head) has seen the whole head.
     pub(super) fn decode(bytes: &[u8; HEADER]) -> Option<(Self, SegmentId, Hash)> {
         let mut rest = bytes.strip_prefix(MAGIC)?;
         let ordinal = rest.get_u32_le();
@@ -201,7 +201,7 @@ impl FrameBuffer {
         &self.bytes
     }
 
-    /// Empties it. What a large frame took is given back.
+    /// Empties the buffer, and gives back the memory of a large frame.
     pub(super) fn clear(&mut self) {
         const KEPT: usize = 1024 * 1024;
         self.bytes.clear();

@@ -2,13 +2,12 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use ipc::ingress_store::Ack;
-use wire::address::ClientAddress;
-
 use super::{
     entry::{ENTRY, Fact, Gone, PLACE_UNIT, Put},
-    index::Slot,
+    segment::Slot,
 };
+use ipc::ingress_store::Ack;
+use wire::address::ClientAddress;
 
 /// A message that is stored: where, and how to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl Message {
         Spot { slot: self.slot, place: self.place }
     }
 
-    /// Whether it is this one, wherever it is.
+    /// Whether it is this message, wherever it is stored.
     pub(super) fn is(&self, put: &Put) -> bool {
         (self.len(), self.checksum, self.arrival()) == (put.len, put.checksum, put.arrival)
     }
@@ -137,7 +136,7 @@ impl Inbox {
         self.dead = self.dead.saturating_sub(messages);
     }
 
-    /// Whether nothing in any file speaks of it that matters.
+    /// Whether no file holds a message of it, alive or dead.
     pub(super) fn is_nothing(&self) -> bool {
         self.messages.is_empty() && self.dead == 0
     }
@@ -166,7 +165,7 @@ impl Inbox {
         self.messages.get(place).filter(|message| self.number(message) == number)
     }
 
-    /// Whether a message with this number can be added: none that is as late is there, and it is not too far from the first.
+    /// Whether a message with this number can be added: the number is not spent, and not too far from the first.
     pub(super) fn takes(&self, number: u64) -> bool {
         let first = self.messages.front().map_or(number, |first| self.number(first));
         number >= self.next && number - first <= u64::from(u32::MAX)
@@ -224,7 +223,7 @@ impl Inbox {
         }
     }
 
-    /// A message is there from now on, if it is still alive. Says where it was.
+    /// Moves a message that is still alive. Says where it was.
     pub(super) fn relocate(&mut self, number: u64, to: Spot) -> Option<Spot> {
         let place = self.messages.partition_point(|message| self.number(message) < number);
         let base = self.base;
@@ -240,12 +239,12 @@ impl Inbox {
         Put { inbox, number, arrival, ack, len, checksum: message.checksum, place: message.place }
     }
 
-    /// The ranges that are gone once these numbers, in rising order, are: around each as many as are gone already, so that one fact
-    /// takes the place of many.
+    /// The ranges that are gone once these numbers, in rising order, are gone. Each range takes in its neighbours that are gone already,
+    /// so that one fact takes the place of many.
     pub(super) fn ranges_without(&self, numbers: &[u64]) -> Vec<Range<u64>> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for number in numbers {
-            // What no file was ever to hold needs no fact, and one may not cover what is being put.
+            // A number that was never written needs no fact, and a fact must not cover what is being put.
             if *number >= self.next || ranges.last().is_some_and(|last| last.contains(number)) {
                 continue;
             }

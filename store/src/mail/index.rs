@@ -11,12 +11,8 @@ use wire::address::ClientAddress;
 use super::{
     entry::{ENTRY, Fact, Gone, Put},
     inbox::{Inbox, Message, Spot, weight},
-    segment::{BLOCK, Seal, SegmentNumber},
+    segment::{BLOCK, Seal, SegmentNumber, Slot},
 };
-
-/// The place of a segment in the index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot(pub(super) u16);
 
 /// A segment that is there.
 #[derive(Debug)]
@@ -33,7 +29,7 @@ pub(super) struct Segment<F> {
     pub(super) alive: u64,
     /// Messages of it that are alive.
     pub(super) messages: u32,
-    /// Bytes of facts in it that cleaning wrote anew, as they were needed.
+    /// Bytes of its facts about gone messages that cleaning wrote anew because they were still needed.
     pub(super) kept: u64,
     /// When it was made, in Unix milliseconds.
     pub(super) made: u64,
@@ -48,11 +44,11 @@ pub(super) enum State {
     Open,
     /// It is not written any more.
     Closed,
-    /// As closed, and what is alive in it is soon to be elsewhere: its process is dead.
+    /// Closed by the death of its process. What is alive in it is copied elsewhere first.
     Doubtful,
-    /// As doubtful: a write or a sync of it has failed. Its file is never written again.
+    /// As doubtful, because a write or a sync of it has failed. Its file is never written again.
     Failed,
-    /// As closed, and it has a message that cannot be read: it stays until that is gone.
+    /// As closed, with a message that cannot be read: the segment stays until that message is gone.
     Unreadable,
 }
 
@@ -61,7 +57,7 @@ pub(super) enum State {
 pub(super) struct Index<F> {
     inboxes: BTreeMap<ClientAddress, Inbox>,
     segments: Vec<Option<Segment<F>>>,
-    /// Where an inbox begins of which nothing is known: no file speaks of it, and none did since the start.
+    /// The first number of an inbox that the index does not know: no file names it, and none did since the start.
     floor: u64,
     /// Bytes that are alive in all segments.
     alive: u64,
@@ -73,7 +69,7 @@ impl<F> Default for Index<F> {
     }
 }
 
-/// Bytes that a fact takes which says what of an inbox is gone: its entry, and its entry in the index.
+/// Bytes of a fact that says which messages are gone: its entry, and its entry in the segment's index.
 pub(super) const GONE_WEIGHT: u64 = 2 * ENTRY as u64;
 /// No more segments fit the index.
 pub(super) const MAX_SEGMENTS: usize = u16::MAX as usize + 1;
@@ -120,7 +116,7 @@ impl<F> Index<F> {
         slots.zip(&self.segments).filter_map(|(slot, segment)| Some((slot, segment.as_ref()?)))
     }
 
-    /// Bytes of messages that are alive, as they are in segments, and of what may have to be said about others.
+    /// Bytes that messages which are alive take in segments, and that facts about gone ones may take.
     pub(super) fn alive(&self) -> u64 {
         self.alive + self.inboxes.len() as u64 * GONE_WEIGHT
     }
@@ -181,7 +177,7 @@ impl<F> Index<F> {
         }
     }
 
-    /// A message is dead that was written, or may have been.
+    /// A message was written in vain, or may have been: it is dead.
     pub(super) fn put_in_vain(&mut self, client: &ClientAddress, number: u64) {
         let inbox = self.inboxes.entry(*client).or_default();
         inbox.spend(number + 1);
@@ -208,7 +204,7 @@ impl<F> Index<F> {
         self.let_go_of(client);
     }
 
-    /// Forgets an inbox about which nothing needs to be known.
+    /// Forgets an inbox without messages, alive or dead.
     fn let_go_of(&mut self, client: &ClientAddress) {
         if let Entry::Occupied(entry) = self.inboxes.entry(*client)
             && entry.get().is_nothing()
@@ -218,8 +214,8 @@ impl<F> Index<F> {
         }
     }
 
-    /// A copy of a message is in a segment, and proved. If the message is still alive it is there from now on, and where it was is dead;
-    /// otherwise the copy is.
+    /// A copy of a message is in a segment, and proved. If the message is still alive, the copy takes its place and the original is dead;
+    /// otherwise the copy is dead.
     pub(super) fn copied(&mut self, put: &Put, to: Spot) {
         let Some(inbox) = self.inboxes.get_mut(&put.inbox) else {
             return self.put_in_vain(&put.inbox, put.number);
@@ -248,7 +244,7 @@ impl<F> Index<F> {
         self.inboxes.get(client).map(|inbox| inbox.all_gone(*client)).unwrap_or_default()
     }
 
-    /// A fact that says as much as this one and more: all around it that is gone.
+    /// A fact that covers this one and everything around it that is gone.
     pub(super) fn widened(&self, gone: &Gone) -> Option<Gone> {
         let gap = self.inboxes.get(&gone.inbox)?.gap_around(gone.first);
         (gap.start < gap.end).then_some(Gone { inbox: gone.inbox, first: gap.start, end: gap.end })

@@ -6,21 +6,21 @@
 //! killed at any instant, by a failed write or sync, or by cleaning. A batch that was not taken may be on the medium in part.
 //!
 //! The files hold a **set of facts**, and their order means nothing: "message n of an inbox is this body", "the messages of an
-//! inbox from a to b are gone". A message is alive if the first is found and no second covers it. So a copy of an old message
-//! cannot come before a newer one, copies need no order against removals, and a fact that is found twice is harmless. Four rules
-//! keep it true:
+//! inbox from a to b are gone". A message is alive if a fact of the first kind names it and none of the second kind covers it. So a
+//! copy of an old message cannot come before a newer one, copies need no order against removals, and a fact that is found twice is
+//! harmless. Four rules keep the set true:
 //!
 //! 1. The numbers of an inbox rise: one below `next` is refused.
-//! 2. A number is spent when it is first written, whether that succeeds or not: there may be a twin with another body.
+//! 2. A number is spent when it is first written, whether the write succeeds or not: otherwise two bodies could have one number.
 //! 3. A fact that says "gone" is dropped only when no file holds a message that it covers. Each inbox counts those of its
 //!    messages in files that are dead.
 //! 4. A file counts as absent only when its directory was synced after its removal; at every open that comes first.
 //!
-//! Locks, in the order in which they may be taken: first `writer` (by whoever commits) or `copier` (by the thread that cleans, and at
-//! a start), never one while the other is held; then one of `index`, the spares, `to_seal` and the chores, which are never held
-//! while any other is asked for. So nobody asks for the index who has it, be it to read twice: a thread that waits to change it lets no
-//! reader pass. Nobody reads or writes a file with the index in hand. A commit may wait for a spare with `writer` in hand, and only
-//! cleaning makes one: so the thread that cleans only tries to take `writer`, and never waits for it.
+//! Locks, in the order in which they may be taken: first `writer` (by a commit) or `copier` (by the cleaning thread, and at a start),
+//! never one while the other is held; then one of `index`, the spares, `to_seal` and the chores. No other lock is taken while one of
+//! these four is held. So no thread locks the index twice, not even to read: a writer that waits for it lets no reader pass. No file
+//! is read or written while the index is locked. A commit may wait for a spare while it holds `writer`, and only cleaning makes spares:
+//! so the cleaning thread only tries to take `writer`, and never waits for it.
 //!
 //! | file | does |
 //! |---|---|
@@ -28,13 +28,14 @@
 //! | `shelf` | what is asked of the file system |
 //! | `inbox`, `index` | what is known in memory |
 //! | `spares`, `append` | writing: the segments to come, the one that is open |
-//! | `commit`, `read`, `aside` | what the office asks for |
+//! | `commit`, `read`, `aside` | what the core asks for |
 //! | `scan`, `recover` | what a start finds |
 //! | `clean`, `victim`, `pace`, `copy`, `seal` | giving space back: when, from which segment, how fast, and what is kept |
-//! | `room` | how much space there is |
+//! | `capacity` | how much the log may hold |
 
 mod append;
 mod aside;
+mod capacity;
 mod clean;
 mod commit;
 mod copy;
@@ -47,7 +48,6 @@ mod index;
 mod pace;
 mod read;
 mod recover;
-mod room;
 mod scan;
 mod seal;
 mod segment;
@@ -72,7 +72,8 @@ use std::{
 };
 
 use append::Appender;
-use index::{Index, Slot};
+use index::Index;
+use segment::Slot;
 use segment::Stream;
 use shelf::Directory;
 pub(crate) use shelf::Shelf;
@@ -82,7 +83,7 @@ pub(crate) use take_over::TakenOver;
 
 use crate::{counters::StoreCounters, mailbox::MailboxError};
 
-/// How large things are.
+/// Sizes and waits of the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     /// Bytes of a segment.
@@ -91,7 +92,7 @@ pub(crate) struct Settings {
     pub(crate) most: u64,
     /// Bytes that must stay free on the disk.
     pub(crate) floor: u64,
-    /// How long a commit waits for cleaning to make room, when it must.
+    /// How long a commit waits for cleaning to make room.
     pub(crate) patience: Duration,
 }
 
@@ -114,19 +115,19 @@ struct Log<S: Shelf> {
     spares: Spares<S>,
     /// Segments that are full and have no index yet.
     to_seal: Mutex<Vec<Slot>>,
-    /// Somebody commits or waits to.
+    /// A commit is under way, or waits to begin.
     is_committing: AtomicBool,
     /// Bytes of messages put since the start.
     put_bytes: AtomicU64,
-    /// Bytes that might be alive when that was last found out.
+    /// Bytes that might be alive, when free space was last asked for.
     capacity: AtomicU64,
     counters: Arc<StoreCounters>,
     chores: Chores,
-    /// The last end was not clean, or something is damaged: there may be more than was found.
+    /// The last process did not end in order, or something is damaged: there may be more messages than were found.
     was_unclean: bool,
 }
 
-/// What wakes the thread that cleans.
+/// What wakes the cleaning thread.
 #[derive(Debug, Default)]
 struct Chores {
     state: Mutex<ChoreState>,
@@ -140,11 +141,11 @@ struct ChoreState {
 }
 
 impl MailLog {
-    /// Opens the log in this directory, and makes sure of everything in it. Nothing is cleaned before
+    /// Opens the log in this directory, and writes anew what may not be on the medium. Nothing is cleaned before
     /// [`begin_cleaning`](Self::begin_cleaning).
     ///
     /// # Errors
-    /// If it cannot be read, or what is in doubt cannot be made sure of.
+    /// If it cannot be read, or what is in doubt cannot be written anew.
     pub(crate) fn open(
         directory: OwnedFd,
         settings: Settings,
@@ -178,7 +179,8 @@ impl<S: Shelf> MailLog<S> {
         Ok(Self { log: Arc::new(Log::open(shelf, settings, counters, millis(now))?), cleaner: None })
     }
 
-    /// After an end that was not clean, has every inbox go on at a later number: what cannot be seen today may be seen tomorrow.
+    /// Has every inbox go on at a later number, if the last process did not end in order. A message that cannot be seen now may be seen
+    /// at a later start, and its number must not have been used again.
     pub(crate) fn leap(&self) {
         if self.log.was_unclean {
             self.log.index_mut().leap(recover::LEAP);
@@ -190,7 +192,7 @@ impl<S: Shelf> Drop for MailLog<S> {
     fn drop(&mut self) {
         self.log.chores.end();
         if let Some(cleaner) = self.cleaner.take() {
-            // What it did not finish is found at the next start.
+            // The next start finds what the thread did not finish.
             let _ = cleaner.join();
         }
         self.log.close();
@@ -206,9 +208,9 @@ impl<S: Shelf> Log<S> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A segment for this stream: the spare that is held for it, or a new one, or, for a commit, what cleaning gives back in time.
+    /// A segment for this stream: the spare that is held for it, or a new one, or, for a commit, one that cleaning gives back in time.
     ///
-    /// What only makes room, copies and removals, gets one beyond the limit, too: little of it stays.
+    /// Copies and removals make room, so they get a segment beyond the limit, too: little of it stays.
     fn spare(&self, stream: Stream, makes_room: bool) -> io::Result<Spare<S::File>> {
         if !self.index().has_place() {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "there are too many segments of mail"));
@@ -259,7 +261,7 @@ impl Chores {
     }
 }
 
-/// What a failure of the directory means.
+/// The error for a failure of the directory.
 fn failed(action: &'static str) -> impl Fn(io::Error) -> MailboxError {
     move |source| MailboxError::File { database: "mail", action, source }
 }
@@ -269,7 +271,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Raises the flag while it lives.
+/// Raises the flag until it is dropped.
 struct Raised<'a>(&'a AtomicBool);
 
 impl<'a> Raised<'a> {

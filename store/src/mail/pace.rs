@@ -1,4 +1,4 @@
-//! How fast is cleaned when there is time.
+//! How fast the log is cleaned while that is not urgent.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ pub(super) const PIECE: u64 = 1024 * 1024;
 /// Bytes copied in a second at the least, if there are as many.
 const RATE: u64 = 4 * 1024 * 1024;
 
-/// How fast is cleaned, when there is time: as fast as [`RATE`], and twice as fast as mail comes.
+/// The pace of cleaning while that is not urgent: [`RATE`], and twice the rate at which mail comes.
 #[derive(Debug)]
 pub(super) struct Pace {
     since: Instant,

@@ -16,7 +16,8 @@ use super::{
     Log, MailLog,
     entry::{MAX_BODY, Put},
     inbox::Holding,
-    index::{Index, Slot},
+    index::Index,
+    segment::Slot,
     shelf::{SegmentFile, Shelf},
 };
 use crate::mailbox::{Filling, Lack, MailboxError, OldMail, Page, PageLimit, Position, Summary};
@@ -51,7 +52,7 @@ impl<S: Shelf> MailLog<S> {
         self.log.mail_before(time, from)
     }
 
-    /// What keeps new mail from being taken again, after some was refused.
+    /// What keeps new mail from being taken again, after mail was refused.
     ///
     /// # Errors
     /// If the file system does not say.
@@ -156,13 +157,13 @@ impl<S: Shelf> Log<S> {
         self.wanted(&index, inbox.put(*client, number, message), message.spot().slot)
     }
 
-    /// A body that was not where it was said to be: it may have been moved, or the disk have had a bad moment.
+    /// Looks again for a body that was not where the index said: it may have been moved, or a read may have failed once.
     fn look_again(&self, client: &ClientAddress, number: u64) -> Option<Bytes> {
         let mut last = None;
         loop {
             let wanted = self.find(client, number)?;
             let place = (wanted.slot, wanted.put.place);
-            // Only where it was both before and after a look it can be missed.
+            // The body is missing only if it had the same place before and after the look.
             let is_last = last.replace(place) == Some(place);
             match read_body(wanted.file.as_ref(), &wanted.put) {
                 Ok(Some(body)) => return Some(body.into()),

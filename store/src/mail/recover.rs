@@ -1,11 +1,12 @@
 //! What a start finds in the directory, and what it makes sure of before anything rests on it.
 //!
 //! Where no process has closed a segment with an index, its last batch is **in doubt**: it may be in the kernel's memory and not on the
-//! medium, its sync may have failed, and whoever was told is dead. What is alive of it is written to a new segment and synced before
-//! anything is served, removed, or dropped. Without this, a copy that is only in memory could count as the one that lives, and its
-//! original go.
+//! medium, or its sync may have failed, and the process that was told is dead. What is alive of the batch is written to a new segment
+//! and synced before anything is served, removed, or dropped. Otherwise a copy that is only in memory could count as the message, and
+//! its original be removed.
 //!
-//! After an end that was not clean every inbox's next number leaps: what cannot be seen today may be seen tomorrow.
+//! If the last process did not end in order, every inbox's next number leaps: a message that cannot be seen now may be seen at a later
+//! start.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -19,22 +20,22 @@ use super::{
     entry::{Fact, Gone, Put},
     failed,
     frame::{FrameHeader, HEADER},
-    index::{Index, MAX_SEGMENTS, Segment, Slot, State},
+    index::{Index, MAX_SEGMENTS, Segment, State},
     pace::Pace,
     read::read_body,
     scan::{self, Found},
-    segment::{BLOCK, BadHeader, Seal, SegmentHeader, SegmentNumber, Stream},
+    segment::{BLOCK, BadHeader, Seal, SegmentHeader, SegmentNumber, Slot, Stream},
     shelf::{SegmentFile, Shelf},
     spares::{Spare, Spares, UNREADY},
     victim::Need,
 };
 use crate::counters::StoreCounters;
 
-/// How far numbers leap after an end that was not clean.
+/// How far numbers leap if the last process did not end in order.
 pub(super) const LEAP: u64 = 1 << 16;
 /// Bytes of messages that are made sure of at once.
 const AT_ONCE: u64 = 2 * 1024 * 1024;
-/// What reaches the medium as a whole, on any disk.
+/// Bytes that any disk writes as a whole.
 const SECTOR: usize = 512;
 /// Extension of a file that should be a segment and is none that can be read.
 const DAMAGED: &str = ".damaged";
@@ -47,7 +48,7 @@ struct FoundPut {
     number: SegmentNumber,
     /// Whether it may not be on the medium.
     is_doubtful: bool,
-    /// Its body is not what was written.
+    /// Its body was not written whole.
     is_torn: bool,
 }
 
@@ -138,8 +139,8 @@ impl<S: Shelf> Log<S> {
         Ok(log)
     }
 
-    /// Lets go of segments of the process before of which nothing is needed, as what was in doubt is elsewhere now: a gateway that
-    /// dies at each start, before anything is cleaned, would fill the disk with them.
+    /// Removes segments of the last process without live messages; what was in doubt has been copied. A gateway that dies at each start
+    /// before it cleans would fill the disk with such segments.
     fn let_go_of_what_is_done(&self) {
         let next = || {
             let index = self.index();
@@ -156,7 +157,7 @@ impl<S: Shelf> Log<S> {
         }
     }
 
-    /// Writes what is in doubt to a new segment.
+    /// Writes everything in doubt to a new segment.
     fn make_sure(&self, doubtful: &Doubtful, now: u64) -> Result<(), MailboxError> {
         let mut copier = self.lock_copier();
         for piece in pieces(&doubtful.puts, AT_ONCE) {
@@ -177,7 +178,7 @@ impl<S: Shelf> Log<S> {
     }
 }
 
-/// What is to be made sure of.
+/// What is in doubt.
 #[derive(Debug, Default)]
 pub(super) struct Doubtful {
     pub(super) puts: Vec<(Slot, Put)>,
@@ -232,8 +233,8 @@ fn identify<S: Shelf>(shelf: &S, number: SegmentNumber) -> Result<Identified<S::
     }
 }
 
-/// Whether the first block is that of a spare. Header and first frame come in one write; where of the header only the beginning or
-/// the end is there, that was cut off, and nothing of it was acknowledged.
+/// Whether the first block is that of a spare. Header and first frame come in one write. Where only the beginning or the end of the header
+/// is there, that write was cut off, and nothing of it was acknowledged.
 fn is_blank_or_begun(block: &[u8; BLOCK as usize]) -> bool {
     let (sectors, _) = block.as_chunks::<SECTOR>();
     let [first, between @ .., last] = sectors else { return false };
@@ -293,10 +294,10 @@ fn report(number: SegmentNumber, found: &Found, counters: &StoreCounters) {
     }
 }
 
-/// Puts what the files say together. Says what of it is in doubt.
+/// Unites what all files say. Returns what is in doubt.
 pub(super) fn unite<F>(index: &mut Index<F>, findings: Findings) -> Doubtful {
     let Findings { mut puts, mut gone, doubtful: doubtful_inboxes, .. } = findings;
-    // Of two that are the same the one that stays comes last.
+    // Of several facts with one number the one that stays comes last.
     puts.sort_unstable_by_key(|found| {
         let is_sure = !found.is_doubtful && !found.is_torn;
         (found.put.inbox, found.put.number, !found.is_torn, is_sure, found.number)

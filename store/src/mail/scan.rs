@@ -14,7 +14,7 @@ use super::{
 pub(super) struct Found {
     /// Facts, in the order of the file.
     pub(super) facts: Vec<Fact>,
-    /// How many of them are not of the last batch.
+    /// How many of them are older than the last batch.
     pub(super) settled: usize,
     /// It was sealed: all of it is proved.
     pub(super) is_sealed: bool,
@@ -22,11 +22,11 @@ pub(super) struct Found {
     pub(super) end: u64,
     /// Where heads are missing, though others come behind them.
     pub(super) holes: Vec<u64>,
-    /// Behind the end is what may be the beginning of a frame.
+    /// A frame may have been begun behind the end.
     pub(super) is_torn: bool,
     /// Ordinal of the last frame.
     pub(super) ordinal: u32,
-    /// Entries that say nothing this version knows.
+    /// Entries that this version does not know.
     pub(super) unknown: usize,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn scan(file: &impl SegmentFile, seal: &Seal, end: u64) -> io::Result
         return Ok(found);
     }
     let mut found = hop(file, seal, end)?;
-    // Whoever wrote the trailer had synced all before it.
+    // The trailer was written after everything before it was synced.
     if let Some(trailer) = trailer {
         found.is_sealed = true;
         found.settled = found.facts.len();
@@ -119,7 +119,7 @@ fn hop(file: &impl SegmentFile, seal: &Seal, end: u64) -> io::Result<Found> {
             index = Some(at - header.len());
             continue;
         }
-        // It is in a wrong place, and something else is missing there.
+        // An index is the last frame. Behind this one there is another, so it was left there, and a frame is missing in its place.
         found.holes.extend(index.take());
         found.ordinal = header.ordinal;
         if batch != Some(header.batch) {
@@ -131,7 +131,7 @@ fn hop(file: &impl SegmentFile, seal: &Seal, end: u64) -> io::Result<Found> {
     Ok(found)
 }
 
-/// Looks for a later frame of the segment, at every block: where there is one, what was passed over is damage, not the end.
+/// Looks for a later frame of the segment, at every block. If there is one, the blocks before it are damaged, and not the end.
 fn next_frame(file: &impl SegmentFile, seal: &Seal, from: u64, end: u64, ordinal: u32) -> io::Result<Option<u64>> {
     const PIECE: u64 = 1024 * 1024;
     let mut piece = Vec::new();

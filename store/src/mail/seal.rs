@@ -8,9 +8,9 @@ use std::{
 use super::{
     Log,
     frame::{FrameBuffer, FrameHeader, Kind},
-    index::{Slot, State},
+    index::State,
     millis, scan,
-    segment::{BLOCK, TRAILER, Trailer},
+    segment::{BLOCK, Slot, TRAILER, Trailer},
     shelf::{SegmentFile, Shelf},
 };
 use crate::clock;
@@ -35,7 +35,7 @@ impl<S: Shelf> Log<S> {
         let header = FrameHeader { ordinal, batch: 0, entries: 0, blocks: 0, kind: Kind::Index, written };
         let mut buffer = FrameBuffer::default();
         let header = buffer.index(&seal, header, &found.facts);
-        // What is damaged already is to be found at the next start, too.
+        // A damaged segment gets no index, so that the next start finds the damage, too.
         let is_whole = found.holes.is_empty() && found.end == end;
         if found.is_sealed || !is_whole || end + header.len() + BLOCK > len {
             return Ok(());
@@ -46,7 +46,7 @@ impl<S: Shelf> Log<S> {
         file.sync()
     }
 
-    /// Nothing is written any more. What was is closed, so that the next start has no doubt of it.
+    /// Closes and seals the open segments, so that the next start has no doubt about them.
     pub(super) fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).close();
         let copier = self.lock_copier().close();

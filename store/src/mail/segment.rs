@@ -66,7 +66,11 @@ impl SegmentNumber {
 
 const EXTENSION: &str = ".mail";
 
-/// Random bytes that nobody outside knows.
+/// The place of a segment in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(pub(super) u16);
+
+/// Random bytes that no other process knows.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SegmentId(pub(super) [u8; 16]);
 
@@ -84,7 +88,7 @@ impl std::fmt::Debug for SegmentId {
     }
 }
 
-/// What makes a frame one of this segment.
+/// The secret with which the frames of a segment are hashed.
 #[derive(Clone, Debug)]
 pub(super) struct Seal {
     id: SegmentId,
@@ -113,10 +117,10 @@ impl Seal {
     }
 }
 
-/// Who writes a segment.
+/// What a segment is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
-    /// What the office commits.
+    /// What the core commits.
     Commits,
     /// What cleaning keeps of other segments.
     Copies,
@@ -137,9 +141,9 @@ pub(super) struct SegmentHeader {
 /// What is wrong with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadHeader {
-    /// It is none, or another segment's.
+    /// The block is no header, or the header of another segment.
     Damaged,
-    /// A later version of the gateway made it, in a way that this one does not know.
+    /// A later version of the gateway made it, in a form that this version does not know.
     FromTheFuture,
 }
 

@@ -1,5 +1,5 @@
-//! Where segments stand: the few things that the log asks of a file system, so that tests can put one in its place that loses
-//! power, tells lies, and is full.
+//! Where segments are kept: the few calls that the log makes to a file system. Tests put a file system in its place that loses power,
+//! reports errors late, and is full.
 
 mod directory;
 #[cfg(test)]
@@ -17,8 +17,8 @@ pub(crate) trait Shelf: Debug + Send + Sync + 'static {
     /// The names of its files.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes a file of zeros, of which every byte has its place on the medium, where the file system can promise that. It must not
-    /// be there yet. The file is synced; its name is after [`sync_names`](Self::sync_names).
+    /// Makes a file of zeros. Every byte has its place on the medium, where the file system can promise that. No file may have the name.
+    /// The file is synced; its name is synced by [`sync_names`](Self::sync_names).
     fn make(&self, name: &str, len: u64) -> io::Result<Self::File>;
 
     /// Opens a file.
@@ -40,7 +40,7 @@ pub(crate) trait Shelf: Debug + Send + Sync + 'static {
     fn leave(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// A file of a [`Shelf`]. All places are given, since after an error the position of a file cannot be relied on.
+/// A file of a [`Shelf`]. Every call names its offset, since after an error the position of a file cannot be relied on.
 pub(crate) trait SegmentFile: Debug + Send + Sync + 'static {
     /// Fills the bytes with what is at this place.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;

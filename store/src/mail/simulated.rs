@@ -1,4 +1,4 @@
-//! What the simulation does with the log beside what the store does: it is the thread that cleans, and looks into the index.
+//! What only the simulation does with the log: it cleans in place of the cleaning thread, and looks into the index.
 
 use session_ipc::Sequence;
 use wire::address::ClientAddress;

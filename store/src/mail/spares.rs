@@ -1,4 +1,4 @@
-//! Segments that are ready to be written: made, allocated and synced before anybody waits for them.
+//! Segments that are ready to be written: made, allocated and synced before a commit waits for them.
 //!
 //! One is held for commits and one for copies, and neither takes the other's: commits cannot use up what cleaning needs to make
 //! room for them. What is cleaned becomes a spare, so that this goes on while others have filled the disk.
@@ -27,7 +27,7 @@ pub(super) struct Spare<F> {
 #[derive(Debug)]
 pub(super) struct Spares<S: Shelf> {
     held: Mutex<Held<S::File>>,
-    /// Somebody has put one in, or misses one.
+    /// A spare was put in, or is missing.
     changed: Condvar,
 }
 
@@ -97,7 +97,7 @@ impl<S: Shelf> Spares<S> {
         self.count() < 2
     }
 
-    /// Keeps a spare, for copies first: they make room for all else. Gives back one that is not needed.
+    /// Keeps a spare, for copies first, because copies make room for everything else. Gives it back if it is not needed.
     pub(super) fn keep(&self, spare: Spare<S::File>) -> Option<Spare<S::File>> {
         let mut held = self.lock();
         let place = if held.copies.is_none() { &mut held.copies } else { &mut held.commits };
@@ -120,7 +120,7 @@ impl<S: Shelf> Spares<S> {
         let number = self.next_number();
         let file = shelf.make(&number.name(), len)?;
         shelf.sync_names().inspect_err(|_| {
-            // Nobody would use it before the next start.
+            // The file would lie unused until the next start.
             let _ = shelf.remove(&number.name());
         })?;
         Ok(Spare { number, file, len })

@@ -47,12 +47,12 @@ impl<S: Shelf> Log<S> {
             let mut next: BTreeMap<&ClientAddress, u64> = BTreeMap::new();
             for TakenOver { client, number, arrival, body } in messages {
                 let inbox = index.inbox(client);
-                // Nobody knows any more how it came.
+                // Earlier versions did not keep whether it came with a SURB-ack.
                 let put = Put::new(*client, *number, *arrival, Ack::Owed, body);
                 if inbox.and_then(|inbox| inbox.get(number.0)).is_some_and(|found| found.is(&put)) {
                     continue;
                 }
-                // Its own number may be spent: by what an earlier attempt wrote in part, or by other mail.
+                // Its own number may be spent by a part of an earlier attempt, or by other mail.
                 let next = next.entry(client).or_insert_with(|| inbox.map_or(0, Inbox::next));
                 let number = number.0.max(*next);
                 *next = number + 1;

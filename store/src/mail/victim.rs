@@ -12,18 +12,18 @@ use wire::address::ClientAddress;
 use super::{
     Log,
     entry::{Fact, Gone, Put},
-    index::{GONE_WEIGHT, Index, Segment, Slot, State},
+    index::{GONE_WEIGHT, Index, Segment, State},
     millis, scan,
-    segment::Seal,
+    segment::{Seal, Slot},
     shelf::{SegmentFile, Shelf},
 };
 use crate::clock;
 
 /// Files are cleaned when they are larger than what is alive by this, and by a segment.
 const DEAD_WEIGHT: (u64, u64) = (31, 20);
-/// What was removed leaves the disk in this time.
+/// A removed message leaves the disk within this time.
 const STAYS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// A segment of which more is needed, in thousandths, is not worth cleaning.
+/// A segment of which this part or more is needed, in thousandths, is not worth cleaning.
 const WORTHWHILE: u64 = 900;
 
 /// Why a segment is cleaned, in order of urgency.
@@ -31,17 +31,17 @@ const WORTHWHILE: u64 = 900;
 pub(super) enum Need {
     /// There is no room for another segment.
     Room,
-    /// It is not to be relied on, or nothing in it is alive, or too much of all files is dead, or it is old.
+    /// The segment is in doubt, or nothing in it is alive, or too much of all files is dead, or it is old.
     Order,
 }
 
 /// What a segment holds, sorted.
 #[derive(Debug)]
 pub(super) struct SegmentFacts {
-    /// Dead ones too.
+    /// Alive and dead ones.
     pub(super) puts: Vec<Put>,
     pub(super) gone: Vec<Gone>,
-    /// How many of the messages are whose.
+    /// How many messages of each inbox there are.
     pub(super) owners: BTreeMap<ClientAddress, u32>,
 }
 

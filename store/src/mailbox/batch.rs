@@ -1,6 +1,4 @@
-//! Changes to inboxes, and their commit.
-//!
-//! *Promises*: whoever holds a [`Committed`] knows that its batch is on the medium.
+//! Changes to inboxes that are committed together.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +11,7 @@ use ipc::ingress_store::Ack;
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
-use super::{Mailbox, MailboxError, PageLimit};
+use super::view::PageLimit;
 
 /// What becomes of one place in an inbox.
 #[derive(Debug)]
@@ -32,9 +30,9 @@ pub(crate) enum Change {
 #[derive(Debug, Default)]
 pub struct MailBatch {
     pub(super) changes: BTreeMap<(ClientAddress, Sequence), Change>,
-    /// Inboxes of which nothing is to be left, whatever else the batch says.
+    /// Inboxes of which nothing is to be left. This overrides every other change of such an inbox.
     pub(super) erased: BTreeSet<ClientAddress>,
-    /// What the messages take that it puts.
+    /// Number and bytes of the messages that the batch puts.
     puts: Puts,
 }
 
@@ -62,19 +60,10 @@ impl Puts {
 }
 
 impl MailBatch {
-    /// Puts a message that came with a SURB-ack, or of which nobody knows how it came.
-    pub fn put(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes) {
-        self.put_as((client, sequence), message, Ack::Owed);
-    }
-
-    /// Puts a message that came without a SURB-ack.
-    pub fn put_ackless(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes) {
-        self.put_as((client, sequence), message, Ack::NotOwed);
-    }
-
-    fn put_as(&mut self, place: (ClientAddress, Sequence), message: Bytes, ack: Ack) {
+    /// Puts a message. If it is not known how the message came, it counts as if it came with a SURB-ack.
+    pub fn put(&mut self, client: ClientAddress, sequence: Sequence, message: Bytes, ack: Ack) {
         self.puts.add(message.len());
-        self.change(place, Change::Put(message, ack));
+        self.change((client, sequence), Change::Put(message, ack));
     }
 
     /// Removes a message. One that this very batch was to put is not written at all.
@@ -85,7 +74,7 @@ impl MailBatch {
         }
     }
 
-    /// What becomes of a place, in the stead of what was to become of it before.
+    /// Sets what becomes of a place. This replaces any earlier change of the place.
     fn change(&mut self, place: (ClientAddress, Sequence), change: Change) {
         if let Some(Change::Put(message, _)) = self.changes.insert(place, change) {
             self.puts.sub(message.len());
@@ -114,8 +103,8 @@ impl MailBatch {
         self.erased.insert(client);
     }
 
-    /// Takes out what one commit is to bring, with no more puts than `limit`, but for one message that is larger. The engine
-    /// gives no memory back before a whole batch is applied, so that is what bounds its memory, however long a commit takes.
+    /// Takes out what one commit is to bring, with no more puts than `limit`, but for one message that is larger. The limit bounds the
+    /// memory that a commit takes, however long it lasts.
     ///
     /// The inboxes behind `last` have their turn first, and of each the oldest messages, so that none waits for ever and
     /// nothing is on disk without what came before it. `last` is set to the one that came last.
@@ -143,7 +132,7 @@ impl MailBatch {
         behind.or_else(|| self.changes.first_key_value()).map(|((client, _), _)| *client)
     }
 
-    /// Moves the changes of an inbox, and of its messages as many as fit. Says whether that were all.
+    /// Moves the changes of an inbox, with as many of its messages as fit. Says whether all fit.
     fn move_changes(&mut self, client: ClientAddress, part: &mut Self, limit: PageLimit) -> bool {
         let places: Vec<_> =
             self.changes.range((client, Sequence(0))..=(client, Sequence(u64::MAX))).map(|(at, _)| *at).collect();
@@ -156,10 +145,10 @@ impl MailBatch {
             };
             let mut with_it = part.puts;
             with_it.add(message.len());
-            // After one that has to wait all have to.
+            // Once a message has to wait, all later ones of the inbox wait too.
             if left.messages == 0 && (with_it.fit(limit) || part.puts.messages == 0) {
                 self.puts.sub(message.len());
-                part.put_as(place, message, ack);
+                part.put(place.0, place.1, message, ack);
             } else {
                 left.add(message.len());
                 self.changes.insert(place, Change::Put(message, ack));
@@ -246,37 +235,6 @@ impl MailBatch {
     }
 }
 
-/// A batch that is on the medium. Only [`commit`] makes one.
-#[derive(Debug)]
-pub struct Committed(MailBatch);
-
-impl Committed {
-    /// What was committed.
-    pub fn batch(&self) -> &MailBatch {
-        &self.0
-    }
-}
-
-/// A batch of which nothing can be promised, and why.
-#[derive(Debug)]
-pub struct Uncommitted {
-    /// What should have been committed.
-    pub batch: MailBatch,
-    /// What went wrong.
-    pub error: MailboxError,
-}
-
-/// Commits a batch.
-///
-/// # Errors
-/// If it cannot be promised that the batch is on the medium.
-pub fn commit(mailbox: &impl Mailbox, batch: MailBatch) -> Result<Committed, Box<Uncommitted>> {
-    match mailbox.commit_mail(&batch) {
-        Ok(()) => Ok(Committed(batch)),
-        Err(error) => Err(Box::new(Uncommitted { batch, error })),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,7 +243,7 @@ mod tests {
     fn a_message_removed_before_its_commit_is_never_written() {
         let client = ClientAddress([1; 32]);
         let mut batch = MailBatch::default();
-        batch.put(client, Sequence(1), Bytes::from_static(b"a"));
+        batch.put(client, Sequence(1), Bytes::from_static(b"a"), Ack::Owed);
         batch.remove(client, Sequence(1));
         assert!(batch.is_empty());
         batch.remove(client, Sequence(2));
@@ -299,10 +257,10 @@ mod tests {
         let [first, second] = [1, 2].map(|n| ClientAddress([n; 32]));
         let mut batch = MailBatch::default();
         for n in 0..5 {
-            batch.put(first, Sequence(n), Bytes::from_static(b"ten bytes."));
+            batch.put(first, Sequence(n), Bytes::from_static(b"ten bytes."), Ack::Owed);
         }
         batch.remove(first, Sequence(9));
-        batch.put(second, Sequence(1), vec![0; 200].into());
+        batch.put(second, Sequence(1), vec![0; 200].into(), Ack::Owed);
         let mut last = None;
         let part = batch.take_part(LIMIT, &mut last);
         assert_eq!(part.puts().collect::<Vec<_>>(), [0, 1, 2].map(|n| (first, Sequence(n))));

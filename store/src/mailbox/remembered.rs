@@ -1,4 +1,4 @@
-//! A mailbox in memory, for tests of the office: what is committed survives, nothing else does.
+//! A mailbox in memory, for tests of the core: what is committed survives, nothing else does.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -7,6 +7,10 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+
+use bytes::Bytes;
+use client_wire::login::LoginForm;
+use ipc::ingress_store::Ack;
 
 use super::*;
 
@@ -204,7 +208,7 @@ impl Mailbox for Remembered {
         Ok(SeenClients { clients: clients.into_iter().collect(), next: client })
     }
 
-    fn look_at_clock(&self, _: u64) -> Result<bool, MailboxError> {
+    fn check_clock(&self, _: u64) -> Result<bool, MailboxError> {
         self.check()?;
         Ok(!self.is_in_doubt.load(Ordering::Relaxed))
     }

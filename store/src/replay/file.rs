@@ -91,7 +91,7 @@ pub(super) fn names() -> impl Iterator<Item = String> {
     (0..GENERATIONS_LIMIT as u64).map(name_of).chain(EARLIER_NAMES.map(str::to_owned))
 }
 
-/// Renames a damaged file, for whoever wants to look at it; only the last one is kept.
+/// Renames a damaged file, so that the operator can look at it; only the last one is kept.
 pub(super) fn put_aside(directory: &OwnedFd, name: &str) -> nix::Result<()> {
     renameat(directory, name, directory, format!("{name}.damaged").as_str())
 }

@@ -15,12 +15,12 @@ use crate::mailbox::{Mailbox as _, remembered::Health};
 impl World {
     pub(super) fn ask(&mut self, request: EdgeToStore) -> Done {
         let now = self.now();
-        let outcome = self.office().edge_says(request, now);
+        let outcome = self.core().handle_request(request, now);
         hold!("who keeps the rules is not blamed (16)", outcome.is_ok(), "{outcome:?}");
         Ok(())
     }
 
-    /// What a client signs: here it says who registers, and with which key.
+    /// What a client signs: here it says which client registers, and with which key.
     pub(super) fn material(&self, session: u64) -> Vec<u8> {
         let connection = &self.edge.connections[&session];
         let mut material = vec![connection.client as u8];
@@ -38,7 +38,7 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, client: usize, by: Claim) -> Done {
-        if !self.edge.is_up || self.edge.connections.len() >= self.history.rules.max_sessions {
+        if !self.edge.is_up || self.edge.connections.len() >= self.history.config.max_sessions as usize {
             return Ok(());
         }
         // The client's own clock is right.
@@ -116,7 +116,7 @@ impl World {
             .connections
             .iter()
             .filter(|(other, one)| **other != session && one.client == client && one.told == Phase::Attached);
-        // Whoever was attached when the store was ordered to end is not counted on any more.
+        // A client that was attached when the store was ordered to end need not be any more.
         let is_alone = self.is_ending || others.count() == 0;
         hold!("one session for each client (25)", is_alone, "a second one for {client}");
         let kept = self.machine.ledger.key_of(&address(client)).unwrap_or(None);
@@ -160,7 +160,7 @@ impl World {
         connection.unproved.push_back(unproved);
         let (messages, bytes) =
             (connection.unproved.len(), connection.unproved.iter().map(|one| one.len as u64).sum::<u64>());
-        let credit = self.history.rules.session_credit;
+        let credit = self.history.config.session_credit;
         let is_within = messages == 1 || messages <= credit.messages as usize && bytes <= credit.bytes;
         hold!("no session is pushed more than its credit (21, 26)", is_within, "{messages} messages, {bytes} bytes");
         self.edge.pushes.push_back(push);
@@ -232,11 +232,11 @@ impl World {
         self.ask(EdgeToStore::CloseSession { session: SessionId(session) })
     }
 
-    /// What it held is gone. Its successor numbers sessions from the beginning.
+    /// `client-edge` dies with all that it held. Its successor numbers sessions from the beginning.
     pub(super) fn edge_dies(&mut self) -> Done {
         if self.edge.is_up {
             self.edge = Edge::default();
-            self.office().edge_down();
+            self.core().edge_down();
         }
         Ok(())
     }
@@ -244,7 +244,7 @@ impl World {
     pub(super) fn edge_comes_up(&mut self) {
         if !self.edge.is_up {
             self.edge.is_up = true;
-            self.office().edge_up();
+            self.core().edge_up();
         }
     }
 }

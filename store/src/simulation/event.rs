@@ -5,16 +5,13 @@
 
 use std::time::Duration;
 
-use ipc::credit::Window;
+use ipc::{control::StoreConfig, credit::Window};
 use nix::errno::Errno;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::{
-    mail::{
-        Settings,
-        shelf::memory::{End, Fault},
-    },
-    office::Rules,
+use crate::mail::{
+    Settings,
+    shelf::memory::{End, Fault},
 };
 
 /// Clients that there may be.
@@ -32,7 +29,7 @@ pub(super) enum Event {
     IngressReads,
     /// `mix-ingress` dies, and its successor is there.
     IngressDies,
-    /// Somebody connects and says that he is this client.
+    /// A connection claims to be this client.
     Connect { client: u8, by: Claim },
     /// A client answers the gateway's handshake message.
     Finish { connection: u8, signs: bool },
@@ -50,15 +47,15 @@ pub(super) enum Event {
     EdgeDies,
     /// Its successor is there.
     EdgeComesUp,
-    /// A job is done, and the office does not know yet.
+    /// A job is done, and the core does not know yet.
     Work { job: u8 },
-    /// The office is told of a job that is done.
+    /// The core is told of a job that is done.
     Report { job: u8 },
     /// The thread that cleans the mail log does something.
     Clean,
     /// Time passes.
     Pass { millis: u16 },
-    /// Days pass in which nobody does anything.
+    /// Days pass without another event.
     Rest { days: u8 },
     /// The machine's clock is off by so many days from now on.
     ClockLeaps { days: i16 },
@@ -80,7 +77,7 @@ pub(super) enum Event {
     StoreStops,
 }
 
-/// How somebody claims to be a client.
+/// How a connection claims to be a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Claim {
     /// With its key.
@@ -94,7 +91,7 @@ pub(super) enum Claim {
 /// What a seed stands for.
 #[derive(Clone, Debug)]
 pub(super) struct History {
-    pub(super) rules: Rules,
+    pub(super) config: StoreConfig,
     pub(super) settings: Settings,
     /// Commits of mail take so many times as long as other jobs.
     pub(super) slowness: u8,
@@ -185,7 +182,7 @@ fn disk_fails(rng: &mut StdRng) -> Event {
 /// The history of a seed.
 pub(super) fn draw(seed: u64) -> History {
     let rng = &mut StdRng::seed_from_u64(seed);
-    let rules = Rules {
+    let config = StoreConfig {
         spill_after: Duration::from_millis(250),
         inbox_messages: rng.random_range(6..20),
         inbox_bytes: 32 * 1024,
@@ -194,6 +191,8 @@ pub(super) fn draw(seed: u64) -> History {
         client_idle: DAY * 60,
         window: Window { messages: rng.random_range(4..40), bytes: 64 * 1024 },
         max_sessions: 12,
+        data_bytes: 0,
+        replay_bytes: 0,
         session_credit: Window { messages: rng.random_range(2..=5), bytes: 4 * 1024 },
         pushed_bytes: rng.random_range(8..40) * 1024,
         read_ahead_bytes: rng.random_range(8..20) * 1024,
@@ -214,5 +213,5 @@ pub(super) fn draw(seed: u64) -> History {
         Event::IngressReads
     };
     let slowness = if rng.random() { 1 } else { 8 };
-    History { rules, settings, slowness, events: (0..EVENTS).map(|_| event(rng)).collect() }
+    History { config, settings, slowness, events: (0..EVENTS).map(|_| event(rng)).collect() }
 }

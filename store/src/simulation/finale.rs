@@ -74,9 +74,9 @@ impl World {
         Ok(())
     }
 
-    /// Whoever took nothing for long has been ended, so whoever has proved all that it got gets more.
+    /// Sessions that took nothing for long have been ended, so a client that has proved all that it got gets more.
     fn check_that_memory_comes_back(&self) -> Done {
-        // What those hold who were ended just now comes back when they are let go of.
+        // The memory of sessions that were ended just now comes back when they are closed.
         if self.edge.connections.values().any(|one| one.told == Phase::Detached) {
             return Ok(());
         }

@@ -23,10 +23,10 @@ impl World {
         self.ingress.unanswered.insert(delivery, (client, len, ack));
         let body = self.oracle.delivered(delivery, client, (len, ack), self.passed);
         let now = self.now();
-        let outcome = self.office().ingress_delivers(DeliveryId(delivery), address(client), (body, ack), now);
+        let outcome = self.core().deliver(DeliveryId(delivery), address(client), (body, ack), now);
         hold!("who keeps the rules is not blamed (16)", outcome.is_ok(), "{outcome:?}");
         self.carry_out()?;
-        let (load, most) = (self.oracle.load(client), self.history.rules.inbox_messages as usize);
+        let (load, most) = (self.oracle.load(client), self.history.config.inbox_messages as usize);
         let is_taken = self.oracle.awaiting().contains_key(&delivery);
         hold!("an inbox holds no more than it may (27)", !is_taken || load <= most, "{load} of {most} for {client}");
         Ok(())
@@ -70,20 +70,20 @@ impl World {
     /// Whether the mail takes so much that shares shrink.
     pub(super) fn is_tight(&self) -> bool {
         let filling = self.storage().filling();
-        (filling.alive + self.history.rules.window.bytes) * 2 > filling.capacity
+        (filling.alive + self.history.config.window.bytes) * 2 > filling.capacity
     }
 
-    /// Whether nobody has seen the client for so long that it may be forgotten.
+    /// Whether the client was not seen for so long that it may be forgotten.
     pub(super) fn is_idle(&self, client: usize) -> bool {
-        self.passed.saturating_sub(self.seen[client]) + DOUBT >= self.history.rules.client_idle
+        self.passed.saturating_sub(self.seen[client]) + DOUBT >= self.history.config.client_idle
     }
 
     /// Whether an inbox may have as much as a newcomer's share, or a client's that was never seen.
     pub(super) fn may_be_full(&self, client: usize, len: usize) -> bool {
-        let rules = &self.history.rules;
-        let share = u64::from(rules.newcomer_share);
+        let config = &self.history.config;
+        let share = u64::from(config.newcomer_share);
         let (messages, bytes) = self.oracle.most_load(client);
-        messages as u64 > rules.inbox_messages / share || (bytes + len) as u64 > rules.inbox_bytes / share
+        messages as u64 > config.inbox_messages / share || (bytes + len) as u64 > config.inbox_bytes / share
     }
 
     pub(super) fn ingress_reads(&mut self) {
@@ -97,11 +97,11 @@ impl World {
         }
     }
 
-    /// Its successor numbers deliveries from the beginning, and knows of none.
+    /// `mix-ingress` dies. Its successor numbers deliveries from the beginning, and knows of none.
     pub(super) fn ingress_dies(&mut self) {
-        let window = Credit::new(self.history.rules.window);
+        let window = Credit::new(self.history.config.window);
         self.ingress = Ingress { next: 0, unanswered: Default::default(), window, answers: Default::default() };
         self.oracle.ingress_died();
-        self.office().ingress_up();
+        self.core().ingress_up();
     }
 }

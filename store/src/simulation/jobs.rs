@@ -1,4 +1,4 @@
-//! What takes time: a job is handed out, is done, and the office is told, and anything may happen in between.
+//! What takes time: a job is handed out, is done, and the core is told, and anything may happen in between.
 
 use client_wire::{
     handshake::HandshakeError,
@@ -10,11 +10,11 @@ use super::{
     oracle::{Violation, client_of, hold},
     world::{Done as Happened, World},
 };
-pub(super) use crate::office::Job;
+pub(super) use crate::core::Job;
 use crate::{
     clock,
+    core::{self, Done},
     mailbox::{self, Change, Committed, LedgerEntry, Mailbox as _, MailboxError},
-    office::{self, Done},
     registrar::{Begun, Registration},
 };
 
@@ -25,7 +25,7 @@ pub(super) enum Underway {
 }
 
 impl World {
-    /// The office wants something done.
+    /// The core wants something done.
     pub(super) fn hand_out(&mut self, job: Job) -> Happened {
         if let Job::CommitMail(batch) = &job {
             for ((client, place), change) in batch.changes() {
@@ -52,13 +52,13 @@ impl World {
         Ok(())
     }
 
-    /// Tells the office of one that is done.
+    /// Tells the core of one that is done.
     pub(super) fn report(&mut self, nth: u8) -> Happened {
         let done = self.positions(|job| matches!(job, Underway::Done(_)));
         let Some(at) = done.get(usize::from(nth) % done.len().max(1)).copied() else { return Ok(()) };
         let Underway::Done(done) = self.jobs.swap_remove(at) else { return Ok(()) };
         let now = self.now();
-        self.office().report(done, now);
+        self.core().report(done, now);
         Ok(())
     }
 
@@ -100,13 +100,17 @@ impl World {
             }
             Job::Sweep(page) => Done::Swept(page.read(storage, clock::now())),
             Job::KeepClasses(classes) => Done::ClassesKept(storage.keep_classes(&classes)),
-            Job::Peek { visit, client, range, limit } => Done::Read(visit, storage.peek(&client, range, limit)),
-            Job::CheckLogin { visit, proof } => {
-                let is_signed = |_: &_, _: &[u8], signature: &[u8; 64]| *signature == SIGNATURE;
-                Done::LoginChecked(visit, office::check_claim(proof, clock::now().as_secs(), is_signed))
+            Job::Peek { session_ref, client, range, limit } => {
+                Done::Read(session_ref, storage.peek(&client, range, limit))
             }
-            Job::BeginHandshake { visit, .. } => Done::Begun(visit, Ok((Box::new(Begun::idle()), vec![]))),
-            Job::FinishHandshake { visit, material, .. } => Done::Finished(visit, self.registration(&material)),
+            Job::CheckLogin { session_ref, proof } => {
+                let is_signed = |_: &_, _: &[u8], signature: &[u8; 64]| *signature == SIGNATURE;
+                Done::LoginChecked(session_ref, core::check_claim(proof, clock::now().as_secs(), is_signed))
+            }
+            Job::BeginHandshake { session_ref, .. } => Done::Begun(session_ref, Ok((Box::new(Begun::idle()), vec![]))),
+            Job::FinishHandshake { session_ref, material, .. } => {
+                Done::Finished(session_ref, self.registration(&material))
+            }
         })
     }
 

@@ -1,4 +1,4 @@
-//! A simulation of the store: the office, the mail log and its cleaning as they are, over a disk in memory and in virtual time, between
+//! A simulation of the store: the core, the mail log and its cleaning as they are, over a disk in memory and in virtual time, between
 //! peers that die and clients of every era.
 //!
 //! One seed gives one history, which is the same each time: nothing in it has a thread, a clock or a random number of its own that
@@ -12,7 +12,7 @@
 //! | `world` | everything there is, and what an event does to it |
 //! | `ingress`, `edge`, `process`, `jobs` | the same for each of the processes, and for what takes time |
 //! | `finale` | how a history ends |
-//! | `storage`, `peers`, `client` | what is around the office |
+//! | `storage`, `peers`, `client` | what is around the core |
 //! | `oracle` | what must be true |
 //! | `shrink`, `figures` | what is told: a history made short, and how much was simulated |
 //!
@@ -84,7 +84,7 @@ fn explain(seed: u64, violation: &Violation) -> String {
         seen.seen,
         history.events.len(),
         events.join("\n"),
-        history.rules,
+        history.config,
     )
 }
 

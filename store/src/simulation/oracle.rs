@@ -1,4 +1,4 @@
-//! What must be true, whatever happens: a model of the inboxes that knows nothing of how the store works, only what it said and was told.
+//! What must be true, whatever happens: a model of the inboxes that knows only what the store said and was told.
 //!
 //! Each time that `mix-ingress` delivers a packet is an *arrival* with a number of its own, which its body carries. What became of
 //! it is its [`Standing`]. The numbers are those of the promises in SPECIFICATION.md.
@@ -38,7 +38,7 @@ type Checked = Result<(), Violation>;
 pub(super) enum Standing {
     /// The store has it, and has not answered.
     Pending,
-    /// The store has it, and whoever it would answer is gone.
+    /// The store has it, and the `mix-ingress` that it would answer is gone.
     Orphaned,
     /// It is on the medium, and its client has not proved that it got it: it must come.
     Owed,
@@ -66,7 +66,7 @@ pub(super) struct Arrival {
     place: Option<Sequence>,
     /// It is on the medium.
     is_durable: bool,
-    /// Nobody is told what becomes of it.
+    /// The `mix-ingress` that delivered it is gone.
     is_orphan: bool,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Oracle {
     pub(super) arrivals: Vec<Arrival>,
     /// Of each client, the arrivals that are not gone.
     inboxes: BTreeMap<usize, BTreeMap<usize, ()>>,
-    /// Who was written where last.
+    /// The arrival that was last written to each place.
     places: BTreeMap<(usize, Sequence), usize>,
     /// Deliveries without an answer.
     awaiting: BTreeMap<u64, usize>,

@@ -16,7 +16,7 @@ pub(super) const BULK: usize = 4;
 #[derive(Debug)]
 pub(super) struct Ingress {
     pub(super) next: u64,
-    /// Whom each delivery is for that it knows no answer to, and its bytes, and whether they come with an acknowledgement.
+    /// Deliveries without an answer: the client, the length, and whether an acknowledgement is owed.
     pub(super) unanswered: BTreeMap<u64, (usize, usize, Ack)>,
     pub(super) window: Credit,
     /// Answers on their way.
@@ -34,7 +34,7 @@ pub(super) struct Edge {
     pub(super) pushes: VecDeque<StoreToEdge>,
 }
 
-/// What somebody has shown to be let in.
+/// What a connection has shown to be let in.
 #[derive(Clone, Debug)]
 pub(super) enum Shown {
     Login(LoginProof, Option<SessionKey>, bool),

@@ -14,9 +14,9 @@ use super::{
     world::{DAY, DOUBT, Done, Process, STRIDE, TICKS, World},
 };
 use crate::{
+    core::Core,
     mail::shelf::memory::{End, Fault},
     mailbox::remembered::Health,
-    office::Office,
 };
 
 impl World {
@@ -25,14 +25,14 @@ impl World {
         let end = self.passed + time;
         let mut ticks = 0;
         while ticks < TICKS
-            && let Some(due) = self.office().deadline()
+            && let Some(due) = self.core().deadline()
             && due <= self.beginning + end
         {
             ticks += 1;
             self.passed = self.passed.max(due.saturating_duration_since(self.beginning));
             self.set_clock();
             let now = self.now();
-            self.office().tick(now);
+            self.core().tick(now);
             self.carry_out()?;
         }
         self.passed = end;
@@ -47,7 +47,7 @@ impl World {
     /// Days pass; everything is done that comes up meanwhile.
     pub(super) fn rest(&mut self, days: u32) -> Done {
         self.clock_is_off = None;
-        // Else nobody could write down for so long who was seen, and what time it is.
+        // Otherwise the store could not write for so long which clients were seen, and what time it is.
         self.machine.disk.set_free(ROOM);
         self.machine.ledger.set(Health::Sound);
         *self.machine.ledger_fails_after.lock().unwrap() = None;
@@ -61,7 +61,7 @@ impl World {
                 self.finish_jobs()?;
                 self.pass(Duration::from_millis(20))?;
             }
-            // Who is connected is seen.
+            // A connected client counts as seen.
             for connection in self.edge.connections.values().filter(|one| one.told == Phase::Attached) {
                 self.seen[connection.client] = self.passed;
             }
@@ -75,7 +75,7 @@ impl World {
             return Ok(());
         }
         let is_attached = |client| self.edge.connections.values().any(|one| one.client == client);
-        let long_ago = self.passed.saturating_sub(self.history.rules.message_age + DOUBT);
+        let long_ago = self.passed.saturating_sub(self.history.config.message_age + DOUBT);
         (0..CLIENTS)
             .filter(|client| !is_attached(*client))
             .try_for_each(|client| self.oracle.is_swept(client, long_ago))
@@ -100,16 +100,16 @@ impl World {
     /// The store is ordered to end, does so in order, and is started again.
     pub(super) fn stop(&mut self) -> Done {
         self.is_ending = true;
-        self.office().spill_everything();
+        self.core().spill_everything();
         self.settle_step()?;
         for _ in 0..100 {
-            if self.office().is_settled() {
+            if self.core().is_settled() {
                 break;
             }
             self.finish_jobs()?;
             self.pass(Duration::from_millis(20))?;
         }
-        let is_settled = self.office().is_settled();
+        let is_settled = self.core().is_settled();
         hold!("an ordered end ends (15)", is_settled, "it waits for the disk");
         if !self.has_trouble {
             let left = self
@@ -160,13 +160,13 @@ impl World {
         self.oracle.opened(&storage)?;
         let storage = Arc::new(storage);
         let now = self.now();
-        let mut office = Office::new(Arc::clone(&storage), self.history.rules, Arc::clone(&self.counters), now);
-        office.look_for_room(now);
-        office.ingress_up();
-        office.edge_up();
-        self.process = Some(Process { storage, office });
+        let mut core = Core::new(Arc::clone(&storage), self.history.config.clone(), Arc::clone(&self.counters), now);
+        core.check_storage(now);
+        core.ingress_up();
+        core.edge_up();
+        self.process = Some(Process { storage, core });
         self.ingress.answers.clear();
-        self.ingress.window = Credit::new(self.history.rules.window);
+        self.ingress.window = Credit::new(self.history.config.window);
         for (delivery, (client, len, ack)) in std::mem::take(&mut self.ingress.unanswered) {
             self.deliver(client, (len, ack), Some(delivery))?;
         }

@@ -1,4 +1,4 @@
-//! What the store keeps its clients and their mail in: the mail log as it is, over a disk in memory, and the ledger that the office's
+//! What the store keeps its clients and their mail in: the mail log as it is, over a disk in memory, and the ledger that the core's
 //! tests use.
 //!
 //! The real ledger's engine has threads of its own and no seed. So what is simulated of the ledger is when a commit of it is done,
@@ -64,7 +64,7 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// As [`DiskMailbox::open`](crate::mailbox::disk_mailbox::DiskMailbox::open): what is in doubt is made sure of, numbers leap, and
+    /// As [`DiskMailbox::open`](crate::disk_mailbox::DiskMailbox::open): what is in doubt is made sure of, numbers leap, and
     /// mail without an owner is removed.
     pub(super) fn open(
         machine: &Machine,
@@ -146,7 +146,7 @@ impl Mailbox for Storage {
         self.ledger().clients_after(client)
     }
 
-    fn look_at_clock(&self, now: u64) -> Result<bool, MailboxError> {
+    fn check_clock(&self, now: u64) -> Result<bool, MailboxError> {
         let mut last = self.machine.last_run.lock().unwrap();
         let run = last.map_or_else(|| LastRun::at(now), |run| run.look(now));
         self.earliest.store(run.believed, Relaxed);

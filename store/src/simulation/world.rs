@@ -22,20 +22,20 @@ use super::{
 };
 use crate::{
     clock,
+    core::Core,
     counters::StoreCounters,
     mail::shelf::memory::End,
     mailbox::{LedgerEntry, Mailbox as _, remembered::Health},
-    office::Office,
 };
 
 /// When a history begins, in seconds since 1970.
 pub(super) const BEGINNING: Duration = Duration::from_secs(1_800_000_000);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
-/// What passes at once of days in which nobody does anything. The clock is looked at in every second at the least, so it is believed.
+/// Days without events pass in steps of this length. The clock is checked in every second step at the least, so it is believed.
 pub(super) const STRIDE: Duration = Duration::from_secs(6 * 3_600);
 /// Times that something may be due while time passes; then the rest of it passes at once.
 pub(super) const TICKS: u32 = 100;
-/// By so much a clock that was wrong for a while may have something dated too early.
+/// A clock that was wrong for a while may have dated something too early by this much.
 pub(super) const DOUBT: Duration = DAY.saturating_mul(3);
 
 pub(super) type Done = Result<(), Violation>;
@@ -43,7 +43,7 @@ pub(super) type Done = Result<(), Violation>;
 /// A process of the store.
 pub(super) struct Process {
     pub(super) storage: Arc<Storage>,
-    pub(super) office: Office<Storage>,
+    pub(super) core: Core<Storage>,
 }
 
 /// The world.
@@ -54,7 +54,7 @@ pub(super) struct World {
     pub(super) passed: Duration,
     /// Days by which the machine's clock is off, and since when.
     pub(super) clock_is_off: Option<(i64, Duration)>,
-    /// It was off once: what is dated later than it came is kept for longer.
+    /// The clock was off once: mail may be dated later than it came, and is kept for longer.
     pub(super) clock_was_off: bool,
     pub(super) machine: Machine,
     pub(super) process: Option<Process>,
@@ -65,7 +65,7 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     /// When each client was last seen, by a clock that is right.
     pub(super) seen: [Duration; CLIENTS],
-    /// Clients who have asked to be forgotten, or who were not seen for long, and have not come since.
+    /// Clients that have asked to be forgotten, or were not seen for long, and have not logged in since.
     pub(super) leaving: [bool; CLIENTS],
     pub(super) oracle: Oracle,
     /// What ends the process if the disk fails like that.
@@ -82,7 +82,7 @@ pub(super) struct World {
 impl World {
     /// A world in which nothing has happened.
     pub(super) fn new(history: History) -> Result<Self, Violation> {
-        let window = Credit::new(history.rules.window);
+        let window = Credit::new(history.config.window);
         let mut world = Self {
             history,
             beginning: Instant::now(),
@@ -126,8 +126,8 @@ impl World {
         self.beginning + self.passed
     }
 
-    pub(super) fn office(&mut self) -> &mut Office<Storage> {
-        &mut self.process.as_mut().unwrap().office
+    pub(super) fn core(&mut self) -> &mut Core<Storage> {
+        &mut self.process.as_mut().unwrap().core
     }
 
     pub(super) fn storage(&self) -> Arc<Storage> {
@@ -136,7 +136,7 @@ impl World {
 
     /// What time it is, and what the machine's clock says.
     pub(super) fn set_clock(&mut self) {
-        self.oracle.too_old = (self.passed + DOUBT).saturating_sub(self.history.rules.message_age);
+        self.oracle.too_old = (self.passed + DOUBT).saturating_sub(self.history.config.message_age);
         let right = BEGINNING + self.passed;
         let off = self.clock_is_off.map_or(0, |(days, _)| days * DAY.as_secs() as i64);
         let seconds = right.as_secs().saturating_add_signed(off);
@@ -242,22 +242,22 @@ impl World {
     /// As the service does everything that can be done without waiting.
     pub(super) fn carry_out(&mut self) -> Done {
         loop {
-            let orders = self.office().take_orders();
-            for answer in orders.to_ingress {
+            let effects = self.core().take_effects();
+            for answer in effects.to_ingress {
                 self.answer(answer)?;
             }
-            for message in orders.to_edge {
+            for message in effects.to_edge {
                 self.tell(message)?;
             }
-            for job in orders.jobs {
+            for job in effects.jobs {
                 self.hand_out(job)?;
             }
             while self.edge.is_up && self.edge.pushes.len() < BULK {
                 let now = self.now();
-                let Some(push) = self.office().next_push(now) else { break };
+                let Some(push) = self.core().next_push(now) else { break };
                 self.push(push)?;
             }
-            if !self.office().has_orders() {
+            if !self.core().has_effects() {
                 return Ok(());
             }
         }
@@ -266,24 +266,25 @@ impl World {
     /// What is true between two events.
     pub(super) fn check(&mut self) -> Done {
         self.was_tight |= self.is_tight();
-        let rules = &self.history.rules;
+        let config = &self.history.config;
         let pushed = self.counters.pushed_memory.load(Relaxed);
-        hold!("memory for what is pushed is bounded (57)", pushed <= rules.pushed_bytes, "{pushed} bytes");
+        hold!("memory for what is pushed is bounded (57)", pushed <= config.pushed_bytes, "{pushed} bytes");
         let read = self.counters.read_ahead_memory.load(Relaxed);
-        hold!("memory for what is read is bounded (57)", read <= rules.read_ahead_bytes, "{read} bytes");
+        hold!("memory for what is read is bounded (57)", read <= config.read_ahead_bytes, "{read} bytes");
         let unproved = self.edge.connections.values().flat_map(|one| &one.unproved);
         let held: u64 = unproved.map(|one| message_cost(one.len)).sum();
-        hold!("what is pushed and not let go of is bounded (57)", held <= rules.pushed_bytes, "{held} bytes");
+        hold!("what is pushed and not let go of is bounded (57)", held <= config.pushed_bytes, "{held} bytes");
         self.check_that_nobody_waits_in_vain(held)
     }
 
-    /// While nothing is under way and nothing is wrong, mail is not in memory alone for longer than it may, and waits for nobody but its client.
+    /// While nothing is under way and nothing is wrong, mail is not in memory alone for longer than it may, and waits only for its
+    /// client.
     pub(super) fn check_that_nobody_waits_in_vain(&self, held: u64) -> Done {
         let is_busy = !self.jobs.is_empty() || self.edge.pushes.len() >= BULK || !self.edge.is_up;
         if is_busy || self.has_trouble {
             return Ok(());
         }
-        self.oracle.is_written_since(self.passed.saturating_sub(self.history.rules.spill_after))?;
+        self.oracle.is_written_since(self.passed.saturating_sub(self.history.config.spill_after))?;
         if held > 0 {
             return Ok(());
         }

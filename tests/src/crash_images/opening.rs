@@ -7,7 +7,8 @@ use bytes::Bytes;
 use session_ipc::Sequence;
 use store::{
     counters::StoreCounters,
-    mailbox::{DiskMailbox, Mailbox, PageLimit},
+    disk_mailbox::DiskMailbox,
+    mailbox::{Mailbox, PageLimit},
 };
 use wire::address::ClientAddress;
 

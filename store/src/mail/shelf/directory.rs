@@ -19,14 +19,14 @@ use nix::{
 };
 
 use super::{SegmentFile, Shelf};
-use crate::{disk, mailbox::plain_file};
+use crate::{disk, plain_file};
 
-/// A process that was killed lets go of its files when its last write has returned.
+/// A killed process holds its files until its last write has returned.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 /// Name of the file that is locked.
 const LOCK: &str = "lock";
 
-/// A directory of segments, which is ours alone while this lives.
+/// A directory of segments, which no other process uses while this lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
     directory: OwnedFd,
@@ -35,7 +35,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Takes possession of the directory. Waits some seconds for one that had it before.
+    /// Locks the directory. Waits some seconds for an earlier process to let go of it.
     pub(crate) fn take(directory: OwnedFd) -> io::Result<Self> {
         const LOOK: Duration = Duration::from_millis(10);
         let lock = plain_file::open(&directory, LOCK, OFlag::O_CREAT | OFlag::O_RDWR)?;
@@ -47,7 +47,7 @@ impl Directory {
                 Err(TryLockError::WouldBlock) => {
                     return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another gateway is using it"));
                 }
-                // Some network file systems have no locks; the guard of the data folder holds there, too.
+                // Some network file systems have no locks; the lock of the data folder protects the directory there.
                 Err(TryLockError::Error(error)) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
                     return Ok(Self { directory, _lock: lock });
                 }
@@ -65,7 +65,7 @@ impl Shelf for Directory {
         let mut listing = Dir::openat(&self.directory, ".", flags, Mode::empty())?;
         let mut names = Vec::new();
         for entry in listing.iter() {
-            // A name that is no text was made by somebody else.
+            // No file of the gateway has a name that is no text.
             if let Ok(name) = entry?.file_name().to_str() {
                 names.push(name.to_owned());
             }
@@ -77,7 +77,7 @@ impl Shelf for Directory {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = File::from(openat(&self.directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
         let allocated = match fallocate(&file, FallocateFlags::empty(), 0, len.cast_signed()) {
-            // Here files grow as they are written, and a full disk shows when it is full.
+            // On such a file system files grow as they are written, so a full disk shows only then.
             Err(Errno::EOPNOTSUPP) => file.set_len(len),
             outcome => outcome.map_err(io::Error::from),
         };

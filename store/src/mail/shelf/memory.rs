@@ -1,5 +1,5 @@
 //! A shelf in memory that can fail in the ways in which disks and file systems do: what was not synced may be lost, torn or there; a
-//! failed sync is told once; a full disk stays full.
+//! failed sync is reported once; a full disk stays full.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

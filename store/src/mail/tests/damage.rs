@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use ipc::ingress_store::Ack;
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
@@ -72,7 +73,7 @@ fn store(is_clean: bool) -> Store {
         for owner in 0..3 {
             for _ in 0..=step % 2 {
                 let number = &mut next[usize::from(owner)];
-                batch.put(client(owner), Sequence(*number), body(owner, *number));
+                batch.put(client(owner), Sequence(*number), body(owner, *number), Ack::Owed);
                 *number += 1;
             }
         }
@@ -155,7 +156,7 @@ impl Store {
         // It goes on.
         let mut batch = MailBatch::default();
         let next = log.summary_of(&client(0)).next;
-        batch.put(client(0), Sequence(next), body(0, 1));
+        batch.put(client(0), Sequence(next), body(0, 1), Ack::Owed);
         log.commit(&batch, 9).unwrap();
         let damaged = counters.mail_damaged.load(Ordering::Relaxed);
         (unreadable, missing, damaged)
@@ -319,7 +320,7 @@ fn a_frame_in_a_body_is_no_frame() {
     let (log, _) = open(&other);
     let mut batch = MailBatch::default();
     for number in 0..20 {
-        batch.put(client(1), Sequence(number), body(1, 1));
+        batch.put(client(1), Sequence(number), body(1, 1), Ack::Owed);
     }
     log.commit(&batch, 7).unwrap();
     let mut batch = MailBatch::default();
@@ -338,10 +339,10 @@ fn a_frame_in_a_body_is_no_frame() {
     // Head and entries of one message are 128 bytes.
     let hostile = [&vec![0; BLOCK_LEN - 128][..], frame].concat();
     let mut batch = MailBatch::default();
-    batch.put(client(1), Sequence(0), hostile.clone().into());
+    batch.put(client(1), Sequence(0), hostile.clone().into(), Ack::Owed);
     log.commit(&batch, 7).unwrap();
     let mut batch = MailBatch::default();
-    batch.put(client(1), Sequence(1), body(1, 1));
+    batch.put(client(1), Sequence(1), body(1, 1), Ack::Owed);
     log.commit(&batch, 7).unwrap();
     drop(log);
     let bytes = shelf.bytes(&name);
@@ -372,7 +373,7 @@ fn a_file_that_is_used_again_shows_nothing_of_what_was_in_it() {
         let mut batch = MailBatch::default();
         let next = log.summary_of(&client(owner)).next;
         for number in next..next + messages {
-            batch.put(client(owner), Sequence(number), body(owner, number));
+            batch.put(client(owner), Sequence(number), body(owner, number), Ack::Owed);
         }
         log.commit(&batch, 7).unwrap();
     };

@@ -15,10 +15,10 @@ use crate::{
     counters::StoreCounters,
     mail::{
         Log, Settings,
+        capacity::Space,
         inbox::weight,
         index::{GONE_WEIGHT, State},
         pace::Pace,
-        room::Space,
         shelf::{Shelf as _, memory::Memory},
     },
     mailbox::{Lack, MailBatch, MailboxError},
@@ -61,7 +61,7 @@ impl Full {
                 let mut batch = MailBatch::default();
                 let next = self.log.summary_of(&client(owner)).next;
                 for number in next..next + each as u64 {
-                    batch.put(client(owner), Sequence(number), vec![owner as u8; len].into());
+                    batch.put(client(owner), Sequence(number), vec![owner as u8; len].into(), Ack::Owed);
                 }
                 match self.log.commit(&batch, 7) {
                     Ok(()) => {}
@@ -186,7 +186,7 @@ fn removals_in_the_middle_of_many_inboxes_come_to_an_end() {
     for owner in 0..INBOXES {
         let mut batch = MailBatch::default();
         for number in 0..129 {
-            batch.put(client(owner), Sequence(number), vec![1; 100].into());
+            batch.put(client(owner), Sequence(number), vec![1; 100].into(), Ack::Owed);
             full.alive.insert((client(owner), number), 100);
         }
         full.log.commit(&batch, 7).unwrap();
@@ -228,7 +228,7 @@ fn removals_are_taken_at_the_limit_without_a_spare() {
         for owner in 0..2_u16 {
             let mut batch = MailBatch::default();
             let number = next[usize::from(owner)];
-            batch.put(client(owner), Sequence(number), vec![1; 60_000].into());
+            batch.put(client(owner), Sequence(number), vec![1; 60_000].into(), Ack::Owed);
             if full.log.commit(&batch, 7).is_err() {
                 break 'full;
             }
@@ -257,7 +257,7 @@ fn removals_go_into_what_is_left_when_the_disk_is_full() {
     let mut number = 0;
     let error = loop {
         let mut batch = MailBatch::default();
-        batch.put(client(0), Sequence(number), vec![1; 30_000].into());
+        batch.put(client(0), Sequence(number), vec![1; 30_000].into(), Ack::Owed);
         full.shelf.set_free(if number == 0 { SEGMENT } else { 0 });
         // As if nobody had looked how much is free.
         let put = crate::mail::entry::Put::new(client(0), Sequence(number), 7, Ack::Owed, &[1; 30_000]);

@@ -14,10 +14,10 @@ use crate::{
     counters::StoreCounters,
     mail::{
         Log, TakenOver,
-        index::{MAX_SEGMENTS, Segment, Slot, State},
+        index::{MAX_SEGMENTS, Segment, State},
         pace::Pace,
         recover::LEAP,
-        segment::{BLOCK, Seal, SegmentId, SegmentNumber},
+        segment::{BLOCK, Seal, SegmentId, SegmentNumber, Slot},
         shelf::{
             Shelf as _,
             memory::{End, Fault, Memory},
@@ -39,7 +39,7 @@ fn open(shelf: &Memory) -> Log<Memory> {
 fn put(log: &Log<Memory>, client: ClientAddress, numbers: impl IntoIterator<Item = u64>, len: usize) {
     let mut batch = MailBatch::default();
     for number in numbers {
-        batch.put(client, Sequence(number), vec![number as u8; len].into());
+        batch.put(client, Sequence(number), vec![number as u8; len].into(), Ack::Owed);
     }
     log.commit(&batch, 7).unwrap();
 }
@@ -167,7 +167,7 @@ fn no_number_of_an_inbox_is_used_twice() {
     put(&log, CLIENT, [4, 9], 100);
     for number in [0, 4, 5, 9] {
         let mut batch = MailBatch::default();
-        batch.put(CLIENT, Sequence(number), Bytes::from_static(b"another"));
+        batch.put(CLIENT, Sequence(number), Bytes::from_static(b"another"), Ack::Owed);
         let error = log.commit(&batch, 7).unwrap_err();
         assert!(matches!(error, MailboxError::OutOfOrder { number: refused, .. } if refused == number));
     }
@@ -183,7 +183,7 @@ fn a_number_is_spent_by_a_write_that_fails() {
     let log = open(&shelf);
     put(&log, CLIENT, [0], 100);
     let mut batch = MailBatch::default();
-    batch.put(CLIENT, Sequence(1), vec![1; 100].into());
+    batch.put(CLIENT, Sequence(1), vec![1; 100].into(), Ack::Owed);
     shelf.plan(2, Fault::Fails(Errno::ENOSPC));
     assert!(log.commit(&batch, 7).is_err());
     assert_eq!((log.summary_of(&CLIENT).next, log.summary_of(&CLIENT).messages), (2, 1));
@@ -353,7 +353,7 @@ fn commits_never_take_the_spare_of_the_copies() {
     let mut number = 1;
     let refused = loop {
         let mut batch = MailBatch::default();
-        batch.put(CLIENT, Sequence(number), vec![1; 3_000].into());
+        batch.put(CLIENT, Sequence(number), vec![1; 3_000].into(), Ack::Owed);
         let put = crate::mail::entry::Put::new(CLIENT, Sequence(number), 7, Ack::Owed, &[1; 3_000]);
         let facts = [(crate::mail::entry::Fact::Put(put), &[1; 3_000][..])];
         let mut writer = log.writer.lock().unwrap();
@@ -408,7 +408,7 @@ fn a_segment_with_a_message_that_cannot_be_read_stays() {
     assert!(shelf.list().unwrap().contains(&name));
     let page = log.peek(&CLIENT, (Sequence(0), Sequence(9)), ALL);
     assert_eq!((page.messages.len(), page.unreadable), (2, vec![(Sequence(1), 1_000)]));
-    // When the office has set it aside the segment goes, and the bytes are kept.
+    // When the core has set it aside the segment goes, and the bytes are kept.
     let mut batch = MailBatch::default();
     batch.set_aside(CLIENT, Sequence(1));
     log.commit(&batch, 7).unwrap();
@@ -427,14 +427,14 @@ fn an_erasure_leaves_what_the_same_batch_puts() {
     let mut batch = MailBatch::default();
     batch.erase(CLIENT);
     batch.remove(CLIENT, Sequence(2));
-    batch.put(CLIENT, Sequence(3), vec![3; 100].into());
+    batch.put(CLIENT, Sequence(3), vec![3; 100].into(), Ack::Owed);
     log.commit(&batch, 7).unwrap();
     assert_eq!(numbers(&log, CLIENT), [3]);
     let log = kill(log, &shelf);
     assert_eq!(numbers(&log, CLIENT), [3]);
     let mut batch = MailBatch::default();
     batch.remove(CLIENT, Sequence(3));
-    batch.put(CLIENT, Sequence(4), vec![3; 100].into());
+    batch.put(CLIENT, Sequence(4), vec![3; 100].into(), Ack::Owed);
     log.commit(&batch, 7).unwrap();
     assert_eq!(numbers(&kill(log, &shelf), CLIENT), [4]);
 }
@@ -476,7 +476,7 @@ fn a_torn_first_write_leaves_a_spare_and_no_damage() {
         // The file is made, its name synced; then the write, and its sync that never comes.
         shelf.plan(4, Fault::Dies);
         let mut batch = MailBatch::default();
-        batch.put(CLIENT, Sequence(0), vec![1; 600].into());
+        batch.put(CLIENT, Sequence(0), vec![1; 600].into(), Ack::Owed);
         assert!(log.commit(&batch, 7).is_err());
         drop(log);
         shelf.end(End::Tear, &mut StdRng::seed_from_u64(seed));
@@ -514,7 +514,7 @@ fn with_as_many_segments_as_there_can_be_nothing_breaks() {
     let mut number = 1;
     let error = loop {
         let mut batch = MailBatch::default();
-        batch.put(CLIENT, Sequence(number), vec![1; 4_000].into());
+        batch.put(CLIENT, Sequence(number), vec![1; 4_000].into(), Ack::Owed);
         match log.commit(&batch, 7) {
             Ok(()) => number += 1,
             Err(error) => break error,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use ipc::ingress_store::Ack;
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
@@ -75,7 +76,7 @@ fn readers_commits_and_cleaning_at_once_show_only_what_is_true() {
                 let (first, end) = *alive[&n].lock().unwrap();
                 let put_end = end + u64::from(n) % 3 + 1;
                 for number in end..put_end {
-                    batch.put(client(n), Sequence(number), body(n, number));
+                    batch.put(client(n), Sequence(number), body(n, number), Ack::Owed);
                 }
                 // Inboxes grow and are emptied, each in its own measure; cleaning has to copy what stays.
                 let keeps = 20 + 12 * u64::from(n);
@@ -146,7 +147,7 @@ fn a_commit_that_needs_room_gets_what_is_cleaned_meanwhile() {
     for _ in 0..40 {
         let mut batch = MailBatch::default();
         for number in next..next + 60 {
-            batch.put(client(1), Sequence(number), body(1, number));
+            batch.put(client(1), Sequence(number), body(1, number), Ack::Owed);
         }
         log.commit(&batch, Duration::from_secs(2)).unwrap();
         let mut batch = MailBatch::default();
@@ -180,7 +181,7 @@ fn a_full_segment_is_left_alone_until_its_batch_is_known() {
             let mut batch = MailBatch::default();
             let end = first + 100;
             for number in first..end {
-                batch.put(client(1), Sequence(number), body(1, number));
+                batch.put(client(1), Sequence(number), body(1, number), Ack::Owed);
             }
             log.commit(&batch, Duration::from_secs(2)).unwrap();
             let all = PageLimit { messages: usize::MAX, bytes: usize::MAX };

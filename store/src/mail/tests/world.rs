@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use ipc::ingress_store::Ack;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
@@ -104,11 +105,8 @@ impl World {
         let mut body = vec![0; len];
         self.rng.fill(body.as_mut_slice());
         let body = Bytes::from(body);
-        if is_ackless(number) {
-            batch.put_ackless(client, Sequence(number), body.clone());
-        } else {
-            batch.put(client, Sequence(number), body.clone());
-        }
+        let ack = if is_ackless(number) { Ack::NotOwed } else { Ack::Owed };
+        batch.put(client, Sequence(number), body.clone(), ack);
         self.known.insert((client, number), Known::Perhaps(body));
     }
 

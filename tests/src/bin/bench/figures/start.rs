@@ -8,9 +8,13 @@ use client_wire::{
     key::{GcmSivKey, SessionKey},
     login::LoginForm,
 };
+use ipc::ingress_store::Ack;
 use nix::sys::signal::Signal;
 use session_ipc::Sequence;
-use store::mailbox::{DiskMailbox, LedgerEntry, MailBatch, Mailbox as _};
+use store::{
+    disk_mailbox::DiskMailbox,
+    mailbox::{LedgerEntry, MailBatch, Mailbox as _},
+};
 use tests::{
     gateway::{Gateway, IPV4},
     home::Home,
@@ -88,7 +92,7 @@ fn seed(data: &Path, messages: usize, clients: usize) -> Result<()> {
     for first in (0..messages).step_by(AT_ONCE) {
         let mut batch = MailBatch::default();
         for n in first..messages.min(first + AT_ONCE) {
-            batch.put(address(n % clients), Sequence((n / clients) as u64), body.clone());
+            batch.put(address(n % clients), Sequence((n / clients) as u64), body.clone(), Ack::Owed);
         }
         mailbox.commit_mail(&batch).context("the mail does not fit")?;
     }

@@ -1,0 +1,366 @@
+//! What is known of the inboxes in use: numbers, never the stored mail itself, and the messages that are not accepted yet.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    mem,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use client_wire::key::KeyKind;
+use ipc::ingress_store::Ack;
+use session_ipc::{Sequence, SessionId};
+use wire::address::ClientAddress;
+
+use super::{
+    load::{Load, Pile},
+    pending::{Pending, PendingMessage, ReplyTo},
+    shares::Shares,
+};
+use crate::mailbox::{Class, MailBatch, Mailbox, MailboxError, Summary};
+
+/// Inboxes kept in memory before unused ones are looked for and forgotten (about 250 bytes each).
+const KEPT: usize = if cfg!(test) { 2 } else { 16_384 };
+/// Then as many times those in use are kept as well. In tests unused ones are forgotten all the time.
+const SPARED: usize = if cfg!(test) { 1 } else { 2 };
+/// How often changed classes are kept. A process that dies loses what clients rose in this time, and what they had earned for the
+/// next class.
+pub(super) const KEEP_CLASSES: Duration = Duration::from_secs(60);
+/// Length of the only message under [`SHORTEST_MESSAGE`] that a client of 2021 survives: the plaintext of an ack.
+const ACK_LEN: usize = 21;
+/// A client of 2021 takes this many bytes of any other message for granted.
+const SHORTEST_MESSAGE: usize = 32;
+
+/// One inbox in use.
+///
+/// *Promises*: everything before `gone_end` has been received or was too old, everything stored is before `stored_end`, and neither
+/// ever falls. A message is counted in exactly one of `stored`, live and spilling; a refused one is counted in none.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    /// The client is software of 2021, which crashes on messages of some lengths.
+    is_of_2021: bool,
+    /// Where the next message goes.
+    next: u64,
+    /// Everything before this has been proved received or was too old, though its removal may not be committed yet.
+    gone_end: Sequence,
+    /// Everything stored is before this.
+    stored_end: Sequence,
+    /// On disk, and not pending.
+    stored: Pile,
+    /// Not accepted yet.
+    pending: Pending,
+    /// What came without a SURB-ack and is before this has been received or has given way, though its removal may not be committed
+    /// yet.
+    ackless_gone_end: Sequence,
+    /// Records that are no messages, and leave or have left the inbox.
+    set_aside: BTreeSet<Sequence>,
+    attached: Option<SessionId>,
+    /// What its client has proved so far, on which its share rests.
+    class: Class,
+    /// Proved received since it has this class.
+    proved: Load,
+    /// Commits under way that change this inbox.
+    committing: u32,
+}
+
+impl Inbox {
+    fn new(is_of_2021: bool, summary: Summary, class: Class) -> Self {
+        Self {
+            is_of_2021,
+            next: summary.next,
+            gone_end: Sequence(0),
+            stored_end: Sequence(summary.next),
+            stored: Pile::of(&summary),
+            pending: Pending::default(),
+            ackless_gone_end: Sequence(0),
+            set_aside: BTreeSet::new(),
+            attached: None,
+            class,
+            proved: Load::default(),
+            committing: 0,
+        }
+    }
+
+    /// Whether a message of this length would crash the client.
+    pub(super) const fn is_unfit(&self, len: usize) -> bool {
+        self.is_of_2021 && len < SHORTEST_MESSAGE && len != ACK_LEN
+    }
+
+    /// Messages and bytes of all mail that came with a SURB-ack.
+    pub(super) const fn load(&self) -> Load {
+        let (stored, spilling, live) =
+            (&self.stored.with_ack, &self.pending.spilling().with_ack, &self.pending.live().with_ack);
+        Load {
+            messages: stored.messages + spilling.messages + live.messages,
+            bytes: stored.bytes + spilling.bytes + live.bytes,
+        }
+    }
+
+    /// Messages that came without a SURB-ack and are on disk, or soon will be.
+    pub(super) const fn ackless(&self) -> u64 {
+        self.stored.ackless + self.pending.spilling().ackless
+    }
+
+    /// The messages that are not accepted yet.
+    pub(super) const fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// The messages that are not accepted yet.
+    pub(super) const fn pending_mut(&mut self) -> &mut Pending {
+        &mut self.pending
+    }
+
+    /// The load of mail that is on disk.
+    pub(super) const fn stored(&self) -> &Pile {
+        &self.stored
+    }
+
+    /// Everything stored is before this.
+    pub(super) const fn stored_end(&self) -> Sequence {
+        self.stored_end
+    }
+
+    /// Everything before this has been proved received or was too old.
+    pub(super) const fn gone_end(&self) -> Sequence {
+        self.gone_end
+    }
+
+    /// What its client has proved so far.
+    pub(super) const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The session that is attached.
+    pub(super) const fn attached(&self) -> Option<SessionId> {
+        self.attached
+    }
+
+    pub(super) const fn attach(&mut self, session: SessionId) {
+        self.attached = Some(session);
+    }
+
+    pub(super) const fn detach(&mut self) {
+        self.attached = None;
+    }
+
+    /// Takes a message in, live. Returns its place.
+    pub(super) fn take(&mut self, message: Bytes, ack: Ack, reply_to: ReplyTo) -> Sequence {
+        let sequence = Sequence(self.next);
+        self.next += 1;
+        self.pending.insert(sequence, message, ack, reply_to);
+        sequence
+    }
+
+    /// A message is on the medium. Returns it if somebody still waits for that.
+    pub(super) fn commit(&mut self, sequence: Sequence) -> Option<PendingMessage> {
+        let pending = self.pending.commit(sequence)?;
+        self.stored.add(pending.message.len(), pending.ack);
+        // So no session has read past its place, or is reading there.
+        debug_assert!(sequence >= self.stored_end, "an inbox is written in the order of its numbers");
+        self.stored_end = self.stored_end.max(Sequence(sequence.0 + 1));
+        Some(pending)
+    }
+
+    /// The client has received everything up to this message.
+    pub(super) fn receive_up_to(&mut self, sequence: Sequence) {
+        self.gone_end = self.gone_end.max(Sequence(sequence.0 + 1));
+    }
+
+    /// A stored message leaves the inbox.
+    pub(super) const fn remove_stored(&mut self, len: usize, ack: Ack) {
+        self.stored.sub(len, ack);
+    }
+
+    /// Expires a stored message, if nothing that is older stays and no session is attached. Says whether it did.
+    pub(super) fn expire(&mut self, sequence: Sequence, len: usize, ack: Ack) -> bool {
+        // Expire only a prefix of the inbox: a session is pushed everything from `gone_end` on.
+        let is_oldest = self.pending.first().is_none_or(|pending| sequence < pending);
+        let is_gone = sequence < self.gone_end || self.has_given_way(sequence, ack);
+        if self.attached.is_some() || is_gone || !is_oldest {
+            return false;
+        }
+        self.gone_end = Sequence(sequence.0 + 1);
+        self.stored.sub(len, ack);
+        true
+    }
+
+    /// A stored record is no message. Says whether that is new.
+    pub(super) fn set_aside(&mut self, sequence: Sequence, len: usize, ack: Ack) -> bool {
+        let is_new = !self.has_given_way(sequence, ack) && self.set_aside.insert(sequence);
+        if is_new {
+            self.stored.sub(len, ack);
+        }
+        is_new
+    }
+
+    /// Whether a message has given way to a later one that came without a SURB-ack, too.
+    pub(super) fn has_given_way(&self, sequence: Sequence, ack: Ack) -> bool {
+        ack == Ack::NotOwed && sequence < self.ackless_gone_end
+    }
+
+    /// The oldest stored message that came without a SURB-ack.
+    pub(super) fn oldest_ackless_stored(&self, mailbox: &impl Mailbox, client: &ClientAddress) -> Option<Sequence> {
+        if self.stored.ackless == 0 {
+            return None;
+        }
+        let mut from = self.gone_end.max(self.ackless_gone_end);
+        loop {
+            let found = mailbox.oldest_ackless(client, (from, self.stored_end))?;
+            if !self.set_aside.contains(&found) {
+                return Some(found);
+            }
+            from = Sequence(found.0 + 1);
+        }
+    }
+
+    /// The oldest message without a SURB-ack that is being written.
+    pub(super) fn oldest_ackless_spilling(&self) -> Option<Sequence> {
+        self.pending.oldest_ackless_spilling(self.ackless_gone_end)
+    }
+
+    /// A message without a SURB-ack gives way, and with it every older one that is still there.
+    pub(super) fn displace(&mut self, sequence: Sequence) {
+        debug_assert!(sequence >= self.ackless_gone_end, "a message gives way twice");
+        self.ackless_gone_end = Sequence(sequence.0 + 1);
+    }
+
+    /// Its client has proved to have received a message. Returns the class that it has risen to by that.
+    pub(super) fn prove(&mut self, len: usize, shares: &Shares) -> Option<Class> {
+        self.proved.add(len);
+        self.class = shares.risen(self.class, self.proved)?;
+        self.proved = Load::default();
+        Some(self.class)
+    }
+
+    /// Whether there is more to it than the disk knows.
+    fn is_in_use(&self) -> bool {
+        self.attached.is_some() || !self.pending.is_empty() || self.committing > 0
+    }
+}
+
+/// The inboxes in use, looked up when needed.
+#[derive(Debug)]
+pub(super) struct Inboxes {
+    /// Boxed: half of the places in a table are empty.
+    known: HashMap<ClientAddress, Box<Inbox>>,
+    /// With so many, unused ones are forgotten. Twice as many as were in use the last time, so that looking costs each that is
+    /// looked up no more than a constant.
+    forget_at: usize,
+    shares: Shares,
+    /// Classes that are to be kept.
+    changed: HashMap<ClientAddress, Class>,
+    /// When they may be kept next.
+    keep_classes_at: Instant,
+}
+
+impl Inboxes {
+    pub(super) fn new(shares: Shares, now: Instant) -> Self {
+        let keep_classes_at = now + KEEP_CLASSES;
+        Self { known: HashMap::new(), forget_at: KEPT, shares, changed: HashMap::new(), keep_classes_at }
+    }
+
+    /// What inboxes may hold.
+    pub(super) const fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// The inbox of a registered client.
+    pub(super) fn open(
+        &mut self,
+        mailbox: &impl Mailbox,
+        client: &ClientAddress,
+        uncommitted: &MailBatch,
+    ) -> Result<Option<&mut Inbox>, MailboxError> {
+        if !self.known.contains_key(client) {
+            let Some(key) = mailbox.key_of(client)? else { return Ok(None) };
+            if self.known.len() >= self.forget_at {
+                self.known.retain(|client, inbox| inbox.is_in_use() || uncommitted.touches(client));
+                self.forget_at = KEPT.max(SPARED * self.known.len());
+            }
+            let summary = mailbox.summary_of(client)?;
+            let kept = self.changed.get(client).copied().unwrap_or_else(|| mailbox.class_of(client));
+            let covering = self.shares.covering(Pile::of(&summary).with_ack);
+            let inbox = Inbox::new(is_of_2021(key.kind()), summary, kept.max(covering));
+            self.known.insert(*client, Box::new(inbox));
+        }
+        Ok(self.get_mut(client))
+    }
+
+    /// An inbox that is in use.
+    pub(super) fn get(&self, client: &ClientAddress) -> Option<&Inbox> {
+        self.known.get(client).map(AsRef::as_ref)
+    }
+
+    /// An inbox that is in use.
+    pub(super) fn get_mut(&mut self, client: &ClientAddress) -> Option<&mut Inbox> {
+        self.known.get_mut(client).map(AsMut::as_mut)
+    }
+
+    /// Forgets the inbox of a client that is not in the ledger any more.
+    pub(super) fn remove(&mut self, client: &ClientAddress) {
+        self.known.remove(client);
+        self.changed.insert(*client, Class::NEWCOMER);
+    }
+
+    /// The client has risen to this class.
+    pub(super) fn rose(&mut self, client: ClientAddress, class: Class) {
+        self.changed.insert(client, class);
+    }
+
+    /// When changed classes may be kept, if there are any.
+    pub(super) fn keep_classes_at(&self) -> Option<Instant> {
+        (!self.changed.is_empty()).then_some(self.keep_classes_at)
+    }
+
+    /// The classes that have changed. The next are kept some time after `now`.
+    pub(super) fn take_changed_classes(&mut self, now: Instant) -> Vec<(ClientAddress, Class)> {
+        self.keep_classes_at = now + KEEP_CLASSES;
+        mem::take(&mut self.changed).into_iter().collect()
+    }
+
+    /// Classes were kept, or not: then they are earned anew after the next start.
+    pub(super) fn classes_kept(outcome: &Result<(), MailboxError>) {
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "what clients have proved to read cannot be kept");
+        }
+    }
+
+    /// The client has registered with a key of this kind.
+    pub(super) fn registered(&mut self, client: &ClientAddress, kind: KeyKind) {
+        if let Some(inbox) = self.known.get_mut(client) {
+            inbox.is_of_2021 = is_of_2021(kind);
+        }
+    }
+
+    /// The batch is being committed: its inboxes must not be looked up meanwhile.
+    pub(super) fn commit_begins(&mut self, batch: &MailBatch) {
+        for client in batch.clients() {
+            if let Some(inbox) = self.known.get_mut(&client) {
+                inbox.committing += 1;
+            }
+        }
+    }
+
+    /// The batch is committed.
+    pub(super) fn commit_ends(&mut self, batch: &MailBatch) {
+        for client in batch.clients() {
+            if let Some(inbox) = self.known.get_mut(&client) {
+                debug_assert!(inbox.committing > 0, "a commit ends that did not begin");
+                inbox.committing = inbox.committing.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Clients with mail that is only in memory.
+    pub(super) fn with_live_mail(&self) -> BTreeSet<ClientAddress> {
+        self.known.iter().filter(|(_, inbox)| !inbox.pending.live().is_empty()).map(|(client, _)| *client).collect()
+    }
+}
+
+const fn is_of_2021(kind: KeyKind) -> bool {
+    match kind {
+        KeyKind::CtrHmac => true,
+        KeyKind::GcmSiv => false,
+    }
+}

@@ -1,0 +1,47 @@
+//! The classes of clients, which their shares rest on, and how full the mail is.
+
+use super::*;
+
+#[test]
+fn classes_survive_a_restart_and_nothing_is_kept_of_a_newcomer() {
+    let home = tempfile::tempdir().unwrap();
+    let other = ClientAddress([4; 32]);
+    let mailbox = open(home.path());
+    assert_eq!(mailbox.class_of(&CLIENT), Class::NEWCOMER);
+    mailbox.keep_classes(&[(CLIENT, Class(2)), (other, Class(6))]).unwrap();
+    mailbox.keep_classes(&[(CLIENT, Class(3)), (other, Class::NEWCOMER)]).unwrap();
+    drop(mailbox);
+    let mailbox = open(home.path());
+    assert_eq!((mailbox.class_of(&CLIENT), mailbox.class_of(&other)), (Class(3), Class::NEWCOMER));
+}
+
+#[test]
+fn without_its_folder_of_classes_a_store_serves_newcomers() {
+    let home = tempfile::tempdir().unwrap();
+    drop(open(home.path()));
+    let folder = home.path().join("inboxes/shares");
+    std::fs::remove_dir_all(&folder).unwrap();
+    // Nothing can be made where a file is.
+    std::fs::write(&folder, b"in the way").unwrap();
+    let mailbox = open(home.path());
+    mailbox.keep_classes(&[(CLIENT, Class(2))]).unwrap();
+    assert_eq!(mailbox.class_of(&CLIENT), Class::NEWCOMER);
+}
+
+#[test]
+fn what_is_stored_fills_the_mail_and_what_is_removed_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open_within(home.path(), 64 << 20).unwrap();
+    let mut batch = MailBatch::default();
+    batch.put(CLIENT, Sequence(0), Bytes::from(vec![1; 60_000]), Ack::Owed);
+    batch.put(CLIENT, Sequence(1), Bytes::from(vec![2; 60_000]), Ack::Owed);
+    commit(&mailbox, batch).unwrap();
+    let filling = mailbox.filling();
+    assert!((120_000..130_000).contains(&filling.alive), "{filling:?}");
+    // Three quarters of what is not apart of half of the limit.
+    assert_eq!(filling.capacity, (32 - 3) * (1 << 20) / 4 * 3);
+    let mut batch = MailBatch::default();
+    batch.remove(CLIENT, Sequence(0));
+    commit(&mailbox, batch).unwrap();
+    assert!((60_000..65_000).contains(&mailbox.filling().alive));
+}
