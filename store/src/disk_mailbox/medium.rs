@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_doubt_is_written_anew_once_and_its_holes_stay_holes() {
+    fn a_file_in_doubt_is_written_anew_once_and_holes_stay_holes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
         let take_up = || {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_that_fails_is_the_last_one_and_leaves_the_file_in_doubt() {
+    fn a_failed_sync_is_the_last_and_leaves_the_file_in_doubt() {
         let folder = tempfile::tempdir().unwrap();
         let directory = || OwnedFd::from(File::open(folder.path()).unwrap());
         // A pipe is something that cannot be synced.

@@ -110,7 +110,7 @@ fn a_page_ends_at_its_limit_but_brings_at_least_one() {
 }
 
 #[test]
-fn what_is_erased_is_gone_and_mail_without_an_owner_is_swept_at_the_start() {
+fn an_erased_inbox_is_gone_and_orphaned_mail_is_swept() {
     let home = tempfile::tempdir().unwrap();
     let other = ClientAddress([4; 32]);
     let mut last = ClientAddress([0xff; 32]);

@@ -77,7 +77,7 @@ fn marks(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_saved_is_offered_to_a_successor_and_newer_states_replace_older() {
+fn saved_marks_are_offered_and_newer_ones_replace_older() {
     let home = tempfile::tempdir().unwrap();
     let (first, second, third) = (marks(3 * MARKS_LEN + 8), marks(2 * MARKS_LEN), marks(16));
     let mut archive = archivist(home.path());

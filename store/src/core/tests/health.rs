@@ -35,7 +35,7 @@ fn a_failed_commit_is_refused_and_service_resumes_by_itself() {
 }
 
 #[test]
-fn what_waits_for_the_next_commit_when_storage_fails_is_refused_at_once() {
+fn mail_of_the_next_commit_is_refused_when_storage_fails() {
     let mut bench = Bench::new(CONFIG);
     bench.deliver(0);
     bench.deliver(1);
@@ -53,7 +53,7 @@ fn what_waits_for_the_next_commit_when_storage_fails_is_refused_at_once() {
 }
 
 #[test]
-fn when_the_disk_is_full_stored_mail_is_fetched_and_removed_and_live_mail_flows() {
+fn on_a_full_disk_mail_is_fetched_removed_and_flows_live() {
     let mut bench = Bench::new(CONFIG);
     bench.deliver(0);
     bench.finish_all_jobs();
@@ -80,7 +80,7 @@ fn when_the_disk_is_full_stored_mail_is_fetched_and_removed_and_live_mail_flows(
 }
 
 #[test]
-fn when_storage_is_broken_logins_are_refused_and_attached_clients_get_the_rest_later() {
+fn broken_storage_refuses_logins_and_delays_attached_clients() {
     let mut bench = Bench::new(CONFIG);
     for n in 0..5 {
         bench.deliver(n);
@@ -102,7 +102,7 @@ fn when_storage_is_broken_logins_are_refused_and_attached_clients_get_the_rest_l
 }
 
 #[test]
-fn storage_that_fails_again_and_again_is_tried_at_most_once_a_second() {
+fn failing_storage_is_tried_at_most_once_a_second() {
     let mut bench = Bench::new(CONFIG);
     let failed = || MailboxError::Database { database: "inboxes", source: sled::Error::ReportableBug("again".into()) };
     for n in 0..5 {

@@ -14,7 +14,7 @@ fn offline_mail_is_accepted_when_it_is_committed_and_not_before() {
 }
 
 #[test]
-fn a_record_that_is_no_message_is_set_aside_and_the_rest_is_pushed() {
+fn a_record_that_is_no_message_is_set_aside_the_rest_pushed() {
     let mut bench = Bench::new(CONFIG);
     for n in 0..8 {
         bench.deliver(n);
@@ -39,7 +39,7 @@ fn a_record_that_is_no_message_is_set_aside_and_the_rest_is_pushed() {
 }
 
 #[test]
-fn a_record_that_two_sessions_find_is_counted_once_even_if_setting_it_aside_fails_at_first() {
+fn a_record_two_sessions_find_is_set_aside_once() {
     let mut bench = Bench::new(CONFIG);
     for n in 0..2 {
         bench.deliver(n);
@@ -110,7 +110,7 @@ fn unproved_live_mail_is_written_in_time_and_removed_on_receipt() {
 }
 
 #[test]
-fn a_receipt_while_spilling_accepts_at_once_and_removes_after_the_commit() {
+fn a_receipt_while_spilling_accepts_and_then_removes() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
     bench.deliver(7);
@@ -143,7 +143,7 @@ fn stored_mail_precedes_live_mail_without_a_gap() {
 }
 
 #[test]
-fn delivery_begins_at_the_oldest_unproved_message_on_every_attach() {
+fn every_session_begins_at_the_oldest_unproved_message() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
     for n in 0..6 {
@@ -202,7 +202,7 @@ fn a_full_inbox_refuses_until_mail_is_fetched() {
 }
 
 #[test]
-fn a_slow_client_is_pushed_no_more_than_its_credit_and_the_rest_is_on_disk_at_once() {
+fn a_slow_client_gets_its_credit_and_the_rest_goes_to_disk() {
     let mut bench = Bench::new(StoreConfig { inbox_messages: 5_000, inbox_bytes: 1 << 30, ..CONFIG });
     bench.attach(1);
     let credit = u64::from(CONFIG.session_credit.messages);
@@ -223,7 +223,7 @@ fn a_slow_client_is_pushed_no_more_than_its_credit_and_the_rest_is_on_disk_at_on
 }
 
 #[test]
-fn credit_in_bytes_is_what_the_rules_say_and_a_message_larger_than_all_of_it_goes_alone() {
+fn credit_in_bytes_is_kept_and_a_larger_message_goes_alone() {
     // Each message has 40 bytes.
     for (bytes, at_once) in [(1, 1), (79, 1), (80, 2), (120, 3)] {
         let session_credit = Window { bytes, ..CONFIG.session_credit };

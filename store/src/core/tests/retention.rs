@@ -44,7 +44,7 @@ fn while_the_clock_is_in_doubt_nothing_is_removed_for_its_age() {
 }
 
 #[test]
-fn what_is_removed_for_its_age_is_counted_when_that_is_committed_and_once() {
+fn expired_mail_is_counted_once_when_that_is_committed() {
     let mut bench = Bench::new(CONFIG);
     let expired = |bench: &Bench| {
         let StoreCounters { messages_expired, clients_expired, .. } = bench.core.counters.as_ref();
@@ -84,7 +84,7 @@ fn what_is_removed_for_its_age_is_counted_when_that_is_committed_and_once() {
 }
 
 #[test]
-fn mail_on_its_way_to_an_attached_client_is_left_alone_and_a_failed_removal_is_made_up_for() {
+fn attached_clients_keep_old_mail_and_expiry_is_retried() {
     let mut bench = Bench::new(CONFIG);
     for n in 0..3 {
         bench.deliver(n);
@@ -129,7 +129,7 @@ fn mail_on_its_way_to_an_attached_client_is_left_alone_and_a_failed_removal_is_m
 }
 
 #[test]
-fn a_client_that_is_not_seen_for_long_is_forgotten_and_one_that_is_attached_is_being_seen() {
+fn a_client_not_seen_for_long_is_forgotten_unless_attached() {
     let mut bench = Bench::new(StoreConfig { message_age: DAY * 1_000, ..CONFIG });
     let (away, imported) = (ClientAddress([2; 32]), ClientAddress([3; 32]));
     for client in [away, imported] {

@@ -247,7 +247,7 @@ fn a_key_whose_commit_failed_is_looked_up_when_storage_works() {
 }
 
 #[test]
-fn one_who_wants_to_be_forgotten_leaves_nothing_and_can_come_back_as_new() {
+fn a_forgotten_client_leaves_nothing_and_may_register_anew() {
     let mut bench = Bench::new(CONFIG);
     bench.deliver(0);
     bench.finish_all_jobs();
@@ -301,7 +301,7 @@ fn who_claims_a_client_that_is_being_forgotten_is_refused() {
 }
 
 #[test]
-fn one_who_could_not_be_forgotten_is_written_to_behind_what_is_being_written() {
+fn after_a_failed_forget_no_place_is_used_twice() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
     bench.deliver(0);
@@ -327,7 +327,7 @@ fn one_who_could_not_be_forgotten_is_written_to_behind_what_is_being_written() {
 }
 
 #[test]
-fn a_newcomer_is_refused_if_the_older_session_lives_and_its_token_is_spent() {
+fn a_challenger_of_a_live_session_is_refused_token_spent() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
@@ -344,7 +344,7 @@ fn a_newcomer_is_refused_if_the_older_session_lives_and_its_token_is_spent() {
 }
 
 #[test]
-fn a_newcomer_takes_over_from_a_dead_session_with_all_its_unproved_mail() {
+fn a_challenger_of_a_dead_session_gets_its_unproved_mail() {
     for silent in [false, true] {
         let mut bench = Bench::new(CONFIG);
         bench.attach(1);
@@ -369,7 +369,7 @@ fn a_newcomer_takes_over_from_a_dead_session_with_all_its_unproved_mail() {
 }
 
 #[test]
-fn a_newcomer_whose_rival_leaves_or_who_leaves_itself_harms_nobody() {
+fn a_challenger_or_its_rival_may_leave_at_any_time() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
     bench.log_in(2);
@@ -386,7 +386,7 @@ fn a_newcomer_whose_rival_leaves_or_who_leaves_itself_harms_nobody() {
 }
 
 #[test]
-fn when_the_edge_dies_everything_unproved_is_written_and_old_sessions_mean_nothing() {
+fn when_the_edge_dies_unproved_mail_is_written() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
     bench.deliver(0);

@@ -180,7 +180,7 @@ fn a_clock_set_back_makes_no_login_good_that_was_taken_before() {
 }
 
 #[test]
-fn a_clock_that_leaps_is_doubted_across_starts_and_what_is_written_meanwhile_is_dated_no_earlier_than_before() {
+fn a_leap_of_the_clock_is_doubted_and_dates_do_not_go_back() {
     let home = tempfile::tempdir().unwrap();
     let now = clock::now().as_secs();
     let (ahead, year) = (now + 365 * 86_400, 365 * 86_400);
@@ -210,7 +210,7 @@ fn a_clock_that_leaps_is_doubted_across_starts_and_what_is_written_meanwhile_is_
 }
 
 #[test]
-fn a_login_made_by_a_clock_that_was_ahead_keeps_no_later_one_out() {
+fn a_login_by_a_fast_clock_keeps_no_later_login_out() {
     let home = tempfile::tempdir().unwrap();
     let mailbox = open(home.path());
     let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
@@ -233,7 +233,7 @@ fn a_login_made_by_a_clock_that_was_ahead_keeps_no_later_one_out() {
 }
 
 #[test]
-fn a_client_has_one_key_of_one_kind_and_each_login_is_later_than_the_last() {
+fn a_client_has_one_key_and_logins_only_get_later() {
     let home = tempfile::tempdir().unwrap();
     let old = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
     let new = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));

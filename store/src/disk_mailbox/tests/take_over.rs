@@ -88,7 +88,7 @@ fn what_is_no_message_in_the_old_database_is_set_aside() {
 }
 
 #[test]
-fn a_damaged_database_is_refused_and_the_operator_told_what_to_do() {
+fn a_damaged_database_is_refused_with_advice() {
     let home = tempfile::tempdir().unwrap();
     register(home.path(), &[CLIENT]);
     {

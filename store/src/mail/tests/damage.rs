@@ -197,7 +197,7 @@ fn any_damaged_byte_of_a_sealed_store_costs_one_body_at_most() {
 }
 
 #[test]
-fn any_damaged_byte_of_an_unsealed_store_costs_one_frame_at_most() {
+fn a_damaged_byte_of_an_unsealed_store_costs_one_frame() {
     let store = store(false);
     for name in store.files() {
         let bytes = store.shelf.bytes(&name);

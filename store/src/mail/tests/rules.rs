@@ -331,7 +331,7 @@ fn a_commit_returns_behind_the_sync_of_all_its_writes() {
 }
 
 #[test]
-fn the_names_of_new_files_are_synced_before_anything_rests_on_them() {
+fn names_of_new_files_are_synced_before_they_are_relied_on() {
     for seed in 0..8 {
         let shelf = Memory::of(1 << 30);
         let log = open(&shelf);
