@@ -1,5 +1,4 @@
-//! The process `store`: see the library of this crate for what it trusts, holds and may do. Here are the steps of the
-//! jail, in the order in which the crate `sandbox` describes them.
+//! The process `store`: see the library of this crate for what it trusts, holds and may do. The steps of the jail, in order.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -59,7 +58,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     // 3. The key, into locked memory.
     let identity = Identity::read(grants.take(Grant::IdentityKey)?)?;
 
-    // 4. The doors are closed, but for three directories.
+    // 4. The jail is closed, but for three directories.
     let (ledger, inboxes) = (grants.take(Grant::LedgerDirectory)?, grants.take(Grant::InboxDirectory)?);
     let replay = grants.take(Grant::ReplayDirectory)?;
     let directories = [ledger.as_fd(), inboxes.as_fd(), replay.as_fd()];

@@ -32,7 +32,7 @@ use job_pool::JobPool;
 /// How long the last commits may take.
 const LAST_COMMITS: Duration = Duration::from_secs(5);
 
-/// First ends of the links.
+/// The first ends of the links.
 #[derive(Debug)]
 pub struct Links {
     /// To `mix-ingress`.
@@ -66,7 +66,7 @@ pub enum ServiceError {
     /// The core cannot go on.
     #[error(transparent)]
     Core(#[from] Fault),
-    /// The core's thread ended without a word.
+    /// The core's thread ended without an outcome.
     #[error("the thread of the core ended unexpectedly")]
     Vanished,
     /// The last commits took too long.
@@ -120,7 +120,7 @@ impl<M: Mailbox> Service<M> {
                 outcome = &mut done => return outcome.map_err(|_| ServiceError::Vanished)?.map(|()| Ending::Drain),
             };
             if ending == Ending::Drain {
-                // If the core is gone, `done` says why.
+                // If the core has ended by itself, `done` has the reason.
                 let _ = end_tx.send(());
                 let outcome = tokio::time::timeout(LAST_COMMITS, done).await;
                 outcome.map_err(|_| ServiceError::Unsettled(LAST_COMMITS))?.map_err(|_| ServiceError::Vanished)??;

@@ -1,4 +1,4 @@
-//! Mail on its way to clients: one message at a time for each session in turn, so that one full inbox delays nobody.
+//! Mail on its way to clients: one message at a time for each session in turn, so that a full inbox delays no other session.
 
 mod attachment;
 mod budgets;

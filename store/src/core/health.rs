@@ -20,7 +20,7 @@ use crate::mailbox::{Filling, Lack, LedgerRoom, Mailbox, MailboxError};
 
 /// How long to wait before trying again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Clients remembered so that the log says only once that they cannot be served.
+/// Clients whose unreadable records are remembered, so that each is logged once.
 const UNREADABLE_KEPT: usize = 1_024;
 
 /// How storage is doing: the later, the worse.

@@ -19,9 +19,9 @@ use super::{
 };
 use crate::mailbox::{Class, MailBatch, Mailbox, MailboxError, Summary};
 
-/// Inboxes kept in memory before unused ones are looked for and forgotten (about 250 bytes each).
+/// Inboxes kept in memory, at about 250 bytes each, before unused ones are forgotten.
 const KEPT: usize = if cfg!(test) { 2 } else { 16_384 };
-/// Then as many times those in use are kept as well. In tests unused ones are forgotten all the time.
+/// Then the limit becomes as many times those in use. In tests unused inboxes are forgotten all the time.
 const SPARED: usize = if cfg!(test) { 1 } else { 2 };
 /// How often changed classes are kept. A process that dies loses what clients rose in this time, and what they had earned for the
 /// next class.
@@ -55,7 +55,7 @@ pub(super) struct Inbox {
     /// Records that are no messages, and leave or have left the inbox.
     set_aside: BTreeSet<Sequence>,
     attached: Option<SessionId>,
-    /// What its client has proved so far, on which its share rests.
+    /// What its client has proved so far; the inbox's share depends on it.
     class: Class,
     /// Proved received since it has this class.
     proved: Load,
@@ -152,7 +152,7 @@ impl Inbox {
         sequence
     }
 
-    /// A message is on the medium. Returns it if somebody still waits for that.
+    /// A message is on the medium. Returns it, unless it was received or refused while it was being written.
     pub(super) fn commit(&mut self, sequence: Sequence) -> Option<PendingMessage> {
         let pending = self.pending.commit(sequence)?;
         self.stored.add(pending.message.len(), pending.ack);
@@ -244,8 +244,8 @@ impl Inbox {
 pub(super) struct Inboxes {
     /// Boxed: half of the places in a table are empty.
     known: HashMap<ClientAddress, Box<Inbox>>,
-    /// With so many, unused ones are forgotten. Twice as many as were in use the last time, so that looking costs each that is
-    /// looked up no more than a constant.
+    /// With so many, unused ones are forgotten. The limit is twice what was in use the last time, so that the search costs each look-up
+    /// no more than a constant.
     forget_at: usize,
     shares: Shares,
     /// Classes that are to be kept.
@@ -333,7 +333,7 @@ impl Inboxes {
         }
     }
 
-    /// The batch is being committed: its inboxes must not be looked up meanwhile.
+    /// A commit of the batch begins: its inboxes must stay in memory, because the disk's view of them is out of date.
     pub(super) fn commit_begins(&mut self, batch: &MailBatch) {
         for client in batch.clients() {
             if let Some(inbox) = self.known.get_mut(&client) {
@@ -342,7 +342,7 @@ impl Inboxes {
         }
     }
 
-    /// The batch is committed.
+    /// The commit of the batch is over.
     pub(super) fn commit_ends(&mut self, batch: &MailBatch) {
         for client in batch.clients() {
             if let Some(inbox) = self.known.get_mut(&client) {

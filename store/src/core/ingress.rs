@@ -99,7 +99,7 @@ impl<M: Mailbox> Core<M> {
         Ok(())
     }
 
-    /// Takes a message into its inbox, or says why not.
+    /// Takes a message into its inbox, or returns why it is refused.
     fn take_delivery(
         &mut self,
         client: &ClientAddress,

@@ -113,7 +113,7 @@ impl<M: Mailbox> Core<M> {
         }
     }
 
-    /// A new `mix-ingress` is connected. What its predecessor delivered stays pending; nobody is answered for it.
+    /// A new `mix-ingress` is connected. What its predecessor delivered stays pending, and is not answered.
     pub const fn ingress_up(&mut self) {
         self.ingress.up();
     }
@@ -154,7 +154,8 @@ impl<M: Mailbox> Core<M> {
         }
     }
 
-    /// A database that has failed once takes nothing more, so it is left alone while that may happen.
+    /// When changed classes may be written. A database that has failed once takes nothing more, so none are written while storage may
+    /// fail.
     fn keep_classes_at(&self) -> Option<Instant> {
         self.inboxes.keep_classes_at().filter(|_| self.health.takes_clients())
     }

@@ -19,7 +19,7 @@ use session_ipc::Sequence;
 
 use super::load::Pile;
 
-/// Whom to answer for a message.
+/// Which incarnation to answer for a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReplyTo {
     /// Which incarnation of `mix-ingress` delivered the message.
@@ -116,8 +116,8 @@ impl Pending {
         Some(pending.message.clone())
     }
 
-    /// A message is refused. One that `was_pushed` keeps its place. Returns whom to answer, and its length, unless it was refused
-    /// before.
+    /// A message is refused; a message that `was_pushed` keeps its place. Returns which incarnation to answer, and the message's length,
+    /// unless it was refused before.
     pub(super) fn refuse(&mut self, place: Sequence, was_pushed: bool) -> Option<(ReplyTo, usize)> {
         let pending = self.messages.get_mut(&place)?;
         let (ack, len) = (pending.ack, pending.message.len());
@@ -170,7 +170,7 @@ impl Pending {
         mem::take(&mut self.messages)
     }
 
-    /// Nobody is answered for this message any more.
+    /// The message is answered now, and never again.
     #[cfg(feature = "ack-before-commit")]
     pub(super) fn take_reply_to(&mut self, place: Sequence) -> Option<(ReplyTo, usize)> {
         let pending = self.messages.get_mut(&place)?;

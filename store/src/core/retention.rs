@@ -29,7 +29,7 @@ use crate::mailbox::{Committed, LedgerEntry, Mailbox, MailboxError, OldMail, Pos
 const LONGEST_PERIOD: Duration = Duration::from_secs(3_600);
 /// Between two pages of one sweep.
 const PAUSE: Duration = Duration::from_millis(10);
-/// An attached client's entry says at least this exactly when it was last seen.
+/// While a client is attached, the time at which it was last seen is written anew after this.
 const SEEN_AGAIN: Duration = Duration::from_secs(86_400);
 /// Changes that wait for the disk, beyond which the sweep waits, too.
 const WAITING_CHANGES: usize = 2_048;
@@ -48,7 +48,7 @@ pub(super) struct Retention {
     /// Before this only the clock is read.
     begins: Instant,
     period: Duration,
-    /// Clients that are to be forgotten and are not yet, and the session that waits for that, if any. To everybody else they are gone.
+    /// Clients that are being forgotten, and the session that waits for that, if any. For everything else such a client is gone.
     forgetting: HashMap<ClientAddress, Option<SessionRef>>,
     /// What has been removed, and is not logged yet.
     messages: u64,

@@ -1,4 +1,4 @@
-//! The state machine of sessions. Requests are admitted by the phase of their session and by nothing else.
+//! The state machine of sessions. Only the phase of a session decides whether a request is admitted.
 //!
 //! A claim to be a client is decided in this order. Registration: signature, live session elsewhere, ledger, attached. Login:
 //! proof, spent nonce, ledger (the nonce is spent even if the login is refused next), live session elsewhere, attached.
@@ -69,7 +69,7 @@ pub(super) struct Sessions {
     open: HashMap<SessionId, Session>,
     /// More sessions are a violation.
     most: usize,
-    /// Clients about whom something is being decided, and for which session.
+    /// Clients with a claim that is being decided, and the session of each claim.
     claims: HashMap<ClientAddress, SessionId>,
     /// When a probed session counts as dead: the probed one and its challenger.
     probes: VecDeque<(Instant, SessionId, SessionId)>,

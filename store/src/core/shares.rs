@@ -1,16 +1,16 @@
 //! What an inbox may hold: more for a client that has proved to read, and less the fuller the store is.
 //!
-//! Accounts cost nothing, so without a rule those who never read could fill the store and keep everybody else's mail out. A share
-//! has two factors:
+//! Accounts cost nothing, so without a rule accounts that never read could fill the store and keep all other mail out. A share has two
+//! factors:
 //!
 //! - **The class of its client.** A newcomer has never proved to have received anything, and may fill a part of an inbox. Its class
 //!   rises with the first message that it has proved to have received, and after that each time that those are a quarter of its share,
 //!   in messages or in bytes. With each class its share doubles, up to the whole inbox.
-//! - **How full the store is.** While at least half is free, nothing. Beyond that the shares of all who have risen shrink in
-//!   proportion, down to nothing when it is full; those of newcomers do so by three quarters. So the largest and the newest inboxes are
-//!   refused first, newcomers alone never fill the store, and a small inbox of a client that reads finds room.
+//! - **How full the store is.** While at least half is free, shares are whole. Beyond that the shares of all risen clients shrink in
+//!   proportion, down to nothing when the store is full; newcomers have nothing left when it is three quarters full. So the largest and
+//!   the newest inboxes are refused first, newcomers alone never fill the store, and a small inbox of a client that reads finds room.
 //!
-//! Mail that goes to its client at once takes no room, and is not asked about here. Mail without a SURB-ack has a quota of its own in each
+//! Mail that goes to its client at once takes no room, and needs no share. Mail without a SURB-ack has a quota of its own in each
 //! inbox, whatever the class of its client; it shrinks like the share of a newcomer, so all such mail never fills the store either.
 
 use super::load::Load;
@@ -54,7 +54,7 @@ impl Shares {
         self.left(ACKLESS.min(self.whole.messages), NEWCOMERS_END, filling)
     }
 
-    /// The class of a client of which nothing is known but what it has stored, which an earlier version of the gateway took.
+    /// The lowest class whose share covers what is stored. An earlier version of the gateway kept no classes.
     pub(super) fn covering(&self, stored: Load) -> Class {
         let covers = |class: &Class| {
             let most = self.most(*class);
@@ -63,8 +63,8 @@ impl Shares {
         (0..u8::MAX).map(Class).find(covers).unwrap_or_default()
     }
 
-    /// The next class of a client that has proved to have received so much since it has this one, if that is
-    /// enough. It is asked when something was.
+    /// The next class of a client that has proved to have received `proved` since it rose to this one, if that is enough. At least one
+    /// message must have been proved.
     pub(super) fn risen(&self, class: Class, proved: Load) -> Option<Class> {
         let most = self.most(class);
         let is_part = |proved: u64, most: u64| proved >= (most / TO_RISE).max(1);
@@ -79,7 +79,7 @@ impl Shares {
         Load { messages: self.left(most.messages, end, filling), bytes: self.left(most.bytes, end, filling) }
     }
 
-    /// What is left of so much, of which nothing is when the store is full up to `end`.
+    /// What is left of `most`: all while the store is half empty, nothing once it is full up to `end`.
     fn left(&self, most: u64, end: u64, filling: Filling) -> u64 {
         let full = filling.thousandths();
         if self.newcomer == 1 || full <= EASE {

@@ -1,4 +1,4 @@
-//! The core against a mailbox in memory, with time and the order of events in the hands of the test.
+//! The core against a mailbox in memory; the test decides on time and on the order of events.
 
 mod ackless;
 mod budgets;
@@ -113,7 +113,7 @@ impl Bench {
             Self { mailbox, core, now, jobs: VecDeque::new(), to_ingress: Vec::new(), to_edge: Vec::new(), nonces: 1 };
         bench.core.ingress_up();
         bench.core.edge_up();
-        // The clock is looked at at the start.
+        // The first sweep reads the clock only.
         bench.pass(Duration::ZERO);
         bench.finish_all_jobs();
         bench
@@ -154,7 +154,7 @@ impl Bench {
     fn ask(&mut self, request: EdgeToStore) {
         self.core.handle_request(request, self.now).unwrap();
         self.collect();
-        // What needs no ledger is checked at once: it is nobody's business here when.
+        // A check that needs no ledger is done at once: its time does not matter here.
         if let Some(check) = self.jobs.pop_back_if(|job| matches!(job, Job::CheckLogin { .. })) {
             self.finish(check);
         }
@@ -204,7 +204,7 @@ impl Bench {
         self.collect();
     }
 
-    /// Lets days pass, and everything be gone through in the end, and more than once.
+    /// Lets days pass, with more than one sweep at the end.
     fn live_on(&mut self, days: u32) {
         let time = DAY * days;
         self.mailbox.clock.fetch_add(time.as_secs(), Relaxed);

@@ -67,7 +67,7 @@ impl<M: Mailbox> EventLoop<M> {
     ) -> Result<(), Fault> {
         let (ingress_tx, ingress) = mpsc::channel(EVENTS);
         let (edge_tx, edge) = mpsc::channel(EVENTS);
-        // Dropped when the core has ended: both peers have ended before, and nobody waits for what is still in a lane.
+        // Dropped when the core has ended: both peers have ended before, so no peer waits for what is still in a lane.
         let mut links = JoinSet::new();
         links.spawn(duplex::serve(
             Role::MixIngress,
@@ -93,7 +93,7 @@ impl<M: Mailbox> EventLoop<M> {
             if ending && self.core.is_settled() {
                 return Ok(());
             }
-            // No limit where there is no deadline: something else wakes the core.
+            // Without a deadline another event wakes the core.
             let due = async {
                 match self.core.deadline() {
                     Some(at) => tokio::time::sleep_until(Instant::from_std(at)).await,
@@ -108,7 +108,7 @@ impl<M: Mailbox> EventLoop<M> {
             };
             let outcome = tokio::select! {
                 Some(event) = ingress.recv() => self.ingress_event(event),
-                // What is not taken on waits in the link, and then in `client-edge`.
+                // Requests that are not taken wait in the link, and then in `client-edge`.
                 Some(event) = edge.recv(), if self.pool.has_room() => self.edge_event(event),
                 done = self.pool.next_done() => self.pool.report(done, &mut self.core),
                 () = due => {
@@ -179,7 +179,7 @@ impl<M: Mailbox> EventLoop<M> {
     /// Does everything that can be done without waiting.
     fn carry_out(&mut self) {
         loop {
-            // Effects before pushes: a session is attached before its mail comes.
+            // Answers before pushes: `client-edge` must know that a session is attached before its mail comes.
             let effects = self.core.take_effects();
             for answer in effects.to_ingress {
                 send(self.to_ingress.as_ref(), answer, ingress_store::Rule::AnswersUnread);
@@ -197,7 +197,7 @@ impl<M: Mailbox> EventLoop<M> {
                     room.send(push);
                 }
             }
-            // Looking for something to push may have ended in an order to read.
+            // The search for something to push may have ended in a job that reads.
             if !self.core.has_effects() {
                 return;
             }

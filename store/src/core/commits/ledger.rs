@@ -2,10 +2,10 @@
 //!
 //! *Holds* the entries until their commit begins. *Promises*:
 //!
-//! - A client whose key or last login is on its way is named by [`LedgerCommits::concerns`] until the outcome is known, even if
-//!   its session has ended: what the ledger says of it meanwhile is out of date.
-//! - What a login has shown is known to [`LedgerCommits::has_shown`] from then on, so that the same login is not written twice,
-//!   however often somebody who listens sends it before the ledger knows it.
+//! - [`LedgerCommits::concerns`] names a client whose key or last login is on its way until the outcome is known, even if its session
+//!   has ended: the ledger's entry for it is out of date meanwhile.
+//! - [`LedgerCommits::has_shown`] knows the nonce or the time of each login on its way. So the same login is not written twice, however
+//!   often a listener sends it before the ledger knows it.
 //! - Each outcome goes to the incarnation of `client-edge` that the entry was written for.
 
 use std::{collections::HashMap, mem};

@@ -5,7 +5,7 @@
 //!
 //! - Neither is ever exceeded, whatever the clients do. What a session has been pushed counts until `client-edge` confirms
 //!   its end.
-//! - A session to which nothing is unproved can be pushed its next message out of a reserve that nobody else may use.
+//! - A session to which nothing is unproved can be pushed its next message out of a reserve that no other session may use.
 //! - When memory is short, the sessions with the most unproved bytes, for the longest time, are ended. Their mail is on disk
 //!   or goes there; nothing is lost. The order in which sessions began makes no difference.
 

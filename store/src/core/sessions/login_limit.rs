@@ -1,7 +1,7 @@
-//! So many logins of each client in an hour: each is a commit of the ledger, and a place in the memory of what was shown.
+//! Limits the logins of each client in an hour: each login costs a commit of the ledger, and a place in the memory of spent logins.
 //!
-//! Only logins count that were proven and are new, so that no stranger can use up what a client may do, be it by guessing or by
-//! sending what it heard. Logins by token and signed ones are counted apart: whoever has stolen a session key cannot sign.
+//! Only logins count that were proven and are new, so that no stranger can use up a client's logins, be it by guessing or by sending a
+//! login that was overheard. Logins by token and signed ones are counted apart: a thief of a session key cannot sign.
 //!
 //! *Holds* a number for each client that has logged in within the hour, up to [`CLIENTS`]. An hour begins for all at once, so
 //! within any hour a client may log in twice as often at the most.
@@ -15,10 +15,11 @@ use client_wire::login::LoginForm;
 use wire::address::ClientAddress;
 
 const PERIOD: Duration = Duration::from_secs(3_600);
-/// Clients counted at once, of about 60 bytes each. Whoever can register more has no use for more logins of one.
+/// Clients counted at once, at about 60 bytes each. With more clients all counts begin anew: an attacker that can register so many
+/// gains nothing by more logins of one.
 const CLIENTS: usize = 65_536;
 
-/// The limit, and who has used how much of it.
+/// The limit, and how much of it each client has used.
 #[derive(Debug)]
 pub(super) struct LoginLimit {
     most: u32,
@@ -31,7 +32,7 @@ impl LoginLimit {
         Self { most, began: now, taken: HashMap::new() }
     }
 
-    /// Counts a login that was proven; `false` if it is one too many.
+    /// Counts a login that was proven. Says whether it is within the limit.
     pub(super) fn allows(&mut self, client: &ClientAddress, form: LoginForm, now: Instant) -> bool {
         if now.saturating_duration_since(self.began) >= PERIOD || self.taken.len() >= CLIENTS {
             (self.began, self.taken) = (now, HashMap::new());

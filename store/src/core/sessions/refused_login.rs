@@ -1,8 +1,8 @@
-//! A signed login that is refused has shown what its client sealed, which version 3 took for a token. So whoever signs, and holds
-//! the session key, is known from then on as a client that signs, though this login does not let it in: of its key no token is
-//! taken any more.
+//! Signed logins that are refused. Such a login has shown a seal of its client, which version 3 took for a token. So a client that signs
+//! and holds the session key is known from then on as a client that signs, though this login does not let it in: no token of its key
+//! is taken any more.
 //!
-//! *Promises*: that costs one commit for each key at the most.
+//! *Promises*: this costs one commit for each key at the most.
 
 use client_wire::{
     handshake::{PublicKey, Signature},
@@ -14,7 +14,7 @@ use crate::{
     mailbox::{LedgerEntry, Mailbox, MailboxError},
 };
 
-/// Earlier than any login: who has signed with this time has signed, and has not logged in.
+/// The time in the ledger of a client that has signed and has not logged in: earlier than any login.
 const NEVER: Freshness = Freshness::Timestamp(0);
 
 /// Why a login came to nothing before the ledger was asked.

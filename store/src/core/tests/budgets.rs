@@ -94,7 +94,7 @@ fn memory_to_read_into_is_shared_in_turn() {
 
 /// Three sessions, of which the first has taken its mail and proved nothing for long.
 fn with_one_stalled() -> Bench {
-    // Twelve messages for all, and four more for those to whom nothing is unproved.
+    // Twelve messages for all sessions, and four more for sessions to which nothing is unproved.
     let mut bench = Bench::new(StoreConfig { pushed_bytes: 16 * COST, ..CONFIG });
     for n in 2..5 {
         bench.attach_client(n);
@@ -113,7 +113,7 @@ fn when_memory_is_short_the_longest_stalled_is_ended() {
         bench.deliver_to_client(3, message);
     }
     bench.deliver_to_client(4, 0);
-    assert_eq!(bench.pushed(4), [0], "a newcomer gets its first message from the reserve");
+    assert_eq!(bench.pushed(4), [0], "a session gets its first message from the reserve");
     assert!(!bench.is_ended_for_memory(2));
     bench.deliver_to_client(4, 1);
     assert!(bench.is_ended_for_memory(2) && !bench.is_ended_for_memory(3));
@@ -126,13 +126,13 @@ fn when_memory_is_short_the_longest_stalled_is_ended() {
     assert!(bench.core.delivery.used()[0] <= 16 * COST);
 }
 
-/// The session that is ended for memory may have one that waits to take over from it, and whose mail could be pushed at once.
+/// The session that is ended for memory may have a challenger, whose mail could be pushed at once.
 #[test]
 fn who_takes_over_for_memory_is_attached_before_its_mail() {
     let mut bench = with_one_stalled();
-    let newcomer = SessionId(5);
+    let challenger = SessionId(5);
     let token = AuthenticationToken::create(&key(), client(2), bench.fresh_nonce());
-    bench.ask(EdgeToStore::AuthenticateClient { session: newcomer, proof: LoginProof::CtrHmac(token) });
+    bench.ask(EdgeToStore::AuthenticateClient { session: challenger, proof: LoginProof::CtrHmac(token) });
     bench.finish_all_jobs();
     assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(2) }));
     for message in 0..4 {
@@ -142,12 +142,12 @@ fn who_takes_over_for_memory_is_attached_before_its_mail() {
     bench.deliver_to_client(4, 1);
     assert!(bench.is_ended_for_memory(2));
     bench.finish_all_jobs();
-    let of_newcomer = |message: &StoreToEdge| match message {
-        StoreToEdge::AttachSession { session, .. } if *session == newcomer => Some(None),
-        StoreToEdge::PushMessage { session, sequence, .. } if *session == newcomer => Some(Some(*sequence)),
+    let of_challenger = |message: &StoreToEdge| match message {
+        StoreToEdge::AttachSession { session, .. } if *session == challenger => Some(None),
+        StoreToEdge::PushMessage { session, sequence, .. } if *session == challenger => Some(Some(*sequence)),
         _ => None,
     };
-    let told: Vec<_> = bench.to_edge.iter().filter_map(of_newcomer).collect();
+    let told: Vec<_> = bench.to_edge.iter().filter_map(of_challenger).collect();
     assert_eq!(told.get(..2), Some(&[None, Some(Sequence(0))][..]));
 }
 
@@ -187,7 +187,7 @@ fn with_nobody_to_end_sessions_are_not_searched_each_time() {
         bench.deliver_to_client(n, 0);
         bench.deliver_to_client(n, 1);
     }
-    // All of them wait, and none has stalled for long.
+    // All sessions wait, and none has stalled for long.
     for _ in 0..100 {
         bench.core.resume_pushing();
         while bench.core.next_push(bench.now).is_some() {}

@@ -130,7 +130,7 @@ fn a_ledger_that_has_outgrown_its_share_is_opened_anew_at_once() {
     bench.pass(Duration::ZERO);
     assert!(matches!(bench.jobs.front(), Some(Job::Restore { reopen: true })));
     bench.finish_all_jobs();
-    // Nobody was refused, and mail is taken as before.
+    // No session was refused, and mail is taken as before.
     bench.deliver(0);
     assert_eq!((bench.pushed(1), bench.refused()), (vec![0], vec![]));
     bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });

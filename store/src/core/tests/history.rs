@@ -35,9 +35,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order, storage failing or not: each session is pushed the inbox in order, from the oldest
-    /// message that no client has confirmed, leaving out only what was refused or has given way; nothing accepted is lost but what
-    /// came without a SURB-ack, of which the latest are there; nothing is answered twice.
+    /// Whatever happens in whatever order, storage failing or not: each session is pushed the inbox in order, from the oldest message
+    /// that no client has confirmed, without those that were refused or have given way. No accepted message is lost, except that of mail
+    /// without a SURB-ack only the latest stays. No delivery is answered twice.
     #[test]
     fn nothing_accepted_is_lost_and_nothing_is_out_of_order(events in events(), inbox_messages in 4..40_u64) {
         let mut bench = Bench::new(StoreConfig { inbox_messages, ..CONFIG });

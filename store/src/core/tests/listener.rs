@@ -1,11 +1,11 @@
-//! Somebody hears every login, and sends it again before the ledger knows it.
+//! A listener hears every login, and sends it again before the ledger knows it.
 
 use super::{
     sessions::{signed, with_client_of_version_3},
     *,
 };
 
-/// What came of a login in this session that nobody waits for any more.
+/// The outcome of a login in this session.
 fn refusal_of(bench: &Bench, session: u64) -> AuthenticationRefusal {
     match bench.to_edge.last() {
         Some(StoreToEdge::RefuseAuthentication { session: of, reason }) if of.0 == session => *reason,
@@ -49,7 +49,7 @@ fn a_login_sent_again_before_its_commit_uses_nothing_up() {
 fn a_signed_login_refused_for_its_time_bars_tokens() {
     let (mut bench, key) = with_client_of_version_3(CONFIG);
     let commits = |bench: &Bench| bench.core.counters.ledger_commits.load(Relaxed);
-    // What says so without having been signed by the client, or under another key, bars nobody.
+    // A login that the client has not signed, or signed under another key, does not bar tokens.
     let unsigned = SignedLogin { signature: [5; 64], ..signed(&key, NOW + 200) };
     for login in [unsigned, signed(&GcmSivKey::from_bytes([7; 32]), NOW + 200)] {
         present(&mut bench, 1, LoginProof::Signed(login));
@@ -66,7 +66,7 @@ fn a_signed_login_refused_for_its_time_bars_tokens() {
         present(&mut bench, 1, token(&key, nonce));
         assert_eq!(refusal_of(&bench, 1), AuthenticationRefusal::Login(LoginError::NotProven));
     }
-    // It is written once, whoever sends it however often, and the client itself gets in when its clock is right.
+    // It is written once, however often it is sent, and the client itself gets in when its clock is right.
     present(&mut bench, 1, LoginProof::Signed(signed(&key, NOW + 200)));
     bench.finish_all_jobs();
     assert_eq!(commits(&bench), 1);

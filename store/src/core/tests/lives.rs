@@ -1,4 +1,4 @@
-//! What outlives a peer and what does not; and how the core knows what is due, and when it is done.
+//! What outlives a peer; when something is due; and when the core is settled.
 
 use super::*;
 

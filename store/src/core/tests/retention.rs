@@ -104,7 +104,7 @@ fn attached_clients_keep_old_mail_and_expiry_is_retried() {
     bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
     bench.finish_all_jobs();
     assert_eq!(bench.stored().len(), 3);
-    // The removal fails at first, and whoever comes meanwhile sees nothing of what is to go.
+    // The removal fails at first, and a client that logs in meanwhile gets none of the expired messages.
     bench.mailbox.clock.fetch_add(DAY.as_secs() * 31, Relaxed);
     bench.pass(DAY * 31);
     while !matches!(bench.jobs.front(), Some(Job::CommitMail(_))) {
@@ -146,12 +146,12 @@ fn a_client_not_seen_for_long_is_forgotten_unless_attached() {
     assert_eq!(bench.core.counters.clients_expired.load(Relaxed), 1);
     bench.deliver_to(away, 2, body(2));
     assert_eq!(bench.refused(), [2]);
-    // One whose entry is of before there were such times counts as seen when that was noticed.
+    // A client whose entry has no such time counts as seen when the sweep finds that.
     assert!(bench.mailbox.key_of(&imported).unwrap().is_some());
     bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
     bench.live_on(91);
     assert_eq!(bench.mailbox.key_of(&imported).unwrap(), None);
-    // Whoever was attached all the time was last seen when it left.
+    // A client that was attached all the time was last seen when it left.
     bench.live_on(80);
     assert!(bench.mailbox.key_of(&CLIENT).unwrap().is_some());
     bench.live_on(10);

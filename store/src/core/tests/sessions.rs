@@ -1,4 +1,4 @@
-//! Who is let in, who takes over, and who is forgotten.
+//! Sessions that are let in, superseded or refused, and clients that are forgotten.
 
 use super::*;
 
@@ -106,7 +106,7 @@ fn logins_beyond_the_hourly_limit_are_refused_before_a_commit() {
         LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()), logins: LoginForm::Token };
     bench.mailbox.commit_ledger(&[entry]).unwrap();
     let leave = |bench: &mut Bench| bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
-    // What a listener sends again, and what a stranger makes up, uses up nothing.
+    // A login that a listener repeats, and one that a stranger makes up, do not count.
     for nonce in [1, 1, 1, 2] {
         present_token(&mut bench, 1, &key, [nonce; 12]);
         leave(&mut bench);
@@ -118,7 +118,7 @@ fn logins_beyond_the_hourly_limit_are_refused_before_a_commit() {
     assert_eq!(present_token(&mut bench, 1, &key, [3; 12]), refused);
     assert_eq!(bench.core.counters.logins_refused_rate.load(Relaxed), 1);
     assert_eq!(bench.core.counters.ledger_commits.load(Relaxed), commits);
-    // Whoever can sign is not kept out by one who cannot.
+    // A client that can sign is not kept out by a thief of its key, who cannot.
     let proof = LoginProof::Signed(signed(&key, NOW));
     bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof });
     bench.finish_all_jobs();
@@ -156,7 +156,7 @@ fn a_login_on_its_way_to_the_ledger_bars_all_others() {
         let second = LoginProof::GcmSiv(GcmSivToken::create(&key, CLIENT, [3; 12]));
         let first = if is_signed { LoginProof::Signed(signed(&key, NOW)) } else { second };
         bench.ask(EdgeToStore::AuthenticateClient { session: session(1), proof: first });
-        // Whoever sent it does not wait for what comes of it.
+        // The connection that sent it does not wait for the outcome.
         bench.ask(EdgeToStore::CloseSession { session: session(1) });
         bench.ask(EdgeToStore::AuthenticateClient { session: session(2), proof: second });
         let reason = AuthenticationRefusal::AlreadyConnected;
@@ -200,7 +200,7 @@ fn who_proves_its_identity_takes_over_from_a_token_at_once() {
         assert!(bench.to_edge.contains(&ended));
         assert!(!bench.to_edge.iter().any(|message| matches!(message, StoreToEdge::ProbeSession { .. })));
         assert_eq!(bench.pushed(2), [0]);
-        // It is not the other way round: who is there by its identity is probed before it gives way.
+        // Not the other way round: a session by identity is probed before it gives way.
         if by_registration {
             present_token(&mut bench, 3, &GcmSivKey::from_bytes([7; 32]), [9; 12]);
             assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(2) }));
@@ -234,7 +234,7 @@ fn a_key_whose_commit_failed_is_looked_up_when_storage_works() {
     sign_handshake(&mut bench, 1, SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32])));
     let Some(Job::CommitLedger(entries)) = bench.jobs.pop_front() else { panic!("nothing is committed") };
     bench.mailbox.commit_ledger(&entries).unwrap();
-    // It has reached the disk, and what failed came later.
+    // The entry has reached the disk, and the failure came later.
     bench.core.ledger_committed(Err(MailboxError::Closed), bench.now);
     bench.mailbox.set(Health::Broken);
     bench.pass(Duration::from_secs(5));
@@ -257,7 +257,7 @@ fn a_forgotten_client_leaves_nothing_and_may_register_anew() {
     let refused =
         |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: DeliveryRefusal::UnknownClient };
     assert_eq!(bench.to_ingress.last(), Some(&refused(1)), "what is in flight is refused at once");
-    // Until it is done nobody writes to the client, and nobody is the client.
+    // Until then no mail is taken for the client, and no session is let in as the client.
     bench.deliver(5);
     assert_eq!(bench.to_ingress.last(), Some(&refused(5)));
     bench.log_in(4);
@@ -360,7 +360,7 @@ fn a_challenger_of_a_dead_session_gets_its_unproved_mail() {
         let ended = StoreToEdge::EndSession { session: SessionId(1), reason: EndReason::Superseded };
         assert!(bench.to_edge.contains(&ended));
         assert_eq!(bench.pushed(2), [0]);
-        // The old one learns of it late: a receipt and its end change nothing.
+        // `client-edge` learns late that the old session has ended: a receipt and its end change nothing.
         bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(0) });
         bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
         bench.deliver(1);

@@ -1,4 +1,4 @@
-//! Shares of stored mail: what accounts that nobody reads can take from those who read.
+//! Shares of stored mail: what accounts that never read can take from clients that read.
 
 use std::collections::HashSet;
 
@@ -53,8 +53,8 @@ impl Bench {
     }
 }
 
-/// Three days of 1,000 accounts that never read and are sent a message each half an hour, beside 100 that read once a day and are
-/// sent eight messages until then. Says how many messages to those who read were refused, and how many to the others.
+/// Three days of 1,000 accounts that never read and are sent a message each half an hour, beside 100 clients that read once a day and
+/// are sent eight messages until then. Returns how many messages to clients that read were refused, and how many to the others.
 fn three_days_of_siege(config: StoreConfig) -> (usize, usize) {
     const HOSTILE: u32 = 1_000;
     const HONEST: u32 = 100;
@@ -99,7 +99,7 @@ fn a_thousand_who_never_read_keep_no_mail_from_who_reads() {
     let (honest, hostile) = three_days_of_siege(SHARED);
     assert_eq!(honest, 0);
     assert!(hostile > 100_000, "{hostile} messages to those who never read were refused");
-    // It is the shares that do it.
+    // Without shares, mail to clients that read is refused.
     let (honest, _) = three_days_of_siege(StoreConfig { newcomer_share: 1, ..SHARED });
     assert!(honest > 1_000, "only {honest} messages are refused without shares");
 }
