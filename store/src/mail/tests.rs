@@ -1,10 +1,13 @@
 //! The log on a shelf in memory that fails.
 
 mod damage;
+mod durability;
 mod every_call;
 mod full_disk;
 mod golden;
 mod history;
+mod log;
 mod rules;
+mod segments;
 mod threads;
 mod world;
