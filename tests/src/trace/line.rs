@@ -80,8 +80,9 @@ fn arguments(thread: u32, text: &str, began: usize) -> Result<Call> {
 /// What a descriptor is, of which this follows the number and `<`. A file without a name has its last one, and ` (deleted)`.
 pub(crate) fn target_of(text: &str) -> Result<String> {
     if text.starts_with("\\x") {
-        let (path, rest) = text.split_once('>').context("a path without an end")?;
-        let deleted = if rest.starts_with("(deleted)") { " (deleted)" } else { "" };
+        // Behind the path of a device stands which: `<char 1:3>`.
+        let (path, rest) = text.split_at(text.find(['<', '>']).context("a path without an end")?);
+        let deleted = if rest.starts_with(">(deleted)") { " (deleted)" } else { "" };
         return Ok(String::from_utf8_lossy(&unescape(path)?).into_owned() + deleted);
     }
     let closing = text.find(">,").or_else(|| text.ends_with('>').then_some(text.len() - 1));
