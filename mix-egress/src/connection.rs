@@ -18,11 +18,9 @@ use tokio::{
     select,
     time::{Instant, sleep_until, timeout},
 };
+use worker::counter::count_many;
 
-use crate::{
-    batch::Batch,
-    counters::{EgressCounters, count_many},
-};
+use crate::{batch::Batch, counters::EgressCounters};
 
 /// Bytes discarded with one call.
 const DISCARD_BYTES: usize = 1_024;

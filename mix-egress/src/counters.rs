@@ -1,7 +1,5 @@
 //! The counters of the process. Each packet that is handed over in good order ends in exactly one of the counters of packets.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 worker::counters! {
     /// The counters of the process.
     pub struct EgressCounters {
@@ -33,9 +31,4 @@ worker::counters! {
     conditions {
         next_hop_queue_full, queued_bytes_full, next_hop_unreachable,
     }
-}
-
-/// Adds `n` to a counter.
-pub(crate) fn count_many(counter: &AtomicU64, n: usize) {
-    counter.fetch_add(n as u64, Ordering::Relaxed);
 }

@@ -13,13 +13,13 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
-use worker::counter::count;
+use worker::counter::{count, count_many};
 
 use crate::{
     backoff::{Backoff, Wait},
     batch::{Batch, QueuedFrame},
     connection::{Gone, HopConnection},
-    counters::{EgressCounters, count_many},
+    counters::EgressCounters,
     hop_state::{HopState, SharedState},
     timeouts::Timeouts,
 };

@@ -20,13 +20,13 @@ use tokio::{
 use wire::framing::{FrameBuffer, FramingError};
 use worker::{
     budget::{Evicted, PartialBudget, PartialPermit},
-    counter::count,
+    counter::{count, count_many},
     drain::Drain,
     peer::ConnectionPermit,
 };
 
 use crate::{
-    counters::{Counters, add},
+    counters::Counters,
     deliver::Delivery,
     turns::{Record, SharedRecord, Turn},
     unwrap::{BATCH_PACKETS, Unwrapper, Unwrapping},
@@ -138,7 +138,7 @@ impl Judgement<'_> {
                 self.too_many.notify_one();
             }
             if packets > 0 && path.deliveries.send(deliveries).await.is_err() {
-                add(&path.counters.packets_cut_off, packets);
+                count_many(&path.counters.packets_cut_off, packets);
             }
             drop(turn);
         }
@@ -229,7 +229,7 @@ impl Reader<'_> {
         let mut whole = whole.into_iter().peekable();
         while whole.peek().is_some() {
             let batch: Vec<_> = whole.by_ref().take(BATCH_PACKETS).collect();
-            add(&self.path.counters.packets_received, batch.len());
+            count_many(&self.path.counters.packets_received, batch.len());
             let unwrapping = self.path.unwrapper.begin(batch, turn.take_if(|_| whole.peek().is_none()));
             // The receiver lives until this sender is dropped.
             let _ = self.begun.send(unwrapping).await;

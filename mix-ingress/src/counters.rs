@@ -142,8 +142,3 @@ impl Counters {
         });
     }
 }
-
-/// Adds `n` packets to a counter.
-pub(crate) fn add(counter: &std::sync::atomic::AtomicU64, n: usize) {
-    counter.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
-}

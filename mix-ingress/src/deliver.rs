@@ -23,7 +23,7 @@ use tokio::{
 };
 use wire::address::ClientAddress;
 use worker::{
-    counter::count,
+    counter::{count, count_many},
     drain::Drain,
     duplex::{LinkEvent, LinkSender},
     heartbeat::Heartbeat,
@@ -31,7 +31,7 @@ use worker::{
 };
 
 use crate::{
-    counters::{Counters, add},
+    counters::Counters,
     replay::{ProvisionalMark, archive::ArchiveLink},
 };
 
@@ -129,7 +129,7 @@ impl Deliveries {
         while let Some(batch) = batches.recv().await {
             left += batch.len();
         }
-        add(&self.counters.packets_cut_off, left);
+        count_many(&self.counters.packets_cut_off, left);
     }
 
     /// An answer has no time limit: `store` may be restarted any number of times, and the window bounds what waits.
@@ -266,7 +266,7 @@ impl Deliveries {
         let unanswered = std::mem::take(&mut self.unanswered);
         if !unanswered.is_empty() {
             tracing::info!(deliveries = unanswered.len(), "asking the new store what the old one did not answer");
-            add(&self.counters.deliveries_sent_again, unanswered.len());
+            count_many(&self.counters.deliveries_sent_again, unanswered.len());
         }
         for (id, delivery) in &unanswered {
             self.send(*id, delivery);

@@ -19,10 +19,13 @@ use wire::{
     packet::PacketSize,
     surb_ack::{FinalHopContent, split},
 };
-use worker::{counter::count, peer::AddressPrefix};
+use worker::{
+    counter::{count, count_many},
+    peer::AddressPrefix,
+};
 
 use crate::{
-    counters::{Counters, add},
+    counters::Counters,
     deliver::Delivery,
     replay::{Marker, NoRoom},
     sphinx::{self, FinalHop, SphinxKey, UnwrapError},
@@ -120,7 +123,7 @@ impl Unwrapping {
         };
         let deliveries = deliveries.unwrap_or_else(|| {
             tracing::error!(packets = self.packets, "unwrapping panicked; the packets of this batch are dropped");
-            add(&counters.unwrap_panicked, self.packets);
+            count_many(&counters.unwrap_panicked, self.packets);
             Vec::new()
         });
         (deliveries, self.turn)

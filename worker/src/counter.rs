@@ -79,6 +79,11 @@ pub fn log(snapshot: &[(&'static str, u64)]) {
     }
 }
 
+/// Adds `n` to a counter.
+pub fn count_many(counter: &std::sync::atomic::AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
+}
+
 /// The counters that are not zero, as text.
 fn text(snapshot: &[(&'static str, u64)]) -> String {
     let counted = snapshot.iter().filter(|(_, value)| *value > 0);
