@@ -22,6 +22,7 @@ use store::{
 use worker::{
     birth::{self, Birth, BirthError},
     control_link::Ending,
+    threads::{Threads, start_threads},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +72,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     birth.report_public_key(identity.public());
 
     // 5. Threads start: the log's, sled's, then ours.
-    write_log(&closed)?;
+    let runtime = start_threads(&closed, Threads::One)?;
     let counters = Arc::new(StoreCounters::default());
     let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes, &counters)?;
     let replay = ReplayArchive::open(&closed, replay, config.replay_bytes)?;
@@ -83,11 +84,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         threads: usize::from(start.threads),
         counters,
     };
-    Ok(service.run(&closed, birth, links)?)
-}
-
-fn write_log(_: &Closed) -> std::io::Result<()> {
-    logging::write_in_background()
+    Ok(service.run(&closed, &runtime, birth, links)?)
 }
 
 /// The ledger's engine and the mail log start threads of their own.

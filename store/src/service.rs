@@ -13,11 +13,12 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use ipc::{Role, control::StoreConfig};
 use sandbox::Closed;
 use tokio::{
-    runtime,
+    runtime::{Builder, Runtime},
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::{Instant, timeout_at},
 };
-use worker::{birth::Birth, control_link::Ending, counter};
+use worker::{birth::Birth, control_link::Ending, counter, drain};
 
 use crate::{
     core::{Core, Fault},
@@ -75,19 +76,18 @@ pub enum ServiceError {
 }
 
 impl<M: Mailbox> Service<M> {
-    /// Serves until ordered to end, or until storage fails.
+    /// Serves on `runtime` until ordered to end, or until storage fails.
     ///
     /// # Errors
     /// If the service cannot start or go on.
-    pub fn run(self, _: &Closed, birth: &Birth, links: Links) -> Result<Ending, ServiceError> {
+    pub fn run(self, _: &Closed, runtime: &Runtime, birth: &Birth, links: Links) -> Result<Ending, ServiceError> {
         tracing::info!(
             in_flight = self.config.window.bytes,
             pushed = self.config.pushed_bytes,
             read_ahead = self.config.read_ahead_bytes,
             "budgets of memory for mail, in bytes"
         );
-        let reactor = runtime::Builder::new_current_thread().enable_all().build()?;
-        reactor.block_on(async {
+        runtime.block_on(async {
             let mut control = birth.control_link()?;
             let (reports_tx, reports) = mpsc::channel(4);
             let ends = LinkEnds {
@@ -98,7 +98,7 @@ impl<M: Mailbox> Service<M> {
             let mut tasks = JoinSet::new();
             tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));
 
-            let (end_tx, end) = oneshot::channel();
+            let (order, drain) = drain::channel();
             let (done_tx, mut done) = oneshot::channel();
             let counters = Arc::clone(&self.counters);
             // The supervisor says that new mail is taken once the worker is ready, so it has to know before that storage is full.
@@ -112,7 +112,7 @@ impl<M: Mailbox> Service<M> {
             let events = EventLoop::new(core, pool, self.replay);
             std::thread::Builder::new().name("core".into()).spawn(move || {
                 // The receiver waits for this until the process ends.
-                let _ = done_tx.send(run_here(events.run(ends, reports_tx, end), threads));
+                let _ = done_tx.send(run_here(events.run(ends, reports_tx, drain), threads));
             })?;
 
             let ending = tokio::select! {
@@ -121,8 +121,9 @@ impl<M: Mailbox> Service<M> {
             };
             if ending == Ending::Drain {
                 // If the core has ended by itself, `done` has the reason.
-                let _ = end_tx.send(());
-                let outcome = tokio::time::timeout(LAST_COMMITS, done).await;
+                let deadline = Instant::now() + LAST_COMMITS;
+                order.begin(deadline);
+                let outcome = timeout_at(deadline, done).await;
                 outcome.map_err(|_| ServiceError::Unsettled(LAST_COMMITS))?.map_err(|_| ServiceError::Vanished)??;
                 counter::log(&counter::Counters::snapshot(counters.as_ref()));
             }
@@ -133,6 +134,6 @@ impl<M: Mailbox> Service<M> {
 
 /// Runs the event loop on this thread, with so many threads for its jobs.
 fn run_here(events: impl Future<Output = Result<(), Fault>>, threads: usize) -> Result<(), ServiceError> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(threads).build()?;
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(threads).build()?;
     Ok(runtime.block_on(events)?)
 }

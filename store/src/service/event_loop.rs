@@ -1,6 +1,6 @@
 //! The event loop: waits for whatever comes next, tells the core, and carries out the effects.
 
-use std::{fmt::Display, os::fd::OwnedFd};
+use std::{fmt::Display, os::fd::OwnedFd, pin::pin};
 
 use ipc::{
     Role,
@@ -9,12 +9,9 @@ use ipc::{
     ingress_store::{self, IngressToStore, StoreToIngress},
 };
 use session_ipc::{EdgeToStore, StoreToEdge};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use worker::{
+    drain::Drain,
     duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     heartbeat::Heartbeat,
 };
@@ -63,7 +60,7 @@ impl<M: Mailbox> EventLoop<M> {
         self,
         ends: LinkEnds,
         reports: mpsc::Sender<WorkerReport>,
-        end: oneshot::Receiver<()>,
+        drain: Drain,
     ) -> Result<(), Fault> {
         let (ingress_tx, ingress) = mpsc::channel(EVENTS);
         let (edge_tx, edge) = mpsc::channel(EVENTS);
@@ -77,7 +74,7 @@ impl<M: Mailbox> EventLoop<M> {
             reports.clone(),
         ));
         links.spawn(duplex::serve(Role::ClientEdge, ends.edge, TO_EDGE, edge_tx, reports.clone()));
-        self.work(ingress, edge, Heartbeat::new(reports), end).await
+        self.work(ingress, edge, Heartbeat::new(reports), drain).await
     }
 
     async fn work(
@@ -85,8 +82,9 @@ impl<M: Mailbox> EventLoop<M> {
         mut ingress: mpsc::Receiver<LinkEvent<IngressToStore, StoreToIngress>>,
         mut edge: mpsc::Receiver<LinkEvent<EdgeToStore, StoreToEdge>>,
         mut heartbeat: Heartbeat,
-        mut end: oneshot::Receiver<()>,
+        drain: Drain,
     ) -> Result<(), Fault> {
+        let mut begun = pin!(drain.begun());
         let mut ending = false;
         loop {
             self.carry_out();
@@ -122,7 +120,7 @@ impl<M: Mailbox> EventLoop<M> {
                     Ok(())
                 }
                 () = heartbeat.beat() => Ok(()),
-                _ = &mut end, if !ending => {
+                () = &mut begun, if !ending => {
                     ending = true;
                     self.core.spill_everything();
                     Ok(())
