@@ -91,9 +91,9 @@ impl<'a> Login<'a> {
         loop {
             let text = self.request().await?;
             let logged_in = match EntryRequest::read(&text, *self.protocol, self.context.eras) {
-                Ok(opening) => {
-                    *self.protocol = opening.protocol();
-                    match opening {
+                Ok(request) => {
+                    *self.protocol = request.protocol();
+                    match request {
                         EntryRequest::AskVersion => self.tell_version().await?,
                         EntryRequest::Register { init, .. } => self.register(init).await?,
                         EntryRequest::LogIn { proof, .. } => self.log_in(proof).await?,
