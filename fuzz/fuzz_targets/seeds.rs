@@ -23,7 +23,7 @@ use ipc::{
 use libfuzzer_sys as _;
 use pem::KeyTag;
 use serde_json::Value;
-use session_ipc::{EdgeToStore, Sequence, SessionId};
+use session_ipc::{EdgeToStore, SessionRequest, Sequence, SessionId};
 use wire::{
     address::ClientAddress,
     framing::{FrameHeader, Framing},
@@ -241,17 +241,13 @@ fn ipc() {
     let session = SessionId(5);
     add(
         2,
-        encode_one(&EdgeToStore::BeginHandshake {
-            session,
-            init: vec![2; 80],
-            logins: client_wire::login::LoginForm::Signed,
-        }),
+        encode_one(&EdgeToStore { session, request: SessionRequest::BeginHandshake { init: vec![2; 80], logins: client_wire::login::LoginForm::Signed } }),
     );
-    add(2, encode_one(&EdgeToStore::ConfirmReceipt { session, up_to: Sequence(9) }));
+    add(2, encode_one(&EdgeToStore { session, request: SessionRequest::ConfirmReceipt { up_to: Sequence(9) } }));
     // Every tag with enough behind it to be some message.
     for tag in 0..12 {
-        add(2, Ok([&[tag][..], &[1; 300]].concat()));
-        add(3, Ok([&[tag][..], &[1; 300]].concat()));
+        add(2, Ok([&[5, tag][..], &[1; 300]].concat()));
+        add(3, Ok([&[5, tag][..], &[1; 300]].concat()));
         add(5, Ok([&[tag][..], &[1; 100]].concat()));
         add(6, Ok([&[tag][..], &[1; 20]].concat()));
     }

@@ -36,13 +36,20 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Sequence(pub u64);
 
-/// What `client-edge` tells `store`.
+/// What `client-edge` tells `store`: a request of one session.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum EdgeToStore {
+pub struct EdgeToStore {
+    /// The session.
+    pub session: SessionId,
+    /// The request.
+    pub request: SessionRequest,
+}
+
+/// What a session asks or tells `store`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SessionRequest {
     /// The client's first handshake message, unread.
     BeginHandshake {
-        /// The session.
-        session: SessionId,
         /// The bytes the client sent.
         init: Vec<u8>,
         /// How the client will log in later, which follows from its protocol version.
@@ -51,105 +58,80 @@ pub enum EdgeToStore {
     },
     /// The client's second handshake message, unread.
     FinishHandshake {
-        /// The session.
-        session: SessionId,
         /// The bytes the client sent.
         material: Vec<u8>,
     },
     /// The client gave up the handshake or took too long.
-    AbandonHandshake {
-        /// The session.
-        session: SessionId,
-    },
+    AbandonHandshake,
     /// The client wants to log in.
     AuthenticateClient {
-        /// The session.
-        session: SessionId,
         /// The client's proof, unchecked.
         #[bincode(with_serde)]
         proof: LoginProof,
     },
     /// The client has proved that it read everything pushed up to and including this message.
     ConfirmReceipt {
-        /// The session.
-        session: SessionId,
         /// The last message whose receipt is proved.
         up_to: Sequence,
     },
     /// Answer to `ProbeSession`.
     AnswerProbe {
-        /// The session.
-        session: SessionId,
         /// Whether the client answered in time.
         alive: bool,
     },
     /// The client wants its registration and its mail removed. The session is detached from then on.
-    ForgetClient {
-        /// The session.
-        session: SessionId,
-    },
+    ForgetClient,
     /// The client's connection is gone.
-    CloseSession {
-        /// The session.
-        session: SessionId,
-    },
+    CloseSession,
 }
 
-/// What `store` tells `client-edge`.
+/// What `store` tells `client-edge`: an answer or a command to one session.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum StoreToEdge {
+pub struct StoreToEdge {
+    /// The session.
+    pub session: SessionId,
+    /// The answer or command.
+    pub answer: SessionAnswer,
+}
+
+/// What `store` answers or tells a session.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SessionAnswer {
     /// The gateway's handshake message for the client.
     ReplyHandshake {
-        /// The session.
-        session: SessionId,
         /// The bytes to send.
         payload: Vec<u8>,
     },
     /// The registration was refused. The session is fresh again.
     RefuseHandshake {
-        /// The session.
-        session: SessionId,
         /// The reason.
         reason: RegistrationRefusal,
     },
     /// The login was refused. The session is fresh again.
     RefuseAuthentication {
-        /// The session.
-        session: SessionId,
         /// The reason.
         reason: AuthenticationRefusal,
     },
     /// The client is registered or logged in. After a registration its ledger entry is durable.
     AttachSession {
-        /// The session.
-        session: SessionId,
-        /// The client's session key.
+        /// The client's session key. Boxed, so that the key stays where it is when the message moves: what a moved message leaves
+        /// behind is not wiped.
         #[bincode(with_serde)]
-        key: SessionKey,
+        key: Box<SessionKey>,
     },
     /// Mail for the client, oldest first.
     PushMessage {
-        /// The session.
-        session: SessionId,
         /// Position in the inbox, strictly growing within a session.
         sequence: Sequence,
         /// The message, not yet sealed.
         message: Opaque,
     },
     /// Another connection claims to be the client. Find out within half a second whether this one still answers.
-    ProbeSession {
-        /// The session.
-        session: SessionId,
-    },
+    ProbeSession,
     /// The client's registration and mail are removed. The session is detached.
-    ConfirmForgotten {
-        /// The session.
-        session: SessionId,
-    },
+    ConfirmForgotten,
     /// Close the connection. The session is detached.
     EndSession {
-        /// The session.
-        session: SessionId,
         /// The reason.
         reason: EndReason,
     },
@@ -192,22 +174,6 @@ pub enum EndReason {
     MemoryNeeded,
 }
 
-impl EdgeToStore {
-    /// The session of the request.
-    pub const fn session(&self) -> SessionId {
-        match self {
-            Self::BeginHandshake { session, .. }
-            | Self::FinishHandshake { session, .. }
-            | Self::AbandonHandshake { session }
-            | Self::AuthenticateClient { session, .. }
-            | Self::ConfirmReceipt { session, .. }
-            | Self::AnswerProbe { session, .. }
-            | Self::ForgetClient { session }
-            | Self::CloseSession { session } => *session,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use client_wire::{
@@ -229,69 +195,68 @@ mod tests {
         assert_eq!(decode_one(&bytes), Ok(message));
     }
 
-    fn requests() -> Vec<EdgeToStore> {
+    fn requests() -> Vec<SessionRequest> {
         let token = AuthenticationToken { address: ClientAddress([1; 32]), enc_address: [2; 32], iv: [3; 16] };
         vec![
-            EdgeToStore::BeginHandshake { session: SESSION, init: vec![1, 2], logins: LoginForm::Signed },
-            EdgeToStore::FinishHandshake { session: SESSION, material: vec![3] },
-            EdgeToStore::AbandonHandshake { session: SESSION },
-            EdgeToStore::AuthenticateClient { session: SESSION, proof: LoginProof::CtrHmac(token) },
-            EdgeToStore::ConfirmReceipt { session: SESSION, up_to: Sequence(9) },
-            EdgeToStore::AnswerProbe { session: SESSION, alive: true },
-            EdgeToStore::ForgetClient { session: SESSION },
-            EdgeToStore::CloseSession { session: SESSION },
+            SessionRequest::BeginHandshake { init: vec![1, 2], logins: LoginForm::Signed },
+            SessionRequest::FinishHandshake { material: vec![3] },
+            SessionRequest::AbandonHandshake,
+            SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+            SessionRequest::ConfirmReceipt { up_to: Sequence(9) },
+            SessionRequest::AnswerProbe { alive: true },
+            SessionRequest::ForgetClient,
+            SessionRequest::CloseSession,
         ]
     }
 
     #[test]
     fn bytes_of_requests_are_pinned() {
-        let token = format!("030500{}{}{}", "01".repeat(32), "02".repeat(32), "03".repeat(16));
-        let golden = ["000502010201", "01050103", "0205", &token, "040509", "050501", "0605", "0705"];
+        let token = format!("050300{}{}{}", "01".repeat(32), "02".repeat(32), "03".repeat(16));
+        let golden = ["050002010201", "05010103", "0502", &token, "050409", "050501", "0506", "0507"];
         for (request, golden) in requests().into_iter().zip(golden) {
-            assert_eq!(request.session(), SESSION);
-            pin(request, golden);
+            pin(EdgeToStore { session: SESSION, request }, golden);
         }
     }
 
     #[test]
     fn bytes_of_answers_are_pinned() {
-        let session = SESSION;
-        let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32]));
+        let pin = |answer, golden: &str| pin(StoreToEdge { session: SESSION, answer }, golden);
+        let key = Box::new(SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
         let message = Opaque(vec![8].into());
-        pin(StoreToEdge::ReplyHandshake { session, payload: vec![1] }, "00050101");
+        pin(SessionAnswer::ReplyHandshake { payload: vec![1] }, "05000101");
         for (reason, golden) in [
-            (RegistrationRefusal::Handshake(HandshakeError::NoIdentity), "01050000"),
-            (RegistrationRefusal::Handshake(HandshakeError::MalformedInit), "01050001"),
-            (RegistrationRefusal::Handshake(HandshakeError::MaterialLength { got: 63, expected: 64 }), "010500023f40"),
-            (RegistrationRefusal::Handshake(HandshakeError::InvalidSignature), "01050003"),
-            (RegistrationRefusal::AlreadyConnected, "010501"),
-            (RegistrationRefusal::StorageFailed, "010502"),
+            (RegistrationRefusal::Handshake(HandshakeError::NoIdentity), "05010000"),
+            (RegistrationRefusal::Handshake(HandshakeError::MalformedInit), "05010001"),
+            (RegistrationRefusal::Handshake(HandshakeError::MaterialLength { got: 63, expected: 64 }), "050100023f40"),
+            (RegistrationRefusal::Handshake(HandshakeError::InvalidSignature), "05010003"),
+            (RegistrationRefusal::AlreadyConnected, "050101"),
+            (RegistrationRefusal::StorageFailed, "050102"),
         ] {
-            pin(StoreToEdge::RefuseHandshake { session, reason }, golden);
+            pin(SessionAnswer::RefuseHandshake { reason }, golden);
         }
         for (reason, golden) in [
-            (AuthenticationRefusal::Login(LoginError::NotProven), "02050000"),
-            (AuthenticationRefusal::Login(LoginError::Skewed { got: 1, now: 2 }), "020500010102"),
-            (AuthenticationRefusal::Login(LoginError::InvalidSignature), "02050002"),
-            (AuthenticationRefusal::Login(LoginError::NotRegistered), "02050003"),
-            (AuthenticationRefusal::Login(LoginError::WrongKey), "02050004"),
-            (AuthenticationRefusal::Login(LoginError::NotNewer), "02050005"),
-            (AuthenticationRefusal::AlreadyConnected, "020501"),
-            (AuthenticationRefusal::StorageFailed, "020502"),
-            (AuthenticationRefusal::UnreadableEntry, "020503"),
-            (AuthenticationRefusal::TooMany, "020504"),
+            (AuthenticationRefusal::Login(LoginError::NotProven), "05020000"),
+            (AuthenticationRefusal::Login(LoginError::Skewed { got: 1, now: 2 }), "050200010102"),
+            (AuthenticationRefusal::Login(LoginError::InvalidSignature), "05020002"),
+            (AuthenticationRefusal::Login(LoginError::NotRegistered), "05020003"),
+            (AuthenticationRefusal::Login(LoginError::WrongKey), "05020004"),
+            (AuthenticationRefusal::Login(LoginError::NotNewer), "05020005"),
+            (AuthenticationRefusal::AlreadyConnected, "050201"),
+            (AuthenticationRefusal::StorageFailed, "050202"),
+            (AuthenticationRefusal::UnreadableEntry, "050203"),
+            (AuthenticationRefusal::TooMany, "050204"),
         ] {
-            pin(StoreToEdge::RefuseAuthentication { session, reason }, golden);
+            pin(SessionAnswer::RefuseAuthentication { reason }, golden);
         }
-        pin(StoreToEdge::AttachSession { session, key }, &format!("030500{}", "07".repeat(32)));
-        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32]));
-        pin(StoreToEdge::AttachSession { session, key }, &format!("030501{}", "07".repeat(32)));
-        pin(StoreToEdge::PushMessage { session, sequence: Sequence(300), message }, "0405fb2c010108");
-        pin(StoreToEdge::ProbeSession { session }, "0505");
-        pin(StoreToEdge::ConfirmForgotten { session }, "0605");
-        pin(StoreToEdge::EndSession { session, reason: EndReason::Superseded }, "070500");
-        pin(StoreToEdge::EndSession { session, reason: EndReason::StorageFailed }, "070501");
-        pin(StoreToEdge::EndSession { session, reason: EndReason::MemoryNeeded }, "070502");
+        pin(SessionAnswer::AttachSession { key }, &format!("050300{}", "07".repeat(32)));
+        let key = Box::new(SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
+        pin(SessionAnswer::AttachSession { key }, &format!("050301{}", "07".repeat(32)));
+        pin(SessionAnswer::PushMessage { sequence: Sequence(300), message }, "0504fb2c010108");
+        pin(SessionAnswer::ProbeSession, "0505");
+        pin(SessionAnswer::ConfirmForgotten, "0506");
+        pin(SessionAnswer::EndSession { reason: EndReason::Superseded }, "050700");
+        pin(SessionAnswer::EndSession { reason: EndReason::StorageFailed }, "050701");
+        pin(SessionAnswer::EndSession { reason: EndReason::MemoryNeeded }, "050702");
     }
 
     #[test]
@@ -299,13 +264,38 @@ mod tests {
         let key = GcmSivKey::from_bytes([7; 32]);
         let address = ClientAddress([1; 32]);
         let token = GcmSivToken { address, enc_address: [2; 48], nonce: [3; 12] };
-        let golden = format!("030501{}{}{}", "01".repeat(32), "02".repeat(48), "03".repeat(12));
-        pin(EdgeToStore::AuthenticateClient { session: SESSION, proof: LoginProof::GcmSiv(token) }, &golden);
+        let golden = format!("050301{}{}{}", "01".repeat(32), "02".repeat(48), "03".repeat(12));
+        pin(
+            EdgeToStore {
+                session: SESSION,
+                request: SessionRequest::AuthenticateClient { proof: LoginProof::GcmSiv(token) },
+            },
+            &golden,
+        );
         let claim = LoginClaim { address_ciphertext: [2; 48], ..LoginClaim::create(6, &key, address, [3; 12], 9) };
         let login = SignedLogin { claim, signature: [4; 64] };
         let (claim, signature) = ("02".repeat(48) + &"03".repeat(12) + "09", "04".repeat(64));
-        let golden = format!("03050206{}{claim}{signature}", "01".repeat(32));
-        pin(EdgeToStore::AuthenticateClient { session: SESSION, proof: LoginProof::Signed(login) }, &golden);
+        let golden = format!("05030206{}{claim}{signature}", "01".repeat(32));
+        pin(
+            EdgeToStore {
+                session: SESSION,
+                request: SessionRequest::AuthenticateClient { proof: LoginProof::Signed(login) },
+            },
+            &golden,
+        );
+    }
+
+    #[test]
+    fn a_key_stays_where_it_is_when_its_message_moves() {
+        let address = |messages: &[StoreToEdge]| match messages.first().map(|first| &first.answer) {
+            Some(SessionAnswer::AttachSession { key }) => std::ptr::from_ref::<SessionKey>(key),
+            other => panic!("no key but {other:?}"),
+        };
+        let key = Box::new(SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
+        let mut messages = vec![StoreToEdge { session: SESSION, answer: SessionAnswer::AttachSession { key } }];
+        let before = address(&messages);
+        messages.extend((0..1_000).map(|_| StoreToEdge { session: SESSION, answer: SessionAnswer::ProbeSession }));
+        assert_eq!(address(&messages), before);
     }
 
     #[test]
@@ -339,7 +329,7 @@ mod tests {
             (LoginProof::GcmSiv(GcmSivToken::create(&gcm, address, [3; 12])), 1 + 92),
             (LoginProof::Signed(SignedLogin { claim, signature: [4; 64] }), 1 + 1 + 32 + 48 + 12 + 3 + 64),
         ] {
-            let request = EdgeToStore::AuthenticateClient { session: SESSION, proof };
+            let request = EdgeToStore { session: SESSION, request: SessionRequest::AuthenticateClient { proof } };
             let encoded = encode_one(&request).unwrap();
             assert_eq!(encoded.len(), 2 + len);
             assert_eq!(decode_one(&encoded), Ok(request));
@@ -359,9 +349,10 @@ mod tests {
                 (0, SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes))),
                 (1, SessionKey::GcmSiv(GcmSivKey::from_bytes(bytes))),
             ] {
-                let answer = StoreToEdge::AttachSession { session: SESSION, key };
+                let answer = SessionAnswer::AttachSession { key: Box::new(key) };
+                let answer = StoreToEdge { session: SESSION, answer };
                 let encoded = encode_one(&answer).unwrap();
-                prop_assert_eq!(&encoded, &[&[3, 5, kind][..], &bytes].concat());
+                prop_assert_eq!(&encoded, &[&[5, 3, kind][..], &bytes].concat());
                 prop_assert_eq!(decode_one(&encoded), Ok(answer));
             }
         }

@@ -11,7 +11,7 @@
 //! A request is *ignored* where it may have crossed `EndSession` on its way. A session begins with its first request and ends with
 //! `CloseSession`; until then it may be *detached*. The number of a session is never used again.
 
-use super::EdgeToStore;
+use super::SessionRequest;
 
 /// The phase of a session, as `store` sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +41,15 @@ pub enum Admission {
 
 impl Phase {
     /// The table of this module.
-    pub const fn admits(self, request: &EdgeToStore) -> Admission {
-        use EdgeToStore as Request;
+    pub const fn admits(self, request: &SessionRequest) -> Admission {
+        use SessionRequest as Request;
         match (request, self) {
-            (Request::CloseSession { .. }, _)
+            (Request::CloseSession, _)
             | (Request::BeginHandshake { .. } | Request::AuthenticateClient { .. }, Self::Fresh)
-            | (Request::FinishHandshake { .. } | Request::AbandonHandshake { .. }, Self::Handshaking)
-            | (
-                Request::ConfirmReceipt { .. } | Request::AnswerProbe { .. } | Request::ForgetClient { .. },
-                Self::Attached,
-            ) => Admission::Proceed,
+            | (Request::FinishHandshake { .. } | Request::AbandonHandshake, Self::Handshaking)
+            | (Request::ConfirmReceipt { .. } | Request::AnswerProbe { .. } | Request::ForgetClient, Self::Attached) => {
+                Admission::Proceed
+            }
             (_, Self::Detached) => Admission::Ignore,
             _ => Admission::Violation,
         }

@@ -7,7 +7,7 @@ use client_wire::{
     login::Freshness,
 };
 use nix::sys::signal::Signal;
-use session_ipc::{EdgeToStore, StoreToEdge};
+use session_ipc::{EdgeToStore, SessionAnswer, SessionRequest, StoreToEdge};
 use tests::{
     client::{Client, Era, Identity},
     deadline::bounded,
@@ -103,7 +103,7 @@ fn entry(request: &EdgeToStore, key: &SessionKey, secret: &[u8; 32]) -> Vec<u8> 
         SessionKey::CtrHmac(key) => key.to_bytes().to_vec(),
         SessionKey::GcmSiv(key) => key.to_bytes().to_vec(),
     };
-    let EdgeToStore::AuthenticateClient { proof, .. } = request else { return key };
+    let EdgeToStore { request: SessionRequest::AuthenticateClient { proof }, .. } = request else { return key };
     let fingerprint = |nonce: &[u8]| {
         let mut fingerprint = [0; 5];
         let mut hasher = blake3::Hasher::new_keyed(secret);
@@ -142,9 +142,9 @@ async fn nobody_is_told_to_be_forgotten_before_both_syncs() -> Result<()> {
             let link = trace.socket_to(|peer| edge.contains(&peer)).context("no link to client-edge in the trace")?;
             let asked = trace.received::<EdgeToStore>(&link)?.into_iter();
             let (asked, _) =
-                asked.rev().find(|(_, it)| matches!(it, EdgeToStore::ForgetClient { .. })).context("not asked")?;
+                asked.rev().find(|(_, it)| it.request == SessionRequest::ForgetClient).context("not asked")?;
             let answers = trace.sent::<StoreToEdge>(&link)?.into_iter();
-            let mut answers = answers.filter(|(_, it)| matches!(it, StoreToEdge::ConfirmForgotten { .. }));
+            let mut answers = answers.filter(|(_, it)| it.answer == SessionAnswer::ConfirmForgotten);
             let (answered, _) = answers.next().context("no answer")?;
             // A database may leave out how a key begins.
             let address = account.address();
@@ -180,8 +180,8 @@ async fn no_registration_or_login_is_answered_before_the_sync_of_the_ledger() ->
         let asked: Vec<(usize, EdgeToStore)> = trace.received(&link)?;
         let mut attached = 0;
         for (answered, message) in trace.sent::<StoreToEdge>(&link)? {
-            let StoreToEdge::AttachSession { session, key } = message else { continue };
-            let last_request = asked.iter().rfind(|(asked, request)| *asked < answered && request.session() == session);
+            let StoreToEdge { session, answer: SessionAnswer::AttachSession { key } } = message else { continue };
+            let last_request = asked.iter().rfind(|(asked, request)| *asked < answered && request.session == session);
             let (asked, request) = last_request.context("an answer to no question")?;
             trace.check_durable("/client_ledger.sled/db", &entry(request, &key, &secret), *asked, answered)?;
             attached += 1;

@@ -19,7 +19,7 @@ use client_wire::{
     protocol::{EntryRequest, Protocol, RejectedRequest, refusal::EntryRefusal},
     session::GatewaySession,
 };
-use session_ipc::{EdgeToStore, EndReason, Rule, SessionId};
+use session_ipc::{EndReason, Rule, SessionId, SessionRequest};
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use worker::counter::count;
@@ -144,7 +144,7 @@ impl<'a> Login<'a> {
             return self.refuse(&EntryRefusal::TooManyRegistrations).await;
         }
         let logins = self.protocol.login_form();
-        self.ask(|session| EdgeToStore::BeginHandshake { session, init, logins }).await?;
+        self.ask(SessionRequest::BeginHandshake { init, logins }).await?;
         match self.decision().await? {
             SessionCommand::ReplyHandshake(reply) => self.say(self.protocol.handshake_payload(reply)),
             SessionCommand::RefuseHandshake(reason) => return self.refuse(&refusal::of_registration(reason)).await,
@@ -153,11 +153,11 @@ impl<'a> Login<'a> {
         let material = match self.handshake_message().await? {
             HandshakeMessage::HandshakePayload { data, .. } => data,
             HandshakeMessage::HandshakeError { message } => {
-                self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
+                self.ask(SessionRequest::AbandonHandshake).await?;
                 return self.refuse(&EntryRefusal::HandshakeGivenUp(message)).await;
             }
         };
-        self.ask(|session| EdgeToStore::FinishHandshake { session, material }).await?;
+        self.ask(SessionRequest::FinishHandshake { material }).await?;
         match self.decision().await? {
             SessionCommand::Attach(key, mail) => {
                 let logged_in = self.logged_in(key, mail)?;
@@ -187,7 +187,7 @@ impl<'a> Login<'a> {
                 Some(Frame::Pong(_)) => {}
                 None => {
                     count(&self.context.counters.handshake_timeouts);
-                    self.ask(|session| EdgeToStore::AbandonHandshake { session }).await?;
+                    self.ask(SessionRequest::AbandonHandshake).await?;
                     self.refuse(&EntryRefusal::LateHandshake).await?;
                     return Err(CloseReason::LoginRefused);
                 }
@@ -201,7 +201,7 @@ impl<'a> Login<'a> {
             count(&self.context.counters.logins_refused_rate);
             return self.refuse(&EntryRefusal::TooManyLogins).await;
         }
-        self.ask(|session| EdgeToStore::AuthenticateClient { session, proof }).await?;
+        self.ask(SessionRequest::AuthenticateClient { proof }).await?;
         match self.decision().await? {
             SessionCommand::Attach(key, mail) => {
                 let logged_in = self.logged_in(key, mail)?;
@@ -222,7 +222,7 @@ impl<'a> Login<'a> {
     }
 
     /// Asks `store`. The first question opens the way to `store`.
-    async fn ask(&mut self, message: impl FnOnce(SessionId) -> EdgeToStore) -> Result<(), CloseReason> {
+    async fn ask(&mut self, request: SessionRequest) -> Result<(), CloseReason> {
         let began = Instant::now();
         if self.store.is_none() {
             *self.store = tokio::select! {
@@ -231,7 +231,7 @@ impl<'a> Login<'a> {
             };
         }
         match self.store {
-            Some(store) => store.send(message(self.session)).await?,
+            Some(store) => store.send(request).await?,
             None => return Err(self.unavailable()),
         }
         self.due += began.elapsed();

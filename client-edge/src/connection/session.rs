@@ -22,7 +22,7 @@ use client_wire::{
     session::{GatewaySession, TextAction},
 };
 use ipc::{Opaque, egress::SendPacket};
-use session_ipc::{EdgeToStore, EndReason, Rule};
+use session_ipc::{EndReason, Rule, SessionRequest};
 use tokio::{task::yield_now, time::Instant};
 use tokio_tungstenite::tungstenite::Message;
 use worker::{counter::count, peer::ConnectionPermit};
@@ -157,8 +157,7 @@ impl<'a> Session<'a> {
                 // From now on every request that takes an account is refused, a second request to be forgotten included.
                 self.codec.forget_account();
                 self.forgetting = Some(done);
-                let session = self.store.session();
-                self.store.send(EdgeToStore::ForgetClient { session }).await?;
+                self.store.send(SessionRequest::ForgetClient).await?;
             }
         }
         self.errors.refill();
@@ -240,8 +239,7 @@ impl<'a> Session<'a> {
             self.mail.give_back(covered);
             count(&self.context.counters.receipts);
             self.permit.prove(1);
-            let session = self.store.session();
-            self.store.send(EdgeToStore::ConfirmReceipt { session, up_to: covered.up_to }).await?;
+            self.store.send(SessionRequest::ConfirmReceipt { up_to: covered.up_to }).await?;
         }
         Ok(())
     }
@@ -288,9 +286,8 @@ impl<'a> Session<'a> {
         if !alive {
             count(&self.context.counters.probes_unanswered);
         }
-        let session = self.store.session();
         for _ in 0..probe.asked {
-            self.store.send(EdgeToStore::AnswerProbe { session, alive }).await?;
+            self.store.send(SessionRequest::AnswerProbe { alive }).await?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use ipc::credit::Window;
-use session_ipc::{EdgeToStore, Rule, SessionId, StoreToEdge};
+use session_ipc::{EdgeToStore, Rule, SessionAnswer, SessionId, StoreToEdge};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -222,15 +222,14 @@ impl Dispatcher {
         self.link.take().inspect(|_| count(&self.counters.store_link_losses))
     }
 
-    fn route(&mut self, message: &mut StoreToEdge) -> Result<(), Rule> {
-        match message {
-            StoreToEdge::PushMessage { session, sequence, message } => match self.sessions.get_mut(session) {
-                Some(Route { mail: Some(mail), .. }) => mail.push(*sequence, mem::take(&mut message.0)),
-                Some(_) => Err(Rule::MailUnattached),
-                None => Ok(()),
+    fn route(&mut self, StoreToEdge { session, answer }: &mut StoreToEdge) -> Result<(), Rule> {
+        let Some(route) = self.sessions.get_mut(session) else { return Ok(()) };
+        match answer {
+            SessionAnswer::PushMessage { sequence, message } => match &mut route.mail {
+                Some(mail) => mail.push(*sequence, mem::take(&mut message.0)),
+                None => Err(Rule::MailUnattached),
             },
-            StoreToEdge::AttachSession { session, key } => {
-                let Some(route) = self.sessions.get_mut(session) else { return Ok(()) };
+            SessionAnswer::AttachSession { key } => {
                 if route.mail.is_some() {
                     return Err(Rule::AttachedTwice);
                 }
@@ -239,23 +238,17 @@ impl Dispatcher {
                 route.mail = Some(sender);
                 route.command(SessionCommand::Attach(key, receiver))
             }
-            StoreToEdge::ReplyHandshake { session, payload } => {
-                self.command(*session, SessionCommand::ReplyHandshake(mem::take(payload)))
+            SessionAnswer::ReplyHandshake { payload } => {
+                route.command(SessionCommand::ReplyHandshake(mem::take(payload)))
             }
-            StoreToEdge::RefuseHandshake { session, reason } => {
-                self.command(*session, SessionCommand::RefuseHandshake(*reason))
+            SessionAnswer::RefuseHandshake { reason } => route.command(SessionCommand::RefuseHandshake(*reason)),
+            SessionAnswer::RefuseAuthentication { reason } => {
+                route.command(SessionCommand::RefuseAuthentication(*reason))
             }
-            StoreToEdge::RefuseAuthentication { session, reason } => {
-                self.command(*session, SessionCommand::RefuseAuthentication(*reason))
-            }
-            StoreToEdge::ProbeSession { session } => self.command(*session, SessionCommand::Probe),
-            StoreToEdge::ConfirmForgotten { session } => self.command(*session, SessionCommand::Forgotten),
-            StoreToEdge::EndSession { session, reason } => self.command(*session, SessionCommand::End(*reason)),
+            SessionAnswer::ProbeSession => route.command(SessionCommand::Probe),
+            SessionAnswer::ConfirmForgotten => route.command(SessionCommand::Forgotten),
+            SessionAnswer::EndSession { reason } => route.command(SessionCommand::End(*reason)),
         }
-    }
-
-    fn command(&self, session: SessionId, command: SessionCommand) -> Result<(), Rule> {
-        self.sessions.get(&session).map_or(Ok(()), |route| route.command(command))
     }
 }
 

@@ -3,7 +3,9 @@
 //! *Promises*: a handle lives exactly as long as the link on which it was opened, so nothing meant for one `store` reaches the
 //! next; a session that `store` has heard of is ended with [`StoreHandle::close`], whatever the reason.
 
-use session_ipc::{AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Rule, SessionId};
+use session_ipc::{
+    AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Rule, SessionId, SessionRequest,
+};
 use tokio::sync::{mpsc, oneshot};
 use worker::duplex::LinkSender;
 
@@ -71,14 +73,14 @@ impl StoreHandle {
         self.session
     }
 
-    /// Sends a message to `store`. Waits while `store` is slow to read, but not longer than the link lives.
+    /// Sends a request of the session to `store`. Waits while `store` is slow to read, but not longer than the link lives.
     ///
     /// # Errors
     /// [`CloseReason::STORE_UNAVAILABLE`] if the link is gone.
-    pub(crate) async fn send(&self, message: EdgeToStore) -> Result<(), CloseReason> {
-        // `Sender::send` would keep two copies of the message in the task of every connection.
+    pub(crate) async fn send(&self, request: SessionRequest) -> Result<(), CloseReason> {
+        // `Sender::send` would keep two copies of the request in the task of every connection.
         let place = self.link.control.reserve().await.map_err(|_| CloseReason::STORE_UNAVAILABLE)?;
-        place.send(message);
+        place.send(EdgeToStore { session: self.session, request });
         Ok(())
     }
 
@@ -99,7 +101,8 @@ impl StoreHandle {
     /// Tells `store` and the dispatcher that the session is over.
     pub(crate) async fn close(self) {
         // Both sends fail only if the link is gone, and then the session is gone with it.
-        let _ = self.link.control.send(EdgeToStore::CloseSession { session: self.session }).await;
+        let _ =
+            self.link.control.send(EdgeToStore { session: self.session, request: SessionRequest::CloseSession }).await;
         let _ = self.dispatcher.send(DispatcherRequest::Close(self.session)).await;
     }
 }

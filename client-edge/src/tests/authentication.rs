@@ -1,6 +1,6 @@
 use client_wire::login::LoginError;
 use ipc::control::EdgeConfig;
-use session_ipc::{AuthenticationRefusal, EdgeToStore, StoreToEdge};
+use session_ipc::{AuthenticationRefusal, EdgeToStore, SessionAnswer, SessionRequest, StoreToEdge};
 use tokio::time::timeout;
 
 use super::{
@@ -32,7 +32,7 @@ async fn each_refusal_in_the_words_of_2021_leaves_the_connection_open() {
     ] {
         client.text(authenticate()).await;
         let session = store.expect_authentication().await;
-        store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
+        store.say(&[StoreToEdge { session, answer: SessionAnswer::RefuseAuthentication { reason } }]).await;
         client.hear_text(answer).await;
     }
     store.attach(&mut client).await;
@@ -96,5 +96,5 @@ async fn a_client_that_asks_nothing_in_time_never_reaches_the_store() {
     let mut client = gateway.connect().await;
     store.attach(&mut client).await;
     drop(client);
-    assert!(matches!(store.hear().await, Some(EdgeToStore::CloseSession { .. })));
+    assert!(matches!(store.hear().await, Some(EdgeToStore { request: SessionRequest::CloseSession, .. })));
 }

@@ -17,7 +17,7 @@ use link::{
     LinkError, descriptor,
     stream::{self, LinkReader, LinkWriter},
 };
-use session_ipc::{EdgeToStore, Sequence, SessionId, StoreToEdge};
+use session_ipc::{EdgeToStore, Sequence, SessionAnswer, SessionId, SessionRequest, StoreToEdge};
 use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 
 use super::client::{Client, NARROW, TIMEOUT, authenticate, key, token};
@@ -180,7 +180,7 @@ impl Store {
 
     pub(super) async fn expect_authentication(&mut self) -> SessionId {
         match self.hear().await {
-            Some(EdgeToStore::AuthenticateClient { session, proof }) => {
+            Some(EdgeToStore { session, request: SessionRequest::AuthenticateClient { proof } }) => {
                 assert_eq!(proof, LoginProof::CtrHmac(token()));
                 session
             }
@@ -190,17 +190,19 @@ impl Store {
 }
 
 pub(super) fn attach(session: SessionId) -> StoreToEdge {
-    StoreToEdge::AttachSession { session, key: SessionKey::CtrHmac(key()) }
+    StoreToEdge { session, answer: SessionAnswer::AttachSession { key: Box::new(SessionKey::CtrHmac(key())) } }
 }
 
 pub(super) fn push(session: SessionId, sequence: u64, message: &[u8]) -> StoreToEdge {
-    StoreToEdge::PushMessage {
+    StoreToEdge {
         session,
-        sequence: Sequence(sequence),
-        message: Opaque(bytes::Bytes::copy_from_slice(message)),
+        answer: SessionAnswer::PushMessage {
+            sequence: Sequence(sequence),
+            message: Opaque(bytes::Bytes::copy_from_slice(message)),
+        },
     }
 }
 
 pub(super) fn receipt(session: SessionId, up_to: u64) -> EdgeToStore {
-    EdgeToStore::ConfirmReceipt { session, up_to: Sequence(up_to) }
+    EdgeToStore { session, request: SessionRequest::ConfirmReceipt { up_to: Sequence(up_to) } }
 }

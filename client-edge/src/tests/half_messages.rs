@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use ipc::control::EdgeConfig;
-use session_ipc::EdgeToStore;
+use session_ipc::{EdgeToStore, SessionRequest};
 
 use super::{
     client::{Client, Heard},
@@ -23,7 +23,7 @@ async fn a_message_that_does_not_end_in_time_ends_its_session() {
     let (gateway, mut store) = Gateway::start(EdgeConfig { half_message: SOON, ..config() }).await;
     let (mut client, session) = gateway.attach(&mut store).await;
     client.begin(60_000, 30_000).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     client.hear_close(1008).await;
     assert_eq!(gateway.edge.counters().half_message_timeouts.load(Relaxed), 1);
 }
@@ -39,7 +39,7 @@ async fn the_largest_half_message_for_longest_gives_way_to_others() {
         other.begin(60_000, 10_000).await;
         others.push(other);
     }
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert!(matches!(old.hear().await, Heard::End));
     assert_eq!(gateway.edge.counters().half_messages_for_others.load(Relaxed), 1);
 }

@@ -3,7 +3,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use client_wire::{frame, handshake::HandshakeError, login::LoginError};
 use ipc::control::WorkerReport;
 use proptest::prelude::*;
-use session_ipc::{AuthenticationRefusal, EdgeToStore, RegistrationRefusal, StoreToEdge};
+use session_ipc::{
+    AuthenticationRefusal, EdgeToStore, RegistrationRefusal, SessionAnswer, SessionRequest, StoreToEdge,
+};
 
 use super::{
     client::{Heard, authenticate, key},
@@ -20,7 +22,7 @@ async fn a_message_over_the_limit_ends_the_connection_with_its_code() {
     client.binary(&vec![0; 64 * 1024]).await;
     client.hear_error("provided MAC is invalid").await;
     client.binary(&vec![0; 64 * 1024 + 1]).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(client.hear().await, Heard::Close(1009));
     // A socket that is closed with the rest of the message unread would be reset instead.
     client.hear_orderly_end().await;
@@ -50,7 +52,7 @@ async fn a_client_that_sends_too_many_pings_is_closed() {
         assert_eq!(client.hear().await, Heard::Close(1008));
         client.hear_orderly_end().await;
     }
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 2);
     assert_eq!(gateway.edge.counters().websocket_faults.load(Relaxed), 0);
 }
@@ -60,15 +62,17 @@ async fn a_client_of_today_that_floods_is_hung_up_on_without_a_close() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let mut client = gateway.connect().await;
     client.text(r#"{"type":"handshakePayload","protocol_version":4,"data":[1]}"#).await;
-    let Some(EdgeToStore::BeginHandshake { session, .. }) = store.hear().await else { panic!("no handshake") };
-    store.say(&[StoreToEdge::ReplyHandshake { session, payload: vec![9] }]).await;
+    let Some(EdgeToStore { session, request: SessionRequest::BeginHandshake { .. } }) = store.hear().await else {
+        panic!("no handshake")
+    };
+    store.say(&[StoreToEdge { session, answer: SessionAnswer::ReplyHandshake { payload: vec![9] } }]).await;
     assert!(matches!(client.hear().await, Heard::Text(_)));
     for n in 0..=CONTROL_FRAMES {
         client.send(9, b"").await;
         assert_eq!(client.hear().await, Heard::Pong(Vec::new()), "{n}");
     }
     client.hear_orderly_end().await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 1);
 }
 
@@ -92,7 +96,7 @@ async fn unsolicited_pongs_count_and_answers_to_pings_do_not() {
         assert_eq!(client.hear().await, Heard::Close(1008));
         client.hear_orderly_end().await;
     }
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 2);
 }
 
@@ -116,7 +120,7 @@ async fn a_message_in_pieces_is_taken_unless_the_pieces_do_not_end() {
         client.fragments(0, b"", 128 * 1024 / EMPTY + 1_000).await;
         assert_eq!(client.hear().await, Heard::Close(1008));
     }
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(gateway.edge.counters().frame_floods.load(Relaxed), 2);
 
     let (mut client, _) = gateway.attach(&mut store).await;
@@ -153,26 +157,30 @@ fn sent() -> impl Strategy<Value = Sent> {
 /// Answers every request at random, within the rules.
 async fn answer_everything(mut store: Store) {
     while let Some(heard) = store.hear().await {
-        let session = heard.session();
-        let answer = match heard {
-            EdgeToStore::BeginHandshake { init, .. } if init.len() % 2 == 0 => {
-                StoreToEdge::ReplyHandshake { session, payload: init }
+        let session = heard.session;
+        let answer = match heard.request {
+            SessionRequest::BeginHandshake { init, .. } if init.len() % 2 == 0 => {
+                StoreToEdge { session, answer: SessionAnswer::ReplyHandshake { payload: init } }
             }
-            EdgeToStore::BeginHandshake { .. } => StoreToEdge::RefuseHandshake {
+            SessionRequest::BeginHandshake { .. } => StoreToEdge {
                 session,
-                reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+                answer: SessionAnswer::RefuseHandshake {
+                    reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+                },
             },
-            EdgeToStore::FinishHandshake { material, .. } if material.len() % 2 == 0 => StoreToEdge::RefuseHandshake {
+            SessionRequest::FinishHandshake { material } if material.len() % 2 == 0 => StoreToEdge {
                 session,
-                reason: RegistrationRefusal::Handshake(HandshakeError::InvalidSignature),
+                answer: SessionAnswer::RefuseHandshake {
+                    reason: RegistrationRefusal::Handshake(HandshakeError::InvalidSignature),
+                },
             },
-            EdgeToStore::AuthenticateClient { .. } if session.0.is_multiple_of(3) => {
-                StoreToEdge::RefuseAuthentication {
-                    session,
+            SessionRequest::AuthenticateClient { .. } if session.0.is_multiple_of(3) => StoreToEdge {
+                session,
+                answer: SessionAnswer::RefuseAuthentication {
                     reason: AuthenticationRefusal::Login(LoginError::NotProven),
-                }
-            }
-            EdgeToStore::FinishHandshake { .. } | EdgeToStore::AuthenticateClient { .. } => attach(session),
+                },
+            },
+            SessionRequest::FinishHandshake { .. } | SessionRequest::AuthenticateClient { .. } => attach(session),
             _ => continue,
         };
         store.say(&[answer]).await;

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed};
 
 use ipc::control::EdgeConfig;
-use session_ipc::EdgeToStore;
+use session_ipc::{EdgeToStore, SessionRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -89,7 +89,7 @@ async fn an_idle_client_gets_pings_and_stays_if_it_answers() {
         assert_eq!(client.hear_ping().await, b"");
     }
     client.hear_close(1008).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     let counters = gateway.edge.counters();
     assert_eq!((counters.keepalives_unanswered.load(Relaxed), counters.frame_floods.load(Relaxed)), (1, 0));
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::{SinkExt, StreamExt};
 use ipc::control::EdgeConfig;
-use session_ipc::EdgeToStore;
+use session_ipc::{EdgeToStore, SessionRequest};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use tokio_tungstenite::{client_async, tungstenite::Message};
 
@@ -62,7 +62,7 @@ async fn a_client_of_a_real_library_is_served_whole() {
     store.expect(receipt(session, 5)).await;
     client.close(None).await.unwrap();
     while let Some(Ok(_)) = client.next().await {}
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_close_is_answered_with_a_close() {
     client.close(1000).await;
     assert_eq!(client.hear().await, Heard::Close(1000));
     assert_eq!(client.hear().await, Heard::End);
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn when_told_to_stop_it_waits_for_receipts_and_says_goodbye() {
     client.pong(&ping).await;
     client.hear_close(1001).await;
     store.expect(receipt(session, 1)).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(store.hear().await, None, "the link ends after its last message");
     timeout(TIMEOUT, drain).await.unwrap().unwrap();
 }
@@ -100,7 +100,7 @@ async fn a_client_that_says_nothing_does_not_keep_it_from_stopping() {
     store.say(&[push(session, 1, b"never proved")]).await;
     let _half_open = TcpStream::connect(gateway.address).await.unwrap();
     timeout(TIMEOUT, gateway.drain()).await.unwrap();
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     drop(client);
 }
 
@@ -112,7 +112,7 @@ async fn connections_beyond_the_limit_are_closed_at_once_and_counted() {
     assert_eq!(timeout(TIMEOUT, refused.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     assert_eq!(gateway.edge.counters().connections_refused_limit.load(Relaxed), 1);
     drop(client);
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
 }
 
 #[tokio::test]

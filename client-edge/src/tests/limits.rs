@@ -4,7 +4,9 @@ use std::{net::Ipv4Addr, sync::atomic::Ordering::Relaxed};
 
 use client_wire::{handshake::HandshakeError, login::LoginError};
 use ipc::control::EdgeConfig;
-use session_ipc::{AuthenticationRefusal, EdgeToStore, RegistrationRefusal, StoreToEdge};
+use session_ipc::{
+    AuthenticationRefusal, EdgeToStore, RegistrationRefusal, SessionAnswer, SessionRequest, StoreToEdge,
+};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::{
@@ -46,7 +48,7 @@ async fn with_one_too_many_the_oldest_before_login_is_closed() {
     silent.hear_close(1013).await;
     let mut latest = gateway.connect().await;
     deciding.hear_close(1013).await;
-    store.expect(EdgeToStore::CloseSession { session: decided }).await;
+    store.expect(EdgeToStore { session: decided, request: SessionRequest::CloseSession }).await;
     let _one_more = gateway.connect().await;
     assert_eq!(timeout(TIMEOUT, upgrading.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
     assert_eq!(counters.unauthenticated_evicted.load(Relaxed), 3);
@@ -66,9 +68,9 @@ async fn logins_beyond_the_rate_never_reach_the_store() {
     let mut client = gateway.connect().await;
     for _ in 0..2 {
         client.text(authenticate()).await;
-        let session = store.hear().await.unwrap().session();
+        let session = store.hear().await.unwrap().session;
         let reason = AuthenticationRefusal::Login(LoginError::NotProven);
-        store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
+        store.say(&[StoreToEdge { session, answer: SessionAnswer::RefuseAuthentication { reason } }]).await;
         client.hear_text(r#"{"type":"authenticate","status":false}"#).await;
     }
     for mut refused in [client, gateway.connect().await] {
@@ -77,8 +79,11 @@ async fn logins_beyond_the_rate_never_reach_the_store() {
     }
     assert_eq!(gateway.edge.counters().logins_refused_rate.load(Relaxed), 2);
     gateway.connect_from(ELSEWHERE).await.text(authenticate()).await;
-    assert!(matches!(store.hear().await, Some(EdgeToStore::CloseSession { .. })), "of the first client");
-    assert!(matches!(store.hear().await, Some(EdgeToStore::AuthenticateClient { .. })));
+    assert!(
+        matches!(store.hear().await, Some(EdgeToStore { request: SessionRequest::CloseSession, .. })),
+        "of the first client"
+    );
+    assert!(matches!(store.hear().await, Some(EdgeToStore { request: SessionRequest::AuthenticateClient { .. }, .. })));
 }
 
 #[tokio::test]
@@ -87,11 +92,13 @@ async fn registrations_beyond_the_rate_never_reach_the_store() {
     let mut client = gateway.connect().await;
     for _ in 0..2 {
         client.text(INIT).await;
-        let session = store.hear().await.unwrap().session();
+        let session = store.hear().await.unwrap().session;
         store
-            .say(&[StoreToEdge::RefuseHandshake {
+            .say(&[StoreToEdge {
                 session,
-                reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+                answer: SessionAnswer::RefuseHandshake {
+                    reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+                },
             }])
             .await;
         client.hear_error("malformed request").await;
@@ -104,8 +111,11 @@ async fn registrations_beyond_the_rate_never_reach_the_store() {
     }
     assert_eq!(gateway.edge.counters().registrations_refused_rate.load(Relaxed), 2);
     gateway.connect_from(ELSEWHERE).await.text(INIT).await;
-    assert!(matches!(store.hear().await, Some(EdgeToStore::CloseSession { .. })), "of the first client");
-    assert!(matches!(store.hear().await, Some(EdgeToStore::BeginHandshake { .. })));
+    assert!(
+        matches!(store.hear().await, Some(EdgeToStore { request: SessionRequest::CloseSession, .. })),
+        "of the first client"
+    );
+    assert!(matches!(store.hear().await, Some(EdgeToStore { request: SessionRequest::BeginHandshake { .. }, .. })));
 }
 
 #[tokio::test]
@@ -133,7 +143,7 @@ async fn so_many_refused_frames_in_a_row_end_the_connection() {
     client.text("?").await;
     client.hear_error("invalid request").await;
     client.hear_close(1008).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(gateway.edge.counters().malformed_limit_closures.load(Relaxed), 2);
 }
 
@@ -143,7 +153,7 @@ async fn a_client_that_does_not_read_its_answers_is_disconnected() {
     let mut client = Client::connect_narrow(gateway.address).await;
     let session = store.attach(&mut client).await;
     client.flood("hello").await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     assert_eq!(gateway.edge.counters().unwritten_timeouts.load(Relaxed), 1);
 }
 
@@ -182,7 +192,7 @@ async fn the_time_that_store_takes_is_not_the_clients() {
     // `store` takes all the time that the client has.
     assert!(timeout(limit, client.hear()).await.is_err());
     let reason = AuthenticationRefusal::Login(LoginError::NotProven);
-    store.say(&[StoreToEdge::RefuseAuthentication { session, reason }]).await;
+    store.say(&[StoreToEdge { session, answer: SessionAnswer::RefuseAuthentication { reason } }]).await;
     client.hear_text(r#"{"type":"authenticate","status":false}"#).await;
     store.attach(&mut client).await;
 }

@@ -2,7 +2,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use client_wire::handshake::HandshakeError;
 use ipc::control::{EdgeConfig, session_credit};
-use session_ipc::{EdgeToStore, EndReason, RegistrationRefusal, Rule, SessionId, StoreToEdge};
+use session_ipc::{
+    EdgeToStore, EndReason, RegistrationRefusal, Rule, SessionAnswer, SessionId, SessionRequest, StoreToEdge,
+};
 
 use super::{
     client::{Client, Heard},
@@ -29,7 +31,7 @@ async fn a_receipt_is_confirmed_only_when_the_barrier_comes_back() {
     store.expect(receipt(session, 8)).await;
     client.pong(&ping).await;
     client.close(1000).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
 }
 
 #[tokio::test]
@@ -70,7 +72,7 @@ async fn a_client_that_proves_nothing_in_time_is_disconnected() {
     client.pong(&ping).await;
     store.expect(receipt(session, 1)).await;
     store.say(&[push(session, 2, b"not proved")]).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     client.hear_mail(b"not proved").await;
     client.hear_ping().await;
     client.hear_close(1008).await;
@@ -89,7 +91,7 @@ async fn an_unreading_client_is_still_read_until_its_time_ends() {
     client.binary(&super::forwarding::sealed_packet()).await;
     assert_eq!(gateway.forwarded().await.len(), 1);
     let (mut other, _) = gateway.attach(&mut store).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     other.text("hello").await;
     other.hear_error("invalid request").await;
 }
@@ -124,7 +126,11 @@ async fn credit_comes_back_with_receipts_and_mail_beyond_it_violates() {
     assert_eq!(gateway.violated_rule().await, Rule::MailOverCredit.to_string());
     client.hear_close(1012).await;
     while let Some(heard) = store.hear().await {
-        assert_eq!(heard, EdgeToStore::CloseSession { session }, "a store that broke a rule hears nothing else");
+        assert_eq!(
+            heard,
+            EdgeToStore { session, request: SessionRequest::CloseSession },
+            "a store that broke a rule hears nothing else"
+        );
     }
 }
 
@@ -150,16 +156,21 @@ async fn what_store_may_not_say_in_a_phase_is_a_violation() {
         (Rule::AttachedTwice, |s| vec![attach(s), attach(s)]),
         (Rule::MailOutOfOrder, |s| vec![attach(s), push(s, 4, b"m"), push(s, 4, b"m")]),
         (Rule::AuthenticationAnswer, |session| {
-            vec![StoreToEdge::RefuseHandshake {
+            vec![StoreToEdge {
                 session,
-                reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+                answer: SessionAnswer::RefuseHandshake {
+                    reason: RegistrationRefusal::Handshake(HandshakeError::NoIdentity),
+                },
             }]
         }),
         (Rule::UnaskedAnswer, |session| {
-            vec![attach(session), StoreToEdge::ReplyHandshake { session, payload: Vec::new() }]
+            vec![
+                attach(session),
+                StoreToEdge { session, answer: SessionAnswer::ReplyHandshake { payload: Vec::new() } },
+            ]
         }),
         (Rule::TooManyCommands, |session| {
-            [vec![attach(session)], vec![StoreToEdge::ProbeSession { session }; 100]].concat()
+            [vec![attach(session)], vec![StoreToEdge { session, answer: SessionAnswer::ProbeSession }; 100]].concat()
         }),
     ] {
         let (mut gateway, mut store) = Gateway::start(config()).await;
@@ -182,8 +193,14 @@ async fn what_comes_for_a_session_that_has_ended_is_ignored() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let (client, session) = gateway.attach(&mut store).await;
     drop(client);
-    store.expect(EdgeToStore::CloseSession { session }).await;
-    store.say(&[push(session, 9, b"late"), StoreToEdge::ProbeSession { session }, attach(session)]).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
+    store
+        .say(&[
+            push(session, 9, b"late"),
+            StoreToEdge { session, answer: SessionAnswer::ProbeSession },
+            attach(session),
+        ])
+        .await;
     gateway.attach(&mut store).await;
     assert_eq!(gateway.edge.counters().store_violations.load(Relaxed), 0);
 }
@@ -192,10 +209,10 @@ async fn what_comes_for_a_session_that_has_ended_is_ignored() {
 async fn a_probed_client_that_returns_the_barrier_is_alive() {
     let (gateway, mut store) = Gateway::start(config()).await;
     let (mut client, session) = gateway.attach(&mut store).await;
-    store.say(&[StoreToEdge::ProbeSession { session }]).await;
+    store.say(&[StoreToEdge { session, answer: SessionAnswer::ProbeSession }]).await;
     let ping = client.hear_ping().await;
     client.pong(&ping).await;
-    store.expect(EdgeToStore::AnswerProbe { session, alive: true }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::AnswerProbe { alive: true } }).await;
 }
 
 #[tokio::test]
@@ -205,14 +222,14 @@ async fn a_later_barrier_answers_a_probe_and_proves_its_mail() {
     store.say(&[push(session, 1, b"before")]).await;
     client.hear_mail(b"before").await;
     client.hear_ping().await;
-    store.say(&[StoreToEdge::ProbeSession { session }]).await;
+    store.say(&[StoreToEdge { session, answer: SessionAnswer::ProbeSession }]).await;
     let probe = client.hear_ping().await;
     store.say(&[push(session, 2, b"after")]).await;
     client.hear_mail(b"after").await;
     let later = client.hear_ping().await;
     assert!(later > probe);
     client.pong(&later).await;
-    store.expect(EdgeToStore::AnswerProbe { session, alive: true }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::AnswerProbe { alive: true } }).await;
     store.expect(receipt(session, 2)).await;
 }
 
@@ -223,12 +240,12 @@ async fn a_probed_client_with_only_an_earlier_barrier_is_superseded() {
     store.say(&[push(session, 1, b"before")]).await;
     client.hear_mail(b"before").await;
     let earlier = client.hear_ping().await;
-    store.say(&[StoreToEdge::ProbeSession { session }]).await;
+    store.say(&[StoreToEdge { session, answer: SessionAnswer::ProbeSession }]).await;
     client.hear_ping().await;
     client.pong(&earlier).await;
     store.expect(receipt(session, 1)).await;
-    store.expect(EdgeToStore::AnswerProbe { session, alive: false }).await;
-    store.say(&[StoreToEdge::EndSession { session, reason: EndReason::Superseded }]).await;
-    store.expect(EdgeToStore::CloseSession { session }).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::AnswerProbe { alive: false } }).await;
+    store.say(&[StoreToEdge { session, answer: SessionAnswer::EndSession { reason: EndReason::Superseded } }]).await;
+    store.expect(EdgeToStore { session, request: SessionRequest::CloseSession }).await;
     client.hear_close(1008).await;
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ipc::ingress_store::DeliveryRefusal;
-use session_ipc::{EndReason, Sequence, StoreToEdge};
+use session_ipc::{EndReason, Sequence, SessionAnswer, StoreToEdge};
 use wire::address::ClientAddress;
 use worker::counter::count;
 
@@ -203,9 +203,10 @@ impl<M: Mailbox> Core<M> {
                 (false, LedgerChange::Forgotten(client)) => {
                     self.retention.keep_client(&client);
                     if let Some(session) = waiting {
-                        self.effects
-                            .to_edge
-                            .push(StoreToEdge::EndSession { session, reason: EndReason::StorageFailed });
+                        self.effects.to_edge.push(StoreToEdge {
+                            session,
+                            answer: SessionAnswer::EndSession { reason: EndReason::StorageFailed },
+                        });
                     }
                     continue;
                 }

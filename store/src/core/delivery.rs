@@ -6,7 +6,7 @@ mod budgets;
 use std::{collections::VecDeque, time::Instant};
 
 use ipc::{Opaque, control::StoreConfig};
-use session_ipc::{SessionId, StoreToEdge};
+use session_ipc::{SessionAnswer, SessionId, StoreToEdge};
 use worker::{budget::BytePermit, counter::count};
 
 pub(super) use self::attachment::{Attachment, Pushed, Start};
@@ -101,7 +101,10 @@ impl<M: Mailbox> Core<M> {
                     attachment.enter_queue();
                     self.delivery.ready.push_back(session);
                     count(&self.counters.pushed);
-                    return Some(StoreToEdge::PushMessage { session, sequence, message: Opaque(message) });
+                    return Some(StoreToEdge {
+                        session,
+                        answer: SessionAnswer::PushMessage { sequence, message: Opaque(message) },
+                    });
                 }
                 Step::Read(from, to, limit) => {
                     self.effects.jobs.push(Job::Peek { session_ref, client, range: (from, to), limit });

@@ -13,7 +13,7 @@ use std::{
 };
 
 use ipc::control::StoreConfig;
-use session_ipc::StoreToEdge;
+use session_ipc::{SessionAnswer, StoreToEdge};
 use wire::address::ClientAddress;
 use worker::counter::count;
 
@@ -154,7 +154,7 @@ impl<M: Mailbox> Core<M> {
             match self.retention.forgetting.remove(client) {
                 Some(Some(waiting)) => {
                     if let Some(session) = self.sessions.session_of(waiting) {
-                        self.effects.to_edge.push(StoreToEdge::ConfirmForgotten { session });
+                        self.effects.to_edge.push(StoreToEdge { session, answer: SessionAnswer::ConfirmForgotten });
                     }
                 }
                 Some(None) => {

@@ -17,7 +17,8 @@ use std::{
 use client_wire::handshake::HandshakeError;
 use ipc::control::StoreConfig;
 use session_ipc::{
-    Admission, AuthenticationRefusal, EdgeToStore, EndReason, Phase, RegistrationRefusal, Rule, SessionId, StoreToEdge,
+    Admission, AuthenticationRefusal, EdgeToStore, EndReason, Phase, RegistrationRefusal, Rule, SessionAnswer,
+    SessionId, SessionRequest, StoreToEdge,
 };
 use wire::address::ClientAddress;
 use worker::{budget::BytePermit, counter::count};
@@ -153,8 +154,8 @@ impl Sessions {
     }
 
     /// Whether the request is to be done, by the phase of its session.
-    fn admit(&self, request: &EdgeToStore) -> Result<bool, Fault> {
-        let session = self.open.get(&request.session());
+    fn admit(&self, EdgeToStore { session, request }: &EdgeToStore) -> Result<bool, Fault> {
+        let session = self.open.get(session);
         match session.map_or(Phase::Fresh, Session::phase).admits(request) {
             Admission::Proceed => {}
             Admission::Ignore => return Ok(false),
@@ -172,30 +173,30 @@ impl<M: Mailbox> Core<M> {
     ///
     /// # Errors
     /// If it breaks a rule.
-    pub fn handle_request(&mut self, request: EdgeToStore, now: Instant) -> Result<(), Fault> {
-        if !self.sessions.admit(&request)? {
+    pub fn handle_request(&mut self, message: EdgeToStore, now: Instant) -> Result<(), Fault> {
+        if !self.sessions.admit(&message)? {
             return Ok(());
         }
-        let session = request.session();
+        let EdgeToStore { session, request } = message;
         match request {
-            EdgeToStore::ConfirmReceipt { up_to, .. } => return self.confirm_receipt(session, up_to),
-            EdgeToStore::BeginHandshake { init, logins, .. } => {
+            SessionRequest::ConfirmReceipt { up_to } => return self.confirm_receipt(session, up_to),
+            SessionRequest::BeginHandshake { init, logins } => {
                 self.compute(session, |session_ref| Job::BeginHandshake { session_ref, init, logins });
             }
-            EdgeToStore::FinishHandshake { material, .. } => {
+            SessionRequest::FinishHandshake { material } => {
                 if let Some(Session::Handshaking(begun)) = self.sessions.open.remove(&session) {
                     self.compute(session, |session_ref| Job::FinishHandshake { session_ref, begun, material });
                 }
             }
-            EdgeToStore::AbandonHandshake { .. } => {
+            SessionRequest::AbandonHandshake => {
                 self.sessions.open.insert(session, Session::Fresh);
             }
-            EdgeToStore::AuthenticateClient { proof, .. } => {
+            SessionRequest::AuthenticateClient { proof } => {
                 self.compute(session, |session_ref| Job::CheckLogin { session_ref, proof: Box::new(proof) });
             }
-            EdgeToStore::ForgetClient { .. } => self.forget(session, now),
-            EdgeToStore::AnswerProbe { alive, .. } => self.probe_answered(session, alive, now),
-            EdgeToStore::CloseSession { .. } => self.close(session, now),
+            SessionRequest::ForgetClient => self.forget(session, now),
+            SessionRequest::AnswerProbe { alive } => self.probe_answered(session, alive, now),
+            SessionRequest::CloseSession => self.close(session, now),
         }
         Ok(())
     }
@@ -216,7 +217,7 @@ impl<M: Mailbox> Core<M> {
         match outcome {
             Ok((begun, payload)) => {
                 self.sessions.open.insert(session, Session::Handshaking(begun));
-                self.effects.to_edge.push(StoreToEdge::ReplyHandshake { session, payload });
+                self.effects.to_edge.push(StoreToEdge { session, answer: SessionAnswer::ReplyHandshake { payload } });
             }
             Err(error) => self.refuse_handshake(session, RegistrationRefusal::Handshake(error)),
         }
@@ -254,7 +255,7 @@ impl<M: Mailbox> Core<M> {
 
     /// Ends an attached session for a reason of the store, and goes on with the claim of its challenger.
     pub(super) fn end_session(&mut self, session: SessionId, reason: EndReason, now: Instant) {
-        self.effects.to_edge.push(StoreToEdge::EndSession { session, reason });
+        self.effects.to_edge.push(StoreToEdge { session, answer: SessionAnswer::EndSession { reason } });
         let Some((client, challenger)) = self.detach(session) else { return };
         self.spill_all(&client);
         if let Some(challenger) = challenger {
@@ -275,12 +276,12 @@ impl<M: Mailbox> Core<M> {
     fn refuse_handshake(&mut self, session: SessionId, reason: RegistrationRefusal) {
         count(&self.counters.registrations_refused);
         self.sessions.open.insert(session, Session::Fresh);
-        self.effects.to_edge.push(StoreToEdge::RefuseHandshake { session, reason });
+        self.effects.to_edge.push(StoreToEdge { session, answer: SessionAnswer::RefuseHandshake { reason } });
     }
 
     fn refuse_login(&mut self, session: SessionId, reason: AuthenticationRefusal) {
         count(&self.counters.authentications_refused);
         self.sessions.open.insert(session, Session::Fresh);
-        self.effects.to_edge.push(StoreToEdge::RefuseAuthentication { session, reason });
+        self.effects.to_edge.push(StoreToEdge { session, answer: SessionAnswer::RefuseAuthentication { reason } });
     }
 }

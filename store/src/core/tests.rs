@@ -31,7 +31,8 @@ use ipc::{
     ingress_store::{ACKLESS_LEN, Ack, DeliveryId, DeliveryRefusal, StoreToIngress},
 };
 use session_ipc::{
-    AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Sequence, SessionId, StoreToEdge,
+    AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Sequence, SessionAnswer, SessionId,
+    SessionRequest, StoreToEdge,
 };
 use wire::address::ClientAddress;
 
@@ -222,14 +223,16 @@ impl Bench {
 
     fn log_in(&mut self, session: u64) {
         let token = AuthenticationToken::create(&key(), CLIENT, self.fresh_nonce());
-        self.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) });
+        self.ask(EdgeToStore {
+            session: SessionId(session),
+            request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+        });
     }
 
     fn attach(&mut self, session: u64) {
         self.log_in(session);
         self.finish_all_jobs();
-        let attached =
-            |message: &StoreToEdge| matches!(message, StoreToEdge::AttachSession { session: s, .. } if s.0 == session);
+        let attached = |message: &StoreToEdge| matches!(message, StoreToEdge { session: s, answer: SessionAnswer::AttachSession { .. } } if s.0 == session);
         assert!(self.to_edge.iter().any(attached), "{:?}", self.to_edge);
     }
 
@@ -261,7 +264,9 @@ impl Bench {
         self.to_edge
             .iter()
             .filter_map(|message| match message {
-                StoreToEdge::PushMessage { session, sequence, message } if session.0 == in_session => {
+                StoreToEdge { session, answer: SessionAnswer::PushMessage { sequence, message } }
+                    if session.0 == in_session =>
+                {
                     Some((*sequence, number(&message.0)))
                 }
                 _ => None,
@@ -271,7 +276,7 @@ impl Bench {
 
     fn confirm_all(&mut self, session: u64) {
         if let Some((up_to, _)) = self.pushes(session).last().copied() {
-            self.ask(EdgeToStore::ConfirmReceipt { session: SessionId(session), up_to });
+            self.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::ConfirmReceipt { up_to } });
         }
     }
 

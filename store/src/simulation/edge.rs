@@ -2,7 +2,7 @@
 
 use client_wire::key::SessionKey;
 use ipc::Opaque;
-use session_ipc::{AuthenticationRefusal, EdgeToStore, Phase, SessionId, StoreToEdge};
+use session_ipc::{AuthenticationRefusal, EdgeToStore, Phase, SessionAnswer, SessionId, SessionRequest, StoreToEdge};
 
 use super::{
     event::Claim,
@@ -53,12 +53,16 @@ impl World {
         self.edge.next += 1;
         let id = SessionId(session);
         let (shown, request) = match proof {
-            Some((proof, again)) => {
-                (Shown::Login(proof, one.key.clone(), again), EdgeToStore::AuthenticateClient { session: id, proof })
-            }
+            Some((proof, again)) => (
+                Shown::Login(proof, one.key.clone(), again),
+                EdgeToStore { session: id, request: SessionRequest::AuthenticateClient { proof } },
+            ),
             None => {
                 let (key, logins) = (one.new_key(), one.logins());
-                (Shown::Registration(key), EdgeToStore::BeginHandshake { session: id, init: vec![], logins })
+                (
+                    Shown::Registration(key),
+                    EdgeToStore { session: id, request: SessionRequest::BeginHandshake { init: vec![], logins } },
+                )
             }
         };
         self.edge.connections.insert(session, Connection::new(client, shown));
@@ -70,35 +74,35 @@ impl World {
         if !self.edge.is_up {
             return Ok(());
         }
-        let session = session_of(&message);
+        let session = message.session.0;
         let Some(connection) = self.edge.connections.get_mut(&session) else {
             // The connection may have ended before the client was forgotten.
-            let is_late = matches!(message, StoreToEdge::ConfirmForgotten { .. } | StoreToEdge::EndSession { .. });
+            let is_late = matches!(message.answer, SessionAnswer::ConfirmForgotten | SessionAnswer::EndSession { .. });
             hold!("what is said is about a connection (16)", is_late && session < self.edge.next, "{message:?}");
             return Ok(());
         };
         let (was, client) = (connection.told, connection.client);
-        connection.told = match message {
-            StoreToEdge::ReplyHandshake { .. } => Phase::Handshaking,
-            StoreToEdge::RefuseHandshake { .. } | StoreToEdge::RefuseAuthentication { .. } => Phase::Fresh,
-            StoreToEdge::AttachSession { .. } => Phase::Attached,
-            StoreToEdge::PushMessage { .. } | StoreToEdge::ProbeSession { .. } => connection.told,
-            StoreToEdge::ConfirmForgotten { .. } | StoreToEdge::EndSession { .. } => Phase::Detached,
+        connection.told = match message.answer {
+            SessionAnswer::ReplyHandshake { .. } => Phase::Handshaking,
+            SessionAnswer::RefuseHandshake { .. } | SessionAnswer::RefuseAuthentication { .. } => Phase::Fresh,
+            SessionAnswer::AttachSession { .. } => Phase::Attached,
+            SessionAnswer::PushMessage { .. } | SessionAnswer::ProbeSession => connection.told,
+            SessionAnswer::ConfirmForgotten | SessionAnswer::EndSession { .. } => Phase::Detached,
         };
-        let expected = match message {
-            StoreToEdge::PushMessage { .. } | StoreToEdge::ProbeSession { .. } => Phase::Attached,
-            StoreToEdge::ConfirmForgotten { .. } => Phase::Detached,
-            StoreToEdge::EndSession { .. } if was == Phase::Detached => Phase::Detached,
-            StoreToEdge::EndSession { .. } => Phase::Attached,
+        let expected = match message.answer {
+            SessionAnswer::PushMessage { .. } | SessionAnswer::ProbeSession => Phase::Attached,
+            SessionAnswer::ConfirmForgotten => Phase::Detached,
+            SessionAnswer::EndSession { .. } if was == Phase::Detached => Phase::Detached,
+            SessionAnswer::EndSession { .. } => Phase::Attached,
             _ => Phase::Deciding,
         };
         hold!("a session is told what its phase allows (16)", was == expected, "{was:?}: {message:?}");
-        match &message {
-            StoreToEdge::AttachSession { key, .. } => {
+        match &message.answer {
+            SessionAnswer::AttachSession { key } => {
                 let shown = connection.shown.clone();
-                self.attached(session, client, shown, key.clone())?;
+                self.attached(session, client, shown, (**key).clone())?;
             }
-            StoreToEdge::ConfirmForgotten { .. } => {
+            SessionAnswer::ConfirmForgotten => {
                 let storage = self.storage();
                 let is_there = storage.is_registered(&address(client));
                 let left = storage.all_of(&address(client)).messages.len();
@@ -141,7 +145,8 @@ impl World {
 
     /// A message is pushed.
     pub(super) fn push(&mut self, push: StoreToEdge) -> Done {
-        let StoreToEdge::PushMessage { session, sequence, message: Opaque(message) } = &push else {
+        let StoreToEdge { session, answer: SessionAnswer::PushMessage { sequence, message: Opaque(message) } } = &push
+        else {
             return self.tell(push);
         };
         let connection = self.edge.connections.get_mut(&session.0);
@@ -169,30 +174,30 @@ impl World {
 
     pub(super) fn edge_reads(&mut self, messages: usize) {
         for message in std::mem::take(&mut self.edge.control) {
-            let session = session_of(&message);
+            let session = message.session.0;
             let Some(connection) = self.edge.connections.get_mut(&session) else { continue };
-            match message {
-                StoreToEdge::ReplyHandshake { .. } => connection.known = Phase::Handshaking,
-                StoreToEdge::AttachSession { .. } => connection.known = Phase::Attached,
-                StoreToEdge::ProbeSession { .. } => connection.is_probed = true,
-                StoreToEdge::RefuseHandshake { .. } => connection.known = Phase::Fresh,
-                StoreToEdge::RefuseAuthentication { reason, .. } => {
+            match message.answer {
+                SessionAnswer::ReplyHandshake { .. } => connection.known = Phase::Handshaking,
+                SessionAnswer::AttachSession { .. } => connection.known = Phase::Attached,
+                SessionAnswer::ProbeSession => connection.is_probed = true,
+                SessionAnswer::RefuseHandshake { .. } => connection.known = Phase::Fresh,
+                SessionAnswer::RefuseAuthentication { reason } => {
                     connection.known = Phase::Fresh;
                     // It has another key than the store: it will agree on a new one.
                     if let (AuthenticationRefusal::Login(_), Shown::Login(_, _, false)) = (reason, &connection.shown) {
                         self.clients[connection.client].key = None;
                     }
                 }
-                StoreToEdge::ConfirmForgotten { .. } | StoreToEdge::EndSession { .. } => {
+                SessionAnswer::ConfirmForgotten | SessionAnswer::EndSession { .. } => {
                     connection.known = Phase::Detached;
                     (connection.is_probed, connection.read) = (false, Default::default());
                 }
-                StoreToEdge::PushMessage { .. } => {}
+                SessionAnswer::PushMessage { .. } => {}
             }
         }
         for _ in 0..messages {
             let Some(push) = self.edge.pushes.pop_front() else { break };
-            if let StoreToEdge::PushMessage { session, sequence, .. } = push
+            if let StoreToEdge { session, answer: SessionAnswer::PushMessage { sequence, .. } } = push
                 && let Some(connection) = self.edge.connections.get_mut(&session.0)
                 && connection.known == Phase::Attached
             {
@@ -212,7 +217,7 @@ impl World {
                 self.figures.received += 1;
             }
         }
-        self.ask(EdgeToStore::ConfirmReceipt { session: SessionId(session), up_to })
+        self.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::ConfirmReceipt { up_to } })
     }
 
     pub(super) fn forget(&mut self, session: u64) -> Done {
@@ -224,12 +229,12 @@ impl World {
             self.leaving[client] = true;
             self.oracle.abandoned(client);
         }
-        self.ask(EdgeToStore::ForgetClient { session: SessionId(session) })
+        self.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::ForgetClient })
     }
 
     pub(super) fn close(&mut self, session: u64) -> Done {
         self.edge.connections.remove(&session);
-        self.ask(EdgeToStore::CloseSession { session: SessionId(session) })
+        self.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::CloseSession })
     }
 
     /// `client-edge` dies with all that it held. Its successor numbers sessions from the beginning.
@@ -246,18 +251,5 @@ impl World {
             self.edge.is_up = true;
             self.core().edge_up();
         }
-    }
-}
-
-fn session_of(message: &StoreToEdge) -> u64 {
-    match message {
-        StoreToEdge::ReplyHandshake { session, .. }
-        | StoreToEdge::RefuseHandshake { session, .. }
-        | StoreToEdge::RefuseAuthentication { session, .. }
-        | StoreToEdge::AttachSession { session, .. }
-        | StoreToEdge::PushMessage { session, .. }
-        | StoreToEdge::ProbeSession { session }
-        | StoreToEdge::ConfirmForgotten { session }
-        | StoreToEdge::EndSession { session, .. } => session.0,
     }
 }

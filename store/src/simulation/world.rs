@@ -9,7 +9,7 @@ use ipc::{
     credit::Credit,
     ingress_store::{ACKLESS_LEN, Ack},
 };
-use session_ipc::{EdgeToStore, Phase, SessionId, message_cost};
+use session_ipc::{EdgeToStore, Phase, SessionId, SessionRequest, message_cost};
 
 use super::{
     client::Client,
@@ -160,7 +160,10 @@ impl World {
                 if let Some(session) = self.edge.choose(connection, |one| one.known == Phase::Handshaking) {
                     self.set_phases(session, Phase::Deciding);
                     let material = if signs { self.material(session) } else { vec![] };
-                    self.ask(EdgeToStore::FinishHandshake { session: SessionId(session), material })?;
+                    self.ask(EdgeToStore {
+                        session: SessionId(session),
+                        request: SessionRequest::FinishHandshake { material },
+                    })?;
                 }
             }
             Event::EdgeReads { messages } => self.edge_reads(messages.into()),
@@ -173,7 +176,10 @@ impl World {
             Event::AnswerProbe { connection, alive } => {
                 if let Some(session) = self.edge.choose(connection, |one| one.is_probed) {
                     self.edge.connections.get_mut(&session).unwrap().is_probed = false;
-                    self.ask(EdgeToStore::AnswerProbe { session: SessionId(session), alive })?;
+                    self.ask(EdgeToStore {
+                        session: SessionId(session),
+                        request: SessionRequest::AnswerProbe { alive },
+                    })?;
                 }
             }
             Event::Forget { connection } => {

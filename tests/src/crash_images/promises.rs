@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use client_wire::{key::SessionKey, login::Freshness};
 use ipc::ingress_store::{IngressToStore, StoreToIngress};
-use session_ipc::{EdgeToStore, StoreToEdge};
+use session_ipc::{EdgeToStore, SessionAnswer, SessionRequest, StoreToEdge};
 use wire::address::ClientAddress;
 
 use crate::{account::Account, trace::Trace};
@@ -109,31 +109,30 @@ impl Promises {
         let said = trace.said::<StoreToEdge>(&sockets.store, &sockets.edge)?;
         let mut pushed = HashMap::new();
         let mut sessions = HashMap::new();
-        for (line, (link, message)) in said {
+        for (line, (link, StoreToEdge { session, answer })) in said {
             let key = |session| (link, session);
-            match message {
-                StoreToEdge::PushMessage { session, sequence, message } => {
+            match answer {
+                SessionAnswer::PushMessage { sequence, message } => {
                     pushed.entry(key(session)).or_insert_with(Vec::new).push((sequence, message.0));
                 }
-                StoreToEdge::AttachSession { session, key: agreed } => {
-                    let mut questions =
-                        asked.iter().filter(|(asked, (_, it))| *asked < line && it.session() == session);
+                SessionAnswer::AttachSession { key: agreed } => {
+                    let mut questions = asked.iter().filter(|(asked, (_, it))| *asked < line && it.session == session);
                     let (asked, (_, question)) = questions.next_back().context("an answer to no question")?;
-                    if let EdgeToStore::AuthenticateClient { proof, .. } = question {
+                    if let EdgeToStore { request: SessionRequest::AuthenticateClient { proof }, .. } = question {
                         self.logins.push((proof.address(), line, proof.freshness()));
                         sessions.insert(key(session), proof.address());
                         continue;
                     }
-                    let account = accounts.iter().find(|account| account.key == agreed);
+                    let account = accounts.iter().find(|account| account.key == *agreed);
                     let client = account.context("a key of nobody")?.address();
                     sessions.insert(key(session), client);
                     let when = Asked { asked: *asked, answered: Some(line) };
-                    self.keys.entry(client).or_default().push((when, agreed));
+                    self.keys.entry(client).or_default().push((when, *agreed));
                 }
-                StoreToEdge::ConfirmForgotten { session } => {
+                SessionAnswer::ConfirmForgotten => {
                     let client = *sessions.get(&key(session)).context("no such session")?;
-                    let is_it = |it: &EdgeToStore| matches!(it, EdgeToStore::ForgetClient { .. });
-                    let mut questions = asked.iter().filter(|(_, (_, it))| it.session() == session && is_it(it));
+                    let is_it = |it: &EdgeToStore| it.request == SessionRequest::ForgetClient;
+                    let mut questions = asked.iter().filter(|(_, (_, it))| it.session == session && is_it(it));
                     let (asked, _) = questions.next_back().context("an answer to no question")?;
                     let when = Asked { asked: *asked, answered: Some(line) };
                     self.forgotten.entry(client).or_default().push(when);
@@ -142,7 +141,7 @@ impl Promises {
             }
         }
         for (line, (link, message)) in &asked {
-            let EdgeToStore::ConfirmReceipt { session, up_to } = message else { continue };
+            let EdgeToStore { session, request: SessionRequest::ConfirmReceipt { up_to } } = message else { continue };
             // Of the same pair of sockets, seen from the other end.
             let of_session = pushed.get(&(link.turned(), *session)).into_iter().flatten();
             for (_, message) in of_session.filter(|(sequence, _)| sequence <= up_to) {

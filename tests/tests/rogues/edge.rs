@@ -7,7 +7,9 @@ use client_wire::{
     token::{AuthenticationToken, GcmSivToken, SignedLogin},
 };
 use ipc::Role;
-use session_ipc::{AuthenticationRefusal, EdgeToStore, Sequence, SessionId, StoreToEdge};
+use session_ipc::{
+    AuthenticationRefusal, EdgeToStore, Sequence, SessionAnswer, SessionId, SessionRequest, StoreToEdge,
+};
 use tests::{
     account::{Account, fresh_iv, now},
     client::Era,
@@ -44,12 +46,15 @@ fn made_up(account: &Account) -> Result<LoginProof> {
 
 /// Asks for the session of a client, and takes the refusal.
 async fn expect_no_session(link: &mut EdgeLink, proof: LoginProof) -> Result<()> {
-    link.say(&EdgeToStore::AuthenticateClient { session: SESSION, proof }).await?;
+    link.say(&EdgeToStore { session: SESSION, request: SessionRequest::AuthenticateClient { proof } }).await?;
     let reason = match proof {
         LoginProof::Signed(_) => LoginError::InvalidSignature,
         LoginProof::CtrHmac(_) | LoginProof::GcmSiv(_) => LoginError::NotProven,
     };
-    let refusal = StoreToEdge::RefuseAuthentication { session: SESSION, reason: AuthenticationRefusal::Login(reason) };
+    let refusal = StoreToEdge {
+        session: SESSION,
+        answer: SessionAnswer::RefuseAuthentication { reason: AuthenticationRefusal::Login(reason) },
+    };
     let answer = link.hear().await?;
     ensure!(answer == refusal, "{answer:?}");
     Ok(())
@@ -71,10 +76,9 @@ async fn a_rogue_edge_opens_no_more_sessions_than_there_may_be_connections() -> 
                 let mut link: EdgeLink = taken.link(Role::Store).await?;
                 for session in 0..=2 * CONNECTIONS {
                     let init = vec![b'?'; 100_000];
-                    link.say(&EdgeToStore::BeginHandshake {
+                    link.say(&EdgeToStore {
                         session: SessionId(session),
-                        init,
-                        logins: LoginForm::Signed,
+                        request: SessionRequest::BeginHandshake { init, logins: LoginForm::Signed },
                     })
                     .await?;
                 }
@@ -105,7 +109,7 @@ async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() 
                 for client in &absent {
                     expect_no_session(&mut link, made_up(&client.account)?).await?;
                 }
-                link.say(&EdgeToStore::ConfirmReceipt { session: SESSION, up_to }).await?;
+                link.say(&EdgeToStore { session: SESSION, request: SessionRequest::ConfirmReceipt { up_to } }).await?;
                 Ok(link)
             })
             .await?;
@@ -115,19 +119,26 @@ async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() 
         taken
             .breaks(session_ipc::Rule::UnpushedReceipt, Role::Store, async {
                 let mut link: EdgeLink = taken.link(Role::Store).await?;
-                link.say(&EdgeToStore::AuthenticateClient { session: SESSION, proof }).await?;
-                let StoreToEdge::AttachSession { session: SESSION, .. } = link.hear().await? else {
+                link.say(&EdgeToStore { session: SESSION, request: SessionRequest::AuthenticateClient { proof } })
+                    .await?;
+                let StoreToEdge { session: SESSION, answer: SessionAnswer::AttachSession { .. } } = link.hear().await?
+                else {
                     bail!("the proof of a client is refused");
                 };
                 let mut last = None;
                 for _ in 0..MESSAGES {
-                    let StoreToEdge::PushMessage { sequence, .. } = link.hear().await? else {
+                    let StoreToEdge { answer: SessionAnswer::PushMessage { sequence, .. }, .. } = link.hear().await?
+                    else {
                         bail!("the mail of the client does not come");
                     };
                     last = Some(sequence);
                 }
                 let Sequence(last) = last.context("there is mail")?;
-                link.say(&EdgeToStore::ConfirmReceipt { session: SESSION, up_to: Sequence(last + 1) }).await?;
+                link.say(&EdgeToStore {
+                    session: SESSION,
+                    request: SessionRequest::ConfirmReceipt { up_to: Sequence(last + 1) },
+                })
+                .await?;
                 Ok(link)
             })
             .await?;
@@ -137,14 +148,18 @@ async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() 
             .breaks(PHASE, Role::Store, async {
                 let mut link: EdgeLink = taken.link(Role::Store).await?;
                 expect_no_session(&mut link, proof).await?;
-                link.say(&EdgeToStore::ForgetClient { session: SESSION }).await?;
+                link.say(&EdgeToStore { session: SESSION, request: SessionRequest::ForgetClient }).await?;
                 Ok(link)
             })
             .await?;
         taken
             .breaks(PHASE, Role::Store, async {
                 let mut link: EdgeLink = taken.link(Role::Store).await?;
-                link.say(&EdgeToStore::FinishHandshake { session: SESSION, material: vec![0; 64] }).await?;
+                link.say(&EdgeToStore {
+                    session: SESSION,
+                    request: SessionRequest::FinishHandshake { material: vec![0; 64] },
+                })
+                .await?;
                 Ok(link)
             })
             .await?;

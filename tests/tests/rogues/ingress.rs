@@ -10,7 +10,7 @@ use ipc::{
         StoreToIngress,
     },
 };
-use session_ipc::{EdgeToStore, Sequence, SessionId};
+use session_ipc::{EdgeToStore, Sequence, SessionId, SessionRequest};
 use tests::{
     client::Identity,
     deadline::bounded,
@@ -105,7 +105,11 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out_and_takes_nobody_along()
         taken
             .breaks(ipc::codec::CodecError::Malformed, Role::Store, async {
                 let mut link: LentLink<(), EdgeToStore> = taken.link(Role::Store).await?;
-                link.say(&EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(u64::MAX) }).await?;
+                link.say(&EdgeToStore {
+                    session: SessionId(1),
+                    request: SessionRequest::ConfirmReceipt { up_to: Sequence(u64::MAX) },
+                })
+                .await?;
                 Ok(link)
             })
             .await?;

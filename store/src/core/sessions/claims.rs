@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use client_wire::{handshake::HandshakeError, key::SessionKey, login::LoginForm};
-use session_ipc::{AuthenticationRefusal, EndReason, RegistrationRefusal, SessionId, StoreToEdge};
+use session_ipc::{AuthenticationRefusal, EndReason, RegistrationRefusal, SessionAnswer, SessionId, StoreToEdge};
 use wire::address::ClientAddress;
 use worker::counter::count;
 
@@ -116,7 +116,7 @@ impl<M: Mailbox> Core<M> {
             }
             attachment.challenge(session);
             self.sessions.probes.push_back((now + PROBE_LIMIT, other, session));
-            self.effects.to_edge.push(StoreToEdge::ProbeSession { session: other });
+            self.effects.to_edge.push(StoreToEdge { session: other, answer: SessionAnswer::ProbeSession });
             return;
         }
         match claim.by {
@@ -195,7 +195,9 @@ impl<M: Mailbox> Core<M> {
             credit: self.config.session_credit,
         });
         self.sessions.open.insert(session, Session::Attached(Box::new(attachment)));
-        self.effects.to_edge.push(StoreToEdge::AttachSession { session, key: claim.key.clone() });
+        self.effects
+            .to_edge
+            .push(StoreToEdge { session, answer: SessionAnswer::AttachSession { key: Box::new(claim.key.clone()) } });
         count(match claim.by {
             ClaimedBy::Registration => &self.counters.registered,
             ClaimedBy::Login => &self.counters.authenticated,

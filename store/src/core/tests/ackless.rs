@@ -135,7 +135,7 @@ fn what_is_being_set_aside_does_not_give_way_and_is_counted_once() {
         bench.finish(read);
         assert_eq!(bench.pushed(session), [1, 2]);
         assert!(matches!(bench.jobs.front(), Some(Job::CommitMail(_))), "it is being set aside");
-        bench.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+        bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::CloseSession });
     }
     assert_eq!(bench.core.inboxes.get(&CLIENT).unwrap().stored().ackless, 2);
     bench.deliver_ackless(3);

@@ -24,7 +24,7 @@ impl Bench {
         self.mailbox.commit_ledger(&[entry]).unwrap();
         let token = AuthenticationToken::create(&key(), client(n), self.fresh_nonce());
         let proof = LoginProof::CtrHmac(token);
-        self.ask(EdgeToStore::AuthenticateClient { session: SessionId(n.into()), proof });
+        self.ask(EdgeToStore { session: SessionId(n.into()), request: SessionRequest::AuthenticateClient { proof } });
         let ledger = self.jobs.pop_back_if(|job| matches!(job, Job::CommitLedger(_))).unwrap();
         self.finish(ledger);
     }
@@ -38,12 +38,15 @@ impl Bench {
     }
 
     fn is_ended_for_memory(&self, session: u64) -> bool {
-        let ended = StoreToEdge::EndSession { session: SessionId(session), reason: EndReason::MemoryNeeded };
+        let ended = StoreToEdge {
+            session: SessionId(session),
+            answer: SessionAnswer::EndSession { reason: EndReason::MemoryNeeded },
+        };
         self.to_edge.contains(&ended)
     }
 
     fn close_session(&mut self, session: u64) {
-        self.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+        self.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::CloseSession });
     }
 }
 
@@ -132,9 +135,12 @@ fn who_takes_over_for_memory_is_attached_before_its_mail() {
     let mut bench = with_one_stalled();
     let challenger = SessionId(5);
     let token = AuthenticationToken::create(&key(), client(2), bench.fresh_nonce());
-    bench.ask(EdgeToStore::AuthenticateClient { session: challenger, proof: LoginProof::CtrHmac(token) });
+    bench.ask(EdgeToStore {
+        session: challenger,
+        request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+    });
     bench.finish_all_jobs();
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(2) }));
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge { session: SessionId(2), answer: SessionAnswer::ProbeSession }));
     for message in 0..4 {
         bench.deliver_to_client(3, message);
     }
@@ -143,8 +149,10 @@ fn who_takes_over_for_memory_is_attached_before_its_mail() {
     assert!(bench.is_ended_for_memory(2));
     bench.finish_all_jobs();
     let of_challenger = |message: &StoreToEdge| match message {
-        StoreToEdge::AttachSession { session, .. } if *session == challenger => Some(None),
-        StoreToEdge::PushMessage { session, sequence, .. } if *session == challenger => Some(Some(*sequence)),
+        StoreToEdge { session, answer: SessionAnswer::AttachSession { .. } } if *session == challenger => Some(None),
+        StoreToEdge { session, answer: SessionAnswer::PushMessage { sequence, .. } } if *session == challenger => {
+            Some(Some(*sequence))
+        }
         _ => None,
     };
     let told: Vec<_> = bench.to_edge.iter().filter_map(of_challenger).collect();

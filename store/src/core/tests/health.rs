@@ -93,7 +93,7 @@ fn broken_storage_refuses_logins_and_delays_attached_clients() {
     assert!(bench.pushed(1).is_empty());
     bench.log_in(2);
     let reason = AuthenticationRefusal::StorageFailed;
-    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    let refused = StoreToEdge { session: SessionId(2), answer: SessionAnswer::RefuseAuthentication { reason } };
     assert_eq!(bench.to_edge.last(), Some(&refused));
     bench.mailbox.set(Health::Sound);
     bench.pass(Duration::from_secs(5));
@@ -133,7 +133,7 @@ fn a_ledger_that_has_outgrown_its_share_is_opened_anew_at_once() {
     // No session was refused, and mail is taken as before.
     bench.deliver(0);
     assert_eq!((bench.pushed(1), bench.refused()), (vec![0], vec![]));
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.attach(2);
     bench.pass(Duration::ZERO);
     assert!(bench.jobs.iter().all(|job| !matches!(job, Job::Restore { .. })));
@@ -145,7 +145,10 @@ fn a_ledger_that_is_full_refuses_new_clients_and_no_mail() {
     *bench.mailbox.ledger_room.lock().unwrap() = FULL_LEDGER;
     sessions::sign_handshake(&mut bench, 1, SessionKey::CtrHmac(key()));
     let reason = RegistrationRefusal::StorageFailed;
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseHandshake { session: SessionId(1), reason }));
+    assert_eq!(
+        bench.to_edge.last(),
+        Some(&StoreToEdge { session: SessionId(1), answer: SessionAnswer::RefuseHandshake { reason } })
+    );
     bench.deliver(0);
     bench.finish_all_jobs();
     assert_eq!(bench.accepted(), [0]);
@@ -163,7 +166,7 @@ fn mail_that_has_all_of_its_share_refuses_no_registration() {
         sessions::sign_handshake(&mut bench, 1, SessionKey::CtrHmac(key()));
         bench.finish_all_jobs();
         let reason = RegistrationRefusal::StorageFailed;
-        let refusal = StoreToEdge::RefuseHandshake { session: SessionId(1), reason };
+        let refusal = StoreToEdge { session: SessionId(1), answer: SessionAnswer::RefuseHandshake { reason } };
         assert_eq!(bench.to_edge.contains(&refusal), refused, "{health:?}");
         assert_eq!(bench.core.sessions.attachment(SessionId(1)).is_none(), refused, "{health:?}");
     }

@@ -68,7 +68,7 @@ proptest! {
                 }
                 Event::Close => {
                     if let Some(session) = attached {
-                        bench.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+                        bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::CloseSession });
                         attached = None;
                     }
                 }
@@ -76,14 +76,14 @@ proptest! {
                     if let Some(session) = attached
                         && let Some((up_to, n)) = bench.pushes(session).get(nth).copied()
                     {
-                        bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(session), up_to });
+                        bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::ConfirmReceipt { up_to } });
                         confirmed = confirmed.max(n + 1);
                         confirmed_messages.extend(bench.pushed(session).into_iter().filter(|pushed| *pushed <= n));
                     }
                 }
                 Event::AnswerProbe(alive) => {
                     if let Some(session) = attached {
-                        bench.ask(EdgeToStore::AnswerProbe { session: SessionId(session), alive });
+                        bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::AnswerProbe { alive } });
                     }
                 }
                 Event::Storage(health) => bench.mailbox.set(health),
@@ -97,13 +97,13 @@ proptest! {
             }
             for message in &bench.to_edge {
                 match message {
-                    StoreToEdge::AttachSession { session, .. } => {
+                    StoreToEdge { session, answer: SessionAnswer::AttachSession { .. } } => {
                         seen.entry(session.0).or_insert_with(|| {
                             attached = Some(session.0);
                             confirmed
                         });
                     }
-                    StoreToEdge::EndSession { session, .. } if attached == Some(session.0) => attached = None,
+                    StoreToEdge { session, answer: SessionAnswer::EndSession { .. } } if attached == Some(session.0) => attached = None,
                     _ => {}
                 }
             }
@@ -129,7 +129,7 @@ proptest! {
         // Let everything settle: all mail is answered, and a client that comes now gets all that was not refused.
         bench.mailbox.set(Health::Sound);
         if let Some(session) = attached {
-            bench.ask(EdgeToStore::CloseSession { session: SessionId(session) });
+            bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::CloseSession });
         }
         for _ in 0..3 {
             bench.pass(Duration::from_secs(2));

@@ -8,13 +8,17 @@ use super::{
 /// The outcome of a login in this session.
 fn refusal_of(bench: &Bench, session: u64) -> AuthenticationRefusal {
     match bench.to_edge.last() {
-        Some(StoreToEdge::RefuseAuthentication { session: of, reason }) if of.0 == session => *reason,
+        Some(StoreToEdge { session: of, answer: SessionAnswer::RefuseAuthentication { reason } })
+            if of.0 == session =>
+        {
+            *reason
+        }
         other => panic!("{other:?}"),
     }
 }
 
 fn present(bench: &mut Bench, session: u64, proof: LoginProof) {
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof });
+    bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::AuthenticateClient { proof } });
 }
 
 fn token(key: &GcmSivKey, nonce: u8) -> LoginProof {
@@ -38,10 +42,14 @@ fn a_login_sent_again_before_its_commit_uses_nothing_up() {
         }
         bench.finish_all_jobs();
         assert_eq!(bench.core.counters.ledger_commits.load(Relaxed), 1);
-        bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+        bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
         present(&mut bench, 1, login(2));
         bench.finish_all_jobs();
-        assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::AttachSession { .. })), "{:?}", bench.to_edge.last());
+        assert!(
+            matches!(bench.to_edge.last(), Some(StoreToEdge { answer: SessionAnswer::AttachSession { .. }, .. })),
+            "{:?}",
+            bench.to_edge.last()
+        );
     }
 }
 
@@ -72,7 +80,11 @@ fn a_signed_login_refused_for_its_time_bars_tokens() {
     assert_eq!(commits(&bench), 1);
     present(&mut bench, 1, LoginProof::Signed(signed(&key, NOW)));
     bench.finish_all_jobs();
-    assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::AttachSession { .. })), "{:?}", bench.to_edge.last());
+    assert!(
+        matches!(bench.to_edge.last(), Some(StoreToEdge { answer: SessionAnswer::AttachSession { .. }, .. })),
+        "{:?}",
+        bench.to_edge.last()
+    );
 }
 
 #[test]
@@ -81,7 +93,7 @@ fn a_signed_login_refused_for_the_limit_bars_tokens() {
     // The limit is the client's, whatever its key.
     present(&mut bench, 1, LoginProof::Signed(signed(&key, NOW)));
     bench.finish_all_jobs();
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     let new = GcmSivKey::from_bytes([8; 32]);
     let entry =
         LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(new.clone()), logins: LoginForm::Token };

@@ -21,12 +21,15 @@ impl Bench {
 
     fn login(&mut self, session: u64, key: &CtrHmacKey) -> EdgeToStore {
         let token = AuthenticationToken::create(key, CLIENT, self.fresh_nonce());
-        EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) }
+        EdgeToStore {
+            session: SessionId(session),
+            request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+        }
     }
 
     fn attached(&self) -> Vec<u64> {
         let attached = |message: &StoreToEdge| match message {
-            StoreToEdge::AttachSession { session, .. } => Some(session.0),
+            StoreToEdge { session, answer: SessionAnswer::AttachSession { .. } } => Some(session.0),
             _ => None,
         };
         self.to_edge.iter().filter_map(attached).collect()
@@ -52,7 +55,10 @@ fn a_login_checked_for_a_dead_edge_lets_nobody_in() {
     bench.finish(bad);
     bench.finish_all_jobs();
     let reason = AuthenticationRefusal::Login(LoginError::NotProven);
-    assert_eq!(bench.to_edge, [StoreToEdge::RefuseAuthentication { session: SessionId(1), reason }]);
+    assert_eq!(
+        bench.to_edge,
+        [StoreToEdge { session: SessionId(1), answer: SessionAnswer::RefuseAuthentication { reason } }]
+    );
 }
 
 #[test]
@@ -89,7 +95,10 @@ fn mail_read_for_a_dead_edge_is_pushed_to_nobody() {
 #[test]
 fn a_handshake_is_answered_unless_its_edge_is_dead() {
     let mut bench = Bench::new(CONFIG);
-    let init = || EdgeToStore::BeginHandshake { session: SessionId(1), init: vec![], logins: LoginForm::Token };
+    let init = || EdgeToStore {
+        session: SessionId(1),
+        request: SessionRequest::BeginHandshake { init: vec![], logins: LoginForm::Token },
+    };
     let begin = |bench: &mut Bench| match bench.ask_and_wait(init()) {
         Job::BeginHandshake { session_ref, .. } => session_ref,
         job => panic!("{job:?}"),
@@ -103,13 +112,19 @@ fn a_handshake_is_answered_unless_its_edge_is_dead() {
     bench.core.handshake_begun(new, Err(HandshakeError::NoIdentity));
     bench.collect();
     let reason = RegistrationRefusal::Handshake(HandshakeError::NoIdentity);
-    assert_eq!(bench.to_edge, [StoreToEdge::RefuseHandshake { session: SessionId(1), reason }]);
+    assert_eq!(
+        bench.to_edge,
+        [StoreToEdge { session: SessionId(1), answer: SessionAnswer::RefuseHandshake { reason } }]
+    );
 }
 
 #[test]
 fn a_registration_checked_for_a_dead_edge_registers_nobody() {
     let mut bench = Bench::new(CONFIG);
-    let init = || EdgeToStore::BeginHandshake { session: SessionId(1), init: vec![], logins: LoginForm::Token };
+    let init = || EdgeToStore {
+        session: SessionId(1),
+        request: SessionRequest::BeginHandshake { init: vec![], logins: LoginForm::Token },
+    };
     let Job::BeginHandshake { session_ref: old, .. } = bench.ask_and_wait(init()) else { panic!("no handshake") };
     bench.replace_edge();
     bench.ask_and_wait(init());
@@ -138,7 +153,7 @@ fn the_core_is_woken_when_the_first_thing_is_due() {
     bench.pass(Duration::from_secs(2));
     bench.finish_all_jobs();
     bench.mailbox.set(Health::Broken);
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.deliver(1);
     bench.finish_all_jobs();
     let retry = bench.core.deadline().unwrap();
@@ -155,7 +170,8 @@ fn what_is_to_be_said_is_an_order_until_it_is_taken() {
     assert!(!bench.core.has_effects());
     let session = SessionId(1);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
-    let login = EdgeToStore::AuthenticateClient { session, proof: LoginProof::CtrHmac(token) };
+    let login =
+        EdgeToStore { session, request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) } };
     bench.core.handle_request(login, bench.now).unwrap();
     assert!(bench.core.has_effects(), "a job");
     let effects = bench.core.take_effects();
@@ -204,7 +220,7 @@ fn what_cannot_be_written_is_not_waited_for_at_the_end() {
 fn a_client_forgotten_for_a_dead_edge_is_confirmed_to_nobody() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
-    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ForgetClient });
     bench.replace_edge();
     bench.to_edge.clear();
     bench.finish_all_jobs();

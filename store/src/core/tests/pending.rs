@@ -52,7 +52,7 @@ fn a_record_two_sessions_find_is_set_aside_once() {
     assert!(matches!(bench.jobs.front(), Some(Job::CommitMail(_))), "{:?}", bench.jobs);
     bench.mailbox.set(Health::Broken);
     bench.finish_job();
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.mailbox.set(Health::Sound);
     bench.pass(Duration::from_secs(2));
     bench.finish_all_jobs();
@@ -150,8 +150,8 @@ fn every_session_begins_at_the_oldest_unproved_message() {
         bench.deliver(n);
     }
     let third = bench.pushes(1)[2].0;
-    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: third });
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ConfirmReceipt { up_to: third } });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.attach(2);
     assert_eq!(bench.pushed(2), [3, 4, 5]);
 }
@@ -250,7 +250,10 @@ fn credit_in_bytes_is_kept_and_a_larger_message_goes_alone() {
 fn a_receipt_counts_only_up_to_what_was_pushed_in_the_session() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
-    let receipt = |up_to| EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(up_to) };
+    let receipt = |up_to| EdgeToStore {
+        session: SessionId(1),
+        request: SessionRequest::ConfirmReceipt { up_to: Sequence(up_to) },
+    };
     assert!(bench.core.handle_request(receipt(0), bench.now).is_err());
     bench.deliver(0);
     assert!(bench.core.handle_request(receipt(1), bench.now).is_err());
@@ -306,7 +309,7 @@ fn an_inbox_with_a_removal_under_way_is_not_forgotten() {
             bench.deliver_to(others[0], 1, body(1));
         }
         bench.confirm_all(1);
-        bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+        bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
         for (n, client) in (2..).zip(others) {
             bench.deliver_to(client, n, body(n));
         }
@@ -368,9 +371,9 @@ fn a_receipt_for_refused_mail_takes_no_stored_mail_away() {
     bench.pass(SPILL);
     bench.finish_all_jobs();
     let (first, _) = bench.pushes(1)[0];
-    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: first });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ConfirmReceipt { up_to: first } });
     assert_eq!(bench.core.inboxes.get(&CLIENT).unwrap().stored().with_ack.messages, 1);
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.attach(2);
     bench.finish_all_jobs();
     assert_eq!(bench.pushed(2), [1]);
@@ -384,8 +387,8 @@ fn what_was_received_is_not_pushed_again_before_it_is_removed() {
     bench.attach(1);
     bench.finish_all_jobs();
     let (first, _) = bench.pushes(1)[0];
-    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: first });
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ConfirmReceipt { up_to: first } });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     let removal = bench.jobs.pop_front().unwrap();
     assert!(matches!(removal, Job::CommitMail(_)));
     bench.attach(2);

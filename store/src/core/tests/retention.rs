@@ -101,7 +101,7 @@ fn attached_clients_keep_old_mail_and_expiry_is_retried() {
         bench.pass(SPILL);
     }
     bench.finish_all_jobs();
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.finish_all_jobs();
     assert_eq!(bench.stored().len(), 3);
     // The removal fails at first, and a client that logs in meanwhile gets none of the expired messages.
@@ -148,7 +148,7 @@ fn a_client_not_seen_for_long_is_forgotten_unless_attached() {
     assert_eq!(bench.refused(), [2]);
     // A client whose entry has no such time counts as seen when the sweep finds that.
     assert!(bench.mailbox.key_of(&imported).unwrap().is_some());
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.live_on(91);
     assert_eq!(bench.mailbox.key_of(&imported).unwrap(), None);
     // A client that was attached all the time was last seen when it left.
@@ -158,7 +158,11 @@ fn a_client_not_seen_for_long_is_forgotten_unless_attached() {
     assert_eq!(bench.mailbox.key_of(&CLIENT).unwrap(), None);
     bench.log_in(7);
     bench.finish_all_jobs();
-    assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::RefuseAuthentication { .. })), "{:?}", bench.to_edge);
+    assert!(
+        matches!(bench.to_edge.last(), Some(StoreToEdge { answer: SessionAnswer::RefuseAuthentication { .. }, .. })),
+        "{:?}",
+        bench.to_edge
+    );
 }
 
 /// A page of the sweep is due in 10 ms.
@@ -309,7 +313,7 @@ fn old_mail_goes_from_the_front_of_an_inbox_and_once() {
 
     // What was received is not old as well, though it is still on disk.
     bench.confirm_all(1);
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.find_old(&[2, 3]);
     assert!(expired(&bench).is_empty());
 }

@@ -7,17 +7,18 @@ fn requests_out_of_phase_are_violations() {
     let mut bench = Bench::new(CONFIG);
     let session = SessionId(5);
     for request in [
-        EdgeToStore::FinishHandshake { session, material: vec![] },
-        EdgeToStore::AbandonHandshake { session },
-        EdgeToStore::ConfirmReceipt { session, up_to: Sequence(0) },
-        EdgeToStore::AnswerProbe { session, alive: true },
+        EdgeToStore { session, request: SessionRequest::FinishHandshake { material: vec![] } },
+        EdgeToStore { session, request: SessionRequest::AbandonHandshake },
+        EdgeToStore { session, request: SessionRequest::ConfirmReceipt { up_to: Sequence(0) } },
+        EdgeToStore { session, request: SessionRequest::AnswerProbe { alive: true } },
     ] {
         let outcome = bench.core.handle_request(request, bench.now);
         assert!(matches!(outcome, Err(Fault::EdgeViolation(_))));
     }
     bench.attach(5);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
-    let again = EdgeToStore::AuthenticateClient { session, proof: LoginProof::CtrHmac(token) };
+    let again =
+        EdgeToStore { session, request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) } };
     assert!(bench.core.handle_request(again, bench.now).is_err());
 }
 
@@ -25,9 +26,12 @@ fn requests_out_of_phase_are_violations() {
 fn a_spent_token_a_reserved_one_and_a_wrong_one_are_refused() {
     let mut bench = Bench::new(CONFIG);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: LoginProof::CtrHmac(token) });
+    bench.ask(EdgeToStore {
+        session: SessionId(1),
+        request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+    });
     bench.finish_all_jobs();
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     let mut low = [0; 16];
     low[15] = 1;
     for (session, token) in [
@@ -36,9 +40,13 @@ fn a_spent_token_a_reserved_one_and_a_wrong_one_are_refused() {
         (4, AuthenticationToken::create(&CtrHmacKey::from_bytes([8; 32]), CLIENT, [78; 16])),
         (5, AuthenticationToken::create(&key(), ClientAddress([2; 32]), [79; 16])),
     ] {
-        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof: LoginProof::CtrHmac(token) });
+        bench.ask(EdgeToStore {
+            session: SessionId(session),
+            request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+        });
         let reason = AuthenticationRefusal::Login(LoginError::NotProven);
-        let refused = StoreToEdge::RefuseAuthentication { session: SessionId(session), reason };
+        let refused =
+            StoreToEdge { session: SessionId(session), answer: SessionAnswer::RefuseAuthentication { reason } };
         assert_eq!(bench.to_edge.last(), Some(&refused));
         assert!(bench.jobs.is_empty(), "a refusal writes nothing");
     }
@@ -57,7 +65,7 @@ fn a_signed_login_is_checked_in_order_and_good_for_once() {
     bench.mailbox.commit_ledger(&[entry]).unwrap();
     let present = |bench: &mut Bench, session: u64, login: SignedLogin| {
         let proof = LoginProof::Signed(login);
-        bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof });
+        bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::AuthenticateClient { proof } });
         bench.finish_all_jobs();
         bench.to_edge.last().cloned().unwrap()
     };
@@ -71,14 +79,17 @@ fn a_signed_login_is_checked_in_order_and_good_for_once() {
         (signed(&wrong_key, NOW), LoginError::WrongKey),
     ] {
         let reason = AuthenticationRefusal::Login(refusal);
-        let refused = StoreToEdge::RefuseAuthentication { session: SessionId(1), reason };
+        let refused = StoreToEdge { session: SessionId(1), answer: SessionAnswer::RefuseAuthentication { reason } };
         assert_eq!(present(&mut bench, 1, login), refused);
     }
-    let attached = |key| StoreToEdge::AttachSession { session: SessionId(1), key: SessionKey::GcmSiv(key) };
+    let attached = |key| StoreToEdge {
+        session: SessionId(1),
+        answer: SessionAnswer::AttachSession { key: Box::new(SessionKey::GcmSiv(key)) },
+    };
     assert_eq!(present(&mut bench, 1, signed(&key, NOW)), attached(key.clone()));
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     let reason = AuthenticationRefusal::Login(LoginError::NotNewer);
-    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    let refused = StoreToEdge { session: SessionId(2), answer: SessionAnswer::RefuseAuthentication { reason } };
     assert_eq!(present(&mut bench, 2, signed(&key, NOW)), refused);
     // Neither what the login showed nor anything else that the key sealed is a token.
     for nonce in [[3; 12], [8; 12]] {
@@ -88,14 +99,14 @@ fn a_signed_login_is_checked_in_order_and_good_for_once() {
 
 fn present_token(bench: &mut Bench, session: u64, key: &GcmSivKey, nonce: [u8; 12]) -> StoreToEdge {
     let proof = LoginProof::GcmSiv(GcmSivToken::create(key, CLIENT, nonce));
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(session), proof });
+    bench.ask(EdgeToStore { session: SessionId(session), request: SessionRequest::AuthenticateClient { proof } });
     bench.finish_all_jobs();
     bench.to_edge.last().cloned().unwrap()
 }
 
 fn refused_token(session: u64) -> StoreToEdge {
     let reason = AuthenticationRefusal::Login(LoginError::NotProven);
-    StoreToEdge::RefuseAuthentication { session: SessionId(session), reason }
+    StoreToEdge { session: SessionId(session), answer: SessionAnswer::RefuseAuthentication { reason } }
 }
 
 #[test]
@@ -105,7 +116,8 @@ fn logins_beyond_the_hourly_limit_are_refused_before_a_commit() {
     let entry =
         LedgerEntry::Register { client: CLIENT, key: SessionKey::GcmSiv(key.clone()), logins: LoginForm::Token };
     bench.mailbox.commit_ledger(&[entry]).unwrap();
-    let leave = |bench: &mut Bench| bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    let leave =
+        |bench: &mut Bench| bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     // A login that a listener repeats, and one that a stranger makes up, do not count.
     for nonce in [1, 1, 1, 2] {
         present_token(&mut bench, 1, &key, [nonce; 12]);
@@ -114,25 +126,25 @@ fn logins_beyond_the_hourly_limit_are_refused_before_a_commit() {
     }
     let commits = bench.core.counters.ledger_commits.load(Relaxed);
     let reason = AuthenticationRefusal::TooMany;
-    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(1), reason };
+    let refused = StoreToEdge { session: SessionId(1), answer: SessionAnswer::RefuseAuthentication { reason } };
     assert_eq!(present_token(&mut bench, 1, &key, [3; 12]), refused);
     assert_eq!(bench.core.counters.logins_refused_rate.load(Relaxed), 1);
     assert_eq!(bench.core.counters.ledger_commits.load(Relaxed), commits);
     // A client that can sign is not kept out by a thief of its key, who cannot.
     let proof = LoginProof::Signed(signed(&key, NOW));
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::AuthenticateClient { proof } });
     bench.finish_all_jobs();
-    assert!(matches!(bench.to_edge.last(), Some(StoreToEdge::AttachSession { .. })));
+    assert!(matches!(bench.to_edge.last(), Some(StoreToEdge { answer: SessionAnswer::AttachSession { .. }, .. })));
 }
 
 #[test]
 fn a_login_refused_for_another_under_way_is_spent() {
     let (mut bench, key) = with_client_of_version_3(CONFIG);
     let token = |nonce| LoginProof::GcmSiv(GcmSivToken::create(&key, CLIENT, [nonce; 12]));
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(1), proof: token(1) });
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), proof: token(2) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::AuthenticateClient { proof: token(1) } });
+    bench.ask(EdgeToStore { session: SessionId(2), request: SessionRequest::AuthenticateClient { proof: token(2) } });
     let reason = AuthenticationRefusal::AlreadyConnected;
-    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    let refused = StoreToEdge { session: SessionId(2), answer: SessionAnswer::RefuseAuthentication { reason } };
     assert_eq!(bench.to_edge.last(), Some(&refused));
     bench.finish_all_jobs();
     assert!(!bench.mailbox.is_fresh(&CLIENT, &Freshness::Nonce([2; 12])).unwrap());
@@ -155,17 +167,17 @@ fn a_login_on_its_way_to_the_ledger_bars_all_others() {
         let (mut bench, key) = with_client_of_version_3(CONFIG);
         let second = LoginProof::GcmSiv(GcmSivToken::create(&key, CLIENT, [3; 12]));
         let first = if is_signed { LoginProof::Signed(signed(&key, NOW)) } else { second };
-        bench.ask(EdgeToStore::AuthenticateClient { session: session(1), proof: first });
+        bench.ask(EdgeToStore { session: session(1), request: SessionRequest::AuthenticateClient { proof: first } });
         // The connection that sent it does not wait for the outcome.
-        bench.ask(EdgeToStore::CloseSession { session: session(1) });
-        bench.ask(EdgeToStore::AuthenticateClient { session: session(2), proof: second });
+        bench.ask(EdgeToStore { session: session(1), request: SessionRequest::CloseSession });
+        bench.ask(EdgeToStore { session: session(2), request: SessionRequest::AuthenticateClient { proof: second } });
         let reason = AuthenticationRefusal::AlreadyConnected;
-        let contested = StoreToEdge::RefuseAuthentication { session: session(2), reason };
+        let contested = StoreToEdge { session: session(2), answer: SessionAnswer::RefuseAuthentication { reason } };
         // If it is the same login, it is refused as one that was used before.
         let expected = if is_signed { contested } else { refused_token(2) };
         assert_eq!(bench.to_edge.last(), Some(&expected));
         bench.finish_all_jobs();
-        bench.ask(EdgeToStore::AuthenticateClient { session: session(2), proof: second });
+        bench.ask(EdgeToStore { session: session(2), request: SessionRequest::AuthenticateClient { proof: second } });
         bench.finish_all_jobs();
         assert_eq!(bench.to_edge.last(), Some(&refused_token(2)));
     }
@@ -174,7 +186,10 @@ fn a_login_on_its_way_to_the_ledger_bars_all_others() {
 /// The client has signed a handshake for this key.
 pub(super) fn sign_handshake(bench: &mut Bench, session: u64, key: SessionKey) {
     let session = SessionId(session);
-    bench.ask(EdgeToStore::BeginHandshake { session, init: vec![], logins: LoginForm::Token });
+    bench.ask(EdgeToStore {
+        session,
+        request: SessionRequest::BeginHandshake { init: vec![], logins: LoginForm::Token },
+    });
     assert!(matches!(bench.jobs.pop_back(), Some(Job::BeginHandshake { .. })));
     let registration = Registration { client: CLIENT, key, logins: LoginForm::Token };
     let session_ref = bench.core.sessions.reference(session);
@@ -193,17 +208,26 @@ fn who_proves_its_identity_takes_over_from_a_token_at_once() {
             sign_handshake(&mut bench, 2, SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
         } else {
             let proof = LoginProof::Signed(signed(&key, NOW));
-            bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), proof });
+            bench.ask(EdgeToStore { session: SessionId(2), request: SessionRequest::AuthenticateClient { proof } });
         }
         bench.finish_all_jobs();
-        let ended = StoreToEdge::EndSession { session: SessionId(1), reason: EndReason::Superseded };
+        let ended =
+            StoreToEdge { session: SessionId(1), answer: SessionAnswer::EndSession { reason: EndReason::Superseded } };
         assert!(bench.to_edge.contains(&ended));
-        assert!(!bench.to_edge.iter().any(|message| matches!(message, StoreToEdge::ProbeSession { .. })));
+        assert!(
+            !bench
+                .to_edge
+                .iter()
+                .any(|message| matches!(message, StoreToEdge { answer: SessionAnswer::ProbeSession, .. }))
+        );
         assert_eq!(bench.pushed(2), [0]);
         // Not the other way round: a session by identity is probed before it gives way.
         if by_registration {
             present_token(&mut bench, 3, &GcmSivKey::from_bytes([7; 32]), [9; 12]);
-            assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(2) }));
+            assert_eq!(
+                bench.to_edge.last(),
+                Some(&StoreToEdge { session: SessionId(2), answer: SessionAnswer::ProbeSession })
+            );
         }
     }
 }
@@ -253,7 +277,7 @@ fn a_forgotten_client_leaves_nothing_and_may_register_anew() {
     bench.finish_all_jobs();
     bench.attach(1);
     bench.deliver(1);
-    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ForgetClient });
     let refused =
         |n| StoreToIngress::RefuseDelivery { delivery: DeliveryId(n), reason: DeliveryRefusal::UnknownClient };
     assert_eq!(bench.to_ingress.last(), Some(&refused(1)), "what is in flight is refused at once");
@@ -262,11 +286,17 @@ fn a_forgotten_client_leaves_nothing_and_may_register_anew() {
     assert_eq!(bench.to_ingress.last(), Some(&refused(5)));
     bench.log_in(4);
     let reason = AuthenticationRefusal::AlreadyConnected;
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(4), reason }));
+    assert_eq!(
+        bench.to_edge.last(),
+        Some(&StoreToEdge { session: SessionId(4), answer: SessionAnswer::RefuseAuthentication { reason } })
+    );
     // Receipts that were under way mean nothing any more.
-    bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ConfirmReceipt { up_to: Sequence(1) } });
     bench.finish_all_jobs();
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ConfirmForgotten { session: SessionId(1) }));
+    assert_eq!(
+        bench.to_edge.last(),
+        Some(&StoreToEdge { session: SessionId(1), answer: SessionAnswer::ConfirmForgotten })
+    );
     assert!(bench.stored().is_empty());
     let summary = bench.mailbox.summary_of(&CLIENT).unwrap();
     assert_eq!((summary.messages, summary.bytes), (0, 0));
@@ -274,7 +304,10 @@ fn a_forgotten_client_leaves_nothing_and_may_register_anew() {
     assert_eq!(bench.to_ingress.last(), Some(&refused(2)));
     bench.log_in(2);
     let reason = AuthenticationRefusal::Login(LoginError::NotProven);
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(2), reason }));
+    assert_eq!(
+        bench.to_edge.last(),
+        Some(&StoreToEdge { session: SessionId(2), answer: SessionAnswer::RefuseAuthentication { reason } })
+    );
     let entry = LedgerEntry::Register { client: CLIENT, key: SessionKey::CtrHmac(key()), logins: LoginForm::Token };
     bench.mailbox.commit_ledger(&[entry]).unwrap();
     bench.attach(3);
@@ -290,13 +323,23 @@ fn who_claims_a_client_that_is_being_forgotten_is_refused() {
         bench.log_in(2);
         if is_probed {
             bench.finish_all_jobs();
-            assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
+            assert_eq!(
+                bench.to_edge.last(),
+                Some(&StoreToEdge { session: SessionId(1), answer: SessionAnswer::ProbeSession })
+            );
         }
-        bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+        bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ForgetClient });
         bench.finish_all_jobs();
         let reason = AuthenticationRefusal::AlreadyConnected;
-        assert!(bench.to_edge.contains(&StoreToEdge::RefuseAuthentication { session: SessionId(2), reason }));
-        assert!(bench.to_edge.contains(&StoreToEdge::ConfirmForgotten { session: SessionId(1) }));
+        assert!(
+            bench.to_edge.contains(&StoreToEdge {
+                session: SessionId(2),
+                answer: SessionAnswer::RefuseAuthentication { reason }
+            })
+        );
+        assert!(
+            bench.to_edge.contains(&StoreToEdge { session: SessionId(1), answer: SessionAnswer::ConfirmForgotten })
+        );
     }
 }
 
@@ -306,7 +349,7 @@ fn after_a_failed_forget_no_place_is_used_twice() {
     bench.attach(1);
     bench.deliver(0);
     bench.pass(SPILL);
-    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ForgetClient });
     assert_eq!(bench.refused(), [0]);
     // While the message is on its way to the disk, the ledger fails and works again.
     let under_way = bench.jobs.pop_front().unwrap();
@@ -331,12 +374,15 @@ fn a_challenger_of_a_live_session_is_refused_token_spent() {
     let mut bench = Bench::new(CONFIG);
     bench.attach(1);
     let token = AuthenticationToken::create(&key(), CLIENT, [77; 16]);
-    bench.ask(EdgeToStore::AuthenticateClient { session: SessionId(2), proof: LoginProof::CtrHmac(token) });
+    bench.ask(EdgeToStore {
+        session: SessionId(2),
+        request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+    });
     bench.finish_all_jobs();
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
-    bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: true });
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge { session: SessionId(1), answer: SessionAnswer::ProbeSession }));
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::AnswerProbe { alive: true } });
     let reason = AuthenticationRefusal::AlreadyConnected;
-    let refused = StoreToEdge::RefuseAuthentication { session: SessionId(2), reason };
+    let refused = StoreToEdge { session: SessionId(2), answer: SessionAnswer::RefuseAuthentication { reason } };
     assert_eq!(bench.to_edge.last(), Some(&refused));
     bench.deliver(0);
     assert_eq!(bench.pushed(1), [0], "the older session goes on");
@@ -354,15 +400,17 @@ fn a_challenger_of_a_dead_session_gets_its_unproved_mail() {
         if silent {
             bench.pass(Duration::from_millis(750));
         } else {
-            bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: false });
+            bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::AnswerProbe { alive: false } });
         }
         bench.finish_all_jobs();
-        let ended = StoreToEdge::EndSession { session: SessionId(1), reason: EndReason::Superseded };
+        let ended =
+            StoreToEdge { session: SessionId(1), answer: SessionAnswer::EndSession { reason: EndReason::Superseded } };
         assert!(bench.to_edge.contains(&ended));
         assert_eq!(bench.pushed(2), [0]);
         // `client-edge` learns late that the old session has ended: a receipt and its end change nothing.
-        bench.ask(EdgeToStore::ConfirmReceipt { session: SessionId(1), up_to: Sequence(0) });
-        bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+        bench
+            .ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ConfirmReceipt { up_to: Sequence(0) } });
+        bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
         bench.deliver(1);
         assert_eq!(bench.pushed(2), [0, 1]);
     }
@@ -374,13 +422,13 @@ fn a_challenger_or_its_rival_may_leave_at_any_time() {
     bench.attach(1);
     bench.log_in(2);
     bench.finish_all_jobs();
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(2) });
-    bench.ask(EdgeToStore::AnswerProbe { session: SessionId(1), alive: false });
+    bench.ask(EdgeToStore { session: SessionId(2), request: SessionRequest::CloseSession });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::AnswerProbe { alive: false } });
     bench.deliver(0);
     assert_eq!(bench.pushed(1), [0], "nobody claims the client any more");
     bench.log_in(3);
     bench.finish_all_jobs();
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.finish_all_jobs();
     assert_eq!(bench.pushed(3), [0]);
 }
@@ -406,8 +454,10 @@ fn when_the_edge_dies_unproved_mail_is_written() {
 #[test]
 fn more_sessions_than_the_rules_allow_are_a_violation() {
     let mut bench = Bench::new(StoreConfig { max_sessions: 2, ..CONFIG });
-    let begin =
-        |session| EdgeToStore::BeginHandshake { session: SessionId(session), init: vec![], logins: LoginForm::Token };
+    let begin = |session| EdgeToStore {
+        session: SessionId(session),
+        request: SessionRequest::BeginHandshake { init: vec![], logins: LoginForm::Token },
+    };
     bench.attach(1);
     bench.deliver(0);
     bench.core.handle_request(begin(2), bench.now).unwrap();
@@ -416,7 +466,7 @@ fn more_sessions_than_the_rules_allow_are_a_violation() {
     // Those that there are go on, and one that ends makes room.
     bench.confirm_all(1);
     assert_eq!(bench.accepted(), [0]);
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.core.handle_request(begin(3), bench.now).unwrap();
 }
 
@@ -426,10 +476,13 @@ fn a_login_is_refused_while_another_waits_for_a_probe() {
     bench.attach(1);
     bench.log_in(2);
     bench.finish_all_jobs();
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::ProbeSession { session: SessionId(1) }));
+    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge { session: SessionId(1), answer: SessionAnswer::ProbeSession }));
     bench.log_in(3);
     let reason = AuthenticationRefusal::AlreadyConnected;
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(3), reason }));
+    assert_eq!(
+        bench.to_edge.last(),
+        Some(&StoreToEdge { session: SessionId(3), answer: SessionAnswer::RefuseAuthentication { reason } })
+    );
 }
 
 #[test]
@@ -438,7 +491,10 @@ fn a_client_whose_entry_is_unreadable_is_told_so() {
     bench.mailbox.spoil_entry(CLIENT);
     bench.log_in(1);
     let reason = AuthenticationRefusal::UnreadableEntry;
-    assert_eq!(bench.to_edge.last(), Some(&StoreToEdge::RefuseAuthentication { session: SessionId(1), reason }));
+    assert_eq!(
+        bench.to_edge.last(),
+        Some(&StoreToEdge { session: SessionId(1), answer: SessionAnswer::RefuseAuthentication { reason } })
+    );
     bench.deliver(0);
     assert_eq!(bench.refused(), [0]);
     assert_eq!(bench.core.health.storage(), Storage::Sound, "others are served as before");

@@ -35,7 +35,10 @@ impl Bench {
         nonce[..8].copy_from_slice(&session.to_be_bytes());
         let token = AuthenticationToken::create(&key(), client, nonce);
         let session = SessionId(session);
-        self.ask(EdgeToStore::AuthenticateClient { session, proof: LoginProof::CtrHmac(token) });
+        self.ask(EdgeToStore {
+            session,
+            request: SessionRequest::AuthenticateClient { proof: LoginProof::CtrHmac(token) },
+        });
         self.finish_all_jobs();
         let mut proved = 0;
         while proved < self.pushed(session.0).len() {
@@ -43,7 +46,7 @@ impl Bench {
             self.confirm_all(session.0);
             self.finish_all_jobs();
         }
-        self.ask(EdgeToStore::CloseSession { session });
+        self.ask(EdgeToStore { session, request: SessionRequest::CloseSession });
         self.finish_all_jobs();
         self.to_edge.clear();
     }
@@ -182,7 +185,7 @@ fn mail_that_goes_to_its_client_at_once_needs_no_share() {
     bench.core.health.set_filling(Filling { alive: 1, capacity: 1 });
     bench.deliver(0);
     assert_eq!((bench.pushed(1), bench.refused()), (vec![0], vec![]));
-    bench.ask(EdgeToStore::CloseSession { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
     bench.deliver(1);
     let refused = StoreToIngress::RefuseDelivery { delivery: DeliveryId(1), reason: DeliveryRefusal::InboxFull };
     assert_eq!(bench.to_ingress.last(), Some(&refused));
@@ -193,7 +196,7 @@ fn nothing_is_kept_of_the_class_of_who_is_forgotten() {
     let mut bench = Bench::new(SHARED);
     bench.mailbox.keep_classes(&[(CLIENT, Class(3))]).unwrap();
     bench.attach(1);
-    bench.ask(EdgeToStore::ForgetClient { session: SessionId(1) });
+    bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::ForgetClient });
     bench.finish_all_jobs();
     bench.pass(KEEP_CLASSES);
     bench.finish_all_jobs();
