@@ -204,7 +204,7 @@ impl DiskMailbox {
         rewrite::remove_database(directory).map_err(failed("remove the old database"))?;
         let database = open()?;
         let records = rewrite::read_records(&database, directory)?;
-        tracing::info!(records, bytes = database.len()?, "the ledger was written anew, without what was dead in it");
+        tracing::info!(records, bytes = database.len()?, "the ledger was written anew, without its dead records");
         Ok(database)
     }
 

@@ -150,7 +150,7 @@ impl<M: Mailbox> Core<M> {
             *set_aside.entry(client).or_default() += 1;
         }
         for (inbox, records) in set_aside {
-            tracing::error!(%inbox, records, "what should be messages has an unknown form and is set aside; is the disk damaged?");
+            tracing::error!(%inbox, records, "stored messages have an unknown form and are set aside; the disk may be damaged");
         }
         for (client, sequence) in committed.batch().puts() {
             let Some(inbox) = self.inboxes.get_mut(&client) else { continue };

@@ -178,7 +178,7 @@ impl<M: Mailbox> Core<M> {
             // Opening the database again would not help, and everything outside the damage works.
             MailboxError::Damaged { .. } => {
                 if !mem::replace(&mut self.health.is_damaged, true) {
-                    tracing::error!(%error, "what is in the damaged part is out of reach");
+                    tracing::error!(%error, "clients in the damaged part cannot be served");
                 }
                 return;
             }
@@ -272,7 +272,7 @@ impl<M: Mailbox> Core<M> {
     /// as while storage fails.
     pub(super) fn rewrite_ledger(&mut self, now: Instant) {
         if !self.health.is_broken() {
-            tracing::info!("most of the ledger's file holds nothing; it is written anew");
+            tracing::info!("most of the ledger's file is dead; it is written anew");
             self.health.turn(Storage::Broken, Some(now));
         }
     }

@@ -322,7 +322,7 @@ impl Inboxes {
     /// Classes were kept, or not: then they are earned anew after the next start.
     pub(super) fn classes_kept(outcome: &Result<(), MailboxError>) {
         if let Err(error) = outcome {
-            tracing::debug!(%error, "what clients have proved to read cannot be kept");
+            tracing::debug!(%error, "the classes of clients cannot be kept");
         }
     }
 

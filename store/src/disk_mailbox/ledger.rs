@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | default | address 32 | AES key 16, MAC key 16: as nym-gateway 0.10.1 wrote it, so that an operator can go back |
 //! | `clients` | address 32 | version 2, kind 1, key 32, time of the last signed login in Unix seconds 8, form of logins 1 |
-//! | `spent` | see [`spent`](super::spent) | nonces that logins have shown |
+//! | `spent` | see [`spent`] | nonces that logins have shown |
 //! | `seen` | address 32 | time last seen in Unix seconds 8 |
 //! | `clock` | `last run` | when the gateway last ran |
 //! | `clock` | `last login` | the latest time at which a login was taken, by a clock that was believed, in Unix seconds 8 |

@@ -71,7 +71,7 @@ impl DiskMailbox {
                 continue;
             }
             let Some((message, arrival)) = record::decode_message(&value).zip(record::arrival(&value)) else {
-                tracing::error!(inbox = %client, "what should be a message has an unknown form and is set aside");
+                tracing::error!(inbox = %client, "a stored message has an unknown form and is set aside");
                 self.mail().keep_aside(&client, number.0, &value);
                 continue;
             };

@@ -38,7 +38,9 @@ impl<S: Shelf> Log<S> {
     pub(super) fn leave_aside(&self, client: &ClientAddress, number: u64) {
         match self.raw(client, number) {
             Ok(bytes) => self.keep_aside(client, number, &bytes),
-            Err(error) => tracing::warn!(%error, "what could not be read cannot be kept apart either"),
+            Err(error) => {
+                tracing::warn!(%error, "a message that cannot be read cannot be kept for the operator either")
+            }
         }
     }
 
@@ -50,7 +52,7 @@ impl<S: Shelf> Log<S> {
             false => Ok(()),
         });
         if let Err(error) = outcome {
-            tracing::warn!(%error, "what is no message cannot be kept apart");
+            tracing::warn!(%error, "a record that is no message cannot be kept for the operator");
         }
     }
 
@@ -59,7 +61,7 @@ impl<S: Shelf> Log<S> {
         let names = self.shelf.list().unwrap_or_default();
         for name in names.iter().filter(|name| owner(name) == Some(*client)) {
             if let Err(error) = self.shelf.remove(name) {
-                tracing::warn!(%error, "what was kept of a forgotten client cannot be removed");
+                tracing::warn!(%error, "files kept of a forgotten client cannot be removed");
             }
         }
     }

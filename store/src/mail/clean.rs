@@ -47,7 +47,7 @@ impl<S: Shelf> Log<S> {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
-                        tracing::warn!(%error, "stored mail cannot be put in order now; it is tried again");
+                        tracing::warn!(%error, "the mail log cannot be cleaned now; it is tried again");
                         break;
                     }
                 }

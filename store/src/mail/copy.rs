@@ -91,7 +91,7 @@ impl<S: Shelf> Log<S> {
     }
 }
 
-/// Parts of these messages, in their order, that take no more than `most` bytes each; a message that takes more is a part by itself.
+/// Splits messages, in their order, into parts of at most `most` bytes; a larger message is a part by itself.
 pub(super) fn pieces(puts: &[(Slot, Put)], most: u64) -> impl Iterator<Item = &[(Slot, Put)]> {
     let mut rest = puts;
     iter::from_fn(move || {

@@ -107,7 +107,7 @@ impl<S: Shelf> Log<S> {
                         count(&counters.mail_damaged);
                         tracing::error!(
                             file = name,
-                            "it should be a segment of mail, and nothing in it can be read; it is set aside"
+                            "nothing in this segment of mail can be read; the file is set aside"
                         );
                         shelf.rename(name, &format!("{name}{DAMAGED}")).map_err(failed("set a damaged file aside"))?;
                     }
@@ -151,7 +151,7 @@ impl<S: Shelf> Log<S> {
         };
         while let Some(slot) = next() {
             if let Err(error) = self.clean(slot, Need::Room, &mut Pace::new(0)) {
-                tracing::warn!(%error, "what was left behind by the process before cannot be removed now");
+                tracing::warn!(%error, "segments of the previous process cannot be removed now");
                 break;
             }
         }
@@ -172,7 +172,10 @@ impl<S: Shelf> Log<S> {
         copier.append(self, &facts, now).map_err(|failure| failed("write anew what is in doubt")(failure.error))?;
         if !doubtful.puts.is_empty() {
             count(&self.counters.mail_written_twice);
-            tracing::info!(messages = doubtful.puts.len(), "the last commits before the end were written once more");
+            tracing::info!(
+                messages = doubtful.puts.len(),
+                "the last commits of the previous process were written once more"
+            );
         }
         Ok(())
     }
@@ -208,7 +211,7 @@ fn identify<S: Shelf>(shelf: &S, number: SegmentNumber) -> Result<Identified<S::
                 tracing::error!(
                     file = number.name(),
                     bytes = real_len,
-                    "a segment of mail has another length than it had"
+                    "a segment of mail does not have the length that its header says"
                 );
             }
             Ok(Identified::Segment { seal: Seal::new(header.id, number), file, len, made: header.made, is_damaged })
@@ -287,7 +290,7 @@ fn report(number: SegmentNumber, found: &Found, counters: &StoreCounters) {
     }
     if found.unknown > 0 {
         count(&counters.mail_damaged);
-        tracing::error!(file, entries = found.unknown, "a segment of mail says what this version does not know");
+        tracing::error!(file, entries = found.unknown, "a segment of mail has entries that this version does not know");
     }
     if found.is_torn {
         tracing::info!(file, offset = found.end, "the last write to a segment was cut off; it was not acknowledged");

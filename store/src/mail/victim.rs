@@ -110,7 +110,8 @@ impl<S: Shelf> Log<S> {
     }
 }
 
-/// Of what a segment says is gone, what must be said elsewhere before it goes. `owners` are those of its messages.
+/// The facts about gone messages of a segment that must be written elsewhere before the segment goes. `owners` are those of its
+/// messages.
 pub(super) fn needed<F>(index: &Index<F>, gone: &[Gone], owners: &BTreeMap<ClientAddress, u32>) -> BTreeSet<Gone> {
     let elsewhere = |gone: &&Gone| index.dead(&gone.inbox) > owners.get(&gone.inbox).copied().unwrap_or(0);
     gone.iter().filter(elsewhere).filter_map(|gone| index.widened(gone)).collect()

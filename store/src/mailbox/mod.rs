@@ -80,7 +80,7 @@ pub trait Mailbox: Send + Sync + 'static {
     fn clients_after(&self, client: Option<ClientAddress>) -> Result<SeenClients, MailboxError>;
 
     /// Compares what the clock says, in seconds since 1970, with when the gateway last ran, and keeps it durably: whether
-    /// it is believed (see [`clock`](crate::clock)).
+    /// it is believed (see `clock.rs`).
     ///
     /// # Errors
     /// If the ledger cannot be read or written.
@@ -93,7 +93,7 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If the inboxes cannot be read.
     fn mail_before(&self, time: u64, from: &Position) -> Result<OldMail, MailboxError>;
 
-    /// Applies a batch and returns when it is on the medium. Use [`commit`], which gives proof.
+    /// Applies a batch and returns when it is on the medium. Use [`commit`](commit()), which gives proof.
     ///
     /// # Errors
     /// If that cannot be promised. Then any part of the batch may be on the medium, or none.

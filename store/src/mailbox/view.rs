@@ -18,7 +18,7 @@ pub struct Summary {
     pub ackless: u64,
 }
 
-/// How much one [`Mailbox::peek`] may bring.
+/// How much one [`Mailbox::peek`](super::Mailbox::peek) may bring.
 #[derive(Clone, Copy, Debug)]
 pub struct PageLimit {
     /// In messages.
@@ -27,7 +27,7 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
-/// What one [`Mailbox::peek`] brings.
+/// What one [`Mailbox::peek`](super::Mailbox::peek) brings.
 #[derive(Debug)]
 pub struct Page {
     /// Messages, oldest first.

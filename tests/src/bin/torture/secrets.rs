@@ -19,8 +19,8 @@ use wire::address::ClientAddress;
 const HALF: usize = 16;
 /// What a line that names a client may say. It has no other fields than the client, a number of records, a file and an error.
 const MAY_NAME_A_CLIENT: [&str; 9] = [
-    "what should be a message has an unknown form and is set aside",
-    "what should be messages has an unknown form and is set aside",
+    "a stored message has an unknown form and is set aside",
+    "stored messages have an unknown form and are set aside",
     "a client cannot be served",
     "two different messages have the same number",
     "a stored message is damaged",
