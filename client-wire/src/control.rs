@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_every_text_that_the_real_gateway_and_its_clients_wrote() {
+    fn every_recorded_text_is_read_and_written_as_it_was() {
         let mut understood = 0;
         for (name, frames) in dialogues() {
             for (speaker, text) in frames {

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_2022_to_2024_echo_the_version_and_tell_the_bandwidth() {
+    fn answers_of_2022_to_2024_tell_version_and_bandwidth() {
         for (requested, echoed) in [(1, 1), (2, 2), (3, 2), (255, 2)] {
             let protocol = ctr_hmac(Some(requested));
             let texts = [

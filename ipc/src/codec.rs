@@ -121,7 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_body_of_several_messages_round_trips_and_its_tail_is_checked() {
+    fn several_messages_in_a_body_round_trip_and_a_tail_is_refused() {
         let mut body = Vec::new();
         for n in 0u32..3 {
             append(&mut body, &(n, Opaque(vec![1, 2, 3].into()))).unwrap();

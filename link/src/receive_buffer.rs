@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_comes_in_any_pieces_is_unread_in_order_and_what_was_taken_is_wiped(
+        fn bytes_in_any_pieces_stay_in_order_and_are_wiped_once_taken(
             frames in prop::collection::vec(1_usize..100_000, 1..20),
             piece in 1_usize..80_000,
         ) {

@@ -65,8 +65,9 @@ mod tests {
 
     use super::*;
 
+    /// The versions are those of today, too.
     #[test]
-    fn packets_have_the_sizes_and_versions_of_today_and_open_to_what_was_put_in() {
+    fn packets_have_todays_sizes_and_open_to_what_was_put_in() {
         let secret = StaticSecret::from([7; 32]);
         let public = PublicKey::from(&secret).to_bytes();
         let ack_hop = "[::1]:1789".parse().unwrap();

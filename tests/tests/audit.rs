@@ -15,8 +15,9 @@ use tests::{
     inventory::inventory,
 };
 
+/// Its workers are as their probes are.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_cell_of_a_running_gateway_is_a_surprise_and_its_workers_are_like_their_probes() -> Result<()> {
+async fn no_cell_of_a_running_gateway_is_a_surprise() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             let mut gateway = Gateway::start_in(start.home().await?, &[]).await?;
@@ -100,8 +101,9 @@ async fn a_self_test_needs_no_gateway_and_disturbs_none() -> Result<()> {
     .await
 }
 
+/// The data stays with the accounts that own it, and the gateway starts as before.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_self_test_leaves_the_data_to_whom_it_belongs_and_the_gateway_starts_as_before() -> Result<()> {
+async fn a_self_test_changes_no_owner_and_the_gateway_starts() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             let mut gateway = Gateway::start_in(start.home().await?, &[]).await?;

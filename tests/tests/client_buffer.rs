@@ -63,9 +63,9 @@ fn messages(sent: &[FinalHopPacket]) -> impl Iterator<Item = &Vec<u8>> {
     sent.iter().map(|packet| &packet.message)
 }
 
+/// It gets the rest from disk, in order.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_proves_nothing_is_pushed_no_more_than_client_buffer_and_gets_the_rest_from_disk_in_order()
--> Result<()> {
+async fn a_client_that_proves_nothing_is_pushed_client_buffer_only() -> Result<()> {
     const AT_ONCE: usize = 5;
     bounded(async {
         let len = PacketSize::Regular.plaintext_len() - SURB_ACK_LEN;

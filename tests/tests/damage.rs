@@ -82,7 +82,7 @@ async fn a_corrupt_record_is_set_aside_and_the_rest_served_in_order() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_torn_ledger_entry_stops_one_client_until_it_registers_again() -> Result<()> {
+async fn a_torn_ledger_entry_stops_one_client_until_registration() -> Result<()> {
     bounded(async {
         let mut scene = Scene::start().await?;
         let mut torn = Vec::new();

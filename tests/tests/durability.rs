@@ -27,8 +27,9 @@ async fn check(scene: &Scene, tracer: Tracer, sent: &[FinalHopPacket]) -> Result
     Ok(())
 }
 
+/// Whatever its size.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_packet_of_any_size_is_accepted_before_the_sync_of_its_database() -> Result<()> {
+async fn no_packet_is_accepted_before_the_sync_of_its_database() -> Result<()> {
     bounded(async {
         if !need::strace(11) {
             return Ok(());
@@ -158,8 +159,9 @@ async fn nobody_is_told_to_be_forgotten_before_both_syncs() -> Result<()> {
     .await
 }
 
+/// Neither a registration nor a login is answered before.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_registration_or_login_is_answered_before_the_sync_of_the_ledger() -> Result<()> {
+async fn no_client_is_let_in_before_the_sync_of_the_ledger() -> Result<()> {
     bounded(async {
         if !need::strace(11) {
             return Ok(());

@@ -169,7 +169,7 @@ async fn unproved_mail_is_stored_then_acknowledged_and_comes_again() -> Result<(
 
 /// As on a machine so slow that every receipt comes too late.
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_that_is_stored_while_it_is_pushed_keeps_its_order_and_comes_once() -> Result<()> {
+async fn mail_stored_while_it_is_pushed_keeps_order_and_comes_once() -> Result<()> {
     bounded(async {
         let home = Home::init(IPV4).await?;
         home.set_config("delivery", "spill_after", "'0ms'")?;
@@ -189,7 +189,7 @@ async fn mail_that_is_stored_while_it_is_pushed_keeps_its_order_and_comes_once()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_stops_reading_loses_nothing_and_holds_up_nobody() -> Result<()> {
+async fn a_client_that_stops_reading_loses_nothing_and_blocks_nobody() -> Result<()> {
     bounded(async {
         let mut scene = Scene::start().await?;
         let stalled = scene.client().await?;
@@ -212,8 +212,9 @@ async fn a_client_that_stops_reading_loses_nothing_and_holds_up_nobody() -> Resu
     .await
 }
 
+/// The message is the last one of the handshake.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_hangs_up_on_the_last_handshake_message_is_registered() -> Result<()> {
+async fn a_client_that_hangs_up_on_the_last_message_is_registered() -> Result<()> {
     bounded(async {
         let mut scene = Scene::start().await?;
         let mut connection = scene.connection().await?;
@@ -307,7 +308,7 @@ async fn both_ports_and_the_next_hops_speak_ipv6() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_double_is_refused_while_the_first_lives_and_takes_over_when_it_does_not() -> Result<()> {
+async fn a_double_is_refused_while_the_first_lives_else_takes_over() -> Result<()> {
     bounded(async {
         let mut scene = Scene::start().await?;
         let mut first = scene.client().await?;

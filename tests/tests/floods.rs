@@ -156,8 +156,9 @@ async fn expect_to_be_served_during(floods: Vec<Flood>, counted: [(&str, usize);
     bystander.scene.gateway.expect_counted(&counted.map(|(counter, least)| ("client-edge", counter, least))).await
 }
 
+/// Messages of the largest size are refused several times before the connection ends.
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_at_the_limit_are_refused_so_often_and_those_over_it_at_once() -> Result<()> {
+async fn a_message_over_the_limit_ends_the_connection_at_once() -> Result<()> {
     /// For whoever has logged in.
     const LIMIT: usize = 64 << 10;
     /// Near what is taken before that, the header of the frame included.

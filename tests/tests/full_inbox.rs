@@ -29,8 +29,9 @@ async fn with_small_inboxes() -> Result<(Scene, Account)> {
     Ok((scene, account))
 }
 
+/// The limit is `inbox_messages`.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_inbox_takes_inbox_messages_refuses_more_and_takes_mail_again_once_it_is_fetched() -> Result<()> {
+async fn a_full_inbox_refuses_mail_until_it_is_fetched() -> Result<()> {
     bounded(async {
         let (mut scene, account) = with_small_inboxes().await?;
         let other = scene.client().await?.leave().await?;

@@ -171,7 +171,7 @@ async fn a_worker_that_hangs_is_replaced() -> Result<()> {
 }
 
 #[tokio::test]
-async fn programs_that_are_replaced_do_not_matter_to_a_running_gateway() -> Result<()> {
+async fn replaced_programs_do_not_matter_to_a_running_gateway() -> Result<()> {
     let gateway = Gateway::start_in(Home::init(IPV4).await?.with_own_programs()?, &[]).await?;
     let program = gateway.home.root().join("bin/client-edge");
     fs::remove_file(&program)?;

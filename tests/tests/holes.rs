@@ -40,7 +40,7 @@ async fn one_system_call_too_many_turns_its_own_cell_red() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_is_seen_by_each_call_that_takes_the_number_of_another() -> Result<()> {
+async fn every_call_that_takes_a_process_number_shows_the_process() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             for (role, hole) in [("mix-ingress", Hole::Affinity), ("mix-egress", Hole::Clock), (EDGE, Hole::Lock)] {
@@ -87,7 +87,7 @@ async fn a_file_takes_system_calls_and_a_path() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateways_folder_is_held_back_by_landlock_and_by_the_account() -> Result<()> {
+async fn landlock_and_the_account_each_guard_the_gateways_folder() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             let all = ["open a file in the home", "read the Sphinx key", "read the identity key", "write anywhere"];

@@ -36,7 +36,7 @@ async fn ends(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_connections_from_one_address_are_cut_to_its_share() -> Result<()> {
+async fn thousands_of_connections_of_one_address_are_cut_to_its_share() -> Result<()> {
     const CONNECTIONS: usize = 1_500;
     const SHARE: usize = 512;
     bounded(async {
@@ -258,8 +258,9 @@ async fn silent_crowds_from_many_addresses_keep_nobody_out() -> Result<()> {
     .await
 }
 
+/// It goes on sending, and costs no memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sends_and_reads_no_answers_costs_no_memory_and_is_disconnected_in_time() -> Result<()> {
+async fn a_client_that_reads_no_answers_is_disconnected_in_time() -> Result<()> {
     const GROWTH: u64 = 4 << 20;
     bounded(async {
         let mut bystander = Bystander::of(gateway_with(&[("delivery", "receipt_timeout", "'10s'")]).await?).await?;

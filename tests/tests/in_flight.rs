@@ -174,7 +174,7 @@ async fn a_window_that_is_large_enough_is_never_counted_as_full() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_stands_still_stops_the_reading_at_packets_in_flight() -> Result<()> {
+async fn a_stopped_store_stops_the_reading_at_packets_in_flight() -> Result<()> {
     bounded(async {
         expect_window(100, 20 << 20, PacketSize::Regular, Then::GoesOn).await?;
         expect_window(1_000, 20 << 20, PacketSize::Regular, Then::GoesOn).await
@@ -182,8 +182,9 @@ async fn a_store_that_stands_still_stops_the_reading_at_packets_in_flight() -> R
     .await
 }
 
+/// The successor of the store gets all packets.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_stands_still_stops_the_reading_at_bytes_in_flight_and_its_successor_gets_all() -> Result<()> {
+async fn a_stopped_store_stops_the_reading_at_bytes_in_flight() -> Result<()> {
     bounded(expect_window(8_000, 1 << 20, PacketSize::Regular, Then::Dies)).await
 }
 

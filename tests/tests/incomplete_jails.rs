@@ -66,7 +66,7 @@ async fn warned(start: Start, calls: &'static [&'static str], layers: &[&str]) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_layer_that_cannot_be_had_is_named_at_the_start_with_its_remedy() -> Result<()> {
+async fn an_unavailable_layer_is_named_at_the_start_with_its_remedy() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             let landlock = ["landlock-files", "landlock-ports", "landlock-scopes"];
@@ -99,8 +99,9 @@ async fn whoever_asks_the_validators_without_landlock_is_warned_of() -> Result<(
     .await
 }
 
+/// The error names the remedy.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_layer_that_is_required_and_missing_stops_the_start_with_the_remedy() -> Result<()> {
+async fn a_required_layer_that_is_missing_stops_the_start() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             for (calls, layer) in
@@ -136,8 +137,9 @@ fn open_to_all(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Others are refused although they can reach the socket.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_admin_socket_hears_nobody_but_root_and_its_own_account_whoever_can_reach_it() -> Result<()> {
+async fn the_admin_socket_hears_only_root_and_its_own_account() -> Result<()> {
     bounded(async {
         // To be somebody else.
         if !need::root(45) {
@@ -161,7 +163,7 @@ async fn the_admin_socket_hears_nobody_but_root_and_its_own_account_whoever_can_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_in_another_jail_than_its_probe_is_a_surprise() -> Result<()> {
+async fn a_worker_in_another_jail_than_its_probe_is_a_surprise() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             for (how, surprise) in [

@@ -80,7 +80,7 @@ fn expect_no_key_elsewhere(name: &str, memory: &PrivateMemory, home: &Home) -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_private_key_is_in_the_locked_memory_of_one_process_and_nowhere_else() -> Result<()> {
+async fn each_private_key_is_only_in_locked_memory_of_one_process() -> Result<()> {
     bounded(async {
         if !need::root(42) {
             return Ok(());
@@ -158,7 +158,7 @@ enum End {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_key_is_in_locked_memory_while_its_client_is_attached_and_no_longer() -> Result<()> {
+async fn a_session_key_is_in_locked_memory_only_during_its_session() -> Result<()> {
     bounded(async {
         if !need::root(42) {
             return Ok(());
@@ -244,7 +244,7 @@ async fn who_asks_the_validators_has_nothing_left_to_lose() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_worker_keeps_a_key_file_open_and_only_the_store_touches_data() -> Result<()> {
+async fn no_worker_keeps_a_key_file_and_only_the_store_touches_data() -> Result<()> {
     bounded(async {
         if !need::root(42) {
             return Ok(());

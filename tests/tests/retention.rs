@@ -34,7 +34,7 @@ fn removed(scene: &Scene, what: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_too_old_are_removed_for_good_and_newer_ones_come() -> Result<()> {
+async fn old_messages_are_removed_for_good_and_newer_ones_come() -> Result<()> {
     bounded(async {
         let mut scene = scene_with("message_age", "'6s'").await?;
         let mut accounts = Vec::new();

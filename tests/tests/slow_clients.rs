@@ -117,8 +117,9 @@ async fn send_to_a_stalled_client(packets: usize, slower: Option<Duration>) -> R
     .await
 }
 
+/// All packets are there when the client returns.
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process_and_are_all_there_when_it_returns() -> Result<()> {
+async fn fifty_thousand_packets_for_a_stalled_client_grow_no_process() -> Result<()> {
     send_to_a_stalled_client(50_000, None).await
 }
 
@@ -127,8 +128,9 @@ async fn a_stalled_client_on_a_slow_disk_grows_no_process() -> Result<()> {
     send_to_a_stalled_client(20_000, Some(Duration::from_millis(150))).await
 }
 
+/// The gateway disconnects it within the time that is set.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_client_is_disconnected_in_time_and_finds_everything_in_order() -> Result<()> {
+async fn a_stalled_client_is_disconnected_and_finds_all_in_order() -> Result<()> {
     bounded(async {
         let home = Home::init(IPV4).await?;
         home.set_config("delivery", "receipt_timeout", "'1s'")?;
@@ -157,8 +159,9 @@ async fn a_stalled_client_is_disconnected_in_time_and_finds_everything_in_order(
     .await
 }
 
+/// For no more than a second.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_open_connection_keeps_its_client_out_for_no_more_than_a_second() -> Result<()> {
+async fn a_half_open_connection_keeps_its_client_out_for_a_second() -> Result<()> {
     const ROUNDS: usize = 5;
     const LIMIT: Duration = Duration::from_secs(1);
     bounded(async {

@@ -124,7 +124,7 @@ flaws! {
 
 /// What is lost for good with each packet or connection shows in less than a minute; what takes hours is for `make soak`.
 #[tokio::test]
-async fn memory_descriptors_and_disk_stay_level_while_clients_come_and_go() -> Result<()> {
+async fn memory_files_and_disk_stay_level_while_clients_come_and_go() -> Result<()> {
     bounded(async {
         let (output, report) =
             torture(program("torture")?, "info", &["--soak", "--seconds", "40", "--rate", "800"]).await?;

@@ -125,7 +125,7 @@ const NO_CREDENTIALS: Answer = Error("this gateway takes no credentials");
 const BANDWIDTH: Answer = Text(r#"{"type":"bandwidth","available_total":68719476736,"upgrade_mode":false}"#);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_not_let_in_is_told_why_once_and_the_connection_ends() -> Result<()> {
+async fn a_client_not_let_in_is_told_why_once_and_disconnected() -> Result<()> {
     bounded(async {
         let scene = Scene::start().await?;
         let online = Client::register_in(

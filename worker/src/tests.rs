@@ -238,7 +238,7 @@ async fn garbage_and_giants_drop_the_link_and_name_the_rule() {
 }
 
 #[tokio::test]
-async fn whoever_reads_the_messages_can_drop_the_link_for_a_broken_rule() {
+async fn the_reader_of_messages_can_drop_a_link_for_a_broken_rule() {
     let mut served = serve();
     let (_there, sender) = served.connect().await;
     sender.drop_link("said too much");
@@ -251,7 +251,7 @@ fn said_too_much(link: u32) -> WorkerReport {
 }
 
 #[tokio::test]
-async fn whoever_lets_go_of_a_link_is_reported_and_with_it_what_came_last() {
+async fn a_peer_that_closes_a_link_is_reported_with_its_last_message() {
     let mut served = serve();
     for link in 1..=3 {
         let (there, sender) = served.connect().await;
@@ -265,7 +265,7 @@ async fn whoever_lets_go_of_a_link_is_reported_and_with_it_what_came_last() {
 }
 
 #[tokio::test]
-async fn a_lossy_link_never_makes_its_sender_wait_and_counts_what_is_lost() {
+async fn a_lossy_link_never_blocks_its_sender_and_counts_losses() {
     let dropped = Arc::new(AtomicU64::new(0));
     let (sender, carrier) =
         lossy::channel(Window { messages: 4_096, bytes: 4_096 }, Arc::default(), Arc::clone(&dropped));
@@ -331,8 +331,9 @@ async fn expect_successor_to_be_served(sender: &lossy::LossySender<StoreToIngres
     assert_eq!(first.await.unwrap()[0], answer(7));
 }
 
+/// Its successor is served.
 #[tokio::test]
-async fn whoever_says_anything_on_a_lossy_link_is_reported_and_its_successor_served() {
+async fn a_peer_that_speaks_on_a_lossy_link_is_reported() {
     let (sender, carrier) = lossy::channel(Window { messages: 16, bytes: 16 }, Arc::default(), Arc::default());
     let (ends, ends_rx) = mpsc::channel(2);
     let (reports_tx, mut reports) = mpsc::channel(1);

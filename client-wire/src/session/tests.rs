@@ -166,7 +166,7 @@ fn a_packet_leaves_with_the_header_of_its_clients_time() {
 }
 
 #[test]
-fn today_a_binary_frame_is_refused_in_the_words_of_the_real_gateway() {
+fn a_binary_frame_is_refused_in_todays_words() {
     let session = today();
     let refusal = |frame: Vec<u8>| {
         let refusal = session.open_request(frame.into()).unwrap_err();
@@ -188,7 +188,7 @@ fn today_a_binary_frame_is_refused_in_the_words_of_the_real_gateway() {
 }
 
 #[test]
-fn before_version_3_a_binary_frame_is_refused_in_the_words_of_2021() {
+fn a_binary_frame_before_version_3_is_refused_in_words_of_2021() {
     let recorded = |name: &str| {
         let (_, frames) = dialogues().into_iter().find(|(other, _)| other == name).unwrap();
         frames.into_iter().rfind(|(speaker, _)| speaker == "<-").unwrap().1
@@ -216,7 +216,7 @@ fn in_2021_there_is_nothing_to_say() {
 }
 
 #[test]
-fn bandwidth_is_for_the_asking_since_2022_and_credentials_are_not_taken() {
+fn since_2022_bandwidth_is_told_and_credentials_are_refused() {
     for session in &sessions()[1..] {
         let upgrade_mode =
             if session.protocol().key_kind() == KeyKind::GcmSiv { r#","upgrade_mode":false"# } else { "" };

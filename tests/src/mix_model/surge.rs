@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_of_all_mix_nodes_make_one_surge_and_the_fastest_counts() {
+    fn all_mix_nodes_share_one_surge_and_the_fastest_counts() {
         let surges = Surges::default();
         assert_eq!((surges.packets(), surges.highest_rate()), (0, 0.0));
         let ago = |millis| Instant::now().checked_sub(Duration::from_millis(millis)).unwrap();

@@ -138,7 +138,7 @@ mod tests {
     const ASK: &str = r#"10 recvfrom(7<UNIX-STREAM:[1->2]>, "\x00\x00\x00\x02\x05\x06", 65536, 0, NULL, NULL) = 6"#;
 
     #[test]
-    fn an_answer_after_the_sync_is_found_good_and_any_other_order_is_not() {
+    fn only_an_answer_after_the_sync_is_found_good() {
         let check = |lines: &[&str]| {
             let trace = trace(lines);
             let (answered, _): (usize, u8) = trace.sent("UNIX-STREAM:[1->2]").unwrap()[0];

@@ -55,7 +55,7 @@ fn expect_each_change_to_be_told_once(scene: &Scene) -> Result<()> {
 }
 
 #[test]
-fn a_full_disk_stops_what_is_new_and_nothing_else_until_there_is_space() -> Result<()> {
+fn a_full_disk_stops_only_what_is_new_until_there_is_space() -> Result<()> {
     with_disks(29, async {
         let (disk, mut scene) = on_small_disk(192).await?;
         let away = register(&scene, Era::TODAY).await?.leave().await?;
@@ -232,8 +232,9 @@ fn a_folder_that_is_read_only_is_told_with_the_remedy() -> Result<()> {
     })
 }
 
+/// The cap lets go when mail is fetched.
 #[test]
-fn the_cap_on_the_data_acts_before_the_disk_is_full_and_lets_go_when_mail_is_fetched() -> Result<()> {
+fn the_cap_on_the_data_acts_before_the_disk_is_full() -> Result<()> {
     with_disks(29, async {
         const CAP: u64 = 160 << 20;
         let (_disk, mut scene) = on_small_disk(512).await?;

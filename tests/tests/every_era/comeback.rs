@@ -112,8 +112,9 @@ async fn whoever_wants_to_be_forgotten_is() -> Result<()> {
     .await
 }
 
+/// A double of a live session is refused; a double of a dead one takes over.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_double_is_refused_in_the_words_of_its_era_and_takes_over_from_the_dead() -> Result<()> {
+async fn a_double_is_refused_in_words_of_its_era_or_replaces_the_dead() -> Result<()> {
     bounded(async {
         let mut scene = Scene::start().await?;
         for era in Era::ALL {

@@ -88,8 +88,9 @@ async fn expect_let_in(scene: &Scene, account: &Account, login: &SignedLogin) ->
     Ok(())
 }
 
+/// The signer must be registered with this very key.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_login_must_be_timely_and_signed_by_somebody_registered_with_this_key() -> Result<()> {
+async fn a_signed_login_must_be_timely_and_by_a_registered_key() -> Result<()> {
     bounded(async {
         const SKEWED: &str = r#"{"type":"error","message":"the provided request timestamp is excessively skewed. got "#;
         const BAD_SIGNATURE: &str = r#"{"type":"error","message":"failed to verify request signature"}"#;

@@ -62,7 +62,7 @@ async fn expect_no_session(link: &mut EdgeLink, proof: LoginProof) -> Result<()>
 
 /// However much it says in how many sessions, `store` does not run out of memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rogue_edge_opens_no_more_sessions_than_there_may_be_connections() -> Result<()> {
+async fn a_rogue_edge_opens_no_more_sessions_than_connections_allowed() -> Result<()> {
     const CONNECTIONS: u64 = 500;
     const GROWTH: u64 = 40 << 20;
     bounded(async {
@@ -92,8 +92,9 @@ async fn a_rogue_edge_opens_no_more_sessions_than_there_may_be_connections() -> 
     .await
 }
 
+/// No other worker goes down with it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rogue_edge_gets_no_session_confirms_no_mail_and_takes_nobody_along() -> Result<()> {
+async fn a_rogue_edge_gets_no_session_and_confirms_no_mail() -> Result<()> {
     const PHASE: session_ipc::Rule = session_ipc::Rule::Phase;
 
     bounded(async {

@@ -61,12 +61,12 @@ async fn expect_nothing_allowed(role: Role) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rogue_edge_dies_of_what_its_jail_does_not_allow_and_nobody_else_does() -> Result<()> {
+async fn a_rogue_edge_dies_alone_of_what_its_jail_forbids() -> Result<()> {
     expect_nothing_allowed(Role::ClientEdge).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rogue_ingress_dies_of_what_its_jail_does_not_allow_and_nobody_else_does() -> Result<()> {
+async fn a_rogue_ingress_dies_alone_of_what_its_jail_forbids() -> Result<()> {
     expect_nothing_allowed(Role::MixIngress).await
 }
 

@@ -12,8 +12,9 @@ use tests::{
     rogue::{LentLink, Taken},
 };
 
+/// Its peers live on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rogue_store_that_breaks_a_rule_is_replaced_and_its_peers_live_on() -> Result<()> {
+async fn a_rogue_store_that_breaks_a_rule_is_replaced_alone() -> Result<()> {
     bounded(async {
         let taken = Taken::over(Home::init(IPV4).await?, Role::Store).await?;
         taken

@@ -102,8 +102,9 @@ fn logins_of_all_versions_are_read() {
     }
 }
 
+/// The version is judged before anything else in the login.
 #[test]
-fn a_signed_login_of_another_version_is_refused_before_anything_about_it() {
+fn a_signed_login_of_another_version_is_refused_for_that() {
     let key = GcmSivKey::from_bytes([5; 32]);
     for version in [0, 3, 7, 255] {
         let claim = LoginClaim::create(version, &key, ADDRESS, [9; 12], 0);
@@ -113,8 +114,9 @@ fn a_signed_login_of_another_version_is_refused_before_anything_about_it() {
     }
 }
 
+/// The words are those of the real gateway.
 #[test]
-fn a_signed_login_with_fields_of_wrong_lengths_is_refused_as_by_the_real_gateway() {
+fn a_signed_login_with_fields_of_wrong_lengths_is_refused() {
     let claim = LoginClaim::create(6, &GcmSivKey::from_bytes([5; 32]), ADDRESS, [9; 12], 0);
     let text = SignedLogin { claim, signature: [0; 64] }.to_request().to_string();
     let nonce = r#""nonce":"CQkJCQkJCQkJCQkJ""#;

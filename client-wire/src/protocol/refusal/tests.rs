@@ -16,7 +16,7 @@ fn refuse(protocol: Protocol, refusal: EntryRefusal) -> (Vec<String>, bool) {
 }
 
 #[test]
-fn today_each_refusal_before_authentication_is_one_answer_and_the_end() {
+fn today_a_refusal_before_login_is_one_answer_and_the_end() {
     let handshake = |failure| EntryRefusal::Handshake(failure);
     let registration = |why: &str| said(&format!("Failed to perform registration handshake: {why}"));
     let half_way = |why: &str| format!(r#"{{"type":"handshakeError","message":"{why}"}}"#);
@@ -75,8 +75,9 @@ fn a_replayed_login_of_version_3_is_status_false() {
     assert_eq!(refuse(protocol, EntryRefusal::Login(LoginError::NotProven)), (vec![text.to_owned()], true));
 }
 
+/// Another first text may follow.
 #[test]
-fn each_first_text_of_2021_that_failed_then_fails_with_the_same_words_and_may_be_followed_by_another() {
+fn first_texts_that_failed_in_2021_fail_with_the_same_words() {
     for name in [
         "authenticate_short_address",
         "authenticate_bad_b58_address",

@@ -122,7 +122,7 @@ fn what_came_with_a_surb_ack_never_gives_way() {
 
 /// Of the ones on disk the oldest is no message, and two sessions find it before it is set aside.
 #[test]
-fn what_is_being_set_aside_does_not_give_way_and_is_counted_once() {
+fn mail_being_set_aside_does_not_give_way_and_is_counted_once() {
     let mut bench = Bench::new(StoreConfig { inbox_messages: 3, ..CONFIG });
     (0..3).for_each(|n| bench.deliver_ackless(n));
     bench.finish_all_jobs();

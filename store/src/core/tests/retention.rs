@@ -251,7 +251,7 @@ fn a_sweep_waits_while_much_waits_for_the_disk() {
 }
 
 #[test]
-fn an_attached_client_is_seen_again_within_a_quarter_of_its_time() {
+fn an_attached_client_is_marked_seen_each_quarter_of_its_time() {
     let mut bench = Bench::new(StoreConfig { client_idle: Duration::from_secs(40_000), ..CONFIG });
     bench.attach(1);
     for (seconds, seen) in [(9_999, 0), (1, 10_000), (9_999, 10_000), (1, 20_000)] {

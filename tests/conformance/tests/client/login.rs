@@ -100,7 +100,7 @@ async fn a_second_login_is_refused_while_the_first_session_lives() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_registration_is_refused_while_the_first_session_lives() -> Result<()> {
+async fn a_second_registration_is_refused_while_the_first_lives() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
         let mut first = Client::registered(&gateway).await?;

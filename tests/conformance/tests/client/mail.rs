@@ -104,8 +104,9 @@ async fn whatever_rotation_the_network_is_in_packets_come_back() -> Result<()> {
     .await
 }
 
+/// The answer tells the bandwidth that remains.
 #[tokio::test(flavor = "multi_thread")]
-async fn both_kinds_of_forward_requests_are_answered_with_what_bandwidth_remains() -> Result<()> {
+async fn both_forward_requests_are_answered_with_the_bandwidth() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
         let mut client = Client::registered(&gateway).await?;

@@ -44,7 +44,7 @@ async fn a_ticket_is_refused_in_words_and_nothing_else_happens() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_token_is_refused_in_words_and_nothing_else_happens() -> Result<()> {
+async fn an_upgrade_token_is_refused_and_the_session_goes_on() -> Result<()> {
     bounded(async {
         let gateway = Gateway::start().await?;
         let mut client = Client::registered(&gateway).await?;

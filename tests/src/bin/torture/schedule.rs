@@ -159,8 +159,9 @@ mod tests {
         }
     }
 
+    /// However short the round is. As a rule, all kinds come up within half a minute.
     #[test]
-    fn every_kind_comes_up_in_the_first_round_however_short_and_within_half_a_minute_as_a_rule() {
+    fn every_kind_comes_up_in_the_first_round() {
         for seconds in [1, 30] {
             let first: Vec<_> = drawn(7, seconds).into_iter().filter(|planned| planned.is_first).collect();
             assert!(Kind::ALL.iter().all(|kind| first.iter().any(|planned| planned.kind == *kind)));
@@ -171,8 +172,9 @@ mod tests {
         assert!(in_time > 80, "{in_time} of 100 first rounds");
     }
 
+    /// At least a third of the faults that last have another one happen meanwhile.
     #[test]
-    fn of_what_lasts_a_third_at_least_and_not_all_has_something_happen_meanwhile() {
+    fn a_third_of_lasting_faults_and_not_all_overlap_another() {
         for seed in 0..20 {
             let (mut alone, mut overlapping) = (0, 0);
             for planned in drawn(seed, 600) {
