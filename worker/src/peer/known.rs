@@ -4,7 +4,7 @@ use std::{collections::HashSet, mem, time::Duration};
 
 use tokio::time::Instant;
 
-use super::AddressPrefix;
+use super::prefix::AddressPrefix;
 
 /// A prefix is remembered for at least this long and at most twice as long. A mix node that is being upgraded is back sooner.
 const PERIOD: Duration = Duration::from_hours(1);

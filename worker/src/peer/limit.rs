@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    AddressPrefix, Network,
+    prefix::{AddressPrefix, Network},
     table::{ConnectionTable, FULL_PROOF, Proof, ProofLevel},
     tree::{Id, PrefixTree},
 };

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached};
+use super::limit::{Admitted, ConnectionLimit, ConnectionPermit, LimitReached};
 
 /// Pause between attempts to accept while descriptors or memory are used up.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AddressPrefix, prefix::Network};
+use super::prefix::{AddressPrefix, Network};
 
 const PERIOD: Duration = Duration::from_secs(60);
 

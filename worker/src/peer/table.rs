@@ -11,9 +11,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    AddressPrefix,
     known::KnownPrefixes,
-    prefix::Network,
+    prefix::{AddressPrefix, Network},
     tree::{Id, PrefixTree},
 };
 

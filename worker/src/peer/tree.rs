@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
-use super::{AddressPrefix, prefix::Network};
+use super::prefix::{AddressPrefix, Network};
 
 /// The number of a connection.
 pub(super) type Id = u64;
