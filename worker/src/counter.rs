@@ -7,7 +7,7 @@ mod summary;
 
 use std::{sync::Arc, time::Duration};
 
-use self::summary::Summary;
+use self::summary::{Summary, text};
 
 /// Time between two looks at the counters.
 pub const LOG_PERIOD: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub fn count(counter: &std::sync::atomic::AtomicU64) {
 /// Logs changes every [`LOG_PERIOD`], until dropped.
 pub async fn log_changes<C: Counters>(counters: Arc<C>) {
     let mut last = counters.snapshot();
-    let mut summary = Summary::new::<C>(&last);
+    let mut summary = Summary::new(C::REFUSALS, C::CONDITIONS, &last);
     loop {
         tokio::time::sleep(LOG_PERIOD).await;
         let now = counters.snapshot();
@@ -82,11 +82,4 @@ pub fn log(snapshot: &[(&'static str, u64)]) {
 /// Adds `n` to a counter.
 pub fn count_many(counter: &std::sync::atomic::AtomicU64, n: usize) {
     counter.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
-}
-
-/// The counters that are not zero, as text.
-fn text(snapshot: &[(&'static str, u64)]) -> String {
-    let counted = snapshot.iter().filter(|(_, value)| *value > 0);
-    let counted: Vec<String> = counted.map(|(name, value)| format!("{name}={value}")).collect();
-    counted.join(" ")
 }

@@ -2,8 +2,6 @@
 
 use std::mem;
 
-use super::{Counters, text};
-
 /// Periods of a minute between two lines about refusals.
 const HOUR: u32 = 60;
 
@@ -38,11 +36,15 @@ struct Lasts {
 }
 
 impl Summary {
-    pub(super) fn new<C: Counters>(now: &[(&'static str, u64)]) -> Self {
+    pub(super) fn new(
+        refusals: &'static [&'static str],
+        conditions: &[&'static str],
+        now: &[(&'static str, u64)],
+    ) -> Self {
         let condition = |name: &&'static str| Condition { name, last: value(now, name), lasts: None };
         Self {
-            refusals: C::REFUSALS,
-            conditions: C::CONDITIONS.iter().map(condition).collect(),
+            refusals,
+            conditions: conditions.iter().map(condition).collect(),
             hour_began_with: now.to_vec(),
             periods: 0,
         }
@@ -95,11 +97,19 @@ fn value(snapshot: &[(&'static str, u64)], name: &str) -> u64 {
     snapshot.iter().find(|(other, _)| *other == name).map_or(0, |(_, value)| *value)
 }
 
+/// The counters that are not zero, as text.
+pub(super) fn text(snapshot: &[(&'static str, u64)]) -> String {
+    let counted = snapshot.iter().filter(|(_, value)| *value > 0);
+    let counted: Vec<String> = counted.map(|(name, value)| format!("{name}={value}")).collect();
+    counted.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
+    use crate::counter::Counters as _;
 
     crate::counters! {
         /// Of this test.
@@ -122,7 +132,7 @@ mod tests {
     #[test]
     fn an_hour_without_refusals_has_no_line() {
         let counted = Counted::default();
-        let mut summary = Summary::new::<Counted>(&counted.snapshot());
+        let mut summary = Summary::new(Counted::REFUSALS, Counted::CONDITIONS, &counted.snapshot());
         counted.served.fetch_add(1_000, Ordering::Relaxed);
         assert_eq!(periods(&mut summary, &counted, 10 * HOUR), [""; 0]);
     }
@@ -130,7 +140,7 @@ mod tests {
     #[test]
     fn refusals_are_told_once_an_hour_and_counted_anew() {
         let counted = Counted::default();
-        let mut summary = Summary::new::<Counted>(&counted.snapshot());
+        let mut summary = Summary::new(Counted::REFUSALS, Counted::CONDITIONS, &counted.snapshot());
         for number in [3, 5] {
             counted.unknown.fetch_add(number, Ordering::Relaxed);
             let line = format!("refused or lost in the last hour: unknown={number}");
@@ -142,7 +152,7 @@ mod tests {
     #[test]
     fn a_condition_is_told_when_it_begins_and_when_it_ends() {
         let counted = Counted::default();
-        let mut summary = Summary::new::<Counted>(&counted.snapshot());
+        let mut summary = Summary::new(Counted::REFUSALS, Counted::CONDITIONS, &counted.snapshot());
         counted.full.fetch_add(2, Ordering::Relaxed);
         assert_eq!(periods(&mut summary, &counted, 1), ["it begins: full=2 in the last minute"]);
         for _ in 0..3 {
