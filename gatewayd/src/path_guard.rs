@@ -18,13 +18,14 @@ use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, openat},
     sys::stat::{FileStat, Mode},
     unistd::geteuid,
@@ -114,13 +115,17 @@ impl PathGuard {
     }
 
     /// As [`open_directory`](Self::open_directory), but creates the directory and missing ones above it. A directory that root creates gets
-    /// the owner of the folder that it is in.
+    /// the owner of the folder that it is in. What is created is still there after a loss of power.
     ///
     /// # Errors
     /// If the kernel or the guard refuses.
     pub(crate) fn make_directory(&self, path: &Path, mode: u32, owner: Option<u32>) -> io::Result<OwnedFd> {
         let Some(walk) = self.walk(owner).map(|walk| walk.making(mode)) else {
+            let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
             DirBuilder::new().recursive(true).mode(mode).create(path)?;
+            for above in missing.into_iter().filter_map(Path::parent).filter(|above| above.is_absolute()) {
+                sync_names(nix::fcntl::open(above, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)?;
+            }
             return Ok(nix::fcntl::open(path, DIRECTORY, Mode::empty())?);
         };
         Ok(openat(&self.place(&walk, path)?.folder, ".", DIRECTORY, Mode::empty())?)
@@ -152,6 +157,15 @@ impl PathGuard {
         };
         let place = walk.go(OpenFolder::root()?, above, FollowLinks::OfRoot)?;
         walk.go_to_last(place, below)
+    }
+}
+
+/// Brings the names in a folder to the medium. The sync of a file is worth nothing if the name of its folder is lost.
+fn sync_names(folder: impl AsFd) -> io::Result<()> {
+    match openat(folder, ".", DIRECTORY, Mode::empty()).and_then(nix::unistd::fsync) {
+        // This account may not read the folder, or the file system cannot sync folders.
+        Ok(()) | Err(Errno::EACCES | Errno::EINVAL) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

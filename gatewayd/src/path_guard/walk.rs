@@ -14,6 +14,7 @@ use nix::{
 
 use super::{
     refusal::PathError,
+    sync_names,
     trusted::{Trusted, hand_on},
 };
 
@@ -132,7 +133,7 @@ impl<'a> Walk<'a> {
         let made = mkdirat(&above.folder, name, mode)
             .and_then(|()| openat(&above.folder, name, PLACE | OFlag::O_DIRECTORY, Mode::empty()));
         let made = made.map_err(PathError::system(path))?;
-        match hand_on(&made, &above.folder) {
+        match hand_on(&made, &above.folder).and_then(|()| sync_names(&above.folder)) {
             Ok(()) => Ok(made),
             Err(source) => Err(PathError::System { path: path.to_owned(), source }),
         }
