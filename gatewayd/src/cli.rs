@@ -15,6 +15,7 @@ use clap::{
 use ipc::{
     Role,
     log::{LineFormat, LogSettings},
+    signer::SignText,
 };
 use semver::Version;
 
@@ -28,6 +29,7 @@ use crate::{
     paths::{GatewayId, Root, RootError},
     plan::{Environment, LEFT_OUT},
     run::{self, RunError},
+    sign::{self, Output, SignError, SignOptions},
     upgrade::{self, UpgradeError},
 };
 
@@ -63,6 +65,15 @@ Examples:
       --mix-host 192.168.1.5 --mix-announce-host nym.example \\
       --clients-host 192.168.1.5 --clients-announce-host wss://nym.example";
 
+/// Behind the help of `sign`.
+const SIGN_EXAMPLES: &str = "\
+Examples:
+  gatewayd sign --id mygateway --contract-msg 22Z9wt4PyiBCbMiErxj5bBa4VCCFsjNawZ1KnLyMeV9p...
+  gatewayd sign --id mygateway --text 'I run this gateway'
+
+What the signature says is shown first, on standard error. Without --yes it is
+made only if you type yes.";
+
 /// Implementation of the Nym Mixnet Gateway
 #[derive(Parser)]
 #[command(name = "Nym Mixnet Gateway", version = format!("{PROGRAM_VERSION} (gatewayd)"), propagate_version = true, after_help = MORE)]
@@ -87,6 +98,9 @@ enum Command {
     Upgrade(UpgradeFlags),
     /// Show what each process of the gateway can do, measured from inside its jail
     Audit(AuditFlags),
+    /// Sign a text with the gateway's identity key, as a wallet asks for before it bonds the gateway
+    #[command(after_help = SIGN_EXAMPLES)]
+    Sign(SignFlags),
 }
 
 #[derive(Args)]
@@ -156,6 +170,29 @@ struct AuditFlags {
     ability: Option<Ability>,
 }
 
+#[derive(Args)]
+struct SignFlags {
+    /// Id of the gateway whose identity key signs
+    #[arg(long, value_name = "ID")]
+    id: GatewayId,
+
+    /// Sign this text as it is
+    #[arg(long, value_name = "TEXT", required_unless_present = "contract_msg")]
+    text: Option<String>,
+
+    /// Sign the message in this text of a wallet: the message is shown in words, and must bond this gateway
+    #[arg(long, value_name = "BASE58", conflicts_with = "text")]
+    contract_msg: Option<String>,
+
+    /// The form of the output
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    output: Output,
+
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
 /// Takes the name of one of `all`.
 fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
     all: [T; N],
@@ -178,6 +215,8 @@ enum CommandError {
     Upgrade(#[from] UpgradeError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Sign(#[from] SignError),
 }
 
 /// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
@@ -227,6 +266,7 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
     match parsed {
         _ if format == LineFormat::Journal => false,
         Ok(Cli { command: Some(Command::Audit(flags)), .. }) => !flags.json,
+        Ok(Cli { command: Some(Command::Sign(_)), .. }) => false,
         Ok(_) => true,
         Err(error) => error.use_stderr() || io::stdout().is_terminal(),
     }
@@ -270,6 +310,14 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
             let AuditFlags { id, config, json, self_test, role, ability } = flags;
             let options = audit::AuditOptions { json, self_test, config, role, ability };
             audit::execute(&id, &root, options, environment(log), console)?;
+        }
+        Command::Sign(flags) => {
+            let SignFlags { id, text, contract_msg, output, yes } = flags;
+            let text = match (text, contract_msg) {
+                (Some(text), _) => SignText::Plain(text),
+                (None, message) => SignText::ContractMessage(message.unwrap_or_default()),
+            };
+            sign::execute(&id, &root, SignOptions { text, output, yes }, environment(log), console)?;
         }
     }
     Ok(())

@@ -48,6 +48,7 @@ pub mod path_guard;
 pub mod paths;
 pub mod plan;
 pub mod run;
+pub mod sign;
 pub mod supervisor;
 mod syscall;
 mod system_error;

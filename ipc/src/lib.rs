@@ -15,6 +15,7 @@ pub mod log;
 pub mod ports;
 pub mod probe;
 pub mod replay_settings;
+pub mod signer;
 pub mod trusted_network;
 pub mod validator_query;
 

@@ -28,7 +28,6 @@ pub mod core;
 pub mod counters;
 mod disk;
 pub mod disk_mailbox;
-pub mod identity;
 mod mail;
 pub mod mailbox;
 mod plain_file;

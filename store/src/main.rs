@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use identity::{Identity, IdentityError};
 use ipc::{
     Role,
     control::{Grant, WorkerConfig},
@@ -14,7 +15,6 @@ use sandbox::{Closed, Jail, JailError, close, descriptors::close_inherited, poli
 use store::{
     counters::StoreCounters,
     disk_mailbox::DiskMailbox,
-    identity::{Identity, IdentityError},
     mailbox::MailboxError,
     replay::ReplayArchive,
     service::{Links, Service, ServiceError},

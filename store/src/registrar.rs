@@ -13,7 +13,7 @@ use ed25519_dalek::{Signature as Ed25519Signature, VerifyingKey};
 use wire::address::ClientAddress;
 use x25519_dalek::{EphemeralSecret, PublicKey};
 
-use crate::identity::Identity;
+use identity::Identity;
 
 /// A handshake that waits for the client's signature.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub fn begin(identity: &Identity, init: &[u8], logins: LoginForm) -> Result<(Beg
     let secret = EphemeralSecret::random_from_rng(&mut rand::rng());
     let keys = init.keys(PublicKey::from(&secret).to_bytes());
     let key = init.derive_key(secret.diffie_hellman(&PublicKey::from(init.ephemeral)).as_bytes());
-    let sealed_signature = GatewayKey::of(&key).seal_signature(identity.sign(&keys), rand::random());
+    let sealed_signature = GatewayKey::of(&key).seal_signature(identity.sign_registration(&keys), rand::random());
     let reply = GatewayReply { ephemeral: keys.gateway, sealed_signature };
     Ok((Begun { client, keys, key, logins }, reply.encode()))
 }

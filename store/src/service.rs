@@ -20,10 +20,11 @@ use tokio::{
 };
 use worker::{birth::Birth, control_link::Ending, counter, drain};
 
+use identity::Identity;
+
 use crate::{
     core::{Core, Fault},
     counters::StoreCounters,
-    identity::Identity,
     mailbox::Mailbox,
     replay::ReplayArchive,
 };

@@ -414,7 +414,7 @@ async fn finish(command: &str, mut process: Command) -> Result<Outcome> {
 }
 
 /// What one user needs to run a gateway.
-const PROGRAMS: [&str; 5] = ["gatewayd", "mix-ingress", "mix-egress", "client-edge", "store"];
+const PROGRAMS: [&str; 6] = ["gatewayd", "mix-ingress", "mix-egress", "client-edge", "store", "signer"];
 
 /// As the service manager starts it: another user, and of root's privileges those in the unit.
 fn unit(user: u32, program: &Path) -> Command {

@@ -118,6 +118,14 @@ impl Birth {
         Ok(descriptor::receive(self.0.as_fd())?.0)
     }
 
+    /// As [`Birth::receive_bytes`], for a program that is lent descriptors.
+    ///
+    /// # Errors
+    /// If the link fails.
+    pub fn receive_bytes_and_descriptors(&self) -> Result<(Vec<u8>, Vec<OwnedFd>), BirthError> {
+        Ok(descriptor::receive(self.0.as_fd())?)
+    }
+
     /// Tells the supervisor why this worker cannot start.
     pub fn report_failure(&self, what: &str) {
         self.report(&WorkerReport::StartFailed { what: what.to_owned() });

@@ -11,6 +11,7 @@
 //! | [`accounts`], [`ownership`] | the account of each process, and who owns the data |
 //! | [`worker_config`], [`own_addresses`] | what each worker needs to know |
 //! | [`binaries`], [`worker`] | the programs, and one running process |
+//! | [`one_shot`] | a program that answers one request and ends |
 //! | [`predecessor`], [`lock_holder`] | what is left of a gateway that was killed, and who uses the data |
 //! | [`late_address`], [`open_files`] | what a machine may lack at the start |
 
@@ -23,6 +24,7 @@ mod late_address;
 mod links;
 mod listeners;
 mod lock_holder;
+mod one_shot;
 mod open_files;
 mod own_addresses;
 mod ownership;
@@ -35,17 +37,17 @@ mod worker_config;
 
 pub use self::{
     accounts::AccountError, binaries::BinaryError, data_folders::FolderError, listeners::ListenError,
-    lock_holder::LockHolder, resources::ResourceError, spec::LaunchError,
+    lock_holder::LockHolder, one_shot::OneShotError, resources::ResourceError, spec::LaunchError,
 };
 pub(crate) use self::{
     accounts::Accounts,
-    binaries::find as find_program,
     data_folders::user_of_data,
     links::{LinkEnd, WaitingEnds, peers},
+    one_shot::{Answered, OneShot},
     open_files::warn_if_few,
     per_role::PerRole,
     predecessor::{PREDECESSOR, process_exists},
-    resources::WorkerResources,
+    resources::{WorkerResources, open_identity_key},
     spec::{LaunchSpec, open_data},
     worker::{Death, EventKind, Worker, WorkerEvent},
 };

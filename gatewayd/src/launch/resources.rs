@@ -106,10 +106,9 @@ impl WorkerResources {
     /// With the path, the setting and what to do.
     pub(super) fn open(config: &Config, guard: &PathGuard, data: DataFolders) -> Result<Self, ResourceError> {
         let sphinx = (&config.keys.private_sphinx, "gateway.private_sphinx_key_file");
-        let identity = (&config.keys.private_identity, "gateway.private_identity_key_file");
         Ok(Self {
             sphinx_key: open_key(guard, "private Sphinx key", sphinx.0, sphinx.1)?,
-            identity_key: open_key(guard, "private identity key", identity.0, identity.1)?,
+            identity_key: open_identity_key(config, guard)?,
             data,
             mix_listener: listeners::bind(config.mix.listen, listeners::MIX)?,
             client_listener: listeners::bind(config.clients.listen, listeners::CLIENTS)?,
@@ -171,6 +170,14 @@ impl WorkerResources {
             ],
         })
     }
+}
+
+/// Opens the file of the private identity key, unread.
+///
+/// # Errors
+/// With the path, the setting and what to do.
+pub(crate) fn open_identity_key(config: &Config, guard: &PathGuard) -> Result<File, ResourceError> {
+    open_key(guard, "private identity key", &config.keys.private_identity, "gateway.private_identity_key_file")
 }
 
 fn open_key(guard: &PathGuard, what: &'static str, path: &Path, key: &'static str) -> Result<File, ResourceError> {

@@ -22,6 +22,7 @@ mod client_edge;
 mod common;
 mod mix_egress;
 mod mix_ingress;
+mod signer;
 mod store;
 mod validator_query;
 
@@ -32,6 +33,7 @@ pub use self::{
     mix_egress::MIX_EGRESS,
     mix_ingress::MIX_INGRESS,
     rule::{Argument, Must, Network, Policy, Rule, Unlisted, Verdict},
+    signer::SIGNER,
     store::STORE,
     validator_query::VALIDATOR_QUERY,
 };

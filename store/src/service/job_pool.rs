@@ -4,10 +4,11 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use tokio::task::{JoinError, JoinSet};
 
+use identity::Identity;
+
 use crate::{
     clock,
     core::{self, Core, Done, Fault, Job},
-    identity::Identity,
     mailbox::{self, Mailbox},
     registrar,
 };

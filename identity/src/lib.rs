@@ -1,4 +1,16 @@
-//! The gateway's identity: it signs the gateway's half of every registration, and nothing else.
+//! The gateway's identity key, and everything that it signs. Each kind of signature has a type of its own here, which composes or checks
+//! the signed bytes; there is no way to have chosen bytes signed.
+//!
+//! | what is signed | by | why no other kind passes for it |
+//! |---|---|---|
+//! | the gateway's half of a registration ([`Identity::sign_registration`]) | `store` | 64 bytes, of which `store` draws 32 |
+//! | a contract message (`contract_message`) | `signer` | JSON with `message_type`, of one known purpose |
+//! | a text of the operator (`plain_text`) | `signer` | none of the above, which is checked |
+
+#[cfg(feature = "operator")]
+pub mod contract_message;
+#[cfg(feature = "operator")]
+pub mod plain_text;
 
 use std::{fs::File, io::Read, os::fd::OwnedFd};
 
@@ -40,7 +52,11 @@ impl Identity {
         Ok(Self::from_seed(&*pem::decode(KeyTag::Ed25519Private, &text)?)?)
     }
 
-    pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<Self, LockError> {
+    /// Of a key that is in memory already.
+    ///
+    /// # Errors
+    /// If memory cannot be locked.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, LockError> {
         Ok(Self(Locked::new(|| SigningKey::from_bytes(seed))?))
     }
 
@@ -50,7 +66,12 @@ impl Identity {
     }
 
     /// Signs the gateway's half of one registration.
-    pub fn sign(&self, keys: &EphemeralKeys) -> Signature {
-        self.0.sign(&keys.signed_by_gateway()).to_bytes()
+    pub fn sign_registration(&self, keys: &EphemeralKeys) -> Signature {
+        self.sign(&keys.signed_by_gateway())
+    }
+
+    /// Who may call this decides what the key signs: this crate alone.
+    fn sign(&self, bytes: &[u8]) -> Signature {
+        self.0.sign(bytes).to_bytes()
     }
 }

@@ -1,0 +1,234 @@
+//! `gatewayd sign`: has the identity key sign a text of the operator, once the operator knows what it says.
+//!
+//! The text may come from anybody, and the key is in a file that only `signer` reads. So `signer` runs twice: without the key it says what a
+//! signature would mean, and with the key it signs what the operator has agreed to.
+//!
+//! *Trusts*: the operator at the terminal. *Holds*: the text; never the key. *Promises*: nothing is signed that was not shown, and nothing
+//! without a yes.
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
+    time::Duration,
+};
+
+use ipc::{
+    Role, codec,
+    jail::{JailSpec, LayerSettings, Missing},
+    signer::{MAX_ANSWER, SignAnswer, SignRequest, SignText, Step},
+};
+
+use crate::{
+    console::Console,
+    launch::{AccountError, Accounts, Answered, OneShot, OneShotError, ResourceError, open_identity_key},
+    overrides::Overrides,
+    path_guard::PathGuard,
+    paths::{GatewayId, GatewayPaths, Root},
+    plan::{self, Environment, PlanError, RunPlan},
+};
+
+const PROGRAM: OneShot = OneShot { program: "signer", time_limit: Duration::from_secs(10), max_answer: MAX_ANSWER };
+
+/// Descriptors that `signer` may have open.
+const OPEN_FILES: u64 = 16;
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people, as nym-node writes it.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What to sign, and how to ask and answer.
+#[derive(Debug)]
+pub struct SignOptions {
+    /// The text.
+    pub text: SignText,
+    /// The form of the output.
+    pub output: Output,
+    /// Whether the operator has agreed already.
+    pub yes: bool,
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The gateway's configuration or keys cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No account for `signer`.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The key cannot be opened.
+    #[error(transparent)]
+    Key(#[from] ResourceError),
+    /// `signer` gave no answer.
+    #[error(transparent)]
+    Program(#[from] OneShotError),
+    /// It does not fit into a request.
+    #[error("the text is too long to be signed: sign a hash of it instead")]
+    TooLong,
+    /// The text is not signed.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody can be asked.
+    #[error(
+        "nothing was signed, as standard input is no terminal and nobody can be asked: read the text above, and give --yes if it says what you want"
+    )]
+    NobodyToAsk,
+    /// The operator said no.
+    #[error("nothing was signed")]
+    Declined,
+    /// The terminal cannot be read.
+    #[error("nothing was signed: cannot read the answer: {0}")]
+    Terminal(io::Error),
+}
+
+/// Shows what a signature of the text means, asks, signs, and prints the signature.
+///
+/// # Errors
+/// With what is wrong and what to do. Then nothing was signed.
+pub fn execute(
+    id: &GatewayId,
+    root: &Root,
+    options: SignOptions,
+    environment: Environment,
+    console: &mut Console<'_>,
+) -> Result<(), SignError> {
+    let SignOptions { text, output, yes } = options;
+    let guard = PathGuard::new(GatewayPaths::new(root, id).home());
+    let mut discarded = io::sink();
+    let plan =
+        plan::prepare(id, root, guard, None, &Overrides::default(), environment, &mut Console::new(&mut discarded))?;
+    let signer = Signer::new(&plan, text)?;
+    let words = signer.explain()?;
+    // Programs read standard output, so the operator reads this elsewhere.
+    let mut terminal = io::stderr().lock();
+    // A closed standard error is read by nobody, and then nobody agrees.
+    let _ = writeln!(terminal, "{words}");
+    drop(terminal);
+    if !yes {
+        ask()?;
+    }
+    let Signature { message, bytes } = signer.sign()?;
+    let signature = bs58::encode(bytes).into_string();
+    match output {
+        Output::Text => {
+            console.line(format_args!("the base58-encoded signature on: '{message}' is:"));
+            console.line(signature);
+        }
+        Output::Json => {
+            console.line(serde_json::json!({ "encoded_message": signer.encoded(), "encoded_signature": signature }));
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a yes.
+fn ask() -> Result<(), SignError> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Err(SignError::NobodyToAsk);
+    }
+    // As above.
+    let _ = write!(io::stderr(), "Sign this? Type yes: ").and_then(|()| io::stderr().flush());
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).map_err(SignError::Terminal)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(SignError::Declined) }
+}
+
+struct Signature {
+    message: String,
+    bytes: [u8; 64],
+}
+
+/// The program, and what it is asked about.
+struct Signer<'a> {
+    plan: &'a RunPlan,
+    jail: JailSpec,
+    text: SignText,
+}
+
+impl<'a> Signer<'a> {
+    fn new(plan: &'a RunPlan, text: SignText) -> Result<Self, AccountError> {
+        let accounts = Accounts::choose(plan.config.sandbox.first_account.get())?;
+        let layers = LayerSettings {
+            // The account of the process that has this key while the gateway runs.
+            account: *accounts.of_workers().get(Role::Store),
+            required: plan.config.sandbox.require.clone(),
+            connect_ports: Vec::new(),
+        };
+        let jail = JailSpec {
+            supervisor: std::process::id(),
+            open_files: OPEN_FILES,
+            layers: (!plan.insecure).then_some(layers),
+        };
+        Ok(Self { plan, jail, text })
+    }
+
+    fn explain(&self) -> Result<String, SignError> {
+        match self.ask(Step::Explain)? {
+            SignAnswer::Explained { words } => Ok(words),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn sign(&self) -> Result<Signature, SignError> {
+        match self.ask(Step::Sign)? {
+            SignAnswer::Signed { message, identity, r, s } if identity == self.plan.public_keys.identity => {
+                let mut bytes = [0; 64];
+                for (byte, signed) in bytes.iter_mut().zip(r.into_iter().chain(s)) {
+                    *byte = signed;
+                }
+                Ok(Signature { message, bytes })
+            }
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn ask(&self, step: Step) -> Result<SignAnswer, SignError> {
+        let request = SignRequest {
+            jail: self.jail.clone(),
+            identity: self.plan.public_keys.identity,
+            text: self.text.clone(),
+            step,
+        };
+        let request = codec::encode_one(&request).map_err(|_| SignError::TooLong)?;
+        if request.len() > link::descriptor::MAX_DATAGRAM {
+            return Err(SignError::TooLong);
+        }
+        let key = match step {
+            Step::Explain => None,
+            Step::Sign => Some(open_identity_key(&self.plan.config, &self.plan.guard)?),
+        };
+        let lent: Vec<_> = key.iter().map(|key| key.as_fd()).collect();
+        let Answered { answer, missing } = PROGRAM.ask(&request, &lent)?;
+        if step == Step::Sign {
+            log_missing(&missing);
+        }
+        codec::decode_one(&answer).map_err(|_| OneShotError::Malformed(PROGRAM.program).into())
+    }
+
+    /// The text as it came, which for a contract message is the base58 that the wallet shows.
+    fn encoded(&self) -> &str {
+        match &self.text {
+            SignText::Plain(text) => text,
+            SignText::ContractMessage(text) => text.trim(),
+        }
+    }
+}
+
+fn unexpected(answer: SignAnswer) -> SignError {
+    match answer {
+        SignAnswer::Refused { why } => SignError::Refused(why),
+        SignAnswer::Explained { .. } | SignAnswer::Signed { .. } => OneShotError::Malformed(PROGRAM.program).into(),
+    }
+}
+
+fn log_missing(missing: &[Missing]) {
+    for Missing { layer, why } in missing {
+        tracing::warn!("The jail of {} was incomplete. {layer} is missing: {why}", PROGRAM.program);
+    }
+}
