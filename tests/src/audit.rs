@@ -156,7 +156,7 @@ pub async fn audit_by_us(home: &Home) -> Result<Table> {
 /// # Errors
 /// If no table comes of it.
 pub async fn audit_without(calls: &[&str], home: &Home) -> Result<Table> {
-    Table::read(&home.below(&program("without")?, calls, "audit", &["--json", "--self-test"]).await?)
+    Table::read(&home.below(&program("deny_syscalls")?, calls, "audit", &["--json", "--self-test"]).await?)
 }
 
 /// How a gateway can be started.

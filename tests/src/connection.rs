@@ -27,7 +27,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{carrier::Carrier, deadline};
+use crate::{deadline, pong_filter::PongFilter};
 
 /// More frames than any test leaves unread.
 const INCOMING: usize = 200_000;
@@ -88,8 +88,8 @@ impl Connection {
         let gateway = stream.peer_addr()?;
         stream.set_nodelay(true)?;
         let withhold_pongs = Arc::new(AtomicBool::new(false));
-        let carrier = Carrier::new(stream, withhold_pongs.clone());
-        let (mut socket, _) = client_async(format!("ws://{gateway}/"), carrier)
+        let filter = PongFilter::new(stream, withhold_pongs.clone());
+        let (mut socket, _) = client_async(format!("ws://{gateway}/"), filter)
             .await
             .with_context(|| format!("no websocket at {gateway}"))?;
         socket.get_mut().set_upgraded();
@@ -240,7 +240,7 @@ impl Drop for Connection {
 }
 
 async fn drive(
-    mut socket: WebSocketStream<Carrier>,
+    mut socket: WebSocketStream<PongFilter>,
     mut orders: mpsc::Receiver<Order>,
     report: mpsc::Sender<Incoming>,
     mut may_read: watch::Receiver<bool>,

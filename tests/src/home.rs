@@ -276,7 +276,7 @@ impl Home {
     /// If the program that sees to it has not been built, or cannot be copied.
     pub fn lacking(mut self, calls: &[&str]) -> Result<Self> {
         let calls = calls.iter().map(|call| (*call).to_owned()).collect();
-        self.launcher = Some((self.for_its_user(&program("without")?)?, calls));
+        self.launcher = Some((self.for_its_user(&program("deny_syscalls")?)?, calls));
         Ok(self)
     }
 

@@ -35,10 +35,10 @@ pub struct LogOracle {
 
 /// What has just been done to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suspicion {
-    /// Nothing that would have one worker accuse another.
-    None,
-    /// A link was fed with garbage: somebody will be accused of it.
+pub enum Injected {
+    /// Nothing that would have one worker report another.
+    Nothing,
+    /// A link was fed with garbage: a worker will report the one that sent it.
     Garbage,
 }
 
@@ -55,14 +55,14 @@ impl LogOracle {
     }
 
     /// Reads what is new.
-    pub fn look(&mut self, log: &Log, suspicion: Suspicion) {
-        if suspicion == Suspicion::Garbage {
+    pub fn look(&mut self, log: &Log, injected: Injected) {
+        if injected == Injected::Garbage {
             self.expect(Cause::Garbage);
         }
         let lines = log.lines();
         let new = lines.get(self.read..).unwrap_or_default();
         for line in new {
-            self.read_line(line, suspicion);
+            self.read_line(line, injected);
         }
         self.said.extend_from_slice(new);
         self.read = lines.len();
@@ -70,11 +70,11 @@ impl LogOracle {
 
     /// Reads what is new; the next log will be another one.
     pub fn close(&mut self, log: &Log) {
-        self.look(log, Suspicion::None);
+        self.look(log, Injected::Nothing);
         self.read = 0;
     }
 
-    fn read_line(&mut self, line: &str, suspicion: Suspicion) {
+    fn read_line(&mut self, line: &str, injected: Injected) {
         let pid = field(line, "pid").and_then(|pid| pid.parse().ok());
         if let Some((head, counters)) = line.split_once(" > counters: ") {
             let role = head.rsplit(' ').next().unwrap_or_default().to_owned();
@@ -86,7 +86,7 @@ impl LogOracle {
         } else if line.contains("worker is killed") {
             self.expect(Cause::Death);
             self.killed.extend(pid);
-            if suspicion == Suspicion::None {
+            if injected == Injected::Nothing {
                 self.strange.push(line.to_owned());
             }
         } else if line.contains("worker died") && !line.contains(REFUSAL) {
@@ -149,21 +149,21 @@ mod tests {
     #[test]
     fn a_death_that_nobody_caused_is_strange() {
         let mut log_oracle = LogOracle::default();
-        log_oracle.read_line(DIED, Suspicion::None);
+        log_oracle.read_line(DIED, Injected::Nothing);
         assert_eq!(log_oracle.strange(), [DIED]);
         let mut log_oracle = LogOracle::default();
         log_oracle.expect_death(Process(7));
-        log_oracle.read_line(DIED, Suspicion::None);
+        log_oracle.read_line(DIED, Injected::Nothing);
         assert_eq!(log_oracle.strange(), [""; 0]);
     }
 
     #[test]
-    fn an_accusation_needs_garbage_and_explains_a_death() {
-        let accused = " 2026 ERROR gatewayd > worker is killed: it broke a rule of its link worker=store pid=7";
-        for (suspicion, strange) in [(Suspicion::None, 1), (Suspicion::Garbage, 0)] {
+    fn a_report_of_a_peer_needs_garbage_and_explains_a_death() {
+        let reported = " 2026 ERROR gatewayd > worker is killed: it broke a rule of its link worker=store pid=7";
+        for (injected, strange) in [(Injected::Nothing, 1), (Injected::Garbage, 0)] {
             let mut log_oracle = LogOracle::default();
-            log_oracle.read_line(accused, suspicion);
-            log_oracle.read_line(DIED, Suspicion::None);
+            log_oracle.read_line(reported, injected);
+            log_oracle.read_line(DIED, Injected::Nothing);
             assert_eq!(log_oracle.strange().len(), strange);
         }
     }
@@ -173,11 +173,11 @@ mod tests {
         let full = " 2026 ERROR store > new mail and new clients are refused error=there is no room left";
         let unknown = " 2026 ERROR store > a stored message is damaged inbox=7";
         let mut log_oracle = LogOracle::default();
-        log_oracle.read_line(full, Suspicion::None);
+        log_oracle.read_line(full, Injected::Nothing);
         assert_eq!(log_oracle.strange(), [full]);
         log_oracle.expect(Cause::FullDisk);
-        log_oracle.read_line(full, Suspicion::None);
-        log_oracle.read_line(unknown, Suspicion::None);
+        log_oracle.read_line(full, Injected::Nothing);
+        log_oracle.read_line(unknown, Injected::Nothing);
         assert_eq!(log_oracle.strange(), [full, unknown]);
     }
 
@@ -190,7 +190,7 @@ mod tests {
             " 2026 INFO  gatewayd > worker started worker=store pid=8",
             " 2026 INFO  store > counters: refused_inbox_full=4",
         ] {
-            log_oracle.read_line(line, Suspicion::None);
+            log_oracle.read_line(line, Injected::Nothing);
         }
         let counters = log_oracle.counters();
         assert_eq!(counters["store"], Counters::from([("refused_inbox_full".into(), 7), ("pushed".into(), 2)]));

@@ -15,19 +15,19 @@ use crate::{account::Account, packet::FinalHopPacket};
 
 mod again;
 mod continuity;
+mod disruption;
 mod figures;
 mod gap;
 mod order;
 mod tally;
-mod trouble;
 
 use again::{Again, Coming, Session};
 use order::Order;
 
+pub use disruption::{Disruption, Harm};
 pub use figures::{Figures, percentile};
 pub use gap::Gap;
 pub use tally::Tally;
-pub use trouble::{Harm, Trouble};
 
 /// How a SURB-ack is recognised: it begins with a public key that nobody else has.
 type AckMark = [u8; 48];
@@ -80,7 +80,7 @@ struct State {
     /// Messages that came a second time.
     again: Vec<Again>,
     /// What was done to the gateway.
-    troubles: Vec<Trouble>,
+    disruptions: Vec<Disruption>,
     orders: HashMap<Inbox, Order>,
     out_of_order: Vec<String>,
     /// What of the past may be forgotten.
@@ -155,12 +155,12 @@ impl Oracle {
 
     /// Something was done to the gateway.
     pub fn suffered(&self, harm: Harm, when: Range<Instant>) {
-        self.state().troubles.push(Trouble { harm, when });
+        self.state().disruptions.push(Disruption { harm, when });
     }
 
     /// Whether this process was ever replaced, or stood still.
     pub fn was_harmed(&self, process: &str) -> bool {
-        self.state().troubles.iter().any(|trouble| trouble.harm.is_to(process))
+        self.state().disruptions.iter().any(|disruption| disruption.harm.is_to(process))
     }
 
     /// The gateway has closed a mix node's connection.

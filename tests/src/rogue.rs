@@ -170,9 +170,9 @@ impl Taken {
     ///
     /// # Errors
     /// If it takes no order.
-    pub async fn link<In, Out>(&self, peer: Role) -> Result<LentLink<In, Out>> {
+    pub async fn link<In, Out>(&self, peer: Role) -> Result<TakenLink<In, Out>> {
         let line = self.order(&Order::LendLink { peer }).await?;
-        Ok(LentLink { line, unread: Vec::new(), outgoing: PhantomData })
+        Ok(TakenLink { line, unread: Vec::new(), outgoing: PhantomData })
     }
 
     /// The rogue ends of what `attempt` does, another comes in its place, and nobody else ends.
@@ -202,8 +202,8 @@ impl Taken {
         let (rule, before) = (rule.to_string(), self.gateway.log().lines().len());
         self.ends_by(attempt).await?;
         let lines = self.gateway.log().lines();
-        let accusation = format!("worker broke a rule of its link worker={} reporter={peer}", self.role);
-        let said = |line: &String| line.contains(&accusation) && line.contains(&rule);
+        let report = format!("worker broke a rule of its link worker={} reporter={peer}", self.role);
+        let said = |line: &String| line.contains(&report) && line.contains(&rule);
         ensure!(lines.iter().skip(before).any(said), "nobody says: {rule}");
         Ok(())
     }
@@ -234,9 +234,9 @@ impl Taken {
     /// If it does not.
     pub async fn lets_go(&self, peer: Role) -> Result<()> {
         self.ends_by(async { self.link::<(), ()>(peer).await.map(drop) }).await?;
-        let accusation = format!("worker closed its link and lives on worker={} reporter={peer}", self.role);
+        let report = format!("worker closed its link and lives on worker={} reporter={peer}", self.role);
         let lines = self.gateway.log().lines();
-        ensure!(lines.iter().any(|line| line.contains(&accusation)), "{peer} says nothing");
+        ensure!(lines.iter().any(|line| line.contains(&report)), "{peer} says nothing");
         Ok(())
     }
 
@@ -261,13 +261,13 @@ fn others(gateway: &Gateway, role: Role) -> Result<Vec<Process>> {
 
 /// A link of the rogue, in the hands of the test.
 #[derive(Debug)]
-pub struct LentLink<In, Out> {
+pub struct TakenLink<In, Out> {
     line: UnixStream,
     unread: Vec<In>,
     outgoing: PhantomData<fn(Out)>,
 }
 
-impl<In, Out> LentLink<In, Out> {
+impl<In, Out> TakenLink<In, Out> {
     /// Sends bytes of any form.
     ///
     /// # Errors

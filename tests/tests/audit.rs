@@ -178,7 +178,7 @@ async fn without_seccomp_the_cells_turn_red_that_nothing_else_holds() -> Result<
     bounded(async {
         for start in Start::all() {
             let home = start.home().await?;
-            let refused = home.below(&program("without")?, &["seccomp"], "audit", &["--self-test"]).await?;
+            let refused = home.below(&program("deny_syscalls")?, &["seccomp"], "audit", &["--self-test"]).await?;
             ensure!(refused.code == Some(1) && refused.stderr.contains("require"), "{refused:?}");
             home.set_config("sandbox", "require", "[]")?;
             let table = audit_without(&["seccomp"], &home).await?;

@@ -9,7 +9,7 @@ use tests::{
     deadline::{self, bounded},
     gateway::{Gateway, IPV4, WORKERS},
     home::Home,
-    loose::{self, Loose},
+    other_jail::{self, Difference},
     validator::Validator,
 };
 
@@ -167,12 +167,12 @@ async fn a_worker_in_another_jail_than_its_probe_is_a_surprise() -> Result<()> {
     bounded(async {
         for start in Start::all() {
             for (how, surprise) in [
-                (Loose::Nowhere, None),
-                (Loose::Filter, Some("Seccomp_filters is `2`, of the probe `3`")),
-                (Loose::File, Some("bin/mix-egress open, the probe has not")),
-                (Loose::Layer, Some("its active layers are")),
+                (Difference::None, None),
+                (Difference::Filter, Some("Seccomp_filters is `2`, of the probe `3`")),
+                (Difference::File, Some("bin/mix-egress open, the probe has not")),
+                (Difference::Layer, Some("its active layers are")),
             ] {
-                let gateway = Gateway::start_in(loose::make(start.home().await?, "mix-egress", how)?, &[]).await?;
+                let gateway = Gateway::start_in(other_jail::give(start.home().await?, "mix-egress", how)?, &[]).await?;
                 // By root, who sees the descriptors; and one cell, because none of them is red.
                 let outcome = gateway.home.gatewayd_by_us("audit", &["--json", "--ability", "start a program"]).await?;
                 let said: serde_json::Value = serde_json::from_str(&outcome.stdout)?;

@@ -184,15 +184,15 @@ mod tests {
         live.descriptors.as_mut().unwrap().extend([
             "/etc/shadow".to_owned(),
             "[eventpoll]".to_owned(),
-            "/lent/db".to_owned(),
+            "/granted/db".to_owned(),
         ]);
         let mut probe = probe;
-        probe.descriptors.as_mut().unwrap().insert("/lent".to_owned());
+        probe.descriptors.as_mut().unwrap().insert("/granted".to_owned());
         let differences = live.differences(&probe).join("\n");
         for part in ["CapEff is `1`", "{\"net\"}", "/etc/shadow"] {
             assert!(differences.contains(part), "{differences}");
         }
-        assert!(!differences.contains("eventpoll") && !differences.contains("/lent"), "{differences}");
+        assert!(!differences.contains("eventpoll") && !differences.contains("/granted"), "{differences}");
         assert!(live.holes().iter().any(|hole| hole == "CapEff is `1`, not `0000000000000000`"));
     }
 

@@ -44,7 +44,7 @@ impl Settings {
         let part = (limit / SEGMENTS).clamp(SMALLEST, LARGEST);
         // The power of two that is not larger.
         let segment = 1 << part.ilog2();
-        Self { segment, most, floor, patience: Duration::from_secs(5) }
+        Self { segment, most, floor, cleaning_wait: Duration::from_secs(5) }
     }
 
     /// Bytes that may be alive.
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn three_quarters_of_all_but_three_segments_may_be_alive() {
-        let settings = Settings { segment: 16 * MIB, most: 160 * MIB, floor: 48 * MIB, patience: Duration::ZERO };
+        let settings = Settings { segment: 16 * MIB, most: 160 * MIB, floor: 48 * MIB, cleaning_wait: Duration::ZERO };
         let space = Space { alive: 84 * MIB, files: 160 * MIB, free: 0 };
         assert_eq!(settings.lack(&space, 0), None);
         assert_eq!(settings.lack(&space, 1), Some(Lack::Mail { used: 84 * MIB, most: 84 * MIB }));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_nearly_full_disk_counts_for_what_is_there_already() {
-        let settings = Settings { segment: 16 * MIB, most: 160 * MIB, floor: 48 * MIB, patience: Duration::ZERO };
+        let settings = Settings { segment: 16 * MIB, most: 160 * MIB, floor: 48 * MIB, cleaning_wait: Duration::ZERO };
         let space = |free| Space { alive: 11 * MIB, files: 64 * MIB, free };
         assert_eq!(settings.lack(&space(0), MIB), None);
         assert_eq!(settings.lack(&space(0), 2 * MIB), Some(Lack::Disk { free: 0, floor: 48 * MIB }));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_full_is_named_with_numbers() {
-        let settings = Settings { segment: 16 * MIB, most: 160 * MIB, floor: 48 * MIB, patience: Duration::ZERO };
+        let settings = Settings { segment: 16 * MIB, most: 160 * MIB, floor: 48 * MIB, cleaning_wait: Duration::ZERO };
         let said = |alive, files, free| {
             let space = Space { alive: alive * MIB, files: files * MIB, free: free * MIB };
             settings.lack(&space, 1).map(|lack| lack.to_string()).unwrap_or_default()

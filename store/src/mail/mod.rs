@@ -93,7 +93,7 @@ pub(crate) struct Settings {
     /// Bytes that must stay free on the disk.
     pub(crate) floor: u64,
     /// How long a commit waits for cleaning to make room.
-    pub(crate) patience: Duration,
+    pub(crate) cleaning_wait: Duration,
 }
 
 /// The log, and the thread that cleans it.
@@ -227,7 +227,7 @@ impl<S: Shelf> Log<S> {
         }
         self.chores.call();
         let full = || io::Error::new(io::ErrorKind::StorageFull, "there is no room for a new segment of mail");
-        self.spares.wait_for(stream, self.settings.patience).ok_or_else(full)
+        self.spares.wait_for(stream, self.settings.cleaning_wait).ok_or_else(full)
     }
 }
 

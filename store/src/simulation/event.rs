@@ -199,7 +199,7 @@ pub(super) fn draw(seed: u64) -> History {
         client_logins_per_hour: 1_000,
     };
     let segments = rng.random_range(9..24);
-    let settings = Settings { segment: 64 * 1024, most: segments * 64 * 1024, floor: 0, patience: Duration::ZERO };
+    let settings = Settings { segment: 64 * 1024, most: segments * 64 * 1024, floor: 0, cleaning_wait: Duration::ZERO };
     let kinds: Vec<&Kind> = KINDS.iter().chain(&REPAIRS).filter(|kind| kind.always || rng.random()).collect();
     let all: u32 = kinds.iter().map(|kind| kind.weight).sum();
     let event = |rng: &mut StdRng| {

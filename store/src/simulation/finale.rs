@@ -6,7 +6,7 @@ use session_ipc::Phase;
 
 use super::{
     event::{CLIENTS, Claim, Event},
-    oracle::{Standing, address, hold},
+    oracle::{ArrivalState, address, hold},
     world::{Done, World},
 };
 use crate::mail::shelf::memory::Fault;
@@ -37,7 +37,7 @@ impl World {
             .oracle
             .awaiting()
             .values()
-            .find(|number| matches!(self.oracle.arrivals[**number].standing, Standing::Pending));
+            .find(|number| matches!(self.oracle.arrivals[**number].state, ArrivalState::Pending));
         hold!("each delivery is answered (7)", left.is_none(), "{left:?} is not");
         for client in 0..CLIENTS {
             self.fetch(client)?;

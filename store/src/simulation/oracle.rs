@@ -1,7 +1,7 @@
 //! What must be true, whatever happens: a model of the inboxes that knows only what the store said and was told.
 //!
 //! Each time that `mix-ingress` delivers a packet is an *arrival* with a number of its own, which its body carries. What became of
-//! it is its [`Standing`]. The numbers are those of the promises in SPECIFICATION.md.
+//! it is its [`ArrivalState`]. The numbers are those of the promises in SPECIFICATION.md.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -35,7 +35,7 @@ type Checked = Result<(), Violation>;
 
 /// What became of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ArrivalState {
     /// The store has it, and has not answered.
     Pending,
     /// The store has it, and the `mix-ingress` that it would answer is gone.
@@ -59,7 +59,7 @@ pub(super) struct Arrival {
     pub(super) len: usize,
     /// It came without an acknowledgement, and gives way to a newer such.
     is_ackless: bool,
-    pub(super) standing: Standing,
+    pub(super) state: ArrivalState,
     /// When it came, by a clock that is right.
     at: Duration,
     /// Where it was written to, perhaps.
@@ -109,7 +109,7 @@ impl Oracle {
             client,
             len,
             is_ackless: ack == Ack::NotOwed,
-            standing: Standing::Pending,
+            state: ArrivalState::Pending,
             at,
             place: None,
             is_durable: false,
@@ -129,25 +129,25 @@ impl Oracle {
         Ok(number)
     }
 
-    fn set(&mut self, number: usize, standing: Standing) {
+    fn set(&mut self, number: usize, state: ArrivalState) {
         let arrival = &mut self.arrivals[number];
-        arrival.standing = standing;
-        if standing == Standing::Gone
+        arrival.state = state;
+        if state == ArrivalState::Gone
             && let Some(inbox) = self.inboxes.get_mut(&arrival.client)
         {
             inbox.remove(&number);
         }
     }
 
-    /// Those of a client with such a standing.
-    fn with(&self, client: usize, is_one: impl Fn(Standing) -> bool) -> Vec<usize> {
+    /// Those of a client with such a state.
+    fn with(&self, client: usize, is_one: impl Fn(ArrivalState) -> bool) -> Vec<usize> {
         let all = self.inboxes.get(&client).into_iter().flat_map(BTreeMap::keys);
-        all.copied().filter(|number| is_one(self.arrivals[*number].standing)).collect()
+        all.copied().filter(|number| is_one(self.arrivals[*number].state)).collect()
     }
 
     /// Messages of a client that the store has, or has accepted, and that are not too old.
     pub(super) fn held(&self, client: usize) -> Vec<usize> {
-        let mut all = self.with(client, |standing| matches!(standing, Standing::Pending | Standing::Owed));
+        let mut all = self.with(client, |state| matches!(state, ArrivalState::Pending | ArrivalState::Owed));
         all.retain(|number| self.arrivals[*number].at > self.too_old && !self.may_give_way(*number));
         all
     }
@@ -173,7 +173,7 @@ impl Oracle {
     /// Messages of a client that must come.
     pub(super) fn owed(&self, client: usize) -> Vec<usize> {
         let mut held = self.held(client);
-        held.retain(|number| self.arrivals[*number].standing == Standing::Owed);
+        held.retain(|number| self.arrivals[*number].state == ArrivalState::Owed);
         held
     }
 
@@ -192,14 +192,14 @@ impl Oracle {
     pub(super) fn accepted(&mut self, delivery: u64, storage: &Storage) -> Result<usize, Violation> {
         let number = self.answered(delivery)?;
         let arrival = &self.arrivals[number];
-        match arrival.standing {
-            Standing::Proved | Standing::Gone => {}
-            standing => {
+        match arrival.state {
+            ArrivalState::Proved | ArrivalState::Gone => {}
+            state => {
                 let is_there = arrival.place.is_some_and(|place| storage.mail.holds(&address(arrival.client), place));
                 hold!(
                     "accepted is on the medium or received (1)",
-                    standing == Standing::Owed && arrival.is_durable && is_there,
-                    "{number} is accepted and {standing:?}; in the index: {is_there}"
+                    state == ArrivalState::Owed && arrival.is_durable && is_there,
+                    "{number} is accepted and {state:?}; in the index: {is_there}"
                 );
             }
         }
@@ -209,10 +209,10 @@ impl Oracle {
     /// A delivery is refused. Returns its arrival.
     pub(super) fn refused(&mut self, delivery: u64) -> Result<usize, Violation> {
         let number = self.answered(delivery)?;
-        let standing = self.arrivals[number].standing;
-        hold!("what was received is not refused (7)", standing != Standing::Proved, "{number} was received");
-        if standing != Standing::Gone {
-            self.set(number, Standing::Refused);
+        let state = self.arrivals[number].state;
+        hold!("what was received is not refused (7)", state != ArrivalState::Proved, "{number} was received");
+        if state != ArrivalState::Gone {
+            self.set(number, ArrivalState::Refused);
         }
         Ok(number)
     }
@@ -222,11 +222,13 @@ impl Oracle {
         let number = self.read(message)?;
         let arrival = &self.arrivals[number];
         hold!("nobody gets what is another's (16)", arrival.client == client, "{number} is pushed to {client}");
-        match arrival.standing {
-            Standing::Pending | Standing::Orphaned | Standing::Owed | Standing::Perhaps => {}
-            Standing::Gone => hold!("what is gone does not come back (12, 20)", false, "{number} is back"),
-            Standing::Proved => hold!("what was received does not come again (3, 6)", false, "{number} comes again"),
-            Standing::Refused => hold!("what was refused is not pushed (7)", false, "{number} was refused"),
+        match arrival.state {
+            ArrivalState::Pending | ArrivalState::Orphaned | ArrivalState::Owed | ArrivalState::Perhaps => {}
+            ArrivalState::Gone => hold!("what is gone does not come back (12, 20)", false, "{number} is back"),
+            ArrivalState::Proved => {
+                hold!("what was received does not come again (3, 6)", false, "{number} comes again")
+            }
+            ArrivalState::Refused => hold!("what was refused is not pushed (7)", false, "{number} was refused"),
         }
         hold!("inboxes are in order (5)", last.is_none_or(|last| last < number), "{number} comes after {last:?}");
         let skipped =
@@ -238,9 +240,9 @@ impl Oracle {
     /// The client has proved that it got a message.
     pub(super) fn proved(&mut self, number: usize) {
         let was_written = self.arrivals[number].place.is_some();
-        let standing = self.arrivals[number].standing;
-        if standing != Standing::Refused {
-            self.set(number, if was_written { Standing::Proved } else { Standing::Gone });
+        let state = self.arrivals[number].state;
+        if state != ArrivalState::Refused {
+            self.set(number, if was_written { ArrivalState::Proved } else { ArrivalState::Gone });
         }
     }
 
@@ -252,9 +254,9 @@ impl Oracle {
         if let Some(other) = self.places.insert((client, place), number)
             && other != number
         {
-            let Arrival { standing, is_durable, .. } = self.arrivals[other];
-            let is_there = standing == Standing::Owed || standing == Standing::Proved && is_durable;
-            hold!("no place is used twice (12)", !is_there, "{number} is written over {other}, which is {standing:?}");
+            let Arrival { state, is_durable, .. } = self.arrivals[other];
+            let is_there = state == ArrivalState::Owed || state == ArrivalState::Proved && is_durable;
+            hold!("no place is used twice (12)", !is_there, "{number} is written over {other}, which is {state:?}");
         }
         self.arrivals[number].place = Some(place);
         Ok(())
@@ -264,12 +266,12 @@ impl Oracle {
     pub(super) fn is_durable(&mut self, client: &ClientAddress, place: Sequence) -> Checked {
         let client = client_of(client);
         let Some(number) = self.places.get(&(client, place)).copied() else { return Ok(()) };
-        let behind = self.with(client, |standing| standing == Standing::Pending);
+        let behind = self.with(client, |state| state == ArrivalState::Pending);
         let behind = behind.into_iter().find(|other| *other < number && !self.may_give_way(*other));
         hold!("what came before is on the medium, too (5)", behind.is_none(), "{number} is, and {behind:?} is not");
         self.arrivals[number].is_durable = true;
-        if matches!(self.arrivals[number].standing, Standing::Pending | Standing::Orphaned) {
-            self.set(number, Standing::Owed);
+        if matches!(self.arrivals[number].state, ArrivalState::Pending | ArrivalState::Orphaned) {
+            self.set(number, ArrivalState::Owed);
         }
         Ok(())
     }
@@ -279,14 +281,14 @@ impl Oracle {
         let late = self
             .awaiting
             .values()
-            .find(|number| self.arrivals[**number].standing == Standing::Pending && self.arrivals[**number].at < time);
+            .find(|number| self.arrivals[**number].state == ArrivalState::Pending && self.arrivals[**number].at < time);
         hold!("unproved mail is written in time (2)", late.is_none(), "{late:?} is not");
         Ok(())
     }
 
     /// Nothing that came before this time is kept for a client.
     pub(super) fn is_swept(&self, client: usize, time: Duration) -> Checked {
-        let kept = self.with(client, |standing| standing == Standing::Owed);
+        let kept = self.with(client, |state| state == ArrivalState::Owed);
         let kept = kept.into_iter().find(|number| self.arrivals[*number].at < time);
         hold!("what is too old is removed (28)", kept.is_none(), "{kept:?} is kept");
         Ok(())
@@ -295,25 +297,25 @@ impl Oracle {
     /// The removal of the message at this place is on the medium, for its age or not.
     pub(super) fn removed(&mut self, client: &ClientAddress, place: Sequence, for_its_age: bool) -> Checked {
         let Some(number) = self.places.get(&(client_of(client), place)).copied() else { return Ok(()) };
-        let Arrival { standing, at, .. } = self.arrivals[number];
+        let Arrival { state, at, .. } = self.arrivals[number];
         if for_its_age {
             hold!("nothing goes before its time (28)", at <= self.too_old, "{number} is of {at:?}");
         } else {
-            let is_waited_for = matches!(standing, Standing::Owed | Standing::Pending);
+            let is_waited_for = matches!(state, ArrivalState::Owed | ArrivalState::Pending);
             let may_go = !is_waited_for || self.may_give_way(number);
-            hold!("only what was received is removed (3)", may_go, "{number} is removed and {standing:?}");
+            hold!("only what was received is removed (3)", may_go, "{number} is removed and {state:?}");
         }
-        self.set(number, Standing::Gone);
+        self.set(number, ArrivalState::Gone);
         Ok(())
     }
 
     /// The client wants to be forgotten: what the store has of it in memory is let go of.
     pub(super) fn abandoned(&mut self, client: usize) {
         for number in self.with(client, |_| true) {
-            match self.arrivals[number].standing {
-                Standing::Pending | Standing::Orphaned => self.set(number, Standing::Refused),
+            match self.arrivals[number].state {
+                ArrivalState::Pending | ArrivalState::Orphaned => self.set(number, ArrivalState::Refused),
                 // It may have been on its way to the medium still.
-                Standing::Owed if self.arrivals[number].is_orphan => self.set(number, Standing::Perhaps),
+                ArrivalState::Owed if self.arrivals[number].is_orphan => self.set(number, ArrivalState::Perhaps),
                 _ => {}
             }
         }
@@ -321,15 +323,15 @@ impl Oracle {
 
     /// The client is not in the ledger any more. Whether the store knows it: then nothing of what was there comes back.
     pub(super) fn forgotten(&mut self, client: usize, is_known: bool) {
-        for number in self.with(client, |standing| matches!(standing, Standing::Owed | Standing::Orphaned)) {
-            self.set(number, if is_known { Standing::Refused } else { Standing::Perhaps });
+        for number in self.with(client, |state| matches!(state, ArrivalState::Owed | ArrivalState::Orphaned)) {
+            self.set(number, if is_known { ArrivalState::Refused } else { ArrivalState::Perhaps });
         }
     }
 
     /// Nothing is left of an inbox on the medium.
     pub(super) fn erased(&mut self, client: usize) {
-        for number in self.with(client, |standing| standing != Standing::Pending) {
-            self.set(number, Standing::Gone);
+        for number in self.with(client, |state| state != ArrivalState::Pending) {
+            self.set(number, ArrivalState::Gone);
         }
     }
 
@@ -337,8 +339,8 @@ impl Oracle {
     pub(super) fn ingress_died(&mut self) {
         for number in std::mem::take(&mut self.awaiting).into_values() {
             self.arrivals[number].is_orphan = true;
-            if self.arrivals[number].standing == Standing::Pending {
-                self.set(number, Standing::Orphaned);
+            if self.arrivals[number].state == ArrivalState::Pending {
+                self.set(number, ArrivalState::Orphaned);
             }
         }
     }
@@ -349,8 +351,8 @@ impl Oracle {
         for inbox in self.inboxes.values() {
             for number in inbox.keys() {
                 let arrival = &mut self.arrivals[*number];
-                if arrival.standing != Standing::Owed {
-                    arrival.standing = Standing::Perhaps;
+                if arrival.state != ArrivalState::Owed {
+                    arrival.state = ArrivalState::Perhaps;
                 }
             }
         }
@@ -367,7 +369,7 @@ impl Oracle {
                 let number = self.read(message)?;
                 let arrival = &self.arrivals[number];
                 hold!("nobody gets what is another's (16)", arrival.client == client, "{number} in {client}'s inbox");
-                let is_gone = arrival.standing == Standing::Gone;
+                let is_gone = arrival.state == ArrivalState::Gone;
                 hold!("what is gone does not come back (12, 20)", !is_gone, "{number} is back at {place:?}");
                 hold!("inboxes are in order (5)", last < Some(number), "{number} is stored after {last:?}");
                 last = Some(number);
@@ -376,21 +378,21 @@ impl Oracle {
             let is_client = storage.is_registered(&address(client));
             hold!("who is forgotten leaves nothing (20)", is_client || found.is_empty(), "{client} has {found:?}");
             for number in self.with(client, |_| true) {
-                let Arrival { standing, at, .. } = self.arrivals[number];
+                let Arrival { state, at, .. } = self.arrivals[number];
                 let is_owed =
-                    is_client && standing == Standing::Owed && at > self.too_old && !self.may_give_way(number);
+                    is_client && state == ArrivalState::Owed && at > self.too_old && !self.may_give_way(number);
                 hold!(
                     "what was committed is there after any end (9, 11)",
                     !is_owed || found.contains_key(&number),
                     "{number} of client {client} is lost"
                 );
                 if let Some(place) = found.get(&number) {
-                    self.set(number, Standing::Owed);
+                    self.set(number, ArrivalState::Owed);
                     let arrival = &mut self.arrivals[number];
                     (arrival.place, arrival.is_durable) = (Some(*place), true);
                     self.places.insert((client, *place), number);
                 } else {
-                    self.set(number, Standing::Gone);
+                    self.set(number, ArrivalState::Gone);
                 }
             }
         }

@@ -8,7 +8,7 @@ use session_ipc::Phase;
 
 use super::{
     event::CLIENTS,
-    oracle::{Standing, hold},
+    oracle::{ArrivalState, hold},
     peers::Edge,
     storage::{ROOM, Storage},
     world::{DAY, DOUBT, Done, Process, STRIDE, TICKS, World},
@@ -116,7 +116,7 @@ impl World {
                 .oracle
                 .awaiting()
                 .values()
-                .find(|number| self.oracle.arrivals[**number].standing == Standing::Pending);
+                .find(|number| self.oracle.arrivals[**number].state == ArrivalState::Pending);
             hold!("an ordered end forgets nothing (15)", left.is_none(), "{left:?} is not written");
         }
         self.process = None;

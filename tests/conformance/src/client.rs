@@ -30,7 +30,7 @@ use nym_task::ShutdownToken;
 use crate::{
     deadline,
     gateway::Gateway,
-    mail::{Correspondent, Letter, NO_ROTATION},
+    mail::{Correspondent, NO_ROTATION, PreparedMessage},
 };
 
 /// Between two attempts of the client to come back. Its default is five seconds; nothing else is changed.
@@ -207,19 +207,19 @@ impl Client {
     /// # Errors
     /// If the connection does not take it.
     pub async fn send(&mut self, to: &Recipient, text: &[u8], size: PacketSize) -> Result<Vec<FragmentIdentifier>> {
-        let letter = self.mail().letter(to, NymMessage::new_plain(text.to_vec()), size, NO_ROTATION)?;
-        self.post(letter).await
+        let prepared = self.mail().prepare(to, NymMessage::new_plain(text.to_vec()), size, NO_ROTATION)?;
+        self.post(prepared).await
     }
 
-    /// Sends the packets of a letter. Returns what its SURB-acks will say.
+    /// Sends the packets of a message. Returns what its SURB-acks will say.
     ///
     /// # Errors
     /// If the connection does not take them.
-    pub async fn post(&mut self, letter: Letter) -> Result<Vec<FragmentIdentifier>> {
-        for packet in letter.packets {
+    pub async fn post(&mut self, prepared: PreparedMessage) -> Result<Vec<FragmentIdentifier>> {
+        for packet in prepared.packets {
             deadline::soon("a packet to be sent", self.inner.send_mix_packet(packet)).await??;
         }
-        Ok(letter.acks)
+        Ok(prepared.acks)
     }
 
     /// Sends itself a message, and waits for it and for its acknowledgement.

@@ -41,14 +41,14 @@ pub const MESSAGE_SIZES: [PacketSize; 4] = [
 
 /// A message in its packets, and what the SURB-ack of each will say.
 #[derive(Debug)]
-pub struct Letter {
+pub struct PreparedMessage {
     /// In the order in which they are to be sent.
     pub packets: Vec<MixPacket>,
     /// In the same order.
     pub acks: Vec<FragmentIdentifier>,
 }
 
-impl From<Vec<PreparedFragment>> for Letter {
+impl From<Vec<PreparedFragment>> for PreparedMessage {
     fn from(prepared: Vec<PreparedFragment>) -> Self {
         let (acks, packets) = prepared.into_iter().map(|one| (one.fragment_identifier, one.mix_packet)).unzip();
         Self { packets, acks }
@@ -100,7 +100,13 @@ impl Correspondent {
     ///
     /// # Errors
     /// If the published code refuses, or makes packets of another size.
-    pub fn letter(&self, to: &Recipient, message: NymMessage, size: PacketSize, rotation: u32) -> Result<Letter> {
+    pub fn prepare(
+        &self,
+        to: &Recipient,
+        message: NymMessage,
+        size: PacketSize,
+        rotation: u32,
+    ) -> Result<PreparedMessage> {
         let network = self.network(rotation);
         let mut preparer = self.preparer();
         let prepared: Result<Vec<_>, _> = preparer
@@ -108,12 +114,12 @@ impl Correspondent {
             .into_iter()
             .map(|part| preparer.prepare_chunk_for_sending(part, &network, &self.ack_key, to, PacketType::Mix))
             .collect();
-        let letter = Letter::from(prepared?);
+        let prepared = PreparedMessage::from(prepared?);
         ensure!(
-            letter.packets.iter().all(|packet| packet.packet().len() == size.size()),
+            prepared.packets.iter().all(|packet| packet.packet().len() == size.size()),
             "the published code made packets of another size than {size:?}"
         );
-        Ok(letter)
+        Ok(prepared)
     }
 
     /// Reply-SURBs to give away: whoever has one can answer without an address.
@@ -128,7 +134,7 @@ impl Correspondent {
     ///
     /// # Errors
     /// If the published code refuses, or needs more than one packet.
-    pub fn reply(&self, surb: ReplySurbWithKeyRotation, message: NymMessage) -> Result<Letter> {
+    pub fn reply(&self, surb: ReplySurbWithKeyRotation, message: NymMessage) -> Result<PreparedMessage> {
         let network = self.network(NO_ROTATION);
         let mut preparer = self.preparer();
         let mut parts = preparer.pad_and_split_message(message, PacketSize::RegularPacket);
@@ -143,13 +149,13 @@ impl Correspondent {
     ///
     /// # Errors
     /// If the published code refuses.
-    pub fn bare_ack(&self) -> Result<Letter> {
+    pub fn bare_ack(&self) -> Result<PreparedMessage> {
         let network = self.network(NO_ROTATION);
         let ack = self.preparer().generate_surb_ack(COVER_FRAG_ID, &network, &self.ack_key, PacketType::Mix)?;
         let (_, bytes) = ack.prepare_for_sending()?;
         let (next_hop, packet) = SurbAck::try_recover_first_hop_packet(&bytes, PacketType::Mix)?;
         let packet = MixPacket::new(next_hop, packet, PacketType::Mix, SphinxKeyRotation::Unknown);
-        Ok(Letter { packets: vec![packet], acks: vec![COVER_FRAG_ID] })
+        Ok(PreparedMessage { packets: vec![packet], acks: vec![COVER_FRAG_ID] })
     }
 
     /// Opens what the gateway pushed: a part of a message. Gives the message if that part was its last.

@@ -1,4 +1,4 @@
-//! A worker in the hands of an attacker: born, lent its descriptors and jailed as the real one whose name it has, it does nothing
+//! A worker in the hands of an attacker: born, given its descriptors and jailed as the real one whose name it has, it does nothing
 //! of its work, but what it is told. See [`tests::rogue`].
 
 use std::{
@@ -47,8 +47,8 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
     let directories = [Grant::LedgerDirectory, Grant::InboxDirectory, Grant::ReplayDirectory];
     let directories: Vec<OwnedFd> = directories.into_iter().filter_map(|grant| grants.take(grant).ok()).collect();
     drop(grants);
-    let lent: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
-    let closed = close(Jail { policy: Policy::of(role), spec: &start.jail, directories: &lent })?;
+    let granted: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
+    let closed = close(Jail { policy: Policy::of(role), spec: &start.jail, directories: &granted })?;
     birth.report_jail(closed.layers());
 
     let links = Rc::new(RefCell::new(links));

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Harm, Inbox, Oracle, Record, State, Stream, Trouble};
+use super::{Disruption, Harm, Inbox, Oracle, Record, State, Stream};
 
 /// By then a message is proved received and removed, if its client reads on.
 const PROOF: Duration = Duration::from_secs(3);
@@ -72,9 +72,10 @@ impl State {
         let Again { number, inbox, before, now, goes_back } = again;
         let record = self.records.get(number).filter(|record| record.replayed.is_none())?;
         let answered = record.first_acked.unwrap_or(now.at);
-        let accepted_twice =
-            |trouble: &Trouble| trouble.harm == Harm::Lost("store") && trouble.overlaps(record.sent, answered);
-        if self.forgotten.contains(inbox) || self.troubles.iter().any(accepted_twice) {
+        let accepted_twice = |disruption: &Disruption| {
+            disruption.harm == Harm::Lost("store") && disruption.overlaps(record.sent, answered)
+        };
+        if self.forgotten.contains(inbox) || self.disruptions.iter().any(accepted_twice) {
             return None;
         }
         let who = format!("message {number} for client {inbox}");
@@ -86,9 +87,10 @@ impl State {
         }
         let session = self.sessions.get(inbox)?.get(before.session.checked_sub(1)?)?;
         let read_on_for = session.last_read? - before.at;
-        let unproved =
-            |trouble: &Trouble| is_about_proof(trouble.harm) && trouble.overlaps(before.at, before.at + PROOF);
-        let is_wrong = read_on_for > PROOF && !self.troubles.iter().any(unproved);
+        let unproved = |disruption: &Disruption| {
+            is_about_proof(disruption.harm) && disruption.overlaps(before.at, before.at + PROOF)
+        };
+        let is_wrong = read_on_for > PROOF && !self.disruptions.iter().any(unproved);
         is_wrong.then(|| format!("{who} came again, although its client had read on for {read_on_for:.1?}"))
     }
 }

@@ -90,7 +90,8 @@ impl State {
             }
         }
         tally.unexplained.extend(self.again.iter().filter_map(|again| self.judge_again(again)));
-        let shows = |harm, at| self.troubles.iter().any(|trouble| trouble.harm == harm && trouble.shows_at(at));
+        let shows =
+            |harm, at| self.disruptions.iter().any(|disruption| disruption.harm == harm && disruption.shows_at(at));
         for at in self.cuts.values().filter(|at| !shows(Harm::Lost("mix-ingress"), **at)) {
             tally.unexplained.push(format!("a mix node's connection was closed {:.1?} ago", at.elapsed()));
         }
@@ -101,6 +102,6 @@ impl State {
 
     /// Whether one of these harms explains what became of a packet that was sent at this time.
     fn explained(&self, harms: &[Harm], sent: Instant) -> bool {
-        self.troubles.iter().any(|trouble| harms.contains(&trouble.harm) && trouble.meets(sent))
+        self.disruptions.iter().any(|disruption| harms.contains(&disruption.harm) && disruption.meets(sent))
     }
 }

@@ -14,12 +14,12 @@ use tests::{
     account::{Account, fresh_iv, now},
     client::Era,
     deadline::bounded,
-    rogue::{LentLink, Taken},
+    rogue::{Taken, TakenLink},
 };
 
 use crate::absent::{MESSAGES, absent_clients, ensure_all_mail_is_there};
 
-type EdgeLink = LentLink<StoreToEdge, EdgeToStore>;
+type EdgeLink = TakenLink<StoreToEdge, EdgeToStore>;
 
 const SESSION: SessionId = SessionId(7);
 

@@ -6,7 +6,7 @@ use tests::{
     deadline::bounded,
     gateway::IPV4,
     home::Home,
-    rogue::{LentLink, Taken},
+    rogue::{Taken, TakenLink},
 };
 
 use crate::attached::{attached_clients, ensure_all_are_attached};
@@ -20,7 +20,7 @@ async fn a_rogue_egress_is_replaced_for_any_word() -> Result<()> {
         for peer in [Role::MixIngress, Role::ClientEdge] {
             taken
                 .breaks(ipc::egress::Rule::Spoke, peer, async {
-                    let mut link: LentLink<(), ()> = taken.link(peer).await?;
+                    let mut link: TakenLink<(), ()> = taken.link(peer).await?;
                     // A frame without a message.
                     link.write(&[0, 0, 0, 0]).await?;
                     Ok(link)

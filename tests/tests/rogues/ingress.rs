@@ -17,7 +17,7 @@ use tests::{
     gateway::IPV4,
     home::Home,
     mixnode::MixNode,
-    rogue::{LentLink, Taken},
+    rogue::{Taken, TakenLink},
 };
 use wire::{
     address::ClientAddress,
@@ -30,7 +30,7 @@ use crate::{
     attached::{attached_clients, ensure_all_are_attached},
 };
 
-type ToStore = LentLink<StoreToIngress, IngressToStore>;
+type ToStore = TakenLink<StoreToIngress, IngressToStore>;
 
 async fn to_store(taken: &Taken) -> Result<ToStore> {
     taken.link(Role::Store).await
@@ -105,7 +105,7 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out() -> Result<()> {
         // What only `client-edge` may say is no message here.
         taken
             .breaks(ipc::codec::CodecError::Malformed, Role::Store, async {
-                let mut link: LentLink<(), EdgeToStore> = taken.link(Role::Store).await?;
+                let mut link: TakenLink<(), EdgeToStore> = taken.link(Role::Store).await?;
                 link.say(&EdgeToStore {
                     session: SessionId(1),
                     request: SessionRequest::ConfirmReceipt { up_to: Sequence(u64::MAX) },
@@ -132,7 +132,7 @@ async fn a_rogue_ingress_sends_only_whole_packets_through_egress() -> Result<()>
             header,
             packet: Opaque(vec![7; PacketSize::Ack.packet_len()].into()),
         };
-        let mut link: LentLink<(), SendPacket> = taken.link(Role::MixEgress).await?;
+        let mut link: TakenLink<(), SendPacket> = taken.link(Role::MixEgress).await?;
         link.say(&whole).await?;
         let frames = mixnode.wait_for_frames(1).await?;
         let frame = frames.first().context("there is one")?;

@@ -9,7 +9,7 @@ use tests::{
     deadline::bounded,
     gateway::IPV4,
     home::Home,
-    rogue::{LentLink, Taken},
+    rogue::{Taken, TakenLink},
 };
 
 /// Its peers live on.
@@ -19,7 +19,7 @@ async fn a_rogue_store_that_breaks_a_rule_is_replaced_alone() -> Result<()> {
         let taken = Taken::over(Home::init(IPV4).await?, Role::Store).await?;
         taken
             .breaks(ipc::ingress_store::Rule::UnknownDelivery, Role::MixIngress, async {
-                let mut link: LentLink<IngressToStore, StoreToIngress> = taken.link(Role::MixIngress).await?;
+                let mut link: TakenLink<IngressToStore, StoreToIngress> = taken.link(Role::MixIngress).await?;
                 link.say(&StoreToIngress::AcceptDelivery { delivery: DeliveryId(7) }).await?;
                 Ok(link)
             })

@@ -229,13 +229,13 @@ async fn every_packet_is_accounted_for() {
     let mut nodes = JoinSet::new();
     let mut addresses = vec![unreachable];
     // Each node reads so many packets before it hangs up; the last one reads for ever.
-    for patience in [0, 1, 7, 100, usize::MAX] {
+    for packets in [0, 1, 7, 100, usize::MAX] {
         let node = Node::new().await;
         addresses.push(node.address);
         nodes.spawn(async move {
             loop {
                 let (mut stream, _) = node.listener.accept().await.unwrap();
-                for _ in 0..patience {
+                for _ in 0..packets {
                     if stream.read_exact(&mut [0; 389]).await.is_err() {
                         break;
                     }

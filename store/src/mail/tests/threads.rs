@@ -24,7 +24,7 @@ use crate::{
 
 /// Small segments, so that files are used again all the time.
 const SETTINGS: Settings =
-    Settings { segment: 256 * 1024, most: 12 * 256 * 1024, floor: 0, patience: Duration::from_secs(5) };
+    Settings { segment: 256 * 1024, most: 12 * 256 * 1024, floor: 0, cleaning_wait: Duration::from_secs(5) };
 const CLIENTS: u8 = 6;
 const COMMITS: u64 = 400;
 const PAGE: PageLimit = PageLimit { messages: 40, bytes: 64 * 1024 };
@@ -138,7 +138,7 @@ fn look(log: &MailLog, n: u8, alive: &Alive) {
 fn a_commit_that_needs_room_gets_what_is_cleaned_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let directory = OwnedFd::from(std::fs::File::open(folder.path()).unwrap());
-    let settings = Settings { most: 5 * SETTINGS.segment, patience: Duration::from_secs(60), ..SETTINGS };
+    let settings = Settings { most: 5 * SETTINGS.segment, cleaning_wait: Duration::from_secs(60), ..SETTINGS };
     let mut log =
         MailLog::open(directory, settings, Arc::new(StoreCounters::default()), Duration::from_secs(1)).unwrap();
     log.begin_cleaning().unwrap();

@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub(super) const SETTINGS: Settings =
-    Settings { segment: 64 * 1024, most: 24 * 64 * 1024, floor: 0, patience: Duration::ZERO };
+    Settings { segment: 64 * 1024, most: 24 * 64 * 1024, floor: 0, cleaning_wait: Duration::ZERO };
 
 /// Whether a message of this number is put without a SURB-ack.
 const fn is_ackless(number: u64) -> bool {

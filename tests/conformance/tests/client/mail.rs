@@ -94,8 +94,8 @@ async fn whatever_rotation_the_network_is_in_packets_come_back() -> Result<()> {
         for rotation in [NO_ROTATION, 1, 2] {
             let text = format!("rotation {rotation}");
             let message = NymMessage::new_plain(text.clone().into_bytes());
-            let letter = client.mail().letter(&me, message, PacketSize::RegularPacket, rotation)?;
-            let acks = client.post(letter).await?;
+            let prepared = client.mail().prepare(&me, message, PacketSize::RegularPacket, rotation)?;
+            let acks = client.post(prepared).await?;
             client.expect(text.as_bytes()).await.context(text.clone())?;
             client.expect_acks(&acks).await.context(text)?;
         }
@@ -114,8 +114,8 @@ async fn both_forward_requests_are_answered_with_the_bandwidth() -> Result<()> {
         for kind in [1, 2] {
             let text = format!("kind {kind}");
             let message = NymMessage::new_plain(text.clone().into_bytes());
-            let mut letter = client.mail().letter(&me, message, PacketSize::RegularPacket, NO_ROTATION)?;
-            let packet = letter.packets.pop().context("no packet")?;
+            let mut prepared = client.mail().prepare(&me, message, PacketSize::RegularPacket, NO_ROTATION)?;
+            let packet = prepared.packets.pop().context("no packet")?;
             let request = match kind {
                 1 => BinaryRequest::ForwardSphinx { packet },
                 _ => BinaryRequest::ForwardSphinxV2 { packet },
@@ -128,7 +128,7 @@ async fn both_forward_requests_are_answered_with_the_bandwidth() -> Result<()> {
                 other => anyhow::bail!("{text} was answered with {other:?}"),
             }
             client.expect(text.as_bytes()).await.context(text.clone())?;
-            client.expect_acks(&letter.acks).await.context(text)?;
+            client.expect_acks(&prepared.acks).await.context(text)?;
         }
         Ok(())
     })
@@ -146,8 +146,8 @@ async fn somebody_without_an_address_is_answered() -> Result<()> {
         let first_key = surbs.first().context("no reply-SURBs")?.encryption_key().to_bytes();
         let question = RepliableMessage::new_data(b"who is it?".to_vec(), AnonymousSenderTag::from([7; 16]), surbs);
         let question = NymMessage::new_repliable(question);
-        let letter = alice.mail().letter(&bob.address(), question, PacketSize::RegularPacket, NO_ROTATION)?;
-        let acks = alice.post(letter).await?;
+        let prepared = alice.mail().prepare(&bob.address(), question, PacketSize::RegularPacket, NO_ROTATION)?;
+        let acks = alice.post(prepared).await?;
         alice.expect_acks(&acks).await?;
 
         let NymMessage::Repliable(question) = bob.message().await? else { anyhow::bail!("no question") };
@@ -155,8 +155,8 @@ async fn somebody_without_an_address_is_answered() -> Result<()> {
         ensure!(question.message == b"who is it?");
         let surb = question.reply_surbs.into_iter().next().context("no reply-SURB came")?;
         let answer = NymMessage::new_reply(ReplyMessage::new_data_message(b"it is me".to_vec()));
-        let letter = bob.mail().reply(surb, answer)?;
-        let acks = bob.post(letter).await?;
+        let prepared = bob.mail().reply(surb, answer)?;
+        let acks = bob.post(prepared).await?;
 
         let answer = alice.pushed().await?;
         let key = SurbEncryptionKey::try_from_bytes(&first_key)?;

@@ -17,7 +17,7 @@ use tests::{
     addrs::Addrs,
     gateway::Gateway,
     home::Home,
-    log_oracle::{LogOracle, Suspicion},
+    log_oracle::{Injected, LogOracle},
 };
 
 use crate::{namespace::Network, sources::Target};
@@ -113,7 +113,7 @@ impl Sut {
         if status.code() != Some(0) {
             self.log_oracle.note(format!("after SIGTERM the gateway ended with {status}"));
         }
-        self.log_oracle.look(self.gateway.log(), Suspicion::None);
+        self.log_oracle.look(self.gateway.log(), Injected::Nothing);
         let strange = self.log_oracle.strange().to_vec();
         Ok(Remains { counters: self.log_oracle.counters(), strange })
     }

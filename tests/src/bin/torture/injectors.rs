@@ -16,7 +16,7 @@ use tests::{
     addrs::Addrs,
     deadline,
     log::{Log, field},
-    log_oracle::{Cause, Suspicion},
+    log_oracle::{Cause, Injected},
     oracle::Gap,
     process::Process,
 };
@@ -169,7 +169,7 @@ impl Sut {
         };
         let outcome = deadline::until(REACTION, "somebody to be accused", || accused().is_some()).await;
         let accused = accused();
-        self.log_oracle.look(self.gateway.log(), Suspicion::Garbage);
+        self.log_oracle.look(self.gateway.log(), Injected::Garbage);
         match (outcome, accused) {
             (Ok(()), Some(accused)) => accused.wait_until_gone().await?,
             _ => self

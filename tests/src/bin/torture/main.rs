@@ -48,7 +48,7 @@ use tokio::{
 use crate::{
     flaw::Flaw,
     level::Levels,
-    newcomers::{Door, Pace},
+    newcomers::{Pace, Registrar},
     options::Options,
     report::Outcome,
     secrets::Secrets,
@@ -119,7 +119,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
     let models = gather(&sut, &oracle, options.soak).await?;
     let addresses: Vec<_> = models.iter().map(ClientModel::addressee).collect();
     sut.accounts = models.iter().filter_map(ClientModel::account).cloned().collect();
-    let door = Door {
+    let registrar = Registrar {
         pace: if options.soak { NEWCOMERS_OF_A_SOAK } else { NEWCOMERS },
         first: models.len(),
         addresses: Arc::new(watch::Sender::new(addresses)),
@@ -127,8 +127,8 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
         gateway_identity: sut.gateway.identity,
         oracle: oracle.clone(),
     };
-    let to = door.addresses.subscribe();
-    let newcomers = tokio::spawn(door.keep_open(stop.clone()));
+    let to = registrar.addresses.subscribe();
+    let newcomers = tokio::spawn(registrar.register(stop.clone()));
     let mut clients = JoinSet::new();
     for client_model in models {
         clients.spawn(client_model.live(addrs.clone(), stop.clone()));

@@ -28,7 +28,7 @@ pub(crate) struct Pace {
 pub(crate) type Addresses = watch::Sender<Vec<Addressee>>;
 
 /// Lets newcomers in.
-pub(crate) struct Door {
+pub(crate) struct Registrar {
     /// How they come.
     pub(crate) pace: Pace,
     /// The first newcomer's number in the oracle.
@@ -43,12 +43,12 @@ pub(crate) struct Door {
     pub(crate) oracle: Arc<Oracle>,
 }
 
-impl Door {
+impl Registrar {
     /// Lets them in until told to stop. Returns those who are still there.
     ///
     /// # Errors
     /// If a client that wants to be forgotten is not.
-    pub(crate) async fn keep_open(self, mut stop: watch::Receiver<bool>) -> Result<Vec<ClientModel>> {
+    pub(crate) async fn register(self, mut stop: watch::Receiver<bool>) -> Result<Vec<ClientModel>> {
         const MANNERS: [Manner; 3] = [Manner::Flapping, Manner::Online, Manner::Offline];
         let mut inside = JoinSet::new();
         let mut inbox = self.first;
@@ -66,7 +66,7 @@ impl Door {
             let addrs = *self.addrs.borrow();
             let registered =
                 ClientModel::register((inbox, era, manner), addrs, &self.gateway_identity, self.oracle.clone()).await;
-            // A gateway in trouble may refuse.
+            // A gateway under a fault may refuse.
             let Ok(client_model) = registered else { continue };
             inbox += 1;
             self.addresses.send_modify(|all| all.push(client_model.addressee()));

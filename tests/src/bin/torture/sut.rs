@@ -19,7 +19,7 @@ use tests::{
     gateway::{Gateway, WORKERS},
     home::Home,
     log::field,
-    log_oracle::{Cause, LogOracle, Suspicion},
+    log_oracle::{Cause, Injected, LogOracle},
     oracle::{Gap, Harm, Inbox, Oracle},
     packet::PacketMaker,
     process::Process,
@@ -112,7 +112,7 @@ impl Sut {
     /// # Errors
     /// If the gateway does not come back from it.
     pub(crate) async fn suffer(&mut self, fault: Fault) -> Result<Effect> {
-        self.log_oracle.look(self.gateway.log(), Suspicion::None);
+        self.log_oracle.look(self.gateway.log(), Injected::Nothing);
         let from = memory::saved_at(&self.gateway.home.data());
         let (begin, before) = (Instant::now(), WORKERS.map(|worker| (worker, self.latest(worker))));
         let outcome = self.bring_about(fault).await;
@@ -203,7 +203,7 @@ impl Sut {
     /// If that takes too long.
     pub(crate) async fn settle(&mut self) -> Result<()> {
         self.wait_for_all().await?;
-        self.log_oracle.look(self.gateway.log(), Suspicion::None);
+        self.log_oracle.look(self.gateway.log(), Injected::Nothing);
         Ok(())
     }
 

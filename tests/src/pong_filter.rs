@@ -1,6 +1,6 @@
 //! The TCP stream under a client's websocket, able to keep its Pongs to itself.
 //!
-//! A websocket library answers Pings by itself, as the protocol demands. To play a client that does not, the carrier takes
+//! A websocket library answers Pings by itself, as the protocol demands. To play a client that does not, the filter takes
 //! Pong frames out of what is written.
 
 use std::{
@@ -22,7 +22,7 @@ const FINAL_PONG: u8 = 0x8a;
 
 /// A TCP stream that can withhold Pongs once the websocket is open.
 #[derive(Debug)]
-pub struct Carrier {
+pub struct PongFilter {
     stream: TcpStream,
     withhold_pongs: Arc<AtomicBool>,
     upgraded: bool,
@@ -36,7 +36,7 @@ struct Frame {
     withheld: bool,
 }
 
-impl Carrier {
+impl PongFilter {
     /// Wraps `stream`. Whoever holds the flag decides whether Pongs are withheld.
     pub fn new(stream: TcpStream, withhold_pongs: Arc<AtomicBool>) -> Self {
         Self { stream, withhold_pongs, upgraded: false, frame: Frame { remaining: 0, withheld: false } }
@@ -60,7 +60,7 @@ fn frame_len(bytes: &[u8]) -> Option<usize> {
     Some(header + MASK_LEN + payload)
 }
 
-impl AsyncWrite for Carrier {
+impl AsyncWrite for PongFilter {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if !this.upgraded || bytes.is_empty() {
@@ -89,7 +89,7 @@ impl AsyncWrite for Carrier {
     }
 }
 
-impl AsyncRead for Carrier {
+impl AsyncRead for PongFilter {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(context, into)
     }

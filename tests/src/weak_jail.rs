@@ -1,4 +1,4 @@
-//! Holes that a test makes in the jail of one role, each as small as one rule, by putting `holed` in the place of its program.
+//! Weaknesses that a test puts into the jail of one role, each as small as one rule, by putting `weak_jail` in the place of its program.
 //!
 //! The program reads which ones in the file beside it, before its jail closes. The jail is that of the real program, made by the
 //! same function; there is nothing in the real programs by which it could be made otherwise.
@@ -16,11 +16,11 @@ use sandbox::policy::{Network, Policy, Rule, Verdict};
 use crate::home::Home;
 
 /// Beside the program.
-const FILE: &str = "holes";
+const FILE: &str = "weaknesses";
 
 /// One rule too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hole {
+pub enum Weakness {
     /// seccomp: sockets for TCP, as `mix-egress` makes them.
     Socket,
     /// seccomp: such a socket may be connected.
@@ -53,31 +53,31 @@ pub enum Hole {
     Lock,
 }
 
-const HOLES: [Hole; 15] = [
-    Hole::Socket,
-    Hole::Connect,
-    Hole::Listen,
-    Hole::UnixSocket,
-    Hole::Network,
-    Hole::OpenFile,
-    Hole::SharedMemory,
-    Hole::GatewayFolder,
-    Hole::ExecutableMemory,
-    Hole::Fork,
-    Hole::Kill,
-    Hole::LookAt,
-    Hole::Affinity,
-    Hole::Clock,
-    Hole::Lock,
+const WEAKNESSES: [Weakness; 15] = [
+    Weakness::Socket,
+    Weakness::Connect,
+    Weakness::Listen,
+    Weakness::UnixSocket,
+    Weakness::Network,
+    Weakness::OpenFile,
+    Weakness::SharedMemory,
+    Weakness::GatewayFolder,
+    Weakness::ExecutableMemory,
+    Weakness::Fork,
+    Weakness::Kill,
+    Weakness::LookAt,
+    Weakness::Affinity,
+    Weakness::Clock,
+    Weakness::Lock,
 ];
 
-/// Has `role` started with these holes from now on.
+/// Has `role` started with these weaknesses from now on.
 ///
 /// # Errors
 /// If its program cannot be replaced.
-pub fn make(home: Home, role: &str, holes: &[Hole]) -> Result<Home> {
-    let home = home.with_impostor(role, "holed")?;
-    let names: Vec<String> = holes.iter().map(|hole| format!("{hole:?}")).collect();
+pub fn give(home: Home, role: &str, weaknesses: &[Weakness]) -> Result<Home> {
+    let home = home.with_impostor(role, "weak_jail")?;
+    let names: Vec<String> = weaknesses.iter().map(|weakness| format!("{weakness:?}")).collect();
     fs::write(home.root().join("bin").join(FILE), names.join(" "))?;
     Ok(home)
 }
@@ -86,24 +86,24 @@ pub fn make(home: Home, role: &str, holes: &[Hole]) -> Result<Home> {
 ///
 /// # Errors
 /// If there are none.
-pub fn read(folder: &Path) -> Result<Vec<Hole>> {
+pub fn read(folder: &Path) -> Result<Vec<Weakness>> {
     let names = fs::read_to_string(folder.join(FILE))?;
-    let find = |name: &str| HOLES.into_iter().find(|hole| format!("{hole:?}") == name);
-    names.split_whitespace().map(|name| find(name).with_context(|| format!("no hole: {name}"))).collect()
+    let find = |name: &str| WEAKNESSES.into_iter().find(|weakness| format!("{weakness:?}") == name);
+    names.split_whitespace().map(|name| find(name).with_context(|| format!("no weakness: {name}"))).collect()
 }
 
-impl Hole {
-    /// The policy of `role` with these holes.
+impl Weakness {
+    /// The policy of `role` with these weaknesses.
     ///
     /// # Errors
     /// If a rule is not where it was.
-    pub fn all_in(role: Role, holes: &[Self]) -> Result<&'static Policy> {
+    pub fn all_in(role: Role, weaknesses: &[Self]) -> Result<&'static Policy> {
         let policy = Policy::of(role);
         let mut own = policy.own.to_vec();
-        for hole in holes {
-            own.extend(hole.rules()?);
+        for weakness in weaknesses {
+            own.extend(weakness.rules()?);
         }
-        let network = if holes.contains(&Self::Network) { Network::Connects } else { policy.network };
+        let network = if weaknesses.contains(&Self::Network) { Network::Connects } else { policy.network };
         Ok(Box::leak(Box::new(Policy { own: own.leak(), network, ..*policy })))
     }
 

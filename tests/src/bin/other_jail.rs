@@ -1,4 +1,4 @@
-//! A role whose worker at work is not quite in the jail that its probes show: see [`tests::loose`]. It reports ready and follows
+//! A role whose worker at work is not quite in the jail that its probes show: see [`tests::other_jail`]. It reports ready and follows
 //! orders, but does no work.
 
 use std::{
@@ -16,7 +16,7 @@ use sandbox::{Jail, close, policy::Policy};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use tests::{
     impostor,
-    loose::{self, Loose},
+    other_jail::{self, Difference},
 };
 use tokio::{runtime::Builder, sync::mpsc};
 use worker::{birth::Birth, control_link::Ending};
@@ -27,20 +27,20 @@ fn main() -> ExitCode {
 
 fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
     let (start, mut grants) = birth.receive_start()?;
-    let how = loose::read(folder)?;
+    let how = other_jail::read(folder)?;
     let at_work = start.probe.is_none();
     let directories = [Grant::LedgerDirectory, Grant::InboxDirectory, Grant::ReplayDirectory];
     let directories: Vec<OwnedFd> = directories.into_iter().filter_map(|grant| grants.take(grant).ok()).collect();
     let links: Vec<OwnedFd> = Role::ALL.into_iter().filter_map(|peer| grants.take(Grant::Link(peer)).ok()).collect();
     drop(grants);
-    let _kept = (how == Loose::File && at_work).then(|| File::open(folder.join(role.name()))).transpose()?;
-    if how == Loose::Filter && !at_work {
+    let _kept = (how == Difference::File && at_work).then(|| File::open(folder.join(role.name()))).transpose()?;
+    if how == Difference::Filter && !at_work {
         one_filter_more()?;
     }
-    let lent: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
-    let closed = close(Jail { policy: Policy::of(role), spec: &start.jail, directories: &lent })?;
+    let granted: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
+    let closed = close(Jail { policy: Policy::of(role), spec: &start.jail, directories: &granted })?;
     let mut held = closed.layers().clone();
-    if how == Loose::Layer && at_work {
+    if how == Difference::Layer && at_work {
         held.active.retain(|layer| *layer != Layer::LandlockFiles);
     }
     birth.report_jail(&held);

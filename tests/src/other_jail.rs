@@ -1,4 +1,4 @@
-//! A worker that is not in the jail that its probes show, by putting `loose` in the place of its program: an audit that measured
+//! A worker that is not in the jail that its probes show, by putting `other_jail` in the place of its program: an audit that measured
 //! probes alone would not notice.
 //!
 //! The program reads in the file beside it how it differs.
@@ -10,13 +10,13 @@ use anyhow::{Context, Result};
 use crate::home::Home;
 
 /// Beside the program.
-const FILE: &str = "loose";
+const FILE: &str = "other_jail";
 
 /// How the worker at work differs from its probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loose {
+pub enum Difference {
     /// Not at all.
-    Nowhere,
+    None,
     /// It has one filter of system calls less.
     Filter,
     /// It has one file open more.
@@ -25,14 +25,14 @@ pub enum Loose {
     Layer,
 }
 
-const ALL: [Loose; 4] = [Loose::Nowhere, Loose::Filter, Loose::File, Loose::Layer];
+const ALL: [Difference; 4] = [Difference::None, Difference::Filter, Difference::File, Difference::Layer];
 
 /// Has `role` started like that from now on.
 ///
 /// # Errors
 /// If its program cannot be replaced.
-pub fn make(home: Home, role: &str, how: Loose) -> Result<Home> {
-    let home = home.with_impostor(role, "loose")?;
+pub fn give(home: Home, role: &str, how: Difference) -> Result<Home> {
+    let home = home.with_impostor(role, "other_jail")?;
     fs::write(home.root().join("bin").join(FILE), format!("{how:?}"))?;
     Ok(home)
 }
@@ -41,7 +41,7 @@ pub fn make(home: Home, role: &str, how: Loose) -> Result<Home> {
 ///
 /// # Errors
 /// If nothing says so.
-pub fn read(folder: &Path) -> Result<Loose> {
+pub fn read(folder: &Path) -> Result<Difference> {
     let name = fs::read_to_string(folder.join(FILE))?;
-    ALL.into_iter().find(|how| format!("{how:?}") == name).with_context(|| format!("not a way to be loose: {name}"))
+    ALL.into_iter().find(|how| format!("{how:?}") == name).with_context(|| format!("no difference: {name}"))
 }

@@ -1,4 +1,4 @@
-//! `without <system call>... -- <program> <argument>...`: runs a program as on a kernel that does not have those system calls.
+//! `deny_syscalls <system call>... -- <program> <argument>...`: runs a program as on a kernel that does not have those system calls.
 //!
 //! A test takes a layer of the jail away with it, in the way in which an old kernel or a container does.
 

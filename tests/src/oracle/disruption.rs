@@ -27,14 +27,14 @@ impl Harm {
 
 /// Something that was done to the gateway.
 #[derive(Debug, Clone)]
-pub struct Trouble {
+pub struct Disruption {
     /// What.
     pub harm: Harm,
     /// From its beginning to its end.
     pub when: Range<Instant>,
 }
 
-impl Trouble {
+impl Disruption {
     /// Whether it explains something that came to light at this time.
     pub(super) fn shows_at(&self, at: Instant) -> bool {
         self.when.start <= at && at <= self.when.end + AFTERMATH
