@@ -1,4 +1,4 @@
-//! Step 4: the process closes its own doors, in this order and nowhere else.
+//! Step 4: the steps of the jail, in this order and nowhere else.
 
 use std::os::fd::BorrowedFd;
 
