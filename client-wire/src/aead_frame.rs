@@ -2,90 +2,38 @@
 //! `kind 1 | 01 | nonce 12 | AES-256-GCM-SIV ciphertext and tag`. The kind is not covered by the tag, and is the same number
 //! in both directions: a [`Side`] opens what the other one sealed, and no frame of its own.
 //!
-//! The second byte tells that the rest is encrypted. nym-node takes 00 for "not encrypted" and then reads the frame without
-//! the key; here nothing unsealed is ever read, so 00 is as unexpected as any other value.
+//! The second byte says that the rest is encrypted. nym-node takes 00 for "not encrypted" and then reads the frame without
+//! the key. Here nothing unsealed is ever read, so 00 is refused like any other value.
 
 use std::borrow::Borrow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+pub use super::frame_kind::{FrameKind, PushKind, RequestKind};
 use super::{
     key::{AEAD_TAG_LEN, NONCE_LEN, Nonce},
     side::{self, NotOpened, Side},
 };
 
-/// What a frame holds, by the number in its first byte. Numbers of the two directions have nothing to do with each other.
-pub trait FrameKind: Copy {
-    /// The byte that stands for this kind.
-    fn code(self) -> u8;
-    /// The kind that `code` stands for, if it stands for one.
-    fn from_code(code: u8) -> Option<Self>;
-}
-
-/// What a client's frame holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestKind {
-    /// A packet to forward.
-    Forward,
-    /// A packet to forward, and the key rotation it was made for. Clients since protocol version 5 send it.
-    ForwardMarked,
-}
-
-/// What the gateway's frame holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PushKind {
-    /// A message of the client's inbox.
-    Message,
-}
-
-impl FrameKind for RequestKind {
-    fn code(self) -> u8 {
-        match self {
-            Self::Forward => 1,
-            Self::ForwardMarked => 2,
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::Forward),
-            2 => Some(Self::ForwardMarked),
-            _ => None,
-        }
-    }
-}
-
-impl FrameKind for PushKind {
-    fn code(self) -> u8 {
-        match self {
-            Self::Message => 1,
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        (code == 1).then_some(Self::Message)
-    }
-}
-
 const ENCRYPTED: u8 = 1;
 const HEAD_LEN: usize = 2 + NONCE_LEN;
 
-/// Why a frame was not opened, in the order in which a frame is judged.
+/// Why a frame was not opened, in the order of the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AeadFrameError {
-    /// Not even kind, flag and nonce.
+    /// The frame is shorter than its fixed parts.
     #[error("a binary frame is shorter than its 14-byte head; the peer must send kind, flag, nonce and ciphertext")]
     TooShort,
     /// The flag does not say "encrypted".
     #[error("a binary frame has the encryption flag {0}; the peer must encrypt it and say so with 1")]
     Flag(u8),
-    /// The kind is none of this direction.
+    /// This direction has no such kind.
     #[error("a binary frame is of unknown kind {0}")]
     UnknownKind(u8),
-    /// Made under another key, or altered on the way.
+    /// The frame was made under another key, or altered on the way.
     #[error("a binary frame was not sealed with this session's key; the client has to register again if this persists")]
     NotAuthentic,
-    /// Made by the side that is to open it.
+    /// The frame was made by the side that is to open it.
     #[error("a binary frame was sealed by the gateway itself; somebody who listens on this connection sent it back")]
     Reflected,
 }
@@ -115,10 +63,9 @@ pub fn seal<S: Side>(side: &S, kind: S::Sends, nonce: &S::Nonce, plaintext: &[u8
 
 /// Checks nonce and tag in constant time and decrypts in place.
 ///
-/// Copies the ciphertext only if somebody else still holds the frame's buffer.
+/// Copies the ciphertext only if the frame's buffer is shared.
 ///
 /// # Errors
-///
 /// The first [`AeadFrameError`].
 pub fn open<S: Side>(side: &S, mut frame: Bytes) -> Result<(S::Receives, Bytes), AeadFrameError> {
     let [kind, flag] = *frame.first_chunk().ok_or(AeadFrameError::TooShort)?;
@@ -129,7 +76,7 @@ pub fn open<S: Side>(side: &S, mut frame: Bytes) -> Result<(S::Receives, Bytes),
     let nonce: Nonce = *sealed.first_chunk().ok_or(AeadFrameError::TooShort)?;
     let kind = S::Receives::from_code(kind).ok_or(AeadFrameError::UnknownKind(kind))?;
     let sealed = frame.split_off(HEAD_LEN);
-    // A buffer is taken over only from its last holder.
+    // A shared buffer cannot be decrypted in place.
     drop(frame);
     let mut plaintext = BytesMut::from(sealed);
     let (ciphertext, tag) = plaintext.split_last_chunk_mut().ok_or(AeadFrameError::NotAuthentic)?;

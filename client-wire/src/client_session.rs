@@ -13,15 +13,14 @@ use super::{
     session::WrongKeyKind,
 };
 
-/// The key of a client that has been let in.
+/// The client's side of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSession(SessionKey);
 
 impl ClientSession {
-    /// Makes it.
+    /// Makes the client's side of a session.
     ///
     /// # Errors
-    ///
     /// [`WrongKeyKind`], if the protocol has keys of another kind.
     pub fn new(protocol: Protocol, key: SessionKey) -> Result<Self, WrongKeyKind> {
         WrongKeyKind::unless_equal(protocol.key_kind(), key.kind())?;
@@ -42,8 +41,7 @@ impl ClientSession {
     /// Opens a message that the gateway pushed.
     ///
     /// # Errors
-    ///
-    /// Why it does not open.
+    /// Why the frame does not open.
     pub fn open_push(&self, frame: Bytes) -> Result<Bytes, RequestRefusal> {
         match &self.0 {
             SessionKey::CtrHmac(key) => frame::open(key, frame).map_err(RequestRefusal::Frame),

@@ -5,8 +5,8 @@
 //! bytes are numbers from 0 to 255. Reading a text takes memory proportional to it, and a text longer than
 //! [`MAX_TEXT_LEN`] is not read.
 //!
-//! Which message may come when is not decided here, but there is one type per phase: during a handshake both sides send a
-//! [`HandshakeMessage`]; apart from that a client sends a [`ClientRequest`] and the gateway a [`GatewayResponse`].
+//! There is one type of message per phase: during a handshake both sides send a [`HandshakeMessage`]; otherwise a client sends a
+//! [`ClientRequest`] and the gateway a [`GatewayResponse`]. Which message may come when is decided elsewhere.
 
 pub mod answer;
 pub mod request;
@@ -18,29 +18,29 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use self::{answer::GatewayResponse, request::ClientRequest};
 
-/// The longest text that is looked at, in bytes. The longest that a real client sends is about a thousand.
+/// Longest text that is read, in bytes. Real clients send about a thousand at the most.
 pub const MAX_TEXT_LEN: usize = 64 * 1024;
 
-/// What both sides say during a registration, after its first message.
+/// A message of either side during a registration, after the first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum HandshakeMessage {
-    /// The next step.
+    /// The next step of the handshake.
     HandshakePayload {
-        /// What the sender speaks; absent in 2021.
+        /// The sender's protocol version; absent in 2021.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         protocol_version: Option<u8>,
-        /// Bytes of the handshake.
+        /// The handshake message.
         data: Vec<u8>,
     },
     /// The sender gives up.
     HandshakeError {
-        /// Why, for humans.
+        /// The reason, for humans.
         message: String,
     },
 }
 
-/// The text is no message of the kind that was expected.
+/// The text is not a message of the expected type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a text frame is no control message that may come now; the peer must send one JSON object of a known type")]
 pub struct MalformedMessage;

@@ -1,23 +1,23 @@
 //! Sealed traffic under a [`CtrHmacKey`], in both directions: one binary websocket frame is
 //! `HMAC-BLAKE3 tag over the ciphertext (32) || AES-128-CTR ciphertext, counter from zero`.
 //!
-//! The keystream is the same for every frame of a key. That is how the protocol is; nothing here can mend it.
+//! The keystream is the same for every frame of a key. That is a weakness of the protocol, which an implementation cannot mend.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hmac::Mac;
 
 use super::key::{CtrHmacKey, ZERO_IV};
 
-/// Length of the tag in bytes, and so the least a frame can have.
+/// Length of the tag in bytes, which is the least length of a frame.
 pub const TAG_LEN: usize = 32;
 
 /// Why a frame was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Not even a tag.
+    /// The frame is shorter than a tag.
     #[error("a binary frame is shorter than its 32-byte tag; the peer must send tag and ciphertext in one frame")]
     TooShort,
-    /// Made under another key, or altered on the way.
+    /// The frame was made under another key, or altered on the way.
     #[error("a binary frame was not sealed with this session's key; the client has to register again if this persists")]
     InvalidMac,
 }
@@ -36,11 +36,10 @@ pub fn seal(key: &CtrHmacKey, plaintext: &[u8]) -> Bytes {
 
 /// Checks the tag in constant time, then decrypts in place.
 ///
-/// Copies the ciphertext only if somebody else still holds the frame's buffer.
+/// Copies the ciphertext only if the frame's buffer is shared.
 ///
 /// # Errors
-///
-/// [`FrameError`]; nothing has been decrypted then.
+/// [`FrameError`]. In that case nothing has been decrypted.
 pub fn open(key: &CtrHmacKey, mut frame: Bytes) -> Result<Bytes, FrameError> {
     if frame.len() < TAG_LEN {
         return Err(FrameError::TooShort);

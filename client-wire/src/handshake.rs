@@ -1,5 +1,5 @@
-//! The registration handshake: what its bytes are, on both sides. This file has that of clients before protocol version 3;
-//! [`ClientInit`] and [`GatewayReply`] are those of every version.
+//! The bytes of the registration handshake, for both sides. This file is about clients before protocol version 3;
+//! [`ClientInit`] and [`GatewayReply`] are for every version.
 //!
 //! ```text
 //! client  -> gateway   identity key 32 | ephemeral key g^x 32
@@ -9,10 +9,10 @@
 //! ```
 //!
 //! Identities are Ed25519, ephemeral keys X25519. A signature is sealed with the session key's cipher from counter
-//! zero, and without a tag: the signature itself is what proves the other side.
+//! zero, and without a tag, since the signature itself proves the other side.
 //!
 //! *Holds* nothing: no randomness and no private key. Callers agree on the secret, sign and verify.
-//! *Promises*: every function says the same on both sides, so a gateway and a client built on it understand each other.
+//! *Promises*: every function gives the same bytes on both sides, so a gateway and a client built on it understand each other.
 
 mod transcript;
 
@@ -69,13 +69,11 @@ pub struct HandshakeInit {
 }
 
 impl HandshakeInit {
-    /// Reads the message, and the identity key through `decode_identity`, which says whether the bytes are a key at
-    /// all.
+    /// Reads the message. `decode_identity` decodes the identity key, or returns `None` if the bytes are no key.
     ///
     /// # Errors
-    ///
-    /// [`HandshakeError::NoIdentity`] if it does not begin with a key, whatever its length; else
-    /// [`HandshakeError::MalformedInit`] if its length is wrong.
+    /// [`HandshakeError::NoIdentity`] if the message does not begin with a key; otherwise [`HandshakeError::MalformedInit`] if its
+    /// length is wrong.
     pub fn parse<K>(
         data: &[u8],
         decode_identity: impl FnOnce(&PublicKey) -> Option<K>,
@@ -136,7 +134,7 @@ impl EphemeralKeys {
     }
 }
 
-/// The session key that follows from the raw X25519 output.
+/// Derives the session key from the raw X25519 output.
 pub fn derive_key(shared_secret: &[u8; 32]) -> CtrHmacKey {
     CtrHmacKey::from_bytes(*kdf::derive(shared_secret, None))
 }
@@ -147,10 +145,9 @@ pub fn seal_signature(key: &CtrHmacKey, mut signature: Signature) -> Signature {
     signature
 }
 
-/// Decrypts the other side's signature. Nothing is proved before the signature has been verified.
+/// Decrypts the other side's signature. Nothing is proved until the signature is verified.
 ///
 /// # Errors
-///
 /// [`HandshakeError::MaterialLength`] unless `sealed` is as long as a signature.
 pub fn open_signature(key: &CtrHmacKey, sealed: &[u8]) -> Result<Signature, HandshakeError> {
     let mut signature: Signature =

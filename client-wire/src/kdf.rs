@@ -1,4 +1,4 @@
-//! From an X25519 output to a session key: HKDF (RFC 5869) over HMAC-BLAKE3, empty info, 32 bytes.
+//! Derives a session key from an X25519 output: HKDF (RFC 5869) over HMAC-BLAKE3, empty info, 32 bytes.
 
 use hmac::Mac;
 use zeroize::Zeroizing;
@@ -8,9 +8,8 @@ use super::hmac_blake3::keyed;
 /// The salt that clients send with their handshake since protocol version 3.
 pub type Salt = [u8; 16];
 
-/// The 32 bytes of session key that both ends derive from the raw X25519 output.
-///
-/// Without a salt HKDF takes 32 zero bytes, which is what clients before protocol version 3 do.
+/// Derives the 32 bytes of the session key from the raw X25519 output, as both ends do. Clients before protocol version 3 have no salt;
+/// HKDF then uses 32 zero bytes.
 pub fn derive(shared_secret: &[u8; 32], salt: Option<&Salt>) -> Zeroizing<[u8; 32]> {
     let extract = match salt {
         Some(salt) => keyed(salt),

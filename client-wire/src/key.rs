@@ -1,4 +1,4 @@
-//! The key that a client and the gateway share: one kind until protocol version 2, another since version 3.
+//! The key that a client and the gateway share. There is one kind until protocol version 2, another since version 3.
 //!
 //! *Promises*: wiped when dropped, never printed, compared in constant time.
 
@@ -19,16 +19,16 @@ use super::hmac_blake3::{HmacBlake3, keyed};
 /// The starting value of the cipher's 128-bit big-endian counter.
 pub type Iv = [u8; 16];
 
-/// Everything but the authentication token is encrypted from counter zero.
+/// The IV of everything but the authentication token.
 pub(super) const ZERO_IV: Iv = [0; 16];
 
-/// What every encryption under a [`GcmSivKey`] needs a fresh random one of.
+/// The nonce of an encryption under a [`GcmSivKey`]. Each encryption needs a fresh random one.
 pub type Nonce = [u8; NONCE_LEN];
 
 /// Bytes of a [`Nonce`].
 pub const NONCE_LEN: usize = 12;
 
-/// Bytes that AES-256-GCM-SIV appends to what it encrypts.
+/// Bytes that AES-256-GCM-SIV appends to the ciphertext.
 pub const AEAD_TAG_LEN: usize = 16;
 
 /// The session key of clients before protocol version 3: an AES-128-CTR key and an HMAC-BLAKE3 key, 16 bytes each.
@@ -42,7 +42,7 @@ impl CtrHmacKey {
     /// Length in bytes, in the ledger and on links.
     pub const LEN: usize = 32;
 
-    /// Reads the ledger's form: encryption key, then MAC key. Wipes the copy it was given.
+    /// Reads the ledger's form: encryption key, then MAC key. Wipes the argument.
     pub fn from_bytes(mut bytes: [u8; Self::LEN]) -> Self {
         let mut key = Self { encryption: [0; 16], mac: [0; 16] };
         for (to, from) in key.encryption.iter_mut().chain(&mut key.mac).zip(&bytes) {
@@ -99,7 +99,7 @@ impl GcmSivKey {
     /// Length in bytes, in the ledger and on links.
     pub const LEN: usize = 32;
 
-    /// Reads the ledger's form. Wipes the copy it was given.
+    /// Reads the ledger's form. Wipes the argument.
     pub fn from_bytes(mut bytes: [u8; Self::LEN]) -> Self {
         let key = Self(bytes);
         bytes.zeroize();
@@ -117,11 +117,11 @@ impl GcmSivKey {
 
     /// Encrypts in place and returns the tag that goes behind.
     pub(super) fn seal_in_place(&self, nonce: &Nonce, buffer: &mut [u8]) -> [u8; AEAD_TAG_LEN] {
-        // Nothing but a plaintext of more than 64 GiB fails.
+        // Fails only for a plaintext of more than 64 GiB.
         self.cipher().encrypt_inout_detached(nonce.into(), &[], buffer.into()).unwrap_or_default().into()
     }
 
-    /// Checks the tag in constant time and decrypts in place; on an error the buffer is as it was.
+    /// Checks the tag in constant time and decrypts in place. On an error the buffer is unchanged.
     pub(super) fn open_in_place(
         &self,
         nonce: &Nonce,
@@ -146,7 +146,7 @@ impl fmt::Debug for GcmSivKey {
     }
 }
 
-/// The two kinds of session key. The kind decides how everything of a session is sealed.
+/// The two kinds of session key. The kind decides how everything in a session is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyKind {
     /// Protocol of 2021, and versions 1 and 2.
@@ -164,11 +164,11 @@ pub enum SessionKey {
     GcmSiv(GcmSivKey),
 }
 
-/// Whichever key it is wipes itself.
+/// Both kinds of key wipe themselves.
 impl ZeroizeOnDrop for SessionKey {}
 
 impl SessionKey {
-    /// Which kind it is.
+    /// The kind of the key.
     pub const fn kind(&self) -> KeyKind {
         match self {
             Self::CtrHmac(_) => KeyKind::CtrHmac,

@@ -1,7 +1,7 @@
-//! What clients and the gateway say to each other on the websocket: text frames carry control messages, binary frames
-//! carry sealed traffic.
+//! The formats that clients of every era and the gateway use on the websocket. Text frames carry control messages, binary frames
+//! carry sealed traffic. The formats know no runtime.
 //!
-//! *Trusts* nothing: every parser here takes what a stranger sent. *Holds* no key of its own; callers lend theirs.
+//! *Trusts* nothing: every parser here takes bytes from a stranger. *Holds* no key of its own; callers lend theirs.
 //! *Promises*: no parser panics; a sealed frame opens only under the key that sealed it; the texts and bytes are those
 //! that nym-gateway 0.10.1 and its clients exchange.
 //!
@@ -12,6 +12,7 @@ pub mod aead_frame;
 pub mod client_session;
 pub mod control;
 pub mod frame;
+mod frame_kind;
 pub mod handshake;
 mod hmac_blake3;
 pub mod kdf;

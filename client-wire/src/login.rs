@@ -1,4 +1,4 @@
-//! A login of any protocol version: what proves it, and what must be remembered so that it is good for once.
+//! A login of any protocol version: what proves the login, and what must be remembered so that the login is valid only once.
 //!
 //! | version | proof | remembered |
 //! |---|---|---|
@@ -6,13 +6,16 @@
 //! | 3 | [`GcmSivToken`] | its nonce |
 //! | 4 to 6 | [`SignedLogin`] | its time |
 //!
-//! Whoever checks a login goes through these steps, in this order: [`LoginProof::check_claim`]; the ledger's key for
-//! [`LoginProof::address`] (if there is none, [`LoginProof::not_registered`]); [`LoginProof::check_key`]; then what
-//! [`LoginProof::freshness`] says against the ledger (if it is spent, [`LoginProof::not_fresh`]).
+//! A login is checked in these steps:
 //!
-//! Tokens and signed logins since version 3 seal the same address under the same key, so whoever has read a signed login could
-//! send what it sealed as a token. The ledger therefore keeps the [`LoginForm`] of each key, and takes no token of a key whose
-//! client signs.
+//! 1. [`LoginProof::check_claim`].
+//! 2. The ledger's key for [`LoginProof::address`]; if there is none, [`LoginProof::not_registered`].
+//! 3. [`LoginProof::check_key`].
+//! 4. [`LoginProof::freshness`] against the ledger; if it is used up, [`LoginProof::not_fresh`].
+//!
+//! Tokens and signed logins since version 3 seal the same address under the same key. Somebody who has read a signed login could
+//! therefore send its sealed part as a token. To prevent this, the ledger keeps the [`LoginForm`] of each key, and no token is accepted
+//! for a key whose client signs.
 //!
 //! *Holds* no clock, no ledger and no signature scheme. *Promises*: the older two kinds of login fail in one way only, so the
 //! client is not told whether it is registered.
@@ -27,34 +30,34 @@ use super::{
     token::{AuthenticationToken, GcmSivToken, SignedLogin},
 };
 
-/// What a client sends to log in. Its text has been understood, nothing about it has been proved.
+/// The proof that a client sends to log in, parsed and unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LoginProof {
-    /// Of 2021, versions 1 and 2.
+    /// The proof of 2021, versions 1 and 2.
     CtrHmac(AuthenticationToken),
-    /// Of version 3.
+    /// The proof of version 3.
     GcmSiv(GcmSivToken),
-    /// Of version 4 and later.
+    /// The proof of version 4 and later.
     Signed(SignedLogin),
 }
 
 /// How a client logs in with its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LoginForm {
-    /// With a token: before version 4.
+    /// With a token, before version 4.
     Token,
-    /// With a signed login, and with nothing else.
+    /// With a signed login and nothing else.
     Signed,
 }
 
 /// What the ledger must remember of a login, durably, before the client is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Freshness {
-    /// Not among those the client has used before.
+    /// Must not be among those that the client has used before.
     Iv(Iv),
-    /// Not among those the client has used before.
+    /// Must not be among those that the client has used before.
     Nonce(Nonce),
-    /// Later than in the client's last login; in seconds since 1970.
+    /// Must be later than in the client's last login. In seconds since 1970.
     Timestamp(u64),
 }
 
@@ -69,18 +72,18 @@ pub enum LoginError {
         "a login was made at {got}, now it is {now}, in seconds since 1970; one of the two clocks must be set right"
     )]
     Skewed {
-        /// Of the login, in seconds since 1970.
+        /// The time in the login, in seconds since 1970.
         got: u64,
-        /// By the gateway's clock, in seconds since 1970.
+        /// The time of the gateway's clock, in seconds since 1970.
         now: u64,
     },
-    /// Not signed with the identity key.
+    /// The login is not signed with the identity key.
     #[error("a login was not signed with the client's identity key")]
     InvalidSignature,
     /// Nobody is registered under the address.
     #[error("a login names an address under which nobody is registered; the client has to register")]
     NotRegistered,
-    /// Not made with the session key.
+    /// The login was not made with the session key.
     #[error("a login was not made with the client's session key; the client has to register again")]
     WrongKey,
     /// The client has logged in with this time or a later one.
@@ -89,7 +92,7 @@ pub enum LoginError {
 }
 
 impl LoginProof {
-    /// Who the sender says it is.
+    /// The address that the sender claims.
     pub const fn address(&self) -> ClientAddress {
         match self {
             Self::CtrHmac(token) => token.address,
@@ -98,11 +101,10 @@ impl LoginProof {
         }
     }
 
-    /// Checks what needs no ledger: the time against `now` (seconds since 1970), and the signature through `verify`, which
+    /// Makes the checks that need no ledger: the time against `now` (seconds since 1970), and the signature through `verify`, which
     /// gets key, message and signature. Tokens have neither.
     ///
     /// # Errors
-    ///
     /// [`LoginError::Skewed`] or [`LoginError::InvalidSignature`].
     pub fn check_claim(
         &self,
@@ -126,10 +128,9 @@ impl LoginProof {
         }
     }
 
-    /// Checks that the client's key made this proof, in constant time. A key of another kind never did.
+    /// Checks in constant time that `key` made this proof. A key of another kind did not.
     ///
     /// # Errors
-    ///
     /// [`LoginError::NotProven`] or [`LoginError::WrongKey`].
     pub fn check_key(&self, key: &SessionKey) -> Result<(), LoginError> {
         let proven = match (self, key) {
@@ -151,7 +152,7 @@ impl LoginProof {
         }
     }
 
-    /// What the ledger must remember.
+    /// What the ledger must remember of this login.
     pub const fn freshness(&self) -> Freshness {
         match self {
             Self::CtrHmac(token) => Freshness::Iv(token.iv),
@@ -160,12 +161,12 @@ impl LoginProof {
         }
     }
 
-    /// The refusal if nobody is registered under [`LoginProof::address`].
+    /// The error if nobody is registered under [`LoginProof::address`].
     pub const fn not_registered(&self) -> LoginError {
         self.unless_vague(LoginError::NotRegistered)
     }
 
-    /// The refusal if [`LoginProof::freshness`] is spent.
+    /// The error if [`LoginProof::freshness`] is used up.
     pub const fn not_fresh(&self) -> LoginError {
         self.unless_vague(LoginError::NotNewer)
     }

@@ -1,4 +1,5 @@
-//! Byte arrays longer than 32, at which serde stops, for `#[serde(with = "crate::long_array")]`: a tuple of bytes, as of a shorter one.
+//! Arrays of more than 32 bytes, for `#[serde(with = "crate::long_array")]`. serde itself encodes shorter arrays only; the encoding is
+//! the same, a tuple of bytes.
 
 use std::fmt;
 

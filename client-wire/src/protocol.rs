@@ -1,4 +1,4 @@
-//! What sets the versions of the protocol apart, in one place. Everything else asks here.
+//! The differences between the versions of the protocol, in one place. All other code asks here.
 //!
 //! | version | era | session key | answers carry |
 //! |---|---|---|---|
@@ -6,8 +6,8 @@
 //! | 1, 2 | 2022 to 2024 | [`KeyKind::CtrHmac`] | version and bandwidth too |
 //! | 3 to 6 (0, if a client did not say) | since October 2024 | [`KeyKind::GcmSiv`] | upgrade mode too |
 //!
-//! A [`Protocol`] is what a connection speaks: the kind of key decides how things are sealed and what a refusal is like
-//! ([`refusal`]), the version what is echoed. [`EntryRequest`] finds out which protocol a client's text belongs to; a
+//! A [`Protocol`] is the protocol of a connection. The kind of key decides how messages are sealed and how a client is refused
+//! ([`refusal`]); the version is echoed. [`EntryRequest`] finds out which protocol a client's text belongs to; a
 //! [`GatewaySession`](super::session::GatewaySession) is a protocol with a key.
 //!
 //! *Promises*: a version that does not fit its kind of key is not representable.
@@ -24,7 +24,7 @@ use super::{
 
 pub use entry::{EntryRequest, Eras, RejectedRequest};
 
-/// A number that stands for one version of the protocol between clients and gateway, from 0 to 6.
+/// A version of the protocol between clients and gateway, from 0 to 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProtocolVersion(u8);
 
@@ -38,13 +38,12 @@ impl ProtocolVersion {
     /// The last with a [`CtrHmacKey`](super::key::CtrHmacKey).
     const LAST_CTR_HMAC: Self = Self(2);
 
-    /// What is spoken with a client of today that asks for `requested`: the lower of its version and ours. A client that
-    /// does not say counts as 0.
+    /// The version for a client of today that asks for `requested`: the lower of its version and ours. No version counts as 0.
     pub fn negotiate(requested: Option<u8>) -> Self {
         Self(requested.unwrap_or(0)).min(Self::CURRENT)
     }
 
-    /// The version of a signed login, if it is one that has them. Unlike a handshake, a login does not step down.
+    /// The version of a signed login, if that version has signed logins. Unlike a handshake, a login does not negotiate.
     pub fn of_signed_login(requested: u8) -> Option<Self> {
         (Self::SIGNED_LOGIN.0..=Self::CURRENT.0).contains(&requested).then_some(Self(requested))
     }
@@ -55,11 +54,11 @@ impl ProtocolVersion {
     }
 }
 
-/// What each client may send, in bytes. Nothing is metered, so it is never less: today's clients go on as long as they read
-/// at least 40,000,000, and this is what their own gateways hand out at a time.
+/// Bytes that each client may send. Nothing is metered, so the number never falls. Today's clients go on as long as they read
+/// at least 40,000,000; their own gateways hand out this number at a time.
 pub const BANDWIDTH: i64 = 64 << 30;
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Protocol {
     key: KeyKind,
@@ -67,13 +66,13 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// What a connection speaks until its client has said something understandable: that of 2021.
+    /// The protocol until the client has sent an understandable request: that of 2021.
     pub const UNKNOWN: Self = Self { key: KeyKind::CtrHmac, version: None };
 
-    /// What a connection speaks whose client has asked for the highest version.
+    /// The protocol of a client that has asked for the highest version.
     pub const CURRENT: Self = Self { key: KeyKind::GcmSiv, version: Some(ProtocolVersion::CURRENT) };
 
-    /// What is spoken with a client that uses this kind of key and asks for this version.
+    /// The protocol of a client with this kind of key that asks for version `requested`.
     pub fn negotiate(key: KeyKind, requested: Option<u8>) -> Self {
         let version = match key {
             KeyKind::CtrHmac => {
@@ -89,12 +88,12 @@ impl Protocol {
         self.key
     }
 
-    /// The version that is echoed; none in 2021.
+    /// The version that is echoed. None in 2021.
     pub const fn version(self) -> Option<ProtocolVersion> {
         self.version
     }
 
-    /// How a client that registers with this logs in later.
+    /// How a client that registers with this protocol logs in later.
     pub fn login_form(self) -> LoginForm {
         match (self.key, self.version) {
             (KeyKind::GcmSiv, Some(version)) if version >= ProtocolVersion::SIGNED_LOGIN => LoginForm::Signed,
@@ -102,8 +101,8 @@ impl Protocol {
         }
     }
 
-    /// Whether a Close frame comes before the end of a connection. The published client of today that reads one while it
-    /// sends goes on with the dead connection for good, and its own gateways hang up without.
+    /// Whether the gateway sends a Close frame before it closes a connection. The published client of today that reads one while it
+    /// sends goes on using the dead connection for good; its own gateways close without.
     pub const fn ends_with_close(self) -> bool {
         matches!(self.key, KeyKind::CtrHmac)
     }
@@ -116,7 +115,7 @@ impl Protocol {
         self.version.map(|_| BANDWIDTH)
     }
 
-    /// Real gateways write it whatever the version, and no client minds.
+    /// Real gateways write the field in every version, and no client minds.
     fn upgrade_mode(self) -> Option<bool> {
         match self.key {
             KeyKind::CtrHmac => None,
@@ -124,13 +123,13 @@ impl Protocol {
         }
     }
 
-    /// A step of the handshake, from either side.
+    /// A step of the handshake, for either side.
     pub fn handshake_payload(self, data: Vec<u8>) -> HandshakeMessage {
         HandshakeMessage::HandshakePayload { protocol_version: self.echo(), data }
     }
 
-    /// What ends a successful registration, in this order. The ledger entry must be durable before: clients of 2021 hang up
-    /// when they read the first.
+    /// The two messages that end a successful registration, in this order. The ledger entry must be durable before, since clients of
+    /// 2021 hang up when they read the first message.
     pub fn registered(self) -> (HandshakeMessage, GatewayResponse) {
         let register = GatewayResponse::Register {
             protocol_version: self.echo(),
@@ -175,7 +174,7 @@ impl Protocol {
         GatewayResponse::Bandwidth { available_total: BANDWIDTH, upgrade_mode: self.upgrade_mode() }
     }
 
-    /// The answer to the question for the protocol version, whoever asks.
+    /// The answer to the question for the protocol version.
     pub const fn supported() -> GatewayResponse {
         GatewayResponse::SupportedProtocol { version: ProtocolVersion::CURRENT.0 }
     }

@@ -1,7 +1,6 @@
-//! What a client before protocol version 3 reads when something is refused: the texts of nym-gateway 0.10.1, word for
-//! word.
+//! The refusals for clients before protocol version 3: the texts of nym-gateway 0.10.1, word for word.
 //!
-//! Only these clients see these words; logs use the errors of the parsers.
+//! Only these clients see these words; the log uses the texts of the parsers' errors.
 
 use std::fmt::Display;
 
@@ -53,8 +52,7 @@ pub enum LegacyRefusal {
     /// A forward request without a readable next hop.
     #[error("provided mix packet was malformed - address field was incorrectly encoded")]
     NextHop,
-    /// A forward request with a packet of so many bytes. The list is that of 2021; the other two sizes are taken as
-    /// well.
+    /// A forward request with a packet of this many bytes. The text lists the sizes of 2021; the other two are accepted too.
     #[error(
         "provided mix packet was malformed - received request had invalid size. (actual: {0}, but expected one of: \
          {ack} (ACK), {regular} (REGULAR), {extended} (EXTENDED))",
@@ -91,7 +89,7 @@ impl From<FrameError> for LegacyRefusal {
 impl From<RequestError> for LegacyRefusal {
     fn from(error: RequestError) -> Self {
         match error {
-            // There was no key rotation in requests yet; it is the byte behind the type.
+            // Requests had no key rotation in 2021; the byte follows the type.
             RequestError::PacketType | RequestError::KeyRotation => Self::PacketMode,
             RequestError::NextHop => Self::NextHop,
             RequestError::Size(len) => Self::PacketSize(len),

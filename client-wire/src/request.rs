@@ -1,10 +1,10 @@
-//! What a client's frame asks for: forward one Sphinx packet to its first mix node.
+//! A client's request to forward one Sphinx packet to its first mix node.
 //!
 //! `packet type 1 | next hop 7 or 19, not padded | Sphinx packet`, or, marked, `packet type 1 | key rotation 1 | next hop |
 //! Sphinx packet`. The length of the packet tells its size.
 //!
 //! *Trusts* nothing: a client that holds a session key may still be hostile. Whether the gateway may connect to the
-//! next hop, and whether the packet makes sense, is for others to judge.
+//! next hop, and whether the packet makes sense, is not decided here.
 
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ pub struct ForwardRequest {
     pub packet: Bytes,
 }
 
-/// Why a plaintext is no request.
+/// Why a plaintext is not a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The first byte is no packet type, or there is none.
@@ -51,7 +51,6 @@ impl ForwardRequest {
     /// Reads the plaintext of a frame, without copying the packet.
     ///
     /// # Errors
-    ///
     /// The first [`RequestError`], in the order of the fields.
     pub fn parse(mut plaintext: Bytes) -> Result<Self, RequestError> {
         let packet_type = take_packet_type(&mut plaintext)?;
@@ -76,12 +75,12 @@ fn take_packet_type(plaintext: &mut Bytes) -> Result<PacketType, RequestError> {
     plaintext.try_get_u8().ok().and_then(PacketType::from_code).ok_or(RequestError::PacketType)
 }
 
-/// Which frame header a client's packet leaves with, if the client has said for which key rotation it was made.
+/// The frame header of a packet for which the client has named a key rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotationMarks {
-    /// The one with room for the mark. Nodes since July 2025 understand it.
+    /// The header with room for the mark. Nodes since July 2025 understand it.
     Kept,
-    /// The one without, as from all others.
+    /// The header without, as for all other packets.
     Dropped,
 }
 
@@ -91,7 +90,7 @@ pub enum RotationMarks {
 pub struct MarkedRequest {
     /// The packet and where it goes.
     pub request: ForwardRequest,
-    /// For which key, if the client has said so.
+    /// The key rotation, if the client has named one.
     pub key_rotation: Option<KeyRotation>,
 }
 
@@ -99,7 +98,6 @@ impl MarkedRequest {
     /// Reads the plaintext of a frame of this kind, without copying the packet.
     ///
     /// # Errors
-    ///
     /// The first [`RequestError`], in the order of the fields.
     pub fn parse(kind: RequestKind, mut plaintext: Bytes) -> Result<Self, RequestError> {
         let packet_type = take_packet_type(&mut plaintext)?;
@@ -128,7 +126,7 @@ impl MarkedRequest {
         }
     }
 
-    /// The frame header with which the packet of such a client leaves.
+    /// The frame header with which the packet leaves.
     pub fn header(&self, marks: RotationMarks) -> FrameHeader {
         let framing = match (self.key_rotation, marks) {
             (Some(rotation), RotationMarks::Kept) => Framing::V8(rotation),

@@ -1,9 +1,9 @@
-//! A session as the gateway has it: a protocol and the key that goes with it. One code for every version; the client's side is
+//! The gateway's side of a session of any version: a protocol and its key. The client's side is
 //! [`ClientSession`](super::client_session::ClientSession).
 //!
-//! *Holds* the key of one client, wherever its owner wants keys to be. *Promises*: what is sealed and how is decided by the
-//! kind of key alone; since version 3 nothing opens that the gateway sealed itself; once the client is forgotten, nothing is done
-//! for it that takes an account; a refusal in a session never ends it.
+//! *Holds* the key of one client, in the memory that the owner of the session chooses. *Promises*: the kind of key alone decides
+//! how messages are sealed. Since version 3 nothing opens that the gateway sealed itself. Once the client is forgotten, no request that
+//! needs an account is served. A refusal in a session never ends it.
 
 use std::borrow::Borrow;
 
@@ -27,7 +27,7 @@ use super::{
     side::{GatewayKey, NonceRandom},
 };
 
-/// What a client speaks that has been let in, and its key.
+/// The protocol of a client that is logged in, and its key.
 #[derive(Debug)]
 pub struct GatewaySession<K = GatewayKey> {
     protocol: Protocol,
@@ -39,9 +39,9 @@ pub struct GatewaySession<K = GatewayKey> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a session of a protocol with keys of kind {expected:?} was given one of kind {got:?}")]
 pub struct WrongKeyKind {
-    /// Of the protocol.
+    /// The kind of the protocol.
     pub expected: KeyKind,
-    /// Of the key.
+    /// The kind of the key.
     pub got: KeyKind,
 }
 
@@ -51,37 +51,36 @@ impl WrongKeyKind {
     }
 }
 
-/// What a text in a session comes to.
+/// What is to be done after a text in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TextAction {
-    /// Nothing but an answer.
+    /// Answer.
     Answer(GatewayResponse),
-    /// To be [refused](GatewaySession::refuse). The connection stays.
+    /// [Refuse](GatewaySession::refuse). The connection stays.
     Refuse(RequestRefusal),
     /// Remove the client's key and mail, durably, then answer this.
     Forget {
-        /// The answer when it is done; if it cannot be done, [`RequestRefusal::StorageFailed`] is.
+        /// The answer after the removal. If the removal fails, refuse with [`RequestRefusal::StorageFailed`].
         done: GatewayResponse,
     },
 }
 
 impl<K: Borrow<GatewayKey>> GatewaySession<K> {
-    /// Makes it.
+    /// Makes the session of a client that is logged in.
     ///
     /// # Errors
-    ///
-    /// [`WrongKeyKind`], if whoever let the client in did so with another handshake or login than the client's.
+    /// [`WrongKeyKind`] if the key is from another handshake or login than the client's.
     pub fn new(protocol: Protocol, key: K) -> Result<Self, WrongKeyKind> {
         WrongKeyKind::unless_equal(protocol.key_kind(), key.borrow().kind())?;
         Ok(Self { protocol, key, has_account: true })
     }
 
-    /// What it speaks.
+    /// The protocol of the session.
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The client is not registered any more.
+    /// Notes that the client is not registered any more.
     pub const fn forget_account(&mut self) {
         self.has_account = false;
     }
@@ -101,8 +100,7 @@ impl<K: Borrow<GatewayKey>> GatewaySession<K> {
     /// Opens a binary frame of the client.
     ///
     /// # Errors
-    ///
-    /// What to [refuse](GatewaySession::refuse).
+    /// The refusal to answer with, by [`refuse`](GatewaySession::refuse).
     pub fn open_request(&self, frame: Bytes) -> Result<MarkedRequest, RequestRefusal> {
         let request = match self.key.borrow() {
             GatewayKey::CtrHmac(key) => {
@@ -119,8 +117,8 @@ impl<K: Borrow<GatewayKey>> GatewaySession<K> {
         Ok(request)
     }
 
-    /// The frame header with which a packet of this client leaves. In 2021 there was one only; since then it has a version,
-    /// which leaves no room for the packet type of 2021.
+    /// The frame header with which a packet of this client leaves. The header of 2021 is the only one with room for the packet type of
+    /// 2021; later headers have a version instead.
     pub fn header(&self, request: &MarkedRequest, marks: RotationMarks) -> FrameHeader {
         let packet_type = request.request.packet_type;
         if self.protocol.version().is_none() || packet_type == PacketType::Vpn {
@@ -145,7 +143,7 @@ impl<K: Borrow<GatewayKey>> GatewaySession<K> {
     }
 
     fn command(&self, text: &str, random: NonceRandom) -> Result<TextAction, RequestRefusal> {
-        // In 2021 there was nothing to say in a session.
+        // In 2021 there were no text requests in a session.
         if self.protocol.version().is_none() {
             return Err(RequestRefusal::MalformedText);
         }
@@ -184,7 +182,7 @@ impl<K: Borrow<GatewayKey>> GatewaySession<K> {
             SensitiveRequest::ForgetMe { client: true, .. } => {
                 Ok(TextAction::Forget { done: acknowledge(SensitiveResponse::ForgetMeAck {}) })
             }
-            // No client is counted by itself, so what was counted is forgotten already.
+            // There are no statistics about single clients, so there is nothing to remove.
             SensitiveRequest::ForgetMe { client: false, .. } => {
                 Ok(TextAction::Answer(acknowledge(SensitiveResponse::ForgetMeAck {})))
             }

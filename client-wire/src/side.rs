@@ -1,7 +1,7 @@
-//! The two sides of a session under one [`GcmSivKey`]. Both seal with the same key and without associated data, so the nonce
-//! alone tells who sealed: the gateway marks every nonce that it draws, and refuses marked ones in everything that comes in.
+//! The two sides of a session under one [`GcmSivKey`]. Both seal with the same key and without associated data, so only the nonce
+//! can tell who sealed a message. The gateway marks every nonce that it draws, and refuses marked nonces in everything that comes in.
 //!
-//! Without the mark, whatever the gateway seals is valid when it is sent back, and the sender of a message chooses what the
+//! Without the mark, everything that the gateway seals would be valid when it is sent back. The sender of a message chooses what the
 //! gateway seals: 32 bytes make a login of version 3, a JSON text makes an encrypted request, any packet a request to forward.
 //!
 //! A nonce of the gateway is `random 6 | mark 6`. The mark is the beginning of `BLAKE3 keyed with the mark key (random)`; the
@@ -14,12 +14,12 @@
 //!   then, and a client of today ends its session after a refused frame and connects again. At 25,000 frames a second, the
 //!   full rate of a gateway with all its clients together, that is one session in 357 years.
 //! - *Repeated nonces.* With 6 random bytes a repetition becomes likely (4 in 10) after 2^24 = 16.8 million messages under
-//!   one key, where 12 bytes take 2^48. AES-GCM-SIV is made for that: a nonce that is used twice tells whether both
+//!   one key, where 12 bytes take 2^48. AES-GCM-SIV is made for that: a nonce that is used twice reveals whether both
 //!   messages are equal, and nothing else. Its tag is the initial counter, so keystream is repeated for equal messages only,
 //!   and no authentication key leaks. RFC 8452 allows one nonce 2^8 messages of up to 2^32 blocks; that a nonce is drawn
 //!   2^8 times is out of reach.
 //!
-//! What it does not cover is in README.privsep.md: frames that an earlier version of the gateway sealed without a mark, and
+//! The mark does not cover the following, as README.privsep.md says: frames that an earlier version of the gateway sealed without a mark, and
 //! the older kind of key, whose frames have no nonce.
 //!
 //! *Holds* a copy of the session key, and the mark key, wherever its owner wants them to be; both are wiped when dropped.
@@ -32,12 +32,12 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{
-    aead_frame::{FrameKind, PushKind, RequestKind},
+    frame_kind::{FrameKind, PushKind, RequestKind},
     hmac_blake3::keyed,
     key::{AEAD_TAG_LEN, CtrHmacKey, GcmSivKey, KeyKind, NONCE_LEN, Nonce, NotAuthentic, SessionKey},
 };
 
-/// The part of the gateway's nonces that its callers draw, fresh and random for each.
+/// The random part of a gateway's nonce. The caller draws a fresh one for each nonce.
 pub type NonceRandom = [u8; RANDOM_LEN];
 
 const RANDOM_LEN: usize = 6;
@@ -113,11 +113,11 @@ pub enum GatewayKey {
     GcmSiv(MarkingKey),
 }
 
-/// Whichever key it is wipes itself.
+/// Both kinds of key wipe themselves.
 impl ZeroizeOnDrop for GatewayKey {}
 
 impl GatewayKey {
-    /// Which kind it is.
+    /// The kind of the key.
     pub const fn kind(&self) -> KeyKind {
         match self {
             Self::CtrHmac(_) => KeyKind::CtrHmac,
@@ -137,21 +137,21 @@ impl GatewayKey {
 /// Why sealed bytes were not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotOpened {
-    /// The gateway sealed them itself, and somebody sends them back.
+    /// The gateway sealed the bytes itself, and somebody sends them back.
     #[error("bytes that the gateway sealed itself were sent back; somebody who listens on this connection did that")]
     Reflected,
-    /// Made under another key or nonce, or altered on the way.
+    /// The bytes were sealed under another key or nonce, or altered on the way.
     #[error(transparent)]
     NotAuthentic(#[from] NotAuthentic),
 }
 
 /// One side of a session under a [`GcmSivKey`]: the client's is the key itself, the gateway's a [`MarkingKey`].
 pub trait Side: keys::SideKey {
-    /// What this side may seal with.
+    /// The nonces with which this side may seal.
     type Nonce: Borrow<Nonce>;
-    /// What its frames hold.
+    /// The kinds of this side's frames.
     type Sends: FrameKind;
-    /// What the frames of the other side hold.
+    /// The kinds of the other side's frames.
     type Receives: FrameKind;
 }
 
@@ -167,7 +167,7 @@ impl Side for GcmSivKey {
     type Receives = PushKind;
 }
 
-/// Out of reach of other modules, who could seal with the key itself.
+/// Private to this module, since other code could use it to seal with the key itself.
 mod keys {
     use super::{GcmSivKey, MarkingKey, Nonce};
 

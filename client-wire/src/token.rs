@@ -1,8 +1,8 @@
-//! Proof that the sender of a login holds the session key. This file has the authentication token of clients before
-//! protocol version 3; [`GcmSivToken`] is that of version 3, and [`SignedLogin`] what came after.
+//! Proofs that the sender of a login holds the session key. This file has the authentication token of clients before
+//! protocol version 3; [`GcmSivToken`] is that of version 3, and [`SignedLogin`] came with version 4.
 //!
-//! `AES-128-CTR(encryption key, IV drawn by the client, the client's 32-byte address)`, sent in base58. It carries no
-//! freshness: whoever checks one must also remember which IVs the client has used.
+//! `AES-128-CTR(encryption key, IV drawn by the client, the client's 32-byte address)`, sent in base58. A token
+//! can be replayed, so its checker must also remember which IVs the client has used.
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -17,18 +17,18 @@ pub use signed::{LoginClaim, MAX_SKEW, SignedLogin, SignedLoginError};
 
 use super::key::{CtrHmacKey, Iv};
 
-/// What an `authenticate` message claims. Its text has been understood, nothing about it has been proved.
+/// The claim of an `authenticate` message, parsed and unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthenticationToken {
-    /// Who the sender says it is.
+    /// The address that the sender claims.
     pub address: ClientAddress,
     /// The address under the sender's key.
     pub enc_address: [u8; ClientAddress::LEN],
-    /// Where the sender's keystream began.
+    /// The start of the sender's keystream.
     pub iv: Iv,
 }
 
-/// A field was not the base58 form of the right number of bytes.
+/// A field is not the base58 form of the right number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenTextError {
     /// `address`, 32 bytes.
@@ -50,12 +50,12 @@ pub enum TokenError {
     /// Its keystream is that of sealed frames, so it could be forged from a frame whose plaintext is known.
     #[error("an authentication token uses a reserved IV below 2^32; the client must draw a random one")]
     ReservedIv,
-    /// Not made with the client's key.
+    /// The token was not made with the client's key.
     #[error("an authentication token was not made with the client's session key; the client has to register again")]
     WrongKey,
 }
 
-/// Whether frames use this keystream too: an IV below 2^32, read as a 128-bit big-endian number.
+/// Whether frames use this keystream too. They do for an IV below 2^32, read as a 128-bit big-endian number.
 pub fn is_reserved_iv(iv: &Iv) -> bool {
     u128::from_be_bytes(*iv) < 1 << 32
 }
@@ -66,7 +66,7 @@ impl AuthenticationToken {
         Self { address, enc_address: encrypt(key, &address, &iv), iv }
     }
 
-    /// Whether the field `iv` is one of this token.
+    /// Whether the text is an IV of this kind of token.
     pub(super) fn owns_iv(iv: &str) -> bool {
         from_base58::<{ size_of::<Iv>() }>(iv).is_some()
     }
@@ -74,7 +74,6 @@ impl AuthenticationToken {
     /// Reads the three base58 fields.
     ///
     /// # Errors
-    ///
     /// The first [`TokenTextError`], in the order in which 0.10.1 complains.
     pub fn from_base58(address: &str, enc_address: &str, iv: &str) -> Result<Self, TokenTextError> {
         Ok(Self {
@@ -87,8 +86,7 @@ impl AuthenticationToken {
     /// Checks that `key` made this token, in constant time. Says nothing about a replay.
     ///
     /// # Errors
-    ///
-    /// [`TokenError`]. The client is told the same in both cases.
+    /// [`TokenError`]. The client gets the same answer in both cases.
     pub fn verify(&self, key: &CtrHmacKey) -> Result<(), TokenError> {
         if is_reserved_iv(&self.iv) {
             return Err(TokenError::ReservedIv);

@@ -3,11 +3,9 @@
 use std::{env, fs, path::PathBuf};
 
 use fuzz::{final_hop_routing, record, replay_file};
-use gatewayd::{
-    audit::{
-        ability::Ability,
-        wire::{self as audit, Roster, Live, AuditQuestion},
-    },
+use gatewayd::audit::{
+    ability::Ability,
+    wire::{self as audit, AuditQuestion, Live, Roster},
 };
 use ipc::{
     Opaque, Role,

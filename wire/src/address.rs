@@ -4,9 +4,9 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Where a message goes: the 32 raw bytes of a client's Ed25519 public key.
+/// The destination of a message: the 32 raw bytes of a client's Ed25519 public key.
 ///
-/// Any 32 bytes are an address; only the ledger knows whether somebody is registered under it.
+/// Any 32 bytes are an address. Only the ledger knows whether a client is registered under it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientAddress(pub [u8; ClientAddress::LEN]);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for ClientAddress {
     }
 }
 
-/// The text was not the base58 form of exactly 32 bytes.
+/// The text is not the base58 form of exactly 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a client address: expected the base58 form of 32 bytes")]
 pub struct InvalidAddress;

@@ -1,6 +1,6 @@
-//! Frames on the mixnet port: a header of two to four bytes, then one Sphinx packet. Nobody ever answers.
+//! Frames on the mixnet port: a header of two to four bytes, then one Sphinx packet. There are no answers.
 //!
-//! Three headers exist, and the first byte tells them apart, because sizes are numbered below 6 and versions from 7:
+//! There are three headers. The first byte tells them apart, because sizes are numbered below 6 and versions from 7:
 //!
 //! | header | bytes |
 //! |---|---|
@@ -8,9 +8,9 @@
 //! | version 7 | `07, size, packet type` |
 //! | version 8 | `08, size, packet type, key rotation` |
 //!
-//! Packet type "vpn" died before versions were born, so only the unversioned header can carry it.
+//! Packet type "vpn" was gone before headers had versions, so only the unversioned header can carry it.
 //!
-//! *Trusts* nothing. *Promises*: a header of any era, mixed freely, and no other.
+//! *Trusts* nothing. *Promises*: headers of all eras are accepted in any mixture, and nothing else is.
 
 mod buffer;
 
@@ -31,7 +31,7 @@ pub const MAX_FRAME_LEN: usize = MAX_HEADER_LEN + PacketSize::Extended32.packet_
 const VERSION_7: u8 = 7;
 const VERSION_8: u8 = 8;
 
-/// Which of the three headers a frame has, with what only that one can say.
+/// One of the three headers, with the field that only this header has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Framing {
     /// Two bytes, without a version. The nodes of today refuse it.
@@ -42,18 +42,17 @@ pub enum Framing {
     V8(KeyRotation),
 }
 
-/// With which header frames leave a gateway.
+/// The setting for the headers of frames that leave the gateway.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FramingChoice {
-    /// With the one that whoever hands a frame over has chosen: a SURB-ack with that of its packet, a client's packet with that
-    /// of its era.
+    /// The header that came with the packet: for a SURB-ack that of its packet, for a client's packet that of the client's era.
     #[default]
     AsGiven,
-    /// Always with two bytes.
+    /// Always the header of two bytes.
     Unversioned,
-    /// Always with three bytes.
+    /// Always the header of three bytes.
     V7,
-    /// Always with four bytes; the rotation is unknown where nobody has said.
+    /// Always the header of four bytes. The rotation is "unknown" if the sender has named none.
     V8,
 }
 
@@ -71,16 +70,16 @@ impl FramingChoice {
     }
 }
 
-/// What the header of a frame says.
+/// The content of a frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FrameHeader {
-    /// Which header it is.
+    /// The form of the header.
     pub framing: Framing,
     /// The size of the packet behind it.
     pub size: PacketSize,
 }
 
-/// The stream is not a stream of frames. Where the next frame begins is unknown: close the connection.
+/// The stream is not a stream of frames. The start of the next frame is unknown, so the connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
     /// The first byte is neither a size nor a version.
@@ -89,7 +88,7 @@ pub enum FramingError {
     /// A versioned header names no known size.
     #[error("a mix frame announces a packet of unknown size {0}")]
     UnknownSize(u8),
-    /// The packet type is none that this header can carry.
+    /// This header cannot carry the packet type.
     #[error("a mix frame announces a packet of unknown type {0}")]
     UnknownPacketType(u8),
     /// The key rotation is neither unknown, odd nor even.
@@ -98,10 +97,9 @@ pub enum FramingError {
 }
 
 impl FrameHeader {
-    /// Reads the header that `bytes` begin with, and says how many bytes it took. `None`: more bytes are needed.
+    /// Reads the header at the start of `bytes`. Returns the header and its length, or `None` if more bytes are needed.
     ///
     /// # Errors
-    ///
     /// [`FramingError`] if no further bytes could make this a header.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, FramingError> {
         let (framing, size, len) = match *bytes {
@@ -139,12 +137,12 @@ impl FrameHeader {
         })
     }
 
-    /// The header under which the SURB-ack of this frame's packet leaves: the same in all but size.
+    /// The header for the SURB-ack of this frame's packet: the same with another size.
     pub const fn for_surb_ack(self) -> Self {
         Self { size: PacketSize::Ack, ..self }
     }
 
-    /// How the packet wants to be treated.
+    /// How hops should treat the packet.
     pub const fn packet_type(self) -> PacketType {
         match self.framing {
             Framing::Unversioned(kind) => kind,
@@ -164,7 +162,7 @@ fn versioned_packet_type(code: u8) -> Result<(), FramingError> {
     }
 }
 
-/// The two to four bytes of a header, ready to be written; use it as a slice.
+/// The two to four bytes of a header. Dereferences to a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodedHeader(HeaderBytes);
 

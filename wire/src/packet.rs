@@ -1,4 +1,4 @@
-//! The kinds of Sphinx packet: how large one is, how it wants to be treated, which key it was made for.
+//! The kinds of Sphinx packets: sizes, types and key rotations.
 //!
 //! *Trusts* nothing: a code is one byte from a stranger. *Holds* every size of the wire, so that no other file has
 //! to. *Promises*: only a code that the network knows becomes a value of these types.
@@ -11,7 +11,7 @@ pub const HEADER_LEN: usize = 348;
 /// Bytes of a payload that are not plaintext: 16 leading zero bytes and the byte that ends the plaintext.
 pub const PAYLOAD_OVERHEAD: usize = 17;
 
-/// How large a Sphinx packet is. No other sizes exist on the network.
+/// The size of a Sphinx packet. The network has no other sizes.
 ///
 /// The 2021 network knew `Regular`, `Ack` and `Extended32` only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl PacketSize {
     /// Every size, the smallest first.
     pub const ALL: [Self; 5] = [Self::Ack, Self::Regular, Self::Extended8, Self::Extended16, Self::Extended32];
 
-    /// The byte that stands for this size in a frame header.
+    /// The byte of this size in a frame header.
     pub const fn code(self) -> u8 {
         match self {
             Self::Regular => 1,
@@ -43,7 +43,7 @@ impl PacketSize {
         }
     }
 
-    /// The size that `code` stands for, if it stands for one.
+    /// The size with this code, if there is one.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Regular),
@@ -55,7 +55,7 @@ impl PacketSize {
         }
     }
 
-    /// Bytes a sender can put into a packet of this size. At the final hop they are the SURB-ack and the message.
+    /// Bytes that a sender can put into a packet of this size: the SURB-ack and the message.
     pub const fn plaintext_len(self) -> usize {
         match self {
             Self::Ack => 21,
@@ -92,7 +92,7 @@ pub enum PacketType {
 }
 
 impl PacketType {
-    /// The byte that stands for this type on the wire.
+    /// The byte of this type on the wire.
     pub const fn code(self) -> u8 {
         match self {
             Self::Mix => 0,
@@ -100,7 +100,7 @@ impl PacketType {
         }
     }
 
-    /// The type that `code` stands for, if it stands for one. 2 was "outfox", which no longer exists.
+    /// The type with this code, if there is one. Code 2 was "outfox", which no longer exists.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             0 => Some(Self::Mix),
@@ -110,7 +110,7 @@ impl PacketType {
     }
 }
 
-/// For which of two alternating Sphinx keys of a hop a packet was made.
+/// The Sphinx key of a hop for which a packet was made. A hop has two keys, which alternate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum KeyRotation {
     /// The sender did not say.
@@ -122,7 +122,7 @@ pub enum KeyRotation {
 }
 
 impl KeyRotation {
-    /// The byte that stands for this mark on the wire.
+    /// The byte of this mark on the wire.
     pub const fn code(self) -> u8 {
         match self {
             Self::Unknown => 0,
@@ -131,7 +131,7 @@ impl KeyRotation {
         }
     }
 
-    /// The mark that `code` stands for, if it stands for one.
+    /// The mark with this code, if there is one.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             0 => Some(Self::Unknown),

@@ -1,10 +1,10 @@
-//! The address of a next hop, as Sphinx headers, SURB-acks and client requests spell it.
+//! The encoding of a next hop's address in Sphinx headers, SURB-acks and client requests.
 //!
-//! `04 | port 2 | octets 4` or `06 | port 2 | octets 16`. A client request carries it as it is; in front of a SURB-ack
-//! it is zero-padded to 19 bytes and in a Sphinx header to 32.
+//! `04 | port 2 | octets 4` or `06 | port 2 | octets 16`. A client request carries the address without padding. In front
+//! of a SURB-ack it is zero-padded to 19 bytes, in a Sphinx header to 32.
 //!
-//! *Trusts* nothing. *Promises*: decoding reads at most 19 bytes and judges only the form. Whether the gateway should
-//! connect to an address is somebody else's question. An IPv4-mapped IPv6 address stays an IPv6 address.
+//! *Trusts* nothing. *Promises*: decoding reads at most 19 bytes and checks only the form. Whether the gateway may
+//! connect to an address is not decided here. An IPv4-mapped IPv6 address stays an IPv6 address.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -28,10 +28,9 @@ pub enum RoutingAddressError {
     TooShort(usize),
 }
 
-/// Reads the address that `bytes` begin with, and says how many bytes it took.
+/// Reads the address at the start of `bytes`. Returns the address and its length.
 ///
 /// # Errors
-///
 /// [`RoutingAddressError`] if the bytes do not begin with an address.
 pub fn decode_prefix(bytes: &[u8]) -> Result<(SocketAddr, usize), RoutingAddressError> {
     let too_short = RoutingAddressError::TooShort(bytes.len());
@@ -54,10 +53,9 @@ fn port_and_octets<const N: usize>(bytes: &[u8]) -> Option<(u16, [u8; N])> {
     Some((u16::from_be_bytes(*port), *rest.first_chunk()?))
 }
 
-/// Reads the address in a padded field. What the padding contains does not matter, as in every real node.
+/// Reads the address in a padded field. The padding is ignored, as in every real node.
 ///
 /// # Errors
-///
 /// [`RoutingAddressError`] if the field does not begin with an address.
 pub fn decode_padded(field: &[u8]) -> Result<SocketAddr, RoutingAddressError> {
     decode_prefix(field).map(|(address, _)| address)

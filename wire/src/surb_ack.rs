@@ -1,10 +1,10 @@
-//! What a final hop finds in a packet: a SURB-ack to send on, and a message to deliver.
+//! The content of a packet at its final hop: a SURB-ack to send on, and a message to deliver.
 //!
-//! A SURB-ack is a ready-made Sphinx packet that tells the sender its message arrived. In every packet that is not
+//! A SURB-ack is a ready-made Sphinx packet that tells the sender of its message's arrival. In every packet that is not
 //! itself an acknowledgement the plaintext is `first hop, zero-padded to 19 | SURB-ack 386 | message`.
 //!
-//! *Trusts* nothing: the plaintext is the sender's. *Promises*: nothing is copied, and a packet whose SURB-ack could
-//! not be sent yields no message either, because then nobody would ever learn that it was delivered.
+//! *Trusts* nothing: the plaintext is the sender's. *Promises*: nothing is copied, and a packet whose SURB-ack cannot
+//! be sent yields no message either, because nobody would ever learn of the delivery.
 
 use std::net::SocketAddr;
 
@@ -21,36 +21,35 @@ pub const SURB_ACK_LEN: usize = routing::IPV6_LEN + PacketSize::Ack.packet_len()
 /// The plaintext of a final hop, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinalHopContent {
-    /// What to send once the message is safe. Only an acknowledgement has none.
+    /// The packet to send once the message is safe. Only an acknowledgement has none.
     pub surb_ack: Option<SurbAck>,
-    /// What the client is given. May be empty.
+    /// The message for the client. May be empty.
     pub message: Bytes,
 }
 
-/// An acknowledgement that its recipient made in advance.
+/// A reply packet that the sender made in advance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SurbAck {
-    /// Where it enters the mixnet.
+    /// The mix node to which it is sent.
     pub next_hop: SocketAddr,
     /// The Sphinx packet, 386 bytes, to be sent as it is.
     pub packet: Bytes,
 }
 
-/// The plaintext is not that of a deliverable packet, so all of it is dropped.
+/// Why a plaintext cannot be delivered. All of it is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// The plaintext is too short to carry a SURB-ack.
     #[error("the final hop's plaintext of {0} bytes carries no SURB-ack, which takes {SURB_ACK_LEN}")]
     NoSurbAck(usize),
-    /// The SURB-ack's first hop is no address.
+    /// The SURB-ack has no valid first hop.
     #[error("the SURB-ack cannot be sent: {0}")]
     BadAckAddress(#[from] RoutingAddressError),
 }
 
-/// Parts a SURB-ack from the message in the plaintext of a packet of this size. Both share the plaintext's memory.
+/// Splits the plaintext of a packet of this size into SURB-ack and message. Both share the plaintext's memory.
 ///
 /// # Errors
-///
 /// [`SplitError`] if the packet should carry a SURB-ack and does not. The real gateways drop such a packet too.
 pub fn split(size: PacketSize, plaintext: Bytes) -> Result<FinalHopContent, SplitError> {
     if size == PacketSize::Ack {

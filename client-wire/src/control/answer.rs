@@ -1,18 +1,18 @@
 //! Every control message of the gateway, of every protocol version, but for those within a handshake.
 //!
-//! Later versions added fields, which earlier clients ignore and earlier gateways did not write. Which fields go to whom is
-//! decided in [`Protocol`](crate::protocol::Protocol); a client reads whatever comes. Fields are in the order
+//! Later versions added fields, which earlier clients ignore and earlier gateways did not write.
+//! [`Protocol`](crate::protocol::Protocol) decides which fields a client gets; a client reads any. Fields are in the order
 //! in which gateways write them.
 
 use serde::{Deserialize, Serialize};
 
-/// What the gateway answers.
+/// An answer of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum GatewayResponse {
     /// The end of a registration.
     Register {
-        /// What the session speaks; absent in 2021.
+        /// The protocol version of the session; absent in 2021.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         protocol_version: Option<u8>,
         /// Whether the client is now registered and connected.
@@ -23,12 +23,12 @@ pub enum GatewayResponse {
     },
     /// The answer to a login.
     Authenticate {
-        /// What the session speaks; absent in 2021.
+        /// The protocol version of the session; absent in 2021.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         protocol_version: Option<u8>,
         /// Whether the client is now connected.
         status: bool,
-        /// How many bytes the client may send; absent in 2021.
+        /// Bytes that the client may send; absent in 2021.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bandwidth_remaining: Option<i64>,
         /// Whether the network is being upgraded; since version 6.
@@ -37,10 +37,10 @@ pub enum GatewayResponse {
     },
     /// The answer to a forward request.
     Send {
-        /// Whether the packet was taken (it may still be dropped); until version 2.
+        /// Whether the packet was taken, which may still be dropped; until version 2.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<bool>,
-        /// How many bytes the client may send; absent in 2021.
+        /// Bytes that the client may send; absent in 2021.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         remaining_bandwidth: Option<i64>,
         /// Whether the network is being upgraded; since version 6.
@@ -49,7 +49,7 @@ pub enum GatewayResponse {
     },
     /// The answer to a claim of bandwidth.
     Bandwidth {
-        /// How many bytes the client may send.
+        /// Bytes that the client may send.
         available_total: i64,
         /// Whether the network is being upgraded; since version 6.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub enum GatewayResponse {
     },
     /// The answer to the question for the protocol version.
     SupportedProtocol {
-        /// The highest that the gateway speaks.
+        /// The highest version that the gateway speaks.
         version: u8,
     },
     /// A [`SensitiveResponse`](super::sealed::SensitiveResponse).
@@ -67,23 +67,23 @@ pub enum GatewayResponse {
         /// The nonce.
         nonce: Vec<u8>,
     },
-    /// The answer to what failed for a reason that clients act on.
+    /// A failure for a reason on which clients act.
     TypedError {
         /// The reason.
         error: TypedError,
     },
-    /// The answer to anything else that failed.
+    /// Any other failure.
     Error {
-        /// Why, for humans.
+        /// The reason, for humans.
         message: String,
     },
 }
 
-/// A reason on which clients act. A gateway that meters nothing never gives one.
+/// A reason on which clients act. This gateway meters nothing, so it never gives one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TypedError {
-    /// The client has sent more than it may.
+    /// The client has no bandwidth left.
     OutOfBandwidth {
         /// Bytes that the request would have taken.
         required: i64,

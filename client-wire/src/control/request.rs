@@ -4,16 +4,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a client asks for in a text frame.
+/// A request of a client in a text frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum ClientRequest {
-    /// Which protocol version the gateway speaks. Since 2024; today's clients ask first of all.
+    /// Asks for the protocol version of the gateway. Since 2024; today's clients ask this first.
     SupportedProtocol {},
-    /// The first message of a registration. It goes by two names; clients write this one.
+    /// The first message of a registration. The message has two names; clients write this one.
     #[serde(rename = "handshakePayload", alias = "registerHandshakeInitRequest")]
     Handshake {
-        /// What the client speaks; absent in 2021.
+        /// The client's protocol version; absent in 2021.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         protocol_version: Option<u8>,
         /// An encoded [`ClientInit`](crate::handshake::ClientInit).
@@ -23,7 +23,7 @@ pub enum ClientRequest {
     /// [`AuthenticationToken`](crate::token::AuthenticationToken) or a
     /// [`GcmSivToken`](crate::token::GcmSivToken).
     Authenticate {
-        /// What the client speaks; absent in 2021.
+        /// The client's protocol version; absent in 2021.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         protocol_version: Option<u8>,
         /// The client's address, in base58.
@@ -37,7 +37,7 @@ pub enum ClientRequest {
     /// [`SignedLogin`](crate::token::SignedLogin).
     #[serde(rename_all = "camelCase")]
     AuthenticateV2 {
-        /// What the client speaks.
+        /// The client's protocol version.
         protocol_version: u8,
         /// The client's Ed25519 key.
         client_identity: Vec<u8>,
@@ -45,14 +45,14 @@ pub enum ClientRequest {
         address_ciphertext: String,
         /// The nonce, in base64.
         nonce: String,
-        /// When the client made it, in seconds since 1970.
+        /// The time of the login, in seconds since 1970.
         request_unix_timestamp: u64,
         /// The Ed25519 signature.
         request_signature: Vec<u8>,
     },
-    /// Bandwidth for nothing.
+    /// Claims bandwidth without a credential.
     ClaimFreeTestnetBandwidth {},
-    /// Bandwidth for a zk-nym.
+    /// Claims bandwidth for a zk-nym.
     EcashCredential {
         /// The credential under the session key.
         enc_credential: Vec<u8>,
@@ -60,21 +60,21 @@ pub enum ClientRequest {
         #[serde(alias = "nonce")]
         iv: Vec<u8>,
     },
-    /// Bandwidth for a credential of 2022 and 2023.
+    /// Claims bandwidth for a credential of 2022 and 2023.
     BandwidthCredential {
         /// The credential under the session key.
         enc_credential: Vec<u8>,
         /// The IV.
         iv: Vec<u8>,
     },
-    /// Bandwidth for a credential of 2024.
+    /// Claims bandwidth for a credential of 2024.
     BandwidthCredentialV2 {
         /// The credential under the session key.
         enc_credential: Vec<u8>,
         /// The IV.
         iv: Vec<u8>,
     },
-    /// Bandwidth while the network is being upgraded. Since protocol version 6.
+    /// Claims bandwidth while the network is being upgraded. Since protocol version 6.
     #[serde(rename = "upgradeModeJWT")]
     UpgradeModeJwt {
         /// A JSON web token.

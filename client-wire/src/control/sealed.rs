@@ -1,4 +1,4 @@
-//! Requests that are read with the session key only, and their answers: JSON objects with one member, encrypted into the
+//! Requests under the session key and their answers: JSON objects with one member, encrypted into the
 //! messages `encryptedRequest` and `encryptedResponse`. Since protocol version 3.
 
 use std::borrow::Borrow;
@@ -11,40 +11,40 @@ use crate::{
     side::{self, GatewayNonce, MarkingKey, NotOpened, Side},
 };
 
-/// What a client asks for under its session key.
+/// A request of a client under its session key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SensitiveRequest {
-    /// Remove what is kept of the client.
+    /// Remove the data that the gateway keeps of the client.
     ForgetMe {
-        /// Its key and its mail.
+        /// Whether to remove key and mail.
         client: bool,
-        /// What was counted about it.
+        /// Whether to remove statistics.
         stats: bool,
     },
     /// Count the session as one of this kind.
     RememberMe {
-        /// The kind.
+        /// The kind of session.
         session_type: SessionType,
     },
     /// Replace a session key of before version 3. Until 2025.
     UpgradeKey {
-        /// What the new key is derived with.
+        /// The salt for the derivation of the new key.
         hkdf_salt: Vec<u8>,
         /// A hash of the new key.
         derived_key_digest: Vec<u8>,
     },
 }
 
-/// What a client uses its session for.
+/// The purpose of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionType {
     /// A tunnel of NymVPN.
     Vpn,
-    /// Messages through the mixnet, by nothing more particular.
+    /// Messages through the mixnet in general.
     Mixnet,
     /// A client in a browser.
     Wasm,
-    /// A client program of its own.
+    /// A stand-alone client program.
     Native,
     /// A SOCKS5 proxy.
     Socks5,
@@ -52,27 +52,27 @@ pub enum SessionType {
     Unknown,
 }
 
-/// What the gateway answers under the session key.
+/// An answer of the gateway under the session key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SensitiveResponse {
-    /// It is done.
+    /// The request was carried out.
     ForgetMeAck {},
-    /// It is done.
+    /// The request was carried out.
     RememberMeAck {},
-    /// It is done. Until 2025.
+    /// The request was carried out. Until 2025.
     KeyUpgradeAck {},
 }
 
 /// Why an encrypted message was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealedMessageError {
-    /// Made under another key, or altered on the way.
+    /// The message was made under another key, or altered on the way.
     #[error("an encrypted control message does not decrypt under the session key; the client has to register again")]
     NotAuthentic,
-    /// Made by the gateway itself.
+    /// The gateway made the message itself.
     #[error("an encrypted control message was sealed by the gateway itself; somebody who listens sent it back")]
     Reflected,
-    /// The plaintext is no message of this direction.
+    /// The plaintext is not a message of this direction.
     #[error("an encrypted control message is of no known kind")]
     Unknown,
 }
@@ -87,7 +87,7 @@ impl From<NotOpened> for SealedMessageError {
 }
 
 impl SensitiveRequest {
-    /// As a client: encrypts it. `nonce` must be fresh and random.
+    /// Encrypts the request, as a client does. `nonce` must be fresh and random.
     pub fn seal(&self, key: &GcmSivKey, nonce: Nonce) -> ClientRequest {
         ClientRequest::EncryptedRequest { ciphertext: seal(key, &nonce, self), nonce: nonce.to_vec() }
     }
@@ -95,7 +95,6 @@ impl SensitiveRequest {
     /// Decrypts the fields of an `encryptedRequest`.
     ///
     /// # Errors
-    ///
     /// [`SealedMessageError`].
     pub fn open(key: &MarkingKey, ciphertext: Vec<u8>, nonce: &[u8]) -> Result<Self, SealedMessageError> {
         open(key, ciphertext, nonce)
@@ -103,16 +102,15 @@ impl SensitiveRequest {
 }
 
 impl SensitiveResponse {
-    /// Encrypts it.
+    /// Encrypts the response.
     pub fn seal(&self, key: &MarkingKey, nonce: GatewayNonce) -> GatewayResponse {
         let plain: &Nonce = nonce.borrow();
         GatewayResponse::EncryptedResponse { ciphertext: seal(key, &nonce, self), nonce: plain.to_vec() }
     }
 
-    /// As a client: decrypts the fields of an `encryptedResponse`.
+    /// Decrypts the fields of an `encryptedResponse`, as a client does.
     ///
     /// # Errors
-    ///
     /// [`SealedMessageError`].
     pub fn open(key: &GcmSivKey, ciphertext: Vec<u8>, nonce: &[u8]) -> Result<Self, SealedMessageError> {
         open(key, ciphertext, nonce)
@@ -120,7 +118,7 @@ impl SensitiveResponse {
 }
 
 fn seal<S: Side>(side: &S, nonce: &S::Nonce, message: &impl Serialize) -> Vec<u8> {
-    // Numbers, strings and lists always have a JSON form.
+    // Cannot fail, since numbers, strings and lists always have a JSON form.
     side::seal(side, nonce, serde_json::to_vec(message).unwrap_or_default())
 }
 

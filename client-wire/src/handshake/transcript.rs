@@ -23,7 +23,7 @@ pub struct ClientInit {
     pub identity: PublicKey,
     /// The client's half of the key agreement.
     pub ephemeral: PublicKey,
-    /// What the session key is derived with; clients since protocol version 3 draw one.
+    /// The salt for the derivation of the session key. Clients since protocol version 3 draw one.
     pub salt: Option<Salt>,
 }
 
@@ -31,7 +31,7 @@ impl ClientInit {
     const LEN: usize = 64;
     const SALTED_LEN: usize = 80;
 
-    /// The kind of session key that a first message of `len` bytes leads to, if any message has that length.
+    /// The kind of session key after a first message of `len` bytes, if a message can have that length.
     pub const fn kind_by_len(len: usize) -> Option<KeyKind> {
         match len {
             Self::LEN => Some(KeyKind::CtrHmac),
@@ -40,13 +40,11 @@ impl ClientInit {
         }
     }
 
-    /// Reads the message, and the identity key through `decode_identity`, which says whether the bytes are a key at
-    /// all.
+    /// Reads the message. `decode_identity` decodes the identity key, or returns `None` if the bytes are no key.
     ///
     /// # Errors
-    ///
-    /// [`HandshakeError::NoIdentity`] if it does not begin with a key, whatever its length; else
-    /// [`HandshakeError::MalformedInit`] if its length is wrong.
+    /// [`HandshakeError::NoIdentity`] if the message does not begin with a key; otherwise [`HandshakeError::MalformedInit`] if its
+    /// length is wrong.
     pub fn parse<K>(
         data: &[u8],
         decode_identity: impl FnOnce(&PublicKey) -> Option<K>,
@@ -65,7 +63,7 @@ impl ClientInit {
         [&unsalted[..], self.salt.as_ref().map_or(&[], |salt| &salt[..])].concat()
     }
 
-    /// The session key that follows from the raw X25519 output.
+    /// Derives the session key from the raw X25519 output.
     pub fn derive_key(&self, shared_secret: &[u8; 32]) -> SessionKey {
         let bytes = *kdf::derive(shared_secret, self.salt.as_ref());
         match self.salt {
@@ -74,7 +72,7 @@ impl ClientInit {
         }
     }
 
-    /// Both halves, once the gateway's is known.
+    /// Both halves of the key agreement.
     pub const fn keys(&self, gateway: PublicKey) -> EphemeralKeys {
         EphemeralKeys { client: self.ephemeral, gateway }
     }
@@ -90,7 +88,7 @@ pub struct GatewayReply {
 }
 
 impl GatewayReply {
-    /// Reads the message; `None` if it is too short to have both parts.
+    /// Reads the message. Returns `None` if it is too short for both parts.
     pub fn parse(data: &[u8]) -> Option<Self> {
         let (ephemeral, sealed_signature) = data.split_first_chunk()?;
         (sealed_signature.len() >= SIGNATURE_LEN)
@@ -104,7 +102,7 @@ impl GatewayReply {
 }
 
 impl SessionKey {
-    /// As a client: encrypts a signature. `nonce` must be fresh and random; the older kind of key takes none.
+    /// Encrypts a client's signature. `nonce` must be fresh and random; the older kind of key takes none.
     pub fn seal_signature(&self, signature: Signature, nonce: Nonce) -> Vec<u8> {
         match self {
             Self::CtrHmac(key) => super::seal_signature(key, signature).to_vec(),
@@ -112,10 +110,9 @@ impl SessionKey {
         }
     }
 
-    /// As a client: decrypts the gateway's signature. Nothing is proved before the signature has been verified.
+    /// Decrypts the gateway's signature, as a client does. Nothing is proved until the signature is verified.
     ///
     /// # Errors
-    ///
     /// [`HandshakeError::MaterialLength`] unless `sealed` is as long as a sealed signature;
     /// [`HandshakeError::InvalidSignature`] if it does not decrypt.
     pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeError> {
@@ -135,10 +132,9 @@ impl GatewayKey {
         }
     }
 
-    /// Decrypts the client's signature. Nothing is proved before the signature has been verified.
+    /// Decrypts the client's signature. Nothing is proved until the signature is verified.
     ///
     /// # Errors
-    ///
     /// [`HandshakeError::MaterialLength`] unless `sealed` is as long as a sealed signature;
     /// [`HandshakeError::InvalidSignature`] if it does not decrypt, or is the gateway's own.
     pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeError> {

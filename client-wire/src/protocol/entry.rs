@@ -1,4 +1,4 @@
-//! Whose text is this? A client that has not been let in tells its protocol by what it asks for:
+//! The requests of a client that is not logged in. The request tells which protocol the client speaks:
 //!
 //! | request | [`KeyKind::GcmSiv`] | [`KeyKind::CtrHmac`] |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | `authenticate` | IV of 12 bytes | IV of 16 bytes |
 //! | `authenticateV2`, `supportedProtocol`, requests for sessions | always | |
 //!
-//! Where the lengths tell nothing, a version of 3 or more makes it the former. A text that is no request at all leaves open
-//! what the connection speaks.
+//! Where the lengths decide nothing, a version of 3 or more means [`KeyKind::GcmSiv`]. A text that is not a request leaves the protocol
+//! of the connection as it was.
 
 use super::{Protocol, ProtocolVersion, refusal::EntryRefusal};
 use crate::{
@@ -21,48 +21,47 @@ use crate::{
 /// Which clients are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eras {
-    /// All.
+    /// Clients of every version.
     All,
-    /// Those with a [`GcmSivKey`](crate::key::GcmSivKey).
+    /// Only clients with a [`GcmSivKey`](crate::key::GcmSivKey).
     SinceVersion3,
 }
 
-/// What a client that has not been let in may ask for. It may do so again after a refusal, if its connection lives on.
+/// A request of a client that is not logged in. After a refusal the client may make another, if its connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryRequest {
-    /// Which protocol version the gateway speaks: answer [`Protocol::supported`]. It settles nothing.
+    /// Asks for the protocol version of the gateway. Answered with [`Protocol::supported`]; decides nothing.
     AskVersion,
     /// To register.
     Register {
-        /// What the client speaks.
+        /// The client's protocol.
         protocol: Protocol,
         /// An encoded [`ClientInit`], unread.
         init: Vec<u8>,
     },
     /// To log in.
     LogIn {
-        /// What the client speaks.
+        /// The client's protocol.
         protocol: Protocol,
-        /// Its proof.
+        /// The client's proof.
         proof: LoginProof,
     },
 }
 
-/// A text that opens nothing.
+/// A text that is refused before login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedRequest {
-    /// What the client speaks, as far as can be told.
+    /// The client's protocol, as far as it is known.
     pub protocol: Protocol,
-    /// Why nothing comes of it.
+    /// The reason.
     pub refusal: EntryRefusal,
 }
 
 impl EntryRequest {
-    /// Reads a text of a client that has not been let in. `spoken` is what the client was last found to speak, at first
+    /// Reads a text of a client that is not logged in. `spoken` is the protocol of the client's last text, at first
     /// [`Protocol::UNKNOWN`].
     ///
     /// # Errors
-    ///
     /// [`RejectedRequest`], to be answered with [`Protocol::refuse_entry`].
     pub fn read(text: &str, spoken: Protocol, served: Eras) -> Result<Self, RejectedRequest> {
         let request =
@@ -74,7 +73,7 @@ impl EntryRequest {
         Self::of(request, protocol).map_err(|refusal| RejectedRequest { protocol, refusal })
     }
 
-    /// What the client speaks; to be passed on to the next [`EntryRequest::read`].
+    /// The client's protocol, for the next [`EntryRequest::read`].
     pub const fn protocol(&self) -> Protocol {
         match self {
             Self::AskVersion => Protocol::CURRENT,
@@ -130,7 +129,7 @@ impl EntryRequest {
     }
 }
 
-/// What a client speaks that asks for this. The table above.
+/// The protocol of a client that makes this request, by the table of this module.
 fn protocol_of(request: &ClientRequest) -> Protocol {
     let by_version = |version: Option<u8>| match version {
         Some(version) if version >= ProtocolVersion::GCM_SIV.number() => KeyKind::GcmSiv,

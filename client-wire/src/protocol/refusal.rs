@@ -1,13 +1,13 @@
-//! What a client reads when something is refused, and whether its connection ends.
+//! The texts of refusals, and whether a refusal ends the connection.
 //!
 //! | | before authentication | in a session |
 //! |---|---|---|
 //! | [`KeyKind::CtrHmac`] | words of nym-gateway 0.10.1, connection stays | the same |
 //! | [`KeyKind::GcmSiv`] | words of nym-node, connection ends | words of nym-node, connection stays |
 //!
-//! What 0.10.1 had no words for (it had no time limits and met no later clients) is said in those of nym-node. No client of
-//! today looks at the words; all look at the type of the answer. Each failure takes one answer, but for a failed handshake of
-//! 2021, which takes the two of then.
+//! 0.10.1 had no time limits and met no later clients; for such refusals the words of nym-node are used. Clients of
+//! today look at the type of the answer and never at the words. Each failure takes one answer, but a failed handshake of
+//! 2021 takes two, as in 2021.
 
 use super::{Protocol, ProtocolVersion};
 use crate::{
@@ -22,10 +22,10 @@ use crate::{
     token::TokenTextError,
 };
 
-/// Why a client is not let in.
+/// Why a client is refused before it is logged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryRefusal {
-    /// A text that is no request, or one that is for sessions.
+    /// A text that is not a request, or a request for a session.
     NoRequest,
     /// A binary frame.
     BinaryFrame,
@@ -33,7 +33,7 @@ pub enum EntryRefusal {
     Late,
     /// Clients before protocol version 3 are not served here. Ends every connection.
     LegacyClient,
-    /// A signed login of this version, which has none or is not ours.
+    /// A signed login of a version without signed logins, or of one that the gateway does not speak.
     Version(u8),
     /// A login with an unreadable field.
     TokenText(TokenTextError),
@@ -51,13 +51,13 @@ pub enum EntryRefusal {
     HandshakeGivenUp(String),
     /// No handshake message in time. Ends every connection.
     LateHandshake,
-    /// A registration, complete but for its last word, of a client that is connected.
+    /// A registration, complete but for its last message, of a client that is connected.
     DuplicateRegistration,
-    /// The gateway could not write down the registration.
+    /// The gateway could not store the registration.
     UnwrittenRegistration,
-    /// The gateway could not write down the login.
+    /// The gateway could not store the login.
     UnwrittenLogin,
-    /// The gateway cannot read what it has written down about the client.
+    /// The gateway's record of the client is damaged.
     UnreadableEntry,
 }
 
@@ -68,9 +68,9 @@ pub enum RequestRefusal {
     Frame(FrameError),
     /// A binary frame since version 3 that does not open.
     AeadFrame(AeadFrameError),
-    /// A frame that opens but holds no request.
+    /// A frame that opens and does not hold a request.
     Forward(RequestError),
-    /// A text that is no request.
+    /// A text that is not a request.
     MalformedText,
     /// A request to register or authenticate.
     AlreadyAuthenticated,
@@ -86,23 +86,23 @@ pub enum RequestRefusal {
     UpgradeKey,
     /// A request of a client that is forgotten.
     NoAccount,
-    /// The gateway could not remove what it was to forget.
+    /// The gateway could not remove the client's data.
     StorageFailed,
 }
 
 impl RequestRefusal {
-    /// Whether somebody sent back what the gateway had sealed.
+    /// Whether the refused frame was sealed by the gateway itself.
     pub const fn is_reflection(self) -> bool {
         matches!(self, Self::ReflectedRequest | Self::AeadFrame(AeadFrameError::Reflected))
     }
 }
 
-/// What becomes of a client that is not let in.
+/// What is sent to a client that is refused before login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalReply {
     /// Text frames to send, in this order.
     pub texts: Vec<String>,
-    /// Whether to close the connection then.
+    /// Whether to close the connection afterwards.
     pub ends: bool,
 }
 
@@ -116,7 +116,7 @@ const TAKES_NO_CREDENTIALS: &str = "this gateway takes no credentials and meters
                                     (disabled credentials mode) and claim free bandwidth with claimFreeTestnetBandwidth";
 
 impl Protocol {
-    /// Refuses a client that is not let in.
+    /// The reply to a client that is refused before login.
     pub fn refuse_entry(self, refusal: &EntryRefusal) -> RefusalReply {
         let ends_all = matches!(refusal, EntryRefusal::Late | EntryRefusal::LateHandshake | EntryRefusal::LegacyClient);
         match self.key {

@@ -1,7 +1,7 @@
 //! The authentication token of clients of protocol version 3.
 //!
 //! `AES-256-GCM-SIV(session key, nonce drawn by the client, the client's 32-byte address)`, sent in base58, the nonce in the
-//! field `iv`. It carries no freshness either.
+//! field `iv`. This token can be replayed too.
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -17,15 +17,15 @@ use crate::{
 /// An address under a [`GcmSivKey`], and its tag.
 pub type SealedAddress = [u8; ClientAddress::LEN + AEAD_TAG_LEN];
 
-/// What an `authenticate` message of version 3 claims. Its text has been understood, nothing about it has been proved.
+/// The claim of an `authenticate` message of version 3, parsed and unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcmSivToken {
-    /// Who the sender says it is.
+    /// The address that the sender claims.
     pub address: ClientAddress,
     /// The address under the sender's key.
     #[serde(with = "crate::long_array")]
     pub enc_address: SealedAddress,
-    /// What the sender encrypted it with.
+    /// The nonce of the encryption.
     pub nonce: Nonce,
 }
 
@@ -35,7 +35,7 @@ impl GcmSivToken {
         Self { address, enc_address: seal_address(key, &address, &nonce), nonce }
     }
 
-    /// Whether the field `iv` is one of this token.
+    /// Whether the text is an IV of this kind of token.
     pub(crate) fn owns_iv(iv: &str) -> bool {
         from_base58::<NONCE_LEN>(iv).is_some()
     }
@@ -43,7 +43,6 @@ impl GcmSivToken {
     /// Reads the three base58 fields.
     ///
     /// # Errors
-    ///
     /// The first [`TokenTextError`].
     pub fn from_base58(address: &str, enc_address: &str, iv: &str) -> Result<Self, TokenTextError> {
         Ok(Self {
@@ -53,7 +52,7 @@ impl GcmSivToken {
         })
     }
 
-    /// The message that carries it.
+    /// The message with this token.
     pub fn to_request(&self, protocol_version: Option<u8>) -> ClientRequest {
         ClientRequest::Authenticate {
             protocol_version,
@@ -63,8 +62,8 @@ impl GcmSivToken {
         }
     }
 
-    /// Whether a client made this token with the key, in constant time. Says nothing about a replay. What the gateway sealed
-    /// itself is none: somebody may have sent the client its own address as a message.
+    /// Whether a client made this token with the key, in constant time. Says nothing about a replay. A token that the gateway itself
+    /// sealed does not count, since somebody may have sent the client its own address as a message.
     pub fn is_of(&self, key: &MarkingKey) -> bool {
         is_sealed_address(key, &self.address, &self.nonce, &self.enc_address)
     }
@@ -80,7 +79,7 @@ pub(super) fn is_sealed_address(
     side::open(key, nonce, sealed.to_vec()).is_ok_and(|opened| opened.ct_eq(address.as_bytes()).into())
 }
 
-/// As a client: encrypts an address.
+/// Encrypts an address, as a client does.
 pub(super) fn seal_address(key: &GcmSivKey, address: &ClientAddress, nonce: &Nonce) -> SealedAddress {
     let mut sealed = [0; ClientAddress::LEN + AEAD_TAG_LEN];
     if let Some((ciphertext, tag)) = sealed.split_last_chunk_mut() {

@@ -1,5 +1,5 @@
 //! The login of clients since protocol version 4, `authenticateV2`: proof of the session key and of the identity key, with a
-//! time that makes each login good for once.
+//! time by which each login is valid only once.
 //!
 //! Signed is `version 1 | identity 32 | AES-256-GCM-SIV(session key, nonce, identity) 48 | nonce 12 | Unix time 8`.
 
@@ -20,45 +20,45 @@ pub const MAX_SKEW: u64 = 120;
 
 const SIGNED_LEN: usize = 1 + ClientAddress::LEN + size_of::<SealedAddress>() + NONCE_LEN + size_of::<u64>();
 
-/// What a client signs to log in.
+/// The claim that a client signs to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginClaim {
-    /// What the client speaks, as it wrote it: the number is part of what it signed.
+    /// The protocol version as the client wrote it, since the number is signed.
     pub protocol_version: u8,
     /// The client's Ed25519 key, and so its address.
     pub identity: ClientAddress,
     /// The address under the client's session key.
     #[serde(with = "crate::long_array")]
     pub address_ciphertext: SealedAddress,
-    /// What the client encrypted it with.
+    /// The nonce of the encryption.
     pub nonce: Nonce,
     /// When the client made the login, in seconds since 1970.
     pub timestamp: u64,
 }
 
-/// What an `authenticateV2` message claims. Its text has been understood, nothing about it has been proved.
+/// The login of an `authenticateV2` message, parsed and unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedLogin {
-    /// What is claimed.
+    /// The claim.
     pub claim: LoginClaim,
     /// The signature over [`LoginClaim::signed_bytes`].
     #[serde(with = "crate::long_array")]
     pub signature: Signature,
 }
 
-/// The fields of an `authenticateV2` message are not what they should be.
+/// Why the fields of an `authenticateV2` message are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignedLoginError {
-    /// A field is not base64, or a key or signature has a wrong length: the text is no request at all.
+    /// A field is not base64, or a key or signature has a wrong length. The text is not a request.
     #[error("an authenticateV2 request has a field that is no key, signature or base64 text")]
     Malformed,
-    /// The encrypted address or its nonce has a wrong length, so it cannot be the right one.
+    /// The encrypted address or its nonce has a wrong length, so the login cannot be valid.
     #[error("an authenticateV2 request has an encrypted address or a nonce of a wrong length")]
     CiphertextLength,
 }
 
 impl LoginClaim {
-    /// Makes the claim a client is to sign. `nonce` must be fresh and random; `timestamp` must be later than in its last
+    /// Makes the claim for a client to sign. `nonce` must be fresh and random; `timestamp` must be later than in its last
     /// login.
     pub fn create(
         protocol_version: u8,
@@ -106,7 +106,6 @@ impl SignedLogin {
     /// Reads the fields of the message, in the order of their names there.
     ///
     /// # Errors
-    ///
     /// [`SignedLoginError`].
     pub fn from_fields(
         protocol_version: u8,
@@ -130,7 +129,7 @@ impl SignedLogin {
         Ok(Self { claim, signature })
     }
 
-    /// The message that carries it.
+    /// The message with this login.
     pub fn to_request(&self) -> ClientRequest {
         ClientRequest::AuthenticateV2 {
             protocol_version: self.claim.protocol_version,

@@ -1,13 +1,13 @@
-//! The stream of a connection, cut into frames.
+//! Cuts the stream of a connection into frames.
 //!
-//! *Trusts* nothing. *Holds* the bytes that were read and not yet taken. *Promises*: never more than one maximal frame
+//! *Trusts* nothing. *Holds* the bytes that were read and not yet taken. *Promises*: never holds more than one maximal frame
 //! and one read, whatever the stream contains and however it is cut.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{FrameHeader, FramingError, MAX_FRAME_LEN};
 
-/// Cuts a byte stream into frames, wherever the reads happen to end.
+/// Cuts a byte stream into frames. A read may end anywhere in a frame.
 ///
 /// Read into [`space`](Self::space), then take frames until there are none left, and begin again. Packets share the
 /// memory of the read; nothing is copied.
@@ -32,8 +32,8 @@ impl FrameBuffer {
         Self::default()
     }
 
-    /// Where the next read goes. There is none while [`MAX_LEN`](Self::MAX_LEN) bytes wait, and a read into no space
-    /// looks like the end of the stream; whoever takes all frames after each read never sees that.
+    /// The space for the next read. It is empty while [`MAX_LEN`](Self::MAX_LEN) bytes wait, and a read into no space
+    /// looks like the end of the stream. This cannot happen if all frames are taken after each read.
     pub fn space(&mut self) -> impl BufMut + '_ {
         self.space_of(Self::READ_LEN)
     }
@@ -52,8 +52,7 @@ impl FrameBuffer {
     /// Takes the next whole frame: its header, and its packet of exactly the announced size.
     ///
     /// # Errors
-    ///
-    /// [`FramingError`], and from then on always the same one: nothing behind a malformed header is ever handed out.
+    /// [`FramingError`]. Every further call fails with the same error, so nothing behind a malformed header is handed out.
     pub fn next_frame(&mut self) -> Result<Option<(FrameHeader, Bytes)>, FramingError> {
         if let Some(error) = self.broken {
             return Err(error);
@@ -74,18 +73,18 @@ impl FrameBuffer {
         Ok(Some((header, frame)))
     }
 
-    /// Bytes of the beginning of a frame that wait for its end. Ask after the last whole frame was taken.
+    /// Bytes of a frame that has begun and not ended. To be called when all whole frames are taken.
     pub fn partial_len(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Keeps no more memory than what is held takes. To be called before a wait: among many connections few read at a time.
+    /// Frees memory beyond the bytes that are held. To be called before a wait, since of many connections few read at a time.
     pub fn let_go_of_space(&mut self) {
-        // Not `shrink_to_fit`, which there is none of; and what is held may share its memory with packets under way.
+        // `BytesMut` has no `shrink_to_fit`, and the bytes may share their memory with packets under way.
         self.buffer = BytesMut::from(self.buffer.as_ref());
     }
 
-    /// Whether the beginning of a frame waits for its end. Ask after the last whole frame was taken.
+    /// Whether a frame has begun and not ended. To be called when all whole frames are taken.
     pub fn holds_partial_frame(&self) -> bool {
         !self.buffer.is_empty()
     }
