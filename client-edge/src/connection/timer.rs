@@ -31,7 +31,7 @@ impl DeadlineTimer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{future::poll_fn, time::Duration};
 
     use futures_util::FutureExt;
     use tokio::time::timeout;
@@ -49,6 +49,23 @@ mod tests {
             let due = in_ms(due);
             timeout(Duration::from_secs(30), timer.wait_until(Some(due))).await.unwrap();
             assert!(Instant::now() >= due);
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_is_sleeping_whatever_the_timer_was_set_to() {
+        let mut timer = DeadlineTimer::new();
+        for ms in [20, 60_000, 30, 40] {
+            let deadline = Instant::now() + Duration::from_millis(ms);
+            let mut polls = 0;
+            let mut wait = Box::pin(timer.wait_until(Some(deadline)));
+            let counted = poll_fn(|cx| {
+                polls += 1;
+                wait.as_mut().poll(cx)
+            });
+            // One of them is not waited for to its end.
+            let _ = timeout(Duration::from_millis(ms.min(50)), counted).await;
+            assert!(polls < 10, "polled {polls} times within {ms} ms");
         }
     }
 }

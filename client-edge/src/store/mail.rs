@@ -145,7 +145,7 @@ mod tests {
         }
         assert_eq!(push(&mut other, 0, 1), Err(Rule::MailOverMemory));
         let mut burst = Vec::new();
-        assert!(session.take(&mut burst, 2).await);
+        assert!(session.take(&mut burst, 3).await);
         drop(burst);
         assert_eq!(memory.free(), 0, "written, but not proved");
         session.give_back(Covered { up_to: Sequence(1), messages: 2, bytes: 20 });
@@ -153,6 +153,16 @@ mod tests {
         drop(session);
         push(&mut store, 9, 10).unwrap();
         assert_eq!(memory.used(), 0, "the session has ended");
+    }
+
+    #[tokio::test]
+    async fn when_store_is_gone_the_session_takes_what_is_left_and_ends() {
+        let (mut store, mut session) = queue(CREDIT);
+        push(&mut store, 1, 10).unwrap();
+        drop(store);
+        let mut burst = Vec::new();
+        assert!(session.take(&mut burst, 2).await && burst.len() == 1);
+        assert!(!session.take(&mut burst, 2).await);
     }
 
     #[test]

@@ -135,6 +135,21 @@ async fn credit_comes_back_with_receipts_and_mail_beyond_it_violates() {
 }
 
 #[tokio::test]
+async fn credit_in_bytes_comes_back_with_receipts() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    let large = vec![1; 32 * 1024];
+    let at_once = 3 * config().session_credit.bytes / 4 / large.len() as u64;
+    for round in 0..3 {
+        let mail: Vec<_> = (round * at_once..(round + 1) * at_once).map(|n| push(session, n, &large)).collect();
+        store.say(&mail).await;
+        let newest = hear_much(&mut client, at_once).await;
+        client.pong(&newest).await;
+        store.expect(receipt(session, (round + 1) * at_once - 1)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_large_message_beyond_a_small_credit_is_let_through_alone() {
     let (mut gateway, mut store) = Gateway::start(EdgeConfig { session_credit: session_credit(10), ..config() }).await;
     let (mut client, session) = gateway.attach(&mut store).await;

@@ -70,3 +70,29 @@ impl AsyncWrite for MessageByteCounter {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pings_and_pongs_do_not_count_and_a_message_begins_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut counter = MessageByteCounter::new(listener.accept().await.unwrap().0, 100);
+        peer.write_all(&[0; 50]).await.unwrap();
+        counter.read_exact(&mut [0; 50]).await.unwrap();
+        assert_eq!(counter.since_message(), 150);
+        counter.exclude_control_frame(10);
+        assert_eq!(counter.since_message(), 134, "what it says and six bytes of header");
+        counter.end_message();
+        assert_eq!(counter.since_message(), 0);
+        counter.exclude_control_frame(0);
+        assert_eq!(counter.since_message(), 0);
+    }
+}

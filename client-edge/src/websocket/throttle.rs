@@ -49,3 +49,21 @@ pub(crate) async fn shut_down_and_discard(socket: &mut (impl AsyncRead + AsyncWr
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_64_kib_of_discarded_bytes_is_followed_by_a_pause() {
+        let mut throttle = DiscardThrottle::default();
+        for _ in 0..2 {
+            assert!(throttle.discarded(BYTES_PER_PAUSE - 2).now_or_never().is_some());
+            assert!(throttle.discarded(1).now_or_never().is_some());
+            assert!(throttle.discarded(1).now_or_never().is_none());
+        }
+        assert!(pause().now_or_never().is_none());
+    }
+}
