@@ -61,3 +61,19 @@ impl Pile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_message_takes_all_bytes_with_it() {
+        let mut load = Load::default();
+        load.add(40);
+        load.add(60);
+        load.sub(40);
+        assert_eq!(load, Load { messages: 1, bytes: 60 });
+        load.sub(50);
+        assert_eq!(load, Load::default(), "it was counted for more than it had");
+    }
+}
