@@ -201,6 +201,9 @@ fn with_nobody_to_end_sessions_are_not_searched_each_time() {
         while bench.core.next_push(bench.now).is_some() {}
     }
     assert_eq!(bench.core.delivery.searches(), 1);
+    // More wait than look again at once.
+    bench.pass(Duration::from_millis(50));
+    assert_eq!(bench.core.deadline(), Some(bench.now + Duration::from_millis(50)));
 }
 
 /// Sessions that were each pushed so many messages so many seconds ago, and a further one that finds no memory.

@@ -238,6 +238,8 @@ fn credit_in_bytes_is_kept_and_a_larger_message_goes_alone() {
             assert_eq!(bench.pushed(1), (0..due.min(7)).collect::<Vec<_>>(), "{bytes} bytes");
             assert_eq!(bench.core.delivery.used()[1], 0, "nothing is read ahead that has no credit");
             bench.confirm_all(1);
+            let reads = bench.jobs.iter().any(|job| matches!(job, Job::Peek { .. }));
+            assert_eq!(reads, due < 7, "what had no credit is read again");
             due += at_once;
         }
         bench.finish_all_jobs();
