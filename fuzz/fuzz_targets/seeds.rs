@@ -21,7 +21,7 @@ use ipc::{
 use libfuzzer_sys as _;
 use pem::KeyTag;
 use serde_json::Value;
-use session_ipc::{EdgeToStore, SessionRequest, Sequence, SessionId};
+use session_ipc::{EdgeToStore, Sequence, SessionId, SessionRequest};
 use wire::{
     address::ClientAddress,
     framing::{FrameHeader, Framing},
@@ -239,7 +239,13 @@ fn ipc() {
     let session = SessionId(5);
     add(
         2,
-        encode_one(&EdgeToStore { session, request: SessionRequest::BeginHandshake { init: vec![2; 80], logins: client_wire::login::LoginForm::Signed } }),
+        encode_one(&EdgeToStore {
+            session,
+            request: SessionRequest::BeginHandshake {
+                init: vec![2; 80],
+                logins: client_wire::login::LoginForm::Signed,
+            },
+        }),
     );
     add(2, encode_one(&EdgeToStore { session, request: SessionRequest::ConfirmReceipt { up_to: Sequence(9) } }));
     // Every tag with enough behind it to be some message.
