@@ -1,6 +1,6 @@
-//! `signer`: no worker, but a program that explains or signs one text of the operator and ends. It makes no call beside the common ones.
+//! `signer`: no worker, but a program that explains or signs one text of the operator and ends. It makes the common calls only.
 
-use super::{Network, Policy, Unlisted};
+use super::rule::{Network, Policy, Unlisted};
 
-/// That of `signer`.
+/// The policy of `signer`.
 pub const SIGNER: Policy = Policy { name: "signer", network: Network::Accepts, unlisted: Unlisted::Kills, own: &[] };
