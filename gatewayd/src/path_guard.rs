@@ -11,6 +11,7 @@
 //! gateway's folder, because only the owner of an entry can rename it there.
 
 mod refusal;
+mod sync;
 mod trusted;
 mod walk;
 
@@ -18,14 +19,13 @@ use std::{
     fs::{DirBuilder, File, OpenOptions},
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
 
 use nix::{
-    errno::Errno,
     fcntl::{OFlag, openat},
     sys::stat::{FileStat, Mode},
     unistd::geteuid,
@@ -33,7 +33,10 @@ use nix::{
 
 pub use self::refusal::PathError;
 pub(crate) use self::trusted::{Trusted, hand_on};
-use self::walk::{FollowLinks, OpenFolder, Walk};
+use self::{
+    sync::sync_names,
+    walk::{FollowLinks, OpenFolder, Walk},
+};
 
 /// A pipe in the place of a file must not block the process, and a terminal must not become its controlling terminal.
 const SAFELY: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
@@ -157,15 +160,6 @@ impl PathGuard {
         };
         let place = walk.go(OpenFolder::root()?, above, FollowLinks::OfRoot)?;
         walk.go_to_last(place, below)
-    }
-}
-
-/// Brings the names in a folder to the medium. The sync of a file is worth nothing if the name of its folder is lost.
-fn sync_names(folder: impl AsFd) -> io::Result<()> {
-    match openat(folder, ".", DIRECTORY, Mode::empty()).and_then(nix::unistd::fsync) {
-        // This account may not read the folder, or the file system cannot sync folders.
-        Ok(()) | Err(Errno::EACCES | Errno::EINVAL) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 

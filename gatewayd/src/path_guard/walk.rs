@@ -14,7 +14,7 @@ use nix::{
 
 use super::{
     refusal::PathError,
-    sync_names,
+    sync::sync_names,
     trusted::{Trusted, hand_on},
 };
 
