@@ -112,6 +112,10 @@ impl SharedState {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -130,5 +134,15 @@ mod tests {
         state.set(HopState::Unreachable);
         assert_eq!(news.take(), [address]);
         assert_eq!(state.look(), HopState::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn a_task_waits_until_a_packet_asks_and_then_anew() {
+        let state = SharedState::new("192.0.2.1:1789".parse().unwrap(), News::default());
+        let is_asked = async || timeout(Duration::from_millis(5), state.asked()).await.is_ok();
+        assert!(!is_asked().await);
+        state.ask();
+        assert!(is_asked().await);
+        assert!(!is_asked().await);
     }
 }
