@@ -3,16 +3,16 @@
 use std::{collections::BTreeSet, fs, io::Write, os::unix::net::UnixStream};
 
 use anyhow::{Context, Result, ensure};
-use nix::{
-    sys::signal::Signal,
-    unistd::{Uid, User},
-};
-use tests::{
+use harness::{
     audit::{ABILITIES, Start, Table, audit, audit_by_us, audit_without, is_root, part},
     deadline::bounded,
     gateway::{Gateway, WORKERS},
     home::program,
     inventory::inventory,
+};
+use nix::{
+    sys::signal::Signal,
+    unistd::{Uid, User},
 };
 
 /// Its workers are as their probes are.

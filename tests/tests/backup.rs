@@ -5,8 +5,7 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::{Account, Client, Era, Identity},
     deadline::bounded,
     gateway::{Gateway, IPV4},
@@ -14,6 +13,7 @@ use tests::{
     packet::expect_in_order,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 async fn register(scene: &Scene) -> Result<Client<Account>> {

@@ -1,9 +1,9 @@
 //! Every cell of the table of `gatewayd audit`, each measured by itself: `ability::role::how_the_gateway_was_started`.
 //!
-//! The list of abilities is that of [`tests::audit`]; that it is the program's, the tests of the whole table say.
+//! The list of abilities is that of [`harness::audit`]; that it is the program's, the tests of the whole table say.
 
 use anyhow::{Result, ensure};
-use tests::{
+use harness::{
     audit::{Start, audit},
     deadline::bounded,
     for_each_ability,

@@ -1,8 +1,7 @@
 //! A small `client_buffer`: what a client gets that proves nothing, and where the rest is.
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     counters::counted,
     deadline::bounded,
     gateway::{Gateway, IPV4},
@@ -10,6 +9,7 @@ use tests::{
     packet::{FinalHopPacket, expect_in_order},
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::{packet::PacketSize, surb_ack::SURB_ACK_LEN};
 
 const MESSAGES: usize = 40;

@@ -3,8 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::{Account, Client, Era, Identity},
     counters::counted,
     deadline::bounded,
@@ -12,6 +11,7 @@ use tests::{
     packet::expect_in_order,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 async fn registered(scene: &Scene, era: Era) -> Result<Account> {

@@ -6,15 +6,15 @@ use client_wire::{
     key::SessionKey,
     login::Freshness,
 };
-use nix::sys::signal::Signal;
-use session_ipc::{EdgeToStore, SessionAnswer, SessionRequest, StoreToEdge};
-use tests::{
+use harness::{
     client::{Client, Era, Identity},
     deadline::bounded,
     packet::FinalHopPacket,
     scene::Scene,
     trace::Tracer,
 };
+use nix::sys::signal::Signal;
+use session_ipc::{EdgeToStore, SessionAnswer, SessionRequest, StoreToEdge};
 use wire::{address::ClientAddress, packet::PacketSize};
 
 /// Every packet that was sent while the store was traced was synced before it was accepted.

@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::{Client, Identity, shake_hands},
     connection::Incoming,
     deadline::{self, bounded},
@@ -15,6 +14,7 @@ use tests::{
     packet::{FinalHopPacket, SIZES_2021, expect_in_order, unique},
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::{
     framing::Framing,
     packet::{KeyRotation, PacketSize, PacketType},

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Result, bail, ensure};
-use tests::{
+use harness::{
     bystander::{Bystander, gateway_with},
     connection::{Connection, Incoming},
     deadline::{self, bounded},

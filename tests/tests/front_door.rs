@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tests::{
+use harness::{
     deadline::{self, bounded},
     gateway::Gateway,
     raw_websocket::upgrade,

@@ -2,8 +2,7 @@
 //! fills none.
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     account::Account,
     client::{Client, Era, Identity},
     counters::counted,
@@ -13,6 +12,7 @@ use tests::{
     packet::{FinalHopPacket, expect_in_order},
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::{address::ClientAddress, packet::PacketSize};
 
 const ROOM: usize = 5;

@@ -15,17 +15,17 @@ use std::{
 };
 
 use anyhow::Result;
-use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    sys::signal::Signal,
-    unistd::pipe2,
-};
-use tests::{
+use harness::{
     deadline,
     gateway::{Gateway, IPV4},
     home::Home,
     process::Process,
     scene::Scene,
+};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::signal::Signal,
+    unistd::pipe2,
 };
 
 /// What an order brings about is no error: with clients, mail and next hops, as on any day.
@@ -120,7 +120,7 @@ async fn a_full_device_as_log_ends_nobody() -> Result<()> {
     let full = File::options().write(true).open("/dev/full")?;
     let mut gateway = home.command("run", &[])?.stdout(Stdio::null()).stderr(full).spawn()?;
     let supervisor = Process(gateway.id().expect("it has just been started"));
-    for name in tests::gateway::WORKERS {
+    for name in harness::gateway::WORKERS {
         deadline::until(deadline::SOON, "a worker", || child(supervisor, name).is_some()).await?;
     }
     replace(supervisor, "mix-ingress").await?;

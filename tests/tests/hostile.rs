@@ -7,12 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use client_wire::frame;
-use rand::{
-    Rng, RngExt, SeedableRng,
-    rngs::StdRng,
-    seq::{IndexedMutRandom, IndexedRandom},
-};
-use tests::{
+use harness::{
     client::{Client, Identity, Registration, handshake_text},
     connection::{Connection, Incoming},
     deadline::{self, bounded},
@@ -20,6 +15,11 @@ use tests::{
     mixnode::MixSender,
     packet::PacketMaker,
     scene::Scene,
+};
+use rand::{
+    Rng, RngExt, SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedMutRandom, IndexedRandom},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

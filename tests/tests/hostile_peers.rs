@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use client_wire::{frame, request::ForwardRequest};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tests::{
+use harness::{
     bystander::{Bystander, gateway_with, p90, p90_of},
     client::{Client, Credentials, Identity, Registration},
     connection::{Connection, Incoming},
@@ -20,6 +19,7 @@ use tests::{
     mixnode::MixSender,
     scene::Scene,
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpSocket, TcpStream},

@@ -10,8 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     counters::counted,
     deadline::{self, bounded},
     gateway::{Gateway, IPV4},
@@ -21,6 +20,7 @@ use tests::{
     process::{Process, TcpSocket, tcp_sockets},
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle, time::sleep};
 use wire::{framing::FrameHeader, packet::PacketSize, surb_ack::SURB_ACK_LEN};
 

@@ -3,8 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     audit::{Start, audit, part},
     deadline::{self, bounded},
     gateway::{Gateway, IPV4, WORKERS},
@@ -12,6 +11,7 @@ use tests::{
     other_jail::{self, Difference},
     validator::Validator,
 };
+use nix::sys::signal::Signal;
 
 /// Somebody else than the user of [`Start::AsUser`].
 const STRANGER: u32 = 54_322;

@@ -1,7 +1,7 @@
 //! With which frame header packets leave, as the operator has set it: `framing` and `rotation_marks` in `[egress]`.
 
 use anyhow::{Context, Result, ensure};
-use tests::{
+use harness::{
     account::{Account, Identity},
     client::Client,
     deadline::bounded,

@@ -1,8 +1,7 @@
 //! What many clients that read nothing cost the gateway together, and others.
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::Client,
     counters::counted,
     deadline::bounded,
@@ -12,6 +11,7 @@ use tests::{
     process::Process,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 const SESSIONS: usize = 400;

@@ -10,11 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use client_wire::key::CtrHmacKey;
-use nix::sys::signal::Signal;
-use pem::KeyTag;
-use rand::{RngExt, distr::Alphanumeric};
-use sphinx_01::crypto::{PrivateKey, PublicKey};
-use tests::{
+use harness::{
     client::{Credentials, Identity},
     deadline::{self, bounded},
     gateway::{Gateway, IPV4},
@@ -23,6 +19,10 @@ use tests::{
     scene::Scene,
     validator::Validator,
 };
+use nix::sys::signal::Signal;
+use pem::KeyTag;
+use rand::{RngExt, distr::Alphanumeric};
+use sphinx_01::crypto::{PrivateKey, PublicKey};
 use wire::{address::ClientAddress, packet::PacketSize};
 
 /// What 0.10.1 leaves behind, and who knows which keys.
@@ -136,7 +136,7 @@ async fn a_0_10_1_gateway_goes_on_where_it_stopped() -> Result<()> {
 async fn a_new_registration_is_where_0_10_1_would_look_for_it() -> Result<()> {
     bounded(async {
         let mut gateway = Gateway::start().await?;
-        let client = tests::client::Client::register(gateway.clients, &gateway.identity).await?.leave().await?;
+        let client = harness::client::Client::register(gateway.clients, &gateway.identity).await?.leave().await?;
         gateway.stop(Signal::SIGTERM).await?;
         let ledger = sled::open(gateway.home.data().join("client_ledger.sled"))?;
         let ClientAddress(address) = client.address();

@@ -1,7 +1,7 @@
 //! Where packets of clients may go, as the whole gateway decides it.
 
 use anyhow::Result;
-use tests::{deadline::bounded, scene::Scene};
+use harness::{deadline::bounded, scene::Scene};
 use wire::packet::PacketSize;
 
 #[tokio::test(flavor = "multi_thread")]

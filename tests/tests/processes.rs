@@ -3,9 +3,7 @@
 use std::{collections::HashSet, fs, io, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use pem::KeyTag;
-use tests::{
+use harness::{
     account::Identity,
     client::Client,
     deadline::{self, bounded},
@@ -16,6 +14,8 @@ use tests::{
     process::{PrivateMemory, Process, TcpSocket, tcp_sockets},
     scene::Scene,
 };
+use nix::sys::signal::Signal;
+use pem::KeyTag;
 use tokio::net::TcpListener;
 use wire::packet::PacketSize;
 

@@ -3,8 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::{Client, Identity},
     deadline::{self, bounded},
     gateway::{Gateway, IPV4},
@@ -13,6 +12,7 @@ use tests::{
     packet::FinalHopPacket,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 /// The play: one client, and one packet that somebody keeps sending.

@@ -9,8 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     account::Identity,
     client::{Client, Credentials},
     connection::Incoming,
@@ -21,6 +20,7 @@ use tests::{
     packet::{FinalHopPacket, PacketMaker},
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use tokio::{sync::watch, task::JoinHandle};
 use wire::{address::ClientAddress, packet::PacketSize};
 

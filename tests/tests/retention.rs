@@ -3,14 +3,14 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::{Account, Client, Era, Identity},
     deadline::{self, bounded},
     log::field,
     packet::expect_in_order,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 async fn scene_with(limit: &str, value: &str) -> Result<Scene> {

@@ -11,13 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::{
-    fcntl::{AT_FDCWD, RenameFlags, renameat2},
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use tempfile::TempDir;
-use tests::{
+use harness::{
     audit::{Start, is_root},
     deadline::{bounded, soon},
     gateway::{Gateway, IPV4},
@@ -25,6 +19,12 @@ use tests::{
     inventory::inventory,
     log::Log,
 };
+use nix::{
+    fcntl::{AT_FDCWD, RenameFlags, renameat2},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 /// Starts while somebody swaps names.

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result, ensure};
 use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
-use pem::KeyTag;
-use tests::{
+use harness::{
     deadline::bounded,
     home::{Home, ID, Outcome},
 };
+use pem::KeyTag;
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

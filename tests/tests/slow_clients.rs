@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tests::{
+use harness::{
     black_hole::BlackHole,
     client::{Client, Sealing},
     deadline::bounded,
@@ -145,8 +145,10 @@ async fn a_stalled_client_is_disconnected_and_finds_all_in_order() -> Result<()>
         let marks = send_and_wait(&mut scene, stalled.address(), 3 * CHUNK).await?;
 
         // The gateway closes the connection by itself, before anybody else claims to be the client.
-        tests::deadline::until(tests::deadline::SOON, "the end of the stalled connection", || sockets() < with_stalled)
-            .await?;
+        harness::deadline::until(harness::deadline::SOON, "the end of the stalled connection", || {
+            sockets() < with_stalled
+        })
+        .await?;
         let took = asked.elapsed();
         ensure!(took >= Duration::from_secs(1), "a client was disconnected after {took:?}");
         let mut returned = credentials.authenticate(scene.gateway.clients).await?;

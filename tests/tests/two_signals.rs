@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::{deadline::bounded, gateway::Gateway, scene::Scene};
 use nix::sys::signal::Signal;
-use tests::{deadline::bounded, gateway::Gateway, scene::Scene};
 
 /// How often the impatient press it. It sets the pace; nothing waits for it.
 const IMPATIENCE: Duration = Duration::from_millis(100);

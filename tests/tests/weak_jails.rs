@@ -2,7 +2,7 @@
 //! where something else holds it back too, both must go.
 
 use anyhow::{Context, Result, ensure};
-use tests::{
+use harness::{
     audit::{Start, audit, audit_without},
     deadline::bounded,
     weak_jail::{self, Weakness},

@@ -14,7 +14,7 @@ use client_wire::{
     key::{GcmSivKey, SessionKey},
 };
 use ed25519_dalek::VerifyingKey;
-use tests::{
+use harness::{
     account::{Account, Identity, Registration, fresh_time, now},
     client::Client,
     connection::Connection,
@@ -361,7 +361,7 @@ async fn whoever_gives_no_number_is_version_0() -> Result<()> {
         connection.send_text(unnumbered(&registration.init())).await?;
         let answer = connection.next_text().await?;
         ensure!(answer.starts_with(r#"{"type":"handshakePayload","protocol_version":0,"data":["#), "{answer}");
-        let (_, finish) = registration.finish(&tests::era::handshake_data(&answer)?, &scene.gateway.identity)?;
+        let (_, finish) = registration.finish(&harness::era::handshake_data(&answer)?, &scene.gateway.identity)?;
         connection.send_text(unnumbered(&finish)).await?;
         connection.expect_text(r#"{"type":"handshakePayload","protocol_version":0,"data":[1]}"#).await?;
         connection

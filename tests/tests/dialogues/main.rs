@@ -10,8 +10,8 @@ mod speaker;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
+use harness::{client::Identity, deadline::bounded, scene::Scene};
 use serde_json::{Map, Value};
-use tests::{client::Identity, deadline::bounded, scene::Scene};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use client_wire::key::CtrHmacKey;
-use serde_json::Value;
-use tests::{
+use harness::{
     client::{Client, Credentials, Identity, Registration, handshake_data, handshake_text, shake_hands},
     connection::{Connection, Incoming},
     packet::unique,
     scene::Scene,
 };
+use serde_json::Value;
 use wire::{packet::PacketSize, routing};
 
 use crate::cases::{Say, Start};

@@ -1,8 +1,7 @@
 //! Calls of the store that fail: the kernel never sees them, and the disk is sound.
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::{Client, Era},
     counters::counted,
     deadline::{self, bounded},
@@ -10,6 +9,7 @@ use tests::{
     scene::Scene,
     trace::Tracer,
 };
+use nix::sys::signal::Signal;
 
 use super::{count, expect_acked, expect_refused_registration, log_in, register, until_acked};
 

@@ -3,9 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use need::Need;
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     client::{Client, Era},
     deadline,
     disk::{Disk, FileSystem, with_disks},
@@ -14,6 +12,8 @@ use tests::{
     packet::expect_in_order,
     scene::Scene,
 };
+use need::Need;
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 use super::{count, expect_acked, expect_refused_registration, log_in, register, until_acked};

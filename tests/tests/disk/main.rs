@@ -7,7 +7,7 @@ mod full;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::{
+use harness::{
     client::{Account, Client, Era, Identity, Registration},
     connection::Connection,
     deadline,

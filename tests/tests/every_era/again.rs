@@ -2,8 +2,7 @@
 //! other one is refused, and their mail is there.
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     account::{Account, Registration},
     client::Client,
     deadline::bounded,
@@ -12,6 +11,7 @@ use tests::{
     scene::Scene,
     trace::Tracer,
 };
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 use crate::{register, send_today, words::wrong_key};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use client_wire::control::answer::GatewayResponse;
 use futures_util::future::try_join_all;
-use tests::{
+use harness::{
     account::{Account, Registration},
     connection::Connection,
     deadline::bounded,

@@ -2,8 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use client_wire::control::sealed::{SensitiveRequest, SensitiveResponse, SessionType};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     account::{Account, Identity, Registration},
     connection::Connection,
     deadline::bounded,
@@ -14,6 +13,7 @@ use tests::{
     packet_today::SIZES_TODAY,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
 use crate::{Someone, expect_refused, log_in, packets_today, register, register_as, send_today, words::words};
@@ -46,7 +46,7 @@ async fn mail_outlives_a_change_of_the_kind_of_key() -> Result<()> {
 /// Sends a login that must be refused because nobody is registered.
 async fn expect_forgotten(scene: &Scene, account: &Account) -> Result<()> {
     let text = r#"{"type":"error","message":"the client is not registered"}"#;
-    expect_refused(scene, &account.signed_login(tests::account::fresh_time())?, text).await
+    expect_refused(scene, &account.signed_login(harness::account::fresh_time())?, text).await
 }
 
 /// Everything that takes an account is refused, and nothing is forwarded.
@@ -158,7 +158,7 @@ async fn refused_registration(
 ) -> Result<()> {
     let registration = Registration::of(account.era, account.identity.clone());
     connection.send_text(registration.init_text()).await?;
-    let answer = tests::era::handshake_data(&connection.next_text().await?)?;
+    let answer = harness::era::handshake_data(&connection.next_text().await?)?;
     let (_, finish) = registration.finish(&answer, &scene.gateway.identity)?;
     connection.send_text(account.era.handshake_text(&finish)).await?;
     connection.expect_text(words).await.with_context(|| format!("a second registration of {}", account.era))

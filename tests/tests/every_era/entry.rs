@@ -2,14 +2,14 @@
 
 use anyhow::{Result, ensure};
 use client_wire::token::SignedLogin;
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     account::{Account, Identity, Registration, now},
     client::Client,
     deadline::bounded,
     era::Era,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 
 use crate::{
     expect_refused, log_in, register,
@@ -50,7 +50,7 @@ async fn nobody_is_answered_in_a_later_version_than_the_newest() -> Result<()> {
         connection.send_text(registration.init_text()).await?;
         let answer = connection.next_text().await?;
         ensure!(answer.starts_with(r#"{"type":"handshakePayload","protocol_version":6,"data":["#), "{answer}");
-        let (_, finish) = registration.finish(&tests::era::handshake_data(&answer)?, &scene.gateway.identity)?;
+        let (_, finish) = registration.finish(&harness::era::handshake_data(&answer)?, &scene.gateway.identity)?;
         connection.send_text(Era::Version(48).handshake_text(&finish)).await?;
         connection.expect_text(r#"{"type":"handshakePayload","protocol_version":6,"data":[1]}"#).await?;
         connection.expect_text(words(Era::TODAY).register).await

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use client_wire::token::{GcmSivToken, SignedLogin};
-use tests::{
+use harness::{
     account::{Account, fresh_time, now},
     client::Client,
     connection::Connection,

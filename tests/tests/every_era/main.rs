@@ -12,7 +12,7 @@ mod words;
 
 use anyhow::{Context, Result, ensure};
 use client_wire::token::SignedLogin;
-use tests::{
+use harness::{
     account::{Account, Identity},
     client::Client,
     era::Era,

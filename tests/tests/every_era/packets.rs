@@ -1,7 +1,7 @@
 //! Packets of every era, to and from clients of every era.
 
 use anyhow::{Context, Result, ensure};
-use tests::{
+use harness::{
     account::Identity,
     deadline::bounded,
     era::Era,

@@ -10,7 +10,7 @@ use client_wire::{
     request::{ForwardRequest, MarkedRequest},
     token::{GcmSivToken, SealedAddress},
 };
-use tests::{account::Identity, connection::Incoming, deadline::bounded, era::Era, scene::Scene};
+use harness::{account::Identity, connection::Incoming, deadline::bounded, era::Era, scene::Scene};
 use wire::packet::{PacketSize, PacketType};
 
 use crate::{Someone, log_in, register};

@@ -1,6 +1,6 @@
 //! What the gateway must write, word for word.
 
-use tests::era::Era;
+use harness::era::Era;
 
 pub(crate) const ERROR_NOT_NEWER: &str =
     r#"{"type":"error","message":"the provided request timestamp is smaller or equal to one previously used"}"#;

@@ -1,14 +1,14 @@
 //! Clients of every era that are not connected while a worker is taken over, and their mail.
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-use tests::{
+use harness::{
     account::Account,
     client::{Client, Era, Identity},
     gateway::Gateway,
     home::Home,
     scene::Scene,
 };
+use nix::sys::signal::Signal;
 
 /// Each of them has so many.
 pub(crate) const MESSAGES: usize = 5;

@@ -1,7 +1,7 @@
 //! Clients of every era that are connected while a worker is taken over to which they have no connection.
 
 use anyhow::{Context, Result};
-use tests::{
+use harness::{
     client::{Account, Client, Era, Identity},
     gateway::Gateway,
 };

@@ -6,15 +6,15 @@ use client_wire::{
     login::{LoginError, LoginForm, LoginProof},
     token::{AuthenticationToken, GcmSivToken, SignedLogin},
 };
-use ipc::Role;
-use session_ipc::{
-    AuthenticationRefusal, EdgeToStore, Sequence, SessionAnswer, SessionId, SessionRequest, StoreToEdge,
-};
-use tests::{
+use harness::{
     account::{Account, fresh_iv, now},
     client::Era,
     deadline::bounded,
     rogue::{Taken, TakenLink},
+};
+use ipc::Role;
+use session_ipc::{
+    AuthenticationRefusal, EdgeToStore, Sequence, SessionAnswer, SessionId, SessionRequest, StoreToEdge,
 };
 
 use crate::absent::{MESSAGES, absent_clients, ensure_all_mail_is_there};

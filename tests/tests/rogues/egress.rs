@@ -1,13 +1,13 @@
 //! `mix-egress` in the hands of an attacker has nobody to talk to inside: its links only bring.
 
 use anyhow::Result;
-use ipc::Role;
-use tests::{
+use harness::{
     deadline::bounded,
     gateway::IPV4,
     home::Home,
     rogue::{Taken, TakenLink},
 };
+use ipc::Role;
 
 use crate::attached::{attached_clients, ensure_all_are_attached};
 

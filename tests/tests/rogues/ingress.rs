@@ -2,6 +2,14 @@
 //! `store` tells it about deliveries is about its own.
 
 use anyhow::{Context, Result, ensure};
+use harness::{
+    client::Identity,
+    deadline::bounded,
+    gateway::IPV4,
+    home::Home,
+    mixnode::MixNode,
+    rogue::{Taken, TakenLink},
+};
 use ipc::{
     Opaque, Role,
     egress::SendPacket,
@@ -11,14 +19,6 @@ use ipc::{
     },
 };
 use session_ipc::{EdgeToStore, Sequence, SessionId, SessionRequest};
-use tests::{
-    client::Identity,
-    deadline::bounded,
-    gateway::IPV4,
-    home::Home,
-    mixnode::MixNode,
-    rogue::{Taken, TakenLink},
-};
 use wire::{
     address::ClientAddress,
     framing::{FrameHeader, Framing},

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
-use ipc::Role;
-use tests::{
+use harness::{
     deadline::bounded,
     gateway::IPV4,
     home::Home,
     rogue::{Order, Taken},
 };
+use ipc::Role;
 use tokio::net::TcpListener;
 
 /// To open a file for reading does not kill: the C library tries it. It never works.

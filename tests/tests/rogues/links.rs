@@ -1,8 +1,8 @@
 //! What is no message, and a link that is let go of, have the rogue replaced, and its peer lives on: at both ends of every link.
 
 use anyhow::Result;
+use harness::{deadline::bounded, gateway::IPV4, home::Home, rogue::Taken};
 use ipc::Role;
-use tests::{deadline::bounded, gateway::IPV4, home::Home, rogue::Taken};
 
 use crate::attached::{attached_clients, ensure_all_are_attached};
 

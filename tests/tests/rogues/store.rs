@@ -1,15 +1,15 @@
 //! `store` in the hands of an attacker can lie about what it keeps, to its two peers, in due form.
 
 use anyhow::Result;
-use ipc::{
-    Role,
-    ingress_store::{DeliveryId, IngressToStore, StoreToIngress},
-};
-use tests::{
+use harness::{
     deadline::bounded,
     gateway::IPV4,
     home::Home,
     rogue::{Taken, TakenLink},
+};
+use ipc::{
+    Role,
+    ingress_store::{DeliveryId, IngressToStore, StoreToIngress},
 };
 
 /// Its peers live on.

@@ -1,0 +1,210 @@
+//! Kills in the middle of a registration, or of a client's being forgotten. Afterwards there is all of its account or nothing of it,
+//! and what the client was told is so.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use client_wire::control::answer::GatewayResponse;
+use harness::{
+    account::{Account, Identity},
+    client::Client,
+    client_model::{ClientModel, Manner},
+    connection::Connection,
+    deadline,
+    era::Era,
+    mix_model,
+    packet::FinalHopPacket,
+    process::Process,
+};
+use rand::seq::IndexedRandom;
+
+use crate::{coverage::Effect, sut::Sut};
+
+/// Eras whose clients can ask to be forgotten.
+const ERAS_THAT_ARE_FORGOTTEN: [Era; 4] = [Era::Version(3), Era::Version(4), Era::Version(5), Era::Version(6)];
+/// Messages that the client has when it wants to be forgotten.
+const MESSAGES: usize = 3;
+/// Until those are acknowledged, as far as they will be.
+const ACKED: Duration = Duration::from_secs(2);
+/// Whoever hears nothing for so long gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BEFORE_RETRY: Duration = Duration::from_millis(100);
+/// Mail that is there comes within this.
+const MAIL: Duration = Duration::from_millis(300);
+
+/// What a client that logs in is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    /// Not now.
+    Later,
+}
+
+impl Sut {
+    /// Kills a worker at some moment of a registration, and right after its end if that comes first.
+    pub(crate) async fn kill_in_registration(&mut self, worker: &str, after: Duration) -> Result<Effect> {
+        let identity = Identity::random();
+        let era = *Era::ALL.choose(&mut self.random).unwrap_or(&Era::TODAY);
+        let (clients, gateway_identity) = (self.gateway.clients, self.gateway.identity);
+        let victim = self.process(worker).await?;
+        let registration = Client::register_in(era, &identity, clients, &gateway_identity);
+        let Some(Ok(client)) = self.kill_during(victim, after, registration).await? else {
+            self.wait_for_all().await?;
+            self.register_sometime(era, &identity).await?;
+            return Ok(Effect::Done("it was not told, and could register again".into()));
+        };
+        let account = client.credentials.clone();
+        drop(client);
+        self.oracle.registered(&account);
+        self.wait_for_all().await?;
+        if !self.is_let_in(&account).await? {
+            self.log_oracle.note(format!("a client of {era} was told that it is registered, and is not"));
+        }
+        Ok(Effect::Done("it was told that it is registered".into()))
+    }
+
+    /// Kills a worker at some moment while a client with mail is being forgotten, and right after that if that comes first.
+    pub(crate) async fn kill_in_forgetting(&mut self, worker: &str, after: Duration) -> Result<Effect> {
+        let era = *ERAS_THAT_ARE_FORGOTTEN.choose(&mut self.random).unwrap_or(&Era::TODAY);
+        let client_model = self.register_witness(era).await?;
+        // What becomes of its mail is judged here alone.
+        self.oracle.forgotten(client_model.inbox);
+        let mail = self.send_mail_to(&client_model).await?;
+        let Some(account) = client_model.account().cloned() else { bail!("a client without a key") };
+        let victim = self.process(worker).await?;
+        let (identity, addrs) = (account.identity.clone(), *self.addrs.borrow());
+        let is_told = matches!(self.kill_during(victim, after, client_model.be_forgotten(addrs)).await?, Some(Ok(())));
+        self.wait_for_all().await?;
+        let is_let_in = self.is_let_in(&account).await?;
+        if is_let_in {
+            if is_told {
+                self.log_oracle.note(format!("a client of {era} was told that it is forgotten, and is let in"));
+            }
+            self.look_for_mail(&account, &mail).await?;
+        } else {
+            let mut client = self.register_sometime(era, &identity).await?;
+            if let Ok(Ok(Some(_))) = tokio::time::timeout(MAIL, client.next_message_or_end()).await {
+                self.log_oracle.note(format!("mail of a client of {era} that was forgotten came to its successor"));
+            }
+        }
+        Ok(Effect::Done(
+            match (is_told, is_let_in) {
+                (true, _) => "it was told that it is forgotten",
+                (false, true) => "it was not told, and is there",
+                (false, false) => "it was not told, and is forgotten",
+            }
+            .into(),
+        ))
+    }
+
+    /// Kills `victim` when so much time is over, or the deed done. Returns what became of the deed, if anything ever does.
+    async fn kill_during<T>(
+        &mut self,
+        victim: Process,
+        after: Duration,
+        deed: impl Future<Output = Result<T>>,
+    ) -> Result<Option<Result<T>>> {
+        tokio::pin!(deed);
+        let done = tokio::time::timeout(after, &mut deed).await;
+        self.kill_process(victim).await?;
+        Ok(match done {
+            Ok(outcome) => Some(outcome),
+            Err(_) => tokio::time::timeout(PATIENCE, deed).await.ok(),
+        })
+    }
+
+    async fn register_witness(&mut self, era: Era) -> Result<ClientModel> {
+        self.next_witness += 1;
+        let who = (self.next_witness, era, Manner::Online);
+        let registered = async {
+            loop {
+                let (addrs, identity) = (*self.addrs.borrow(), self.gateway.identity);
+                // A gateway that has been in trouble may refuse for a while.
+                match ClientModel::register(who, addrs, &identity, self.oracle.clone()).await {
+                    Ok(client_model) => return client_model,
+                    Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                }
+            }
+        };
+        deadline::soon("a client to be registered", registered).await
+    }
+
+    async fn register_sometime(&self, era: Era, identity: &Identity) -> Result<Client<Account>> {
+        let registered = async {
+            loop {
+                match Client::register_in(era, identity, self.gateway.clients, &self.gateway.identity).await {
+                    Ok(client) => return client,
+                    Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                }
+            }
+        };
+        deadline::soon("a client to be registered again", registered).await
+    }
+
+    /// Sends some, and returns those that are acknowledged.
+    async fn send_mail_to(&self, client_model: &ClientModel) -> Result<Vec<FinalHopPacket>> {
+        let mut sent = Vec::new();
+        for _ in 0..MESSAGES {
+            let (maker, mix) = (self.packet_maker(), self.addrs.borrow().mix);
+            sent.push(mix_model::send_one(maker, &self.oracle, client_model.addressee(), None, mix).await?);
+        }
+        let begin = Instant::now();
+        while begin.elapsed() < ACKED && !sent.iter().all(|packet| self.oracle.has_acked(packet)) {
+            tokio::time::sleep(BEFORE_RETRY).await;
+        }
+        sent.retain(|packet| self.oracle.has_acked(packet));
+        Ok(sent)
+    }
+
+    /// Whether a client is let in, once the gateway has made up its mind.
+    async fn is_let_in(&self, account: &Account) -> Result<bool> {
+        let decided = async {
+            loop {
+                match self.ask_to_be_let_in(account).await {
+                    Ok(Answer::Yes) => return true,
+                    Ok(Answer::No) => return false,
+                    Ok(Answer::Later) | Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                }
+            }
+        };
+        deadline::soon("a client to be let in or refused", decided).await
+    }
+
+    async fn ask_to_be_let_in(&self, account: &Account) -> Result<Answer> {
+        const NO: [&str; 2] = ["the client is not registered", "failed to verify"];
+        let mut connection = Connection::open(self.gateway.clients).await?;
+        connection.send_text(account.login_text()).await?;
+        let answer = connection.next_text().await?;
+        Ok(match answer.parse() {
+            Ok(GatewayResponse::Authenticate { status: true, .. }) => Answer::Yes,
+            Ok(GatewayResponse::Authenticate { status: false, .. }) => Answer::No,
+            _ if NO.iter().any(|words| answer.contains(words)) => Answer::No,
+            _ => Answer::Later,
+        })
+    }
+
+    /// Notes it if a client that is there has lost mail.
+    async fn look_for_mail(&mut self, account: &Account, mail: &[FinalHopPacket]) -> Result<()> {
+        let client = async {
+            loop {
+                match Client::log_in(account, self.gateway.clients).await {
+                    Ok(client) => return client,
+                    Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                }
+            }
+        };
+        let mut client = deadline::soon("a client to be let in again", client).await?;
+        let mut missing: Vec<_> = mail.iter().filter(|packet| !self.oracle.has_delivered(packet)).collect();
+        let begin = Instant::now();
+        while !missing.is_empty() && begin.elapsed() < deadline::SOON {
+            let Ok(Ok(Some(message))) = tokio::time::timeout(ACKED, client.next_message_or_end()).await else { break };
+            missing.retain(|packet| packet.message != message);
+        }
+        if !missing.is_empty() {
+            let (era, missing) = (account.era, missing.len());
+            self.log_oracle.note(format!("a client of {era} that is there has lost {missing} messages"));
+        }
+        Ok(())
+    }
+}
