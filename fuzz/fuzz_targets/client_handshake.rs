@@ -9,9 +9,10 @@ use client_wire::{
     side::GatewayKey,
 };
 use fuzz::{ctr_hmac_key, gcm_siv_key};
+use identity::Identity;
 use libfuzzer_sys::fuzz_target;
 use pem::KeyTag;
-use store::{identity::Identity, registrar};
+use store::registrar;
 
 static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     let (reader, mut writer) = std::io::pipe().unwrap();
