@@ -22,12 +22,12 @@ use crate::{
     era::{Era, handshake_data},
 };
 
-/// Who a client is.
+/// The identity key of a client.
 #[derive(Debug, Clone)]
 pub struct Identity(SigningKey);
 
 impl Identity {
-    /// Somebody new.
+    /// A new one.
     pub fn random() -> Self {
         Self(SigningKey::from_bytes(&rand::random()))
     }
@@ -38,7 +38,7 @@ impl Identity {
     }
 }
 
-/// Who a client is, what it speaks, and the key it agreed on with the gateway.
+/// A registered client: its identity, its era, and the key it agreed on with the gateway.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Who.
@@ -50,7 +50,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Somebody who claims to be registered, and is not.
+    /// An account that was never registered.
     pub fn imaginary(identity: Identity, era: Era) -> Self {
         let key = match era.key_kind() {
             KeyKind::CtrHmac => SessionKey::CtrHmac(CtrHmacKey::from_bytes(rand::random())),
@@ -161,7 +161,7 @@ pub fn token_text(key: &CtrHmacKey, address: ClientAddress, protocol_version: Op
     .to_string()
 }
 
-/// A random IV. (That it is one of those which are refused is as likely as guessing it.)
+/// A random IV. By chance it is never one of those that are refused.
 pub fn fresh_iv() -> Iv {
     rand::random()
 }
@@ -189,12 +189,12 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Begins one of 2021.
+    /// Begins a registration of 2021.
     pub fn new(identity: Identity) -> Self {
         Self::of(Era::Of2021, identity)
     }
 
-    /// Begins one.
+    /// Begins a registration.
     pub fn of(era: Era, identity: Identity) -> Self {
         let ephemeral = StaticSecret::from(rand::random::<[u8; 32]>());
         let salt = match era.key_kind() {

@@ -55,7 +55,7 @@ impl AckPort {
 
     /// Makes packets whose acks come here.
     pub fn packet_maker(&self, gateway_sphinx_key: [u8; 32]) -> PacketMaker {
-        // Nobody opens the acks, so the key at their last hop is anybody's.
+        // The acks are never opened, so any key will do at their last hop.
         PacketMaker { gateway: gateway_sphinx_key, ack_hop: self.address, ack_key: ACK_KEY }
     }
 }

@@ -44,7 +44,7 @@ macro_rules! table {
 }
 for_each_ability!(table);
 
-/// A user that nobody is.
+/// A user id that belongs to no account.
 const USER: u32 = 54_321;
 
 /// Whether the tests run as root.
@@ -143,7 +143,7 @@ pub async fn audit(home: &Home, flags: &[&str]) -> Result<Table> {
     Table::read(&home.gatewayd("audit", &[&["--json"], flags].concat()).await?)
 }
 
-/// A self-test by whoever runs the tests, whomever the gateway was given to.
+/// A self-test by the user of the tests, whatever user owns the gateway.
 ///
 /// # Errors
 /// If no table comes of it.
@@ -171,12 +171,12 @@ pub enum Start {
 }
 
 impl Start {
-    /// Those that whoever runs the tests can do. What cannot be done is listed as not tested.
+    /// The ways that the user of the tests may use. The others are listed as not tested.
     pub fn all() -> Vec<Self> {
         [Self::AsRoot, Self::AsUser, Self::AsUnit].into_iter().filter(|start| start.is_possible()).collect()
     }
 
-    /// Whether whoever runs the tests can do it. If not, that is listed.
+    /// Whether the user of the tests may start it so. If not, the way is listed as not tested.
     pub fn is_possible(self) -> bool {
         self == Self::AsUser || need::root(45)
     }

@@ -1,4 +1,4 @@
-//! Somebody who means well, at another address than those who do not, and how long it takes until they are served.
+//! An honest client, at another address than the attackers, and how long it waits to be served.
 //!
 //! Served means all of it: connect, upgrade, log in, and get a message that a mix node sends over a new connection.
 
@@ -42,7 +42,7 @@ pub async fn gateway_with(limits: &[(&str, &str, &str)]) -> Result<Gateway> {
     Gateway::start_in(home, &[]).await
 }
 
-/// Somebody who means well.
+/// An honest client.
 pub struct Bystander {
     /// The gateway, and a mix node for the acks.
     pub scene: Scene,
@@ -52,12 +52,12 @@ pub struct Bystander {
 }
 
 impl Bystander {
-    /// Below this it is the machine that is measured.
+    /// Below this latency the machine is measured, not the gateway.
     const FLOOR: Duration = Duration::from_millis(5);
     const ROUNDS: usize = 20;
     const ATTEMPTS: usize = 4;
 
-    /// Registers and finds out how it is served when nobody disturbs.
+    /// Registers, and measures how it is served without attackers.
     ///
     /// # Errors
     /// If it is not served.
@@ -95,7 +95,7 @@ impl Bystander {
         p90(Self::ROUNDS, async || self.served().await).await
     }
 
-    /// How long it took when nobody disturbed.
+    /// The latency without attackers.
     pub const fn undisturbed(&self) -> Duration {
         self.undisturbed
     }

@@ -29,7 +29,7 @@ pub use crate::{
     era::{Era, handshake_data},
 };
 
-/// Whatever makes up one side of a session.
+/// One side of a session.
 pub trait Sealing {
     /// That side.
     ///
@@ -129,7 +129,7 @@ pub struct Client<C = Credentials> {
 }
 
 impl Client {
-    /// Somebody new, registered and connected.
+    /// A new client, registered and connected.
     ///
     /// # Errors
     /// If the gateway refuses; the text holds its answer.
@@ -137,7 +137,7 @@ impl Client {
         Self::register_as(&Identity::random(), gateway, gateway_identity).await
     }
 
-    /// Somebody known, registered and connected.
+    /// The client of this identity, registered and connected.
     ///
     /// # Errors
     /// If the gateway refuses; the text holds its answer.
@@ -250,7 +250,7 @@ impl<C: Sealing> Client<C> {
 
     /// The next message, opened; `None` when the connection has ended.
     ///
-    /// Waits as long as it takes: somebody who only listens does not know when mail is due.
+    /// Waits without a limit: a client that only listens does not know when mail is due.
     ///
     /// # Errors
     /// If something else comes.

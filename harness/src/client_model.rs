@@ -43,7 +43,7 @@ pub enum Manner {
     Online,
     /// Comes at the very end.
     Offline,
-    /// Comes and goes, with a word and without.
+    /// Comes and goes, with a Close and without.
     Flapping,
     /// Is there nearly all the time, and reconnects now and then.
     Returning,
@@ -91,7 +91,7 @@ impl fmt::Display for ClientModel {
 }
 
 impl ClientModel {
-    /// Registers somebody new, and leaves again.
+    /// Registers a new client, and disconnects.
     ///
     /// # Errors
     /// If the gateway refuses.
@@ -150,10 +150,10 @@ impl ClientModel {
     /// Lives as its manner is, until told to stop.
     ///
     /// # Errors
-    /// Never; but whoever waits for tasks wants to hear of errors.
+    /// Never. All tasks of a run return results.
     pub async fn live(mut self, addrs: watch::Receiver<Addrs>, mut stop: watch::Receiver<bool>) -> Result<Self> {
         if self.manner == Manner::Offline {
-            // An error means that nobody is left to say it.
+            // An error means that the run is over.
             let _ = stop.wait_for(|stop| *stop).await;
         }
         while !*stop.borrow() {
@@ -282,7 +282,7 @@ impl ClientModel {
         limit: Option<Duration>,
         stop: &mut watch::Receiver<bool>,
     ) -> Option<Client<Account>> {
-        // No limit for somebody who only listens: the end of the connection or of everything ends it.
+        // A client that only listens has no limit: the end of the connection or of the run ends it.
         let over = async {
             match limit {
                 Some(limit) => sleep_or(limit, stop).await,
@@ -296,7 +296,7 @@ impl ClientModel {
                 message = client.next_message_or_end() => match message {
                     Ok(Some(message)) => self.oracle.delivered(self.inbox, &message),
                     Ok(None) => return None,
-                    // Words: a gateway that refuses something says why. What it has sent before stays valid.
+                    // A refusal with its reason. What was sent before stays valid.
                     Err(_) => {}
                 },
                 () = &mut over => return Some(client),
@@ -304,7 +304,7 @@ impl ClientModel {
         }
     }
 
-    /// Says goodbye.
+    /// Leaves with a Close.
     async fn leave(&mut self, mut client: Client<Account>) {
         // If the connection is gone, its end comes next.
         let _ = client.connection.send_close().await;
@@ -313,7 +313,7 @@ impl ClientModel {
         }
     }
 
-    /// Hangs up without a word.
+    /// Closes the TCP connection without a Close.
     async fn vanish(&mut self, mut client: Client<Account>) {
         // If the connection is gone, its end comes next.
         let _ = client.connection.hang_up().await;
@@ -391,11 +391,11 @@ impl ClientModel {
 }
 
 async fn sleep_or(limit: Duration, stop: &mut watch::Receiver<bool>) {
-    // Over or told to stop: the same.
+    // The time is over, or the run is: both end it.
     let _ = tokio::time::timeout(limit, told_to(stop)).await;
 }
 
 async fn told_to(stop: &mut watch::Receiver<bool>) {
-    // An error means that nobody is left to say it.
+    // An error means that the run is over.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -120,7 +120,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Lets nobody write to it, or everybody again. Fails while a file is open for writing.
+    /// Makes it read-only, or writable again. Fails while a file is open for writing.
     ///
     /// # Errors
     /// If the kernel refuses.

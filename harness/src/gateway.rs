@@ -24,7 +24,7 @@ use crate::{
 /// The workers, in no order that matters.
 pub const WORKERS: [&str; 4] = ["mix-ingress", "mix-egress", "client-edge", "store"];
 
-/// The address of tests that do not care.
+/// The address of tests for which any address will do.
 pub const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The other loopback address.
@@ -55,7 +55,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The supervisor leads a group of its own. If all of it is gone, that is what is wanted.
+        // The supervisor leads a group of its own. An error means that the group is gone already.
         let _ = killpg(self.group, Signal::SIGKILL);
     }
 }

@@ -106,7 +106,7 @@ impl Home {
         let ip_text = ip.to_string();
         let mut flags = vec!["--mix-host", &ip_text, "--clients-host", &ip_text];
         if ip.is_unspecified() {
-            // An address of no host in particular cannot be announced.
+            // The unspecified address cannot be announced.
             flags.extend(["--mix-announce-host", "127.0.0.1", "--clients-announce-host", "127.0.0.1"]);
         }
         let outcome = home.gatewayd("init", &flags).await?;
@@ -364,7 +364,7 @@ impl Home {
         finish(command, self.command_of(process, command, arguments)?).await
     }
 
-    /// As [`gatewayd`](Self::gatewayd), by whoever runs the tests, whomever it was given to.
+    /// As [`gatewayd`](Self::gatewayd), by the user of the tests, whatever user owns the gateway.
     ///
     /// # Errors
     /// If it cannot be started, or does not end.

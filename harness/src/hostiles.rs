@@ -1,5 +1,5 @@
-//! Those who mean harm, on threads of their own. They are elsewhere in the world: of this machine's processors they take what
-//! the gateway, and whoever is measured meanwhile, leave them.
+//! Attackers, on threads of their own. In the world they have machines of their own: here they take of the processors only what
+//! the gateway, and the clients that are measured meanwhile, leave them.
 
 use anyhow::{Context, Result};
 use rustix::process::setpriority_process;
@@ -8,7 +8,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// The weakest claim on a processor that there is.
+/// The lowest priority that there is.
 const LAST_IN_LINE: i32 = 19;
 
 /// Tasks that go on until this is dropped.
@@ -20,12 +20,12 @@ pub struct Hostiles {
 }
 
 impl Hostiles {
-    /// Nobody yet.
+    /// No attacker yet.
     ///
     /// # Errors
     /// If there can be no more threads.
     pub fn new() -> Result<Self> {
-        // On Linux this is about the thread that asks. One whose claim is as strong as ours only measures worse.
+        // On Linux this sets the priority of the calling thread. Without it the measurement is only less exact.
         let give_way = || {
             let _ = setpriority_process(None, LAST_IN_LINE);
         };
@@ -33,7 +33,7 @@ impl Hostiles {
         Ok(Self { runtime: Some(runtime.context("cannot start threads")?), tasks: JoinSet::new() })
     }
 
-    /// One more.
+    /// Starts one more attacker.
     pub fn spawn(&mut self, task: impl Future<Output = Result<()>> + Send + 'static) {
         if let Some(runtime) = &self.runtime {
             self.tasks.spawn_on(task, runtime.handle());

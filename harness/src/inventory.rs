@@ -1,4 +1,4 @@
-//! Whose everything below a folder is.
+//! Who owns everything below a folder.
 
 use std::{
     fs, io,

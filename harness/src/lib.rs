@@ -2,7 +2,7 @@
 //!
 //! A test starts a [`gateway::Gateway`] in a folder of its own and on ports of its own, talks to it with a
 //! [`client::Client`] and a [`mixnode::MixNode`], and looks at its [`process`]es. Sphinx packets of 2021 are made and opened
-//! by the library of then, so that nobody checks himself; those of today by today's.
+//! by the library of 2021, so that no code checks itself; those of today by today's.
 //!
 //! Nothing here panics: what goes wrong is an error that says what was waited for, and the test returns it.
 

@@ -18,7 +18,7 @@ pub const REFUSAL: &str = "died of a system call that its policy does not list";
 #[derive(Debug)]
 pub struct Log {
     lines: Arc<Mutex<Vec<String>>>,
-    /// Refusals that the test wanted.
+    /// Refusals that the test has provoked.
     expected: Mutex<Vec<String>>,
     changed: watch::Receiver<usize>,
     reader: JoinHandle<()>,
@@ -48,7 +48,7 @@ impl Log {
         Self { lines, expected: Mutex::default(), changed, reader }
     }
 
-    /// Closes the reading end: whoever writes from now on writes to nobody.
+    /// Closes the reading end: what is written from now on is lost.
     pub fn stop_reading(&self) {
         self.reader.abort();
     }
@@ -101,7 +101,7 @@ impl Log {
 }
 
 impl Drop for Log {
-    /// No test may go well in which the jail of a process killed it, unless that was what it wanted to see.
+    /// A test fails if the jail of a process killed it, unless the test has provoked that.
     fn drop(&mut self) {
         self.reader.abort();
         let lines = self.lines();

@@ -39,12 +39,12 @@ const OTHER_EVERY: u64 = 20;
 const KEEP_EVERY: u64 = 8;
 const REPLAY_EVERY: u64 = 16;
 const KEPT: usize = 1_024;
-/// Bytes that wait in the kernel, where nobody sees whether the gateway takes them.
+/// Bytes that may wait in the kernel, where the model cannot see whether the gateway takes them.
 const ROOM: u32 = 1 << 16;
 const MADE_UP: Duration = Duration::from_secs(1);
 const NEWEST_SPHINX: u16 = 260;
 
-/// Somebody who may be sent something.
+/// A client that may be sent mail.
 #[derive(Debug, Clone, Copy)]
 pub struct Addressee {
     /// The number in the oracle.
@@ -55,7 +55,7 @@ pub struct Addressee {
     pub keeps_up: bool,
 }
 
-/// All of them: grows as clients register.
+/// All clients. Grows as clients register.
 pub type Addressees = watch::Receiver<Vec<Addressee>>;
 
 /// Numbers of connections.
@@ -150,7 +150,7 @@ impl MixModel {
                 self.surge(stock, surges, &stop).await;
                 last = Instant::now();
             }
-            // What could not be sent for longer than this is not made up for.
+            // What could not be sent for longer than this is left out.
             owed += f64::from(load.per_second) * last.elapsed().min(MADE_UP).as_secs_f64();
             last = Instant::now();
             while owed >= 1.0 && !*stop.borrow() {

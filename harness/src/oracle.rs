@@ -29,7 +29,7 @@ pub use figures::{Figures, percentile};
 pub use gap::Gap;
 pub use tally::Tally;
 
-/// How a SURB-ack is recognised: it begins with a public key that nobody else has.
+/// How a SURB-ack is recognised: the public key at its beginning is unique.
 type AckMark = [u8; 48];
 
 /// Of every so many messages and their SURB-acks the ends are kept, to be looked for where they should not be.
@@ -37,7 +37,7 @@ const SAMPLE: usize = 64;
 /// Bytes of an end.
 const END: usize = 16;
 
-/// Which client.
+/// The number of a client.
 pub type Inbox = usize;
 
 /// A mix node's connection, within which packets stay in order.
@@ -91,7 +91,7 @@ struct State {
     forgotten: HashSet<Inbox>,
     /// How many times a client was let in.
     let_in: usize,
-    /// How many times somebody was turned away who means well, by reason.
+    /// How many times an honest client was refused, by reason.
     refusals: BTreeMap<String, usize>,
     strange: Vec<String>,
 }
@@ -251,12 +251,12 @@ impl Oracle {
         self.state().let_in
     }
 
-    /// Somebody was turned away, or sent away, for this reason.
+    /// A client was refused or disconnected for this reason.
     pub fn turned_away(&self, reason: String) {
         *self.state().refusals.entry(reason).or_default() += 1;
     }
 
-    /// How many times somebody was turned away, by reason.
+    /// How many times clients were refused, by reason.
     pub fn refusals(&self) -> BTreeMap<String, usize> {
         self.state().refusals.clone()
     }
@@ -266,7 +266,7 @@ impl Oracle {
         self.state().samples.clone()
     }
 
-    /// A client asks to be forgotten: nobody owes it anything any more.
+    /// A client asks to be forgotten: no mail is owed to it from now on.
     pub fn forgotten(&self, inbox: Inbox) {
         self.state().forgotten.insert(inbox);
     }

@@ -176,13 +176,13 @@ pub fn unwrap_final_hop(packet: &[u8], secret: &PrivateKey) -> Result<Vec<u8>> {
     }
 }
 
-/// A message that fills a packet of this size to the last byte, and that nobody else has.
+/// A unique message that fills a packet of this size to the last byte.
 pub fn unique_for(size: PacketSize) -> Vec<u8> {
     let ack_len = if size == PacketSize::Ack { 0 } else { surb_ack::SURB_ACK_LEN };
     unique(size.plaintext_len() - ack_len)
 }
 
-/// A message of `len` bytes that nobody else has: a number, then random bytes, as far as they fit.
+/// A unique message of `len` bytes: a number, then random bytes, as far as they fit.
 pub fn unique(len: usize) -> Vec<u8> {
     let mut message = next_number().to_be_bytes().to_vec();
     message.resize(len, 0);

@@ -37,7 +37,7 @@ struct Frame {
 }
 
 impl PongFilter {
-    /// Wraps `stream`. Whoever holds the flag decides whether Pongs are withheld.
+    /// Wraps `stream`. The flag says whether Pongs are withheld.
     pub fn new(stream: TcpStream, withhold_pongs: Arc<AtomicBool>) -> Self {
         Self { stream, withhold_pongs, upgraded: false, frame: Frame { remaining: 0, withheld: false } }
     }

@@ -245,7 +245,7 @@ pub struct TcpSocket {
     pub peer: u16,
     /// Bytes written to it that its peer's kernel has not taken.
     pub unsent: u64,
-    /// Bytes that have come and that nobody has read; of a listener, connections that nobody has accepted.
+    /// Bytes received and not yet read; of a listener, connections not yet accepted.
     pub unread: u64,
     /// Whether it takes connections, and is none itself.
     pub listens: bool,

@@ -1,4 +1,4 @@
-//! A websocket byte by byte, for those who break its rules.
+//! A websocket byte by byte, for clients that break its rules.
 
 use anyhow::Result;
 use tokio::{

@@ -34,22 +34,22 @@ pub enum Order {
     /// Copy everything that follows to the link to this peer, and everything that comes from there back. When either side
     /// ends, both do.
     LendLink {
-        /// Whose.
+        /// The peer of the link.
         peer: Role,
     },
     /// Read a file.
     Read {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
     },
     /// Write a file.
     Write {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
     },
     /// Open a TCP connection.
     Connect {
-        /// Whereto.
+        /// The address.
         to: SocketAddr,
     },
     /// Kill a process.
@@ -119,7 +119,7 @@ impl Taken {
         Ok(Self { gateway, role, master, others })
     }
 
-    /// Ends it, and starts the gateway again with nobody taken over.
+    /// Stops the gateway, and starts it again with its own workers.
     ///
     /// # Errors
     /// If it does not end, or not start.
@@ -129,7 +129,7 @@ impl Taken {
         Gateway::start_in(gateway.home.without_impostors(), &[]).await
     }
 
-    /// The rogue that is alive.
+    /// The process of the living rogue.
     ///
     /// # Errors
     /// If there was none yet.
@@ -143,7 +143,7 @@ impl Taken {
         let take = async {
             loop {
                 let (mut line, _) = self.master.accept().await?;
-                // Those of the dead wait here too.
+                // Connections of dead rogues wait here, too.
                 if line.read_u32().await.is_ok_and(|process| process == rogue.0) {
                     return Ok::<_, anyhow::Error>(line);
                 }
@@ -175,7 +175,7 @@ impl Taken {
         Ok(TakenLink { line, unread: Vec::new(), outgoing: PhantomData })
     }
 
-    /// The rogue ends of what `attempt` does, another comes in its place, and nobody else ends.
+    /// The rogue ends of what `attempt` does, another is started in its place, and all other workers live on.
     ///
     /// # Errors
     /// If that is not so.
@@ -276,7 +276,7 @@ impl<In, Out> TakenLink<In, Out> {
         Ok(self.line.write_all(bytes).await?)
     }
 
-    /// Says something in due form.
+    /// Sends a message in its frame.
     ///
     /// # Errors
     /// If the link is gone.
@@ -289,7 +289,7 @@ impl<In, Out> TakenLink<In, Out> {
         self.write(&body).await
     }
 
-    /// The next thing that the peer says.
+    /// The next message of the peer.
     ///
     /// # Errors
     /// If nothing comes.

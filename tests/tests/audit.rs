@@ -22,7 +22,7 @@ async fn no_cell_of_a_running_gateway_is_a_surprise() -> Result<()> {
         for start in Start::all() {
             let mut gateway = Gateway::start_in(start.home().await?, &[]).await?;
             let workers = gateway.workers()?;
-            // Whoever talks nonsense there has had his turn, and who says nothing has it soon.
+            // One connection stays silent, and one sends nonsense: neither keeps the audit from the socket.
             let _silent = UnixStream::connect(gateway.home.path().join("run/admin.sock"))?;
             UnixStream::connect(gateway.home.path().join("run/admin.sock"))?.write_all(&[0xff; 64])?;
             let table = audit(&gateway.home, &[]).await?;

@@ -1,6 +1,6 @@
 //! Every cell of the table of `gatewayd audit`, each measured by itself: `ability::role::how_the_gateway_was_started`.
 //!
-//! The list of abilities is that of [`harness::audit`]; that it is the program's, the tests of the whole table say.
+//! The list of abilities is that of [`harness::audit`]; the tests of the whole table check it against the program.
 
 use anyhow::{Result, ensure};
 use harness::{

@@ -73,7 +73,7 @@ async fn a_client_that_proves_nothing_is_pushed_client_buffer_only() -> Result<(
         let mut scene = scene_with((AT_ONCE + 1) * len - 1).await?;
         push_to_a_silent_client(&mut scene, AT_ONCE, true).await?;
         push_to_a_silent_client(&mut scene, AT_ONCE, false).await?;
-        // Since it was started anew: once for who came back twice, and once for the silent one.
+        // Counted since the restart: once for the client that came back twice, and once for the silent one.
         expect_buffers_full(&mut scene, 3).await
     })
     .await

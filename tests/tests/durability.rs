@@ -68,7 +68,7 @@ async fn no_packet_is_accepted_before_the_sync_of_its_database() -> Result<()> {
     .await
 }
 
-/// Mail for somebody who is connected and proves no receipt.
+/// Mail for a client that is connected and proves no receipt.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_live_mail_is_accepted_before_the_sync_when_it_spills() -> Result<()> {
     bounded(async {
@@ -82,7 +82,7 @@ async fn no_live_mail_is_accepted_before_the_sync_when_it_spills() -> Result<()>
             let mut sent = Vec::new();
             // An acknowledgement carries none itself.
             for size in PacketSize::ALL.into_iter().filter(|size| *size != PacketSize::Ack) {
-                // Who has proved nothing is sent little: so somebody new each time.
+                // A client that has proved nothing is sent little, so each message is for a new client.
                 let mut client = Client::register_in(era, &Identity::random(), clients, &gateway).await?;
                 client.connection.answer_pings(false);
                 let packet = scene.send(client.address(), size).await?;

@@ -320,7 +320,7 @@ async fn a_double_is_refused_while_the_first_lives_else_takes_over() -> Result<(
         let sent = scene.send(credentials.address(), PacketSize::Regular).await?;
         ensure!(first.next_message().await? == sent.message, "the first session suffered");
 
-        // A connection that lingers although its client is gone: nobody reads it any more, and nobody has closed it.
+        // A connection whose client is gone: it is neither read nor closed.
         first.connection.read_socket(false);
         let asked = Instant::now();
         second.send_text(credentials.login_text()).await?;
@@ -360,7 +360,7 @@ async fn a_login_is_good_for_one_use() -> Result<()> {
         thief.send_text(&login).await?;
         thief.expect_text(NOT_AUTHENTICATED).await?;
 
-        // Data frames use the keystream that begins at zero; whoever knows one plaintext could make these.
+        // Data frames use the keystream that begins at zero; an attacker who knows one plaintext could make these.
         for iv in [0, 1, u128::from(u32::MAX)] {
             thief.send_text(credentials.login_text_with(iv.to_be_bytes())).await?;
             thief.expect_text(NOT_AUTHENTICATED).await?;

@@ -159,9 +159,9 @@ async fn expect_to_be_served_during(floods: Vec<Flood>, counted: [(&str, usize);
 /// Messages of the largest size are refused several times before the connection ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_over_the_limit_ends_the_connection_at_once() -> Result<()> {
-    /// For whoever has logged in.
+    /// The limit after login.
     const LIMIT: usize = 64 << 10;
-    /// Near what is taken before that, the header of the frame included.
+    /// Near the limit before login, the header of the frame included.
     const ENTRY: usize = 7 << 10;
     let flood =
         |name, message: &[u8], code, answers| Flood { name, begin: Vec::new(), again: message.to_vec(), code, answers };

@@ -67,7 +67,7 @@ async fn a_full_inbox_refuses_mail_until_it_is_fetched() -> Result<()> {
     .await
 }
 
-/// Mail without a SURB-ack costs next to nothing, so anybody can send much of it to anybody.
+/// Mail without a SURB-ack costs its sender next to nothing, so an attacker can send much of it to any client.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_without_surb_acks_keeps_no_mail_out() -> Result<()> {
     bounded(async {

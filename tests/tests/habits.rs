@@ -129,7 +129,7 @@ async fn a_full_device_as_log_ends_nobody() -> Result<()> {
     Ok(())
 }
 
-/// Signals that other daemons take for a reload or a rotation of logs, and those that nobody means.
+/// Signals that other daemons take for a reload or a rotation of logs, and signals that mean nothing.
 #[tokio::test]
 async fn no_signal_but_an_order_to_end_ends_the_gateway() -> Result<()> {
     use Signal::{

@@ -102,7 +102,7 @@ async fn annoy_mixnet_port(mut random: StdRng, gateway: std::net::SocketAddr, pa
         let garbage = mix_garbage(&mut random, &packets, &nobody)?;
         let mut stream = TcpStream::connect(gateway).await?;
         for piece in garbage.chunks(random.random_range(1..5000)) {
-            // It may have been closed on us, as it should.
+            // The gateway may have closed the connection, as it should.
             if stream.write_all(piece).await.is_err() {
                 break;
             }
@@ -145,7 +145,7 @@ async fn annoy_clients_port(mut random: StdRng, gateway: std::net::SocketAddr) -
         if round % 2 == 0 {
             let mut stream = TcpStream::connect(gateway).await?;
             let len = random.random_range(0..20_000);
-            // It may be closed on us, as it should.
+            // The gateway may close the connection, as it should.
             let _ = stream.write_all(&bytes(&mut random, len)).await;
         } else {
             let mut stream = upgraded(gateway).await?;
@@ -177,7 +177,7 @@ async fn annoy_protocol(mut random: StdRng, gateway: std::net::SocketAddr, ident
                     connection.send_text("[".repeat(depth)).await
                 }
             };
-            // It may have been closed on us, as it should.
+            // The gateway may have closed the connection, as it should.
             if sent.is_err() {
                 break;
             }

@@ -42,7 +42,7 @@ async fn thousands_of_connections_of_one_address_are_cut_to_its_share() -> Resul
     bounded(async {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-        // Whoever got a place keeps it for the length of the test.
+        // A connection that was accepted stays for the length of the test.
         let times = [("timeouts", "websocket_upgrade", "'5m'"), ("timeouts", "half_frame", "'5m'")];
         let mut bystander = Bystander::of(gateway_with(&times).await?).await?;
         let gateway = &bystander.scene.gateway;
@@ -267,7 +267,7 @@ async fn a_client_that_reads_no_answers_is_disconnected_in_time() -> Result<()> 
         let gateway = &bystander.scene.gateway;
         let account = Client::register(gateway.clients, &gateway.identity).await?.leave().await?;
         let socket = TcpSocket::new_v4()?;
-        // Otherwise the kernel takes a hundred thousand answers for those who do not.
+        // With the default buffer the kernel would take a hundred thousand answers for the client.
         socket.set_recv_buffer_size(4096)?;
         let connection = Connection::upgrade(socket.connect(gateway.clients).await?).await?;
         let silent = Client::new(account.clone(), account.account().log_in_on(connection).await?);

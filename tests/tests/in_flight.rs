@@ -155,7 +155,7 @@ async fn expect_window(packets: usize, bytes: usize, size: PacketSize, then: The
     Ok(())
 }
 
-/// Whoever sends no more than the window allows never fills it.
+/// A sender that keeps to the window never fills it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_is_large_enough_is_never_counted_as_full() -> Result<()> {
     bounded(async {

@@ -13,7 +13,7 @@ use harness::{
 };
 use nix::sys::signal::Signal;
 
-/// Somebody else than the user of [`Start::AsUser`].
+/// Another user than that of [`Start::AsUser`].
 const STRANGER: u32 = 54_322;
 
 const INCOMPLETE: &str = "The jail is incomplete";
@@ -141,7 +141,7 @@ fn open_to_all(path: &Path) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_socket_hears_only_root_and_its_own_account() -> Result<()> {
     bounded(async {
-        // To be somebody else.
+        // Switches to another user.
         if !need::root(45) {
             return Ok(());
         }

@@ -33,7 +33,7 @@ async fn a_forced_framing_is_that_of_every_packet() -> Result<()> {
         for (choice, of_a_client, of_acks) in [
             ("'2021'", &[1, 0][..], [&[2, 0][..], &[2, 0], &[2, 0]]),
             ("'7'", &[7, 1, 0], [&[7, 2, 0], &[7, 2, 0], &[7, 2, 0]]),
-            // Only who brings a packet with a rotation says one.
+            // The header names a rotation only for a packet that came with one.
             ("'8'", &[8, 1, 0, 0], [&[8, 2, 0, 0], &[8, 2, 0, 0], &[8, 2, 0, 1]]),
         ] {
             let mut scene = scene_with("framing", choice).await?;

@@ -25,7 +25,7 @@ use rand::{RngExt, distr::Alphanumeric};
 use sphinx_01::crypto::{PrivateKey, PublicKey};
 use wire::{address::ClientAddress, packet::PacketSize};
 
-/// What 0.10.1 leaves behind, and who knows which keys.
+/// What 0.10.1 leaves behind, and the keys of its clients.
 struct Former {
     home: Home,
     client: Credentials,
@@ -69,7 +69,7 @@ fn former_gateway(validator: &Validator) -> Result<Former> {
     let client = Credentials { identity: Identity::random(), key: CtrHmacKey::from_bytes(rand::random()) };
     let ledger = sled::open(data.join("client_ledger.sled"))?;
     ledger.insert(client.address().as_bytes(), client.key.to_bytes().as_slice())?;
-    // Somebody without mail.
+    // A client without mail.
     ledger.insert(rand::random::<[u8; 32]>(), &rand::random::<[u8; 32]>())?;
     ledger.flush()?;
     drop(ledger);

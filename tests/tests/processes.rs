@@ -211,7 +211,7 @@ async fn a_session_key_is_in_locked_memory_only_during_its_session() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_the_validators_has_nothing_left_to_lose() -> Result<()> {
     bounded(async {
-        // A validator that takes its time, so that whoever asks it can be looked at.
+        // A slow validator, so that the process that asks it can be looked at.
         let validator = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}", validator.local_addr()?);
         let home = Home::init(IPV4).await?;

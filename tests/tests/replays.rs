@@ -15,7 +15,7 @@ use harness::{
 use nix::sys::signal::Signal;
 use wire::packet::PacketSize;
 
-/// The play: one client, and one packet that somebody keeps sending.
+/// One client, and one packet that is sent again and again.
 struct Play {
     scene: Scene,
     client: Client,

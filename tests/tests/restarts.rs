@@ -28,7 +28,7 @@ use wire::{address::ClientAddress, packet::PacketSize};
 const PACE: Duration = Duration::from_millis(2);
 const BEFORE_RETRY: Duration = Duration::from_millis(50);
 
-/// Messages that somebody has received.
+/// Messages that a client has received.
 type Received = Arc<Mutex<HashSet<Vec<u8>>>>;
 
 fn keep(received: &Received, message: Vec<u8>) {
@@ -115,7 +115,7 @@ async fn listen(mut client: Client, received: &Received, leaves: &mut watch::Rec
 }
 
 async fn told_to(leaves: &mut watch::Receiver<bool>) {
-    // An error means that nobody is left to say it.
+    // An error means that the test is over.
     let _ = leaves.wait_for(|leaves| *leaves).await;
 }
 
@@ -155,7 +155,7 @@ impl Traffic {
     async fn stop(self) -> Result<Vec<FinalHopPacket>> {
         ensure!(!self.task.is_finished(), "the mix node has failed");
         self.task.abort();
-        // It was cancelled, which is an error to whoever waits.
+        // The task was cancelled, which its waiter sees as an error.
         let _ = self.task.await;
         Ok(self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }

@@ -27,7 +27,7 @@ use nix::{
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// Starts while somebody swaps names.
+/// Starts while another process swaps names.
 const STARTS: usize = 4;
 /// What `init` must be told.
 const HOSTS: [&str; 4] = ["--mix-host", "127.0.0.1", "--clients-host", "127.0.0.1"];
@@ -223,7 +223,7 @@ async fn data_in_use_when_a_copy_starts_stays_untouched() -> Result<()> {
         ensure_refused(&outcome, &[&pid, "account", inboxes.to_str().context("path")?, "already running"])?;
         ensure!(inventory(&inboxes)? == before, "the data was touched");
         ensure!(!copy.path().join("run").exists(), "something was made");
-        // Whoever changes the settings is told that they are for later.
+        // The operator is told that the new settings apply from the next start.
         let init = first.home.gatewayd("init", &HOSTS).await?;
         ensure!(init.code == Some(0) && (!is_root() || init.stdout.contains(&pid)), "{init:?}");
         Ok(())

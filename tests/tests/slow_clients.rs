@@ -144,7 +144,7 @@ async fn a_stalled_client_is_disconnected_and_finds_all_in_order() -> Result<()>
         let asked = Instant::now();
         let marks = send_and_wait(&mut scene, stalled.address(), 3 * CHUNK).await?;
 
-        // The gateway closes the connection by itself, before anybody else claims to be the client.
+        // The gateway closes the connection by itself, before another connection claims to be the client.
         harness::deadline::until(harness::deadline::SOON, "the end of the stalled connection", || {
             sockets() < with_stalled
         })

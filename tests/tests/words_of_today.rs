@@ -44,13 +44,13 @@ enum Answer {
 
 use Answer::{Error, Sealed, Text};
 
-/// Who is let in, or was before.
-struct Somebody {
+/// A client that is registered, or was.
+struct KnownClient {
     account: Account,
     key: GcmSivKey,
 }
 
-impl Somebody {
+impl KnownClient {
     fn of(account: Account) -> Result<Self> {
         match account.key.clone() {
             SessionKey::GcmSiv(key) => Ok(Self { account, key }),
@@ -142,7 +142,7 @@ async fn a_client_not_let_in_is_told_why_once_and_disconnected() -> Result<()> {
             &scene.gateway.identity,
         )
         .await?;
-        let member = Somebody::of(member.leave().await?)?;
+        let member = KnownClient::of(member.leave().await?)?;
         let of = |era| Account { era, ..member.account.clone() };
         let stranger = Account::imaginary(Identity::random(), Era::TODAY);
         let wrong_key = Account::imaginary(member.account.identity.clone(), Era::TODAY);
@@ -164,17 +164,17 @@ async fn a_client_not_let_in_is_told_why_once_and_disconnected() -> Result<()> {
                 member.binary(RequestKind::Forward, &[0; 50]),
                 Error("possibly received a sphinx packet without prior authentication. Request is going to be ignored"),
             ),
-            ("version 3", Somebody::signed(&of(Era::Version(3)), now())?, Error(
+            ("version 3", KnownClient::signed(&of(Era::Version(3)), now())?, Error(
                 "Attempted to negotiate connection with client using incompatible protocol version. Ours is 6 and the client reports 3",
             )),
-            ("version 7", Somebody::signed(&of(Era::Version(7)), now())?, Error(
+            ("version 7", KnownClient::signed(&of(Era::Version(7)), now())?, Error(
                 "Attempted to negotiate connection with client using incompatible protocol version. Ours is 6 and the client reports 7",
             )),
-            ("skewed", Somebody::signed(&member.account, now() - 1000)?, Error(
+            ("skewed", KnownClient::signed(&member.account, now() - 1000)?, Error(
                 "the provided request timestamp is excessively skewed. got ",
             )),
-            ("stranger", Somebody::signed(&stranger, now())?, Error("the client is not registered")),
-            ("wrong key", Somebody::signed(&wrong_key, now())?, WRONG_KEY),
+            ("stranger", KnownClient::signed(&stranger, now())?, Error("the client is not registered")),
+            ("wrong key", KnownClient::signed(&wrong_key, now())?, WRONG_KEY),
             ("altered", member.login(|request| {
                 if let ClientRequest::AuthenticateV2 { request_unix_timestamp, .. } = request {
                     *request_unix_timestamp += 1;
@@ -190,7 +190,7 @@ async fn a_client_not_let_in_is_told_why_once_and_disconnected() -> Result<()> {
                     address_ciphertext.clear();
                 }
             })?, WRONG_KEY),
-            ("online elsewhere", Somebody::signed(&online.credentials, now())?, Error(
+            ("online elsewhere", KnownClient::signed(&online.credentials, now())?, Error(
                 "There is already an open connection to this client",
             )),
             ("version 3, wrong key", text(Account { era: Era::Version(3), ..wrong_key.clone() }.login_text()), Text(
@@ -224,7 +224,7 @@ async fn a_handshake_that_fails_half_way_ends_the_connection() -> Result<()> {
             let mut connection = scene.connection().await?;
             connection.send_text(Registration::of(Era::TODAY, Identity::random()).init_text()).await?;
             connection.next_text().await?;
-            // Whatever is no handshake message is ignored meanwhile.
+            // What is no handshake message is ignored meanwhile.
             connection.send_text("hello").await?;
             connection.send_binary(vec![1; 20]).await?;
             connection.send_text(Era::TODAY.handshake_text(&finish)).await?;
@@ -257,7 +257,7 @@ async fn in_a_session_nothing_ends_the_connection() -> Result<()> {
         let scene = Scene::start().await?;
         let (clients, identity) = (scene.gateway.clients, &scene.gateway.identity);
         let mut client = Client::register_in(Era::TODAY, &Identity::random(), clients, identity).await?;
-        let this = Somebody::of(client.credentials.clone())?;
+        let this = KnownClient::of(client.credentials.clone())?;
         let foreign = GcmSivKey::from_bytes(rand::random());
         let hop = [4, 6, 253, 127, 0, 0, 1];
         let packet = unique(386);

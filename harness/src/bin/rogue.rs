@@ -57,11 +57,11 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
         for line in lines {
             let (line, links) = (UnixStream::from_std(line)?, Rc::clone(&links));
             tokio::task::spawn_local(async move {
-                // However it ends: the master sees it.
+                // The master sees how the connection ends.
                 let _ = obey(line, &links).await;
             });
         }
-        // Nobody is accused, and the channel stays open.
+        // The rogue reports no peer, and keeps the channel open.
         let (_accuse, accusations) = mpsc::channel(1);
         Ok(birth.control_link()?.follow(accusations).await)
     })
@@ -83,7 +83,7 @@ async fn obey(mut master: UnixStream, links: &RefCell<HashMap<Role, OwnedFd>>) -
             link.set_nonblocking(true)?;
             let mut link = UnixStream::from_std(link)?;
             let ((mut from_master, mut to_master), (mut from_peer, mut to_peer)) = (master.split(), link.split());
-            // Whichever ends first: then both are closed.
+            // When one side ends, both are closed.
             tokio::select! {
                 copied = copy(&mut from_master, &mut to_peer) => copied?,
                 copied = copy(&mut from_peer, &mut to_master) => copied?,

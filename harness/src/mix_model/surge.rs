@@ -1,5 +1,5 @@
 //! Surges: now and then all mix nodes send as fast as the gateway takes packets. What they send then was made before,
-//! so that making it holds nobody up.
+//! so that making it delays no sending.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,6 +1,6 @@
 //! Messages that come a second time. That is as it should be in three cases: a store died before it could say that it had accepted
 //! the message, so that it was asked again; the client's session ended before its client had proved receipt; or something
-//! happened to those who keep that proof.
+//! happened to the processes that keep that proof.
 
 use std::{
     collections::HashMap,
@@ -49,7 +49,7 @@ impl Oracle {
 /// Notes that a message has come; says so if it has come before.
 pub(super) fn note(sessions: &mut Vec<Session>, inbox: Inbox, number: u64, record: &mut Record) -> Option<Again> {
     if sessions.is_empty() {
-        // Somebody who has just registered.
+        // The client has just registered.
         sessions.push(Session::default());
     }
     let now = Coming { session: sessions.len(), at: Instant::now() };

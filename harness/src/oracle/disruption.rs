@@ -2,9 +2,9 @@
 
 use std::{ops::Range, time::Duration, time::Instant};
 
-/// So long after its end something may still show, on a machine that has other things to do.
+/// After its end a disruption may show for so long, on a busy machine.
 const AFTERMATH: Duration = Duration::from_secs(5);
-/// So long a packet may have been on its way when something began.
+/// How long before a disruption a packet that it hit may have been sent.
 const ON_THE_WAY: Duration = Duration::from_secs(3);
 
 /// What was done.
@@ -28,7 +28,7 @@ impl Harm {
 /// Something that was done to the gateway.
 #[derive(Debug, Clone)]
 pub struct Disruption {
-    /// What.
+    /// The kind.
     pub harm: Harm,
     /// From its beginning to its end.
     pub when: Range<Instant>,

@@ -71,7 +71,7 @@ mod tests {
         for (packet, inbox) in packets.iter().zip([1, 1, 2]) {
             oracle.sending(inbox, 0, packet);
         }
-        // To this nobody owes an acknowledgement.
+        // A packet without a SURB-ack is never acknowledged.
         oracle.sending(1, 0, &maker.make(Identity::random().address(), PacketSize::Ack).unwrap());
         oracle.acked(0, &packets[0].surb_ack.as_ref().unwrap().packet);
         oracle.delivered(1, &packets[1].message);

@@ -1,9 +1,9 @@
-//! The dialogues, and who says what in them.
+//! The dialogues, and what each side says in them.
 
-/// Who the client is, and where it stands, when the dialogue begins.
+/// What the gateway knows of the client when the dialogue begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Start {
-    /// Nobody the gateway knows.
+    /// The client is unknown to the gateway.
     Stranger,
     /// Registered on this connection.
     Registered,
@@ -42,7 +42,7 @@ pub(crate) enum Say {
     LoginAgain,
     /// A login under a key the gateway does not know.
     LoginWithWrongKey,
-    /// A login of somebody the gateway does not know.
+    /// A login of a client that is not registered.
     LoginOfStranger,
     /// A sealed request to forward an ack packet over IPv4.
     Forward,

@@ -31,7 +31,7 @@ async fn expect_service_to_resume(faults: &[&str]) -> Result<()> {
     for era in [Era::Of2021, Era::Version(2), Era::TODAY] {
         expect_refused_registration(&scene, era).await?;
     }
-    // Who is attached gets live mail, which is acknowledged on receipt.
+    // A client with a session gets live mail, which is acknowledged on receipt.
     let live = scene.send_many(attached.address(), 5).await?;
     expect_in_order(&attached.next_messages(5).await?, &live)?;
     scene.mixnode.wait_for_acks(&live).await?;

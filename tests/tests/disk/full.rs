@@ -253,7 +253,7 @@ fn the_cap_on_the_data_acts_before_the_disk_is_full() -> Result<()> {
             // Refused, if the cap acts now; then the log says so soon.
             let _ = deadline::until(Duration::from_secs(1), "an ack", || scene.mixnode.has_ack(&last)).await;
         }
-        // Who registers has a share of the disk that mail never takes.
+        // Registrations have a share of the disk that mail never takes.
         register(&scene, Era::TODAY).await?.leave().await?;
         let mut used = fs::metadata(data.join("client_ledger.sled/db"))?.len();
         for file in fs::read_dir(data.join("inboxes/mail"))? {

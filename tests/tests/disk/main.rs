@@ -61,7 +61,7 @@ fn count(scene: &Scene, words: &str) -> usize {
     scene.gateway.log().lines().iter().filter(|line| line.contains(words)).count()
 }
 
-/// Somebody new is told why it cannot be.
+/// A new client is refused, and told the reason.
 async fn expect_refused_registration(scene: &Scene, era: Era) -> Result<()> {
     let mut connection = Connection::open(scene.gateway.clients).await?;
     let registration = Registration::of(era, Identity::random());

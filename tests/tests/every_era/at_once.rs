@@ -134,7 +134,7 @@ async fn of_eight_registrations_at_once_one_takes_over_from_the_dead() -> Result
             for connection in connections {
                 connection.vanish().await?;
             }
-            // The key that opens is that of the one who was told yes.
+            // The key that is good is that of the registration that was confirmed.
             for (index, account) in keys.iter().enumerate() {
                 let opens = account.log_in(scene.gateway.clients).await.is_ok();
                 ensure!(opens == yes.contains(&index), "{era}: the key of connection {index} opens: {opens}");

@@ -36,14 +36,14 @@ async fn mail_outlives_a_change_of_the_kind_of_key() -> Result<()> {
             let new = send_today(&mut scene, &account, PacketSize::Regular).await?;
             ensure!(client.next_message().await? == new.message);
             client.leave().await?;
-            ensure!(log_in(&scene, &account).await.is_err(), "the old key of {before} still opens the door");
+            ensure!(log_in(&scene, &account).await.is_err(), "the old key of {before} is still accepted");
         }
         Ok(())
     })
     .await
 }
 
-/// Sends a login that must be refused because nobody is registered.
+/// Sends a login that must be refused because the client is not registered.
 async fn expect_forgotten(scene: &Scene, account: &Account) -> Result<()> {
     let text = r#"{"type":"error","message":"the client is not registered"}"#;
     expect_refused(scene, &account.signed_login(harness::account::fresh_time())?, text).await
@@ -149,7 +149,7 @@ async fn a_double_is_refused_in_words_of_its_era_or_replaces_the_dead() -> Resul
     .await
 }
 
-/// Registers somebody who is connected.
+/// Registers on an open connection.
 async fn refused_registration(
     scene: &Scene,
     connection: &mut Connection,

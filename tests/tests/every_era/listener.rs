@@ -1,4 +1,4 @@
-//! Whoever listens to the connections of a client has every login that it sent.
+//! An attacker who listens to the connections of a client has every login that the client sent.
 
 use anyhow::{Context, Result};
 use client_wire::token::{GcmSivToken, SignedLogin};
@@ -42,7 +42,7 @@ async fn log_in_with(scene: &Scene, account: &Account, login: &SignedLogin) -> R
 async fn what_a_signed_login_sealed_is_no_login_of_version_3() -> Result<()> {
     bounded(async {
         let mut scene = Scene::start().await?;
-        // One who registered with version 3 and signs since.
+        // A client that registered with version 3 and has signed its logins since.
         let updated = register(&scene, Era::Version(3)).await?.leave().await?;
         let updated = Account { era: Era::Version(4), ..updated };
         let account = register(&scene, Era::TODAY).await?.leave().await?;

@@ -23,7 +23,7 @@ type EdgeLink = TakenLink<StoreToEdge, EdgeToStore>;
 
 const SESSION: SessionId = SessionId(7);
 
-/// What somebody with this account would log in with.
+/// A login of this account.
 fn proof_of(account: &Account) -> Result<LoginProof> {
     Ok(match (&account.key, account.era) {
         (SessionKey::CtrHmac(key), _) => {
@@ -36,7 +36,7 @@ fn proof_of(account: &Account) -> Result<LoginProof> {
     })
 }
 
-/// What somebody can make up who has no key of this client.
+/// A login that can be made up without the client's key.
 fn made_up(account: &Account) -> Result<LoginProof> {
     Ok(match proof_of(&Account::imaginary(account.identity.clone(), account.era))? {
         LoginProof::Signed(login) => LoginProof::Signed(SignedLogin { signature: [7; 64], ..login }),

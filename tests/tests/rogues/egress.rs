@@ -1,4 +1,4 @@
-//! `mix-egress` in the hands of an attacker has nobody to talk to inside: its links only bring.
+//! `mix-egress` in the hands of an attacker can send to no other worker: its links only bring packets.
 
 use anyhow::Result;
 use harness::{

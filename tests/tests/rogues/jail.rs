@@ -1,4 +1,4 @@
-//! What the jail of a role does not allow, whoever owns it does not do either: it dies of it, and nobody else does.
+//! A worker in the hands of an attacker that does what its jail forbids is killed, and no other worker is.
 
 use std::net::SocketAddr;
 
