@@ -171,8 +171,8 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// A time for a login, later than every one before. The gateway takes times that are a little off, so that nobody has to
-/// wait for the next second.
+/// A time for a login, later than every one before. It may be seconds ahead, which the gateway allows, so that no test waits for the
+/// next second.
 pub fn fresh_time() -> u64 {
     const EARLY: u64 = 60;
     static LAST: AtomicU64 = AtomicU64::new(0);

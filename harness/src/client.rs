@@ -1,5 +1,5 @@
-//! A client of any era with a session: it is pushed its mail, and sends packets of its own. Whoever does not say otherwise
-//! is of 2021.
+//! A client of any era with a session: it is pushed its mail, and sends packets of its own. Without an era it is of
+//! 2021.
 
 use std::{collections::VecDeque, net::SocketAddr};
 

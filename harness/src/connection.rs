@@ -67,7 +67,7 @@ impl Connection {
     /// Connects and upgrades.
     ///
     /// # Errors
-    /// If nobody listens there, or it is no websocket.
+    /// If nothing listens there, or it is no websocket.
     pub async fn open(gateway: SocketAddr) -> Result<Self> {
         let connect = async {
             let stream = TcpStream::connect(gateway).await;

@@ -23,8 +23,8 @@ const PIECE: i64 = 1 << 20;
 const PAGE: i64 = 1 << 12;
 const BALLAST: &str = "ballast";
 
-/// Sees to it that what is mounted from now on is seen by this program and those that it starts only, and gone when they are.
-/// Says whether it may mount anything at all. Call before any thread starts.
+/// Whether this program may mount. From now on its mounts are seen by itself and by the programs that it starts alone, and end with
+/// them. Call before any thread starts.
 pub fn may_mount() -> bool {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     unshare(CloneFlags::CLONE_NEWNS)
@@ -32,7 +32,7 @@ pub fn may_mount() -> bool {
         .is_ok()
 }
 
-/// Runs a whole test of `promise` that mounts disks: whatever it mounts is seen by nobody else, and goes with it. Where nothing may be
+/// Runs a whole test of `promise` that mounts disks: no other process sees its mounts, and they end with it. Where nothing may be
 /// mounted, the test is listed as left out.
 ///
 /// # Errors
@@ -91,7 +91,7 @@ impl Disk {
             File::create(&image)?.set_len(u64::from(mib) << 20)?;
             run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image))?;
             run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(folder))?;
-            // It would be somebody's whom the store does not know.
+            // The folder has an owner that the store would refuse.
             fs::remove_dir(folder.join("lost+found"))?;
             return Ok(Self { folder: folder.to_owned() });
         }

@@ -76,7 +76,7 @@ impl Log {
     /// Waits until everything is read that was written, once all that write are gone.
     ///
     /// # Errors
-    /// If somebody still might write.
+    /// If a process may still write.
     pub async fn wait_for_end(&self) -> Result<()> {
         let mut changed = self.changed.clone();
         deadline::soon("the end of the log", async { while changed.changed().await.is_ok() {} }).await

@@ -211,7 +211,7 @@ impl MixSender {
     /// Connects to the gateway's mixnet port.
     ///
     /// # Errors
-    /// If nobody listens there.
+    /// If nothing listens there.
     pub async fn connect(gateway: SocketAddr) -> Result<Self> {
         let connect = deadline::soon("a connection to the mixnet port", TcpStream::connect(gateway)).await?;
         let stream = connect.with_context(|| format!("cannot connect to the mixnet port at {gateway}"))?;

@@ -11,7 +11,7 @@ use crate::deadline;
 /// Connects from `source`.
 ///
 /// # Errors
-/// If nobody listens there.
+/// If nothing listens there.
 pub async fn connect(source: impl Into<IpAddr>, to: SocketAddr) -> Result<TcpStream> {
     let source = source.into();
     let socket = socket(source)?;

@@ -57,7 +57,7 @@ async fn an_ack_waits_until_the_client_has_proved_receipt() -> Result<()> {
         let unproved = scene.send(silent.address(), PacketSize::Regular).await?;
         ensure!(silent.next_message().await? == unproved.message);
 
-        // Whatever the gateway would do by itself, it has done when somebody else's later mail is through.
+        // When later mail of another client is through, the gateway has done all that it would do by itself.
         let mut other = scene.client().await?;
         let fence = scene.send_many(other.address(), 20).await?;
         expect_in_order(&other.next_messages(20).await?, &fence)?;

@@ -1,4 +1,4 @@
-//! Floods of what the rules of the wire allow one by one: each is cut off every time, and somebody who means well, at another
+//! Floods of what the rules of the wire allow one by one: each is cut off every time, and an honest client, at another
 //! address, is served as before.
 
 use std::{net::SocketAddr, sync::Arc};
@@ -102,8 +102,8 @@ impl Flood {
     const CLOSED_FOR_SIZE: u16 = 1009;
     const CLOSED_FOR_CONDUCT: u16 = 1008;
 
-    /// Sends it until the gateway takes no more, and checks how it ends. Whether its Close was heard: who is late finds the
-    /// connection reset, because the gateway does not read to the end.
+    /// Sends it until the gateway takes no more, and checks how it ends. Returns whether the Close was received: a late
+    /// reader finds the connection reset, because the gateway does not read to the end.
     async fn send(&self, gateway: SocketAddr) -> Result<bool> {
         let mut stream = TcpStream::connect(gateway).await?;
         raw_websocket::upgrade(&mut stream).await?;
@@ -124,8 +124,7 @@ impl Flood {
     }
 }
 
-/// Has somebody who means well be served while two of the hostile take turns with floods, and checks that each ended, and that
-/// these were counted.
+/// Has an honest client served while two attackers take turns with floods, and checks that each flood was ended and counted.
 async fn expect_to_be_served_during(floods: Vec<Flood>, counted: [(&str, usize); 2]) -> Result<()> {
     const FLOODERS: usize = 2;
     const GROWTH: u64 = 4 << 20;

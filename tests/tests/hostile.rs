@@ -1,5 +1,5 @@
-//! Strangers that send anything: truncated, oversized, flipped and random bytes at both ports. Whoever talks sense meanwhile
-//! must notice nothing, and no process may fall over.
+//! Strangers that send anything: truncated, oversized, flipped and random bytes at both ports. Honest clients must notice
+//! nothing meanwhile, and no process may die.
 //!
 //! The randomness is printed; set `HOSTILE_SEED` to repeat it.
 

@@ -1,4 +1,4 @@
-//! Strangers that follow the rules of the wire and mean harm: for each there is a bound, and somebody who means well, at
+//! Strangers that follow the rules of the wire and mean harm: for each there is a bound, and an honest client, at
 //! another address, is served as before.
 
 use std::{

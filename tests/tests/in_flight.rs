@@ -73,7 +73,7 @@ impl Torrent {
     /// Packets that the gateway has read, and whether there are more to read.
     fn read_by_gateway(&self) -> Result<(usize, bool)> {
         let sockets = tcp_sockets()?;
-        // By both ports: connections to somebody else may come from the same one.
+        // By both ports: connections to another address may come from the same port.
         let find = |port, peer| {
             sockets.iter().find(|socket: &&TcpSocket| !socket.listens && (socket.port, socket.peer) == (port, peer))
         };

@@ -106,7 +106,7 @@ fn stop_probes(gateway: &Gateway, seen: &mut HashSet<Process>) -> Result<Vec<(St
     const FILTERS: usize = 2;
     let mut probes = Vec::new();
     for process in Process::all()? {
-        // One that is gone is nobody's child.
+        // A process that has ended is no child.
         let is_child = process.status("PPid").is_ok_and(|parent| parent == gateway.supervisor().0.to_string());
         let filters = process.status("Seccomp_filters").ok().and_then(|filters| filters.parse::<usize>().ok());
         if is_child && filters >= Some(FILTERS) && seen.insert(process) && process.signal(Signal::SIGSTOP).is_ok() {

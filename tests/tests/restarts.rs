@@ -390,7 +390,7 @@ async fn a_clean_stop_in_the_middle_of_traffic() -> Result<()> {
     .await
 }
 
-/// Whoever the gateway trusts to be up must be: a client that watched it die sees the end, not silence.
+/// A client whose worker dies sees the end of its connection, not silence.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_edge_ends_its_connections() -> Result<()> {
     bounded(async {

@@ -1,4 +1,4 @@
-//! `gatewayd sign`: what an operator and a wallet get, and what nobody gets.
+//! `gatewayd sign`: what it signs for an operator and a wallet, and what it never signs.
 
 use std::net::{IpAddr, Ipv4Addr};
 

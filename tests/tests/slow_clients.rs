@@ -73,8 +73,8 @@ async fn send_to_a_stalled_client(packets: usize, slower: Option<Duration>) -> R
     /// While syncs are slow all that may be in flight waits for them: 20 MiB, and a commit with the engine's buffers for it.
     const GROWTH_ON_A_SLOW_DISK: u64 = 48 << 20;
     let growth = if slower.is_some() { GROWTH_ON_A_SLOW_DISK } else { GROWTH };
-    /// The engine of the store fills its page cache and its buffers, and glibc its arenas, with the first packets, whoever they
-    /// are for; that is the size of the store, 32 MiB more than at its start, and no growth.
+    /// The engine of the store fills its page cache and its buffers, and glibc its arenas, with the first packets of any
+    /// client; that is the size of the store, 32 MiB more than at its start, and no growth.
     const WARM_UP: usize = 10_000;
     bounded(async {
         if slower.is_some() && !need::strace(23) {
@@ -177,7 +177,7 @@ async fn a_half_open_connection_keeps_its_client_out_for_a_second() -> Result<()
             ensure!(lost.next_message().await? == sent.message);
             lost.connection.expect_quiet_and_open().await?;
             way.swallow();
-            // With and without mail that nobody takes any more: as much as the gateway buffers, and more.
+            // Without undelivered mail, and with more of it than the gateway buffers.
             let waiting = send_and_wait(&mut scene, lost.address(), if round % 2 == 0 { 0 } else { CHUNK }).await?;
 
             let asked = Instant::now();
@@ -194,7 +194,7 @@ async fn a_half_open_connection_keeps_its_client_out_for_a_second() -> Result<()
     .await
 }
 
-/// Adds to `took` how long messages took from the mixnet port to the client, sent one by one, each behind one for somebody else.
+/// Adds to `took` how long messages took from the mixnet port to the client, sent one by one, each behind one for another client.
 async fn add_latencies(
     scene: &mut Scene,
     client: &mut Client,

@@ -2,7 +2,7 @@
 //!
 //! A test that cannot do its work must not pass in silence. It asks [`need`]; where the answer is no, the test or its part is left
 //! out, and a line is added to the file that the variable `NOT_TESTED` names. `make test` prints that list at its end. With
-//! `STRICT=1` whoever needs what is not there fails at once.
+//! `STRICT=1` a test that lacks what it needs fails at once.
 
 use std::{
     env,

@@ -72,7 +72,7 @@ async fn syncs_that_fail_stop_what_is_new_until_they_succeed() -> Result<()> {
             return Ok(());
         }
         expect_service_to_resume(&["fdatasync:error=EIO"]).await?;
-        // As a disk does it, whoever asks.
+        // A failing disk fails every way to sync.
         expect_service_to_resume(&["fdatasync,fsync,sync_file_range:error=EIO"]).await
     })
     .await

@@ -1,5 +1,5 @@
 //! One gateway, one port, clients of every era at the same time: each is let in as its protocol has it, gets its mail
-//! whoever sent it, and sends packets that mix nodes of its era understand.
+//! from senders of any era, and sends packets that mix nodes of its era understand.
 
 mod again;
 mod at_once;

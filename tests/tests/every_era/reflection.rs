@@ -1,4 +1,4 @@
-//! Somebody who listens on a client's connection sends back what the gateway has sealed. The sender of a message chooses what
+//! An attacker on a client's connection sends back what the gateway has sealed. The sender of a message chooses what
 //! that is, so it could be a login, a request to be forgotten, or a packet to forward.
 
 use anyhow::{Context, Result, bail, ensure};

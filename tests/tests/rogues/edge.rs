@@ -1,4 +1,4 @@
-//! `client-edge` in the hands of an attacker gets nobody's mail and no key.
+//! `client-edge` in the hands of an attacker gets no mail and no key.
 
 use anyhow::{Context, Result, bail, ensure};
 use client_wire::{
@@ -102,7 +102,7 @@ async fn a_rogue_edge_gets_no_session_and_confirms_no_mail() -> Result<()> {
         let taken = Taken::over(home, Role::ClientEdge).await?;
         let oldest = &absent.first().context("there is an era")?.account;
 
-        // Nobody's key comes without a proof; and what is not attached cannot be confirmed.
+        // No key comes without a proof, and no mail is confirmed without a session.
         let up_to = Sequence(0);
         taken
             .breaks(PHASE, Role::Store, async {
@@ -144,7 +144,7 @@ async fn a_rogue_edge_gets_no_session_and_confirms_no_mail() -> Result<()> {
             })
             .await?;
 
-        // Its proof was good for once; and nobody is forgotten who has not asked for it.
+        // The proof is good for one login, and no client is forgotten without having asked.
         taken
             .breaks(PHASE, Role::Store, async {
                 let mut link: EdgeLink = taken.link(Role::Store).await?;

@@ -57,7 +57,7 @@ async fn a_rogue_ingress_puts_mail_in_and_gets_none_out() -> Result<()> {
         let taken = Taken::over(home, Role::MixIngress).await?;
         let mut attached = attached_clients(&taken.gateway).await?;
 
-        // It can put mail into an inbox, and learn that an address is nobody's. That is all it is told.
+        // It can put mail into an inbox, and learn that an address is not registered. It is told nothing else.
         let forged = b"mail that no sender sent, of a length that any client takes".to_vec();
         let mut link = to_store(&taken).await?;
         for (client, delivery) in absent.iter_mut().zip(0..) {

@@ -67,7 +67,7 @@ impl Era {
         }
     }
 
-    /// Somebody new, registered and connected.
+    /// A new client, registered and connected.
     ///
     /// # Errors
     /// If the gateway refuses.

@@ -89,7 +89,7 @@ impl Report {
     /// Says where and how is measured.
     ///
     /// # Errors
-    /// If nobody reads.
+    /// If standard output is closed.
     pub(crate) fn begin(options: &Options) -> Result<Self> {
         let mut out = io::stdout();
         if options.json {
@@ -120,7 +120,7 @@ impl Report {
     /// Opens the table of an era.
     ///
     /// # Errors
-    /// If nobody reads.
+    /// If standard output is closed.
     pub(crate) fn era(&mut self, era: Era, alone: BareUnwrap, everywhere: BareUnwrap) -> Result<()> {
         self.era = Some(era);
         if self.json {
@@ -136,7 +136,7 @@ impl Report {
     /// Prints one figure: rounds, each with the bare unwrap of its time.
     ///
     /// # Errors
-    /// If nobody reads.
+    /// If standard output is closed.
     pub(crate) fn figure(&mut self, figure: Figure, rounds: &[(BareUnwrap, Round)]) -> Result<()> {
         for (index, first) in rounds.first().into_iter().flat_map(|(_, round)| &round.measurements).enumerate() {
             let measured =
@@ -212,7 +212,7 @@ impl Report {
     /// Closes the table.
     ///
     /// # Errors
-    /// If nobody reads.
+    /// If standard output is closed.
     pub(crate) fn end(mut self) -> Result<ExitCode> {
         if !self.json {
             writeln!(self.out, "\n{} aims missed, {} faults", self.missed, self.faults)?;

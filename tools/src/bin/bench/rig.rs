@@ -59,7 +59,7 @@ impl Rig {
 
     /// Makes packets whose acks come back here.
     pub(crate) fn maker(&self) -> PacketMaker {
-        // Nobody opens these acks; any point is a key.
+        // These acks are never opened; any point will do as a key.
         PacketMaker { gateway: self.gateway.sphinx, ack_hop: self.acks.address, ack_key: self.gateway.sphinx }
     }
 
@@ -72,7 +72,7 @@ impl Rig {
         Load::build(self.era, self.maker(), &to, count)
     }
 
-    /// Somebody who is online, with the way to the mix node already open: what happens once happens before the clock.
+    /// An online client, with the connection to the mix node already open: what happens once is not measured.
     ///
     /// # Errors
     /// If the gateway refuses, or mail or acks do not come.

@@ -58,13 +58,13 @@ pub(crate) enum Kind {
     Halves,
     /// Packets that do not unwrap.
     Garbage,
-    /// Packets to next hops that nobody has.
+    /// Packets to next hops that do not exist.
     NextHops,
-    /// Packets for clients that nobody is.
+    /// Packets for unregistered clients.
     UnknownClients,
     /// Pings and fragments.
     Frames,
-    /// Mail that nobody fetches.
+    /// Mail that is never fetched.
     Hoarders,
     /// Mail without SURB-acks.
     Mute,

@@ -131,7 +131,7 @@ impl AtWork {
     /// Everybody stops, and then fetches what is there. Returns what did not go as it should.
     ///
     /// # Errors
-    /// If somebody does not stop.
+    /// If one of them does not stop.
     pub(crate) async fn end(mut self) -> Result<Vec<String>> {
         self.halt.send_replace(true);
         while let Some(node) = deadline::soon("a mix node to stop", self.mixnodes.join_next()).await? {

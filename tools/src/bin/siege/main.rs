@@ -1,7 +1,7 @@
-//! Besieges a gateway with everybody who means harm at once, while clients and mix nodes use it, and asks what that cost them.
+//! Sends attackers of every kind at a gateway at once, while clients and mix nodes use it, and measures what that costs the honest.
 //!
-//! First nobody disturbs, so that there is something to compare with. Then attackers of every kind come, at the weakest claim on
-//! the processor that there is, because in the world they have machines of their own. Then everything that was acknowledged is
+//! First there are no attackers, so that there is something to compare with. Then attackers of every kind come, at the lowest
+//! priority that there is, because in the world they have machines of their own. Then everything that was acknowledged is
 //! fetched. The oracle is the judge of the honest; it knows nothing of the gateway. All of it is in a network namespace of its own
 //! if one may be made, and on loopback otherwise; nothing else is ever connected to.
 
@@ -60,7 +60,7 @@ fn siege() -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the tool's runtime")?;
     let is_good = runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;
-        // Whoever interrupts it wants neither the gateway nor its folder to stay.
+        // After an interrupt neither the gateway nor its folder stays.
         tokio::select! {
             outcome = run(&options, &network) => outcome,
             _ = tokio::signal::ctrl_c() => bail!("interrupted"),

@@ -55,7 +55,7 @@ impl Options {
         Ok(options)
     }
 
-    /// How long nobody disturbs.
+    /// How long there are no attackers.
     pub(crate) fn undisturbed(&self) -> Duration {
         const LEAST: Duration = Duration::from_secs(4);
         (self.duration / 4).max(LEAST)

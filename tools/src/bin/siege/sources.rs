@@ -28,7 +28,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// What somebody at this address connects to.
+    /// The addresses of the gateway for a peer at this address.
     pub(crate) fn seen_from(&self, source: IpAddr) -> Addrs {
         match source {
             IpAddr::V6(_) => self.v6.unwrap_or(self.v4),
@@ -60,7 +60,7 @@ impl Target {
         Connection::upgrade(self.clients(source).await?).await
     }
 
-    /// Registers somebody.
+    /// Registers a new client.
     ///
     /// # Errors
     /// If the gateway refuses.

@@ -53,8 +53,8 @@ impl Sut {
         ("max_unauthenticated_clients", "200"),
     ];
 
-    /// Bytes on disk for each second of the run, so that whoever wants to can fill them in a part of it, and the ledger has room for all
-    /// accounts that can be made in it; and the least that there may be.
+    /// Bytes on disk for each second of the run, so few that an attacker can fill them before its end, and so many that the ledger has room
+    /// for all accounts that can be made in it; and the least that there may be.
     const DISK: u64 = 1 << 20;
     const LEAST_DISK: u64 = 64 << 20;
 

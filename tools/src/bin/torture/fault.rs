@@ -183,7 +183,7 @@ impl Condition {
     /// Whether such a fault can happen meanwhile.
     ///
     /// A gateway is not ended in good order while one of its processes is stopped: that one is rightly killed for being
-    /// late, and others wait for it. Nobody can be accused while the accuser or the supervisor is stopped. On a full
+    /// late, and others wait for it. No report of a peer arrives while its reporter or the supervisor is stopped. On a full
     /// disk there is nothing to tear, and nothing to write a snapshot with. What becomes of an account is asked of a gateway that is
     /// well.
     pub(crate) fn allows(self, kind: Kind) -> bool {

@@ -23,7 +23,7 @@ use wire::framing::FrameBuffer;
 
 /// Every so many packets of a connection one is spoiled.
 const EVERY: usize = 50;
-/// From the beginning, and for how long: a surge finds nobody who listens.
+/// When `mix-egress` stops reading, and for how long, so that a surge finds it deaf.
 const DEAF_AFTER: Duration = Duration::from_secs(2);
 const DEAF_FOR: Duration = Duration::from_secs(8);
 
@@ -151,7 +151,7 @@ impl Relays {
     }
 }
 
-/// Stops a process for a while, and tells nobody.
+/// Stops a process for a while, without a note in the oracle.
 pub(crate) fn deafen(egress: Process) -> JoinHandle<()> {
     tokio::spawn(async move {
         tokio::time::sleep(DEAF_AFTER).await;
@@ -168,7 +168,7 @@ async fn carry(from: TcpStream, to: SocketAddr, flaw: Flaw) {
     let ((asks, hears), (answers, is_asked)) = (from.into_split(), to.into_split());
     let (forth, back) =
         (pass(asks, is_asked, flaw, flaw != Flaw::TurnedOrder), pass(answers, hears, flaw, flaw == Flaw::TurnedOrder));
-    // Both ends see the end, whoever made it.
+    // When one end closes, both see it.
     tokio::select! {
         _ = forth => {}
         _ = back => {}

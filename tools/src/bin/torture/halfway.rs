@@ -26,8 +26,8 @@ const ERAS_THAT_ARE_FORGOTTEN: [Era; 4] = [Era::Version(3), Era::Version(4), Era
 const MESSAGES: usize = 3;
 /// Until those are acknowledged, as far as they will be.
 const ACKED: Duration = Duration::from_secs(2);
-/// Whoever hears nothing for so long gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A client that gets no answer for so long gives up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const BEFORE_RETRY: Duration = Duration::from_millis(100);
 /// Mail that is there comes within this.
 const MAIL: Duration = Duration::from_millis(300);
@@ -110,7 +110,7 @@ impl Sut {
         self.kill_process(victim).await?;
         Ok(match done {
             Ok(outcome) => Some(outcome),
-            Err(_) => tokio::time::timeout(PATIENCE, deed).await.ok(),
+            Err(_) => tokio::time::timeout(ANSWER_TIMEOUT, deed).await.ok(),
         })
     }
 

@@ -29,10 +29,10 @@ use crate::{
     tear::{self, Torn, Trace},
 };
 
-/// Whoever is accused of garbage has been replaced by then: it comes behind all that the link holds.
+/// A worker that is reported for garbage has been replaced by then: the garbage is read after all else that the link holds.
 const REACTION: Duration = Duration::from_secs(10);
-/// So often garbage is tried on links that others have just let go of, a reset on an edge that has just died, and the
-/// tearing of a database that nobody was writing to.
+/// Attempts at a fault that may miss: garbage on a link that has just closed, a reset on an edge that has just died, the tearing of a
+/// database to which nothing was being written.
 const ATTEMPTS: usize = 3;
 
 impl Sut {
@@ -108,7 +108,7 @@ impl Sut {
         Ok(())
     }
 
-    /// Starts the gateway, and kills all of it before anybody could know it.
+    /// Starts the gateway, and kills all of it before a client can connect.
     async fn start_in_vain(&mut self, after: Duration) -> Result<()> {
         let mut command = self.gateway.home.command("run", &[])?;
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn()?;

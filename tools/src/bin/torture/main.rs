@@ -84,7 +84,7 @@ fn torture() -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the tool's runtime")?;
     let outcome = runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;
-        // Whoever interrupts it wants neither the gateway nor its folder to stay.
+        // After an interrupt neither the gateway nor its folder stays.
         tokio::select! {
             outcome = run(&options, may_mount) => outcome,
             _ = tokio::signal::ctrl_c() => bail!("interrupted"),

@@ -54,7 +54,7 @@ impl Registrar {
         let mut inbox = self.first;
         let mut models = Vec::new();
         while !*stop.borrow() {
-            // Over or told to stop: the same.
+            // The time is over, or the run is: the loop sees which.
             let _ = tokio::time::timeout(self.pace.every, stop.wait_for(|stop| *stop)).await;
             let era =
                 self.pace.eras.iter().cycle().nth(inbox % self.pace.eras.len().max(1)).copied().unwrap_or(Era::TODAY);
@@ -94,7 +94,7 @@ async fn visit(
     let own = tokio::spawn(client_model.live(addrs.clone(), leaves));
     let told = stop.wait_for(|stop| *stop);
     let is_over = match stay {
-        // An error means that nobody is left to say it.
+        // An error means that the run is over.
         Some(stay) => tokio::time::timeout(stay, told).await.is_ok(),
         None => told.await.is_ok(),
     };

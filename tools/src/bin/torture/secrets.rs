@@ -68,7 +68,7 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// Bytes that nobody may see, as they are.
+    /// Secret bytes, as they are.
     pub(crate) fn add(&mut self, what: &str, bytes: &[u8]) {
         let parts = if bytes.len() == 2 * HALF { vec![bytes.split_at(HALF).0, bytes.split_at(HALF).1] } else { vec![] };
         for part in parts.into_iter().chain([bytes]) {

@@ -40,7 +40,7 @@ const TRACER_END: Duration = Duration::from_secs(1);
 pub(crate) struct Trace {
     tracer: Child,
     output: PathBuf,
-    /// It speaks of every new thread, and lets go of the process if nobody listens.
+    /// Reads what strace says of every new thread: strace ends if its output is not read.
     _listening: JoinSet<()>,
 }
 

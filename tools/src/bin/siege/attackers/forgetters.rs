@@ -22,7 +22,7 @@ use crate::{
 const READ: [usize; 2] = [400, 800];
 /// Messages that it has stored when it asks to be forgotten.
 const STORED: usize = 2_500;
-/// How long acknowledgements are timed, before somebody is forgotten and meanwhile.
+/// How long acknowledgements are timed, before a client is forgotten and meanwhile.
 const TIMED: Duration = Duration::from_millis(250);
 /// What so many per cent of acknowledgements take at the most is compared: some take long for reasons of the disk's own.
 const PERCENT: usize = 75;

@@ -55,7 +55,7 @@ pub(super) fn judge(tally: &Tally) -> Verdict {
 /// Half of what.
 #[derive(Debug, Clone, Copy)]
 enum Half {
-    /// A message of somebody who has not logged in.
+    /// A message of a client that has not logged in.
     OfStranger,
     /// A message of a client.
     OfClient,

@@ -1,9 +1,9 @@
-//! Wants the disk: mail that nobody fetches keeps everybody else's out, and every newcomer.
+//! Wants the disk: mail that is never fetched keeps out the mail of all others, and every new client.
 //!
 //! Spends accounts that never come back, each from an address of its own, and mail to them in the largest packets, more than there is
 //! room for.
 //!
-//! Succeeds if mail for a client that is away, and reads whenever it comes back, is not taken, or if nobody can register any more.
+//! Succeeds if mail for a client that is away, and reads whenever it comes back, is not taken, or if no client can register any more.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const ACCOUNTS: u16 = 40;
 const PACKETS: u32 = 100;
 /// Messages that the honest client gets each time it is away.
 const HONEST: usize = 10;
-/// Somebody registers so many times a second, and tries so often.
+/// Registrations of honest clients in a second, and the attempts of each.
 const REGISTRATIONS: u32 = 1;
 const TRIES: usize = 3;
 
@@ -98,7 +98,7 @@ async fn feed(attack: &Attack, number: u16, mut accounts: watch::Receiver<Vec<Cl
 /// An honest client is away, comes back, and is away again.
 async fn come_and_go(attack: Attack, number: u16) {
     loop {
-        // Somebody else who turns it away is judged elsewhere.
+        // A refusal for another reason is judged with the attack that causes it.
         let _ = be_written_to(&attack, number).await;
         tokio::time::sleep(PAUSE).await;
     }
@@ -117,7 +117,7 @@ async fn be_written_to(attack: &Attack, number: u16) -> Result<()> {
     }
 }
 
-/// Somebody new comes again and again, each from an address of its own.
+/// New clients register again and again, each from an address of its own.
 async fn register(attack: Attack, first: u16) {
     let mut pace = per_second(REGISTRATIONS);
     for number in first.. {

@@ -1,4 +1,4 @@
-//! Wants the places of clients that have not logged in yet, so that nobody has the time to do it.
+//! Wants the places of clients that have not logged in yet, so that honest ones are evicted before they can.
 //!
 //! Spends more websockets than there are such places, from five addresses, that say nothing, and come again when they are
 //! closed.

@@ -1,4 +1,4 @@
-//! Wants to be let in as somebody else, whose logins it has seen on the wire.
+//! Wants to be let in as another client, whose logins it has seen on the wire.
 //!
 //! Spends a connection and a text for each attempt. Two victims: one of today, whose signed login is stripped of its signature
 //! and sent as a token of version 3; and one of version 3 that logs in as often as the gateway allows, so that the first of
@@ -86,7 +86,7 @@ async fn replay(attack: &Attack, text: String) -> Result<()> {
     Ok(())
 }
 
-/// Whether this login is taken from somebody at an address of the thief's.
+/// Whether this login is taken at an address of the thief.
 pub(super) async fn is_let_in(attack: &Attack, text: String) -> Result<bool> {
     let mut connection = attack.target.websocket(attack.block.address(2)).await?;
     connection.send_text(text).await?;

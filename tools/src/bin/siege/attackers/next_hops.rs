@@ -1,6 +1,6 @@
 //! Wants the room for next hops, so that the gateway's own neighbours get no SURB-acks.
 //!
-//! Spends packets of registered clients, each to a loopback address and port that had none before and where nobody listens.
+//! Spends packets of registered clients, each to a loopback address and port that had none before and where nothing listens.
 //!
 //! Succeeds if honest mail is delivered and its acknowledgement does not arrive.
 
@@ -26,7 +26,7 @@ const CLIENTS: u16 = 5;
 const PACKETS: u32 = 200;
 /// In per cent: honest mail that was delivered and not acknowledged.
 const UNPAID: usize = 1;
-/// Nobody listens at the addresses from here on.
+/// Nothing listens at the addresses from here on.
 const FIRST: u32 = u32::from_be_bytes([127, 128, 0, 0]);
 const PORT: u16 = 1_789;
 
@@ -54,7 +54,7 @@ pub(super) fn judge(tally: &Tally, evidence: &Evidence) -> Verdict {
     ))
 }
 
-/// An address that nobody had before.
+/// An address that was not used before.
 fn new_hop() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed) & 0x007e_ffff;

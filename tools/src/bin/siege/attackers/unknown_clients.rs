@@ -1,6 +1,6 @@
-//! Wants the gateway to forget which packets it has seen: each packet leaves a mark, also one for nobody.
+//! Wants the gateway to forget which packets it has seen: each packet leaves a mark, also one for an unknown client.
 //!
-//! Spends packets that unwrap and are for clients that nobody is, as fast as they can be made.
+//! Spends packets that unwrap and are for unregistered clients, as fast as they can be made.
 //!
 //! Succeeds if an honest packet that comes once more is acknowledged once more.
 
