@@ -188,6 +188,12 @@ mod tests {
 
     const SESSION: SessionId = SessionId(5);
 
+    #[test]
+    fn a_message_costs_its_bytes_and_an_overhead_at_most_all() {
+        assert_eq!([0, 40].map(message_cost), [MESSAGE_OVERHEAD, 40 + MESSAGE_OVERHEAD]);
+        assert_eq!(message_cost(usize::MAX), u64::MAX);
+    }
+
     /// Asserts the bytes of a message in both directions.
     fn pin<M: Encode + Decode<()> + PartialEq + std::fmt::Debug>(message: M, golden: &str) {
         let bytes = encode_one(&message).unwrap();
