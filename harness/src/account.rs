@@ -41,9 +41,9 @@ impl Identity {
 /// A registered client: its identity, its era, and the key it agreed on with the gateway.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// Who.
+    /// The identity key.
     pub identity: Identity,
-    /// What it speaks.
+    /// The era of its protocol.
     pub era: Era,
     /// The session key, of the era's kind.
     pub key: SessionKey,
@@ -259,7 +259,7 @@ impl Registration {
         Ok(())
     }
 
-    /// All of it on a connection, up to and including the gateway's last handshake message.
+    /// The whole registration on a connection, up to and including the gateway's last handshake message.
     ///
     /// # Errors
     /// If the gateway refuses; the text holds its answer.

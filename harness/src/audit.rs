@@ -110,7 +110,7 @@ impl Table {
         self.ensure_no_surprise()
     }
 
-    /// What there is says what it should.
+    /// Every cell of the table says what it should.
     ///
     /// # Errors
     /// If not.

@@ -46,7 +46,7 @@ pub async fn gateway_with(limits: &[(&str, &str, &str)]) -> Result<Gateway> {
 pub struct Bystander {
     /// The gateway, and a mix node for the acks.
     pub scene: Scene,
-    /// What it logs in with.
+    /// The account with which it logs in.
     pub credentials: Credentials,
     undisturbed: Duration,
 }
@@ -124,7 +124,7 @@ impl Bystander {
     }
 }
 
-/// What nine in ten of so many rounds take at the most.
+/// The 90th percentile of the latencies of so many rounds.
 ///
 /// # Errors
 /// If one of them fails.
@@ -136,7 +136,7 @@ pub async fn p90(rounds: usize, mut round: impl AsyncFnMut() -> Result<Duration>
     p90_of(took)
 }
 
-/// What nine in ten of them took at the most.
+/// The 90th percentile of these latencies.
 ///
 /// # Errors
 /// If there is none.

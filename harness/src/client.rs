@@ -31,7 +31,7 @@ pub use crate::{
 
 /// One side of a session.
 pub trait Sealing {
-    /// That side.
+    /// The cryptographic session of this side.
     ///
     /// # Errors
     /// If its key does not fit its era.

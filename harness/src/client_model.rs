@@ -29,7 +29,7 @@ mod keys;
 
 use keys::Keys;
 
-/// Before another connection is tried.
+/// The pause before another connection is tried.
 const BEFORE_RETRY: Duration = Duration::from_millis(100);
 /// Seconds by which the time in a login may be ahead; the gateway takes two minutes.
 const AHEAD: u64 = 60;
@@ -56,7 +56,7 @@ pub enum Manner {
 }
 
 impl Manner {
-    /// Those that a run in which everything breaks has.
+    /// The manners of clients in a run with faults.
     pub const ALL: [Self; 6] =
         [Self::Online, Self::Offline, Self::Flapping, Self::Slow, Self::BlackHoled, Self::ChangesKeys];
 

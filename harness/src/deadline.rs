@@ -10,7 +10,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// For a whole test.
 pub const TEST: Duration = Duration::from_secs(150);
 
-/// Between two looks at something that cannot be waited for, such as a foreign process.
+/// The pause between two looks at something that cannot be awaited, such as a foreign process.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Awaits `event`, but no longer than [`SOON`].

@@ -10,7 +10,7 @@ use client_wire::{
     protocol::{Protocol, ProtocolVersion},
 };
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Era {
     /// The protocol of May 2021, which had no number.

@@ -43,7 +43,7 @@ impl Hostiles {
     /// Waits until one ends, in a test in which none should; with none there it waits for ever.
     ///
     /// # Errors
-    /// What it ended with, or that it ended.
+    /// The error of the task, or that the task ended.
     pub async fn ended(&mut self) -> Result<()> {
         match self.tasks.join_next().await {
             Some(ended) => ended?.and_then(|()| anyhow::bail!("one who means harm has given up")),

@@ -1,4 +1,4 @@
-//! Reads the gateway's log: what it counted, and whatever it should never have to say. A death that no fault explains is a bug,
+//! Reads the gateway's log: its counters, and lines that must never be in it. A death that no fault explains is a bug,
 //! be it a panic, a broken rule of a link, or the kernel's verdict on a forbidden system call.
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,7 +14,7 @@ pub use errors::Cause;
 
 type Counters = BTreeMap<String, u64>;
 
-/// What no fault explains, whatever else the line says.
+/// Words that no fault explains, whatever else the line says.
 const FATAL: [&str; 3] = ["panicked", "cannot start", REFUSAL];
 
 /// What the log has said so far, over all starts of the gateway.
@@ -110,12 +110,12 @@ impl LogOracle {
         }
     }
 
-    /// Something else that should not be.
+    /// Adds a finding that is no line of the log.
     pub fn note(&mut self, what: String) {
         self.strange.push(what);
     }
 
-    /// A log of a gateway that may die of anything.
+    /// Keeps a log without a judgement: its gateway may die of anything.
     pub fn overhear(&mut self, log: &Log) {
         self.said.extend(log.lines());
     }
@@ -125,7 +125,7 @@ impl LogOracle {
         &self.said
     }
 
-    /// What should not be.
+    /// All lines that no fault explains.
     pub fn strange(&self) -> &[String] {
         &self.strange
     }

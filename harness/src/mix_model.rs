@@ -31,7 +31,7 @@ pub mod surge;
 
 /// Packets leave in small bursts, as often as this.
 const BEAT: Duration = Duration::from_millis(20);
-/// Before another connection is tried.
+/// The pause before another connection is tried.
 const BEFORE_RETRY: Duration = Duration::from_millis(50);
 /// Every so many packets one is of another size than most, of each in turn.
 const OTHER_EVERY: u64 = 20;
@@ -113,7 +113,7 @@ pub struct MixModel {
 }
 
 impl MixModel {
-    /// One that is not connected yet.
+    /// A mix node that is not connected yet.
     pub fn new(
         kind: Kind,
         maker: PacketMaker,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::home::Home;
 
-/// Beside the program.
+/// The file beside the program that names the difference.
 const FILE: &str = "other_jail";
 
 /// How the worker at work differs from its probe.

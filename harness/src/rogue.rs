@@ -70,7 +70,7 @@ impl Order {
         }
     }
 
-    /// What a line without its end says.
+    /// Parses a line without its end.
     ///
     /// # Errors
     /// If it is no order.
@@ -154,7 +154,7 @@ impl Taken {
         Ok(line)
     }
 
-    /// What it answers; nothing, if it died of it.
+    /// The rogue's answer; empty, if the order killed it.
     ///
     /// # Errors
     /// If it does neither in time.

@@ -31,7 +31,7 @@ mod links;
 const CALLS: &str = "trace=fdatasync,fsync,sync_file_range,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,\
                      sendmmsg,read,readv,recvfrom,recvmsg,openat,rename";
 
-/// Those of them that send.
+/// The calls of these that send.
 const SENDING: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
 
 /// Ends a line within whose call the trace ended.

@@ -21,7 +21,7 @@ pub fn processes(supervisor: Process) -> Vec<(String, Process)> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     for child in children.split_whitespace().filter_map(|child| child.parse().ok()).map(Process) {
         let name = fs::read_to_string(format!("/proc/{}/comm", child.0)).unwrap_or_default();
-        // One that is called otherwise is still being made.
+        // A process with another name has not executed its program yet.
         if WORKERS.contains(&name.trim_end()) {
             processes.push((name.trim_end().to_owned(), child));
         }

@@ -15,10 +15,10 @@ use sandbox::policy::{Network, Policy, Rule, Verdict};
 
 use crate::home::Home;
 
-/// Beside the program.
+/// The file beside the program that names the weaknesses.
 const FILE: &str = "weaknesses";
 
-/// One rule too many.
+/// A rule that the jail has too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
     /// seccomp: sockets for TCP, as `mix-egress` makes them.
@@ -82,7 +82,7 @@ pub fn give(home: Home, role: &str, weaknesses: &[Weakness]) -> Result<Home> {
     Ok(home)
 }
 
-/// Those that were made for the program in this folder.
+/// The weaknesses for the program in this folder.
 ///
 /// # Errors
 /// If there are none.

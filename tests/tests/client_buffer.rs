@@ -42,7 +42,7 @@ async fn push_to_a_silent_client(scene: &mut Scene, at_once: usize, restart: boo
     };
     let mut returned = credentials.authenticate(scene.gateway.clients).await?;
     expect_in_order(&returned.next_messages(MESSAGES).await?, &sent)?;
-    // It keeps up: what comes now is proved before the buffer matters.
+    // The client keeps up: mail is proved before the buffer is full.
     for _ in 0..3 {
         let live = scene.send(returned.address(), PacketSize::Regular).await?;
         ensure!(returned.next_message().await? == live.message);
@@ -63,7 +63,7 @@ fn messages(sent: &[FinalHopPacket]) -> impl Iterator<Item = &Vec<u8>> {
     sent.iter().map(|packet| &packet.message)
 }
 
-/// It gets the rest from disk, in order.
+/// The client gets the rest from disk, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_proves_nothing_is_pushed_client_buffer_only() -> Result<()> {
     const AT_ONCE: usize = 5;

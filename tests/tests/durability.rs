@@ -27,7 +27,7 @@ async fn check(scene: &Scene, tracer: Tracer, sent: &[FinalHopPacket]) -> Result
     Ok(())
 }
 
-/// Whatever its size.
+/// Packets of every size.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_packet_is_accepted_before_the_sync_of_its_database() -> Result<()> {
     bounded(async {

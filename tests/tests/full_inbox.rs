@@ -29,7 +29,7 @@ async fn with_small_inboxes() -> Result<(Scene, Account)> {
     Ok((scene, account))
 }
 
-/// The limit is `inbox_messages`.
+/// The inbox is full at `inbox_messages`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_inbox_refuses_mail_until_it_is_fetched() -> Result<()> {
     bounded(async {

@@ -176,7 +176,7 @@ async fn a_flood_of_registrations_is_cut_to_its_rate() -> Result<()> {
             loop {
                 connection.send_text(Registration::new(Identity::random()).init_text()).await?;
                 let answer = connection.next_text().await?;
-                // One more is let in every two seconds, and it may be this.
+                // Another registration is allowed every two seconds, and this may be the one.
                 if !answer.contains("handshakePayload") {
                     return anyhow::Ok(answer);
                 }
@@ -258,7 +258,7 @@ async fn silent_crowds_from_many_addresses_keep_nobody_out() -> Result<()> {
     .await
 }
 
-/// It goes on sending, and costs no memory.
+/// The client goes on sending, and costs no memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_no_answers_is_disconnected_in_time() -> Result<()> {
     const GROWTH: u64 = 4 << 20;

@@ -103,7 +103,7 @@ impl Torrent {
     }
 }
 
-/// What becomes of the store that took no more.
+/// The fate of the stopped store.
 enum Then {
     GoesOn,
     Dies,

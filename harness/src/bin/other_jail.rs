@@ -55,7 +55,7 @@ fn live(role: Role, folder: &Path, birth: &Birth) -> Result<Ending> {
     })
 }
 
-/// One that forbids nothing, so that the worker at work has one too few.
+/// A filter that forbids nothing. Only the probe has it, so the worker at work has one filter less.
 fn one_filter_more() -> Result<()> {
     let architecture = env::consts::ARCH.try_into()?;
     let refused = SeccompAction::Errno(u32::try_from(nix::libc::ENOSYS)?);

@@ -21,7 +21,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(5);
 /// How long one surge lasts.
 pub const LASTS: Duration = Duration::from_secs(1);
-/// One that the end of the run cut shorter is counted as if it had lasted this long.
+/// A surge that the end of the run cut short counts as one of this length.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// What a mix node has in stock for a surge: together more than a gateway on two cores works off in that second (5,000
 /// to 7,000), so that it is at its limit all the time; what it has not taken by then waits in the kernel. More could

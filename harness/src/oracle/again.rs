@@ -35,7 +35,7 @@ pub(super) struct Again {
     inbox: Inbox,
     before: Coming,
     now: Coming,
-    /// It came behind one of its connection that had been sent later.
+    /// It came behind a message of its connection that had been sent later.
     goes_back: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What is missing between two others. Packets of one connection for one inbox are answered in their order, and so are their
+//! Packets that are missing between two others. Packets of one connection for one inbox are answered in their order, and so are their
 //! SURB-acks sent. What was sent before a packet that was answered was therefore not lost with a process: it was refused, or
 //! dropped by a fault of the gateway.
 
@@ -6,7 +6,7 @@ use std::{collections::HashMap, time::Instant};
 
 use crate::oracle::{Inbox, Link, Record, Stream};
 
-/// What is missing.
+/// The missing packets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Missing {
     /// Numbers of messages that were neither acknowledged nor delivered, although later ones were, or their connection lasted.
@@ -37,7 +37,7 @@ impl Sent {
     }
 }
 
-/// What is missing among these, if some connections were cut.
+/// The missing packets among these, if some connections were cut.
 pub(super) fn missing<'a>(
     records: impl Iterator<Item = (&'a u64, &'a Record)>,
     is_cut: impl Fn(Stream) -> bool,

@@ -29,7 +29,7 @@ impl Figures {
     }
 }
 
-/// What so many per cent of these took at the most, if they are sorted and there are any.
+/// This percentile of sorted durations; none, if there are none.
 pub fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }

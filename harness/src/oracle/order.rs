@@ -26,7 +26,7 @@ impl Order {
 
     /// A message that was sent and acknowledged at these times is delivered for the first time. Returns what is wrong with that.
     ///
-    /// One without a stream was sent more than once.
+    /// A message without a stream was sent more than once.
     pub(super) fn delivered(
         &mut self,
         number: u64,

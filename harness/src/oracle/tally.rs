@@ -27,11 +27,11 @@ pub struct Tally {
     pub out_of_order: Vec<String>,
     /// Acknowledged, and never delivered: number of the message, and whose it is.
     pub lost: Vec<(u64, Inbox)>,
-    /// What should never happen at all.
+    /// Events that must never happen.
     pub strange: Vec<String>,
     /// Neither acknowledged nor delivered, and neither lost with a process nor sent while the disk was full: refused, or dropped.
     pub dropped: Vec<(u64, Inbox)>,
-    /// What only a fault explains, and none that was brought about does.
+    /// Events that only a fault explains, although none that was injected does.
     pub unexplained: Vec<String>,
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Call, SENDING};
 
-/// Those whose first buffer is data, and not a name.
+/// The calls whose first buffer is data, and not a name.
 const WITH_DATA: [&str; 6] = ["read", "write", "pread", "pwrite", "recv", "send"];
 
 /// What a process may have done to a file although it was killed before the call returned.

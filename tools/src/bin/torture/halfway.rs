@@ -67,7 +67,7 @@ impl Sut {
     /// Kills a worker at some moment while a client with mail is being forgotten, and right after that if that comes first.
     pub(crate) async fn kill_in_forgetting(&mut self, worker: &str, after: Duration) -> Result<Effect> {
         let era = *ERAS_THAT_ARE_FORGOTTEN.choose(&mut self.random).unwrap_or(&Era::TODAY);
-        let client_model = self.register_witness(era).await?;
+        let client_model = self.register_extra_client(era).await?;
         // What becomes of its mail is judged here alone.
         self.oracle.forgotten(client_model.inbox);
         let mail = self.send_mail_to(&client_model).await?;
@@ -98,29 +98,29 @@ impl Sut {
         ))
     }
 
-    /// Kills `victim` when so much time is over, or the deed done. Returns what became of the deed, if anything ever does.
+    /// Kills `victim` after this time, or once the attempt has ended. Returns the outcome of the attempt, if there is one.
     async fn kill_during<T>(
         &mut self,
         victim: Process,
         after: Duration,
-        deed: impl Future<Output = Result<T>>,
+        attempt: impl Future<Output = Result<T>>,
     ) -> Result<Option<Result<T>>> {
-        tokio::pin!(deed);
-        let done = tokio::time::timeout(after, &mut deed).await;
+        tokio::pin!(attempt);
+        let done = tokio::time::timeout(after, &mut attempt).await;
         self.kill_process(victim).await?;
         Ok(match done {
             Ok(outcome) => Some(outcome),
-            Err(_) => tokio::time::timeout(ANSWER_TIMEOUT, deed).await.ok(),
+            Err(_) => tokio::time::timeout(ANSWER_TIMEOUT, attempt).await.ok(),
         })
     }
 
-    async fn register_witness(&mut self, era: Era) -> Result<ClientModel> {
-        self.next_witness += 1;
-        let who = (self.next_witness, era, Manner::Online);
+    async fn register_extra_client(&mut self, era: Era) -> Result<ClientModel> {
+        self.next_extra_client += 1;
+        let who = (self.next_extra_client, era, Manner::Online);
         let registered = async {
             loop {
                 let (addrs, identity) = (*self.addrs.borrow(), self.gateway.identity);
-                // A gateway that has been in trouble may refuse for a while.
+                // A gateway after a fault may refuse for a while.
                 match ClientModel::register(who, addrs, &identity, self.oracle.clone()).await {
                     Ok(client_model) => return client_model,
                     Err(_) => tokio::time::sleep(BEFORE_RETRY).await,

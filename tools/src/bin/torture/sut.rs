@@ -40,7 +40,7 @@ const CLEAN_STOP: Duration = Duration::from_secs(10);
 const DISK_MIB: u32 = 768;
 
 /// Beyond all other clients.
-const FIRST_WITNESS: Inbox = 1_000_000;
+const FIRST_EXTRA_CLIENT: Inbox = 1_000_000;
 
 /// The gateway, and all that faults need.
 pub(crate) struct Sut {
@@ -65,7 +65,7 @@ pub(crate) struct Sut {
     /// Clients in whose names others come.
     pub(crate) accounts: Arc<[Account]>,
     /// The number in the oracle of the next client that only a fault has to do with.
-    pub(crate) next_witness: Inbox,
+    pub(crate) next_extra_client: Inbox,
 }
 
 impl Sut {
@@ -98,8 +98,20 @@ impl Sut {
         let (log_oracle, random) = (LogOracle::default(), StdRng::seed_from_u64(seed));
         let acks = AckPort::start(ip, oracle.clone()).await?;
         let relays = Relays::around(ip, addrs.subscribe(), acks.address(), flaw).await?;
-        let (accounts, next_witness) = (Arc::new([]), FIRST_WITNESS);
-        Ok(Self { disk, gateway, addrs, acks, relays, supervisor, log_oracle, oracle, random, accounts, next_witness })
+        let (accounts, next_extra_client) = (Arc::new([]), FIRST_EXTRA_CLIENT);
+        Ok(Self {
+            disk,
+            gateway,
+            addrs,
+            acks,
+            relays,
+            supervisor,
+            log_oracle,
+            oracle,
+            random,
+            accounts,
+            next_extra_client,
+        })
     }
 
     /// Makes packets whose SURB-acks the oracle sees.
