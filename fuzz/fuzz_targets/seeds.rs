@@ -161,7 +161,7 @@ fn before_clients() {
 }
 
 fn clients() {
-    let mut corpus = Corpus::of("client_opening");
+    let mut corpus = Corpus::of("client_entry");
     for text in texts() {
         corpus.add(&[&[0], text.as_bytes()]);
         corpus.add(&[&[1], text.as_bytes()]);

@@ -1,4 +1,4 @@
-//! Texts of clients that have not been let in. Input: what they spoke before, text.
+//! First requests of clients. Input: the protocol they spoke before, the text of the request.
 #![no_main]
 
 use client_wire::{
@@ -13,14 +13,14 @@ fuzz_target!(|data: &[u8]| {
     let spoken = if spoken % 2 == 0 { Protocol::UNKNOWN } else { Protocol::CURRENT };
     for served in [Eras::All, Eras::SinceVersion3] {
         match EntryRequest::read(text, spoken, served) {
-            Ok(opening) => {
-                let _ = opening.protocol();
+            Ok(entry) => {
+                let _ = entry.protocol();
                 // What was understood is understood the same when it is written as we write it.
                 let request: ClientRequest = text.parse().unwrap();
-                assert_eq!(EntryRequest::read(&request.to_string(), spoken, served), Ok(opening));
+                assert_eq!(EntryRequest::read(&request.to_string(), spoken, served), Ok(entry));
             }
-            Err(misfit) => {
-                let _ = misfit.protocol.refuse_entry(&misfit.refusal);
+            Err(rejected) => {
+                let _ = rejected.protocol.refuse_entry(&rejected.refusal);
             }
         }
     }
