@@ -53,7 +53,7 @@ pub(crate) struct Evidence {
     pub(crate) besieged: Phase,
     /// Honest logins during the siege that were answered with yes.
     pub(crate) logins: usize,
-    /// Who was turned away that means well, and why, during the siege.
+    /// Refusals of honest clients during the siege, by reason.
     pub(crate) refusals: BTreeMap<String, usize>,
     /// The most memory that each process has had resident, in KiB.
     pub(crate) peaks: BTreeMap<String, u64>,

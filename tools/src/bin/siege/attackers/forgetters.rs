@@ -33,7 +33,7 @@ const MEANWHILE: &str = "acks meanwhile";
 pub(super) async fn attack(attack: Attack) -> Result<()> {
     let mut number = 0;
     loop {
-        // Being turned away is no reason to give up.
+        // The attacker goes on after a refusal.
         let _ = forget_for_ever(&attack, &mut number).await;
         tokio::time::sleep(PAUSE).await;
     }

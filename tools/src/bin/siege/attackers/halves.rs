@@ -34,7 +34,7 @@ pub(super) async fn attack(attack: Attack) -> Result<()> {
             let attack = attack.clone();
             halves.spawn(async move {
                 loop {
-                    // Being turned away is no reason to give up.
+                    // The attacker goes on after a refusal.
                     let _ = send_half(&attack, source, kind).await;
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -33,7 +33,7 @@ pub(super) fn judge(tally: &Tally, evidence: &Evidence) -> Verdict {
 }
 
 async fn sit(attack: Attack, source: u16) {
-    // Being turned away is no reason to give up.
+    // The attacker goes on after a refusal.
     let _ = say_nothing(&attack, source).await;
     attack.tally.got("times shown out", 1);
 }

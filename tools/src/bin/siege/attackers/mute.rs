@@ -31,7 +31,7 @@ const HONEST: usize = 5;
 
 pub(super) async fn attack(attack: Attack) -> Result<()> {
     for number in VICTIMS.. {
-        // Being turned away is no reason to give up.
+        // The attacker goes on after a refusal.
         let _ = mute(&attack, number).await;
         tokio::time::sleep(PAUSE).await;
     }

@@ -36,7 +36,7 @@ pub(super) async fn attack(attack: Attack) -> Result<()> {
         let attack = attack.clone();
         sending.spawn(async move {
             loop {
-                // Being shown out is no reason to give up.
+                // The attacker goes on after it is evicted.
                 let _ = send_everywhere(&attack, number).await;
                 tokio::time::sleep(PAUSE).await;
             }

@@ -21,7 +21,7 @@ pub(super) async fn attack(attack: Attack) -> Result<()> {
 }
 
 async fn sit(attack: Attack, source: u16) {
-    // Being turned away is no reason to give up.
+    // The attacker goes on after a refusal.
     if let Ok(mut stream) = attack.target.mix(attack.block.address(source)).await {
         attack.tally.spent("connections", 1);
         until_closed(&mut stream).await;

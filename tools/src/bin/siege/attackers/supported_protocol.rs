@@ -26,7 +26,7 @@ pub(super) async fn attack(attack: Attack) -> Result<()> {
         let attack = attack.clone();
         waiting.spawn(async move {
             loop {
-                // Being turned away is no reason to give up.
+                // The attacker goes on after a refusal.
                 let _ = ask_for_ever(&attack, number).await;
                 tokio::time::sleep(PAUSE).await;
             }

@@ -27,7 +27,7 @@ pub(super) async fn attack(attack: Attack) -> Result<()> {
         let attack = attack.clone();
         sending.spawn(async move {
             loop {
-                // Being shown out is no reason to give up.
+                // The attacker goes on after it is evicted.
                 let _ = send_to_nobody(&attack, number).await;
                 tokio::time::sleep(PAUSE).await;
             }

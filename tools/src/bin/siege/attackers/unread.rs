@@ -40,7 +40,7 @@ pub(super) async fn attack(attack: Attack) -> Result<()> {
         let (attack, victims) = (attack.clone(), victims.clone());
         all.spawn(async move {
             loop {
-                // Being turned away is no reason to give up.
+                // The attacker goes on after a refusal.
                 let _ = sit(&attack, number, &victims).await;
                 tokio::time::sleep(PAUSE).await;
             }

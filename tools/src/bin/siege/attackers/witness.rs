@@ -1,7 +1,7 @@
 //! An honest client that is away, the mix node that writes to it, and where the acknowledgements go: what an attacker wants to harm, seen
 //! from near. The oracle of the siege knows nothing of it.
 //!
-//! It has read a message before it goes, so it is no newcomer.
+//! The client has read a message before it goes, so it does not count as new.
 
 use std::{
     sync::Arc,
