@@ -10,7 +10,6 @@ use ctr::{
     Ctr128BE,
     cipher::{KeyIvInit, StreamCipher},
 };
-use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -32,7 +31,7 @@ pub const NONCE_LEN: usize = 12;
 pub const AEAD_TAG_LEN: usize = 16;
 
 /// The session key of clients before protocol version 3: an AES-128-CTR key and an HMAC-BLAKE3 key, 16 bytes each.
-#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct CtrHmacKey {
     encryption: [u8; 16],
     mac: [u8; 16],
@@ -87,7 +86,7 @@ impl fmt::Debug for CtrHmacKey {
 }
 
 /// The session key of clients since protocol version 3: for AES-256-GCM-SIV (RFC 8452), without associated data.
-#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct GcmSivKey([u8; GcmSivKey::LEN]);
 
 /// The bytes were not encrypted under this key with this nonce, or were altered since.
@@ -156,7 +155,7 @@ pub enum KeyKind {
 }
 
 /// The key that the gateway shares with one client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionKey {
     /// AES-128-CTR and HMAC-BLAKE3.
     CtrHmac(CtrHmacKey),
@@ -173,6 +172,34 @@ impl SessionKey {
         match self {
             Self::CtrHmac(_) => KeyKind::CtrHmac,
             Self::GcmSiv(_) => KeyKind::GcmSiv,
+        }
+    }
+
+    /// A key in a place of its own, which `read` fills with its 32 bytes, part by part, in the ledger's form. The bytes come to no other
+    /// place: whatever a key is moved out of keeps a copy that is not wiped.
+    ///
+    /// # Errors
+    /// That of `read`.
+    pub fn read_in_place<E>(kind: KeyKind, mut read: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Box<Self>, E> {
+        let mut key = Box::new(match kind {
+            KeyKind::CtrHmac => Self::CtrHmac(CtrHmacKey { encryption: [0; 16], mac: [0; 16] }),
+            KeyKind::GcmSiv => Self::GcmSiv(GcmSivKey([0; GcmSivKey::LEN])),
+        });
+        match &mut *key {
+            Self::CtrHmac(CtrHmacKey { encryption, mac }) => {
+                read(encryption)?;
+                read(mac)?;
+            }
+            Self::GcmSiv(GcmSivKey(bytes)) => read(bytes)?,
+        }
+        Ok(key)
+    }
+
+    /// The ledger's form, which does not say the kind.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        match self {
+            Self::CtrHmac(key) => key.to_bytes(),
+            Self::GcmSiv(key) => key.to_bytes(),
         }
     }
 }

@@ -9,10 +9,17 @@
 mod phase;
 mod rule;
 
-use bincode::{Decode, Encode};
+use std::ops::Deref;
+
+use bincode::{
+    Decode, Encode,
+    de::{Decoder, read::Reader as _},
+    enc::{Encoder, write::Writer as _},
+    error::{DecodeError, EncodeError},
+};
 use client_wire::{
     handshake::HandshakeError,
-    key::SessionKey,
+    key::{KeyKind, SessionKey},
     login::{LoginError, LoginForm, LoginProof},
 };
 use ipc::Opaque;
@@ -94,6 +101,51 @@ pub struct StoreToEdge {
     pub answer: SessionAnswer,
 }
 
+/// A session key on its way to the session: its kind (0 until protocol version 2, 1 since version 3), then its 32 bytes. It is decoded
+/// into the place where it stays when the message moves, as what a move leaves behind is not wiped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedKey(Box<SessionKey>);
+
+impl AttachedKey {
+    /// Of a key that is in memory already.
+    pub fn new(key: SessionKey) -> Self {
+        Self(Box::new(key))
+    }
+}
+
+impl Deref for AttachedKey {
+    type Target = SessionKey;
+
+    fn deref(&self) -> &SessionKey {
+        &self.0
+    }
+}
+
+impl Encode for AttachedKey {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let kind: u8 = match self.kind() {
+            KeyKind::CtrHmac => 0,
+            KeyKind::GcmSiv => 1,
+        };
+        kind.encode(encoder)?;
+        encoder.writer().write(&self.to_bytes()[..])
+    }
+}
+
+impl<Context> Decode<Context> for AttachedKey {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let kind = match u8::decode(decoder)? {
+            0 => KeyKind::CtrHmac,
+            1 => KeyKind::GcmSiv,
+            _ => return Err(DecodeError::Other("no kind of session key")),
+        };
+        decoder.claim_bytes_read(size_of::<[u8; 32]>())?;
+        SessionKey::read_in_place(kind, |bytes| decoder.reader().read(bytes)).map(Self)
+    }
+}
+
+bincode::impl_borrow_decode!(AttachedKey);
+
 /// What `store` answers or tells a session.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum SessionAnswer {
@@ -114,10 +166,8 @@ pub enum SessionAnswer {
     },
     /// The client is registered or logged in. After a registration its ledger entry is durable.
     AttachSession {
-        /// The client's session key. Boxed, so that the key stays where it is when the message moves: what a moved message leaves
-        /// behind is not wiped.
-        #[bincode(with_serde)]
-        key: Box<SessionKey>,
+        /// The client's session key.
+        key: AttachedKey,
     },
     /// Mail for the client, oldest first.
     PushMessage {
@@ -227,7 +277,7 @@ mod tests {
     #[test]
     fn bytes_of_answers_are_pinned() {
         let pin = |answer, golden: &str| pin(StoreToEdge { session: SESSION, answer }, golden);
-        let key = Box::new(SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
+        let key = AttachedKey::new(SessionKey::CtrHmac(CtrHmacKey::from_bytes([7; 32])));
         let message = Opaque(vec![8].into());
         pin(SessionAnswer::ReplyHandshake { payload: vec![1] }, "05000101");
         for (reason, golden) in [
@@ -255,7 +305,7 @@ mod tests {
             pin(SessionAnswer::RefuseAuthentication { reason }, golden);
         }
         pin(SessionAnswer::AttachSession { key }, &format!("050300{}", "07".repeat(32)));
-        let key = Box::new(SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
+        let key = AttachedKey::new(SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
         pin(SessionAnswer::AttachSession { key }, &format!("050301{}", "07".repeat(32)));
         pin(SessionAnswer::PushMessage { sequence: Sequence(300), message }, "0504fb2c010108");
         pin(SessionAnswer::ProbeSession, "0505");
@@ -294,10 +344,10 @@ mod tests {
     #[test]
     fn a_key_stays_where_it_is_when_its_message_moves() {
         let address = |messages: &[StoreToEdge]| match messages.first().map(|first| &first.answer) {
-            Some(SessionAnswer::AttachSession { key }) => std::ptr::from_ref::<SessionKey>(key),
+            Some(SessionAnswer::AttachSession { key }) => std::ptr::from_ref::<SessionKey>(&**key),
             other => panic!("no key but {other:?}"),
         };
-        let key = Box::new(SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
+        let key = AttachedKey::new(SessionKey::GcmSiv(GcmSivKey::from_bytes([7; 32])));
         let mut messages = vec![StoreToEdge { session: SESSION, answer: SessionAnswer::AttachSession { key } }];
         let before = address(&messages);
         messages.extend((0..1_000).map(|_| StoreToEdge { session: SESSION, answer: SessionAnswer::ProbeSession }));
@@ -355,7 +405,7 @@ mod tests {
                 (0, SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes))),
                 (1, SessionKey::GcmSiv(GcmSivKey::from_bytes(bytes))),
             ] {
-                let answer = SessionAnswer::AttachSession { key: Box::new(key) };
+                let answer = SessionAnswer::AttachSession { key: AttachedKey::new(key) };
                 let answer = StoreToEdge { session: SESSION, answer };
                 let encoded = encode_one(&answer).unwrap();
                 prop_assert_eq!(&encoded, &[&[5, 3, kind][..], &bytes].concat());

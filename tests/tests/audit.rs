@@ -113,7 +113,10 @@ async fn a_self_test_changes_no_owner_and_the_gateway_starts() -> Result<()> {
             // Root makes nothing in the folder of another account.
             if is_root() && start != Start::AsRoot {
                 let refused = home.gatewayd_by_us("audit", &["--json", "--self-test"]).await?;
-                ensure!(refused.code == Some(1) && refused.stderr.contains("start it as that account"), "{refused:?}");
+                ensure!(
+                    refused.code == Some(1) && refused.stderr.contains("start the gateway as that account"),
+                    "{refused:?}"
+                );
             } else {
                 audit_by_us(&home).await?.ensure_clean()?;
             }

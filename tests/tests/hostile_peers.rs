@@ -249,7 +249,7 @@ async fn silent_crowds_from_many_addresses_keep_nobody_out() -> Result<()> {
         let disturbed = p90(MESSAGES, async || served_attached(&mut scene, &mut client).await).await?;
         eprintln!("served in {undisturbed:?} undisturbed, in {disturbed:?} disturbed");
         ensure!(Bystander::is_as_before(undisturbed, disturbed), "in {undisturbed:?} before, now in {disturbed:?}");
-        let complaints = |line: &String| line.contains("which is fewer than [limits] asks for");
+        let complaints = |line: &String| line.contains("which is too few for the settings in [limits]");
         let lines = scene.gateway.log().lines().into_iter().filter(complaints).count();
         ensure!(lines == 1, "{lines} lines about descriptors");
         let evicted = |worker| (worker, "connections_evicted", CONNECTIONS - POSSIBLE);

@@ -17,7 +17,7 @@ use link::{
     LinkError, descriptor,
     stream::{self, LinkReader, LinkWriter},
 };
-use session_ipc::{EdgeToStore, Sequence, SessionAnswer, SessionId, SessionRequest, StoreToEdge};
+use session_ipc::{AttachedKey, EdgeToStore, Sequence, SessionAnswer, SessionId, SessionRequest, StoreToEdge};
 use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
 
 use super::client::{Client, NARROW, TIMEOUT, authenticate, key, token};
@@ -190,7 +190,7 @@ impl Store {
 }
 
 pub(super) fn attach(session: SessionId) -> StoreToEdge {
-    StoreToEdge { session, answer: SessionAnswer::AttachSession { key: Box::new(SessionKey::CtrHmac(key())) } }
+    StoreToEdge { session, answer: SessionAnswer::AttachSession { key: AttachedKey::new(SessionKey::CtrHmac(key())) } }
 }
 
 pub(super) fn push(session: SessionId, sequence: u64, message: &[u8]) -> StoreToEdge {

@@ -97,6 +97,8 @@ fn addresses_of_the_internet_are_allowed() {
         "::ffff:8.8.8.8",
         "::8.8.8.8",
         "64:ff9b::8.8.8.8",
+        // Whatever position the translator uses, it is an address of the internet.
+        "64:ff9b:1:808:808:808:808:808",
         "2002:808:808::1",
         // Teredo, server 8.8.8.8, client 9.9.9.9.
         "2001:0:808:808:0:ffff:f6f6:f6f6",

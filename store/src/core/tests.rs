@@ -31,8 +31,8 @@ use ipc::{
     ingress_store::{ACKLESS_LEN, Ack, DeliveryId, DeliveryRefusal, StoreToIngress},
 };
 use session_ipc::{
-    AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Sequence, SessionAnswer, SessionId,
-    SessionRequest, StoreToEdge,
+    AttachedKey, AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Sequence, SessionAnswer,
+    SessionId, SessionRequest, StoreToEdge,
 };
 use wire::address::ClientAddress;
 

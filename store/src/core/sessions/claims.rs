@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use client_wire::{handshake::HandshakeError, key::SessionKey, login::LoginForm};
-use session_ipc::{AuthenticationRefusal, EndReason, RegistrationRefusal, SessionAnswer, SessionId, StoreToEdge};
+use session_ipc::{
+    AttachedKey, AuthenticationRefusal, EndReason, RegistrationRefusal, SessionAnswer, SessionId, StoreToEdge,
+};
 use wire::address::ClientAddress;
 use worker::counter::count;
 
@@ -195,9 +197,10 @@ impl<M: Mailbox> Core<M> {
             credit: self.config.session_credit,
         });
         self.sessions.open.insert(session, Session::Attached(Box::new(attachment)));
-        self.effects
-            .to_edge
-            .push(StoreToEdge { session, answer: SessionAnswer::AttachSession { key: Box::new(claim.key.clone()) } });
+        self.effects.to_edge.push(StoreToEdge {
+            session,
+            answer: SessionAnswer::AttachSession { key: AttachedKey::new(claim.key.clone()) },
+        });
         count(match claim.by {
             ClaimedBy::Registration => &self.counters.registered,
             ClaimedBy::Login => &self.counters.authenticated,

@@ -243,6 +243,23 @@ fn the_session_with_most_bytes_for_longest_is_ended() {
     }
 }
 
+/// Otherwise no session would be ended any more once as much memory had left as is needed.
+#[test]
+fn memory_of_a_session_that_left_is_not_waited_for() {
+    let mut bench = with_stalled(&[(8, 2), (6, 2)], 32 * COST);
+    assert!(bench.is_ended_for_memory(2) && !bench.is_ended_for_memory(3));
+    bench.close_session(2);
+    let others_ended = |bench: &Bench| bench.is_ended_for_memory(3) || bench.is_ended_for_memory(100);
+    for message in 1_000..1_064 {
+        bench.deliver_to_client(100, message);
+        bench.pass(SECOND / 20);
+        if others_ended(&bench) {
+            return;
+        }
+    }
+    panic!("memory is short again, and nobody has to leave");
+}
+
 #[test]
 fn no_more_sessions_are_ended_than_memory_is_needed() {
     let bench = with_stalled(&[(1, 2); 8], 16 * COST);

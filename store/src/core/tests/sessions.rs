@@ -84,7 +84,7 @@ fn a_signed_login_is_checked_in_order_and_good_for_once() {
     }
     let attached = |key| StoreToEdge {
         session: SessionId(1),
-        answer: SessionAnswer::AttachSession { key: Box::new(SessionKey::GcmSiv(key)) },
+        answer: SessionAnswer::AttachSession { key: AttachedKey::new(SessionKey::GcmSiv(key)) },
     };
     assert_eq!(present(&mut bench, 1, signed(&key, NOW)), attached(key.clone()));
     bench.ask(EdgeToStore { session: SessionId(1), request: SessionRequest::CloseSession });
