@@ -127,7 +127,7 @@ impl Promises {
                     let client = account.context("a key of nobody")?.address();
                     sessions.insert(key(session), client);
                     let when = Asked { asked: *asked, answered: Some(line) };
-                    self.keys.entry(client).or_default().push((when, *agreed));
+                    self.keys.entry(client).or_default().push((when, (*agreed).clone()));
                 }
                 SessionAnswer::ConfirmForgotten => {
                     let client = *sessions.get(&key(session)).context("no such session")?;
