@@ -11,6 +11,8 @@ use crate::process::PrivateMemory;
 const HALF: usize = 16;
 /// What HMAC makes of a key before it hashes it.
 const HMAC_PADS: [u8; 2] = [0x36, 0x5c];
+/// The name of what HMAC makes of a key.
+pub const HMAC_FORM: &str = "as HMAC pads it";
 /// Curve25519 changes the first byte of the key that it works with, and the last.
 const CHANGED: usize = 1;
 
@@ -59,7 +61,7 @@ impl KeyForms {
         let mut others = printed(&key[..]);
         for half in key.chunks(HALF) {
             let padded = HMAC_PADS.map(|pad| half.iter().map(|byte| byte ^ pad).collect());
-            others.extend(padded.map(|padded| ("as HMAC pads it", padded)));
+            others.extend(padded.map(|padded| (HMAC_FORM, padded)));
         }
         Self { halves: key.chunks(HALF).map(<[u8]>::to_vec).collect(), others }
     }
