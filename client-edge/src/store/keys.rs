@@ -1,7 +1,8 @@
 //! The session keys of the clients that are logged in, in memory that was locked before the jail closed.
 //!
 //! *Promises*: a key is wiped, and its slot free for the next, as soon as its session is over. On its way from the link to its
-//! slot a key passes through ordinary memory: the link's buffer and a message, which are wiped. In use, a key of 2021 and what HMAC makes of it pass over the stack, which is not wiped.
+//! slot a key passes through ordinary memory: the link's buffer and a message, which are wiped. In use, a key of 2021 and what HMAC
+//! makes of it pass over the stack, which is not wiped.
 
 use client_wire::{key::SessionKey, side::GatewayKey};
 use sandbox::secret::{LockError, Locked, LockedArena};
