@@ -112,8 +112,8 @@ pub fn execute(
     if !yes {
         ask()?;
     }
-    let Signature { message, bytes } = signer.sign()?;
-    let signature = bs58::encode(bytes).into_string();
+    let (message, signature) = signer.sign()?;
+    let signature = bs58::encode(signature).into_string();
     match output {
         Output::Text => {
             console.line(format_args!("the base58-encoded signature on: '{message}' is:"));
@@ -137,11 +137,6 @@ fn ask() -> Result<(), SignError> {
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).map_err(SignError::Terminal)?;
     if answer.trim() == "yes" { Ok(()) } else { Err(SignError::Declined) }
-}
-
-struct Signature {
-    message: String,
-    bytes: [u8; 64],
 }
 
 /// The program, and what it is asked about.
@@ -175,14 +170,11 @@ impl<'a> Signer<'a> {
         }
     }
 
-    fn sign(&self) -> Result<Signature, SignError> {
+    /// The bytes that are signed, which are text, and the signature.
+    fn sign(&self) -> Result<(String, [u8; 64]), SignError> {
         match self.ask(Step::Sign)? {
-            SignAnswer::Signed { message, identity, r, s } if identity == self.plan.public_keys.identity => {
-                let mut bytes = [0; 64];
-                for (byte, signed) in bytes.iter_mut().zip(r.into_iter().chain(s)) {
-                    *byte = signed;
-                }
-                Ok(Signature { message, bytes })
+            SignAnswer::Signed { message, identity, signature } if identity == self.plan.public_keys.identity => {
+                Ok((message, signature))
             }
             other => Err(unexpected(other)),
         }

@@ -60,10 +60,8 @@ pub enum SignAnswer {
         message: String,
         /// By which key.
         identity: [u8; 32],
-        /// The first half of the Ed25519 signature.
-        r: [u8; 32],
-        /// The second half.
-        s: [u8; 32],
+        /// The Ed25519 signature.
+        signature: [u8; 64],
     },
 }
 
@@ -78,7 +76,7 @@ mod tests {
         pin(SignText::ContractMessage("x".into()), "010178");
         pin(SignAnswer::Refused { why: "w".into() }, "000177");
         pin(SignAnswer::Explained { words: "w".into() }, "010177");
-        let signed = SignAnswer::Signed { message: "m".into(), identity: [1; 32], r: [2; 32], s: [3; 32] };
+        let signed = SignAnswer::Signed { message: "m".into(), identity: [1; 32], signature: [2; 64] };
         assert_eq!(codec::decode_one(&codec::encode_one(&signed).unwrap()), Ok(signed));
     }
 }

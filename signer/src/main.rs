@@ -77,11 +77,7 @@ fn answer(request: &SignRequest, key: Option<&Identity>) -> SignAnswer {
 }
 
 fn signed(message: &str, key: &Identity, signature: [u8; 64]) -> SignAnswer {
-    let (mut r, mut s) = ([0; 32], [0; 32]);
-    let (first, second) = signature.split_at(32);
-    r.copy_from_slice(first);
-    s.copy_from_slice(second);
-    SignAnswer::Signed { message: message.to_owned(), identity: key.public(), r, s }
+    SignAnswer::Signed { message: message.to_owned(), identity: key.public(), signature }
 }
 
 fn write(answer: &SignAnswer) -> ExitCode {

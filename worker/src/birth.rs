@@ -115,7 +115,7 @@ impl Birth {
     /// If the link fails.
     pub fn receive_bytes(&self) -> Result<Vec<u8>, BirthError> {
         // Such a program gets no descriptors; any that came along are closed.
-        Ok(descriptor::receive(self.0.as_fd())?.0)
+        Ok(self.receive_bytes_and_descriptors()?.0)
     }
 
     /// As [`Birth::receive_bytes`], for a program that is lent descriptors.
