@@ -14,13 +14,15 @@ use std::{
 
 use ipc::{
     Role, codec,
-    jail::{JailSpec, LayerSettings, Missing},
+    jail::{JailSpec, LayerSettings},
     signer::{MAX_ANSWER, SignAnswer, SignRequest, SignText, Step},
 };
 
 use crate::{
     console::Console,
-    launch::{AccountError, Accounts, Answered, OneShot, OneShotError, ResourceError, open_identity_key},
+    launch::{
+        AccountError, Accounts, Answered, OneShot, OneShotError, ResourceError, log_missing_layers, open_identity_key,
+    },
     overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
@@ -198,7 +200,7 @@ impl<'a> Signer<'a> {
         let lent: Vec<_> = key.iter().map(|key| key.as_fd()).collect();
         let Answered { answer, missing } = PROGRAM.ask(&request, &lent)?;
         if step == Step::Sign {
-            log_missing(&missing);
+            log_missing_layers(PROGRAM.program, &missing);
         }
         codec::decode_one(&answer).map_err(|_| OneShotError::Malformed(PROGRAM.program).into())
     }
@@ -216,11 +218,5 @@ fn unexpected(answer: SignAnswer) -> SignError {
     match answer {
         SignAnswer::Refused { why } => SignError::Refused(why),
         SignAnswer::Explained { .. } | SignAnswer::Signed { .. } => OneShotError::Malformed(PROGRAM.program).into(),
-    }
-}
-
-fn log_missing(missing: &[Missing]) {
-    for Missing { layer, why } in missing {
-        tracing::warn!("The jail of {} was incomplete. {layer} is missing: {why}", PROGRAM.program);
     }
 }

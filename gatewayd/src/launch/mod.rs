@@ -43,7 +43,7 @@ pub(crate) use self::{
     accounts::Accounts,
     data_folders::user_of_data,
     links::{LinkEnd, WaitingEnds, peers},
-    one_shot::{Answered, OneShot},
+    one_shot::{Answered, OneShot, log_missing_layers},
     open_files::warn_if_few,
     per_role::PerRole,
     predecessor::{PREDECESSOR, process_exists},

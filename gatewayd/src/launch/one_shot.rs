@@ -164,6 +164,15 @@ impl OneShot {
     }
 }
 
+/// Logs one line for all missing layers of `program`, if there are any, as for the workers.
+pub(crate) fn log_missing_layers(program: &str, missing: &[Missing]) {
+    let missing: Vec<String> =
+        missing.iter().map(|Missing { layer, why }| format!("{layer} is missing: {why}")).collect();
+    if !missing.is_empty() {
+        tracing::warn!("The jail of {program} was incomplete. {}", missing.join(". "));
+    }
+}
+
 /// The reports of a program about its jail. Only the first report of each kind counts, because an attacker may control the process later.
 #[derive(Debug, Default)]
 struct Reported {

@@ -14,11 +14,11 @@ mod ask;
 pub use ask::{QueryResult, TIME_LIMIT, ValidatorQueryError, ask};
 
 use ipc::{
-    jail::{Account, Missing},
+    jail::Account,
     validator_query::{ValidatorAnswer, ValidatorQuery},
 };
 
-use crate::plan::RunPlan;
+use crate::{launch::log_missing_layers, plan::RunPlan};
 
 /// Another gateway announces our address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +52,7 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
         identity: plan.public_keys.identity_base58(),
     };
     let asked = ask(&query).map(|QueryResult { answer, missing }| {
-        log_missing(&missing);
+        log_missing_layers("validator-query", &missing);
         answer
     });
     let reasons = match asked {
@@ -89,13 +89,4 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
          (`--validators \"\"` with `gatewayd init` asks none)"
     );
     Ok(())
-}
-
-/// Logs one line for all missing layers, if there are any, as for the workers.
-fn log_missing(missing: &[Missing]) {
-    let missing: Vec<String> =
-        missing.iter().map(|Missing { layer, why }| format!("{layer} is missing: {why}")).collect();
-    if !missing.is_empty() {
-        tracing::warn!("The jail of validator-query was incomplete. {}", missing.join(". "));
-    }
 }
