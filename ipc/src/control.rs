@@ -34,7 +34,7 @@ use crate::{
 };
 
 pub use config::{
-    EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, ReplayConfig, StoreConfig, WorkerConfig,
+    EdgeConfig, EgressConfig, HttpConfig, IngressConfig, OwnAddresses, ReplayConfig, StoreConfig, WorkerConfig,
     possible_connections, session_credit,
 };
 

@@ -9,6 +9,7 @@ pub mod codec;
 pub mod control;
 pub mod credit;
 pub mod egress;
+pub mod http_api;
 pub mod ingress_store;
 pub mod jail;
 pub mod log;

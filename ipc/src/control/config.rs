@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use bincode::{Decode, Encode};
 use wire::framing::FramingChoice;
 
-use crate::{credit::Window, ports::PortRange, trusted_network::TrustedNetwork};
+use crate::{credit::Window, http_api::Description, ports::PortRange, trusted_network::TrustedNetwork};
 
 /// A worker's slice of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -174,6 +174,22 @@ pub struct StoreConfig {
     pub read_ahead_bytes: u64,
     /// Logins of one client in an hour at the most, by token and as many signed ones; further ones are refused and counted.
     pub client_logins_per_hour: u32,
+}
+
+/// Settings of `http-api`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct HttpConfig {
+    /// What it says about the gateway.
+    pub description: Description,
+    /// Connections at the most; further ones are closed at once and counted.
+    pub max_connections: u32,
+    /// Connections of one address prefix at the most; further ones are closed at once and counted.
+    pub max_connections_per_prefix: u32,
+    /// A request must be complete within this time of the connection, or of the answer before it; the answer must be taken within the
+    /// same time.
+    pub request: Duration,
+    /// Requests of one connection at the most; it is closed after the last.
+    pub requests_per_connection: u32,
 }
 
 /// Messages that may be pushed to one session before receipt is proved. Further messages wait on disk, so that one slow client holds

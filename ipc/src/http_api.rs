@@ -1,0 +1,182 @@
+//! Link `store` → `http-api`, and what `gatewayd` tells both about the node that the gateway is for today's network.
+//!
+//! *`http-api` trusts store* to sign what it was told: readers in the network check the signature. *`store` trusts http-api* for
+//! nothing, and reads nothing from it. There is one message; it is sent once for each link, and the last one counts.
+
+use std::net::IpAddr;
+
+use bincode::{Decode, Encode};
+
+/// The longest host information, in bytes: eight addresses, a hostname and four keys take less than half of it.
+pub const MAX_HOST_INFORMATION: usize = 4 * 1024;
+
+/// What `store` tells `http-api`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum StoreToHttpApi {
+    /// Serve this from now on.
+    PublishHostInformation(SignedHostInformation),
+}
+
+/// The host information of the network, with the signature of the identity key.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SignedHostInformation {
+    /// The JSON that is signed, at most [`MAX_HOST_INFORMATION`] bytes.
+    pub data: String,
+    /// Ed25519.
+    pub signature: [u8; 64],
+}
+
+/// What a peer can do that is against the rules of this link. The text is what the log says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// `http-api` says something.
+    #[error("an answer on a link that has none")]
+    Spoke,
+    /// `store` sends more than any host information has.
+    #[error("host information is longer than any can be")]
+    TooLong,
+}
+
+/// What `store` puts into the host information, beside its own identity.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct HostFacts {
+    /// The announced addresses, the one to connect to first.
+    pub addresses: Vec<IpAddr>,
+    /// The announced name: letters, digits, `-` and `.`.
+    pub hostname: Option<String>,
+    /// The public Sphinx key.
+    pub sphinx: [u8; 32],
+}
+
+/// What `http-api` says about the gateway. All of it is public.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Description {
+    /// The public identity key.
+    pub identity: [u8; 32],
+    /// Name of the gateway, for people.
+    pub moniker: String,
+    /// Web page of the operator.
+    pub website: String,
+    /// Address to which security problems are reported.
+    pub security_contact: String,
+    /// Free text.
+    pub details: String,
+    /// The program that is announced.
+    pub program: AnnouncedProgram,
+    /// Port of the clients' websocket.
+    pub ws_port: u16,
+    /// Port at which a proxy accepts the same with TLS.
+    pub wss_port: Option<u16>,
+    /// Port for mix nodes.
+    pub mix_port: u16,
+    /// Two letters of ISO 3166.
+    pub location: Option<String>,
+    /// Whether the operator has accepted the network's terms.
+    pub accepted_terms: bool,
+    /// Account on the chain.
+    pub account: Option<String>,
+}
+
+/// The program whose name and version are announced.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AnnouncedProgram {
+    /// `gatewayd`, or what the operator has chosen.
+    pub name: String,
+    /// A semantic version.
+    pub version: String,
+}
+
+/// What the gateway has done and how busy its machine is, told once a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct NodeFigures {
+    /// Packets since the start of the gateway.
+    pub packets: PacketFigures,
+    /// The machine's load.
+    pub load: Load,
+}
+
+/// Sphinx packets that were counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct PacketFigures {
+    /// Received from mix nodes.
+    pub received: u64,
+    /// Sent to next hops.
+    pub sent: u64,
+    /// Dropped, for whatever reason.
+    pub dropped: u64,
+}
+
+impl PacketFigures {
+    /// Adds what a worker has counted since it last reported.
+    pub const fn add(&mut self, more: Self) {
+        self.received = self.received.saturating_add(more.received);
+        self.sent = self.sent.saturating_add(more.sent);
+        self.dropped = self.dropped.saturating_add(more.dropped);
+    }
+}
+
+/// Levels of load that readers in the network know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum Load {
+    /// Not measured.
+    #[default]
+    Unknown,
+    /// Under 20 percent.
+    Negligible,
+    /// Under 40 percent.
+    Low,
+    /// Under 60 percent.
+    Medium,
+    /// Under 80 percent.
+    High,
+    /// Under 100 percent.
+    VeryHigh,
+    /// 100 percent and more.
+    AtCapacity,
+}
+
+impl Load {
+    /// The level of so many percent.
+    pub const fn of_percent(percent: u64) -> Self {
+        match percent {
+            0..20 => Self::Negligible,
+            20..40 => Self::Low,
+            40..60 => Self::Medium,
+            60..80 => Self::High,
+            80..100 => Self::VeryHigh,
+            _ => Self::AtCapacity,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::golden::pin;
+
+    #[test]
+    fn bytes_are_pinned() {
+        let signed = SignedHostInformation { data: "{}".into(), signature: [7; 64] };
+        pin(StoreToHttpApi::PublishHostInformation(signed), &format!("00027b7d{}", "07".repeat(64)));
+        pin(
+            HostFacts { addresses: vec![[1, 2, 3, 4].into()], hostname: None, sphinx: [5; 32] },
+            &format!("01000102030400{}", "05".repeat(32)),
+        );
+        let packets = PacketFigures { received: 1, sent: 2, dropped: 3 };
+        pin(NodeFigures { packets, load: Load::AtCapacity }, "01020306");
+    }
+
+    #[test]
+    fn load_has_levels_of_a_fifth() {
+        let levels = [0, 19, 20, 59, 79, 99, 100, u64::MAX].map(Load::of_percent);
+        use Load::{AtCapacity, High, Low, Medium, Negligible, VeryHigh};
+        assert_eq!(levels, [Negligible, Negligible, Low, Medium, High, VeryHigh, AtCapacity, AtCapacity]);
+    }
+
+    #[test]
+    fn figures_do_not_overflow() {
+        let mut figures = PacketFigures { received: u64::MAX, sent: 1, dropped: 0 };
+        figures.add(PacketFigures { received: 1, sent: 1, dropped: 2 });
+        assert_eq!(figures, PacketFigures { received: u64::MAX, sent: 2, dropped: 2 });
+    }
+}
