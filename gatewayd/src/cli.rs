@@ -25,6 +25,7 @@ use crate::{
     console::Console,
     init::{self, InitError},
     log,
+    node::bonding::{self, BondingError},
     overrides::Overrides,
     paths::{GatewayId, Root, RootError},
     plan::{Environment, LEFT_OUT},
@@ -45,7 +46,8 @@ Environment:
   GATEWAYD_HOME  the folder of all gateways, as --home
   RUST_LOG       what is logged: error, warn, info (default), debug or trace,
                  for everything or for one of gatewayd, mix-ingress, mix-egress,
-                 client-edge and store (store=debug), separated by commas
+                 client-edge, store and http-api (store=debug), separated by
+                 commas
 
 Files, in $HOME/.nym/gateways/<ID>:
   config/config.toml  the settings, each explained
@@ -74,6 +76,12 @@ Examples:
 What the signature says is shown first, on standard error. Without --yes it is
 made only if you type yes.";
 
+/// Behind the help of `bonding-information`.
+const BONDING_EXAMPLES: &str = "\
+Examples:
+  gatewayd bonding-information --id mygateway
+  gatewayd bonding-information --id mygateway --output json";
+
 /// Implementation of the Nym Mixnet Gateway
 #[derive(Parser)]
 #[command(name = "Nym Mixnet Gateway", version = format!("{PROGRAM_VERSION} (gatewayd)"), propagate_version = true, after_help = MORE)]
@@ -98,6 +106,9 @@ enum Command {
     Upgrade(UpgradeFlags),
     /// Show what each process of the gateway can do, measured from inside its jail
     Audit(AuditFlags),
+    /// Show what a wallet asks for to bond the gateway
+    #[command(after_help = BONDING_EXAMPLES)]
+    BondingInformation(BondingFlags),
     /// Sign a text with the gateway's identity key, as a wallet asks for before it bonds the gateway
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignFlags),
@@ -171,6 +182,17 @@ struct AuditFlags {
 }
 
 #[derive(Args)]
+struct BondingFlags {
+    /// Id of the gateway to bond
+    #[arg(long, value_name = "ID")]
+    id: GatewayId,
+
+    /// The form of the output
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Args)]
 struct SignFlags {
     /// Id of the gateway whose identity key signs
     #[arg(long, value_name = "ID")]
@@ -217,6 +239,8 @@ enum CommandError {
     Audit(#[from] AuditError),
     #[error(transparent)]
     Sign(#[from] SignError),
+    #[error(transparent)]
+    Bonding(#[from] BondingError),
 }
 
 /// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
@@ -266,7 +290,7 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
     match parsed {
         _ if format == LineFormat::Journal => false,
         Ok(Cli { command: Some(Command::Audit(flags)), .. }) => !flags.json,
-        Ok(Cli { command: Some(Command::Sign(_)), .. }) => false,
+        Ok(Cli { command: Some(Command::Sign(_) | Command::BondingInformation(_)), .. }) => false,
         Ok(_) => true,
         Err(error) => error.use_stderr() || io::stdout().is_terminal(),
     }
@@ -310,6 +334,9 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
             let AuditFlags { id, config, json, self_test, role, ability } = flags;
             let options = audit::AuditOptions { json, self_test, config, role, ability };
             audit::execute(&id, &root, options, environment(log), console)?;
+        }
+        Command::BondingInformation(BondingFlags { id, output }) => {
+            bonding::execute(&id, &root, output, environment(log), console)?;
         }
         Command::Sign(flags) => {
             let SignFlags { id, text, contract_msg, output, yes } = flags;

@@ -28,6 +28,7 @@
 //! | [`validator`] | asks the validators before the start |
 //! | [`audit`] | measures what each process can do |
 //! | [`config`], [`overrides`], [`endpoint`] | the settings: file, flags, addresses |
+//! | [`node`] | what is announced to today's network |
 //! | [`keys`], [`paths`], [`path_guard`], [`atomic`] | files: keys, where they are, how they are opened and written |
 //! | [`console`], [`banner`], [`log`], [`systemd`] | what the operator and the service manager are told |
 //! | [`version`], [`syscall`], [`system_error`] | the version of the network, names of system calls, failed system calls |
@@ -43,6 +44,7 @@ pub mod init;
 pub mod keys;
 pub mod launch;
 mod log;
+pub mod node;
 pub mod overrides;
 pub mod path_guard;
 pub mod paths;

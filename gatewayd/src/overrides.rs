@@ -10,6 +10,10 @@ use std::{
 
 use clap::Args;
 
+mod node;
+
+pub use node::NodeFlags;
+
 use crate::{
     config::Config,
     endpoint::{ClientsAnnounce, ListenHost, MixAnnounce},
@@ -39,7 +43,7 @@ pub struct Overrides {
     pub mix_announce_host: Option<MixAnnounce>,
 
     /// The port that is announced to mix nodes [default: the one listened on]
-    #[arg(long, value_name = "PORT", value_parser = port)]
+    #[arg(long, visible_alias = "mixnet-announce-port", value_name = "PORT", value_parser = port)]
     pub mix_announce_port: Option<NonZeroU16>,
 
     /// The address, name or websocket URL that is announced to clients [default: that of --clients-host]
@@ -65,6 +69,10 @@ pub struct Overrides {
     /// The contract to ask the validators about [default: that of the network of 0.10]
     #[arg(long, value_name = "ADDRESS", value_parser = contract)]
     pub mixnet_contract: Option<String>,
+
+    /// About today's network.
+    #[command(flatten)]
+    pub node: NodeFlags,
 }
 
 /// The addresses of validators.
@@ -173,6 +181,7 @@ impl Overrides {
         if let Some(contract) = &self.mixnet_contract {
             config.contract = Some(contract.clone());
         }
+        self.node.apply(config);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, LoadError},
     console::Console,
     keys::{self, KeyFileError, PublicKeys},
+    node::{Announced, InvalidNode},
     overrides::{InvalidFlag, Overrides},
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, Root},
@@ -51,6 +52,8 @@ pub struct RunPlan {
     pub run_dir: PathBuf,
     /// The gateway's public keys.
     pub public_keys: PublicKeys,
+    /// What is announced to today's network.
+    pub announced: Announced,
     /// Layers of the jail that the operator leaves out on purpose. They only change how a missing layer is reported.
     pub layers_left_out: Vec<Layer>,
     /// What to log, and the format of its lines.
@@ -111,6 +114,9 @@ pub enum PlanError {
     /// Keys.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// What would be announced to today's network.
+    #[error(transparent)]
+    Node(#[from] InvalidNode),
 }
 
 /// Reads the configuration of gateway `id` below `root`, applies the flags in memory, and checks the result.
@@ -162,6 +168,7 @@ pub fn prepare(
         guard,
         config_file: file,
         run_dir: paths.run_dir(environment.runtime_directory),
+        announced: Announced::of(&config, &public_keys)?,
         public_keys,
         config,
         layers_left_out: layers_of(environment.layers_left_out),

@@ -4,11 +4,13 @@
 //! | what is signed | by | why no other kind passes for it |
 //! |---|---|---|
 //! | the gateway's half of a registration ([`Identity::sign_registration`]) | `store` | 64 bytes, of which `store` draws 32 |
+//! | the host information of the network ([`host_information`]) | `store` | JSON that begins with `ip_address`, composed here from facts |
 //! | a contract message (`contract_message`) | `signer` | JSON with `message_type`, of one known purpose |
 //! | a text of the operator (`plain_text`) | `signer` | none of the above, which is checked |
 
 #[cfg(feature = "operator")]
 pub mod contract_message;
+pub mod host_information;
 #[cfg(feature = "operator")]
 pub mod plain_text;
 

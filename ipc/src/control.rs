@@ -4,7 +4,8 @@
 //! own life: it reads small reports of a fixed form and never passes a worker's text on without cleaning it. Each message is
 //! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
 //!
-//! `gatewayd` sends `StartWorker` first and once, then any number of `ReplaceLink`, then at most one `DrainWorker`. The end of the
+//! `gatewayd` sends `StartWorker` first and once, then any number of `ReplaceLink` (and of `PublishFigures`, to `http-api`), then at most
+//! one `DrainWorker`. The end of the
 //! link means that `gatewayd` is gone: the worker exits at once.
 //!
 //! | report | when |
@@ -14,6 +15,7 @@
 //! | `StorageFull` | at the start, if there is no room |
 //! | `WorkerReady` or `StartFailed` | once, after these |
 //! | `LoopTurns` | every few seconds |
+//! | `CountPackets` | once a minute, from `mix-ingress` and `mix-egress` |
 //! | `LinkViolated` | when a peer broke a rule |
 //! | `LinkLost` | when a link ended at its other end |
 //! | `RefuseSyscall` | last, of a worker that dies of a forbidden system call |
@@ -28,6 +30,7 @@ use bincode::{Decode, Encode};
 use crate::{
     Role,
     codec::{self, CodecError},
+    http_api::{NodeFigures, PacketFigures},
     jail::{ActiveLayers, JailSpec},
     log::LogSettings,
     probe::{Attempt, Finding},
@@ -57,6 +60,8 @@ pub enum Grant {
     ReplayDirectory,
     /// One end of the link to that worker.
     Link(Role),
+    /// A listening TCP socket for readers of the gateway's description.
+    HttpListener,
 }
 
 /// What `gatewayd` tells a worker.
@@ -71,6 +76,8 @@ pub enum WorkerCommand {
     },
     /// Finish what is in flight and exit.
     DrainWorker,
+    /// For `http-api`: what the gateway has done, once a minute.
+    PublishFigures(NodeFigures),
 }
 
 /// Everything a worker is told at birth.
@@ -131,6 +138,8 @@ pub enum WorkerReport {
     PublicKey([u8; 32]),
     /// At the start there is no room for new mail or for new clients.
     StorageFull,
+    /// Packets counted since the last report, once a minute, from the workers at the mixnet.
+    CountPackets(PacketFigures),
 }
 
 /// Time between two [`WorkerReport::LoopTurns`] of one worker.
@@ -162,6 +171,7 @@ mod tests {
     fn bytes_are_pinned() {
         pin(WorkerCommand::DrainWorker, "02");
         pin(WorkerCommand::ReplaceLink { peer: Role::Store }, "0103");
+        pin(WorkerCommand::PublishFigures(NodeFigures::default()), "0300000000");
         pin(
             WorkerCommand::StartWorker(Box::new(Start {
                 grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],
@@ -176,25 +186,28 @@ mod tests {
                         connect_ports: vec![10],
                     }),
                 },
-                config: WorkerConfig::Store(StoreConfig {
-                    spill_after: Duration::from_millis(250),
-                    inbox_messages: 5,
-                    inbox_bytes: 6,
-                    newcomer_share: 19,
-                    data_bytes: 7,
-                    message_age: Duration::from_secs(8),
-                    client_idle: Duration::from_secs(9),
-                    window: Window { messages: 10, bytes: 11 },
-                    max_sessions: 14,
-                    session_credit: Window { messages: 12, bytes: 13 },
-                    replay_bytes: 15,
-                    pushed_bytes: 16,
-                    read_ahead_bytes: 17,
-                    client_logins_per_hour: 18,
-                }),
+                config: WorkerConfig::Store {
+                    config: StoreConfig {
+                        spill_after: Duration::from_millis(250),
+                        inbox_messages: 5,
+                        inbox_bytes: 6,
+                        newcomer_share: 19,
+                        data_bytes: 7,
+                        message_age: Duration::from_secs(8),
+                        client_idle: Duration::from_secs(9),
+                        window: Window { messages: 10, bytes: 11 },
+                        max_sessions: 14,
+                        session_credit: Window { messages: 12, bytes: 13 },
+                        replay_bytes: 15,
+                        pushed_bytes: 16,
+                        read_ahead_bytes: 17,
+                        client_logins_per_hour: 18,
+                    },
+                    announce: None,
+                },
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f010207fb0004010108090106010a0300fc80b2e60e05061307080009000a0b0e0c0d0f1011120100",
+            "000202070104696e666f010207fb0004010108090106010a0300fc80b2e60e05061307080009000a0b0e0c0d0f101112000100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");
@@ -207,6 +220,8 @@ mod tests {
         pin(WorkerReport::LoopTurns, "07");
         pin(WorkerReport::PublicKey([9; 32]), &format!("08{}", "09".repeat(32)));
         pin(WorkerReport::StorageFull, "09");
+        let packets = PacketFigures { received: 1, sent: 2, dropped: 3 };
+        pin(WorkerReport::CountPackets(packets), "0a010203");
     }
 
     #[test]

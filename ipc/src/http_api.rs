@@ -113,6 +113,15 @@ impl PacketFigures {
         self.sent = self.sent.saturating_add(more.sent);
         self.dropped = self.dropped.saturating_add(more.dropped);
     }
+
+    /// What was counted since `earlier`.
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(earlier.received),
+            sent: self.sent.saturating_sub(earlier.sent),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+        }
+    }
 }
 
 /// Levels of load that readers in the network know.

@@ -51,7 +51,7 @@ impl<Context> Decode<Context> for Opaque {
 
 bincode::impl_borrow_decode!(Opaque);
 
-/// The four workers.
+/// The five workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Role {
     /// Reads the mixnet port.
@@ -62,11 +62,13 @@ pub enum Role {
     ClientEdge,
     /// Keeps ledger, inboxes and identity.
     Store,
+    /// Describes the gateway to today's network, over HTTP. Runs only if the operator wants it.
+    HttpApi,
 }
 
 impl Role {
     /// Every worker, in the order in which they are started.
-    pub const ALL: [Self; 4] = [Self::Store, Self::MixEgress, Self::ClientEdge, Self::MixIngress];
+    pub const ALL: [Self; 5] = [Self::Store, Self::MixEgress, Self::ClientEdge, Self::MixIngress, Self::HttpApi];
 
     /// The name of the process and of its binary.
     pub const fn name(self) -> &'static str {
@@ -75,6 +77,7 @@ impl Role {
             Self::MixEgress => "mix-egress",
             Self::ClientEdge => "client-edge",
             Self::Store => "store",
+            Self::HttpApi => "http-api",
         }
     }
 }

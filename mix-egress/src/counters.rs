@@ -1,5 +1,9 @@
 //! The counters of the process. Each packet that is handed over in good order ends in exactly one of the counters of packets.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use ipc::http_api::PacketFigures;
+
 worker::counters! {
     /// The counters of the process.
     pub struct EgressCounters {
@@ -30,5 +34,25 @@ worker::counters! {
     }
     conditions {
         next_hop_queue_full, queued_bytes_full, next_hop_unreachable,
+    }
+}
+
+impl EgressCounters {
+    /// What the public is told.
+    pub(crate) fn packets(&self) -> PacketFigures {
+        let sum = |counters: &[&AtomicU64]| counters.iter().map(|counter| counter.load(Relaxed)).sum();
+        PacketFigures {
+            received: 0,
+            sent: sum(&[&self.packets_sent]),
+            dropped: sum(&[
+                &self.next_hop_forbidden,
+                &self.next_hop_queue_full,
+                &self.queued_bytes_full,
+                &self.too_many_next_hops,
+                &self.next_hop_unreachable,
+                &self.next_hop_stalled,
+                &self.next_hop_lost,
+            ]),
+        }
     }
 }

@@ -17,6 +17,7 @@ use worker::{
     duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     heartbeat::Heartbeat,
     lossy::NoReply,
+    packet_report::report_packets,
 };
 
 use crate::{counters::EgressCounters, hops::Hops, places::Origin};
@@ -89,6 +90,8 @@ pub async fn serve(mut control: ControlLink, links: Links, mut hops: Hops, count
     let mut ingress = inlet(Role::MixIngress, Origin::Acks, links.ingress);
     let mut edge = inlet(Role::ClientEdge, Origin::Clients, links.edge);
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
+    let counted = Arc::clone(&counters);
+    tasks.spawn(report_packets(reports_tx.clone(), move || counted.packets()));
 
     let ending = tokio::select! {
         ending = control.follow(reports) => ending,

@@ -1,6 +1,8 @@
 //! The counters of the process: every connection and packet ends in one of them.
 
-use ipc::ingress_store::DeliveryRefusal;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use ipc::{http_api::PacketFigures, ingress_store::DeliveryRefusal};
 use wire::surb_ack::SplitError;
 use worker::peer::PortCounters;
 
@@ -99,6 +101,33 @@ worker::counters! {
 }
 
 impl Counters {
+    /// What the public is told.
+    pub(crate) fn packets(&self) -> PacketFigures {
+        let sum = |counters: &[&AtomicU64]| counters.iter().map(|counter| counter.load(Relaxed)).sum();
+        PacketFigures {
+            received: sum(&[&self.packets_received]),
+            sent: 0,
+            dropped: sum(&[
+                &self.unwrap_wrong_length,
+                &self.unwrap_bad_mac,
+                &self.replayed,
+                &self.unwrap_unknown_flag,
+                &self.unwrap_forward_hop,
+                &self.unwrap_bad_padding,
+                &self.unwrap_panicked,
+                &self.split_no_surb_ack,
+                &self.split_bad_ack_address,
+                &self.refused_replay_share,
+                &self.refused_replay_full,
+                &self.refused_unknown_client,
+                &self.refused_inbox_full,
+                &self.refused_storage_failed,
+                &self.refused_unfit_for_client,
+                &self.packets_cut_off,
+            ]),
+        }
+    }
+
     pub(crate) fn port(&self) -> PortCounters<'_> {
         PortCounters {
             accepted: &self.connections_accepted,

@@ -32,6 +32,7 @@ use worker::{
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
     lossy,
+    packet_report::report_packets,
     peer::{ConnectionLimit, Listener},
 };
 
@@ -154,8 +155,10 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     packet_path.spawn(carrier.run(links.egress, links.reports.clone()));
     // These tasks never end by themselves.
     let mut services = JoinSet::new();
-    services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.reports));
+    services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.reports.clone()));
     services.spawn(counter::log_changes(Arc::clone(&counters)));
+    let counted = Arc::clone(&counters);
+    services.spawn(report_packets(links.reports, move || counted.packets()));
 
     let ending = select! {
         ending = ending => ending,

@@ -5,7 +5,7 @@
 //! *Holds*: the Ed25519 identity key, the client ledger with every session key, the inboxes; for `mix-ingress`, the marks
 //! of packets seen, whose meaning it does not know. It alone decides what is in an inbox and which client is attached.
 //!
-//! *May do*: read and write its three directories (ledger, inboxes, marks); speak to its two peers. No network at all.
+//! *May do*: read and write its three directories (ledger, inboxes, marks); speak to its peers. No network at all.
 //!
 //! *On compromise*: mail at rest (end-to-end encrypted by the clients) and the ledger are lost. It can talk only to its peers.
 //!
@@ -18,11 +18,13 @@
 //! | `mail` | the log of messages: segments, index, cleaning |
 //! | [`registrar`], [`identity`] | the arithmetic of registration, and the gateway's key |
 //! | [`replay`] | marks of packets seen, for `mix-ingress` |
+//! | `announcement` | the signed host information, for `http-api` |
 //! | `clock`, `disk`, `plain_file` | whether the clock is believed; free space; files without links |
 
 #[cfg(all(feature = "ack-before-commit", not(debug_assertions)))]
 compile_error!("the feature `ack-before-commit` loses mail; it is for the tests alone, never for a release");
 
+mod announcement;
 mod clock;
 pub mod core;
 pub mod counters;

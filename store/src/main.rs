@@ -49,11 +49,12 @@ fn main() -> ExitCode {
 fn live(birth: &Birth) -> Result<Ending, StoreError> {
     // 2. The start message.
     let (start, mut grants) = birth.receive_start()?;
-    let WorkerConfig::Store(config) = start.config else { return Err(BirthError::NoStart.into()) };
+    let WorkerConfig::Store { config, announce } = start.config else { return Err(BirthError::NoStart.into()) };
     logging::init(Role::Store.name(), &start.log);
     let links = Links {
         ingress: grants.take(Grant::Link(Role::MixIngress))?,
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
+        http_api: announce.is_some().then(|| grants.take(Grant::Link(Role::HttpApi))).transpose()?,
     };
 
     // 3. The key, into locked memory.
@@ -81,6 +82,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         replay,
         identity: Arc::new(identity),
         config,
+        announce,
         threads: usize::from(start.threads),
         counters,
     };

@@ -10,7 +10,7 @@ mod job_pool;
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use ipc::{Role, control::StoreConfig};
+use ipc::{Role, control::StoreConfig, http_api::HostFacts};
 use sandbox::Closed;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -20,9 +20,10 @@ use tokio::{
 };
 use worker::{birth::Birth, control_link::Ending, counter, drain};
 
-use identity::Identity;
+use identity::{Identity, host_information::InvalidFacts};
 
 use crate::{
+    announcement,
     core::{Core, Fault},
     counters::StoreCounters,
     mailbox::Mailbox,
@@ -41,6 +42,8 @@ pub struct Links {
     pub ingress: OwnedFd,
     /// To `client-edge`.
     pub edge: OwnedFd,
+    /// To `http-api`, if the gateway is described to today's network.
+    pub http_api: Option<OwnedFd>,
 }
 
 /// What the service works with.
@@ -53,6 +56,8 @@ pub struct Service<M> {
     pub identity: Arc<Identity>,
     /// The configuration.
     pub config: StoreConfig,
+    /// What to sign as host information, if anything.
+    pub announce: Option<HostFacts>,
     /// Processors to use for signatures.
     pub threads: usize,
     /// What is counted.
@@ -71,6 +76,9 @@ pub enum ServiceError {
     /// The core's thread ended without an outcome.
     #[error("the thread of the core ended unexpectedly")]
     Vanished,
+    /// There is nothing to announce.
+    #[error("cannot sign the host information of [node]: {0}; correct `public_ips` and `hostname` in config.toml")]
+    Announcement(#[from] InvalidFacts),
     /// The last commits took too long.
     #[error("mail was still being written {0:?} after the order to end")]
     Unsettled(Duration),
@@ -98,6 +106,11 @@ impl<M: Mailbox> Service<M> {
             };
             let mut tasks = JoinSet::new();
             tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));
+            if let (Some(facts), Some(first)) = (&self.announce, links.http_api) {
+                let signed = self.identity.sign_host_information(facts)?;
+                let ends = control.link_ends(Role::HttpApi, first);
+                tasks.spawn(announcement::publish(signed, ends, reports_tx.clone()));
+            }
 
             let (order, drain) = drain::channel();
             let (done_tx, mut done) = oneshot::channel();

@@ -12,15 +12,21 @@ use std::{
 use ipc::{
     Role, codec,
     control::{WorkerCommand, WorkerReport},
+    http_api::NodeFigures,
 };
 use link::descriptor;
-use tokio::{io::Interest, net::UnixDatagram, sync::mpsc};
+use tokio::{
+    io::Interest,
+    net::UnixDatagram,
+    sync::{mpsc, watch},
+};
 
 /// The control link of a running worker.
 #[derive(Debug)]
 pub struct ControlLink {
     socket: UnixDatagram,
     routes: HashMap<Role, mpsc::Sender<OwnedFd>>,
+    figures: Option<watch::Sender<NodeFigures>>,
 }
 
 /// Why a worker ends.
@@ -40,7 +46,7 @@ impl ControlLink {
     pub fn new(end: OwnedFd) -> io::Result<Self> {
         let socket = BlockingSocket::from(end);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new() })
+        Ok(Self { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new(), figures: None })
     }
 
     /// A channel that yields this worker's ends of the links to `peer`: `first`, then each that the supervisor sends.
@@ -49,6 +55,13 @@ impl ControlLink {
         // Cannot be full: the channel was made on the line above.
         let _ = tx.try_send(first);
         self.routes.insert(peer, tx);
+        rx
+    }
+
+    /// A channel that shows the last figures that the supervisor has published.
+    pub fn figures(&mut self) -> watch::Receiver<NodeFigures> {
+        let (tx, rx) = watch::channel(NodeFigures::default());
+        self.figures = Some(tx);
         rx
     }
 
@@ -65,6 +78,11 @@ impl ControlLink {
                             && self.hand_over(peer, end, &mut reports).await.is_err()
                         {
                             return Ending::Orphaned;
+                        }
+                    }
+                    Ok((WorkerCommand::PublishFigures(figures), _)) => {
+                        if let Some(shown) = &self.figures {
+                            shown.send_replace(figures);
                         }
                     }
                     Ok((WorkerCommand::DrainWorker, _)) => return Ending::Drain,

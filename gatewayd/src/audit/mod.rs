@@ -168,7 +168,8 @@ pub fn execute(
         } else {
             Respondent::Running(AdminClient::open(&plan, of_units)?)
         };
-        let roles = Role::ALL.into_iter().filter(|one| role.is_none_or(|only| only == *one));
+        let runs = |role: &Role| *role != Role::HttpApi || plan.config.node.enabled;
+        let roles = Role::ALL.into_iter().filter(|one| runs(one) && role.is_none_or(|only| only == *one));
         let abilities = Ability::ALL.into_iter().filter(|one| ability.is_none_or(|only| only == *one));
         examine(&mut respondent, &plan, roles, abilities).await
     })?;

@@ -160,7 +160,7 @@ impl Prober {
         let (grants, descriptors): (Vec<_>, Vec<_>) = grants.into_iter().unzip();
         let start = self.spec.start_message(role, grants, Some(attempt));
         let (reporter, events) = mpsc::channel(EVENTS);
-        let worker = Worker::spawn(role, self.spec.binaries.get(role), start, &descriptors, reporter)?;
+        let worker = Worker::spawn(role, self.spec.program(role)?, start, &descriptors, reporter)?;
         Ok((worker, events, far_ends))
     }
 

@@ -239,7 +239,7 @@ impl AuditReport {
 }
 
 /// The columns, in the order in which a packet passes the roles.
-const COLUMNS: [Role; 4] = [Role::MixIngress, Role::MixEgress, Role::ClientEdge, Role::Store];
+const COLUMNS: [Role; 5] = [Role::MixIngress, Role::MixEgress, Role::ClientEdge, Role::Store, Role::HttpApi];
 
 fn line_of(look: &Look) -> String {
     let of = |name| {

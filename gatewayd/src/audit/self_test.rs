@@ -62,13 +62,16 @@ impl SelfTest {
         let mut plan = plan.clone();
         plan.config.mix.listen = (Ipv4Addr::LOCALHOST, 0).into();
         plan.config.clients.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        plan.config.node.http_bind_address = (Ipv4Addr::LOCALHOST, 0).into();
         let stand_ins =
             stand_ins(&mut plan).map_err(SystemError::during("make a directory beside the data for the self-test"))?;
         let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;
         let data = launch::open_data(&plan, accounts)?;
-        let prober = Prober::new(Arc::new(LaunchSpec::build(plan, accounts, data)?));
+        let spec = Arc::new(LaunchSpec::build(plan, accounts, data)?);
+        let roles: Vec<Role> = spec.roles().collect();
+        let prober = Prober::new(spec);
         let mut probes = Vec::new();
-        for role in Role::ALL {
+        for role in roles {
             let waiting = prober.wait_in_jail(role).await;
             let waiting = waiting.map_err(|error| SelfTestError::StartFailed { role, what: error.to_string() })?;
             probes.push((role, waiting));

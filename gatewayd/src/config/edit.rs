@@ -2,11 +2,12 @@
 //!
 //! *Promises*: in an existing file only the values that differ change. The operator's comments, order, spelling and keys stay.
 
-use std::path::Path;
+use std::{num::NonZeroU16, path::Path};
 
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
-use super::settings::Config;
+use super::{node::NodeSection, settings::Config};
+use crate::node::Program;
 
 const TEMPLATE: &str = include_str!("template.toml");
 
@@ -95,7 +96,35 @@ fn settings(config: &Config) -> Result<Vec<Setting>, EditError> {
     if let Some(allow_private) = config.egress.allow_private {
         settings.push(Setting::new("egress", "allow_private", allow_private));
     }
+    settings.extend(node_settings(&config.node));
     Ok(settings)
+}
+
+/// `[node]`. A value that is not set is written as a text or number that means none, so that the key keeps its place.
+fn node_settings(node: &NodeSection) -> Vec<Setting> {
+    fn text(value: Option<&impl ToString>) -> Value {
+        literal(&value.map(ToString::to_string).unwrap_or_default())
+    }
+    let node_setting = |key, value: Value| Setting::new("node", key, value);
+    let port = |port: Option<NonZeroU16>| Value::from(i64::from(port.map_or(0, NonZeroU16::get)));
+    let addresses: Array = node.public_ips.iter().map(|ip| literal(&ip.to_string())).collect();
+    let chosen = Some(&node.announce_as).filter(|program| **program != Program::ours());
+    vec![
+        node_setting("enabled", node.enabled.into()),
+        node_setting("http_bind_address", literal(&node.http_bind_address.to_string())),
+        node_setting("public_ips", addresses.into()),
+        node_setting("hostname", text(node.hostname.as_ref())),
+        node_setting("announce_ws_port", port(node.announce_ws_port)),
+        node_setting("announce_wss_port", port(node.announce_wss_port)),
+        node_setting("location", text(node.location.as_ref())),
+        node_setting("moniker", text(Some(&node.moniker))),
+        node_setting("website", text(Some(&node.website))),
+        node_setting("security_contact", text(Some(&node.security_contact))),
+        node_setting("details", text(Some(&node.details))),
+        node_setting("account", text(node.account.as_ref())),
+        node_setting("accept_operator_terms", node.accept_operator_terms.into()),
+        node_setting("announce_as", text(chosen)),
+    ]
 }
 
 /// A path below the gateway's folder becomes relative to it, so that the folder can be moved and copied.

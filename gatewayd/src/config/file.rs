@@ -15,6 +15,7 @@ use toml::de::DeTable;
 
 use super::{
     error::{ParseError, UnknownKey, WrittenSetting},
+    node::{HttpSection, NodeSection},
     settings::{ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, MixEndpoint},
     tuning::{
         DEBUG_KEYS, DebugSection, DeliverySection, EgressSection, LimitsSection, ProtocolSection, ReplaySection,
@@ -76,6 +77,8 @@ pub(super) struct ConfigFile {
     protocol: ProtocolSection,
     replay: ReplaySection,
     limits: LimitsSection,
+    node: NodeSection,
+    http: HttpSection,
     sandbox: SandboxSection,
 }
 
@@ -337,6 +340,8 @@ impl ConfigFile {
             replay: self.replay,
             replay_directory: paths.replay_dir(),
             limits: self.limits,
+            node: self.node,
+            http: self.http,
             sandbox: self.sandbox,
         }
     }

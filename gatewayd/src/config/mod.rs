@@ -5,7 +5,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`settings`], [`tuning`] | the values, and their defaults |
+//! | [`settings`], [`tuning`], [`node`] | the values, and their defaults |
 //! | [`file`], [`values`], [`load`] | the text, and how it becomes values |
 //! | [`edit`] | how values change the text |
 //! | [`memory`] | the budgets that one setting is divided into |
@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod load;
 mod memory;
+mod node;
 mod settings;
 mod tuning;
 mod values;
@@ -25,6 +26,7 @@ pub use self::{
     error::{LoadError, ParseError, UnknownKey, WrittenSetting},
     load::Loaded,
     memory::MemoryBudgets,
+    node::{DEFAULT_HTTP_PORT, HttpSection, NodeSection},
     settings::{
         ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_CONTRACT, DEFAULT_MIX_PORT, FILE_MODE, MixEndpoint,
     },

@@ -5,9 +5,12 @@ use std::{net::SocketAddr, path::PathBuf};
 use ipc::trusted_network::TrustedNetwork;
 use semver::Version;
 
-use super::tuning::{
-    DebugSection, DeliverySection, EgressSection, LimitsSection, ProtocolSection, ReplaySection, SandboxSection,
-    TimeoutsSection,
+use super::{
+    node::{HttpSection, NodeSection},
+    tuning::{
+        DebugSection, DeliverySection, EgressSection, LimitsSection, ProtocolSection, ReplaySection, SandboxSection,
+        TimeoutsSection,
+    },
 };
 use crate::{
     endpoint::{ClientsAnnounce, Host, MixAnnounce, is_private},
@@ -63,6 +66,10 @@ pub struct Config {
     pub replay_directory: PathBuf,
     /// `[limits]`.
     pub limits: LimitsSection,
+    /// `[node]`.
+    pub node: NodeSection,
+    /// `[http]`.
+    pub http: HttpSection,
     /// `[sandbox]`.
     pub sandbox: SandboxSection,
 }

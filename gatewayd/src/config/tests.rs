@@ -1,4 +1,9 @@
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroU32},
+    path::Path,
+    time::Duration,
+};
 
 use ipc::{jail::Layer, ports::PortRange};
 use proptest::prelude::*;
@@ -126,6 +131,10 @@ fn every_tuning_key_is_read() {
          [replay]\npackets_per_generation = 10\nperiod = '11s'\nkept_at_least = '9s'\nmemory = 1400\nfalse_positive_rate = 0.012\nsnapshot_interval = '13ms'\n\
          [limits]\ninbox_messages = 6\ninbox_bytes = '5 GB'\nnewcomer_share = 7\nmax_mix_connections = 8\nmax_client_connections = 9\n\
          client_buffer = 5000000001\npackets_in_flight = 10\nbytes_in_flight = 5000000002\nmemory = 5000000003\n\
+         [node]\nenabled = true\nhttp_bind_address = '127.0.0.1:81'\npublic_ips = ['9.9.9.9']\nhostname = 'gw.example'\nannounce_ws_port = 82\n\
+         announce_wss_port = 83\nlocation = 'CH'\nmoniker = 'm'\nwebsite = 'w'\nsecurity_contact = 's'\ndetails = 'd'\n\
+         accept_operator_terms = true\nannounce_as = 'nym-node 1.31.0'\n\
+         [http]\nmax_connections = 84\nmax_connections_per_prefix = 85\nrequest = '86ms'\nrequests_per_connection = 87\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
     );
     assert_eq!(config.debug.packet_forwarding_initial_backoff, Duration::from_secs(5));
@@ -133,6 +142,35 @@ fn every_tuning_key_is_read() {
     assert_eq!(config.debug.initial_connection_timeout, Duration::from_millis(1500));
     assert_eq!(config.debug.maximum_connection_buffer_size.get(), 9);
     assert_eq!(config.delivery.spill_after, Duration::ZERO);
+    let number = |n| NonZeroU32::new(n).unwrap();
+    assert_eq!(
+        config.http,
+        HttpSection {
+            max_connections: number(84),
+            max_connections_per_prefix: number(85),
+            request: Duration::from_millis(86),
+            requests_per_connection: number(87),
+        }
+    );
+    assert_eq!(
+        config.node,
+        NodeSection {
+            enabled: true,
+            http_bind_address: "127.0.0.1:81".parse().unwrap(),
+            public_ips: vec!["9.9.9.9".parse().unwrap()],
+            hostname: Some("gw.example".parse().unwrap()),
+            announce_ws_port: NonZeroU16::new(82),
+            announce_wss_port: NonZeroU16::new(83),
+            location: Some("CH".parse().unwrap()),
+            moniker: "m".parse().unwrap(),
+            website: "w".parse().unwrap(),
+            security_contact: "s".parse().unwrap(),
+            details: "d".parse().unwrap(),
+            account: None,
+            accept_operator_terms: true,
+            announce_as: "nym-node 1.31.0".parse().unwrap(),
+        }
+    );
     assert_eq!(config.delivery.receipt_timeout, Duration::from_secs(60));
     assert_eq!(
         config.timeouts,
@@ -392,7 +430,7 @@ proptest! {
     ) {
         let before = parse(OF_0_10_1);
         let mut after = before.clone();
-        let host = crate::endpoint::ListenHost { ip, port: std::num::NonZeroU16::new(port) };
+        let host = crate::endpoint::ListenHost { ip, port: NonZeroU16::new(port) };
         let flags = Overrides { mix_host: Some(host), ..Overrides::default() };
         flags.apply(&mut after).unwrap();
         after.id = id;
@@ -408,4 +446,37 @@ fn proxies_that_are_no_networks_are_refused() {
     let text = "[clients_endpoint]\ntrusted_proxies = ['proxy.example']\n";
     let errors = Config::parse(text, &paths()).unwrap_err();
     assert!(errors.iter().any(|error| error.to_string().contains("proxy.example")), "{errors:?}");
+}
+
+#[test]
+fn values_of_the_node_that_no_reader_takes_are_refused() {
+    for (line, word) in [
+        ("location = 'XX'", "ISO 3166"),
+        ("account = 'n1abc'", "wallet"),
+        ("announce_as = 'nym-node'", "three numbers"),
+        ("hostname = '9.9.9.9'", "public_ips"),
+        ("public_ips = ['gw.example']", "no IP address"),
+        ("moniker = \"a\\nb\"", "one line"),
+        ("announce_ws_port = 70000", "70000"),
+    ] {
+        let error = error(&format!("[node]\n{line}\n")).to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn what_the_flags_say_of_the_node_is_written_under_its_comments() {
+    let before = parse(OF_0_10_1);
+    let mut after = before.clone();
+    after.node.enabled = true;
+    after.node.location = Some("CH".parse().unwrap());
+    after.node.announce_as = "nym-node 1.31.0".parse().unwrap();
+    let text = update(OF_0_10_1, &before, &after).unwrap();
+    assert!(
+        text.contains("[node]\n") && text.contains("two letters of ISO 3166, such as 'CH'.\nlocation = 'CH'\n"),
+        "{text}"
+    );
+    assert_eq!(parse(&text), after);
+    let fresh = fresh(&after).unwrap();
+    assert_eq!(parse(&fresh).node, after.node);
 }

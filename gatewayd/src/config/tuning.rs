@@ -317,7 +317,7 @@ pub struct SandboxSection {
     /// Layers without which the gateway does not start.
     #[serde(deserialize_with = "layers")]
     pub require: Vec<Layer>,
-    /// The first of five numbers, for workers and `validator-query` if the machine has no account of their fixed name.
+    /// The first of six numbers, for workers and `validator-query` if the machine has no account of their fixed name.
     pub first_account: NonZeroU32,
 }
 

@@ -20,10 +20,10 @@ pub(crate) struct Accounts {
 }
 
 /// How many numbers are taken, from the first on.
-const COUNT: u32 = 5;
+const COUNT: u32 = 6;
 /// The names of the accounts, in the order of the numbers that replace them.
 const NAMES: [&str; COUNT as usize] =
-    ["gatewayd-ingress", "gatewayd-egress", "gatewayd-edge", "gatewayd-store", "gatewayd-query"];
+    ["gatewayd-ingress", "gatewayd-egress", "gatewayd-edge", "gatewayd-store", "gatewayd-query", "gatewayd-http"];
 
 /// Why there are no accounts for the workers.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,7 @@ impl Accounts {
                 Role::MixEgress => 1,
                 Role::ClientEdge => 2,
                 Role::Store => 3,
+                Role::HttpApi => 5,
             };
             self.account(place)
         })
@@ -137,8 +138,8 @@ mod tests {
         assert!(maps(everything, 1_879_048_192));
         let container = "0 100000 65536\n";
         assert!(!maps(container, 1_879_048_192));
-        assert!(maps(container, 65_531));
-        assert!(!maps(container, 65_532));
+        assert!(maps(container, 65_530));
+        assert!(!maps(container, 65_531));
         assert!(!maps("nonsense", 1) && !maps("", 1));
     }
 
@@ -149,7 +150,7 @@ mod tests {
         let query = accounts.of_query().unwrap();
         let all = Role::ALL.iter().map(|role| workers.get(*role).unwrap()).chain([query]);
         let uids: BTreeSet<u32> = all.map(|account| account.uid).collect();
-        assert_eq!(uids.len(), 5);
+        assert_eq!(uids.len(), 6);
         assert!(!uids.contains(&0));
 
         let none = Accounts { first: 70_000, may_be_given: false };

@@ -85,19 +85,20 @@ impl Program {
     }
 }
 
-/// Opens the workers' programs that belong to the running `gatewayd`.
+/// Opens the programs of `roles` that belong to the running `gatewayd`.
 ///
 /// # Errors
 /// Names the first that is missing.
-pub(crate) fn open() -> Result<PerRole<Program>, BinaryError> {
+pub(crate) fn open(roles: &[Role]) -> Result<PerRole<Option<Program>>, BinaryError> {
     let program = std::env::current_exe()?;
-    open_from(program.parent().unwrap_or(Path::new("/")))
+    open_from(program.parent().unwrap_or(Path::new("/")), roles)
 }
 
-fn open_from(folder: &Path) -> Result<PerRole<Program>, BinaryError> {
+fn open_from(folder: &Path, roles: &[Role]) -> Result<PerRole<Option<Program>>, BinaryError> {
     PerRole::try_new(|role| {
         let missing = || BinaryError::Missing { role, folder: folder.to_owned() };
-        Program::open(role, find(role.name(), folder).ok_or_else(missing)?)
+        let open = || Program::open(role, find(role.name(), folder).ok_or_else(missing)?);
+        roles.contains(&role).then(open).transpose()
     })
 }
 
@@ -132,11 +133,12 @@ mod tests {
         }
         install(&bin.join("store"), 0o755);
         install(&bin.join("client-edge"), 0o644);
-        let error = open_from(&bin).unwrap_err().to_string();
+        let roles = [Role::Store, Role::MixIngress, Role::MixEgress, Role::ClientEdge];
+        let error = open_from(&bin, &roles).unwrap_err().to_string();
         assert!(error.contains("`client-edge`") && error.contains(bin.to_str().unwrap()), "{error}");
 
         install(&bin.join("client-edge"), 0o755);
-        assert!(open_from(&bin).is_ok());
+        assert!(open_from(&bin, &roles).unwrap().get(Role::HttpApi).is_none(), "it does not run");
         assert_eq!(find("store", &bin).unwrap(), bin.join("store"), "beside comes first");
         assert_eq!(find("client-edge", &bin).unwrap(), bin.join("client-edge"));
         let found = find("mix-ingress", &bin).unwrap().canonicalize().unwrap();

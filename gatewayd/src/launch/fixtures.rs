@@ -6,7 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipc::{control::OwnAddresses, jail::JailSpec, log::LogSettings};
+use ipc::{
+    Role,
+    control::{OwnAddresses, WorkerConfig},
+    jail::JailSpec,
+    log::LogSettings,
+};
 
 use super::{
     binaries::Program,
@@ -19,6 +24,7 @@ use super::{
 use crate::{
     config::Config,
     keys::PublicKeys,
+    node::Announced,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::RunPlan,
@@ -66,15 +72,34 @@ pub(crate) fn jail(open_files: u64) -> JailSpec {
     JailSpec { supervisor: std::process::id(), open_files, layers: None }
 }
 
-/// What workers are launched with that are these programs, below `home`.
-pub(crate) fn spec(home: &Path, binaries: PerRole<Program>) -> LaunchSpec {
-    let config = config(home);
+/// A configuration of a gateway that is described to today's network, so that all roles run.
+pub(crate) fn node_config(home: &Path) -> Config {
+    let mut config = config(home);
+    config.egress.allow_private = Some(true);
+    config.node.enabled = true;
+    config.node.http_bind_address = "127.0.0.1:0".parse().unwrap();
+    config.node.public_ips = vec![[127, 0, 0, 1].into()];
+    config
+}
+
+/// The public keys of the fixtures, which belong to no private key.
+const KEYS: PublicKeys = PublicKeys { identity: [1; 32], sphinx: [2; 32] };
+
+/// The configuration of one worker.
+pub(crate) fn config_of(config: &Config, role: Role) -> WorkerConfig {
+    let announced = Announced::of(config, &KEYS).unwrap();
+    worker_config::for_role(config, &announced, &OwnAddresses::default(), role)
+}
+
+/// What workers are launched with that are these programs.
+pub(crate) fn spec(config: Config, binaries: PerRole<Option<Program>>) -> LaunchSpec {
     let plan = RunPlan {
         id: config.id.parse().unwrap(),
         guard: PathGuard::new(&config.home),
         config_file: config.home.join("config/config.toml"),
         run_dir: config.home.join("run"),
-        public_keys: PublicKeys { identity: [1; 32], sphinx: [2; 32] },
+        announced: Announced::of(&config, &KEYS).unwrap(),
+        public_keys: KEYS,
         layers_left_out: Vec::new(),
         log: LogSettings::default(),
         insecure: false,
@@ -83,7 +108,7 @@ pub(crate) fn spec(home: &Path, binaries: PerRole<Program>) -> LaunchSpec {
     LaunchSpec {
         binaries,
         resources: resources(&plan.config).unwrap(),
-        configs: PerRole::new(|role| worker_config::for_role(&plan.config, &OwnAddresses::default(), role)),
+        configs: PerRole::new(|role| config_of(&plan.config, role)),
         threads: 1,
         jails: PerRole::new(|_| jail(256)),
         plan,

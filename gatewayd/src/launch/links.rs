@@ -5,15 +5,16 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use ipc::Role::{self, ClientEdge, MixEgress, MixIngress, Store};
+use ipc::Role::{self, ClientEdge, HttpApi, MixEgress, MixIngress, Store};
 use link::descriptor::link_pair;
 
 /// All links of the system.
-pub(crate) const LINKS: [(Role, Role); 4] = [
+pub(crate) const LINKS: [(Role, Role); 5] = [
     (MixIngress, Store),     // deliver, accepted
     (MixIngress, MixEgress), // SURB-acks of accepted messages
     (Store, ClientEdge),     // push, receipt
     (ClientEdge, MixEgress), // packets of clients
+    (Store, HttpApi),        // host information, one way
 ];
 
 /// The workers that `role` has a link to.
@@ -37,8 +38,12 @@ pub(crate) struct LinkEnd {
 }
 
 /// Ends whose owners are not alive yet.
-#[derive(Debug, Default)]
-pub(crate) struct WaitingEnds(Vec<LinkEnd>);
+#[derive(Debug)]
+pub(crate) struct WaitingEnds {
+    ends: Vec<LinkEnd>,
+    /// The workers that run. The others get no link.
+    roles: Vec<Role>,
+}
 
 /// The ends that a new worker needs or causes.
 #[derive(Debug)]
@@ -50,13 +55,19 @@ pub(crate) struct NewEnds {
 }
 
 impl WaitingEnds {
+    /// No end waits yet. Only `roles` run.
+    pub(crate) fn among(roles: impl IntoIterator<Item = Role>) -> Self {
+        Self { ends: Vec::new(), roles: roles.into_iter().collect() }
+    }
+
     /// The ends for a new worker: those that wait for it, and one of a new link to each other peer.
     ///
     /// # Errors
     /// If the kernel gives no socketpair. The ends that waited for the worker are closed then; the next attempt makes new links.
     pub(crate) fn for_new_worker(&mut self, role: Role) -> io::Result<NewEnds> {
-        let mut ends = NewEnds { own: self.0.extract_if(.., |end| end.owner == role).collect(), of_peers: Vec::new() };
-        for peer in peers(role) {
+        let mut ends =
+            NewEnds { own: self.ends.extract_if(.., |end| end.owner == role).collect(), of_peers: Vec::new() };
+        for peer in peers(role).filter(|peer| self.roles.contains(peer)) {
             if ends.own.iter().all(|end| end.peer != peer) {
                 let (one, other) = link_pair()?;
                 ends.own.push(LinkEnd { owner: role, peer, socket: one });
@@ -68,12 +79,12 @@ impl WaitingEnds {
 
     /// Keeps an end until its owner is started.
     pub(crate) fn keep(&mut self, end: LinkEnd) {
-        self.0.push(end);
+        self.ends.push(end);
     }
 
     /// Closes the ends whose other end died with `dead`.
     pub(crate) fn forget(&mut self, dead: Role) {
-        self.0.retain(|end| end.peer != dead);
+        self.ends.retain(|end| end.peer != dead);
     }
 }
 
@@ -94,20 +105,24 @@ mod tests {
 
     #[test]
     fn the_graph_is_the_documented_one() {
-        assert_eq!(sorted(peers(Store)), [MixIngress, ClientEdge]);
+        assert_eq!(sorted(peers(Store)), [MixIngress, ClientEdge, HttpApi]);
+        assert_eq!(sorted(peers(HttpApi)), [Store]);
         assert_eq!(sorted(peers(MixIngress)), [MixEgress, Store]);
         assert_eq!(sorted(peers(ClientEdge)), [MixEgress, Store]);
         assert_eq!(sorted(peers(MixEgress)), [MixIngress, ClientEdge]);
     }
 
     /// Each keeps the end that it was given last, as the real workers do.
-    #[derive(Default)]
     struct Workers {
         waiting: WaitingEnds,
         held: HashMap<Role, HashMap<Role, UnixStream>>,
     }
 
     impl Workers {
+        fn new() -> Self {
+            Self { waiting: WaitingEnds::among(Role::ALL), held: HashMap::new() }
+        }
+
         fn hand(&mut self, end: LinkEnd) {
             match self.held.get_mut(&end.owner) {
                 Some(held) => {
@@ -150,13 +165,13 @@ mod tests {
             for role in Role::ALL {
                 assert_eq!(sorted(self.held[&role].keys().copied()), sorted(peers(role)), "{role}");
             }
-            assert!(self.waiting.0.is_empty());
+            assert!(self.waiting.ends.is_empty());
         }
     }
 
     #[test]
     fn every_end_reaches_its_worker() {
-        let mut workers = Workers::default();
+        let mut workers = Workers::new();
         for role in Role::ALL {
             workers.bear(role);
         }
@@ -166,8 +181,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn deaths_in_any_order_leave_all_linked(steps in proptest::collection::vec((0usize..4, proptest::bool::ANY), 0..40)) {
-            let mut workers = Workers::default();
+        fn deaths_in_any_order_leave_all_linked(steps in proptest::collection::vec((0usize..5, proptest::bool::ANY), 0..40)) {
+            let mut workers = Workers::new();
             for (role, birth) in steps {
                 let role = Role::ALL[role];
                 match (birth, workers.held.contains_key(&role)) {
@@ -186,13 +201,21 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_does_not_run_gets_no_link() {
+        let roles = Role::ALL.into_iter().filter(|role| *role != HttpApi);
+        let ends = WaitingEnds::among(roles).for_new_worker(Store).unwrap();
+        assert_eq!(sorted(ends.own.iter().map(|end| end.peer)), [MixIngress, ClientEdge]);
+        assert_eq!(sorted(ends.of_peers.iter().map(|end| end.owner)), [MixIngress, ClientEdge]);
+    }
+
+    #[test]
     fn a_dead_workers_links_end() {
-        let mut workers = Workers::default();
+        let mut workers = Workers::new();
         for role in Role::ALL {
             workers.bear(role);
         }
         workers.die(Store);
-        for peer in [MixIngress, ClientEdge] {
+        for peer in [MixIngress, ClientEdge, HttpApi] {
             let mut end = workers.held[&peer][&Store].try_clone().unwrap();
             assert_eq!(end.read(&mut [0]).unwrap(), 0);
         }

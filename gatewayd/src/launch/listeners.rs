@@ -1,4 +1,4 @@
-//! The two listening sockets. They stay open here while a worker is replaced, so that no connection is refused meanwhile.
+//! The listening sockets. They stay open here while a worker is replaced, so that no connection is refused meanwhile.
 
 use std::{
     io,
@@ -52,6 +52,14 @@ pub(super) const CLIENTS: ListenerSettings = ListenerSettings {
     host_flag: "--clients-host",
     port_flag: "--clients-port",
     key: "clients_endpoint.listening_address",
+    unsent: Some(UNSENT),
+};
+
+/// The port for readers of the gateway's description.
+pub(super) const HTTP: ListenerSettings = ListenerSettings {
+    host_flag: "--http-bind-address",
+    port_flag: "--http-bind-address",
+    key: "node.http_bind_address",
     unsent: Some(UNSENT),
 };
 

@@ -3,7 +3,10 @@
 //! The addresses are read once, at the start. An address that an interface gets later, or that is announced only by a DNS name, is not
 //! among them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+};
 
 use ipc::{control::OwnAddresses, ports::PortRange};
 use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
@@ -16,8 +19,8 @@ use crate::{
 /// The most ports for which the kernel gets a rule.
 const FEW_PORTS: usize = 64;
 
-/// The addresses and ports of a gateway that listens at `mix` and `clients`.
-pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr) -> OwnAddresses {
+/// The addresses and ports of a gateway that listens at `mix` and `clients`, and perhaps at `http`.
+pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr, http: Option<SocketAddr>) -> OwnAddresses {
     let ip = |host: &Host| match host {
         Host::Ip(ip) => Some(*ip),
         _ => None,
@@ -26,6 +29,8 @@ pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr) -> Own
     let mut addresses: Vec<IpAddr> = of_interfaces();
     addresses.extend(announced.into_iter().flatten().filter_map(ip));
     addresses.extend([mix.ip(), clients.ip()]);
+    addresses.extend(http.map(|http| http.ip()));
+    addresses.extend(&config.node.public_ips);
     let mut addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.to_canonical()).collect();
     addresses.retain(|address| !address.is_unspecified());
     addresses.sort_unstable();
@@ -35,6 +40,8 @@ pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr) -> Own
     // At the announced port, a proxy in front of the gateway may accept clients on this machine.
     let mut other_ports = vec![clients.port()];
     other_ports.extend(config.clients.announce.port.map(|port| port.get()).filter(|port| *port != clients.port()));
+    other_ports.extend(http.map(|http| http.port()));
+    other_ports.extend(config.node.announce_wss_port.map(NonZeroU16::get));
     OwnAddresses { addresses, mix_ports, other_ports }
 }
 
@@ -79,12 +86,14 @@ mod tests {
         let mut config = config(home.path());
         config.mix.announce = "1.2.3.4:444".parse().unwrap();
         config.clients.announce = "wss://[2606:4700::7]:443".parse().unwrap();
-        let own = find(&config, "0.0.0.0:1789".parse().unwrap(), "9.9.9.9:9000".parse().unwrap());
-        for address in ["127.0.0.1", "1.2.3.4", "2606:4700::7", "9.9.9.9"] {
+        config.node.public_ips = vec!["7.7.7.7".parse().unwrap()];
+        let [mix, clients, http] = ["0.0.0.0:1789", "9.9.9.9:9000", "8.8.8.8:8080"].map(|at| at.parse().unwrap());
+        let own = find(&config, mix, clients, Some(http));
+        for address in ["127.0.0.1", "1.2.3.4", "2606:4700::7", "9.9.9.9", "8.8.8.8", "7.7.7.7"] {
             assert!(own.addresses.contains(&address.parse().unwrap()), "{address} is not in {own:?}");
         }
         assert!(!own.addresses.iter().any(IpAddr::is_unspecified));
-        assert_eq!((own.mix_ports, own.other_ports), (vec![1789, 444], vec![9000, 443]));
+        assert_eq!((own.mix_ports, own.other_ports), (vec![1789, 444], vec![9000, 443, 8080]));
     }
 
     #[test]

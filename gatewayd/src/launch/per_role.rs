@@ -1,4 +1,4 @@
-//! A map with one value for each of the four workers. No value can be missing.
+//! A map with one value for each of the five workers. No value can be missing.
 
 use ipc::Role;
 
@@ -9,6 +9,7 @@ pub(crate) struct PerRole<T> {
     mix_egress: T,
     client_edge: T,
     store: T,
+    http_api: T,
 }
 
 impl<T> PerRole<T> {
@@ -19,6 +20,7 @@ impl<T> PerRole<T> {
             mix_egress: make(Role::MixEgress)?,
             client_edge: make(Role::ClientEdge)?,
             store: make(Role::Store)?,
+            http_api: make(Role::HttpApi)?,
         })
     }
 
@@ -29,6 +31,7 @@ impl<T> PerRole<T> {
             mix_egress: make(Role::MixEgress),
             client_edge: make(Role::ClientEdge),
             store: make(Role::Store),
+            http_api: make(Role::HttpApi),
         }
     }
 
@@ -39,6 +42,7 @@ impl<T> PerRole<T> {
             Role::MixEgress => &self.mix_egress,
             Role::ClientEdge => &self.client_edge,
             Role::Store => &self.store,
+            Role::HttpApi => &self.http_api,
         }
     }
 
@@ -49,6 +53,7 @@ impl<T> PerRole<T> {
             Role::MixEgress => &mut self.mix_egress,
             Role::ClientEdge => &mut self.client_edge,
             Role::Store => &mut self.store,
+            Role::HttpApi => &mut self.http_api,
         }
     }
 }

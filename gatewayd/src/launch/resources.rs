@@ -30,6 +30,8 @@ use crate::{
 pub(crate) struct WorkerResources {
     mix_listener: std::net::TcpListener,
     client_listener: std::net::TcpListener,
+    /// Only if the gateway is described to today's network.
+    http_listener: Option<std::net::TcpListener>,
     sphinx_key: File,
     identity_key: File,
     data: DataFolders,
@@ -112,6 +114,11 @@ impl WorkerResources {
             data,
             mix_listener: listeners::bind(config.mix.listen, listeners::MIX)?,
             client_listener: listeners::bind(config.clients.listen, listeners::CLIENTS)?,
+            http_listener: config
+                .node
+                .enabled
+                .then(|| listeners::bind(config.node.http_bind_address, listeners::HTTP))
+                .transpose()?,
         })
     }
 
@@ -150,6 +157,14 @@ impl WorkerResources {
         self.client_listener.local_addr()
     }
 
+    /// The address at which the gateway's description is served, with the real port.
+    ///
+    /// # Errors
+    /// If the kernel does not tell it.
+    pub(crate) fn http_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.http_listener.as_ref().map(std::net::TcpListener::local_addr).transpose()
+    }
+
     /// The descriptors of `role`, beside its links. No worker gets access to anything else.
     ///
     /// # Errors
@@ -168,6 +183,10 @@ impl WorkerResources {
                 (Grant::InboxDirectory, reopen_directory(self.data.inboxes.directory())?),
                 (Grant::ReplayDirectory, reopen_directory(self.data.replay.directory())?),
             ],
+            Role::HttpApi => match &self.http_listener {
+                Some(listener) => vec![(Grant::HttpListener, listener.try_clone()?.into())],
+                None => vec![],
+            },
         })
     }
 }
@@ -224,6 +243,7 @@ mod tests {
             granted(Role::Store),
             [Grant::IdentityKey, Grant::LedgerDirectory, Grant::InboxDirectory, Grant::ReplayDirectory]
         );
+        assert_eq!(granted(Role::HttpApi), []);
     }
 
     #[test]

@@ -18,15 +18,15 @@ use super::{
     resources::{ResourceError, WorkerResources},
     worker_config,
 };
-use crate::{plan::RunPlan, system_error::SystemError};
+use crate::{config::Config, plan::RunPlan, system_error::SystemError};
 
 /// What every worker is started from.
 #[derive(Debug)]
 pub(crate) struct LaunchSpec {
     /// What the gateway is to run with.
     pub(crate) plan: RunPlan,
-    /// The programs.
-    pub(crate) binaries: PerRole<Program>,
+    /// The programs of the workers that run.
+    pub(crate) binaries: PerRole<Option<Program>>,
     /// The descriptors.
     pub(crate) resources: WorkerResources,
     /// The configuration of each worker.
@@ -69,13 +69,13 @@ impl LaunchSpec {
     /// # Errors
     /// With what is missing and what to do.
     pub(crate) fn build(plan: RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
-        let binaries = binaries::open()?;
+        let binaries = binaries::open(&roles_of(&plan.config).collect::<Vec<_>>())?;
         let resources = WorkerResources::open(&plan.config, &plan.guard, data)?;
         let own = own_addresses(&plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
         let spec = Self {
             binaries,
             resources,
-            configs: PerRole::new(|role| worker_config::for_role(&plan.config, &own, role)),
+            configs: PerRole::new(|role| worker_config::for_role(&plan.config, &plan.announced, &own, role)),
             threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
             jails: jails(&plan, accounts, &own)?,
             plan,
@@ -89,6 +89,19 @@ impl LaunchSpec {
             spec.resources.give_to_store(&spec.plan, *account)?;
         }
         Ok(spec)
+    }
+
+    /// The workers that run.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = Role> + use<> {
+        roles_of(&self.plan.config)
+    }
+
+    /// The program of `role`.
+    ///
+    /// # Errors
+    /// If the role does not run.
+    pub(crate) fn program(&self, role: Role) -> io::Result<&Program> {
+        self.binaries.get(role).as_ref().ok_or_else(|| io::Error::other(format!("{role} does not run in this gateway")))
     }
 
     /// Whether each worker has an account of its own.
@@ -110,9 +123,20 @@ impl LaunchSpec {
     }
 }
 
+/// The workers that run: `http-api` only in a gateway that is described to today's network.
+fn roles_of(config: &Config) -> impl Iterator<Item = Role> + use<> {
+    let is_node = config.node.enabled;
+    Role::ALL.into_iter().filter(move |role| *role != Role::HttpApi || is_node)
+}
+
 /// The addresses of this machine, at which `mix-egress` must not reach its other services.
 fn own_addresses(plan: &RunPlan, resources: &WorkerResources) -> io::Result<OwnAddresses> {
-    Ok(own_addresses::find(&plan.config, resources.mix_address()?, resources.client_address()?))
+    Ok(own_addresses::find(
+        &plan.config,
+        resources.mix_address()?,
+        resources.client_address()?,
+        resources.http_address()?,
+    ))
 }
 
 /// The jail that each worker is to close.
@@ -121,7 +145,7 @@ fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<PerRo
     let accounts = accounts.of_workers();
     let connect_ports = |role| match role {
         Role::MixEgress => own_addresses::ports_to_enforce(&plan.config.egress, own),
-        Role::MixIngress | Role::ClientEdge | Role::Store => Vec::new(),
+        Role::MixIngress | Role::ClientEdge | Role::Store | Role::HttpApi => Vec::new(),
     };
     Ok(PerRole::new(|role| JailSpec {
         supervisor: std::process::id(),

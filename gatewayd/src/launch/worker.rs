@@ -255,7 +255,8 @@ fn clean(report: WorkerReport) -> WorkerReport {
         | WorkerReport::LinkLost { .. }
         | WorkerReport::LoopTurns
         | WorkerReport::StorageFull
-        | WorkerReport::PublicKey(_)) => plain,
+        | WorkerReport::PublicKey(_)
+        | WorkerReport::CountPackets(_)) => plain,
     }
 }
 

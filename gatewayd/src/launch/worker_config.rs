@@ -2,12 +2,17 @@
 
 use ipc::{
     Role,
-    control::{EdgeConfig, EgressConfig, IngressConfig, OwnAddresses, StoreConfig, WorkerConfig, session_credit},
+    control::{
+        EdgeConfig, EgressConfig, HttpConfig, IngressConfig, OwnAddresses, StoreConfig, WorkerConfig, session_credit,
+    },
     credit::Window,
 };
 use wire::framing::FramingChoice;
 
-use crate::config::{Config, LimitsSection, MemoryBudgets};
+use crate::{
+    config::{Config, LimitsSection, MemoryBudgets},
+    node::Announced,
+};
 
 /// What `mix-ingress` may have under way to `store`. Both are told the same.
 const fn window(limits: &LimitsSection) -> Window {
@@ -20,7 +25,7 @@ const fn credit(limits: &LimitsSection) -> Window {
 }
 
 /// The configuration of `role`. `own` are the addresses of this machine.
-pub(crate) fn for_role(config: &Config, own: &OwnAddresses, role: Role) -> WorkerConfig {
+pub(crate) fn for_role(config: &Config, announced: &Announced, own: &OwnAddresses, role: Role) -> WorkerConfig {
     let memory = MemoryBudgets::of(&config.limits);
     match role {
         Role::MixIngress => WorkerConfig::MixIngress(IngressConfig {
@@ -68,22 +73,32 @@ pub(crate) fn for_role(config: &Config, own: &OwnAddresses, role: Role) -> Worke
             // Every frame of version 8 has room for the mark, so that no mark has to be dropped.
             rotation_marks: config.egress.rotation_marks || config.egress.framing == FramingChoice::V8,
         }),
-        Role::Store => WorkerConfig::Store(StoreConfig {
-            spill_after: config.delivery.spill_after,
-            inbox_messages: config.limits.inbox_messages.get(),
-            inbox_bytes: config.limits.inbox_bytes.get(),
-            newcomer_share: config.limits.newcomer_share.get(),
-            data_bytes: config.limits.data_bytes.get(),
-            message_age: config.limits.message_age,
-            client_idle: config.limits.client_idle,
-            window: window(&config.limits),
-            // One for each connection, and as many again for sessions that have ended while the message about the end is under way.
-            max_sessions: config.limits.max_client_connections.get().saturating_mul(2),
-            session_credit: credit(&config.limits),
-            replay_bytes: config.replay.memory.get(),
-            pushed_bytes: memory.pushed,
-            read_ahead_bytes: memory.read_ahead,
-            client_logins_per_hour: config.limits.client_logins_per_hour.get(),
+        Role::Store => WorkerConfig::Store {
+            announce: announced.facts.clone(),
+            config: StoreConfig {
+                spill_after: config.delivery.spill_after,
+                inbox_messages: config.limits.inbox_messages.get(),
+                inbox_bytes: config.limits.inbox_bytes.get(),
+                newcomer_share: config.limits.newcomer_share.get(),
+                data_bytes: config.limits.data_bytes.get(),
+                message_age: config.limits.message_age,
+                client_idle: config.limits.client_idle,
+                window: window(&config.limits),
+                // One for each connection, and as many again for sessions that have ended while the message about the end is under way.
+                max_sessions: config.limits.max_client_connections.get().saturating_mul(2),
+                session_credit: credit(&config.limits),
+                replay_bytes: config.replay.memory.get(),
+                pushed_bytes: memory.pushed,
+                read_ahead_bytes: memory.read_ahead,
+                client_logins_per_hour: config.limits.client_logins_per_hour.get(),
+            },
+        },
+        Role::HttpApi => WorkerConfig::HttpApi(HttpConfig {
+            description: announced.description.clone(),
+            max_connections: config.http.max_connections.get(),
+            max_connections_per_prefix: config.http.max_connections_per_prefix.get(),
+            request: config.http.request,
+            requests_per_connection: config.http.requests_per_connection.get(),
         }),
     }
 }
@@ -93,7 +108,11 @@ mod tests {
     use ipc::{control::ReplayConfig, ports::PortRange};
 
     use super::*;
-    use crate::paths::{GatewayId, GatewayPaths, Root};
+    use crate::{
+        config::HttpSection,
+        keys::PublicKeys,
+        paths::{GatewayId, GatewayPaths, Root},
+    };
     use std::{num::NonZeroU32, time::Duration};
 
     #[test]
@@ -152,24 +171,37 @@ mod tests {
         config.limits.bytes_in_flight = number(27).into();
         config.limits.memory = number(240).into();
         let own = OwnAddresses { addresses: vec![[8, 8, 8, 8].into()], mix_ports: vec![31], other_ports: vec![32] };
-        let configs = Role::ALL.map(|role| for_role(&config, &own, role));
+        config.http = HttpSection {
+            max_connections: number(33),
+            max_connections_per_prefix: number(34),
+            request: ms(35),
+            requests_per_connection: number(36),
+        };
+        config.node.enabled = true;
+        config.node.public_ips = vec![[9, 9, 9, 9].into()];
+        let keys = PublicKeys { identity: [37; 32], sphinx: [38; 32] };
+        let announced = Announced::of(&config, &keys).unwrap();
+        let configs = Role::ALL.map(|role| for_role(&config, &announced, &own, role));
         let expected = [
-            WorkerConfig::Store(StoreConfig {
-                spill_after: ms(5),
-                inbox_messages: 12,
-                inbox_bytes: 13,
-                newcomer_share: 22,
-                data_bytes: 14,
-                message_age: ms(23),
-                client_idle: ms(24),
-                window: Window { messages: 26, bytes: 20 },
-                max_sessions: 30,
-                session_credit: session_credit(25),
-                replay_bytes: 29,
-                pushed_bytes: 50,
-                read_ahead_bytes: 10,
-                client_logins_per_hour: 30,
-            }),
+            WorkerConfig::Store {
+                announce: announced.facts,
+                config: StoreConfig {
+                    spill_after: ms(5),
+                    inbox_messages: 12,
+                    inbox_bytes: 13,
+                    newcomer_share: 22,
+                    data_bytes: 14,
+                    message_age: ms(23),
+                    client_idle: ms(24),
+                    window: Window { messages: 26, bytes: 20 },
+                    max_sessions: 30,
+                    session_credit: session_credit(25),
+                    replay_bytes: 29,
+                    pushed_bytes: 50,
+                    read_ahead_bytes: 10,
+                    client_logins_per_hour: 30,
+                },
+            },
             WorkerConfig::MixEgress(EgressConfig {
                 connect_timeout: ms(3),
                 initial_backoff: ms(1),
@@ -220,6 +252,13 @@ mod tests {
                 },
                 half_frame_bytes: 20,
                 ack_bytes: 10,
+            }),
+            WorkerConfig::HttpApi(HttpConfig {
+                description: announced.description,
+                max_connections: 33,
+                max_connections_per_prefix: 34,
+                request: ms(35),
+                requests_per_connection: 36,
             }),
         ];
         assert_eq!(configs, expected);

@@ -146,3 +146,46 @@ fn a_port_that_is_given_twice_must_be_one() {
         assert!(error.contains(words[0]) && error.contains(words[2]) && error.contains(words[3]), "{error}");
     }
 }
+
+#[test]
+fn flags_of_the_node_bear_the_names_of_nym_node() {
+    let mut config = new_config();
+    apply(
+        &mut config,
+        "--node --public-ips 9.9.9.9,2606:4700::7 --hostname gw.example --location CH --http-bind-address 0.0.0.0:81 \
+         --announce-ws-port 82 --announce-wss-port 83 --mixnet-announce-port 84 --accept-operator-terms-and-conditions \
+         --moniker m --website w --security-contact s --details d",
+    );
+    let node = &config.node;
+    assert!(node.enabled && node.accept_operator_terms);
+    assert_eq!(node.public_ips, ["9.9.9.9", "2606:4700::7"].map(|ip| ip.parse::<std::net::IpAddr>().unwrap()));
+    assert_eq!(node.http_bind_address.to_string(), "0.0.0.0:81");
+    assert_eq!(node.hostname.as_ref().unwrap().to_string(), "gw.example");
+    assert_eq!(node.location.unwrap().to_string(), "CH");
+    assert_eq!((node.announce_ws_port, node.announce_wss_port), (NonZeroU16::new(82), NonZeroU16::new(83)));
+    assert_eq!(config.mix.announce.port, NonZeroU16::new(84));
+    assert_eq!(
+        [&node.moniker, &node.website, &node.security_contact, &node.details].map(ToString::to_string),
+        ["m", "w", "s", "d"]
+    );
+    apply(&mut config, "--node=false --accept-operator-terms-and-conditions=false");
+    assert!(!config.node.enabled && !config.node.accept_operator_terms);
+    let flags = ["x", "--announce-as", "nym-node 1.31.0"];
+    Flags::try_parse_from(flags).unwrap().overrides.apply(&mut config).unwrap();
+    assert_eq!(config.node.announce_as.to_string(), "nym-node 1.31.0");
+}
+
+#[test]
+fn flags_of_the_node_with_bad_values_say_what_is_good() {
+    for (flags, word) in [
+        (["x", "--location", "XX"], "ISO 3166"),
+        (["x", "--hostname", "9.9.9.9"], "--public-ips"),
+        (["x", "--account", "n1abc"], "wallet"),
+        (["x", "--announce-as", "gatewayd"], "three numbers"),
+        (["x", "--public-ips", "gw.example"], "invalid IP address"),
+        (["x", "--http-bind-address", "gw.example"], "not an IP address"),
+    ] {
+        let error = Flags::try_parse_from(flags).err().unwrap().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}

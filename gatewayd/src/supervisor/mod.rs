@@ -6,7 +6,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`workers`] | the four workers, each in its slot |
+//! | [`workers`] | the workers, each in its slot |
 //! | [`workers::drain`] | their orderly end |
 //! | [`lock`] | one supervisor for one id |
 //! | [`restart`] | the delay before a dead worker is started again |

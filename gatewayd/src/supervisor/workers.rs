@@ -1,4 +1,4 @@
-//! The four workers together: which of them live, when a dead one is started again, and when the gateway is up.
+//! The workers together: which of them live, when a dead one is started again, and when the gateway is up.
 //!
 //! *Holds*: the workers, what they are launched with, and link ends that wait for their owners. *Promises*: a dead worker is replaced,
 //! with a delay that grows while lives are short, and its peers get new links. Once the gateway has been up, it ends only for a worker
@@ -7,6 +7,7 @@
 pub(super) mod drain;
 pub(super) mod error;
 mod events;
+mod figures;
 mod hang;
 mod jail_reports;
 mod peer_reports;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 
 use self::{
     error::WorkersError,
+    figures::Figures,
     slot::{PendingKill, Slot, WorkerState},
 };
 use crate::{
@@ -72,6 +74,7 @@ pub(crate) struct Workers {
     storage_is_full: bool,
     /// When the heartbeats are checked next.
     next_heartbeat_check: Instant,
+    figures: Figures,
     events: mpsc::Receiver<WorkerEvent>,
     reporter: mpsc::Sender<WorkerEvent>,
 }
@@ -81,14 +84,16 @@ impl Workers {
     pub(crate) fn new(spec: Arc<LaunchSpec>) -> Self {
         let (reporter, events) = mpsc::channel(EVENTS);
         let now = Instant::now();
+        let roles: Vec<Role> = spec.roles().collect();
         Self {
             spec,
-            slots: PerRole::new(|_| Slot::new(now)),
-            waiting: WaitingEnds::default(),
+            slots: PerRole::new(|role| if roles.contains(&role) { Slot::new(now) } else { Slot::unused() }),
+            waiting: WaitingEnds::among(roles.iter().copied()),
             pending_kills: Vec::new(),
             phase: GatewayPhase::Opening,
             storage_is_full: false,
             next_heartbeat_check: now + BEAT,
+            figures: Figures::new(now),
             events,
             reporter,
         }
@@ -124,7 +129,7 @@ impl Workers {
             WorkerState::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
             _ => None,
         };
-        let others = self.next_pending_kill().into_iter().chain([self.next_heartbeat_check]);
+        let others = self.next_pending_kill().into_iter().chain([self.next_heartbeat_check, self.figures.due()]);
         Role::ALL.into_iter().filter_map(due).chain(others).min().unwrap_or(self.next_heartbeat_check)
     }
 
@@ -136,6 +141,7 @@ impl Workers {
             self.next_heartbeat_check = now + BEAT;
             self.check_heartbeats(now)?;
         }
+        self.publish_figures(now);
         for role in Role::ALL {
             match &mut self.slots.get_mut(role).state {
                 WorkerState::Dead { retry_at } if *retry_at <= now => self.start(role)?,
@@ -182,8 +188,7 @@ impl Workers {
         grants.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
         let (grants, descriptors): (Vec<_>, Vec<_>) = grants.into_iter().unzip();
         let start = self.spec.start_message(role, grants, None);
-        let binary = self.spec.binaries.get(role);
-        let worker = Worker::spawn(role, binary, start, &descriptors, self.reporter.clone())?;
+        let worker = Worker::spawn(role, self.spec.program(role)?, start, &descriptors, self.reporter.clone())?;
         Ok((worker, ends.of_peers))
     }
 

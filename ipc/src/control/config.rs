@@ -5,7 +5,12 @@ use std::{net::IpAddr, time::Duration};
 use bincode::{Decode, Encode};
 use wire::framing::FramingChoice;
 
-use crate::{credit::Window, http_api::Description, ports::PortRange, trusted_network::TrustedNetwork};
+use crate::{
+    credit::Window,
+    http_api::{Description, HostFacts},
+    ports::PortRange,
+    trusted_network::TrustedNetwork,
+};
 
 /// A worker's slice of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -17,7 +22,14 @@ pub enum WorkerConfig {
     /// For `client-edge`.
     ClientEdge(EdgeConfig),
     /// For `store`.
-    Store(StoreConfig),
+    Store {
+        /// How it stores.
+        config: StoreConfig,
+        /// What to sign as host information; none if the gateway is not described to today's network.
+        announce: Option<HostFacts>,
+    },
+    /// For `http-api`.
+    HttpApi(HttpConfig),
 }
 
 /// Settings of `mix-ingress`.

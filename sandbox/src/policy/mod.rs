@@ -20,6 +20,7 @@ mod rule;
 
 mod client_edge;
 mod common;
+mod http_api;
 mod mix_egress;
 mod mix_ingress;
 mod signer;
@@ -30,6 +31,7 @@ use ipc::Role;
 
 pub use self::{
     client_edge::CLIENT_EDGE,
+    http_api::HTTP_API,
     mix_egress::MIX_EGRESS,
     mix_ingress::MIX_INGRESS,
     rule::{Argument, Must, Network, Policy, Rule, Unlisted, Verdict},
@@ -46,6 +48,7 @@ impl Policy {
             Role::MixEgress => &MIX_EGRESS,
             Role::ClientEdge => &CLIENT_EDGE,
             Role::Store => &STORE,
+            Role::HttpApi => &HTTP_API,
         }
     }
 

@@ -11,7 +11,7 @@ async fn break_link(rogue: Role, peer: Role) -> Result<()> {
     bounded(async {
         let taken = Taken::over(Home::init(IPV4).await?, rogue).await?;
         let mut attached = match rogue {
-            Role::MixIngress | Role::MixEgress => attached_clients(&taken.gateway).await?,
+            Role::MixIngress | Role::MixEgress | Role::HttpApi => attached_clients(&taken.gateway).await?,
             Role::ClientEdge | Role::Store => Vec::new(),
         };
         taken.breaks_form(peer).await?;

@@ -2,14 +2,11 @@
 
 use std::path::Path;
 
-use ipc::{control::OwnAddresses, log::LogSettings};
+use ipc::log::LogSettings;
 
 use super::*;
 use crate::{
-    launch::{
-        fixtures::{config, jail, program, resources},
-        worker_config,
-    },
+    launch::fixtures::{config, config_of, jail, program, resources},
     path_guard::PathGuard,
     supervisor::RunLock,
 };
@@ -22,7 +19,7 @@ fn start() -> Start {
         log: LogSettings::default(),
         threads: 1,
         jail: jail(64),
-        config: worker_config::for_role(&config(home.path()), &OwnAddresses::default(), Role::Store),
+        config: config_of(&config(home.path()), Role::Store),
         probe: None,
     }
 }

@@ -1,6 +1,7 @@
 //! The orderly end: the order in which the workers finish, and what happens to one that does not.
 //!
-//! `mix-ingress` is first, so that no new message comes in from the mixnet. Then `client-edge` lets its clients go. `mix-egress` and
+//! `mix-ingress` is first, so that no new message comes in from the mixnet, and `http-api`, which has nothing to finish. Then `client-edge`
+//! lets its clients go. `mix-egress` and
 //! `store` are last: `mix-egress` sends what is left, `store` writes it to disk.
 
 use std::{
@@ -18,7 +19,7 @@ use super::{GatewayPhase, Workers, slot::WorkerState};
 /// time to the next. `mix-ingress` has tens of megabytes to save, which take a slow disk seconds. With [`LAST`] the whole takes less than
 /// ten seconds.
 const ORDER: [(&[Role], Duration); 3] = [
-    (&[Role::MixIngress], Duration::from_secs(5)),
+    (&[Role::MixIngress, Role::HttpApi], Duration::from_secs(5)),
     (&[Role::ClientEdge], Duration::from_secs(7)),
     (&[Role::MixEgress, Role::Store], Duration::from_secs(9)),
 ];

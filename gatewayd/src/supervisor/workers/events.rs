@@ -33,6 +33,7 @@ impl Workers {
             EventKind::Report(WorkerReport::RefuseSyscall { number }) => self.on_refusal(role, number),
             EventKind::Report(WorkerReport::LoopTurns) => self.on_heartbeat(role),
             EventKind::Report(WorkerReport::StorageFull) => self.storage_is_full = true,
+            EventKind::Report(WorkerReport::CountPackets(packets)) => self.figures.add(packets),
             EventKind::Report(WorkerReport::PublicKey(key)) => return self.on_public_key(role, key),
             EventKind::Garbled => self.kill_for(role, "it sent bytes that are no report"),
             EventKind::LinkClosed => {
@@ -62,7 +63,7 @@ impl Workers {
             other => slot.state = other,
         }
         let ready = |role| matches!(self.slots.get(role).state, WorkerState::Ready { .. });
-        let all_ready = Role::ALL.into_iter().all(ready);
+        let all_ready = self.spec.roles().all(ready);
         if self.phase == GatewayPhase::Open && all_ready {
             systemd::status(systemd::SERVING);
         }

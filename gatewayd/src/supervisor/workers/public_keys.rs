@@ -19,7 +19,7 @@ impl Workers {
         let file = match role {
             Role::MixIngress => PublicKeyFile::Sphinx,
             Role::Store => PublicKeyFile::Identity,
-            Role::ClientEdge | Role::MixEgress => {
+            Role::ClientEdge | Role::MixEgress | Role::HttpApi => {
                 self.kill_for(role, "it reported a key and has none");
                 return Ok(());
             }

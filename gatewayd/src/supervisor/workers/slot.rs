@@ -51,6 +51,11 @@ impl Slot {
         }
     }
 
+    /// For a role that does not run.
+    pub(super) fn unused() -> Self {
+        Self { state: WorkerState::Gone, ..Self::new(Instant::now()) }
+    }
+
     /// Takes in a new worker, which has one link to each of its peers.
     pub(super) fn begin(&mut self, state: WorkerState) {
         self.state = state;
@@ -72,7 +77,7 @@ pub(super) enum WorkerState {
     Draining { worker: Worker },
     /// Killed; its death has not been reported yet.
     Killed { worker: Worker },
-    /// Dead, and not to be started again.
+    /// Not to be started, or not again.
     Gone,
 }
 

@@ -1,5 +1,7 @@
 //! Workers that are shell scripts, which speak just enough of the control link.
 
+use std::path::Path;
+
 use ipc::{
     control::WorkerReport,
     jail::{Layer, Missing},
@@ -7,7 +9,10 @@ use ipc::{
 use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::{drain::Drained, *};
-use crate::launch::{EventKind, Program, fixtures};
+use crate::{
+    config::Config,
+    launch::{EventKind, Program, fixtures},
+};
 
 /// Reports ready, writes every command to `$orders`, and ends in order.
 const GOOD: &str = r#"
@@ -31,6 +36,10 @@ struct Stage {
 impl Stage {
     /// All workers are good, but `special` runs `script`. `$lives` counts how often each was started.
     fn with(special: Role, script: &str) -> Self {
+        Self::of(fixtures::node_config, special, script)
+    }
+
+    fn of(config: impl Fn(&Path) -> Config, special: Role, script: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let binaries = PerRole::new(|role| {
             let script = if role == special { script } else { GOOD };
@@ -38,9 +47,10 @@ impl Stage {
                 "name={role}; orders={0}/orders; echo >> {0}/lives-{role}; lives=$(wc -l < {0}/lives-{role})",
                 home.path().display()
             );
-            Program::script(role, fixtures::program(home.path(), role.name(), &format!("{prelude}\n{script}")))
+            let path = fixtures::program(home.path(), role.name(), &format!("{prelude}\n{script}"));
+            Some(Program::script(role, path))
         });
-        let workers = Workers::new(Arc::new(fixtures::spec(home.path(), binaries)));
+        let workers = Workers::new(Arc::new(fixtures::spec(config(home.path()), binaries)));
         Self { home, workers }
     }
 
@@ -106,8 +116,10 @@ async fn all_come_up_and_finish_in_order() {
     assert!(stage.all_gone());
     let mut drained = stage.orders();
     drained.retain(|order| order.ends_with("drained"));
-    drained[2..].sort();
-    assert_eq!(drained, ["mix-ingress drained", "client-edge drained", "mix-egress drained", "store drained"]);
+    drained[..2].sort();
+    drained[3..].sort();
+    let names = ["http-api", "mix-ingress", "client-edge", "mix-egress", "store"];
+    assert_eq!(drained, names.map(|name| format!("{name} drained")));
 }
 
 #[tokio::test]
@@ -121,10 +133,10 @@ async fn the_dead_are_replaced_and_their_peers_get_new_links() {
     assert!(matches!(stage.state(Role::Store), WorkerState::Dead { .. }));
     stage.until(Stage::all_ready).await.unwrap();
     assert_ne!(stage.pid(Role::Store), first);
-    stage.until_orders(before + 2).await;
+    stage.until_orders(before + 3).await;
     let mut orders = stage.orders().split_off(before);
     orders.sort();
-    assert_eq!(orders, ["client-edge 0103", "mix-ingress 0103"], "the peers, and nobody else");
+    assert_eq!(orders, ["client-edge 0103", "http-api 0103", "mix-ingress 0103"], "the peers, and nobody else");
     stage.workers.drain(never()).await;
 }
 
@@ -153,7 +165,7 @@ async fn a_worker_that_keeps_dying_at_start_ends_the_start() {
 #[tokio::test]
 async fn a_program_that_cannot_be_started_ends_the_start_too() {
     let mut stage = Stage::with(Role::Store, GOOD);
-    std::fs::remove_file(stage.workers.spec.binaries.get(Role::Store).path()).unwrap();
+    std::fs::remove_file(stage.workers.spec.program(Role::Store).unwrap().path()).unwrap();
     let error = stage.until(Stage::all_ready).await.unwrap_err().to_string();
     assert!(error.starts_with("store died 6 times") && error.contains("No such file"), "{error}");
     stage.workers.drain(never()).await;
@@ -306,6 +318,17 @@ async fn a_worker_that_does_not_come_back_ends_the_gateway() {
     let error = stage.workers.on_death(Role::Store, Duration::ZERO, "exit status: 3").unwrap_err().to_string();
     assert!(error.starts_with("store could not be started again in 25 attempts"), "{error}");
     stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn without_a_node_http_api_never_starts() {
+    let mut stage = Stage::of(fixtures::config, Role::Store, GOOD);
+    let is_ready = |stage: &Stage, role| matches!(stage.state(role), WorkerState::Ready { .. });
+    stage.until(|stage| stage.workers.spec.roles().all(|role| is_ready(stage, role))).await.unwrap();
+    assert!(matches!(stage.state(Role::HttpApi), WorkerState::Gone));
+    assert!(!stage.home.path().join("lives-http-api").exists());
+    assert_eq!(stage.workers.phase, GatewayPhase::Open);
+    assert_eq!(stage.workers.drain(never()).await, Drained::InOrder);
 }
 
 #[tokio::test]
