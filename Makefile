@@ -34,7 +34,7 @@ soak: setup
 siege: setup
 	@./dev/siege --seconds $(or $(SECONDS),60) $(if $(RATE),--rate $(RATE)) $(if $(ONLY),--only $(ONLY))
 
-# Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of sixteen targets.
+# Mutated input for everything that reads what strangers send; SECONDS_EACH=n for each of seventeen targets.
 fuzz: setup
 	@SECONDS_EACH=$(or $(SECONDS_EACH),60) ./dev/fuzz $(ONLY)
 

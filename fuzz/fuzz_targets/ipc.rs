@@ -8,6 +8,7 @@ use ipc::{
     codec::{decode_body, decode_one, encode_one},
     control::{WorkerCommand, WorkerReport},
     egress::SendPacket,
+    http_api::StoreToHttpApi,
     ingress_store::{IngressToStore, StoreToIngress},
 };
 use libfuzzer_sys::fuzz_target;
@@ -28,7 +29,7 @@ fn refused<T: Debug>(result: Result<T, impl Debug>) {
 
 fuzz_target!(|data: &[u8]| {
     let Some((link, bytes)) = data.split_first() else { return };
-    match link % 8 {
+    match link % 9 {
         0 => check_body::<IngressToStore>(bytes),
         1 => check_body::<StoreToIngress>(bytes),
         2 => check_body::<EdgeToStore>(bytes),
@@ -36,6 +37,7 @@ fuzz_target!(|data: &[u8]| {
         4 => check_body::<SendPacket>(bytes),
         5 => check_one!(WorkerCommand, bytes),
         6 => check_one!(WorkerReport, bytes),
+        7 => check_body::<StoreToHttpApi>(bytes),
         _ if bytes.is_empty() => {}
         _ => refused(decode_body::<NoReply>(bytes)),
     }

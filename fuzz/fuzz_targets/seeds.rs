@@ -12,6 +12,7 @@ use ipc::{
     codec::{CodecError, encode_one},
     control::{WorkerCommand, WorkerReport},
     egress::SendPacket,
+    http_api::{SignedHostInformation, StoreToHttpApi},
     ingress_store::{
         Ack, DeliveryId, DeliveryRefusal, IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
     },
@@ -147,6 +148,18 @@ fn before_clients() {
             corpus.add(&[&[1], UPGRADE.as_bytes(), format!("{name}: {line}\r\n\r\n").as_bytes(), &[0x88, 0x80]]);
         }
     }
+    let mut corpus = Corpus::of("http_connection");
+    for requests in [
+        "GET / HTTP/1.1\r\n\r\nHEAD /api/v1/roles?output=yaml HTTP/1.1\r\n\r\nGET /api/v2/auxiliary-details HTTP/1.0\r\n\r\n",
+        "GET /api/v1/load?output=bincode HTTP/1.1\r\nconnection: keep-alive\r\n\r\n\x16\x03\x01",
+        "POST /stats HTTP/1.1\r\ntransfer-encoding: chunked\r\nexpect: 100-continue\r\n\r\n5\r\nabcde\r\n0\r\n\r\n",
+        "CONNECT x:1 HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\ncontent-length: 3\r\n\r\nabcGET",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
+        for under_way in [0, 255] {
+            corpus.add(&[&[under_way], requests.as_bytes()]);
+        }
+    }
     let mut corpus = Corpus::of("forwarded");
     for line in HOPS {
         corpus.add(&[line.as_bytes()]);
@@ -236,6 +249,8 @@ fn ipc() {
     ] {
         add(1, encode_one(&StoreToIngress::AnswerReplay(answer)));
     }
+    let signed = SignedHostInformation { data: "{}".into(), signature: [7; 64] };
+    add(7, encode_one(&StoreToHttpApi::PublishHostInformation(signed)));
     let session = SessionId(5);
     add(
         2,
