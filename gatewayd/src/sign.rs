@@ -3,8 +3,8 @@
 //! The text may come from anybody, and the key is in a file that only `signer` reads. So `signer` runs twice: without the key it says what a
 //! signature would mean, and with the key it signs what the operator has agreed to.
 //!
-//! *Trusts*: the operator at the terminal. *Holds*: the text; never the key. *Promises*: nothing is signed that was not shown, and nothing
-//! without a yes.
+//! *Trusts*: the operator at the terminal. *Holds*: the text; never the key. *Promises*: nothing is signed that was not shown whole,
+//! and nothing without a yes.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
@@ -15,7 +15,7 @@ use std::{
 use ipc::{
     Role, codec,
     jail::{JailSpec, LayerSettings},
-    signer::{MAX_ANSWER, SignAnswer, SignRequest, SignText, Step},
+    signer::{MAX_ANSWER, MAX_TEXT, SignAnswer, SignRequest, SignText, Step},
 };
 
 use crate::{
@@ -30,6 +30,9 @@ use crate::{
 };
 
 const PROGRAM: OneShot = OneShot { program: "signer", time_limit: Duration::from_secs(10), max_answer: MAX_ANSWER };
+
+// A request has room for its text beside the jail.
+const _: () = assert!(MAX_TEXT + 4 * 1024 <= link::descriptor::MAX_DATAGRAM);
 
 /// Descriptors that `signer` may have open.
 const OPEN_FILES: u64 = 16;
@@ -69,9 +72,16 @@ pub enum SignError {
     /// `signer` gave no answer.
     #[error(transparent)]
     Program(#[from] OneShotError),
-    /// It does not fit into a request.
-    #[error("the text is too long to be signed: sign a hash of it instead")]
-    TooLong,
+    /// More text than somebody reads.
+    #[error(
+        "the text has {0} bytes, and at most {MAX_TEXT} are signed, as all of it is shown first: sign a hash of it instead"
+    )]
+    LongText(usize),
+    /// Too long for any contract message.
+    #[error(
+        "the text has {0} bytes, and no bonding message has more than {MAX_TEXT}: copy the whole text from the wallet, and nothing else"
+    )]
+    LongMessage(usize),
     /// The text is not signed.
     #[error("{0}")]
     Refused(String),
@@ -100,6 +110,7 @@ pub fn execute(
     console: &mut Console<'_>,
 ) -> Result<(), SignError> {
     let SignOptions { text, output, yes } = options;
+    let text = checked(text)?;
     let guard = PathGuard::new(GatewayPaths::new(root, id).home());
     let mut discarded = io::sink();
     let plan =
@@ -126,6 +137,18 @@ pub fn execute(
         }
     }
     Ok(())
+}
+
+/// The text without the spaces around a contract message, if it can be shown whole.
+fn checked(text: SignText) -> Result<SignText, SignError> {
+    match text {
+        SignText::Plain(text) if text.len() > MAX_TEXT => Err(SignError::LongText(text.len())),
+        SignText::Plain(_) => Ok(text),
+        SignText::ContractMessage(text) => match text.trim() {
+            text if text.len() > MAX_TEXT => Err(SignError::LongMessage(text.len())),
+            text => Ok(SignText::ContractMessage(text.to_owned())),
+        },
+    }
 }
 
 /// Waits for a yes.
@@ -189,10 +212,7 @@ impl<'a> Signer<'a> {
             text: self.text.clone(),
             step,
         };
-        let request = codec::encode_one(&request).map_err(|_| SignError::TooLong)?;
-        if request.len() > link::descriptor::MAX_DATAGRAM {
-            return Err(SignError::TooLong);
-        }
+        let request = codec::encode_one(&request).map_err(|_| OneShotError::Malformed(PROGRAM.program))?;
         let key = match step {
             Step::Explain => None,
             Step::Sign => Some(open_identity_key(&self.plan.config, &self.plan.guard)?),
@@ -205,11 +225,10 @@ impl<'a> Signer<'a> {
         codec::decode_one(&answer).map_err(|_| OneShotError::Malformed(PROGRAM.program).into())
     }
 
-    /// The text as it came, which for a contract message is the base58 that the wallet shows.
+    /// The text, which for a contract message is the base58 that the wallet shows.
     fn encoded(&self) -> &str {
         match &self.text {
-            SignText::Plain(text) => text,
-            SignText::ContractMessage(text) => text.trim(),
+            SignText::Plain(text) | SignText::ContractMessage(text) => text,
         }
     }
 }

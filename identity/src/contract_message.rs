@@ -11,13 +11,13 @@
 use client_wire::handshake::Signature;
 use serde::Deserialize;
 
-use crate::Identity;
+use crate::{
+    Identity, MAX_TEXT,
+    terminal::{shortened, whole_word},
+};
 
 /// The only message that this version explains, and so the only one that it signs.
 pub const BONDING: &str = "nym-node-bonding";
-
-/// The longest text, in characters of base58. A bonding message has about 900.
-pub const MAX_TEXT: usize = 8 << 10;
 
 /// The longest host that the contract takes, in bytes.
 const MAX_HOST: usize = 255;
@@ -161,17 +161,17 @@ impl Bonding {
         let signed = String::from_utf8(bytes).map_err(|_| Refused::NotJson)?;
         let Envelope { algorithm, message_type } = serde_json::from_str(&signed).map_err(|_| Refused::NotJson)?;
         if message_type != BONDING {
-            return Err(Refused::OtherMessage(printable(&message_type)));
+            return Err(Refused::OtherMessage(shortened(&message_type)));
         }
         if algorithm != "ed25519" {
-            return Err(Refused::OtherAlgorithm(printable(&algorithm)));
+            return Err(Refused::OtherAlgorithm(shortened(&algorithm)));
         }
         let message: Message =
-            serde_json::from_str(&signed).map_err(|error| Refused::OtherForm(printable(&error.to_string())))?;
+            serde_json::from_str(&signed).map_err(|error| Refused::OtherForm(shortened(&error.to_string())))?;
         let Content { sender, funds, data: Data { nym_node, cost_params } } = message.content;
         let own = bs58::encode(identity).into_string();
         if nym_node.identity_key != own {
-            return Err(Refused::OtherNode { theirs: printable(&nym_node.identity_key), own });
+            return Err(Refused::OtherNode { theirs: shortened(&nym_node.identity_key), own });
         }
         if nym_node.host.len() > MAX_HOST {
             return Err(Refused::LongHost(nym_node.host.len()));
@@ -198,7 +198,7 @@ impl Bonding {
         identity.sign(self.signed.as_bytes())
     }
 
-    /// What the signature says, one line for each thing, with nothing in it that a terminal would obey.
+    /// What the signature says, one line for each thing, with all of each value.
     pub fn in_words(&self) -> String {
         let pledge: Vec<String> = self.pledge.iter().map(Coin::in_words).collect();
         let pledge = if pledge.is_empty() { "nothing".to_owned() } else { pledge.join(", ") };
@@ -207,8 +207,8 @@ impl Bonding {
             "This signature lets the account\n  {}\nbond this gateway as a Nym node, and own it:\n  \
              pledge           {pledge}\n  host             {}\n  HTTP port        {port}\n  \
              profit margin    {}\n  operating cost   {} each interval\n  nonce            {}\n",
-            printable(&self.sender),
-            printable(&self.host),
+            whole_word(&self.sender),
+            whole_word(&self.host),
             margin_in_words(&self.profit_margin),
             self.operating_cost.in_words(),
             self.nonce,
@@ -218,7 +218,7 @@ impl Bonding {
 
 impl Coin {
     fn in_words(&self) -> String {
-        let plain = format!("{} {}", printable(&self.amount), printable(&self.denom));
+        let plain = format!("{} {}", whole_word(&self.amount), whole_word(&self.denom));
         let digits = &self.amount;
         if self.denom != "unym" || digits.is_empty() || digits.len() > 30 || !digits.bytes().all(|b| b.is_ascii_digit())
         {
@@ -241,18 +241,10 @@ fn margin_in_words(fraction: &str) -> String {
         Ok(value) if (0.0..=1.0).contains(&value) => {
             let percent = format!("{:.2}", value * 100.0);
             let percent = percent.trim_end_matches('0').trim_end_matches('.');
-            format!("{percent} % ({})", printable(fraction))
+            format!("{percent} % ({})", whole_word(fraction))
         }
-        _ => printable(fraction),
+        _ => whole_word(fraction),
     }
-}
-
-/// No character that a terminal would obey, that writes from right to left, or that cannot be seen; and not more than fits on a line.
-pub fn printable(text: &str) -> String {
-    const MAX: usize = 300;
-    let shown: String =
-        text.chars().take(MAX).map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
-    if text.chars().count() > MAX { format!("{shown}...") } else { shown }
 }
 
 #[cfg(test)]
@@ -260,6 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::terminal::MAX_GROWTH;
 
     const IDENTITY: [u8; 32] = [7; 32];
 
@@ -343,7 +336,27 @@ mod tests {
     fn nothing_that_a_terminal_obeys_is_shown() {
         let other = message().replace("n1abc", "n1\\u001b[2Kabc\\u202eevil");
         let words = Bonding::read(&text(&other), &IDENTITY).unwrap().in_words();
-        assert!(words.contains("n1?[2Kabc?evil"), "{words}");
+        assert!(words.contains(r"n1\u{1b}[2Kabc\u{202e}evil"), "{words}");
+    }
+
+    /// Someone who is shown the beginning of a value, or lines that a value imitates, agrees to something else.
+    #[test]
+    fn all_of_each_value_is_shown_and_stays_on_its_line() {
+        let long = "9".repeat(301);
+        for (old, value) in [("n1abc", "n1"), ("100000000", ""), ("unym", "ibc/"), ("0.2", "0."), ("40500000", "")] {
+            let value = format!("{value}{long}1 end");
+            let other = message().replacen(&format!("\"{old}\""), &format!("\"{value}\""), 1);
+            let words = Bonding::read(&text(&other), &IDENTITY).unwrap().in_words();
+            assert!(words.contains(&value.replace(' ', "\\u{20}")), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_longest_message_has_bounded_words() {
+        let room = MAX_TEXT * 7 / 10 - message().len();
+        let other = message().replace("n1abc", &"\u{7f}".repeat(room));
+        let words = Bonding::read(&text(&other), &IDENTITY).unwrap().in_words();
+        assert!(words.len() <= MAX_GROWTH * MAX_TEXT, "{}", words.len());
     }
 
     proptest! {

@@ -13,6 +13,8 @@ pub mod contract_message;
 pub mod host_information;
 #[cfg(feature = "operator")]
 pub mod plain_text;
+#[cfg(feature = "operator")]
+pub mod terminal;
 
 use std::{fs::File, io::Read, os::fd::OwnedFd};
 
@@ -21,6 +23,10 @@ use ed25519_dalek::{Signer, SigningKey};
 use pem::KeyTag;
 use sandbox::secret::{LockError, Locked};
 use zeroize::Zeroizing;
+
+/// The longest text that an operator has signed, in bytes. It is shown whole before, and this is as much as somebody reads.
+#[cfg(feature = "operator")]
+pub const MAX_TEXT: usize = 8 * 1024;
 
 /// No key file is longer.
 const MAX_KEY_FILE: u64 = 4 * 1024;

@@ -5,10 +5,7 @@
 
 use client_wire::handshake::Signature;
 
-use crate::{Identity, contract_message::printable};
-
-/// The longest text, in bytes.
-pub const MAX_TEXT: usize = 64 << 10;
+use crate::{Identity, MAX_TEXT, terminal};
 
 /// Why a text is not signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +14,9 @@ pub enum Refused {
     #[error("the text is empty: give what is to be signed after --text")]
     Empty,
     /// Too much.
-    #[error("the text has {0} bytes, and at most {MAX_TEXT} are signed: sign a hash of it instead")]
+    #[error(
+        "the text has {0} bytes, and at most {MAX_TEXT} are signed, as all of it is shown first: sign a hash of it instead"
+    )]
     TooLong(usize),
     /// A contract message in its decoded form.
     #[error(
@@ -32,15 +31,16 @@ pub enum Refused {
     NetworkRequest,
 }
 
-/// What a signature of `text` would mean.
+/// What a signature of `text` would mean, with all of the text.
 ///
 /// # Errors
 /// [`Refused`], whose words are for the operator.
 pub fn explain(text: &str, identity: &[u8; 32]) -> Result<String, Refused> {
     check(text, identity)?;
     Ok(format!(
-        "This signature lets anybody prove that whoever runs this gateway signed the text\n  {}\n",
-        printable(text)
+        "This signature lets anybody prove that the operator of this gateway signed these {} bytes:\n  \"{}\"\n",
+        text.len(),
+        terminal::whole(text)
     ))
 }
 
@@ -86,6 +86,16 @@ mod tests {
         for text in ["I run this gateway", "{\"proof\":1}", "äöü", "{}", &"a".repeat(64)] {
             assert_eq!(check(text, &IDENTITY), Ok(()), "{text}");
         }
+    }
+
+    #[test]
+    fn the_end_of_the_longest_text_is_shown() {
+        let text = format!("{}\n and my stake", "I agree. ".repeat(900));
+        let words = explain(&text, &IDENTITY).unwrap();
+        assert!(words.ends_with("I agree. \\n and my stake\"\n"), "{words}");
+        let longest = "\u{7f}".repeat(MAX_TEXT);
+        let words = explain(&longest, &IDENTITY).unwrap();
+        assert!(words.contains(&"\\u{7f}".repeat(MAX_TEXT)));
     }
 
     #[test]

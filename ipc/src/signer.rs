@@ -7,6 +7,9 @@ use bincode::{Decode, Encode};
 
 use crate::jail::JailSpec;
 
+/// The longest text in bytes. A request has room for it, and an answer has room for all of it with each byte as `\u{…}`.
+pub const MAX_TEXT: usize = 8 * 1024;
+
 /// The longest answer in bytes.
 pub const MAX_ANSWER: usize = 64 * 1024;
 

@@ -12,13 +12,16 @@ use std::{
     process::ExitCode,
 };
 
-use identity::{Identity, contract_message::Bonding, plain_text};
+use identity::{Identity, contract_message::Bonding, plain_text, terminal};
 use ipc::{
     codec,
-    signer::{SignAnswer, SignRequest, SignText, Step},
+    signer::{MAX_ANSWER, MAX_TEXT, SignAnswer, SignRequest, SignText, Step},
 };
 use sandbox::{Jail, close, descriptors::close_inherited, policy::SIGNER};
 use worker::birth::Birth;
+
+// What `gatewayd` lets through is explained whole. The words around the text take less than 1 KiB.
+const _: () = assert!(identity::MAX_TEXT == MAX_TEXT && terminal::MAX_GROWTH * MAX_TEXT + 1024 <= MAX_ANSWER);
 
 fn main() -> ExitCode {
     // Nothing is open but the control link and the two outputs.

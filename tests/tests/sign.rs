@@ -82,6 +82,49 @@ async fn a_text_is_signed_as_it_is() -> Result<()> {
     .await
 }
 
+/// The end of a long text can say something else than its beginning.
+#[tokio::test]
+async fn a_text_that_is_signed_is_shown_whole() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IP).await?;
+        let text = format!("{}\u{1b}[2J and whatever follows", "I run this gateway. ".repeat(300));
+        let outcome = sign(&home, &["--text", &text, "--yes"]).await?;
+        ensure!(outcome.stderr.contains(&text.replace('\u{1b}', "\\u{1b}")), "{outcome:?}");
+        let (_, signature) = outcome.stdout.split_once(" is:\n").with_context(|| format!("{outcome:?}"))?;
+        ensure_signed(&home, &text, signature)?;
+
+        let own = bonding(&home.public_key(KeyTag::Ed25519Public)?);
+        let host = format!("{}.example", "h".repeat(240));
+        let denom = format!("ibc/{}and-more", "F".repeat(400));
+        let message = own.replace("192.0.2.7", &host).replacen("unym", &denom, 1);
+        let outcome = sign(&home, &["--contract-msg", &bs58::encode(&message).into_string(), "--yes"]).await?;
+        ensure!(outcome.code == Some(0), "{outcome:?}");
+        ensure!(outcome.stderr.contains(&host) && outcome.stderr.contains(&denom), "{outcome:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_longest_text_is_signed_and_a_longer_one_refused() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IP).await?;
+        // Of all characters this one takes the most room when it is shown.
+        let longest = "\u{7f}".repeat(8 * 1024);
+        let outcome = sign(&home, &["--text", &longest, "--yes"]).await?;
+        ensure!(outcome.stderr.contains(&"\\u{7f}".repeat(8 * 1024)), "not shown whole");
+        let (_, signature) = outcome.stdout.split_once(" is:\n").with_context(|| format!("{outcome:?}"))?;
+        ensure_signed(&home, &longest, signature)?;
+        for length in [8 * 1024 + 1, 100 * 1024] {
+            let longer = "x".repeat(length);
+            ensure_refused(&sign(&home, &["--text", &longer, "--yes"]).await?, "sign a hash of it")?;
+            ensure_refused(&sign(&home, &["--contract-msg", &longer, "--yes"]).await?, "copy the whole text")?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn without_a_yes_nothing_is_signed() -> Result<()> {
     bounded(async {
