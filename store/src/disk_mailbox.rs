@@ -3,7 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `ledger`, `client_record`, `spent` | registered clients, and the nonces of their logins |
-//! | `databases`, `medium`, `rewrite` | a sled database: when it is on the medium, and how it is written anew |
+//! | `databases`, `layout_file`, `medium`, `rewrite` | a sled database: when it is on the medium, and how it is written anew |
 //! | `class_records` | what clients have proved to read |
 //! | `reserve` | room on the disk |
 //! | `sweep`, `import`, `take_over`, `record` | what a start puts in order, and mail of earlier versions |
@@ -33,6 +33,7 @@ mod class_records;
 mod client_record;
 mod databases;
 mod import;
+mod layout_file;
 mod ledger;
 mod medium;
 mod record;

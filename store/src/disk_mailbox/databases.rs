@@ -22,7 +22,7 @@ use nix::{
     unistd::{UnlinkatFlags, unlinkat},
 };
 
-use super::medium::Medium;
+use super::{layout_file, medium::Medium};
 use crate::{mailbox::MailboxError, plain_file};
 
 /// A killed process holds its files until its last write has returned.
@@ -70,6 +70,7 @@ impl Database {
         let failed = |action| move |source: io::Error| MailboxError::File { database: name, action, source };
         let file = open_once_free(&directory).map_err(failed("open the file `db`"))?;
         remove_unfinished_snapshots(&directory).map_err(failed("remove an unfinished snapshot"))?;
+        layout_file::remove_torn(&directory).map_err(failed("look at the file `conf`"))?;
         let (medium, written) = Medium::take_up(file, directory).map_err(failed("write the file `db` anew"))?;
         if let Some(bytes) = written {
             tracing::warn!(database = name, bytes, "written anew, because a sync had failed");
@@ -83,8 +84,9 @@ impl Database {
             .open()
             .map_err(|source| MailboxError::of_sled(name, source))?;
         let database = Self { name, _last: LastHandle(Some(db.clone())), db, medium };
-        // The file must be found after a crash, too, not only be whole.
+        // The files must be found after a crash, too, not only be whole.
         database.commit()?;
+        layout_file::sync(database.medium.directory()).map_err(failed("sync the file `conf`"))?;
         nix::unistd::fsync(database.medium.directory()).map_err(io::Error::from).map_err(failed("fsync"))?;
         Ok(database)
     }

@@ -1,4 +1,4 @@
-//! The end of the ledger's file after a loss of power: what a commit had written reached the medium up to some byte, and no further.
+//! The ledger's files after a loss of power: what was written to one reached the medium up to some byte, and no further.
 
 use super::*;
 
@@ -56,5 +56,25 @@ fn a_registration_cut_off_anywhere_leaves_one_whole_account() {
         }
         assert!(found.contains(&false) && found.last() == Some(&true), "{found:?}");
         assert!(found.is_sorted(), "a longer part of a commit is less: {found:?}");
+    }
+}
+
+/// sled writes `conf` once and never syncs it, so its bytes may be zeros within the length that it should have.
+#[test]
+fn a_layout_file_that_is_torn_is_written_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
+    let register = LedgerEntry::Register { client: CLIENT, key: key.clone(), logins: LoginForm::Token };
+    open(home.path()).commit_ledger(&[register]).unwrap();
+    let file = home.path().join("ledger/conf");
+    let whole = std::fs::read(&file).unwrap();
+    let mut torn: Vec<Vec<u8>> = (0..whole.len()).step_by(7).map(|len| whole[..len].to_vec()).collect();
+    torn.extend([whole.len() - 4, whole.len() - 1].map(|len| whole[..len].to_vec()));
+    torn.extend([0, 4, whole.len()].map(|len| vec![0; len]));
+    torn.extend([8, whole.len() - 4].map(|from| [&whole[..from], &vec![0; whole.len() - from]].concat()));
+    for left in torn {
+        std::fs::write(&file, &left).unwrap();
+        assert_eq!(open(home.path()).key_of(&CLIENT).unwrap().as_ref(), Some(&key), "{left:?}");
+        assert_eq!(std::fs::read(&file).unwrap(), whole, "{left:?}");
     }
 }
