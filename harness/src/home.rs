@@ -281,7 +281,7 @@ impl Home {
     }
 
     /// Has everything that is started from here traced by strace, as long as it runs: `calls` of all processes, with all bytes, to `file`.
-    /// The process that was started is the program itself, and strace ends after the last one.
+    /// The process that was started is the program itself, and strace ends after the last one. What is started later is written behind it.
     ///
     /// # Errors
     /// If strace is not there.
@@ -289,10 +289,24 @@ impl Home {
         let path = std::env::var_os("PATH").context("there is no PATH")?;
         let strace = std::env::split_paths(&path).map(|folder| folder.join("strace")).find(|program| program.is_file());
         let strace = strace.context("there is no strace; `dev/setup test` installs it")?;
-        let mut what: Vec<String> =
-            ["-DD", "-f", "-q", "--seccomp-bpf", "-yy", "-xx", "-s", "9000000", "-e", "signal=none", "-e", calls, "-o"]
-                .map(str::to_owned)
-                .to_vec();
+        let mut what: Vec<String> = [
+            "-DD",
+            "-A",
+            "-f",
+            "-q",
+            "--seccomp-bpf",
+            "-yy",
+            "-xx",
+            "-s",
+            "9000000",
+            "-e",
+            "signal=none",
+            "-e",
+            calls,
+            "-o",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         what.push(file.to_str().context("a path that is no text")?.to_owned());
         self.launcher = Some((strace, what));
         Ok(self)

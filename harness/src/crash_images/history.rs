@@ -1,6 +1,6 @@
 //! What was done to a folder, step by step, and which of it was synced when.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// A file or a folder, whatever its name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -178,6 +178,18 @@ impl History {
             .filter(|(step, is_sure)| !is_sure && !changes_bytes(step))
             .map(|(step, _)| step)
             .collect()
+    }
+
+    /// Everything that ever had a name in this folder.
+    pub fn ever_in(&self, folder: Node) -> BTreeSet<Node> {
+        let at_first = self.names.iter().filter(|(of, ..)| *of == folder).map(|(.., node)| *node);
+        let later = self.steps.iter().filter_map(|step| match &step.change {
+            Change::Add { folder: of, node, .. } | Change::Rename { folder: of, node, .. } if *of == folder => {
+                Some(*node)
+            }
+            _ => None,
+        });
+        at_first.chain(later).collect()
     }
 
     /// Takes out the syncs for which this says so, as if they had never been asked for. Returns them.

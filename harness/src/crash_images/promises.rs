@@ -89,15 +89,16 @@ impl Promises {
 
     fn take_deliveries(&mut self, trace: &Trace, sockets: &Sockets) -> Result<()> {
         let mut deliveries = HashMap::new();
-        for (line, message) in trace.said::<IngressToStore>(&sockets.ingress, &sockets.store)? {
-            let IngressToStore::DeliverMessage { delivery, destination, message, .. } = message.1 else { continue };
-            deliveries.insert(delivery, message.0.clone());
+        for (line, (link, message)) in trace.said::<IngressToStore>(&sockets.ingress, &sockets.store)? {
+            let IngressToStore::DeliverMessage { delivery, destination, message, .. } = message else { continue };
+            // Each `mix-ingress` counts its deliveries from zero.
+            deliveries.insert((link.turned(), delivery), message.0.clone());
             let first = Message { client: destination, delivered: line, accepted: None, read: None };
             self.messages.entry(message.0).or_insert(first);
         }
-        for (line, message) in trace.said::<StoreToIngress>(&sockets.store, &sockets.ingress)? {
-            let StoreToIngress::AcceptDelivery { delivery } = message.1 else { continue };
-            let bytes = deliveries.get(&delivery).context("an answer to no question")?;
+        for (line, (link, message)) in trace.said::<StoreToIngress>(&sockets.store, &sockets.ingress)? {
+            let StoreToIngress::AcceptDelivery { delivery } = message else { continue };
+            let bytes = deliveries.get(&(link, delivery)).context("an answer to no question")?;
             let message = self.messages.get_mut(bytes).context("an answer to no question")?;
             message.accepted.get_or_insert(line);
         }
