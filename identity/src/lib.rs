@@ -21,7 +21,7 @@ use std::{fs::File, io::Read, os::fd::OwnedFd};
 use client_wire::handshake::{EphemeralKeys, Signature};
 use ed25519_dalek::{Signer, SigningKey};
 use pem::KeyTag;
-use sandbox::secret::{LockError, Locked};
+use sandbox::secret::{LockError, Locked, with_stack_overwritten};
 use zeroize::Zeroizing;
 
 /// The longest text that an operator has signed, in bytes. It is shown whole before, and this is as much as somebody reads.
@@ -50,14 +50,16 @@ pub enum IdentityError {
 pub struct Identity(Locked<SigningKey>);
 
 impl Identity {
-    /// Reads the PEM file and closes it.
+    /// Reads the PEM file and closes it. Nothing of the key stays on the stack.
     ///
     /// # Errors
     /// If it cannot be read, holds no key, or memory cannot be locked.
     pub fn read(file: OwnedFd) -> Result<Self, IdentityError> {
-        let mut text = Zeroizing::new(Vec::with_capacity(4 * 1024));
-        File::from(file).take(MAX_KEY_FILE).read_to_end(&mut text)?;
-        Ok(Self::from_seed(&*pem::decode(KeyTag::Ed25519Private, &text)?)?)
+        with_stack_overwritten(|| {
+            let mut text = Zeroizing::new(Vec::with_capacity(4 * 1024));
+            File::from(file).take(MAX_KEY_FILE).read_to_end(&mut text)?;
+            Ok(Self::from_seed(&*pem::decode(KeyTag::Ed25519Private, &text)?)?)
+        })
     }
 
     /// Of a key that is in memory already.

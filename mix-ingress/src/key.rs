@@ -1,7 +1,7 @@
 //! The Sphinx private key, from the descriptor of its file into locked memory.
 //!
 //! *Trusts* the supervisor to have opened the right file, but not what an operator wrote into it. *Promises*: the buffers
-//! that the key passes through are wiped, the descriptor is closed, and no error repeats a byte of the file.
+//! that the key passes through are wiped, and so is the stack; the descriptor is closed, and no error repeats a byte of the file.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use pem::{KeyTag, PemError};
-use sandbox::secret::{LockError, Locked};
+use sandbox::secret::{LockError, Locked, with_stack_overwritten};
 use zeroize::Zeroizing;
 
 use crate::sphinx::SphinxKey;
@@ -34,7 +34,10 @@ pub enum KeyError {
 /// # Errors
 /// If the file cannot be read or holds something else, or the key's memory cannot be locked.
 pub fn read(descriptor: OwnedFd) -> Result<Locked<SphinxKey>, KeyError> {
-    let file = File::from(descriptor);
+    with_stack_overwritten(|| read_from(&File::from(descriptor)))
+}
+
+fn read_from(file: &File) -> Result<Locked<SphinxKey>, KeyError> {
     // One byte more than a key file may have, to notice one that is longer.
     let mut text = Zeroizing::new([0; pem::MAX_FILE_LEN + 1]);
     let mut len = 0;

@@ -5,7 +5,9 @@ mod arena;
 mod locked;
 mod pages;
 mod slots;
+mod stack;
 
 pub use arena::LockedArena;
 pub use locked::Locked;
 pub use pages::LockError;
+pub use stack::with_stack_overwritten;

@@ -135,12 +135,7 @@ async fn a_probe_has_no_key_that_its_role_has_not() -> Result<()> {
                         let memory = probe.private_memory();
                         // It may have been killed meanwhile.
                         let (Ok(()), Ok(memory)) = (probe.signal(Signal::SIGCONT), memory) else { continue };
-                        for (file, keeper, forms) in private_keys(&gateway.home)? {
-                            // The stack of a probe still has what a worker at work overwrites: of the key that the role has.
-                            let found = forms.found_in(&memory);
-                            let is_its_own = name == keeper;
-                            ensure!(is_its_own || found == Found::default(), "a probe of {name} has {file}: {found:?}");
-                        }
+                        expect_no_key_elsewhere(&name, &memory, &gateway.home).context("a probe")?;
                         looks += usize::from(name == role);
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
