@@ -30,16 +30,17 @@ impl Figures {
 
     /// The document of packets.
     pub(crate) fn mixing(&self) -> Value {
-        let (now, before) = (self.last.packets, self.packets_before);
+        let now = self.last.packets;
+        let grown = now.since(self.packets_before);
         json!({
             "update_time": rfc_3339(self.came),
             "previous_update_time": rfc_3339(self.came_before),
             "received_since_startup": now.received,
             "sent_since_startup": now.sent,
             "dropped_since_startup": now.dropped,
-            "received_since_last_update": now.received.saturating_sub(before.received),
-            "sent_since_last_update": now.sent.saturating_sub(before.sent),
-            "dropped_since_last_update": now.dropped.saturating_sub(before.dropped),
+            "received_since_last_update": grown.received,
+            "sent_since_last_update": grown.sent,
+            "dropped_since_last_update": grown.dropped,
         })
     }
 

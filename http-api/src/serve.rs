@@ -1,6 +1,7 @@
 //! The worker at work: accepts connections, and publishes what `store` and `gatewayd` say.
 //!
-//! *Holds* every task: those of the connections, and that of the link. *Promises*: none outlives [`serve`] for longer than the drain takes.
+//! *Holds* every task: those of the connections, and that of the link. *Promises*: none outlives [`serve`], which ends soon once it is
+//! told to.
 
 use std::{convert::Infallible, io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration, time::SystemTime};
 
@@ -47,8 +48,7 @@ struct StoreLink {
     sender: Option<LinkSender<NoReply>>,
 }
 
-/// Accepts on `listener` until the worker is to end, and publishes the last of `figures`. Then finishes the answers under way, within a
-/// time limit.
+/// Accepts on `listener` until the worker is to end. Then finishes the answers under way, within a time limit.
 ///
 /// # Errors
 /// If the listener cannot be watched.
@@ -56,7 +56,6 @@ pub async fn serve(
     mut control: ControlLink,
     listener: TcpListener,
     links: Links,
-    mut figures: watch::Receiver<NodeFigures>,
     config: HttpConfig,
     counters: Arc<HttpCounters>,
 ) -> io::Result<Ending> {
@@ -75,6 +74,7 @@ pub async fn serve(
     tasks.spawn(duplex::serve(Role::Store, ends, NO_ANSWERS, events_tx, reports_tx.clone()));
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
     let mut store = StoreLink { events, sender: None };
+    let mut figures = control.figures();
 
     let ending = select! {
         ending = control.follow(reports) => ending,

@@ -28,7 +28,6 @@ struct Worker {
     address: SocketAddr,
     store: stream::LinkWriter<StoreToHttpApi>,
     _store_reader: stream::LinkReader<NoReply>,
-    figures: watch::Sender<NodeFigures>,
     control: OwnedFd,
     counters: Arc<HttpCounters>,
     serving: JoinHandle<io::Result<Ending>>,
@@ -41,12 +40,11 @@ impl Worker {
         let (control, theirs) = descriptor::control_pair().unwrap();
         let (store, end) = descriptor::link_pair().unwrap();
         let (reader, store) = stream::open(store).unwrap();
-        let (figures, new) = watch::channel(NodeFigures::default());
         let counters = Arc::<HttpCounters>::default();
         let link = ControlLink::new(theirs).unwrap();
         let links = Links { store: end };
-        let serving = tokio::spawn(serve(link, listener, links, new, config, Arc::clone(&counters)));
-        Self { address, store, _store_reader: reader, figures, control, counters, serving }
+        let serving = tokio::spawn(serve(link, listener, links, config, Arc::clone(&counters)));
+        Self { address, store, _store_reader: reader, control, counters, serving }
     }
 
     async fn publish(&mut self, signed: SignedHostInformation) {
@@ -97,7 +95,7 @@ async fn what_store_and_gatewayd_say_is_published() {
     // The last one counts.
     worker.publish(SignedHostInformation { data: "{}".into(), ..signed() }).await;
     worker.get_until("/api/v1/host-information", "{\"data\":{},").await;
-    worker.figures.send_replace(NodeFigures { load: Load::High, ..NodeFigures::default() });
+    worker.order(&WorkerCommand::PublishFigures(NodeFigures { load: Load::High, ..NodeFigures::default() }));
     worker.get_until("/api/v1/load", "\"high\"").await;
 }
 
