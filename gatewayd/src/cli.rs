@@ -25,7 +25,10 @@ use crate::{
     console::Console,
     init::{self, InitError},
     log,
-    node::bonding::{self, BondingError},
+    node::{
+        bonding::{self, BondingError},
+        check::{self, CheckError},
+    },
     overrides::Overrides,
     paths::{GatewayId, Root, RootError},
     plan::{Environment, LEFT_OUT},
@@ -82,6 +85,14 @@ Examples:
   gatewayd bonding-information --id mygateway
   gatewayd bonding-information --id mygateway --output json";
 
+/// Behind the help of `node-check`.
+const CHECK_EXAMPLES: &str = "\
+Example:
+  gatewayd node-check --id mygateway
+
+The gateway has to be running, and is looked at through its public address.
+The exit code is 1 if something would keep clients or the directory away.";
+
 /// Implementation of the Nym Mixnet Gateway
 #[derive(Parser)]
 #[command(name = "Nym Mixnet Gateway", version = format!("{PROGRAM_VERSION} (gatewayd)"), propagate_version = true, after_help = MORE)]
@@ -109,6 +120,9 @@ enum Command {
     /// Show what a wallet asks for to bond the gateway
     #[command(after_help = BONDING_EXAMPLES)]
     BondingInformation(BondingFlags),
+    /// Show what would be wrong with the gateway as a node of today's network, before it is bonded
+    #[command(after_help = CHECK_EXAMPLES)]
+    NodeCheck(CheckFlags),
     /// Sign a text with the gateway's identity key, as a wallet asks for before it bonds the gateway
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignFlags),
@@ -193,6 +207,13 @@ struct BondingFlags {
 }
 
 #[derive(Args)]
+struct CheckFlags {
+    /// Id of the gateway to look at, which has to be running
+    #[arg(long, value_name = "ID")]
+    id: GatewayId,
+}
+
+#[derive(Args)]
 struct SignFlags {
     /// Id of the gateway whose identity key signs
     #[arg(long, value_name = "ID")]
@@ -241,6 +262,8 @@ enum CommandError {
     Sign(#[from] SignError),
     #[error(transparent)]
     Bonding(#[from] BondingError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
 }
 
 /// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
@@ -290,7 +313,9 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
     match parsed {
         _ if format == LineFormat::Journal => false,
         Ok(Cli { command: Some(Command::Audit(flags)), .. }) => !flags.json,
-        Ok(Cli { command: Some(Command::Sign(_) | Command::BondingInformation(_)), .. }) => false,
+        Ok(Cli {
+            command: Some(Command::Sign(_) | Command::BondingInformation(_) | Command::NodeCheck(_)), ..
+        }) => false,
         Ok(_) => true,
         Err(error) => error.use_stderr() || io::stdout().is_terminal(),
     }
@@ -338,6 +363,7 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         Command::BondingInformation(BondingFlags { id, output }) => {
             bonding::execute(&id, &root, output, environment(log), console)?;
         }
+        Command::NodeCheck(CheckFlags { id }) => check::execute(&id, &root, environment(log), console)?,
         Command::Sign(flags) => {
             let SignFlags { id, text, contract_msg, output, yes } = flags;
             let text = match (text, contract_msg) {

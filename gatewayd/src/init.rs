@@ -14,6 +14,7 @@ use crate::{
     console::Console,
     keys::{self, KeyFileError, Presence, PublicKeys},
     launch,
+    node::{InvalidNode, check_announced},
     overrides::{InvalidFlag, Overrides},
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
@@ -37,6 +38,9 @@ pub enum InitError {
     /// Addresses that cannot be used together, or not be announced.
     #[error(transparent)]
     Endpoints(#[from] InvalidEndpoints),
+    /// What would be announced to today's network.
+    #[error(transparent)]
+    Node(#[from] InvalidNode),
     /// The existing configuration.
     #[error("cannot read the existing configuration: {0}")]
     Load(#[from] LoadError),
@@ -96,6 +100,7 @@ pub fn execute(id: &GatewayId, root: &Root, overrides: &Overrides, console: &mut
     overrides.apply(&mut config)?;
     endpoints::check(&config)?;
     settle(existing.as_ref().map(|loaded| &loaded.config), &mut config);
+    check_announced(&config)?;
     let text = match &existing {
         Some(loaded) => config::update(&loaded.text, &loaded.config, &config)?,
         None => config::fresh(&config)?,

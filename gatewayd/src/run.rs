@@ -117,5 +117,8 @@ fn announce(resources: &WorkerResources) -> io::Result<()> {
     tracing::info!("Starting mixnet listener at {mix}");
     tracing::info!("Starting client [web]socket listener...");
     tracing::info!("Starting websocket listener at {}", resources.client_address()?);
+    if let Some(http) = resources.http_address()? {
+        tracing::info!("Serving the description of the gateway at {http}");
+    }
     Ok(())
 }

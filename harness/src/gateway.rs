@@ -116,6 +116,16 @@ impl Gateway {
         lines.iter().rev().find_map(|line| ready(line, name)).with_context(|| format!("no {name} has been ready yet"))
     }
 
+    /// Where its description is served.
+    ///
+    /// # Errors
+    /// If it serves none.
+    pub fn http(&self) -> Result<SocketAddr> {
+        let lines = self.log().lines();
+        let served = lines.iter().find_map(|line| address_behind("Serving the description of the gateway at ")(line));
+        served.context("it serves no description")
+    }
+
     /// All workers, in the order of [`WORKERS`].
     ///
     /// # Errors

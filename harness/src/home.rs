@@ -117,6 +117,17 @@ impl Home {
         Ok(home)
     }
 
+    /// Turns `[node]` on: the gateway describes itself on whatever port is free, and announces the loopback address.
+    ///
+    /// # Errors
+    /// If the configuration cannot be changed.
+    pub fn with_node(self) -> Result<Self> {
+        self.set_config("node", "enabled", "true")?;
+        self.set_config("node", "http_bind_address", "'127.0.0.1:0'")?;
+        self.set_config("node", "public_ips", "['127.0.0.1']")?;
+        Ok(self)
+    }
+
     /// Gives all of it to `user`, who runs its programs from now on. Takes root.
     ///
     /// # Errors
@@ -428,7 +439,8 @@ async fn finish(command: &str, mut process: Command) -> Result<Outcome> {
 }
 
 /// What one user needs to run a gateway.
-const PROGRAMS: [&str; 6] = ["gatewayd", "mix-ingress", "mix-egress", "client-edge", "store", "signer"];
+const PROGRAMS: [&str; 8] =
+    ["gatewayd", "mix-ingress", "mix-egress", "client-edge", "store", "http-api", "signer", "node-check"];
 
 /// As the service manager starts it: another user, and of root's privileges those in the unit.
 fn unit(user: u32, program: &Path) -> Command {

@@ -23,6 +23,7 @@ pub mod era;
 pub mod gateway;
 pub mod home;
 pub mod hostiles;
+pub mod http;
 pub mod impostor;
 pub mod inventory;
 pub mod key_forms;

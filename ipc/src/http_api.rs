@@ -48,6 +48,17 @@ pub struct HostFacts {
     pub sphinx: [u8; 32],
 }
 
+impl HostFacts {
+    /// The host that is bonded: the name, or else the first address, as it stands in a URL.
+    pub fn bonded_host(&self) -> Option<String> {
+        let first = || match self.addresses.first()? {
+            IpAddr::V4(ip) => Some(ip.to_string()),
+            IpAddr::V6(ip) => Some(format!("[{ip}]")),
+        };
+        self.hostname.clone().or_else(first)
+    }
+}
+
 /// What `http-api` says about the gateway. All of it is public.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Description {

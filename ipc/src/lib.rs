@@ -13,6 +13,7 @@ pub mod http_api;
 pub mod ingress_store;
 pub mod jail;
 pub mod log;
+pub mod node_check;
 pub mod ports;
 pub mod probe;
 pub mod replay_settings;

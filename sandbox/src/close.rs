@@ -6,13 +6,13 @@ use ipc::jail::{Account, ActiveLayers, JailSpec, Layer};
 
 use crate::{
     account, capabilities, landlock, limits, namespaces,
-    policy::{Network, Policy, VALIDATOR_QUERY},
+    policy::{Network, Policy},
     refusal, seccomp,
     step::{JailError, LayerBuilder, Step, Why, must},
 };
 
 /// Open descriptors for one connection at a time, and for the lookup of its address.
-const VALIDATOR_QUERY_FILES: u64 = 64;
+const RENOUNCED_FILES: u64 = 64;
 
 /// What the jail is made of.
 #[derive(Clone, Copy, Debug)]
@@ -83,13 +83,13 @@ pub fn close(jail: Jail<'_>) -> Result<Closed, JailError> {
 
 /// The jail of a program that asks strangers one question and ends. It keeps the network, but connects to no TCP port other than
 /// `ports` and that of name servers, and reads only how this machine finds an address by its name. It gives up its account, if
-/// it is told another one, every capability, and all system calls but those of [`VALIDATOR_QUERY`]. To be called while the
+/// it is told another one, every capability, and all system calls but those of `policy`. To be called while the
 /// process has one thread. Returns which layers of Landlock and of seccomp hold; the others depend on what it was told.
 ///
 /// # Errors
 /// If a step fails, or the process was given an account and can still go back. The process must end.
-pub fn renounce(account: Option<Account>, ports: &[u16]) -> Result<Closed, JailError> {
-    limits::resources(VALIDATOR_QUERY_FILES, false)?;
+pub fn renounce(policy: &Policy, account: Option<Account>, ports: &[u16]) -> Result<Closed, JailError> {
+    limits::resources(RENOUNCED_FILES, false)?;
     let bounding = capabilities::empty_bounding_set();
     let changed = match account::change(account) {
         Step::Done => true,
@@ -111,7 +111,7 @@ pub fn renounce(account: Option<Account>, ports: &[u16]) -> Result<Closed, JailE
     layers.add(Layer::LandlockFiles, landlock::names())?;
     layers.add(Layer::LandlockPorts, landlock::destinations(ports))?;
     layers.add(Layer::LandlockScopes, landlock::scopes())?;
-    layers.add(Layer::Seccomp, filter(&VALIDATOR_QUERY))?;
+    layers.add(Layer::Seccomp, filter(policy))?;
     Ok(Closed { layers: layers.finish() })
 }
 

@@ -54,7 +54,8 @@ fn renounced(port: u16, act: impl FnOnce() -> io::Result<()>) -> End {
             unsafe { libc::dup2(theirs.as_raw_fd(), 0) };
             drop(ours);
             let account = geteuid().is_root().then_some(Account { uid: NOBODY, gid: NOBODY });
-            let code = match sandbox::renounce(account, &[port]).map(|_closed| act()) {
+            let code = match sandbox::renounce(&sandbox::policy::VALIDATOR_QUERY, account, &[port]).map(|_closed| act())
+            {
                 Ok(Ok(())) => 0,
                 Ok(Err(error)) if error.kind() == PermissionDenied => 1,
                 Ok(Err(error)) if error.raw_os_error() == Some(libc::ENOSYS) => 4,
@@ -208,7 +209,7 @@ fn it_knows_which_layers_hold() {
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             let all = [Layer::LandlockFiles, Layer::LandlockPorts, Layer::LandlockScopes, Layer::Seccomp];
-            let good = sandbox::renounce(None, &[1])
+            let good = sandbox::renounce(&sandbox::policy::VALIDATOR_QUERY, None, &[1])
                 .is_ok_and(|closed| closed.layers().active == all && closed.layers().missing.is_empty());
             // SAFETY: ends the child without the parent's clean-up.
             unsafe { libc::_exit(i32::from(!good)) }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use ipc::validator_query::ValidatorQuery;
+use sandbox::policy::VALIDATOR_QUERY;
 use worker::birth::Birth;
 
 /// A little less than the supervisor waits, so that "no validator answered" still arrives.
@@ -26,7 +27,9 @@ pub fn main() -> ExitCode {
     let Ok(birth) = Birth::inherited() else { return ExitCode::FAILURE };
     let query = birth.receive_bytes().map(|bytes| ValidatorQuery::decode(&bytes));
     let Ok(Ok(query)) = query else { return ExitCode::FAILURE };
-    let Ok(closed) = sandbox::renounce(query.account, &validators::ports(&query)) else { return ExitCode::FAILURE };
+    let Ok(closed) = sandbox::renounce(&VALIDATOR_QUERY, query.account, &validators::ports(&query)) else {
+        return ExitCode::FAILURE;
+    };
     birth.report_jail(closed.layers());
     let sent = validators::ask_all(&query, TIME_LIMIT).encode().map(|answer| io::stdout().write_all(&answer));
     match sent {

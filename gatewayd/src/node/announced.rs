@@ -63,6 +63,14 @@ impl Announced {
     }
 }
 
+/// Whether `config` can be announced, whatever its keys.
+///
+/// # Errors
+/// As [`Announced::of`].
+pub fn check(config: &Config) -> Result<(), InvalidNode> {
+    Announced::of(config, &PublicKeys { identity: [0; 32], sphinx: [0; 32] }).map(drop)
+}
+
 fn host_facts(config: &Config, keys: &PublicKeys) -> Result<Option<HostFacts>, InvalidNode> {
     if !config.node.enabled {
         return Ok(None);

@@ -7,18 +7,20 @@
 //! |---|---|
 //! | [`announced`] | the facts and the description, put together from the configuration |
 //! | [`bonding`] | what a wallet asks for |
+//! | [`check`] | what would be wrong, before the gateway is bonded |
 //! | [`account`], [`country`], [`line`], [`program`] | single values, and what is wrong with them |
 
 mod account;
 mod announced;
 pub mod bonding;
+pub mod check;
 mod country;
 mod line;
 mod program;
 
 pub use self::{
     account::Account,
-    announced::{Announced, InvalidNode},
+    announced::{Announced, InvalidNode, check as check_announced},
     country::Country,
     line::Line,
     program::Program,

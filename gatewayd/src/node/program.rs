@@ -27,6 +27,11 @@ impl Program {
         Self { name: "gatewayd".into(), version }
     }
 
+    /// The name alone.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// As the worker is told.
     pub fn announced(&self) -> AnnouncedProgram {
         AnnouncedProgram { name: self.name.clone(), version: self.version.to_string() }

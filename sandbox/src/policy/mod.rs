@@ -37,7 +37,7 @@ pub use self::{
     rule::{Argument, Must, Network, Policy, Rule, Unlisted, Verdict},
     signer::SIGNER,
     store::STORE,
-    validator_query::VALIDATOR_QUERY,
+    validator_query::{NODE_CHECK, VALIDATOR_QUERY},
 };
 
 impl Policy {

@@ -25,6 +25,11 @@ const DATAGRAM: Argument = is_but_for(1, SOCK_DGRAM, SOCK_CLOEXEC | SOCK_NONBLOC
 /// The default protocol of a socket of that kind, TCP or UDP.
 const DEFAULT: Argument = is(2, IPPROTO_IP);
 
+/// The policy of `node-check`, which connects to the gateway's own public address as `validator-query` does to validators, over the same
+/// library, and speaks a websocket too.
+pub const NODE_CHECK: Policy =
+    Policy { name: "node-check", network: Network::Connects, unlisted: Unlisted::Fails, own: OWN };
+
 const OWN: &[Rule] = &[
     // Connections.
     allow!(SYS_socket, "validators, and name servers that answer at length, IPv4").when(&[

@@ -9,7 +9,7 @@ use crate::attached::{attached_clients, ensure_all_are_attached};
 /// Clients stay attached unless they are the rogue's own.
 async fn break_link(rogue: Role, peer: Role) -> Result<()> {
     bounded(async {
-        let taken = Taken::over(Home::init(IPV4).await?, rogue).await?;
+        let taken = Taken::over(Home::init(IPV4).await?.with_node()?, rogue).await?;
         let mut attached = match rogue {
             Role::MixIngress | Role::MixEgress | Role::HttpApi => attached_clients(&taken.gateway).await?,
             Role::ClientEdge | Role::Store => Vec::new(),
@@ -38,4 +38,6 @@ links! {
     a_rogue_store_that_breaks_its_link_to_edge_is_replaced: Store, ClientEdge;
     a_rogue_edge_that_breaks_its_link_to_egress_is_replaced: ClientEdge, MixEgress;
     a_rogue_egress_that_breaks_its_link_to_edge_is_replaced: MixEgress, ClientEdge;
+    a_rogue_http_api_that_breaks_its_link_to_store_is_replaced: HttpApi, Store;
+    a_rogue_store_that_breaks_its_link_to_http_api_is_replaced: Store, HttpApi;
 }

@@ -6,6 +6,7 @@ mod absent;
 mod attached;
 mod edge;
 mod egress;
+mod http_api;
 mod ingress;
 mod jail;
 mod links;

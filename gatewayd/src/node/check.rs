@@ -1,0 +1,161 @@
+//! `gatewayd node-check`: what would be wrong with this gateway as a node of today's network, before it is bonded.
+//!
+//! Some of it the configuration and this machine tell ([`local`]). For the rest the program `node-check` looks at the gateway from outside.
+//!
+//! *Trusts*: nothing that the program says but its form, since it has read what answers at a public address. *Promises*: every finding has a
+//! remedy; nothing is changed, and the client that is registered for a try is forgotten again.
+
+mod local;
+mod remedy;
+
+use std::io;
+
+use ipc::{
+    codec,
+    node_check::{MAX_ANSWER, NodeCheckAnswer, NodeCheckRequest, TIME_LIMIT},
+};
+
+use super::{Announced, InvalidNode};
+use crate::{
+    config::DEFAULT_HTTP_PORT,
+    console::Console,
+    launch::{AccountError, Accounts, Answered, OneShot, OneShotError, log_missing_layers},
+    overrides::Overrides,
+    path_guard::PathGuard,
+    paths::{GatewayId, GatewayPaths, Root},
+    plan::{self, Environment, PlanError, RunPlan},
+};
+
+const PROGRAM: OneShot = OneShot { program: "node-check", time_limit: TIME_LIMIT, max_answer: MAX_ANSWER };
+
+/// Why a gateway is not fit, or could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The gateway's configuration or keys cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Nothing can be announced.
+    #[error(transparent)]
+    Node(#[from] InvalidNode),
+    /// There is nothing to look at.
+    #[error(
+        "[node] is off, so that there is nothing to check: turn it on with `gatewayd init --id {0} --node ...`, and start the gateway"
+    )]
+    Off(GatewayId),
+    /// No account for the program.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The program gave no answer.
+    #[error(transparent)]
+    Program(#[from] OneShotError),
+    /// Some findings would keep clients or the directory away.
+    #[error(
+        "{0} of the lines above say what would keep clients or the directory away: mend that before you bond the gateway"
+    )]
+    Unfit(usize),
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// As it should be.
+    Good,
+    /// The gateway works, and is chosen less often, or it could not be found out.
+    Doubtful,
+    /// Clients or the directory stay away.
+    Bad,
+}
+
+/// One line of the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    verdict: Verdict,
+    /// What was looked at, or what is wrong with it.
+    what: String,
+    /// What to do; empty if nothing is to be done.
+    remedy: String,
+}
+
+impl Line {
+    fn good(what: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Good, what: what.into(), remedy: String::new() }
+    }
+
+    fn doubtful(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Doubtful, what: what.into(), remedy: remedy.into() }
+    }
+
+    fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Bad, what: what.into(), remedy: remedy.into() }
+    }
+
+    fn print(&self, console: &mut Console<'_>) {
+        let word = match self.verdict {
+            Verdict::Good => "ok   ",
+            Verdict::Doubtful => "note ",
+            Verdict::Bad => "WRONG",
+        };
+        console.line(format_args!("{word}  {}", self.what));
+        if !self.remedy.is_empty() {
+            console.line(format_args!("       -> {}", self.remedy));
+        }
+    }
+}
+
+/// Looks at gateway `id` and prints what was found.
+///
+/// # Errors
+/// If something would keep clients or the directory away, or nothing could be looked at.
+pub fn execute(
+    id: &GatewayId,
+    root: &Root,
+    environment: Environment,
+    console: &mut Console<'_>,
+) -> Result<(), CheckError> {
+    let guard = PathGuard::for_reading(GatewayPaths::new(root, id).home());
+    let mut discarded = io::sink();
+    let plan =
+        plan::prepare(id, root, guard, None, &Overrides::default(), environment, &mut Console::new(&mut discarded))?;
+    if !plan.config.node.enabled {
+        return Err(CheckError::Off(id.clone()));
+    }
+    let mut lines = local::look(&plan);
+    lines.extend(look_from_outside(&plan)?);
+    for line in &lines {
+        line.print(console);
+    }
+    match lines.iter().filter(|line| line.verdict == Verdict::Bad).count() {
+        0 => Ok(()),
+        bad => Err(CheckError::Unfit(bad)),
+    }
+}
+
+fn look_from_outside(plan: &RunPlan) -> Result<Vec<Line>, CheckError> {
+    let accounts = Accounts::choose(plan.config.sandbox.first_account.get())?;
+    let request = NodeCheckRequest { account: accounts.of_query(), ..request(plan)? };
+    // Its texts are limited by the configuration, so it always fits.
+    let bytes = codec::encode_one(&request).map_err(|_| OneShotError::Malformed(PROGRAM.program))?;
+    let Answered { answer, missing } = PROGRAM.ask(&bytes, &[])?;
+    log_missing_layers(PROGRAM.program, &missing);
+    let answer: NodeCheckAnswer = codec::decode_one(&answer).map_err(|_| OneShotError::Malformed(PROGRAM.program))?;
+    Ok(answer.printable().findings.iter().map(|finding| remedy::line(finding, &request)).collect())
+}
+
+/// What is asked of the program, but for its account.
+fn request(plan: &RunPlan) -> Result<NodeCheckRequest, InvalidNode> {
+    let Announced { facts, description } = plan.announced.clone();
+    let facts = facts.ok_or(InvalidNode::NoAddress)?;
+    let port = plan.config.node.http_bind_address.port();
+    Ok(NodeCheckRequest {
+        account: None,
+        host: facts.bonded_host().ok_or(InvalidNode::NoAddress)?,
+        custom_http_port: Some(port).filter(|port| *port != DEFAULT_HTTP_PORT),
+        identity: plan.public_keys.identity,
+        facts,
+        program: description.program,
+        ws_port: description.ws_port,
+        wss_port: description.wss_port,
+        mix_port: description.mix_port,
+        accepted_terms: description.accepted_terms,
+    })
+}
