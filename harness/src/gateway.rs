@@ -21,8 +21,8 @@ use crate::{
     process::Process,
 };
 
-/// The workers, in no order that matters.
-pub const WORKERS: [&str; 4] = ["mix-ingress", "mix-egress", "client-edge", "store"];
+/// The workers of a gateway that is described to today's network, in no order that matters.
+pub const WORKERS: [&str; 5] = ["mix-ingress", "mix-egress", "client-edge", "store", "http-api"];
 
 /// The address of tests for which any address will do.
 pub const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

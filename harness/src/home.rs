@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::lchown,
     path::{Path, PathBuf},
     process::Stdio,
@@ -69,7 +69,7 @@ impl Home {
         Ok(Self { root, has_programs: false, user: None, as_unit: false, limits: Vec::new(), launcher: None })
     }
 
-    /// A gateway as `gatewayd init` makes it, but for three things: it will listen on `ip` and on whatever ports are free;
+    /// A gateway as `gatewayd init` makes it, but for four things: it is described to today's network; it will listen on `ip` and on whatever ports are free;
     /// it has room for every SURB-ack, although all of them go to the one mix node of the test (beyond 2,000 packets that wait
     /// for one next hop a gateway drops packets, as it should: their senders send again; tests do not); and it does not mind
     /// that all of the world has one address.
@@ -91,6 +91,11 @@ impl Home {
         }
         // Many tests store much for a client that has read nothing yet.
         home.set_config("limits", "newcomer_share", "1")?;
+        // All workers run, so that every test sees that of `[node]` too.
+        let shown = if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { ip };
+        home.set_config("node", "enabled", "true")?;
+        home.set_config("node", "http_bind_address", &format!("'{}'", SocketAddr::new(ip, 0)))?;
+        home.set_config("node", "public_ips", &format!("['{shown}']"))?;
         let mut config = fs::OpenOptions::new().append(true).open(home.config_file())?;
         config.write_all(b"\n[debug]\nmaximum_connection_buffer_size = 10000\n")?;
         Ok(home)
@@ -115,17 +120,6 @@ impl Home {
         home.set_config("mixnet_endpoint", "listening_address", &any_port)?;
         home.set_config("clients_endpoint", "listening_address", &any_port)?;
         Ok(home)
-    }
-
-    /// Turns `[node]` on: the gateway describes itself on whatever port is free, and announces the loopback address.
-    ///
-    /// # Errors
-    /// If the configuration cannot be changed.
-    pub fn with_node(self) -> Result<Self> {
-        self.set_config("node", "enabled", "true")?;
-        self.set_config("node", "http_bind_address", "'127.0.0.1:0'")?;
-        self.set_config("node", "public_ips", "['127.0.0.1']")?;
-        Ok(self)
     }
 
     /// Gives all of it to `user`, who runs its programs from now on. Takes root.

@@ -43,6 +43,7 @@ macro_rules! cells {
             cells! { mix_egress, "mix-egress", $ability }
             cells! { client_edge, "client-edge", $ability }
             cells! { store, "store", $ability }
+            cells! { http_api, "http-api", $ability }
         }
     )* };
     ($module:ident, $role:literal, $ability:literal) => {

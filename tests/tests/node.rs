@@ -20,10 +20,6 @@ use tokio::{
     net::TcpStream,
 };
 
-async fn node() -> Result<Gateway> {
-    Gateway::start_in(Home::init(IPV4).await?.with_node()?, &[]).await
-}
-
 /// The document, once there is one.
 async fn document(http: SocketAddr, path: &str) -> Result<Answer> {
     let read = async {
@@ -66,7 +62,7 @@ fn ensure_signed(document: &Value, gateway: &Gateway) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_is_complete_and_signed() -> Result<()> {
     bounded(async {
-        let mut gateway = node().await?;
+        let mut gateway = Gateway::start().await?;
         let http = gateway.http()?;
         ensure_signed(&document(http, "/api/v1/host-information").await?.json()?, &gateway)?;
         for (path, key) in [
@@ -78,7 +74,7 @@ async fn the_description_is_complete_and_signed() -> Result<()> {
             ("/api/v1/auxiliary-details", "announce_ports"),
             ("/api/v1/description", "moniker"),
             ("/api/v1/load", "total"),
-            ("/api/v1/metrics/mixing", "packets_received_since_startup"),
+            ("/api/v1/metrics/mixing", "received_since_startup"),
         ] {
             let answer = document(http, path).await?;
             ensure!(answer.json()?.get(key).is_some(), "{path} has no {key}: {answer:?}");
@@ -95,7 +91,7 @@ async fn the_description_is_complete_and_signed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_survives_the_death_of_either_process() -> Result<()> {
     bounded(async {
-        let gateway = node().await?;
+        let gateway = Gateway::start().await?;
         let http = gateway.http()?;
         let before = document(http, "/api/v1/host-information").await?.body;
         for worker in ["http-api", "store", "http-api"] {
@@ -110,7 +106,7 @@ async fn the_description_survives_the_death_of_either_process() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_node_there_is_no_process_and_no_port() -> Result<()> {
     bounded(async {
-        let gateway = Gateway::start().await?;
+        let gateway = Gateway::start_in(Home::empty()?.with_defaults(IPV4).await?, &[]).await?;
         ensure!(gateway.http().is_err() && gateway.worker("http-api").is_err());
         let supervisor = gateway.supervisor().0.to_string();
         let is_child = |process: &Process| process.status("PPid").is_ok_and(|parent| parent == supervisor);
@@ -124,7 +120,7 @@ async fn without_a_node_there_is_no_process_and_no_port() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_at_the_http_port_cost_no_client_anything() -> Result<()> {
     bounded(async {
-        let home = Home::init(IPV4).await?.with_node()?;
+        let home = Home::init(IPV4).await?;
         home.set_config("http", "max_connections_per_prefix", "100000")?;
         let gateway = Gateway::start_in(home, &[]).await?;
         let http = gateway.http()?;
@@ -143,7 +139,7 @@ async fn strangers_at_the_http_port_cost_no_client_anything() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_are_no_request_end_their_connection_only() -> Result<()> {
     bounded(async {
-        let gateway = node().await?;
+        let gateway = Gateway::start().await?;
         let http = gateway.http()?;
         document(http, "/api/v1/health").await?;
         let before = gateway.worker("http-api")?;
@@ -175,7 +171,7 @@ async fn bytes_that_are_no_request_end_their_connection_only() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn node_check_finds_nothing_wrong_with_a_good_gateway() -> Result<()> {
     bounded(async {
-        let home = Home::init(IPV4).await?.with_node()?;
+        let home = Home::init(IPV4).await?;
         home.set_config("node", "http_bind_address", &format!("'{}'", free_port().await?))?;
         let gateway = Gateway::start_in(announcing_its_ports(home).await?, &[]).await?;
         document(gateway.http()?, "/api/v1/health").await?;
@@ -197,10 +193,9 @@ async fn node_check_finds_nothing_wrong_with_a_good_gateway() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn node_check_says_what_is_wrong_and_what_to_do() -> Result<()> {
     bounded(async {
-        let home = Home::init(IPV4).await?;
-        let off = home.gatewayd("node-check", &[]).await?;
+        let off = Home::empty()?.with_defaults(IPV4).await?.gatewayd("node-check", &[]).await?;
         ensure!(off.code == Some(1) && off.stderr.contains("init --id test --node"), "{off:?}");
-        let home = home.with_node()?;
+        let home = Home::init(IPV4).await?;
         home.set_config("node", "http_bind_address", &format!("'{}'", free_port().await?))?;
         let stopped = announcing_its_ports(home).await?.gatewayd("node-check", &[]).await?;
         ensure!(stopped.code == Some(1), "{stopped:?}");
@@ -215,7 +210,7 @@ async fn node_check_says_what_is_wrong_and_what_to_do() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn bonding_information_is_what_a_wallet_asks_for() -> Result<()> {
     bounded(async {
-        let home = Home::init(IPV4).await?.with_node()?;
+        let home = Home::init(IPV4).await?;
         home.set_config("node", "http_bind_address", "'127.0.0.1:8081'")?;
         let identity = home.public_key(pem::KeyTag::Ed25519Public)?;
         let text = home.gatewayd("bonding-information", &[]).await?;
@@ -233,7 +228,7 @@ async fn bonding_information_is_what_a_wallet_asks_for() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_nobody_reaches_is_not_announced() -> Result<()> {
     bounded(async {
-        let home = Home::init(IPV4).await?.with_node()?;
+        let home = Home::init(IPV4).await?;
         home.set_config("egress", "allow_private", "false")?;
         let outcome = home.gatewayd("run", &[]).await?;
         ensure!(outcome.code == Some(78), "{outcome:?}");

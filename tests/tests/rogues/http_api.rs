@@ -18,7 +18,7 @@ use crate::attached::{attached_clients, ensure_all_are_attached};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rogue_http_api_gets_what_is_public_and_nothing_signed() -> Result<()> {
     bounded(async {
-        let taken = Taken::over(Home::init(IPV4).await?.with_node()?, Role::HttpApi).await?;
+        let taken = Taken::over(Home::init(IPV4).await?, Role::HttpApi).await?;
         let mut attached = attached_clients(&taken.gateway).await?;
         taken
             .breaks(Rule::Spoke, Role::Store, async {

@@ -9,7 +9,7 @@ use crate::attached::{attached_clients, ensure_all_are_attached};
 /// Clients stay attached unless they are the rogue's own.
 async fn break_link(rogue: Role, peer: Role) -> Result<()> {
     bounded(async {
-        let taken = Taken::over(Home::init(IPV4).await?.with_node()?, rogue).await?;
+        let taken = Taken::over(Home::init(IPV4).await?, rogue).await?;
         let mut attached = match rogue {
             Role::MixIngress | Role::MixEgress | Role::HttpApi => attached_clients(&taken.gateway).await?,
             Role::ClientEdge | Role::Store => Vec::new(),
