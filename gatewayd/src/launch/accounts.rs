@@ -79,7 +79,7 @@ impl Accounts {
         })
     }
 
-    /// The account of `validator-query`.
+    /// The account of `validator-query`, and of `node-check`.
     pub(crate) fn of_query(self) -> Option<Account> {
         self.account(4)
     }

@@ -1,4 +1,4 @@
-//! A program that answers one request and ends: `validator-query`, `signer`.
+//! A program that answers one request and ends: `validator-query`, `node-check`, `signer`.
 //!
 //! The request goes over a control link, as a worker's commands do. What the program reports of its jail comes back there: which layers
 //! are missing, and at which system call it dies. The answer has a pipe of its own.
