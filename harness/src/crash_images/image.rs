@@ -22,6 +22,7 @@ use super::{
 
 /// Bytes that are looked at at once: whether they are all zeros, and can be left out.
 const PIECE: usize = 64 * 1024;
+static ZEROS: [u8; PIECE] = [0; PIECE];
 
 /// The folder as a start would find it.
 #[derive(Debug, Default)]
@@ -259,7 +260,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = File::create(path)?;
     file.set_len(bytes.len() as u64)?;
     for (number, piece) in bytes.chunks(PIECE).enumerate() {
-        if piece.iter().any(|byte| *byte != 0) {
+        if ZEROS.get(..piece.len()) != Some(piece) {
             file.write_all_at(piece, (number * PIECE) as u64)?;
         }
     }
