@@ -273,15 +273,14 @@ mod tests {
         let first = at_once(&turns);
         let waiting = |record| {
             let turns = &turns;
-            (0..16).map(move |_| wait(turns, [10, 0, 0, 1], record))
+            (0..32).map(move |_| wait(turns, [10, 0, 0, 1], record))
         };
         let all: Vec<_> =
             waiting(Record::Unwraps).chain(waiting(Record::Unknown)).chain(waiting(Record::Fails)).collect();
         let order = order(first, all);
-        let parts = |among: &[usize]| {
-            [0, 16, 32].map(|from| among.iter().filter(|number| (from..from + 16).contains(*number)).count())
-        };
-        assert_eq!(parts(&order[..16]), [11, 4, 1]);
+        // To those whose packets unwrap, to unknown ones, and to those that fail. The first turn of all was taken at once.
+        let given: String = order[..32].iter().map(|number| ['u', '?', 'f'][number / 32]).collect();
+        assert_eq!(given, "u?uuu?uuu?uuu?fu".repeat(2));
     }
 
     #[test]

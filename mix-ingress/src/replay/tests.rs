@@ -103,8 +103,21 @@ fn the_bits_of_a_tag_are_pinned() {
     marker.first_sight(&ReplayTag([1; 32])).unwrap().keep(&CLIENT);
     let (description, marks) = describe(&marker.filter.current(), &marker.filter);
     assert_eq!((description.number, description.hashes, description.marked, description.len), (4, 19, 1, 64));
-    assert_eq!(description.begun, START.as_secs());
+    assert_eq!((description.begun, description.seed), (START.as_secs(), [7; 16]));
     assert_eq!(hex::encode(marks), GOLDEN_MARKS);
+}
+
+#[test]
+fn a_piece_of_marks_has_whole_words_and_the_length_asked_for() {
+    let (marker, _signals) = filter(retention(10_000, 1_000_000));
+    fill(&marker, 0, 100);
+    let generation = marker.filter.current();
+    let (_, marks) = describe(&generation, &marker.filter);
+    for (offset, len, expected) in
+        [(0, 999, 992), (16, 8, 8), (16, 1, 8), (marks.len() - 8, 999, 8), (marks.len(), 8, 0)]
+    {
+        assert_eq!(generation.piece(offset, len), marks[offset..offset + expected], "{len} from {offset}");
+    }
 }
 
 #[test]
@@ -192,6 +205,8 @@ fn marks_go_by_age_and_never_by_count() {
         assert_eq!(filter.tend(START), generation > 0);
         fill(&marker, generation * FULL, FULL);
         assert!(signals.try_recv().is_ok());
+        let idle = if generation < 2 { Duration::ZERO } else { HOUR };
+        assert_eq!(filter.idle_for(START), idle, "another generation begins at once where one fits");
     }
     // All generations that fit are full. None is dropped until the oldest has ended for an hour, whatever else is accepted.
     let almost = START + HOUR - Duration::from_secs(1);
@@ -220,6 +235,7 @@ fn with_room_marks_stay_for_a_period_after_their_generation() {
     assert!(!passes(&marker, 0));
     fill(&marker, 1, 50);
     assert!(filter.tend(START + day + HOUR));
+    assert_eq!(filter.idle_for(START + day + HOUR), day - HOUR, "until the oldest has been there for a day more");
     assert!(!filter.tend(START + day * 2 - Duration::from_secs(1)) && !passes(&marker, 0));
     assert!(!filter.tend(START + day * 2), "it lets the oldest go, and begins none");
     assert!(passes(&marker, 0) && !passes(&marker, 1));

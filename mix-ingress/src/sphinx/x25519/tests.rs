@@ -76,6 +76,17 @@ fn the_key_says_which_implementation_it_has() {
     }
 }
 
+#[test]
+fn the_public_key_is_the_base_point_times_the_secret() {
+    let (secret, mut base) = ([1; 32], [0; 32]);
+    base[0] = 9;
+    for implementation in implementations() {
+        assert_eq!(PrivateKey::new(implementation, &secret).public(), agree(implementation, &secret, &base));
+    }
+    let key = crate::sphinx::SphinxKey::new(Zeroizing::new(secret));
+    assert_eq!(key.public(), agree(Implementation::Dalek, &secret, &base));
+}
+
 proptest! {
     #[test]
     fn implementations_agree_on_every_point(secret: [u8; 32], point: [u8; 32]) {

@@ -95,6 +95,26 @@ fn memory_to_read_into_is_shared_in_turn() {
     assert_eq!(bench.core.delivery.used()[1], 0);
 }
 
+#[test]
+fn memory_in_use_is_shown_while_it_is_in_use() {
+    let shown = |bench: &mut Bench| {
+        bench.pass(Duration::ZERO);
+        let counters = &bench.core.counters;
+        let shown = [&counters.pushed_memory, &counters.read_ahead_memory].map(|memory| memory.load(Relaxed));
+        assert_eq!(shown, bench.core.delivery.used());
+        shown.map(|bytes| bytes > 0)
+    };
+    let mut bench = Bench::new(CONFIG);
+    bench.attach_client(2);
+    bench.deliver_to_client(2, 0);
+    assert_eq!(shown(&mut bench), [true, false]);
+    bench.close_session(2);
+    bench.finish_all_jobs();
+    assert_eq!(shown(&mut bench), [false, false]);
+    bench.attach_client(2);
+    assert_eq!((bench.reads(), shown(&mut bench)), (1, [false, true]));
+}
+
 /// Three sessions, of which the first has taken its mail and proved nothing for long.
 fn with_one_stalled() -> Bench {
     // Twelve messages for all sessions, and four more for sessions to which nothing is unproved.
