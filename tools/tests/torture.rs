@@ -94,7 +94,7 @@ async fn a_gateway_that_logs_all_it_can_says_nothing_that_it_must_not() -> Resul
 
 /// A gateway that looks as if it had this flaw, and that nothing harms but a client that resets its connection.
 async fn expect_judged(flaw: &[&str], words: &str) -> Result<()> {
-    const UNHARMED: [&str; 6] = ["--seconds", "7", "--rate", "400", "--only", "reset"];
+    const UNHARMED: [&str; 6] = ["--seconds", "3", "--rate", "400", "--only", "reset"];
     bounded(async {
         let (output, report) = torture(program("torture")?, "info", &[&UNHARMED, flaw].concat()).await?;
         ensure!(output.status.code() == Some(if words.is_empty() { 0 } else { 1 }), "{:?}", output.status);
@@ -120,7 +120,7 @@ flaws! {
     a_connection_that_is_closed_is_judged: ["--flaw", "closed-connection"], "a mix node's connection was closed";
     a_packet_that_is_dropped_is_judged: ["--flaw", "lost-packet"], "neither refused nor lost by a fault";
     // In what way mail is out of order depends on when the processes die; the model of the client tests each way.
-    mail_that_comes_out_of_order_is_judged: ["--flaw", "turned-order", "--only", "kill", "--seed", "13"], "out of order: for client";
+    mail_that_comes_out_of_order_is_judged: ["--flaw", "turned-order", "--only", "kill", "--seed", "13", "--seconds", "7"], "out of order: for client";
 }
 
 /// What is lost for good with each packet or connection shows in less than a minute; what takes hours is for `make soak`.
