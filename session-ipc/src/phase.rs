@@ -11,7 +11,7 @@
 //! A request is *ignored* where it may have crossed `EndSession` on its way. A session begins with its first request and ends with
 //! `CloseSession`; until then it may be *detached*. The number of a session is never used again.
 
-use super::SessionRequest;
+use crate::request::SessionRequest;
 
 /// The phase of a session, as `store` sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 /// What a peer can do that is against the rules of this link. The text is what the log says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
-    /// `client-edge` makes a request that [`Phase::admits`](super::Phase::admits) as a violation.
+    /// `client-edge` makes a request that [`Phase::admits`](crate::Phase::admits) as a violation.
     #[error("asked for what its session's phase does not allow")]
     Phase,
     /// `client-edge` opens more sessions than `max_sessions` of the settings.
