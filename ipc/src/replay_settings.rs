@@ -4,10 +4,9 @@ mod sizing;
 
 use std::f64::consts::LN_2;
 
-use super::{control::ReplayConfig, ingress_store::GENERATION_LIMIT};
+pub use sizing::BLOCK_LEN;
 
-/// Bytes of a block of a filter: a cache line.
-pub const BLOCK_LEN: usize = 64;
+use super::{control::ReplayConfig, ingress_store::GENERATION_LIMIT};
 
 /// With one generation, all marks would be gone when it is dropped.
 const FEWEST_GENERATIONS: u64 = 2;

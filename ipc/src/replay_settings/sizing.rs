@@ -4,7 +4,8 @@
 //! `(1 - (1 - 1/b)^(kn))^k`. The number of packets in a block has a Poisson distribution; its mean is the number of packets divided by
 //! that of blocks (Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007).
 
-use super::BLOCK_LEN;
+/// Bytes of a block of a filter: a cache line.
+pub const BLOCK_LEN: usize = 64;
 
 const BLOCK_BITS: f64 = 8.0 * BLOCK_LEN as f64;
 
