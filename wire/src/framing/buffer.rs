@@ -5,7 +5,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{FrameHeader, FramingError, MAX_FRAME_LEN};
+use super::header::{FrameHeader, FramingError, MAX_FRAME_LEN};
 
 /// Cuts a byte stream into frames. A read may end anywhere in a frame.
 ///
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        framing::{
+        framing::header::{
             Framing,
             tests::{any_header, known_frames},
         },
