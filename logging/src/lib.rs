@@ -7,68 +7,20 @@
 //! *Promises*: no process ends, waits or panics because of a log line. A line that cannot be written is lost and counted.
 
 mod filter;
+mod line;
 mod queue;
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
-use ipc::log::{LineFormat, LogSettings};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::{
-    fmt::{
-        FmtContext, FormatEvent, FormatFields,
-        format::{DefaultFields, Writer},
-    },
-    layer::SubscriberExt,
-    registry::LookupSpan,
-    util::SubscriberInitExt,
-};
+use ipc::log::LogSettings;
+use tracing_subscriber::{fmt::format::DefaultFields, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use filter::{Filter, UnknownDirective};
+use line::Line;
 use queue::LINES;
 
 /// Longest wait of an ending process for its last lines.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
-
-struct Line {
-    process: &'static str,
-    format: LineFormat,
-}
-
-impl<S, N> FormatEvent<S, N> for Line
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        out.write_str(&head(self.format, *event.metadata().level(), self.process))?;
-        ctx.field_format().format_fields(out.by_ref(), event)?;
-        writeln!(out)
-    }
-}
-
-/// The part of a line before its text.
-fn head(format: LineFormat, level: Level, process: &str) -> String {
-    match format {
-        LineFormat::Plain => {
-            let now = humantime::format_rfc3339_millis(SystemTime::now());
-            format!(" {now} {level:<5} {process} > ")
-        }
-        LineFormat::Journal => format!("<{}>{process} > ", priority(level)),
-    }
-}
-
-/// The priorities of syslog(3).
-const fn priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
-    }
-}
 
 /// Begins to collect the lines of this process. [`write_in_background`] or [`flush`] writes them. A second call changes nothing.
 pub fn init(process: &'static str, settings: &LogSettings) {
@@ -96,18 +48,5 @@ pub fn write_in_background() -> std::io::Result<()> {
 pub fn flush() {
     if let Some(lines) = LINES.get() {
         lines.flush(FLUSH_LIMIT);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_for_the_journal_has_a_priority_and_no_time() {
-        assert_eq!(head(LineFormat::Journal, Level::ERROR, "store"), "<3>store > ");
-        assert_eq!(head(LineFormat::Journal, Level::INFO, "store"), "<6>store > ");
-        let plain = head(LineFormat::Plain, Level::WARN, "store");
-        assert!(plain.ends_with("Z WARN  store > ") && plain.starts_with(" 2"), "{plain}");
     }
 }

@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use ipc::log::LineFormat;
 
-use super::head;
+use crate::line::head;
 
 /// Most bytes that wait to be written. A line has about a hundred bytes, so a burst of some thousand lines fits.
 const QUEUE_BYTES: usize = 512 << 10;
