@@ -10,7 +10,7 @@ use ipc::{
 use mix_ingress::{
     counters::Counters,
     key::{self, KeyError},
-    run::{Ingress, Links, RunError, run},
+    run::{Ingress, Links, WorkError, run},
 };
 use sandbox::{Jail, JailError, close, descriptors::close_inherited, policy::Policy};
 use tokio::sync::mpsc;
@@ -34,7 +34,7 @@ enum IngressError {
     #[error("cannot start threads: {0}")]
     Threads(#[from] std::io::Error),
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] WorkError),
 }
 
 fn main() -> ExitCode {

@@ -95,7 +95,7 @@ pub struct Links {
 
 /// The worker cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum WorkError {
     /// The listener cannot be watched.
     #[error("cannot watch the mixnet listener: {0}")]
     Listener(#[from] std::io::Error),
@@ -111,7 +111,7 @@ pub enum RunError {
 ///
 /// # Errors
 /// If the listener is of no use, or a task ended before its time.
-pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = Ending>) -> Result<Ending, RunError> {
+pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = Ending>) -> Result<Ending, WorkError> {
     let Ingress { listener, key, config, threads, counters } = ingress;
     let retention = Retention::of(&config.replay)?;
     tracing::info!(
@@ -162,8 +162,8 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
 
     let ending = select! {
         ending = ending => ending,
-        _ = packet_path.join_next() => return Err(RunError::TaskEnded),
-        _ = services.join_next() => return Err(RunError::TaskEnded),
+        _ = packet_path.join_next() => return Err(WorkError::TaskEnded),
+        _ = services.join_next() => return Err(WorkError::TaskEnded),
     };
     if ending == Ending::Drain {
         let deadline = Instant::now() + DRAIN_LIMIT;

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use self::{
     error::WorkersError,
     figures::Figures,
-    slot::{PendingKill, Slot, WorkerState},
+    slot::{PendingKill, WorkerSlot, WorkerState},
 };
 use crate::{
     audit::wire::Live,
@@ -66,7 +66,7 @@ enum GatewayPhase {
 #[derive(Debug)]
 pub(crate) struct Workers {
     spec: Arc<LaunchSpec>,
-    slots: PerRole<Slot>,
+    slots: PerRole<WorkerSlot>,
     waiting: WaitingEnds,
     pending_kills: Vec<PendingKill>,
     phase: GatewayPhase,
@@ -87,7 +87,7 @@ impl Workers {
         let roles: Vec<Role> = spec.roles().collect();
         Self {
             spec,
-            slots: PerRole::new(|role| if roles.contains(&role) { Slot::new(now) } else { Slot::unused() }),
+            slots: PerRole::new(|role| if roles.contains(&role) { WorkerSlot::new(now) } else { WorkerSlot::unused() }),
             waiting: WaitingEnds::among(roles.iter().copied()),
             pending_kills: Vec::new(),
             phase: GatewayPhase::Opening,
@@ -115,7 +115,7 @@ impl Workers {
     /// The workers that are ready.
     pub(super) fn ready(&self) -> Vec<Live> {
         let ready = |role| match self.slots.get(role) {
-            Slot { state: WorkerState::Ready { worker, .. }, layers, .. } => {
+            WorkerSlot { state: WorkerState::Ready { worker, .. }, layers, .. } => {
                 Some(Live { role, pid: worker.pid(), layers: layers.clone() })
             }
             _ => None,

@@ -14,7 +14,7 @@ use ipc::{
 use link::descriptor::link_pair;
 use mix_ingress::{
     counters::Counters,
-    run::{Ingress, Links, RunError, run},
+    run::{Ingress, Links, WorkError, run},
     sphinx::SphinxKey,
 };
 use sandbox::secret::Locked;
@@ -57,7 +57,7 @@ pub(crate) struct Rig {
     pub(crate) reports: mpsc::Receiver<WorkerReport>,
     store_ends: mpsc::Sender<OwnedFd>,
     order: oneshot::Sender<Ending>,
-    work: JoinHandle<Result<Ending, RunError>>,
+    work: JoinHandle<Result<Ending, WorkError>>,
 }
 
 impl Rig {
@@ -137,7 +137,7 @@ impl Rig {
 }
 
 pub(crate) struct Ended {
-    work: JoinHandle<Result<Ending, RunError>>,
+    work: JoinHandle<Result<Ending, WorkError>>,
     _store_ends: mpsc::Sender<OwnedFd>,
 }
 

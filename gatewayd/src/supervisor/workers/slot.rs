@@ -14,7 +14,7 @@ const HANG_MEMORY: Duration = Duration::from_secs(3600);
 
 /// The slot of one role: the worker in it now, and what is remembered of those before.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct WorkerSlot {
     pub(super) state: WorkerState,
     pub(super) delay: RestartDelay,
     pub(super) deaths: u32,
@@ -34,7 +34,7 @@ pub(super) struct Slot {
     pub(super) hangs: Hangs,
 }
 
-impl Slot {
+impl WorkerSlot {
     /// No worker yet; one is to be started at `start_at`.
     pub(super) fn new(start_at: Instant) -> Self {
         Self {
