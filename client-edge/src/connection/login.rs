@@ -11,7 +11,9 @@
 //! Each phase of a session is a function: *fresh* is [`Login::run`], *handshaking* is [`Login::handshake_message`], and
 //! *deciding* is [`Login::decision`].
 
-use std::{mem, time::Duration};
+mod waits;
+
+use std::mem;
 
 use client_wire::{
     control::HandshakeMessage,
@@ -20,7 +22,7 @@ use client_wire::{
     session::GatewaySession,
 };
 use session_ipc::{EndReason, Rule, SessionId, SessionRequest};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use worker::counter::count;
 
@@ -33,15 +35,8 @@ use crate::{
         keys::HeldKey,
         mail::MailReceiver,
     },
-    websocket::{Event, Frame, Websocket, close_reason::CloseReason},
+    websocket::{Frame, Websocket, close_reason::CloseReason},
 };
-
-/// How long a decision of `store` is waited for; a commit and at most one probe of half a second take less.
-const DECISION_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a client waits for a `store` that is being started. The client is not disconnected meanwhile, because the published
-/// client of today tries again only on the connection that it has.
-const STORE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection before login.
 pub(super) struct Login<'a> {
@@ -221,65 +216,6 @@ impl<'a> Login<'a> {
         }
     }
 
-    /// Asks `store`. The first question opens the way to `store`.
-    async fn ask(&mut self, request: SessionRequest) -> Result<(), CloseReason> {
-        let began = Instant::now();
-        if self.store.is_none() {
-            *self.store = tokio::select! {
-                opened = self.context.dispatch.open(self.session, STORE_LIMIT) => opened,
-                () = self.context.drain.begun() => return Err(CloseReason::STOPPING),
-            };
-        }
-        match self.store {
-            Some(store) => store.send(request).await?,
-            None => return Err(self.unavailable()),
-        }
-        self.due += began.elapsed();
-        Ok(())
-    }
-
-    /// Waits for the decision of `store`.
-    async fn decision(&mut self) -> Result<SessionCommand, CloseReason> {
-        let began = Instant::now();
-        let due = began + DECISION_LIMIT;
-        loop {
-            tokio::select! {
-                command = next_command(self.store) => {
-                    self.due += began.elapsed();
-                    return match command? {
-                        SessionCommand::End(reason) => Err(self.ended(reason)),
-                        SessionCommand::Stop => Err(CloseReason::STOPPING),
-                        command => Ok(command),
-                    };
-                }
-                // An earlier refusal may still be on its way out.
-                written = self.websocket.write() => written?,
-                () = self.slot.evicted() => return Err(CloseReason::EVICTED),
-                () = sleep_until(due) => return Err(self.unavailable()),
-            }
-        }
-    }
-
-    /// The client's next frame; `None` if it does not come until `due`. After `due` nothing is read, even if frames are there already.
-    async fn read(&mut self, due: Instant) -> Result<Option<Frame>, CloseReason> {
-        while Instant::now() < due {
-            tokio::select! {
-                event = self.websocket.event() => if let Event::Read(frame) = event? {
-                    return Ok(Some(frame));
-                },
-                command = next_command(self.store) => return Err(match command? {
-                    SessionCommand::End(reason) => self.ended(reason),
-                    SessionCommand::Stop => CloseReason::STOPPING,
-                    _ => self.violated(Rule::UnaskedAnswer),
-                }),
-                () = self.context.drain.begun() => return Err(CloseReason::STOPPING),
-                () = self.slot.evicted() => return Err(CloseReason::EVICTED),
-                () = sleep_until(due) => return Ok(None),
-            }
-        }
-        Ok(None)
-    }
-
     fn say(&mut self, message: impl ToString) {
         self.websocket.push(Message::text(message.to_string()));
     }
@@ -312,13 +248,5 @@ impl<'a> Login<'a> {
             Some(store) => self.context.store_violated(store, rule),
             None => CloseReason::STORE_UNAVAILABLE,
         }
-    }
-}
-
-/// The next command. None comes before `store` has heard of the session.
-async fn next_command(store: &mut Option<StoreHandle>) -> Result<SessionCommand, CloseReason> {
-    match store {
-        Some(store) => store.next_command().await,
-        None => std::future::pending().await,
     }
 }
