@@ -116,10 +116,8 @@ pub(crate) fn failed_handshake(why: &dyn Display, client_knows: bool) -> Vec<Str
 mod tests {
     use super::*;
     use crate::{
-        control::request::ClientRequest,
         handshake::HandshakeError,
         protocol::{Protocol, refusal::EntryRefusal},
-        token::AuthenticationToken,
         vectors::dialogues,
     };
 
@@ -168,32 +166,6 @@ mod tests {
             ("handshake_client_error", EntryRefusal::HandshakeGivenUp("nope".into())),
         ] {
             assert_eq!(Protocol::UNKNOWN.refuse_entry(&refusal).texts, answers_in(dialogue), "{dialogue}");
-        }
-    }
-
-    #[test]
-    fn a_login_is_refused_with_the_words_of_the_real_gateway() {
-        for dialogue in [
-            "authenticate_short_address",
-            "authenticate_bad_b58_address",
-            "authenticate_bad_enc",
-            "authenticate_bad_iv",
-            "authenticate_camelcase_field",
-            "capitalised_type",
-            "unknown_type",
-            "no_type",
-            "empty_text",
-            "handshake_data_over_255",
-        ] {
-            let (_, frames) = dialogues().into_iter().find(|(name, _)| name == dialogue).unwrap();
-            let refusal: LegacyRefusal = match frames[0].1.parse() {
-                Ok(ClientRequest::Authenticate { address, enc_address, iv, .. }) => {
-                    AuthenticationToken::from_base58(&address, &enc_address, &iv).unwrap_err().into()
-                }
-                Ok(other) => panic!("{dialogue}: {other:?}"),
-                Err(malformed) => malformed.into(),
-            };
-            assert_eq!([GatewayResponse::from(refusal).to_string()], answers_in(dialogue)[..], "{dialogue}");
         }
     }
 }
