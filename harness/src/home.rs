@@ -1,24 +1,24 @@
 //! A folder with one gateway's configuration, keys and data, and the programs that work on it.
 
+mod commands;
+mod config_file;
+mod programs;
+
 use std::{
-    ffi::OsStr,
     fs,
     io::Write,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::lchown,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use pem::KeyTag;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::Command,
-};
 
-use crate::deadline;
+pub use commands::Outcome;
+use programs::PROGRAMS;
+pub use programs::program;
 
 /// The gateway's id in every test.
 pub const ID: &str = "test";
@@ -46,17 +46,6 @@ pub struct Home {
     limits: Vec<String>,
     /// The program that starts `gatewayd`, and what it is told.
     launcher: Option<(PathBuf, Vec<String>)>,
-}
-
-/// What a program that ended had to say.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Its exit code; none if a signal ended it.
-    pub code: Option<i32>,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
 }
 
 impl Home {
@@ -213,42 +202,6 @@ impl Home {
         self.path().join("config").join("config.toml")
     }
 
-    /// The number that the configuration has for this key, if it has one.
-    ///
-    /// # Errors
-    /// If it cannot be read, or this is no number.
-    pub fn configured_number(&self, section: &str, key: &str) -> Result<Option<u64>> {
-        let text = fs::read_to_string(self.config_file())?;
-        let header = format!("[{section}]");
-        let lines = text.lines().skip_while(|line| line.trim_end() != header).skip(1);
-        let mut of_section = lines.take_while(|line| !line.starts_with('['));
-        let value = of_section.find_map(|line| line.split_once('=').filter(|(name, _)| name.trim_end() == key));
-        value.map(|(_, value)| value.trim().parse()).transpose().with_context(|| format!("{key} in {header}"))
-    }
-
-    /// Changes one line of the configuration; the key must be there. `value` is TOML.
-    ///
-    /// # Errors
-    /// If it is not.
-    pub fn set_config(&self, section: &str, key: &str, value: &str) -> Result<()> {
-        let text = fs::read_to_string(self.config_file())?;
-        let header = format!("[{section}]");
-        let mut in_section = false;
-        let mut changed = false;
-        let mut lines: Vec<String> = Vec::new();
-        for line in text.lines() {
-            if line.starts_with('[') {
-                in_section = line.trim_end() == header;
-            }
-            let is_it = in_section && line.split_once('=').is_some_and(|(name, _)| name.trim_end() == key);
-            lines.push(if is_it { format!("{key} = {value}") } else { line.to_owned() });
-            changed |= is_it;
-        }
-        ensure!(changed, "the configuration has no key {key} in {header}");
-        fs::write(self.config_file(), lines.join("\n") + "\n")?;
-        Ok(())
-    }
-
     /// A public key of the gateway.
     ///
     /// # Errors
@@ -261,18 +214,6 @@ impl Home {
         };
         let file = fs::read(self.data().join(name)).with_context(|| format!("cannot read {name}"))?;
         Ok(*pem::decode(tag, &file)?)
-    }
-
-    /// A command of `gatewayd` on this gateway, ready to be spawned. Nothing of the test's environment reaches it.
-    ///
-    /// # Errors
-    /// If the program has not been built.
-    pub fn command(&self, command: &str, arguments: &[&str]) -> Result<Command> {
-        let process = match &self.launcher {
-            Some((launcher, what)) => self.start_below(launcher, what)?,
-            None => self.start_of(&self.gatewayd_program()?),
-        };
-        self.command_of(process, command, arguments)
     }
 
     /// Has everything that is started from here run as on a kernel without these system calls.
@@ -317,15 +258,6 @@ impl Home {
         Ok(self)
     }
 
-    /// The program itself, or a copy that the user of this home may start.
-    fn for_its_user(&self, program: &Path) -> Result<PathBuf> {
-        let Some(user) = self.user else { return Ok(program.to_owned()) };
-        let copy = self.root().join("bin/launcher");
-        fs::copy(program, &copy)?;
-        give(&copy, user)?;
-        Ok(copy)
-    }
-
     /// Has everything that is started from here run with a hard limit on its descriptors.
     #[must_use]
     pub fn limited_to(mut self, open_files: u64) -> Self {
@@ -339,113 +271,6 @@ impl Home {
         self.limits.push(format!("--memlock={bytes}:{bytes}"));
         self
     }
-
-    fn start_of(&self, program: &Path) -> Command {
-        let start = |program: &Path| match self.user.filter(|_| self.as_unit) {
-            Some(user) => unit(user, program),
-            None => Command::new(program),
-        };
-        if self.limits.is_empty() {
-            return start(program);
-        }
-        let mut process = start(Path::new("prlimit"));
-        process.args(&self.limits).arg(program);
-        process
-    }
-
-    /// `gatewayd`, started by `launcher`, which is told `what`.
-    fn start_below(&self, launcher: &Path, what: &[impl AsRef<OsStr>]) -> Result<Command> {
-        let mut process = self.start_of(launcher);
-        process.args(what).arg("--").arg(self.gatewayd_program()?);
-        Ok(process)
-    }
-
-    fn gatewayd_program(&self) -> Result<PathBuf> {
-        if self.has_programs { Ok(self.root().join("bin/gatewayd")) } else { program("gatewayd") }
-    }
-
-    fn command_of(&self, mut process: Command, command: &str, arguments: &[&str]) -> Result<Command> {
-        process.env_clear();
-        process.args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
-        process.stdin(Stdio::null()).kill_on_drop(true);
-        if let Some(user) = self.user.filter(|_| !self.as_unit) {
-            process.uid(user).gid(user).current_dir("/");
-        }
-        Ok(process)
-    }
-
-    /// As [`gatewayd`](Self::gatewayd), started by `launcher`, which is told `what`.
-    ///
-    /// # Errors
-    /// If it cannot be started, or does not end.
-    pub async fn below(&self, launcher: &Path, what: &[&str], command: &str, arguments: &[&str]) -> Result<Outcome> {
-        let process = self.start_below(&self.for_its_user(launcher)?, what)?;
-        finish(command, self.command_of(process, command, arguments)?).await
-    }
-
-    /// As [`gatewayd`](Self::gatewayd), by the user of the tests, whatever user owns the gateway.
-    ///
-    /// # Errors
-    /// If it cannot be started, or does not end.
-    pub async fn gatewayd_by_us(&self, command: &str, arguments: &[&str]) -> Result<Outcome> {
-        let mut process = Command::new(self.gatewayd_program()?);
-        process.env_clear().args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
-        finish(command, process).await
-    }
-
-    /// Runs the gateway until it is up, or has ended by itself.
-    ///
-    /// # Errors
-    /// If it cannot be started, or does neither.
-    pub async fn gatewayd_for_a_moment(&self) -> Result<()> {
-        let mut command = self.command("run", &[])?;
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
-        let is_up = async {
-            while let Some(line) = lines.next_line().await? {
-                if line.contains("Finished nym gateway startup procedure") {
-                    break;
-                }
-            }
-            anyhow::Ok(())
-        };
-        deadline::soon("gatewayd run to be up or to end", is_up).await??;
-        child.kill().await?;
-        Ok(())
-    }
-
-    /// Runs a command of `gatewayd` that ends by itself.
-    ///
-    /// # Errors
-    /// If it cannot be started, or does not end.
-    pub async fn gatewayd(&self, command: &str, arguments: &[&str]) -> Result<Outcome> {
-        finish(command, self.command(command, arguments)?).await
-    }
-}
-
-async fn finish(command: &str, mut process: Command) -> Result<Outcome> {
-    let output = deadline::soon(&format!("gatewayd {command} to end"), process.output()).await??;
-    Ok(Outcome {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
-}
-
-/// What one user needs to run a gateway.
-const PROGRAMS: [&str; 8] =
-    ["gatewayd", "mix-ingress", "mix-egress", "client-edge", "store", "http-api", "signer", "node-check"];
-
-/// As the service manager starts it: another user, and of root's privileges those in the unit.
-fn unit(user: u32, program: &Path) -> Command {
-    const PRIVILEGES: &str = "-all,+setuid,+setgid,+setpcap,+kill,+chown";
-    let mut process = Command::new("setpriv");
-    process.args([format!("--reuid={user}"), format!("--regid={user}")]).args(["--clear-groups", "--no-new-privs"]);
-    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
-        process.args([set, PRIVILEGES]);
-    }
-    process.arg(program);
-    process
 }
 
 fn give(path: &Path, user: u32) -> Result<()> {
@@ -456,30 +281,4 @@ fn give(path: &Path, user: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The folder of the gateway's programs, if it is another than that of the tests: those of a release, for example.
-const FOLDER_OF_PROGRAMS: &str = "GATEWAYD_PROGRAMS";
-
-/// A program of the workspace. They are all in `target/<profile>`; tests run from `deps` below it.
-///
-/// # Errors
-/// If it has not been built.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let given = std::env::var_os(FOLDER_OF_PROGRAMS).map(|folder| Path::new(&folder).join(name));
-    if let Some(given) = given.filter(|path| path.is_file()) {
-        return Ok(given);
-    }
-    let this = std::env::current_exe()?;
-    let mut folder = this.parent().context("this program is in no folder")?;
-    if folder.ends_with("deps") {
-        folder = folder.parent().context("this program is in no target folder")?;
-    }
-    let path = folder.join(name);
-    ensure!(
-        path.is_file(),
-        "{} has not been built: these tests run the real programs, so build the workspace first (cargo build --workspace)",
-        path.display()
-    );
-    Ok(path)
 }
