@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use client_wire::{handshake::HandshakeError, login::LoginProof};
 
-use super::{Core, inbox::Inboxes, session_ref::SessionRef, sessions::Unproven, sweep::Swept};
+use super::{Core, inboxes::Inboxes, session_ref::SessionRef, sessions::Unproven, sweep::Swept};
 use crate::{
     mailbox::{Committed, Lack, Mailbox, MailboxError, Page, Uncommitted},
     registrar::{Begun, Registration},

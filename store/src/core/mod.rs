@@ -13,25 +13,30 @@
 //! still in memory), *stored* (on disk only). A receipt ends each of them; one that comes while spilling accepts at once
 //! and removes after the commit.
 //!
+//! Each part's file has the part's fields and the methods of [`Core`] that use them. So this file names the types of the parts, and they
+//! name [`Core`]: one struct is written in several files, and the fields of a part stay private to it.
+//!
 //! | file | does |
 //! |---|---|
 //! | `ingress`, `receipts` | a delivery: taken or refused, and accepted |
 //! | `pending`, `spill` | messages that are not accepted yet, and how they go to disk |
-//! | `inbox`, `load`, `shares`, `ackless` | what is known of an inbox, and what it may hold |
+//! | `inbox`, `inboxes`, `load`, `shares`, `ackless` | what is known of an inbox, and what it may hold |
 //! | `sessions` | requests and phases of sessions; below it claims and logins |
 //! | `delivery` | what is pushed to which session; below it one attached session, and the memory of all |
 //! | `commits` | what is on its way to mail log and ledger, and what follows from a commit |
 //! | `health` | how storage is doing, and what is refused while it fails |
 //! | `retention`, `sweep` | what is kept for too long, and clients that are to be forgotten |
-//! | `effects`, `done`, `session_ref` | what the core hands out, and what comes back |
+//! | `effects`, `done`, `fault`, `session_ref` | what the core hands out, and what comes back |
 
 mod ackless;
 mod commits;
 mod delivery;
 mod done;
 mod effects;
+mod fault;
 mod health;
 mod inbox;
+mod inboxes;
 mod ingress;
 mod load;
 mod pending;
@@ -54,8 +59,9 @@ use commits::Commits;
 use delivery::Delivery;
 pub use done::Done;
 pub use effects::{Effects, Job};
+pub use fault::Fault;
 use health::StorageHealth;
-use inbox::Inboxes;
+use inboxes::Inboxes;
 use ingress::Ingress;
 use load::Load;
 use retention::Retention;
@@ -64,20 +70,6 @@ use sessions::Sessions;
 pub use sessions::{Unproven, check_claim};
 use shares::Shares;
 pub use sweep::{SweepPage, Swept};
-
-/// Why the core cannot go on as before.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// `mix-ingress` broke a rule: drop its link.
-    #[error("mix-ingress: {0}")]
-    IngressViolation(#[from] ipc::ingress_store::Rule),
-    /// `client-edge` broke a rule: drop its link.
-    #[error("client-edge: {0}")]
-    EdgeViolation(#[from] session_ipc::Rule),
-    /// A job ended without an outcome, which is a bug.
-    #[error("a job of the store ended without an outcome")]
-    JobDied,
-}
 
 /// The state machine of the store: events go in, [`Effects`] come out.
 pub struct Core<M> {

@@ -4,6 +4,7 @@
 //! proof, spent nonce, ledger (the nonce is spent even if the login is refused next), live session elsewhere, attached.
 //! One claim for a client at a time, and none while the outcome of an earlier one is on its way to the ledger.
 
+mod claim;
 mod claims;
 mod login;
 mod login_limit;
@@ -23,8 +24,8 @@ use session_ipc::{
 use wire::address::ClientAddress;
 use worker::{budget::BytePermit, counter::count};
 
-use self::{claims::Claim, login_limit::LoginLimit};
-pub(super) use claims::Denial;
+use self::{claim::Claim, login_limit::LoginLimit};
+pub(super) use claim::Denial;
 pub use refused_login::{Unproven, check_claim};
 
 use super::{Core, Fault, delivery::Attachment, effects::Job, session_ref::SessionRef};

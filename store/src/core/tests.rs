@@ -36,7 +36,7 @@ use session_ipc::{
 };
 use wire::address::ClientAddress;
 
-use super::{health::Storage, inbox::KEEP_CLASSES, *};
+use super::{health::Storage, inboxes::KEEP_CLASSES, *};
 
 use crate::{
     mailbox::{

@@ -5,14 +5,17 @@
 
 use std::time::{Duration, Instant};
 
-use client_wire::{handshake::HandshakeError, key::SessionKey, login::LoginForm};
+use client_wire::handshake::HandshakeError;
 use session_ipc::{
     AttachedKey, AuthenticationRefusal, EndReason, RegistrationRefusal, SessionAnswer, SessionId, StoreToEdge,
 };
 use wire::address::ClientAddress;
 use worker::counter::count;
 
-use super::Session;
+use super::{
+    Session,
+    claim::{Claim, ClaimedBy, Denial},
+};
 use crate::{
     core::{Core, delivery::Start, session_ref::SessionRef},
     mailbox::{LedgerEntry, LedgerRoom, Mailbox},
@@ -21,38 +24,6 @@ use crate::{
 
 /// `client-edge` answers a probe after half a second; this is when its silence counts as an answer.
 const PROBE_LIMIT: Duration = Duration::from_millis(750);
-
-/// A session that has proved to be a client.
-#[derive(Clone, Debug)]
-pub(super) struct Claim {
-    pub(super) client: ClientAddress,
-    pub(super) key: SessionKey,
-    pub(super) by: ClaimedBy,
-    /// Of a registration, how the client logs in later; of a login, its own form.
-    pub(super) logins: LoginForm,
-}
-
-impl Claim {
-    const fn is_by_token(&self) -> bool {
-        matches!((self.by, self.logins), (ClaimedBy::Login, LoginForm::Token))
-    }
-}
-
-/// How a session has proved to be a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClaimedBy {
-    Registration,
-    Login,
-}
-
-/// Why a client that has proved who it is was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::core) enum Denial {
-    /// It is connected elsewhere, and that connection is alive.
-    AlreadyConnected,
-    /// The ledger cannot be read or written.
-    StorageFailed,
-}
 
 impl<M: Mailbox> Core<M> {
     /// Whether something about the client is being decided already.

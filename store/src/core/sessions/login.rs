@@ -11,7 +11,7 @@ use worker::counter::count;
 
 use super::{
     Unproven,
-    claims::{Claim, ClaimedBy},
+    claim::{Claim, ClaimedBy},
 };
 use crate::{
     core::{Core, session_ref::SessionRef},
