@@ -3,7 +3,8 @@
 //! | file | does |
 //! |---|---|
 //! | `ledger`, `client_record`, `spent` | registered clients, and the nonces of their logins |
-//! | `databases`, `layout_file`, `medium`, `rewrite` | a sled database: when it is on the medium, and how it is written anew |
+//! | `ledger_file`, `dates` | when the ledger is opened and rewritten; the time of what is written |
+//! | `databases`, `layout_file`, `medium`, `rewrite` | a sled database: when it is on the medium, and how it is rewritten |
 //! | `class_records` | what clients have proved to read |
 //! | `reserve` | room on the disk |
 //! | `sweep`, `import`, `take_over`, `record` | what a start puts in order, and mail of earlier versions |
@@ -11,10 +12,10 @@
 use std::{
     os::fd::OwnedFd,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 use client_wire::{key::SessionKey, login::Freshness};
@@ -32,9 +33,11 @@ pub mod found;
 mod class_records;
 mod client_record;
 mod databases;
+mod dates;
 mod import;
 mod layout_file;
 mod ledger;
+mod ledger_file;
 mod medium;
 mod record;
 mod reserve;
@@ -45,15 +48,13 @@ mod take_over;
 
 use self::{
     class_records::ClassRecords,
-    databases::{Database, Layout},
     ledger::Ledger,
+    ledger_file::{FILLED, ledger_share},
     reserve::{FLOOR, Reserve},
-    spent::Dates,
 };
 use crate::{
     clock::{self, LastRun},
     counters::StoreCounters,
-    disk,
     mail::{MailLog, Settings},
     mailbox::{
         Class, Filling, Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit,
@@ -61,21 +62,8 @@ use crate::{
     },
 };
 
-/// As 0.10.1 made it; the size of an existing database cannot be changed.
-const LEDGER: Layout = Layout { name: "ledger", segment_size: 512 * 1024, cache: 16 * 1024 * 1024 };
 /// The folder of the mail log, in that of the inboxes. No client's folder can have that name: it is no address.
 const MAIL: &str = "mail";
-
-/// The part of the limit that is the ledger's own.
-const LEDGER_SHARE: u64 = 8;
-/// One part in so many of its share is for the ledger's file while clients are taken and nothing is written anew. The rest is for
-/// later changes of registered clients, and for the records of a rewrite.
-const FILLED: u64 = 3;
-/// The ledger's part is not smaller than this, unless that is half of the limit: an empty one has some megabytes.
-const SMALLEST_SHARE: u64 = 32 * 1024 * 1024;
-
-/// The last second of the year 9999, behind which times cannot be written as a date.
-const LAST_WRITABLE: u64 = 253_402_300_799;
 
 /// The mailbox on disk.
 #[derive(Debug)]
@@ -166,110 +154,9 @@ impl DiskMailbox {
         &self.inbox_directory
     }
 
-    fn reopen_ledger(&self) -> Result<(), MailboxError> {
-        // Readers and commits let go of the ledger within the time of a commit.
-        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
-        if ledger.take().is_some() {
-            self.release_reserves();
-        }
-        let opened = Ledger::new(self.open_ledger()?)?;
-        self.ledger_opened.store(opened.len()?, Ordering::Relaxed);
-        *ledger = Some(opened);
-        Ok(())
-    }
-
-    /// Opens the ledger, and writes it anew if it takes too much of its share.
-    fn open_ledger(&self) -> Result<Database, MailboxError> {
-        let failed = |action| move |source| MailboxError::File { database: "ledger", action, source };
-        let directory = &self.ledger_directory;
-        let open = || {
-            let directory = directory.try_clone().map_err(failed("open the directory"))?;
-            Database::open(directory, LEDGER)
-        };
-        let mut is_pending = rewrite::is_pending(directory).map_err(failed("look for the records of a rewrite"))?;
-        if !is_pending {
-            let database = open()?;
-            // Most of a file that was written anew is alive, so it is left alone until it has grown by half.
-            if database.len()? < ledger_share(self.limit) / FILLED || self.is_compact(database.len()?) {
-                return Ok(database);
-            }
-            match rewrite::write_records(&database, directory) {
-                Ok(()) => is_pending = true,
-                Err(error) => {
-                    tracing::warn!(%error, "the ledger has outgrown its share and cannot be written anew");
-                    return Ok(database);
-                }
-            }
-        }
-        debug_assert!(is_pending, "the old database is needed as long as there are no records");
-        rewrite::remove_database(directory).map_err(failed("remove the old database"))?;
-        let database = open()?;
-        let records = rewrite::read_records(&database, directory)?;
-        tracing::info!(records, bytes = database.len()?, "the ledger was written anew, without its dead records");
-        Ok(database)
-    }
-
-    /// Whether a ledger's file of so many bytes has not grown much since it was opened.
-    fn is_compact(&self, len: u64) -> bool {
-        let opened = self.ledger_opened.load(Ordering::Relaxed);
-        len < opened + opened / 2
-    }
-
     fn release_reserves(&self) {
         self.reserve.release(&self.inbox_directory);
         self.ledger_reserve.release(&self.ledger_directory);
-    }
-
-    /// What there is too little of for new clients. A full share of mail does not matter: clients have a share of their own.
-    fn lack_for_clients(&self) -> Result<Option<Lack>, MailboxError> {
-        // The ledger may be on another disk.
-        let failed = |source| MailboxError::File { database: "ledger", action: "ask for free space", source };
-        let free = disk::free(&self.ledger_directory).map_err(failed)?;
-        let floor = FLOOR + self.ledger_reserve.missing();
-        if free < floor {
-            return Ok(Some(Lack::Disk { free, floor }));
-        }
-        Ok(self.mail.lack()?.filter(|lack| matches!(lack, Lack::Disk { .. })))
-    }
-
-    /// The date of what is written now.
-    fn date(&self) -> Duration {
-        (self.clock)().max(Duration::from_secs(self.earliest.load(Ordering::Relaxed)))
-    }
-
-    /// When logins are judged and dated: no earlier than the latest of anybody.
-    fn login_dates(&self) -> Dates {
-        let (now, earliest) = ((self.clock)().as_secs(), self.earliest.load(Ordering::Relaxed));
-        let believed = if clock::is_near(earliest, now) { now.max(earliest) } else { earliest };
-        Dates { now: now.max(earliest).max(self.last_login.load(Ordering::Relaxed)), believed }
-    }
-
-    /// The time of a login that is taken now; nothing if the clock is in doubt, since later logins are judged by this time.
-    fn login_time(&self) -> Option<u64> {
-        let now = (self.clock)().as_secs();
-        let believed = clock::is_near(self.earliest.load(Ordering::Relaxed), now);
-        believed.then(|| now.max(self.last_login.load(Ordering::Relaxed)))
-    }
-
-    /// Logs once that the clock is in doubt, and once that it is believed again.
-    fn log_clock(&self, now: u64, run: &LastRun) {
-        let was_in_doubt = self.is_in_doubt.swap(run.doubted.is_some(), Ordering::Relaxed);
-        match run.doubted {
-            Some(doubt) if !was_in_doubt => {
-                let time = |seconds: u64| {
-                    let since = Duration::from_secs(seconds.min(LAST_WRITABLE));
-                    humantime::format_rfc3339_seconds(UNIX_EPOCH + since)
-                };
-                tracing::warn!(
-                    clock = %time(now), last_run = %time(run.believed),
-                    "the clock has leapt since the gateway last ran; until {} nothing is removed for its age; if the clock is \
-                     wrong, set it right; if it is right, and the gateway was off for so long, there is nothing to do",
-                    time(doubt.ends())
-                );
-            }
-            None if was_in_doubt => tracing::info!("the clock is believed again; what is too old is removed"),
-            _ => {}
-        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&Ledger) -> Result<T, MailboxError>) -> Result<T, MailboxError> {
@@ -282,11 +169,6 @@ impl DiskMailbox {
 fn open_classes(inboxes: &OwnedFd) -> Option<ClassRecords> {
     let opened = ClassRecords::open(inboxes);
     opened.inspect_err(|error| tracing::warn!(%error, "until the next start every client has a newcomer's share")).ok()
-}
-
-/// Bytes of this limit that the ledger's file may have.
-fn ledger_share(limit: u64) -> u64 {
-    (limit / LEDGER_SHARE).max(SMALLEST_SHARE).min(limit / 2)
 }
 
 /// Opens the folder of the mail log, or makes it.

@@ -1,5 +1,5 @@
 //! The classes of clients, in a small database of their own. They are not worth a place in a commit or in the ledger: after a start
-//! without them clients only have to prove anew that they read.
+//! without them clients only have to prove once more that they read.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -26,7 +26,7 @@ const FOLDER: &str = "shares";
 pub(super) struct ClassRecords(Database);
 
 impl ClassRecords {
-    /// Opens them, or makes them. If they are damaged they begin anew.
+    /// Opens them, or makes them. If they are damaged they begin empty.
     pub(super) fn open(inboxes: &OwnedFd) -> Result<Self, MailboxError> {
         let failed = |action| move |source: io::Error| MailboxError::File { database: "shares", action, source };
         match mkdirat(inboxes, FOLDER, Mode::S_IRWXU) {

@@ -12,7 +12,7 @@
 //! Clients of 2021 are in the default tree, all others in `clients`; no client is in both. Numbers are big-endian.
 //!
 //! The form of logins is 1 for a client that signs them: it has registered with a version that does, or has logged in so. It stays
-//! until the client registers anew, so nothing that a signed login showed is ever good as a token. Entries of version 1 have no
+//! until the client registers again, so nothing that a signed login showed is ever good as a token. Entries of version 1 have no
 //! form, and end before it: their clients sign if there was a signed login.
 //!
 //! A signed login is good if it is later than the client's last. The time that is written never goes back: a login that was refused

@@ -27,7 +27,7 @@ use nix::{
 
 /// Name of the mark in the database's directory.
 const MARK: &str = "unsynced";
-/// Bytes written anew at once, and synced before the next: a disk that still fails shows soon.
+/// Bytes rewritten at once, and synced before the next: a disk that still fails shows soon.
 const PIECE: usize = 8 * 1024 * 1024;
 
 /// The file of an open database, beside the database's own handle of it.
@@ -41,7 +41,7 @@ pub(super) struct Medium {
 
 impl Medium {
     /// Takes charge of the file in this directory, which must not be open elsewhere. If a sync of it has failed before, the whole file is
-    /// written anew; returns how many bytes that were.
+    /// rewritten; returns how many bytes that were.
     pub(super) fn take_up(file: File, directory: OwnedFd) -> io::Result<(Self, Option<u64>)> {
         let in_doubt =
             match openat(&directory, MARK, OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty()) {

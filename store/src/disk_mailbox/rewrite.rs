@@ -1,8 +1,8 @@
-//! Writes a database anew, without what is dead in it.
+//! Rewrites a database, without what is dead in it.
 //!
 //! sled gives no space back, and its file grows with every change for a while. A ledger holds little and changes often: a flood of
 //! logins would fill the disk with dead records. So a ledger that has outgrown its share is closed, and everything alive in it is
-//! written to one file, `records`, from which the database is made anew.
+//! written to one file, `records`, from which the database is made again.
 //!
 //! | step | what is there | after a crash |
 //! |---|---|---|

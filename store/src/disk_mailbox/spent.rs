@@ -8,7 +8,7 @@
 //!
 //! - A nonce that was shown is refused for as long as the client has the same key, and for [`KEY_LIFE`] at least. A memory that is
 //!   full forgets its oldest page only if that was begun so long ago; until then it takes no more logins, and the client has to
-//!   register anew, with a new key for which nothing needs to be remembered. A client that logs in less than 32 times a day never
+//!   register again, with a new key for which nothing needs to be remembered. A client that logs in less than 32 times a day never
 //!   meets that limit. If the memory forgot sooner, an attacker that cuts a client's connections, so that the client logs in again and
 //!   again, could wait for an old login to become good.
 //!   Days are those of a clock that is believed: a clock that has leapt makes no page old. Logins that are written together may begin

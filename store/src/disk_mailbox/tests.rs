@@ -9,7 +9,7 @@ mod torn;
 
 use super::*;
 
-use super::databases::open_once_free;
+use super::{databases::open_once_free, ledger_file::LEDGER};
 use crate::mailbox::commit;
 
 use bytes::Bytes;
@@ -34,7 +34,7 @@ fn open(home: &Path) -> DiskMailbox {
     open_within(home, 1 << 30).unwrap()
 }
 
-/// The engine's own view of a database. An earlier one lets go of its lock a moment after it was dropped.
+/// A database, opened with sled alone. An earlier handle lets go of its lock a moment after it was dropped.
 fn engine(home: &Path, database: &str) -> sled::Db {
     let directory = home.join(database);
     std::fs::create_dir_all(&directory).unwrap();
@@ -161,7 +161,7 @@ fn a_full_one_takes_nothing_new_and_lets_everything_else_go_on() {
     assert!(mailbox.lack().unwrap().is_some(), "service would come and go with every commit");
     mailbox.reopen().unwrap();
     mailbox.commit_ledger(&[LedgerEntry::Login { client: CLIENT, freshness: Freshness::Iv([7; 16]) }]).unwrap();
-    // Room comes back with every message that goes, as often as one likes.
+    // Every removal gives room back, however often this is repeated.
     for round in 0..4 {
         let gone = next - 320;
         for n in gone..gone + 160 {
@@ -181,7 +181,7 @@ fn a_full_one_takes_nothing_new_and_lets_everything_else_go_on() {
         .sum();
     assert!(files <= 34 << 20, "{files} bytes on disk");
     drop(mailbox);
-    // With more mail than there may be, new clients have a share of their own.
+    // New clients have a share of their own, even if there is more mail than its limit.
     let mailbox = open_within(home.path(), 56 << 20).unwrap();
     assert!(matches!(mailbox.lack().unwrap(), Some(Lack::Mail { .. })));
     mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key: key(), logins: LoginForm::Token }]).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! *Promises*: what [`Appender::append`] returned `Ok` for is on the medium, in files and under names that are. A file of which a
 //! write or a sync has failed is never written or synced again: the kernel reports such an error once, and readers see bytes that it
-//! could not write. What the failed file should have held is written anew into another, once.
+//! could not write. What the failed file should have held is rewritten into another, once.
 
 use std::{io, sync::Arc};
 
@@ -12,8 +12,8 @@ use super::{
     Log,
     entry::{ENTRY, Fact},
     frame::{FrameBuffer, FrameHeader, HEADER, Kind, MAX_ENTRIES, MAX_FRAME},
-    inbox::Spot,
     index::{Segment, State},
+    message::Spot,
     segment::{BLOCK, Seal, SegmentHeader, SegmentId, Slot, Stream},
     shelf::{SegmentFile, Shelf},
     spares::Spare,

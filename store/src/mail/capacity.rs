@@ -6,7 +6,7 @@
 //! system: it goes on while others have filled the disk.
 //!
 //! This rests on four things. A copy, with its frames' padding and its index, needs less than a segment, since it is denser than the
-//! original. The facts about gone messages that are written anew are never more than those of the victim. A segment that cannot be
+//! original. The facts about gone messages that are rewritten are never more than those of the victim. A segment that cannot be
 //! cleaned counts as wholly alive. A commit of new mail leaves a part of the open segment to removals while there is no spare, so
 //! removals can always be written. If others have filled the disk, so much may be alive that cleaning gains nothing. Then removals
 //! have that part, and each of them brings cleaning nearer.

@@ -1,4 +1,4 @@
-//! Writes messages and facts anew, in the stream of copies: what cleaning keeps, and what a start finds in doubt.
+//! Writes messages and facts once more, in the stream of copies: what cleaning keeps, and what a start finds in doubt.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +13,8 @@ use super::{
     append::{Appender, Item},
     entry::{Fact, Gone, Put},
     failed,
-    inbox::weight,
     index::GONE_WEIGHT,
+    message::weight,
     read::read_body,
     segment::Slot,
     shelf::Shelf,
@@ -60,7 +60,7 @@ impl<S: Shelf> Log<S> {
         }
     }
 
-    /// Writes anew what a segment says is gone, where another file still holds a dead message of the same inbox. Each fact covers
+    /// Rewrites what a segment says is gone, where another file still holds a dead message of the same inbox. Each fact covers
     /// everything around it that is gone: so facts become fewer, and never more.
     pub(super) fn keep_gone(
         &self,

@@ -6,9 +6,10 @@ use std::{io, sync::Arc};
 
 use super::{
     entry::{ENTRY, MAX_BODY},
+    findings::{Findings, unite},
     frame::{FrameBuffer, FrameHeader, Kind},
     index::{Index, Segment, State},
-    recover::{Findings, take_in, unite},
+    recover::take_in,
     segment::{BLOCK, Seal, SegmentHeader, SegmentId, SegmentNumber, Stream},
     shelf::SegmentFile,
 };

@@ -10,7 +10,8 @@ use wire::address::ClientAddress;
 
 use super::{
     entry::{ENTRY, Fact, Gone, Put},
-    inbox::{Inbox, Message, Spot, weight},
+    inbox::Inbox,
+    message::{Message, Spot, weight},
     segment::{BLOCK, Seal, SegmentNumber, Slot},
 };
 
@@ -29,7 +30,7 @@ pub(super) struct Segment<F> {
     pub(super) alive: u64,
     /// Messages of it that are alive.
     pub(super) messages: u32,
-    /// Bytes of its facts about gone messages that cleaning wrote anew because they were still needed.
+    /// Bytes of its facts about gone messages that cleaning rewrote because they were still needed.
     pub(super) kept: u64,
     /// When it was made, in Unix milliseconds.
     pub(super) made: u64,

@@ -26,10 +26,10 @@
 //! |---|---|
 //! | `entry`, `frame`, `segment` | the format: a fact, what one write puts down, a file |
 //! | `shelf` | what is asked of the file system |
-//! | `inbox`, `index` | what is known in memory |
+//! | `message`, `inbox`, `index` | what is known in memory |
 //! | `spares`, `append` | writing: the segments to come, the one that is open |
 //! | `commit`, `read`, `aside` | what the core asks for |
-//! | `scan`, `recover` | what a start finds |
+//! | `identify`, `scan`, `findings`, `recover` | what a start finds |
 //! | `clean`, `victim`, `pace`, `copy`, `seal` | giving space back: when, from which segment, how fast, and what is kept |
 //! | `capacity` | how much the log may hold |
 
@@ -40,11 +40,14 @@ mod clean;
 mod commit;
 mod copy;
 mod entry;
+mod findings;
 #[cfg(feature = "found-records")]
 pub(crate) mod found;
 mod frame;
+mod identify;
 mod inbox;
 mod index;
+mod message;
 mod pace;
 mod read;
 mod recover;
@@ -73,8 +76,7 @@ use std::{
 
 use append::Appender;
 use index::Index;
-use segment::Slot;
-use segment::Stream;
+use segment::{Slot, Stream};
 use shelf::Directory;
 pub(crate) use shelf::Shelf;
 use spares::{Spare, Spares};
@@ -141,11 +143,11 @@ struct ChoreState {
 }
 
 impl MailLog {
-    /// Opens the log in this directory, and writes anew what may not be on the medium. Nothing is cleaned before
+    /// Opens the log in this directory, and rewrites what may not be on the medium. Nothing is cleaned before
     /// [`begin_cleaning`](Self::begin_cleaning).
     ///
     /// # Errors
-    /// If it cannot be read, or what is in doubt cannot be written anew.
+    /// If it cannot be read, or what is in doubt cannot be rewritten.
     pub(crate) fn open(
         directory: OwnedFd,
         settings: Settings,

@@ -8,25 +8,25 @@
 //! If the last process did not end in order, every inbox's next number leaps: a message that cannot be seen now may be seen at a later
 //! start.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use wire::address::ClientAddress;
 use worker::counter::count;
 
 use super::{
     Chores, Log, MailboxError, Settings,
     append::{Appender, Item},
     copy::pieces,
-    entry::{Fact, Gone, Put},
+    entry::Fact,
     failed,
-    frame::{FrameHeader, HEADER},
+    findings::{Doubtful, Findings, FoundPut, unite},
+    identify::{Identified, identify},
     index::{Index, MAX_SEGMENTS, Segment, State},
     pace::Pace,
     read::read_body,
     scan::{self, Found},
-    segment::{BLOCK, BadHeader, Seal, SegmentHeader, SegmentNumber, Slot, Stream},
+    segment::{BLOCK, SegmentNumber, Stream},
     shelf::{SegmentFile, Shelf},
-    spares::{Spare, Spares, UNREADY},
+    spares::{Spares, UNREADY},
     victim::Need,
 };
 use crate::counters::StoreCounters;
@@ -35,32 +35,8 @@ use crate::counters::StoreCounters;
 pub(super) const LEAP: u64 = 1 << 16;
 /// Bytes of messages that are made sure of at once.
 const AT_ONCE: u64 = 2 * 1024 * 1024;
-/// Bytes that any disk writes as a whole.
-const SECTOR: usize = 512;
 /// Extension of a file that should be a segment and is none that can be read.
 const DAMAGED: &str = ".damaged";
-
-/// A message that was found.
-#[derive(Clone, Copy, Debug)]
-struct FoundPut {
-    put: Put,
-    slot: Slot,
-    number: SegmentNumber,
-    /// Whether it may not be on the medium.
-    is_doubtful: bool,
-    /// Its body was not written whole.
-    is_torn: bool,
-}
-
-/// All that was found.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    puts: Vec<FoundPut>,
-    gone: Vec<Gone>,
-    /// Inboxes with a fact that may not be on the medium.
-    doubtful: BTreeSet<ClientAddress>,
-    was_unclean: bool,
-}
 
 impl<S: Shelf> Log<S> {
     pub(super) fn open(
@@ -181,70 +157,6 @@ impl<S: Shelf> Log<S> {
     }
 }
 
-/// What is in doubt.
-#[derive(Debug, Default)]
-pub(super) struct Doubtful {
-    pub(super) puts: Vec<(Slot, Put)>,
-    gone: BTreeSet<ClientAddress>,
-}
-
-/// What a file is.
-enum Identified<F> {
-    Segment { seal: Seal, file: F, len: u64, made: u64, is_damaged: bool },
-    Spare(Spare<F>),
-    Damaged,
-}
-
-fn identify<S: Shelf>(shelf: &S, number: SegmentNumber) -> Result<Identified<S::File>, MailboxError> {
-    let file = shelf.open(&number.name()).map_err(failed("open a segment"))?;
-    let real_len = file.len().map_err(failed("look at a segment"))?;
-    let len = real_len / BLOCK * BLOCK;
-    if len < 3 * BLOCK {
-        return Ok(Identified::Damaged);
-    }
-    let mut block = [0; BLOCK as usize];
-    file.read_at(&mut block, 0).map_err(failed("read a segment"))?;
-    match SegmentHeader::decode(&block, number) {
-        Ok(header) => {
-            let is_damaged = u64::from(header.blocks) * BLOCK != real_len;
-            if is_damaged {
-                tracing::error!(
-                    file = number.name(),
-                    bytes = real_len,
-                    "a segment of mail does not have the length that its header says"
-                );
-            }
-            Ok(Identified::Segment { seal: Seal::new(header.id, number), file, len, made: header.made, is_damaged })
-        }
-        Err(BadHeader::FromTheFuture) => Err(MailboxError::FromTheFuture { file: number.name() }),
-        Err(BadHeader::Damaged) => {
-            let mut bytes = [0; HEADER];
-            file.read_at(&mut bytes, BLOCK).map_err(failed("read a segment"))?;
-            let first = FrameHeader::decode(&bytes).map(|(header, id, _)| (header.written, Seal::new(id, number)));
-            if let Some((made, seal)) = first
-                && scan::read_head(&file, &seal, BLOCK).map_err(failed("read a segment"))?.is_some()
-            {
-                tracing::warn!(
-                    file = number.name(),
-                    "a segment of mail has lost its header; its mail is read nevertheless"
-                );
-                return Ok(Identified::Segment { seal, file, len, made, is_damaged: true });
-            }
-            let is_spare = is_blank_or_begun(&block);
-            Ok(if is_spare { Identified::Spare(Spare { number, file, len }) } else { Identified::Damaged })
-        }
-    }
-}
-
-/// Whether the first block is that of a spare. Header and first frame come in one write. Where only the beginning or the end of the header
-/// is there, that write was cut off, and nothing of it was acknowledged.
-fn is_blank_or_begun(block: &[u8; BLOCK as usize]) -> bool {
-    let (sectors, _) = block.as_chunks::<SECTOR>();
-    let [first, between @ .., last] = sectors else { return false };
-    let is_blank = |sector: &[u8; SECTOR]| *sector == [0; SECTOR];
-    between.iter().all(is_blank) && (is_blank(first) || is_blank(last) && SegmentHeader::begins(first))
-}
-
 /// Reads a segment.
 pub(super) fn take_in<F: SegmentFile>(
     index: &mut Index<F>,
@@ -295,66 +207,4 @@ fn report(number: SegmentNumber, found: &Found, counters: &StoreCounters) {
     if found.is_torn {
         tracing::info!(file, offset = found.end, "the last write to a segment was cut off; it was not acknowledged");
     }
-}
-
-/// Unites what all files say. Returns what is in doubt.
-pub(super) fn unite<F>(index: &mut Index<F>, findings: Findings) -> Doubtful {
-    let Findings { mut puts, mut gone, doubtful: doubtful_inboxes, .. } = findings;
-    // Of several facts with one number the one that stays comes last.
-    puts.sort_unstable_by_key(|found| {
-        let is_sure = !found.is_doubtful && !found.is_torn;
-        (found.put.inbox, found.put.number, !found.is_torn, is_sure, found.number)
-    });
-    gone.sort_unstable();
-    let mut doubtful = Doubtful { puts: Vec::new(), gone: doubtful_inboxes };
-    let mut gone = gone.as_slice();
-    for inbox in puts.chunk_by(|a, b| a.put.inbox == b.put.inbox) {
-        let Some(client) = inbox.first().map(|found| found.put.inbox) else { continue };
-        let before = gone.partition_point(|fact| fact.inbox < client);
-        raise_floor(index, gone.get(..before).unwrap_or_default());
-        gone = gone.get(before..).unwrap_or_default();
-        let (own, rest) = gone.split_at(gone.partition_point(|fact| fact.inbox == client));
-        gone = rest;
-        unite_inbox(index, inbox, own, &mut doubtful);
-    }
-    raise_floor(index, gone);
-    doubtful
-}
-
-/// Of these inboxes no message is in any file.
-fn raise_floor<F>(index: &mut Index<F>, gone: &[Gone]) {
-    let end = gone.iter().map(|fact| fact.end).max().unwrap_or(0);
-    index.raise_floor(end);
-}
-
-fn unite_inbox<F>(index: &mut Index<F>, puts: &[FoundPut], gone: &[Gone], doubtful: &mut Doubtful) {
-    let Some(client) = puts.first().map(|found| found.put.inbox) else { return };
-    let mut gone_end = 0;
-    let mut gone = gone.iter().peekable();
-    let mut dead: u32 = 0;
-    for same in puts.chunk_by(|a, b| a.put.number == b.put.number) {
-        let Some((stays, twins)) = same.split_last() else { continue };
-        let number = stays.put.number;
-        while let Some(fact) = gone.next_if(|fact| fact.first <= number) {
-            gone_end = gone_end.max(fact.end);
-        }
-        let is_alive = !stays.is_torn && number >= gone_end;
-        dead += u32::try_from(twins.len()).unwrap_or(u32::MAX);
-        if twins.iter().any(|twin| !twin.is_torn && twin.put.checksum != stays.put.checksum) {
-            tracing::error!(inbox = %client, "two different messages have the same number; the later one is served");
-        }
-        if is_alive {
-            index.put(&stays.put, stays.slot);
-            if stays.is_doubtful {
-                doubtful.puts.push((stays.slot, stays.put));
-            }
-        } else {
-            dead += 1;
-        }
-    }
-    for fact in gone {
-        gone_end = gone_end.max(fact.end);
-    }
-    let last = puts.last().map_or(0, |found| found.put.number + 1);
-    index.found(&client, dead, last.max(gone_end));
 }

@@ -127,7 +127,7 @@ fn share<F>(segment: &Segment<F>) -> u64 {
     needed_bytes(segment).saturating_mul(1_000) / segment.len.max(1)
 }
 
-/// Bytes of a segment that would be written anew if it was cleaned.
+/// Bytes of a segment that would be rewritten if it was cleaned.
 const fn needed_bytes<F>(segment: &Segment<F>) -> u64 {
     segment.alive + segment.kept
 }

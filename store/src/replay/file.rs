@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use ipc::ingress_store::{GENERATIONS_LIMIT, MARKS_LEN};
+use ipc::ingress_store::{GENERATIONS_LIMIT, MARKS_LEN, ReplayGeneration};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat, renameat},
@@ -31,7 +31,6 @@ use nix::{
     unistd::{UnlinkatFlags, fsync, unlinkat},
 };
 
-use super::ReplayGeneration;
 use crate::disk;
 
 /// The places of the first gateways: for generations with an even and with an odd number.

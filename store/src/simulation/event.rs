@@ -18,7 +18,8 @@ use crate::mail::{
 pub(super) const CLIENTS: usize = 6;
 /// Events of a history.
 const EVENTS: usize = 300;
-const DAY: Duration = Duration::from_secs(86_400);
+/// A day.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::DAY;
+use super::event::DAY;
 
 /// What was simulated.
 #[derive(Clone, Copy, Debug, Default)]

@@ -7,11 +7,11 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use session_ipc::Phase;
 
 use super::{
-    event::CLIENTS,
+    event::{CLIENTS, DAY},
     oracle::{ArrivalState, hold},
     peers::Edge,
     storage::{ROOM, Storage},
-    world::{DAY, DOUBT, Done, Process, STRIDE, TICKS, World},
+    world::{DOUBT, Done, Process, STRIDE, TICKS, World},
 };
 use crate::{
     core::Core,

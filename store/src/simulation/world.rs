@@ -13,7 +13,7 @@ use session_ipc::{EdgeToStore, Phase, SessionId, SessionRequest, message_cost};
 
 use super::{
     client::Client,
-    event::{CLIENTS, Event, History},
+    event::{CLIENTS, DAY, Event, History},
     figures::Figures,
     jobs::Underway,
     oracle::{Oracle, Violation, hold},
@@ -30,7 +30,6 @@ use crate::{
 
 /// When a history begins, in seconds since 1970.
 pub(super) const BEGINNING: Duration = Duration::from_secs(1_800_000_000);
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// Days without events pass in steps of this length. The clock is checked in every second step at the least, so it is believed.
 pub(super) const STRIDE: Duration = Duration::from_secs(6 * 3_600);
 /// Times that something may be due while time passes; then the rest of it passes at once.

@@ -1,5 +1,4 @@
-//! The log at its limit, on a disk that others have filled: mail goes, room comes back, and nothing that is needed for that asks
-//! the file system for anything.
+//! The log at its limit, on a disk that others have filled: removals give room back, and they need nothing of the file system.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +15,8 @@ use crate::{
     mail::{
         Log, Settings,
         capacity::Space,
-        inbox::weight,
         index::{GONE_WEIGHT, State},
+        message::weight,
         pace::Pace,
         shelf::{Shelf as _, memory::Memory},
     },
@@ -28,7 +27,7 @@ const SEGMENT: u64 = 256 * 1024;
 const SEGMENTS: u64 = 12;
 const LIMIT: Settings = Settings { segment: SEGMENT, most: SEGMENTS * SEGMENT, ..SETTINGS };
 const BODY: usize = 3_000;
-/// Steps of cleaning after which it must have come to an end.
+/// Cleaning must be finished after so many steps.
 const PATIENCE: usize = 200;
 
 fn client(n: u16) -> ClientAddress {
@@ -53,7 +52,7 @@ impl Full {
         Self { log, shelf, counters, alive: BTreeMap::new(), inboxes }
     }
 
-    /// Puts a message into each inbox, again and again, until there is no room. Says how many.
+    /// Puts messages into all inboxes in turn until there is no room. Returns how many.
     fn fill(&mut self, len: usize, each: usize) -> usize {
         let mut messages = 0;
         loop {
@@ -77,7 +76,7 @@ impl Full {
         }
     }
 
-    /// Takes the place of the cleaner's thread.
+    /// Does what the thread that cleans would do.
     fn clean(&self) {
         for _ in 0..PATIENCE {
             if !self.log.clean_up(&mut Pace::unlimited()).unwrap() {
@@ -96,7 +95,7 @@ impl Full {
         self.log.commit(&batch, 7).unwrap();
     }
 
-    /// From now on the file system gives nothing.
+    /// From now on the file system has no room.
     fn fill_disk(&self) {
         self.shelf.set_free(0);
     }
@@ -113,7 +112,7 @@ impl Full {
     }
 }
 
-/// Fills it, removes all in this order, one message in a commit, and fills it again; all on a full disk.
+/// Fills the log, removes all messages in this order, one for each commit, and fills the log again. The disk is full all the time.
 fn drain(inboxes: u16, order: impl Fn(&[(ClientAddress, u64)]) -> Vec<(ClientAddress, u64)>) {
     let mut full = Full::new(LIMIT, inboxes);
     let first = full.fill(BODY, 1);
@@ -193,7 +192,7 @@ fn removals_in_the_middle_of_many_inboxes_come_to_an_end() {
         full.clean();
     }
     full.fill_disk();
-    // Each in a commit of its own number, over all inboxes: every fact lies alone.
+    // The order goes over all inboxes, so that no fact can be united with its neighbour.
     for number in (1..129).step_by(2) {
         let places: Vec<_> = (0..INBOXES).map(|owner| (client(owner), number)).collect();
         full.remove(&places);
@@ -203,7 +202,7 @@ fn removals_in_the_middle_of_many_inboxes_come_to_an_end() {
     let copied = full.counters.mail_bytes_copied.load(Ordering::Relaxed);
     let all = u64::from(INBOXES) * 129 * weight(100);
     assert!(copied < 3 * all, "{copied} bytes were copied of {all}");
-    // When all is gone, nothing needs to be said of it.
+    // Once all messages are gone, no facts about them are needed.
     for owner in 0..INBOXES {
         let mut batch = MailBatch::default();
         batch.erase(client(owner));
@@ -221,7 +220,7 @@ fn removals_in_the_middle_of_many_inboxes_come_to_an_end() {
 
 #[test]
 fn removals_are_taken_at_the_limit_without_a_spare() {
-    // Nobody cleans.
+    // No cleaning happens in this test.
     let mut full = Full::new(LIMIT, 2);
     let mut next = [0_u64; 2];
     'full: loop {
@@ -236,7 +235,7 @@ fn removals_are_taken_at_the_limit_without_a_spare() {
             next[usize::from(owner)] += 1;
         }
     }
-    // The segment that is open is full of removals more than once.
+    // Removals fill the open segment more than once.
     for _ in 0..150 {
         let mut batch = MailBatch::default();
         let place = full.alive.keys().next().copied();
@@ -259,7 +258,7 @@ fn removals_go_into_what_is_left_when_the_disk_is_full() {
         let mut batch = MailBatch::default();
         batch.put(client(0), Sequence(number), vec![1; 30_000].into(), Ack::Owed);
         full.shelf.set_free(if number == 0 { SEGMENT } else { 0 });
-        // As if nobody had looked how much is free.
+        // As if the free space had not been asked for yet.
         let put = crate::mail::entry::Put::new(client(0), Sequence(number), 7, Ack::Owed, &[1; 30_000]);
         let facts = [(crate::mail::entry::Fact::Put(put), &[1; 30_000][..])];
         let mut writer = full.log.writer.lock().unwrap();
@@ -289,7 +288,7 @@ fn segments_that_cannot_be_cleaned_count_as_full() {
     assert!(full.log.index().occupied() > after + SEGMENT / 2);
 }
 
-/// A small message takes not much more than the fact that says that it is gone, and each removal here leaves a gap of its own.
+/// A small message takes little more room than the fact that it is gone, and here each removal needs a fact of its own.
 #[test]
 fn every_second_small_message_gives_its_room_back() {
     for (len, inboxes) in [(21, 1), (100, 7)] {

@@ -56,7 +56,7 @@ fn brief(batch: &MailBatch) -> String {
     format!("put {:?} remove {:?} erase {erased:?}", places(&mut batch.puts()), places(&mut batch.removals()))
 }
 
-/// The world.
+/// The log under test, the shelf that holds its files, and what the oracle knows.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) shelf: Memory,
@@ -64,12 +64,12 @@ pub(super) struct World {
     pub(super) log: Option<Log<Memory>>,
     known: BTreeMap<(ClientAddress, u64), Known>,
     pub(super) rng: StdRng,
-    /// Something failed since the start: there may be files that nobody uses.
+    /// Something has failed since the start, so there may be files that nobody uses.
     pub(super) has_failed: bool,
-    /// Cleaning failed since the start: there may be a segment that is let go of and still there.
+    /// Cleaning has failed since the start, so a segment may still be there that the log has let go of.
     has_failed_to_clean: bool,
     pub(super) steps: Vec<String>,
-    /// There was nothing to clean up.
+    /// The last call for cleaning found nothing to do.
     is_idle: bool,
 }
 
@@ -116,7 +116,7 @@ impl World {
         known.filter(|(_, known)| **known != Known::Gone).map(|((_, number), _)| *number).collect()
     }
 
-    /// Commits a batch, and learns from what came of it.
+    /// Commits a batch. The oracle learns from the outcome.
     pub(super) fn commit(&mut self, batch: MailBatch) {
         self.is_idle = false;
         let puts: Vec<_> = batch.puts().collect();
@@ -132,7 +132,7 @@ impl World {
             let all = self.known.range((*client, 0)..=(*client, u64::MAX)).map(|(place, _)| *place);
             gone.extend(all.filter(|(client, number)| !puts.contains(&(*client, Sequence(*number)))));
         }
-        // In the gateway the cleaner's thread would be at work meanwhile.
+        // In the gateway, the thread that cleans works at the same time.
         for _ in 0..60 {
             if self.log().may_grow().unwrap() || self.shelf.is_dead() {
                 break;
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// Does something that is due, if anything is.
+    /// Does one chore of the thread that cleans, if there is one.
     pub(super) fn clean_up(&mut self) {
         let outcome = self.log().clean_up(&mut Pace::unlimited());
         self.steps.push(format!("clean up: {outcome:?}"));
@@ -185,7 +185,7 @@ impl World {
         self.shelf.end(end.unwrap_or(End::Kill), &mut self.rng);
     }
 
-    /// Opens the log again. Nothing if a planned fault keeps it from that.
+    /// Opens the log again. Returns nothing if a planned fault prevents that.
     pub(super) fn open(&mut self) -> Result<(), MailboxError> {
         let log = Log::open(self.shelf.clone(), self.settings, Arc::new(StoreCounters::default()), 1)?;
         if log.was_unclean {
@@ -196,7 +196,8 @@ impl World {
         Ok(())
     }
 
-    /// Compares what is there with what must be. After an open, what is there stays.
+    /// Compares the messages in the log with those of the oracle. After an open, a message that may be there or not is settled: what is
+    /// found must stay.
     pub(super) fn check(&mut self, is_opened: bool) -> Result<(), String> {
         let clients: BTreeSet<_> = self.known.keys().map(|(client, _)| *client).collect();
         for client in clients {
@@ -246,7 +247,7 @@ impl World {
             if !found.is_empty() {
                 return Err(format!("{found:?} were never put"));
             }
-            // What was seen to be absent may be seen again only if a file fails; then it is a repetition.
+            // A message that was absent may come back only if a file has failed. Its client then gets it twice.
             for number in forgotten {
                 self.known.insert((client, number), Known::Gone);
             }
@@ -259,7 +260,7 @@ impl World {
         self.recount()
     }
 
-    /// Counts anew from the files what the index says.
+    /// Counts in the files what the index claims of them.
     fn recount(&self) -> Result<(), String> {
         let log = self.log();
         let index = log.index();
@@ -275,7 +276,7 @@ impl World {
             for fact in facts {
                 let Fact::Put(put) = fact else { continue };
                 if index.lives_at(&put, slot) {
-                    own += crate::mail::inbox::weight(put.len);
+                    own += crate::mail::message::weight(put.len);
                     messages += 1;
                 } else {
                     *dead.entry(put.inbox).or_default() += 1;

@@ -1,0 +1,71 @@
+//! What a file with the name of a segment is: a segment, a spare that waits for its first message, or damaged.
+
+use super::{
+    MailboxError, failed,
+    frame::{FrameHeader, HEADER},
+    scan,
+    segment::{BLOCK, BadHeader, Seal, SegmentHeader, SegmentNumber},
+    shelf::{SegmentFile, Shelf},
+    spares::Spare,
+};
+
+/// Bytes that any disk writes as a whole.
+const SECTOR: usize = 512;
+
+/// What a file is.
+pub(super) enum Identified<F> {
+    Segment { seal: Seal, file: F, len: u64, made: u64, is_damaged: bool },
+    Spare(Spare<F>),
+    Damaged,
+}
+
+/// Looks at the first blocks of a file.
+pub(super) fn identify<S: Shelf>(shelf: &S, number: SegmentNumber) -> Result<Identified<S::File>, MailboxError> {
+    let file = shelf.open(&number.name()).map_err(failed("open a segment"))?;
+    let real_len = file.len().map_err(failed("look at a segment"))?;
+    let len = real_len / BLOCK * BLOCK;
+    if len < 3 * BLOCK {
+        return Ok(Identified::Damaged);
+    }
+    let mut block = [0; BLOCK as usize];
+    file.read_at(&mut block, 0).map_err(failed("read a segment"))?;
+    match SegmentHeader::decode(&block, number) {
+        Ok(header) => {
+            let is_damaged = u64::from(header.blocks) * BLOCK != real_len;
+            if is_damaged {
+                tracing::error!(
+                    file = number.name(),
+                    bytes = real_len,
+                    "a segment of mail does not have the length that its header says"
+                );
+            }
+            Ok(Identified::Segment { seal: Seal::new(header.id, number), file, len, made: header.made, is_damaged })
+        }
+        Err(BadHeader::FromTheFuture) => Err(MailboxError::FromTheFuture { file: number.name() }),
+        Err(BadHeader::Damaged) => {
+            let mut bytes = [0; HEADER];
+            file.read_at(&mut bytes, BLOCK).map_err(failed("read a segment"))?;
+            let first = FrameHeader::decode(&bytes).map(|(header, id, _)| (header.written, Seal::new(id, number)));
+            if let Some((made, seal)) = first
+                && scan::read_head(&file, &seal, BLOCK).map_err(failed("read a segment"))?.is_some()
+            {
+                tracing::warn!(
+                    file = number.name(),
+                    "a segment of mail has lost its header; its mail is read nevertheless"
+                );
+                return Ok(Identified::Segment { seal, file, len, made, is_damaged: true });
+            }
+            let is_spare = is_blank_or_begun(&block);
+            Ok(if is_spare { Identified::Spare(Spare { number, file, len }) } else { Identified::Damaged })
+        }
+    }
+}
+
+/// Whether the first block is that of a spare. Header and first frame come in one write. Where only the beginning or the end of the header
+/// is there, that write was cut off, and nothing of it was acknowledged.
+fn is_blank_or_begun(block: &[u8; BLOCK as usize]) -> bool {
+    let (sectors, _) = block.as_chunks::<SECTOR>();
+    let [first, between @ .., last] = sectors else { return false };
+    let is_blank = |sector: &[u8; SECTOR]| *sector == [0; SECTOR];
+    between.iter().all(is_blank) && (is_blank(first) || is_blank(last) && SegmentHeader::begins(first))
+}
