@@ -1,4 +1,4 @@
-//! The log on a shelf in memory that fails.
+//! Tests of the log on a shelf in memory, which can fail and lose power.
 
 mod damage;
 mod durability;

@@ -122,7 +122,7 @@ impl Correspondent {
         Ok(prepared)
     }
 
-    /// Reply-SURBs to give away: whoever has one can answer without an address.
+    /// Reply-SURBs for others: with one, somebody can answer without knowing an address.
     ///
     /// # Errors
     /// If the published code refuses.

@@ -21,7 +21,7 @@ fn without_its_folder_of_classes_a_store_serves_newcomers() {
     drop(open(home.path()));
     let folder = home.path().join("inboxes/shares");
     std::fs::remove_dir_all(&folder).unwrap();
-    // Nothing can be made where a file is.
+    // The folder of the classes cannot be made, because a file has its name.
     std::fs::write(&folder, b"in the way").unwrap();
     let mailbox = open(home.path());
     mailbox.keep_classes(&[(CLIENT, Class(2))]).unwrap();
@@ -38,7 +38,7 @@ fn what_is_stored_fills_the_mail_and_what_is_removed_does_not() {
     commit(&mailbox, batch).unwrap();
     let filling = mailbox.filling();
     assert!((120_000..130_000).contains(&filling.alive), "{filling:?}");
-    // Three quarters of what is not apart of half of the limit.
+    // Mail has half of the limit here; three quarters of that, without what is set apart, may be alive.
     assert_eq!(filling.capacity, (32 - 3) * (1 << 20) / 4 * 3);
     let mut batch = MailBatch::default();
     batch.remove(CLIENT, Sequence(0));

@@ -42,12 +42,12 @@ fn a_key_whose_logins_fill_the_memory_takes_no_more() {
     let records = mailbox.with(|ledger| Ok(ledger.spent_of(&CLIENT))).unwrap();
     let bytes: usize = records.map(|record| record.unwrap()).map(|(key, value)| key.len() + value.len()).sum();
     assert!(bytes <= 32 * 1024, "{bytes} bytes for one client");
-    // Half a year later the oldest page makes room, and no other.
+    // Half a year later the oldest page gives way, and no other.
     mailbox.clock = later;
     assert!(is_fresh(&mailbox, REMEMBERED) && !is_fresh(&mailbox, 0));
     spend(&mailbox, REMEMBERED..REMEMBERED + 60);
     assert!(is_fresh(&mailbox, 59) && !is_fresh(&mailbox, 60) && !is_fresh(&mailbox, REMEMBERED + 59));
-    // A new key has no past.
+    // With a new key, nothing is remembered.
     mailbox.clock = clock::now;
     let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
     let register = LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token };
@@ -91,7 +91,7 @@ fn nonces_of_earlier_versions_survive_a_kill_anywhere() {
     let old_trees =
         || engine(home.path(), "ledger").tree_names().iter().filter(|name| name.as_ref() == b"logins").count();
     assert_eq!(old_trees(), 0);
-    // As if it had been killed before the old tree was gone.
+    // As if the process had been killed before it removed the old tree.
     for (client, logins) in clients.iter().zip([4_096, 61, 1]) {
         keep_as_before(home.path(), client, 0..logins);
     }
@@ -99,7 +99,7 @@ fn nonces_of_earlier_versions_survive_a_kill_anywhere() {
     assert_eq!(old_trees(), 0);
 }
 
-/// The clock leaps by half a year, and comes back.
+/// The clock leaps half a year ahead, and back again.
 #[test]
 fn a_clock_that_leapt_has_no_login_forgotten_early() {
     let home = tempfile::tempdir().unwrap();
@@ -119,14 +119,14 @@ fn logins_of_one_commit_have_none_forgotten_early() {
     let mailbox = open(home.path());
     spend(&mailbox, 0..REMEMBERED - 1);
     assert!(is_fresh(&mailbox, REMEMBERED));
-    // There was room for one, and several came.
+    // There was room for one login, and several came in one commit.
     spend(&mailbox, REMEMBERED - 1..REMEMBERED + 3);
     drop(mailbox);
     let mut mailbox = open(home.path());
     for n in [0, 59, REMEMBERED - 1, REMEMBERED + 2, REMEMBERED + 3] {
         assert!(!is_fresh(&mailbox, n), "{n}");
     }
-    // What is too much goes when it is old enough.
+    // The surplus is forgotten once it is old enough.
     mailbox.clock = later;
     spend(&mailbox, REMEMBERED + 3..REMEMBERED + 60);
     spend(&mailbox, REMEMBERED + 60..REMEMBERED + 61);
@@ -142,7 +142,7 @@ fn a_login_older_than_the_last_takes_nothing_back() {
     let fresh = |time| mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(time)).unwrap();
     let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
     let register = LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Signed };
-    // One that was held up on its way, and is refused for the one under way.
+    // A login was delayed and arrives while another of the client is on its way to the ledger, so it is refused.
     mailbox.commit_ledger(&[register, login(now), login(now - 60)]).unwrap();
     assert!(!fresh(now) && fresh(now + 1));
     mailbox.commit_ledger(&[login(now - 30)]).unwrap();
@@ -173,7 +173,7 @@ fn a_clock_set_back_makes_no_login_good_that_was_taken_before() {
         open.clock = before;
         assert!(!fresh(&open, now - 2_400) && !fresh(&open, now), "a login was good again");
         assert!(fresh(&open, now + 1));
-        // Nor when the clock is looked at meanwhile, and believed.
+        // The same if the clock is checked and believed in between.
         assert!(open.check_clock(now - 2_400).unwrap());
         assert!(!fresh(&open, now - 2_400));
     }
@@ -186,7 +186,7 @@ fn a_leap_of_the_clock_is_doubted_and_dates_do_not_go_back() {
     let (ahead, year) = (now + 365 * 86_400, 365 * 86_400);
     assert!(open(home.path()).check_clock(ahead).unwrap(), "at first there is nothing to compare it with");
     let mailbox = open(home.path());
-    // To this clock, the one of the machine is a year behind.
+    // The ledger was used by a clock that was a year ahead of the machine's.
     assert!(!mailbox.check_clock(now).unwrap());
     let key = SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32]));
     mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]).unwrap();
@@ -202,7 +202,7 @@ fn a_leap_of_the_clock_is_doubted_and_dates_do_not_go_back() {
     assert!(!mailbox.check_clock(now + year / 2).unwrap());
     assert!(mailbox.check_clock(ahead + 60).unwrap());
     drop(mailbox);
-    // A year behind, for three days and through as many starts.
+    // The clock is a year behind, for three days and three starts.
     for hours in [0, 23, 46, 69] {
         assert!(!open(home.path()).check_clock(now + hours * 3_600).unwrap());
     }
@@ -225,7 +225,7 @@ fn a_login_by_a_fast_clock_keeps_no_later_login_out() {
     assert!(fresh(now));
     mailbox.commit_ledger(&[login(now)]).unwrap();
     assert!(!fresh(now) && fresh(now + 1));
-    // When it is the clock that is behind, an old login is no newer than the last one.
+    // If the clock is behind, an old login still does not count as newer than the last one.
     mailbox.check_clock(now).unwrap();
     mailbox.check_clock(now + 80_000).unwrap();
     mailbox.commit_ledger(&[login(now + 80_000)]).unwrap();
@@ -253,7 +253,7 @@ fn a_client_has_one_key_and_logins_only_get_later() {
     let mailbox = open(home.path());
     assert_eq!(mailbox.key_of(&CLIENT).unwrap(), Some(new));
     assert_eq!([99, 100, 101].map(|time| fresh(&mailbox, time)), [false, false, true]);
-    // One who is forgotten in the same commit is not brought back by a login.
+    // A login does not restore a client that is forgotten in the same commit.
     mailbox.commit_ledger(&[LedgerEntry::Forget { client: CLIENT }, login(200)]).unwrap();
     assert_eq!(mailbox.key_of(&CLIENT).unwrap(), None);
 }
@@ -279,7 +279,7 @@ fn a_client_that_signs_logs_in_with_no_nonce_across_restarts() {
     for (entries, expected) in [
         (vec![register(LoginForm::Token)], true),
         (vec![register(LoginForm::Signed)], false),
-        // With an older version, which the client signs for.
+        // An older version of the record, of a client that signs.
         (vec![register(LoginForm::Token)], true),
         (vec![login(100)], false),
         (vec![register(LoginForm::Token), login(100)], false),

@@ -47,7 +47,7 @@ fn logins_without_end_leave_no_more_than_their_fingerprints() {
     for round in 0..ROUNDS {
         let mut entries = Vec::new();
         if mailbox.ledger_room().unwrap() == LedgerRoom::Ample {
-            // Not one of those who log in: a new key has no past.
+            // A client besides the 40 that log in: a registration would forget the logins of one of those.
             entries.push(register(40 + round));
         }
         entries.extend((0..LOGINS).map(|n| login(n % 40, round * LOGINS + n)));
@@ -88,10 +88,10 @@ fn new_clients_are_refused_when_the_ledger_has_its_share() {
         assert!(ledger_bytes(home.path()) < SHARE);
     }
     assert!(clients > 10_000 && rewrites > 0, "{clients} clients fit, and it was written anew {rewrites} times");
-    // Mail has its own.
+    // Mail has a share of its own.
     assert_eq!(mailbox.lack().unwrap(), None);
     mailbox.commit_ledger(&[login(0, 1)]).unwrap();
-    // When they are gone, what is left of them goes at the next start.
+    // Once the clients are gone, the next start removes their dead records.
     for first in (0..clients).step_by(AT_ONCE as usize) {
         let gone = (first..first + AT_ONCE).map(|n| LedgerEntry::Forget { client: client(n) });
         mailbox.commit_ledger(&gone.collect::<Vec<_>>()).unwrap();
@@ -133,7 +133,7 @@ fn a_rewrite_that_was_killed_is_finished_from_what_is_whole() {
     std::fs::write(ledger.join("records"), &records).unwrap();
     std::fs::remove_file(ledger.join("db")).unwrap();
     expect_all();
-    // What is not whole is not looked at.
+    // Records that are not whole are ignored.
     std::fs::write(ledger.join("records.part"), &records[..records.len() / 2]).unwrap();
     expect_all();
 }

@@ -6,7 +6,7 @@ use crate::disk_mailbox::record;
 fn seed(home: &Path, clients: &[ClientAddress], messages: u64) {
     let old = engine(home, "inboxes");
     for client in clients {
-        // What an inbox had in all, in a form of its own, stood before its messages.
+        // That version kept a record with the totals of an inbox in front of its messages.
         old.insert(client.as_bytes(), vec![1; 25]).unwrap();
         for n in 0..messages {
             let value = record::encode_message(1_000 + n, &[n as u8; 50]);
@@ -58,7 +58,7 @@ fn what_was_taken_over_before_a_crash_is_not_taken_over_again() {
         }
     }
     drop(open(home.path()));
-    // The database is there again, as if the process had been killed before it went.
+    // The old database is put back, as if the process had been killed before it removed it.
     for file in std::fs::read_dir(copy.path()).unwrap().map(Result::unwrap) {
         std::fs::copy(file.path(), home.path().join("inboxes").join(file.file_name())).unwrap();
     }
@@ -98,7 +98,7 @@ fn a_damaged_database_is_refused_with_advice() {
             old.flush().unwrap();
         }
     }
-    // What has been read into a snapshot is not looked at again at the start.
+    // At a start, the database does not check what is in its snapshot.
     drop(engine(home.path(), "inboxes"));
     let file = home.path().join("inboxes/db");
     let mut bytes = std::fs::read(&file).unwrap();
@@ -112,7 +112,7 @@ fn a_damaged_database_is_refused_with_advice() {
     let error = open_within(home.path(), 1 << 30).unwrap_err();
     assert!(matches!(error, MailboxError::Damaged { database: "inboxes", .. }), "{error}");
     assert!(error.to_string().contains("restore the database's folder from a backup"), "{error}");
-    // The way out without a backup: clients stay registered.
+    // The advice for an operator without a backup works, and clients stay registered.
     std::fs::rename(home.path().join("inboxes"), home.path().join("damaged")).unwrap();
     assert!(open(home.path()).key_of(&CLIENT).unwrap().is_some());
 }

@@ -13,8 +13,8 @@ fn records(home: &Path) -> (Option<Vec<u8>>, Option<Vec<u8>>, usize) {
     (value(&ledger), value(&clients), spent.scan_prefix(CLIENT.as_bytes()).count())
 }
 
-/// Whoever registers anew gives up a key, the nonces shown with it, and maybe a place in the other tree. All of that is there, or
-/// all of the new.
+/// A client that registers again gives up its key, the nonces used with it, and maybe its record in the other tree. After the cut
+/// either all of the old state is there, or all of the new.
 #[test]
 fn a_registration_cut_off_anywhere_leaves_one_whole_account() {
     let of_2021 = |byte| SessionKey::CtrHmac(CtrHmacKey::from_bytes([byte; 32]));

@@ -1,5 +1,4 @@
-//! Files that are not as they were written. The start goes on, everything that was not touched is served in order, and what cannot
-//! be read is named.
+//! Damaged files. The start succeeds, everything that was not touched is served in order, and what cannot be read is logged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +44,7 @@ struct Stored {
     frame: (usize, usize),
 }
 
-/// A store that has ended, and what was in it.
+/// The files of a log that was closed, and the messages in it.
 struct Store {
     shelf: Memory,
     alive: BTreeMap<Place, Stored>,
@@ -62,7 +61,7 @@ fn body(client: u8, number: u64) -> Bytes {
     (0..len).map(|at| (at as u8).wrapping_mul(31) ^ client ^ (number as u8)).collect::<Vec<_>>().into()
 }
 
-/// Three segments of mail, with some gone.
+/// Three segments of mail. Some messages are removed.
 fn store(is_clean: bool) -> Store {
     let shelf = Memory::of(1 << 30);
     let (log, _) = open(&shelf);
@@ -121,8 +120,8 @@ impl Store {
         files.collect()
     }
 
-    /// Opens the store after something was done to it. Messages for which `is_touched` may be missing, the others must be there.
-    /// Says which are unreadable, which are missing without a word, and how often damage was counted.
+    /// Opens the log after its files were changed. Messages for which `is_touched` holds may be missing; all others must be there.
+    /// Returns which are unreadable, which are missing without a report, and how often damage was counted.
     fn check(
         &self,
         shelf: &Memory,
@@ -153,7 +152,7 @@ impl Store {
                 assert!(self.alive.contains_key(&place) || self.gone.contains(&place), "{what}: {place:?} is made up");
             }
         }
-        // It goes on.
+        // The log still takes new mail.
         let mut batch = MailBatch::default();
         let next = log.summary_of(&client(0)).next;
         batch.put(client(0), Sequence(next), body(0, 1), Ack::Owed);
@@ -162,7 +161,7 @@ impl Store {
         (unreadable, missing, damaged)
     }
 
-    /// Nothing that was gone is back.
+    /// No removed message has come back.
     fn check_gone(&self, shelf: &Memory, what: &str) {
         let (log, _) = open(shelf);
         for (client, number) in &self.gone {
@@ -209,7 +208,7 @@ fn a_damaged_byte_of_an_unsealed_store_costs_one_frame() {
             let is_touched = |stored: &Stored| stored.file == name && stored.frame.0 <= at && at < stored.frame.1;
             let what = format!("{name} at {at}");
             let (_, missing, counted) = store.check(&shelf, &what, is_touched);
-            // Of the last commit it cannot be said whether it was ever whole.
+            // The last commit may be missing without a report: it could as well have been cut off.
             let last = store.alive.values().filter(|stored| stored.file == name).map(|stored| stored.frame.0).max();
             let is_last = |place: &Place| Some(store.alive[place].frame.0) == last;
             let is_said = counted > 0 || missing.iter().all(is_last);
@@ -251,10 +250,10 @@ fn swapped_blocks_cost_what_is_in_them_at_most() {
             shelf.set_bytes(&name, &damaged);
             let what = format!("blocks {a} and {b} of {name}");
             let range = |block: usize| block * BLOCK_LEN..(block + 1) * BLOCK_LEN;
-            // A head and the index that repeats it may be hit at once.
+            // One change may hit both a head and the index that repeats it.
             let loses_head = |stored: &Stored| {
                 let head = stored.frame.0 / BLOCK_LEN;
-                // Without the header only the first head tells what the file is.
+                // Without the header, only the first head tells that the file is a segment.
                 stored.file == name && (head == a || head == b || (a, b) == (0, 1))
             };
             let is_touched = |stored: &Stored| {
@@ -315,7 +314,7 @@ fn two_files_with_each_others_names_are_kept_apart() {
 
 #[test]
 fn a_frame_in_a_body_is_no_frame() {
-    // A frame of another segment says that everything is gone; a sender lays it at a block's boundary.
+    // A sender puts a frame of another segment into a message, at a block's boundary. The frame says that everything is gone.
     let other = Memory::of(1 << 30);
     let (log, _) = open(&other);
     let mut batch = MailBatch::default();
@@ -347,7 +346,7 @@ fn a_frame_in_a_body_is_no_frame() {
     drop(log);
     let bytes = shelf.bytes(&name);
     assert_eq!(bytes[2 * BLOCK_LEN..3 * BLOCK_LEN], *frame, "the frame is at a block's boundary");
-    // Whether or not the head in front of it can be read.
+    // With a readable head in front of the message, and with a damaged one.
     for damage in [0, BLOCK_LEN + 20, 17] {
         let shelf = shelf.copy();
         let mut bytes = bytes.clone();

@@ -1,4 +1,4 @@
-//! When a write counts: what is synced, what is written anew, and what a start finds of it.
+//! When a write counts: what is synced, what is written a second time, and what a start finds.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -119,7 +119,7 @@ fn a_commit_returns_behind_the_sync_of_all_its_writes() {
             }
             assert!(last_write + 1 < trace.len(), "{trace:#?}");
         }
-        // And what was committed survives at once.
+        // What was committed survives without a further sync.
         drop(log);
         shelf.end(End::Power, &mut StdRng::seed_from_u64(5));
         assert_eq!(numbers(&open(&shelf), CLIENT).len(), 12);
@@ -143,7 +143,7 @@ fn a_torn_first_write_leaves_a_spare_and_no_damage() {
     for seed in 0..40 {
         let shelf = Memory::of(1 << 30);
         let log = open(&shelf);
-        // The file is made, its name synced; then the write, and its sync that never comes.
+        // The file is made and its name is synced. The write follows, but its sync never happens.
         shelf.plan(4, Fault::Dies);
         let mut batch = MailBatch::default();
         batch.put(CLIENT, Sequence(0), vec![1; 600].into(), Ack::Owed);

@@ -13,10 +13,10 @@ use crate::{
     mailbox::MailBatch,
 };
 
-/// Small segments, so that a short script fills and cleans some.
+/// Segments are small, so that a short script fills and cleans some.
 const SMALL: Settings = Settings { segment: 32 * 1024, most: 9 * 32 * 1024, ..SETTINGS };
 const STEPS: usize = 30;
-/// What becomes of the unsynced parts in a power cut is drawn anew so often.
+/// How often each loss of power is repeated. Each time, chance decides which unsynced parts survive.
 const POWER_CUTS: u64 = 3;
 
 fn client(n: u8) -> ClientAddress {
@@ -87,7 +87,7 @@ fn step(world: &mut World, step: usize) -> bool {
     false
 }
 
-/// Opens the log. Of the errors that are planned at most one happens; then the next process opens it.
+/// Opens the log. If the planned error keeps this process from it, the next one opens it.
 fn open(world: &mut World, end: End) {
     while let Err(error) = world.open() {
         assert!(!world.shelf.is_planned(), "{error}");
@@ -126,8 +126,8 @@ fn play(world: &mut World, from: usize, end: End, what: &str) {
     }
 }
 
-/// The script with a fault at a call, then another at one of the calls of the process that comes next; then a clean end and one that
-/// is not.
+/// Runs the script with a fault at one call, and a second fault at one call of the next process. Then one process ends in order, and
+/// one does not.
 fn run(seed: u64, first: (u64, Fault), second: Option<u64>, end: End) -> World {
     let what = format!("seed {seed}, {first:?}, then {second:?}, {end:?}");
     let mut world = World::with(SMALL, seed);
@@ -164,7 +164,7 @@ fn run(seed: u64, first: (u64, Fault), second: Option<u64>, end: End) -> World {
     world
 }
 
-/// Calls of the script when nothing fails.
+/// How many calls the script makes when nothing fails.
 fn calls() -> u64 {
     let mut world = World::with(SMALL, 0);
     let before = world.shelf.calls();

@@ -15,7 +15,7 @@ use crate::mail::{
 const NUMBER: SegmentNumber = SegmentNumber(3);
 const ID: SegmentId = SegmentId([0xab; 16]);
 const BLOCKS: u32 = 6;
-/// What is in the segment that is not zero: offset, bytes in hex.
+/// The bytes of the segment that are not zero: offset, and bytes in hex.
 const GOLDEN: &[(usize, &str)] = &[
     (
         0,
@@ -136,7 +136,7 @@ fn a_segment_of_these_bytes_is_read() {
         bytes[*at..at + part.len()].copy_from_slice(&part);
     }
     let seal = Seal::new(ID, NUMBER);
-    // With the index, and without.
+    // Once with the index of the segment, and once without it.
     for is_sealed in [true, false] {
         let shelf = Memory::of(0);
         let len = bytes.len();

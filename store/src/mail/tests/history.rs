@@ -17,7 +17,7 @@ fn client(n: u8) -> ClientAddress {
     ClientAddress([n; 32])
 }
 
-/// One history; what is wrong with it, if anything.
+/// Runs one history. Returns what it broke, if anything.
 fn history(seed: u64, steps: usize, with_faults: bool) -> Result<(), String> {
     let mut world = World::new(seed);
     for step in 0..steps {
@@ -59,7 +59,7 @@ fn history(seed: u64, steps: usize, with_faults: bool) -> Result<(), String> {
             is_opened = true;
         }
         if is_opened {
-            // Now and then the next process does not get far either.
+            // Sometimes the next process fails early, too.
             if with_faults && world.rng.random_range(0..3) == 0 {
                 let at = world.rng.random_range(1..12);
                 world.shelf.plan(at, Fault::Dies);

@@ -1,4 +1,4 @@
-//! The rules on which the log rests, each by its name: facts, and the numbers of messages.
+//! The four rules of the log (see `mail/mod.rs`), and the numbers of messages.
 
 use bytes::Bytes;
 use ipc::ingress_store::Ack;
@@ -22,8 +22,8 @@ use crate::{
 
 #[test]
 fn a_gone_fact_stays_while_any_file_holds_what_it_covers() {
-    // What is known as number 82 of bitcask: the tombstone went with its file, the older file with the record was still there,
-    // and the record was back after the next start.
+    // Bitcask had this fault (its issue 82): a file with a tombstone was removed while an older file still held the record, and the
+    // record was back after the next start.
     let shelf = Memory::of(1 << 30);
     let log = open(&shelf);
     put(&log, CLIENT, 0..3, 1_000);
@@ -35,7 +35,7 @@ fn a_gone_fact_stays_while_any_file_holds_what_it_covers() {
     clean(&log, with_gone);
     let log = kill(log, &shelf);
     assert_eq!(numbers(&log, CLIENT), [2], "they are gone, and the older file holds them still");
-    // And again, when the fact has been copied once.
+    // The same once the fact has been copied.
     close_copier(&log);
     let mut copies: Vec<_> = log.index().segments().filter(|(slot, _)| *slot != older).map(|(slot, _)| slot).collect();
     copies.retain(|slot| log.index().segment(*slot).is_some_and(|segment| segment.state != State::Open));
@@ -69,7 +69,7 @@ fn dead_counts_fall_only_when_the_file_is_gone_for_good() {
     let older = close_writer(&log);
     remove(&log, CLIENT, 0..3);
     let before = shelf.calls();
-    // The directory's sync fails, whichever it is.
+    // One sync of the directory fails; each of them in turn.
     shelf.plan(2, Fault::Fails(Errno::EIO));
     assert!(log.clean(older, Need::Room, &mut Pace::unlimited()).is_err());
     assert!(shelf.calls() >= before + 2);
@@ -78,7 +78,7 @@ fn dead_counts_fall_only_when_the_file_is_gone_for_good() {
 
 #[test]
 fn a_victim_that_is_back_after_a_power_cut_brings_nothing_back() {
-    // Names that were not synced when the power went may be as before, each on its own.
+    // After the loss of power, each name that was not synced may be as it was before.
     for seed in 0..60 {
         let shelf = Memory::of(1 << 30);
         let log = open(&shelf);
@@ -127,7 +127,7 @@ fn a_number_is_spent_by_a_write_that_fails() {
     assert!(log.commit(&batch, 7).is_err());
     assert_eq!((log.summary_of(&CLIENT).next, log.summary_of(&CLIENT).messages), (2, 1));
     assert_eq!(log.index().dead(&CLIENT), 1, "it may be in the file");
-    // Its removal is written though nobody knows such a message: after a kill it may be there.
+    // The removal of an unknown message is written, too: after a kill the message may be there.
     remove(&log, CLIENT, [1]);
     let log = kill(log, &shelf);
     assert_eq!(numbers(&log, CLIENT), [0]);
@@ -144,7 +144,7 @@ fn an_unknown_inbox_begins_behind_all_that_were_forgotten() {
     assert!(log.index().inbox(&CLIENT).is_none());
     assert_eq!(log.summary_of(&CLIENT).next, 5);
     assert_eq!(log.summary_of(&OTHER).next, 5);
-    // So it is after a start, for an inbox of which a file says only what is gone.
+    // The same holds after a start, for an inbox of which the files hold no messages, only facts that messages are gone.
     put(&log, OTHER, 5..9, 100);
     let older = close_writer(&log);
     remove(&log, OTHER, 5..9);
@@ -225,7 +225,7 @@ fn mail_that_is_taken_over_in_pieces_is_there_once() {
                 if seed == 0 {
                     assert_eq!(found, expected, "call {at}");
                 }
-                // A write that was torn may cost the order, and no message.
+                // A torn write may cost the order, but no message.
                 found.sort_unstable();
                 assert_eq!(found, (0..30).collect::<Vec<_>>(), "call {at}, seed {seed}");
             };

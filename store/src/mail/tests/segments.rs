@@ -46,7 +46,7 @@ fn commits_never_take_the_spare_of_the_copies() {
     };
     assert!(matches!(refused, MailboxError::File { .. }), "{refused}");
     assert_eq!(log.spares.count(), 1, "the copies have theirs");
-    // So room comes back.
+    // The segment is empty now, so cleaning gives its room back.
     remove(&log, CLIENT, 0..number);
     while log.clean_up(&mut Pace::unlimited()).unwrap() {}
     assert_eq!(log.spares.count(), 2);
@@ -63,7 +63,7 @@ fn a_copy_of_what_was_removed_meanwhile_is_dead() {
         let inbox = index.inbox(&CLIENT).unwrap();
         inbox.messages().map(|(number, message)| (slot, inbox.put(CLIENT, number, message))).collect()
     };
-    // It was chosen for a copy, and its client fetched it.
+    // The client fetches the message after it was chosen for a copy.
     remove(&log, CLIENT, [0]);
     log.copy(&mut log.copier.lock().unwrap(), &puts, 7).unwrap();
     assert_eq!(numbers(&log, CLIENT), [1]);
@@ -89,7 +89,7 @@ fn a_segment_with_a_message_that_cannot_be_read_stays() {
     assert!(shelf.list().unwrap().contains(&name));
     let page = log.peek(&CLIENT, (Sequence(0), Sequence(9)), ALL);
     assert_eq!((page.messages.len(), page.unreadable), (2, vec![(Sequence(1), 1_000)]));
-    // When the core has set it aside the segment goes, and the bytes are kept.
+    // Once the core has set the record aside, the segment is removed and the bytes are kept.
     let mut batch = MailBatch::default();
     batch.set_aside(CLIENT, Sequence(1));
     log.commit(&batch, 7).unwrap();
@@ -108,7 +108,7 @@ fn a_segment_that_is_damaged_gets_no_index() {
     put(&log, CLIENT, [1], 100);
     put(&log, CLIENT, [2], 100);
     let name = SegmentNumber(1).name();
-    // In the last head, and in one before.
+    // Damage in the last head, and in an earlier one.
     for block in [3, 2] {
         let shelf = shelf.copy();
         let counters = Arc::new(StoreCounters::default());

@@ -22,7 +22,7 @@ use crate::{
     mailbox::{MailBatch, MailboxError, PageLimit},
 };
 
-/// Small segments, so that files are used again all the time.
+/// Segments are small, so that files are used again often.
 const SETTINGS: Settings =
     Settings { segment: 256 * 1024, most: 12 * 256 * 1024, floor: 0, cleaning_wait: Duration::from_secs(5) };
 const CLIENTS: u8 = 6;
@@ -41,7 +41,7 @@ fn body(client: u8, number: u64) -> Bytes {
     body.into()
 }
 
-/// What was acknowledged of an inbox and not removed: from the first number, before the second.
+/// The messages of an inbox that were acknowledged and not removed: from the first number up to the second, exclusive.
 type Alive = Mutex<(u64, u64)>;
 
 #[test]
@@ -78,7 +78,7 @@ fn readers_commits_and_cleaning_at_once_show_only_what_is_true() {
                 for number in end..put_end {
                     batch.put(client(n), Sequence(number), body(n, number), Ack::Owed);
                 }
-                // Inboxes grow and are emptied, each in its own measure; cleaning has to copy what stays.
+                // Inboxes grow and are emptied at different rates, so that cleaning has to copy what stays.
                 let keeps = 20 + 12 * u64::from(n);
                 let new_first = if end - first > keeps { first + 1 + commit % (keeps / 2) } else { first };
                 for number in first..new_first {
@@ -86,7 +86,7 @@ fn readers_commits_and_cleaning_at_once_show_only_what_is_true() {
                 }
                 after.push((n, first, new_first, put_end));
             }
-            // Readers are not to miss what goes with this commit, nor to find what comes.
+            // From here on no reader requires what this commit removes. It requires the new messages once they are committed.
             for (n, _, new_first, _) in &after {
                 alive[n].lock().unwrap().0 = *new_first;
             }
@@ -113,7 +113,7 @@ fn readers_commits_and_cleaning_at_once_show_only_what_is_true() {
     }
 }
 
-/// Reads an inbox page by page. What was there before and is there still must be among what is found, as it was put and in order.
+/// Reads an inbox page by page. Messages that were there before and are there afterwards must be found, unchanged and in order.
 fn look(log: &MailLog, n: u8, alive: &Alive) {
     let before = *alive.lock().unwrap();
     let mut found = Vec::new();
@@ -168,7 +168,7 @@ fn a_full_segment_is_left_alone_until_its_batch_is_known() {
     log.begin_cleaning().unwrap();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Without a pause, so that every segment is looked at in the moment in which it is full.
+        // Without a pause, so that each segment is cleaned as soon as it is full.
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 log.log.chores.call();
@@ -177,7 +177,7 @@ fn a_full_segment_is_left_alone_until_its_batch_is_known() {
         });
         let mut first = 0;
         for round in 0..200 {
-            // Some segments at once: most are full before anybody knows what is in them.
+            // Fills several segments at once, so that most are full before they have an index.
             let mut batch = MailBatch::default();
             let end = first + 100;
             for number in first..end {

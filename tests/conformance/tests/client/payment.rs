@@ -1,4 +1,4 @@
-//! The gateway meters nothing: it gives bandwidth to whoever claims it, and takes no credentials.
+//! The gateway meters nothing: each client that claims bandwidth gets it, and no credentials are taken.
 
 use anyhow::{Context, Result, ensure};
 use conformance::{client::Client, deadline::bounded, gateway::Gateway};
