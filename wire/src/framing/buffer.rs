@@ -143,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_has_begun_is_partial_until_its_end() {
+        let (.., frame) = known_frames().swap_remove(0);
+        let (last, begun) = frame.split_last().unwrap();
+        let mut frames = FrameBuffer::new();
+        assert!(!frames.holds_partial_frame());
+        frames.space().put_slice(begun);
+        assert_eq!(frames.next_frame(), Ok(None));
+        assert!(frames.holds_partial_frame());
+        frames.space().put_slice(&[*last]);
+        assert!(frames.next_frame().unwrap().is_some() && !frames.holds_partial_frame());
+    }
+
+    #[test]
     fn an_error_sticks_and_what_came_before_it_is_kept() {
         let (header, packet, frame) = known_frames().swap_remove(0);
         let mut frames = FrameBuffer::new();
