@@ -26,10 +26,11 @@ use nym_sphinx::{
 };
 use nym_statistics_common::clients::ClientStatsSender;
 use nym_task::ShutdownToken;
+use nym_topology::RoutingNode;
+use url::Url;
 
 use crate::{
     deadline,
-    gateway::Gateway,
     mail::{Correspondent, NO_ROTATION, PreparedMessage},
 };
 
@@ -47,7 +48,16 @@ struct Account {
     last_login: AtomicU64,
 }
 
-/// A client of one gateway.
+impl Account {
+    /// With new keys, at this gateway.
+    fn new(gateway: RoutingNode) -> Arc<Self> {
+        let keys = Arc::new(ed25519::KeyPair::new(&mut os_rng()));
+        let mail = Correspondent::new(keys.public_key(), gateway);
+        Arc::new(Self { keys, mail, last_login: AtomicU64::new(0) })
+    }
+}
+
+/// A client of one gateway. It connects to the URL that the published crates take from what it knows of the gateway.
 pub struct Client {
     account: Arc<Account>,
     inner: GatewayClient,
@@ -68,18 +78,17 @@ impl Client {
     /// A client with new keys. It is not connected.
     ///
     /// # Errors
-    /// None that is to be expected.
-    pub fn new(gateway: &Gateway) -> Result<Self> {
-        let keys = Arc::new(ed25519::KeyPair::new(&mut os_rng()));
-        let mail = Correspondent::new(keys.public_key(), gateway);
-        Self::with(Arc::new(Account { keys, mail, last_login: AtomicU64::new(0) }), None, gateway)
+    /// If there is no URL at which clients find the gateway.
+    pub fn new(gateway: impl Into<RoutingNode>) -> Result<Self> {
+        let gateway = gateway.into();
+        Self::with(Account::new(gateway.clone()), None, &gateway)
     }
 
     /// A client with new keys, registered and connected.
     ///
     /// # Errors
     /// If the gateway refuses.
-    pub async fn registered(gateway: &Gateway) -> Result<Self> {
+    pub async fn registered(gateway: impl Into<RoutingNode>) -> Result<Self> {
         let mut client = Self::new(gateway)?;
         client.log_in().await?;
         Ok(client)
@@ -89,20 +98,20 @@ impl Client {
     ///
     /// # Errors
     /// If it has never registered.
-    pub fn again(&self, gateway: &Gateway) -> Result<Self> {
+    pub fn again(&self, gateway: impl Into<RoutingNode>) -> Result<Self> {
         let shared_key = self.shared_key()?;
-        Self::with(self.account.clone(), Some(shared_key), gateway)
+        Self::with(self.account.clone(), Some(shared_key), &gateway.into())
     }
 
     /// The same client, as another program that has its keys, but will have to register. It is not connected.
     ///
     /// # Errors
     /// None that is to be expected.
-    pub fn without_shared_key(&self, gateway: &Gateway) -> Result<Self> {
-        Self::with(self.account.clone(), None, gateway)
+    pub fn without_shared_key(&self, gateway: impl Into<RoutingNode>) -> Result<Self> {
+        Self::with(self.account.clone(), None, &gateway.into())
     }
 
-    fn with(account: Arc<Account>, shared_key: Option<Arc<SharedSymmetricKey>>, gateway: &Gateway) -> Result<Self> {
+    fn with(account: Arc<Account>, shared_key: Option<Arc<SharedSymmetricKey>>, gateway: &RoutingNode) -> Result<Self> {
         let (no_controller, _) = tokio::sync::mpsc::unbounded_channel();
         let no_tickets = Box::new(BandwidthControllerRequestSender::new(no_controller));
         let config = GatewayClientConfig::default().with_disabled_credentials_mode(true);
@@ -113,27 +122,27 @@ impl Client {
     ///
     /// # Errors
     /// None that is to be expected.
-    pub fn that_pays(gateway: &Gateway, tickets: Box<dyn BandwidthTicketProvider>) -> Result<Self> {
-        let keys = Arc::new(ed25519::KeyPair::new(&mut os_rng()));
-        let mail = Correspondent::new(keys.public_key(), gateway);
-        let account = Arc::new(Account { keys, mail, last_login: AtomicU64::new(0) });
+    pub fn that_pays(gateway: impl Into<RoutingNode>, tickets: Box<dyn BandwidthTicketProvider>) -> Result<Self> {
+        let gateway = gateway.into();
         let config = GatewayClientConfig::default().with_disabled_credentials_mode(false);
-        Self::build(account, None, gateway, config, tickets)
+        Self::build(Account::new(gateway.clone()), None, &gateway, config, tickets)
     }
 
     fn build(
         account: Arc<Account>,
         shared_key: Option<Arc<SharedSymmetricKey>>,
-        gateway: &Gateway,
+        gateway: &RoutingNode,
         config: GatewayClientConfig,
         tickets: Box<dyn BandwidthTicketProvider>,
     ) -> Result<Self> {
         let (to_messages, messages) = mpsc::unbounded();
         let (to_acks, acks) = mpsc::unbounded();
         let shutdown = ShutdownToken::new();
+        let url = gateway.ws_entry_address(false).context("the gateway takes no clients")?;
+        let listeners = GatewayListeners { primary: Url::parse(&url).context(url)?, fallback: None };
         let inner = GatewayClient::new(
             config.with_reconnection_backoff(BACKOFF).with_reconnection_attempts(ATTEMPTS),
-            GatewayConfig::new(gateway.identity, GatewayListeners { primary: gateway.url()?, fallback: None }),
+            GatewayConfig::new(gateway.identity_key, listeners),
             account.keys.clone(),
             shared_key,
             PacketRouter::new(to_acks, to_messages, shutdown.clone()),

@@ -1,12 +1,13 @@
 //! A running gateway: the programs of the root workspace, started as an operator starts them.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -17,13 +18,13 @@ use nix::{
     unistd::Pid,
 };
 use nym_crypto::asymmetric::{ed25519, x25519};
+use nym_topology::{EntryDetails, RoutingNode, SupportedRoles};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStderr, Command},
     task::JoinHandle,
 };
-use url::Url;
 
 use crate::deadline;
 
@@ -44,6 +45,8 @@ pub struct Gateway {
     pub mix: SocketAddr,
     /// Where clients connect. It stays the same when the gateway is started again.
     pub clients: SocketAddr,
+    /// Where it describes itself, if it does.
+    pub http: Option<SocketAddr>,
     /// Its identity, as the published crate for key files reads it.
     pub identity: ed25519::PublicKey,
     /// Its Sphinx key, as the published crate for key files reads it.
@@ -71,23 +74,33 @@ impl Drop for Running {
 }
 
 impl Gateway {
-    /// A new gateway on free ports of the loopback address.
+    /// A new gateway on free ports of the loopback address. It does not describe itself to the network.
     ///
     /// # Errors
     /// If it does not start.
     pub async fn start() -> Result<Self> {
-        let home = tempfile::Builder::new().prefix("gatewayd-conformance-").tempdir()?;
         let host = HOST.to_string();
-        let mut init = command(home.path(), "init", &["--mix-host", &host, "--clients-host", &host])?;
-        let outcome = deadline::soon("gatewayd init", init.output()).await??;
-        ensure!(outcome.status.success(), "gatewayd init failed: {outcome:?}");
-        let folder = home.path().join(ID);
-        listen_on_free_ports(&folder.join("config").join("config.toml"))?;
-        let data = folder.join("data");
+        let home = init(&["--mix-host", &host, "--clients-host", &host]).await?;
+        listen_on_free_ports(&folder(&home).join("config").join("config.toml"))?;
+        Self::run_in(home).await
+    }
+
+    /// A new gateway on free ports of `ip` that describes itself to the network, with these further flags of `gatewayd init`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_described(ip: IpAddr, flags: &[&str]) -> Result<Self> {
+        let [mix, clients, http] = free_addresses(ip)?.map(|address| address.to_string());
+        let addresses = ["--mix-host", &mix, "--clients-host", &clients, "--node", "--http-bind-address", &http];
+        Self::run_in(init(&[&addresses[..], flags].concat()).await?).await
+    }
+
+    async fn run_in(home: TempDir) -> Result<Self> {
+        let data = folder(&home).join("data");
         let identity = nym_pemstore::load_key(data.join("public_identity.pem"))?;
         let sphinx = nym_pemstore::load_key(data.join("public_sphinx.pem"))?;
-        let (running, mix, clients) = run(home.path(), &[]).await?;
-        Ok(Self { home, mix, clients, identity, sphinx, running })
+        let (running, Listening { mix, clients, http }) = run(home.path(), &[]).await?;
+        Ok(Self { home, mix, clients, http, identity, sphinx, running })
     }
 
     /// Starts it again where it was, after it was stopped or killed.
@@ -97,7 +110,9 @@ impl Gateway {
     pub async fn start_again(&mut self) -> Result<()> {
         let (mix, clients) = (self.mix.port().to_string(), self.clients.port().to_string());
         let flags = ["--mix-port", &mix, "--clients-port", &clients];
-        (self.running, self.mix, self.clients) = run(self.home.path(), &flags).await?;
+        let (running, listening) = run(self.home.path(), &flags).await?;
+        self.running = running;
+        Listening { mix: self.mix, clients: self.clients, http: self.http } = listening;
         Ok(())
     }
 
@@ -128,12 +143,31 @@ impl Gateway {
         anyhow::bail!("the gateway has no worker {name}")
     }
 
-    /// Where clients connect, as they write it.
+    /// Runs another command of `gatewayd` about this gateway, to its end.
     ///
     /// # Errors
-    /// None that is to be expected.
-    pub fn url(&self) -> Result<Url> {
-        Ok(Url::parse(&format!("ws://{}", self.clients))?)
+    /// If it cannot be run. Whether it succeeds is for the test to tell.
+    pub async fn command(&self, name: &str, arguments: &[&str]) -> Result<Output> {
+        Ok(deadline::soon(name, command(self.home.path(), name, arguments)?.output()).await??)
+    }
+}
+
+/// As a client knows it that was told where its gateway is, and by nobody else.
+impl From<&Gateway> for RoutingNode {
+    fn from(gateway: &Gateway) -> Self {
+        Self {
+            node_id: 1,
+            mix_host: gateway.mix,
+            entry: Some(EntryDetails {
+                ip_addresses: vec![gateway.clients.ip()],
+                clients_ws_port: gateway.clients.port(),
+                hostname: None,
+                clients_wss_port: None,
+            }),
+            identity_key: gateway.identity,
+            sphinx_key: gateway.sphinx,
+            supported_roles: SupportedRoles { mixnode: false, mixnet_entry: true, mixnet_exit: true },
+        }
     }
 }
 
@@ -156,6 +190,33 @@ fn command(home: &Path, name: &str, arguments: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// A new home with a gateway in it that was never started.
+async fn init(flags: &[&str]) -> Result<TempDir> {
+    let home = tempfile::Builder::new().prefix("gatewayd-conformance-").tempdir()?;
+    let outcome = deadline::soon("gatewayd init", command(home.path(), "init", flags)?.output()).await??;
+    ensure!(outcome.status.success(), "gatewayd init failed: {outcome:?}");
+    Ok(home)
+}
+
+fn folder(home: &TempDir) -> PathBuf {
+    home.path().join(ID)
+}
+
+/// Addresses with ports that are free, and that no other test of this program is given. A gateway announces the ports of its
+/// configuration, so it has to be told them.
+fn free_addresses(ip: IpAddr) -> Result<[SocketAddr; 3]> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut free = || loop {
+        // The port is given back before the gateway takes it, and might be found free once more.
+        let address = TcpListener::bind((ip, 0))?.local_addr()?;
+        if given.insert(address.port()) {
+            return anyhow::Ok(address);
+        }
+    };
+    Ok([free()?, free()?, free()?])
+}
+
 fn listen_on_free_ports(config: &Path) -> Result<()> {
     let listen_on = |line: &str| match line.starts_with("listening_address") {
         true => format!("listening_address = '{HOST}:0'\n"),
@@ -165,7 +226,14 @@ fn listen_on_free_ports(config: &Path) -> Result<()> {
     Ok(fs::write(config, text)?)
 }
 
-async fn run(home: &Path, flags: &[&str]) -> Result<(Running, SocketAddr, SocketAddr)> {
+/// Where a gateway listens, as its log says.
+struct Listening {
+    mix: SocketAddr,
+    clients: SocketAddr,
+    http: Option<SocketAddr>,
+}
+
+async fn run(home: &Path, flags: &[&str]) -> Result<(Running, Listening)> {
     let mut run = command(home, "run", flags)?;
     if let Some(filter) = std::env::var_os("RUST_LOG") {
         run.env("RUST_LOG", filter);
@@ -174,7 +242,7 @@ async fn run(home: &Path, flags: &[&str]) -> Result<(Running, SocketAddr, Socket
     let mut supervisor = run.spawn().context("cannot start gatewayd")?;
     let group = Pid::from_raw(i32::try_from(supervisor.id().context("gatewayd has no process number")?)?);
     let mut log = BufReader::new(supervisor.stderr.take().context("gatewayd has no standard error")?).lines();
-    let ports = deadline::soon("the gateway to be ready", ready(&mut log)).await;
+    let listening = deadline::soon("the gateway to be ready", ready(&mut log)).await;
     let refused = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&refused);
     let log = tokio::spawn(async move {
@@ -183,18 +251,19 @@ async fn run(home: &Path, flags: &[&str]) -> Result<(Running, SocketAddr, Socket
         }
     });
     let running = Running { supervisor, group, log, refused };
-    let (mix, clients) = ports??;
-    Ok((running, mix, clients))
+    Ok((running, listening??))
 }
 
-/// Reads the log until the gateway says that it is ready, and finds the ports in it.
-async fn ready(log: &mut Lines<BufReader<ChildStderr>>) -> Result<(SocketAddr, SocketAddr)> {
-    let (mut mix, mut clients) = (None, None);
+/// Reads the log until the gateway says that it is ready, and finds the addresses in it.
+async fn ready(log: &mut Lines<BufReader<ChildStderr>>) -> Result<Listening> {
+    let (mut mix, mut clients, mut http) = (None, None, None);
     while let Some(line) = next(log).await? {
         mix = mix.or_else(|| address_behind("Starting mixnet listener at ", &line));
         clients = clients.or_else(|| address_behind("Starting websocket listener at ", &line));
+        http = http.or_else(|| address_behind("Serving the description of the gateway at ", &line));
         if line.contains("Finished nym gateway startup procedure") {
-            return mix.zip(clients).context("the gateway is ready, but did not say where it listens");
+            let (mix, clients) = mix.zip(clients).context("the gateway is ready, but did not say where it listens")?;
+            return Ok(Listening { mix, clients, http });
         }
     }
     anyhow::bail!("the gateway ended before it was ready")

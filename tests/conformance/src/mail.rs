@@ -18,12 +18,7 @@ use nym_sphinx::{
     preparer::{MessagePreparer, PreparedFragment},
     receiver::{MessageReceiver, SphinxMessageReceiver},
 };
-use nym_topology::{
-    CachedEpochRewardedSet, EntryDetails, NymRouteProvider, NymTopology, NymTopologyMetadata, RoutingNode,
-    SupportedRoles,
-};
-
-use crate::gateway::Gateway;
+use nym_topology::{CachedEpochRewardedSet, NymRouteProvider, NymTopology, NymTopologyMetadata, RoutingNode};
 
 /// No rotation of Sphinx keys: its packets say that theirs is unknown.
 pub const NO_ROTATION: u32 = u32::MAX;
@@ -66,21 +61,8 @@ pub struct Correspondent {
 
 impl Correspondent {
     /// The client with this identity, at this gateway, with new keys.
-    pub fn new(identity: &ed25519::PublicKey, gateway: &Gateway) -> Self {
+    pub fn new(identity: &ed25519::PublicKey, gateway: RoutingNode) -> Self {
         let encryption = x25519::KeyPair::new(&mut os_rng());
-        let gateway = RoutingNode {
-            node_id: 1,
-            mix_host: gateway.mix,
-            entry: Some(EntryDetails {
-                ip_addresses: vec![gateway.clients.ip()],
-                clients_ws_port: gateway.clients.port(),
-                hostname: None,
-                clients_wss_port: None,
-            }),
-            identity_key: gateway.identity,
-            sphinx_key: gateway.sphinx,
-            supported_roles: SupportedRoles { mixnode: false, mixnet_entry: true, mixnet_exit: true },
-        };
         let address = Recipient::new(*identity, *encryption.public_key(), gateway.identity_key);
         Self { address, encryption, ack_key: AckKey::new(&mut os_rng()), gateway }
     }
