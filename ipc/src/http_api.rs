@@ -141,29 +141,29 @@ pub enum Load {
     /// Not measured.
     #[default]
     Unknown,
-    /// Under 20 percent.
+    /// At most 10 percent.
     Negligible,
-    /// Under 40 percent.
+    /// At most 30 percent.
     Low,
-    /// Under 60 percent.
+    /// At most 60 percent.
     Medium,
-    /// Under 80 percent.
+    /// At most 80 percent.
     High,
-    /// Under 100 percent.
+    /// At most 95 percent.
     VeryHigh,
-    /// 100 percent and more.
+    /// More.
     AtCapacity,
 }
 
 impl Load {
-    /// The level of so many percent.
+    /// The level of so many percent, with the bounds of nym-node.
     pub const fn of_percent(percent: u64) -> Self {
         match percent {
-            0..20 => Self::Negligible,
-            20..40 => Self::Low,
-            40..60 => Self::Medium,
-            60..80 => Self::High,
-            80..100 => Self::VeryHigh,
+            0..=10 => Self::Negligible,
+            11..=30 => Self::Low,
+            31..=60 => Self::Medium,
+            61..=80 => Self::High,
+            81..=95 => Self::VeryHigh,
             _ => Self::AtCapacity,
         }
     }
@@ -187,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn load_has_levels_of_a_fifth() {
-        let levels = [0, 19, 20, 59, 79, 99, 100, u64::MAX].map(Load::of_percent);
+    fn load_has_the_levels_of_nym_node() {
+        let levels = [0, 10, 11, 60, 80, 95, 96, u64::MAX].map(Load::of_percent);
         use Load::{AtCapacity, High, Low, Medium, Negligible, VeryHigh};
         assert_eq!(levels, [Negligible, Negligible, Low, Medium, High, VeryHigh, AtCapacity, AtCapacity]);
     }
