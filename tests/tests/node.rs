@@ -125,8 +125,11 @@ async fn strangers_at_the_http_port_cost_no_client_anything() -> Result<()> {
         let gateway = Gateway::start_in(home, &[]).await?;
         let http = gateway.http()?;
         document(http, "/api/v1/health").await?;
-        // More than the default of 256 places, all of them silent.
+        // More than the default of 256 places, all of them silent; then ten thousand that come and go.
         let silent = try_join_all((0..400).map(|_| TcpStream::connect(http))).await?;
+        for _ in 0..10_000 {
+            drop(TcpStream::connect(http).await?);
+        }
         Client::register(gateway.clients, &gateway.identity).await?;
         ensure!(gateway.worker("http-api").is_ok());
         drop(silent);
