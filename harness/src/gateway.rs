@@ -126,12 +126,13 @@ impl Gateway {
         served.context("it serves no description")
     }
 
-    /// All workers, in the order of [`WORKERS`].
+    /// All workers that run, in the order of [`WORKERS`].
     ///
     /// # Errors
     /// If one has not been ready since the last start.
     pub fn workers(&self) -> Result<Vec<Process>> {
-        WORKERS.iter().map(|name| self.worker(name)).collect()
+        let runs = |name: &&&str| **name != "http-api" || self.http().is_ok();
+        WORKERS.iter().filter(runs).map(|name| self.worker(name)).collect()
     }
 
     /// Kills a worker, and waits until another one is ready in its place.
