@@ -344,6 +344,7 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         layers_left_out: std::env::var_os(LEFT_OUT),
         log,
         insecure: false,
+        uses_private_keys: true,
     };
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
@@ -361,9 +362,17 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
             audit::execute(&id, &root, options, environment(log), console)?;
         }
         Command::BondingInformation(BondingFlags { id, output }) => {
-            bonding::execute(&id, &root, output, environment(log), console)?;
+            bonding::execute(
+                &id,
+                &root,
+                output,
+                Environment { uses_private_keys: false, ..environment(log) },
+                console,
+            )?;
         }
-        Command::NodeCheck(CheckFlags { id }) => check::execute(&id, &root, environment(log), console)?,
+        Command::NodeCheck(CheckFlags { id }) => {
+            check::execute(&id, &root, Environment { uses_private_keys: false, ..environment(log) }, console)?;
+        }
         Command::Sign(flags) => {
             let SignFlags { id, text, contract_msg, output, yes } = flags;
             let text = match (text, contract_msg) {

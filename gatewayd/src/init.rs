@@ -181,6 +181,15 @@ fn create_folder(guard: &PathGuard, path: &Path, mode: u32) -> Result<(), InitEr
 }
 
 fn print_bonding(config: &Config, public: &PublicKeys, console: &mut Console<'_>) {
+    if config.node.enabled {
+        let (identity, id) = (public.identity_base58(), &config.id);
+        console.line(format_args!(
+            "Public identity key: {identity}\n\n\nTo join today's network, start the gateway, and then:\n    gatewayd node-check --id {id}           \
+             shows what would keep clients or the directory away\n    gatewayd bonding-information --id {id}  shows what the wallet asks for\n    \
+             gatewayd sign --id {id} --contract-msg  signs the text that the wallet shows"
+        ));
+        return;
+    }
     let identity = public.identity_base58();
     let sphinx = public.sphinx_base58();
     console.line(format_args!("Public identity key: {identity}\n"));

@@ -35,6 +35,8 @@ pub struct Environment {
     pub log: LogSettings,
     /// Whether the workers are to run without their jail.
     pub insecure: bool,
+    /// Whether private keys will be used. If not, they need not be there.
+    pub uses_private_keys: bool,
 }
 
 /// What a gateway is to run with. Paths are absolute. No private key is inside.
@@ -161,7 +163,9 @@ pub fn prepare(
         config.keys.prefer_credentials(directory);
     }
     let public_keys = keys::load_public(&config.keys, &guard)?;
-    keys::check_private(&config.keys, &guard)?;
+    if environment.uses_private_keys {
+        keys::check_private(&config.keys, &guard)?;
+    }
 
     Ok(RunPlan {
         id: id.clone(),

@@ -79,6 +79,9 @@ fn run(plan: &RunPlan, print: impl FnOnce()) -> Result<(), RunError> {
         wire::CLIENT_PROTOCOL
     );
     tracing::info!("Starting nym gateway!");
+    if let Some(warning) = plan.announced.warning() {
+        tracing::warn!("{warning}");
+    }
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;
     // The data is locked first: a gateway that is started by hand beside a unit has another runtime directory and the same data.
     let data = launch::open_data(plan, accounts)?;

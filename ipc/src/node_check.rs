@@ -66,6 +66,10 @@ pub enum Subject {
     Registration,
     /// The port for mix nodes.
     MixPort,
+    /// That it is this gateway which answers.
+    Identity,
+    /// The port of a proxy that accepts clients over TLS.
+    TlsPort,
 }
 
 /// What was found of one subject.

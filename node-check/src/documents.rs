@@ -116,8 +116,13 @@ pub(crate) fn look(request: &NodeCheckRequest, end: Instant) -> Vec<Finding> {
         Err(why) => Finding::bad(subject, why),
     };
     let read = |path: &str| format!("{base}/api/v1{path}");
+    // What a stranger says of itself is no finding about this gateway.
+    if let Err(why) = reader.identity(&read("/host-information"), request) {
+        return vec![Finding::good(Subject::Health), Finding::bad(Subject::Identity, why)];
+    }
     vec![
         Finding::good(Subject::Health),
+        Finding::good(Subject::Identity),
         check(Subject::HostInformation, reader.host_information(&read("/host-information"), request)),
         check(Subject::BuildInformation, reader.build_information(&read("/build-information"), request)),
         check(Subject::Roles, reader.roles(&read("/roles"))),
@@ -160,18 +165,21 @@ impl Reader {
         Err(reasons.join("; "))
     }
 
+    /// A document that cannot be read is judged as one, later.
+    fn identity(&self, url: &str, request: &NodeCheckRequest) -> Result<(), String> {
+        let Ok(Signed { data, .. }) = self.get::<Signed>(url) else { return Ok(()) };
+        let identity = data.keys.ed25519_identity;
+        if identity == bs58::encode(request.identity).into_string() {
+            return Ok(());
+        }
+        Err(format!("another gateway answers at {url}: its identity is {identity}"))
+    }
+
     fn host_information(&self, url: &str, request: &NodeCheckRequest) -> Result<(), String> {
         let Signed { data: information, signature } = self.get(url)?;
         let not = |what: &str| format!("{url} is no host information: {what}");
         // As the directory does: it reads the data, writes it again without spaces, and verifies that.
         let signed = serde_json::to_string(&information).map_err(|error| not(&error.to_string()))?;
-        let identity = bs58::encode(request.identity).into_string();
-        if information.keys.ed25519_identity != identity {
-            return Err(format!(
-                "another gateway answers at {url}: its identity is {}",
-                information.keys.ed25519_identity
-            ));
-        }
         let bytes = bs58::decode(&signature).into_vec().map_err(|_| not("its signature is not base58"))?;
         let signature = Signature::from_slice(&bytes).map_err(|_| not("its signature is none of Ed25519"))?;
         let verified = VerifyingKey::from_bytes(&request.identity)

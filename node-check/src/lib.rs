@@ -7,6 +7,7 @@
 //! servers, and read how this machine finds an address by its name. *On compromise*: it can say that all is well with a gateway, or that
 //! it is not.
 
+mod deadline;
 mod documents;
 mod registration;
 
@@ -58,9 +59,22 @@ fn ports(request: &NodeCheckRequest) -> Vec<u16> {
 
 fn look(request: &NodeCheckRequest, end: Instant) -> Vec<Finding> {
     let mut findings = documents::look(request, end);
+    if findings.iter().any(|finding| finding.subject == Subject::Identity && finding.wrong.is_some()) {
+        return findings;
+    }
     findings.push(registration::look(request, end));
+    findings.extend(request.wss_port.map(|port| tls_port(request, port, end)));
     findings.push(mix_port(request, end));
     findings
+}
+
+/// Whether clients can connect to the proxy for TLS. Its certificate is not looked at.
+fn tls_port(request: &NodeCheckRequest, port: u16, end: Instant) -> Finding {
+    let host = &request.host;
+    match connect(host, port, end) {
+        Ok(_) => Finding::good(Subject::TlsPort),
+        Err(error) => Finding::bad(Subject::TlsPort, format!("{host} port {port}: {error}")),
+    }
 }
 
 /// Whether mix nodes can connect. Nothing is sent.
@@ -83,11 +97,7 @@ fn connect(host: &str, port: u16, end: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in (bare, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, patience(end)) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(patience(end)))?;
-                stream.set_write_timeout(Some(patience(end)))?;
-                return Ok(stream);
-            }
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }

@@ -1,6 +1,6 @@
 //! Registers a client at the announced websocket, and has it forgotten again.
 
-use std::{net::TcpStream, time::Instant};
+use std::time::{Duration, Instant};
 
 use client_wire::{
     control::{
@@ -17,7 +17,10 @@ use ipc::node_check::{Finding, NodeCheckRequest, Subject};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket, client};
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::connect;
+use crate::{connect, deadline::Deadline};
+
+/// Time for the whole of it.
+const WHOLE: Duration = Duration::from_secs(10);
 
 /// Frames that are not text and may come before an answer.
 const OTHER_FRAMES: usize = 16;
@@ -51,7 +54,8 @@ pub(crate) fn look(request: &NodeCheckRequest, end: Instant) -> Finding {
 }
 
 fn register_and_forget(request: &NodeCheckRequest, end: Instant) -> Result<(), RegistrationError> {
-    let stream = connect(&request.host, request.ws_port, end)?;
+    let end = end.min(Instant::now() + WHOLE);
+    let stream = Deadline::new(connect(&request.host, request.ws_port, end)?, end);
     let url = format!("ws://{}:{}/", request.host, request.ws_port);
     let (socket, _) = client(url, stream).map_err(|error| RegistrationError::Upgrade(error.to_string()))?;
     let mut connection = Connection(socket);
@@ -101,7 +105,7 @@ fn forget(connection: &mut Connection, key: &SessionKey) -> Result<(), Registrat
     }
 }
 
-struct Connection(WebSocket<TcpStream>);
+struct Connection(WebSocket<Deadline>);
 
 impl Connection {
     fn send(&mut self, text: String) -> Result<(), RegistrationError> {

@@ -181,7 +181,9 @@ async fn node_check_finds_nothing_wrong_with_a_good_gateway() -> Result<()> {
         let outcome = gateway.home.gatewayd("node-check", &[]).await?;
         let wrong: Vec<&str> = outcome.stdout.lines().filter(|line| line.starts_with("WRONG")).collect();
         ensure!(outcome.code == Some(1), "{outcome:?}");
-        ensure!(wrong.iter().all(|line| line.contains("terms") || line.contains("packets leave")), "{outcome:?}");
+        // What is wrong with every gateway of a test: it is on loopback, and nobody has accepted terms or announced nym-node.
+        let expected = ["terms", "packets leave", "the Internet cannot reach", "whose version is compared"];
+        ensure!(wrong.iter().all(|line| expected.iter().any(|word| line.contains(word))), "{outcome:?}");
         for word in ["description of the gateway can be read", "signed by this gateway", "a client can register"] {
             ensure!(
                 outcome.stdout.lines().any(|line| line.starts_with("ok") && line.contains(word)),

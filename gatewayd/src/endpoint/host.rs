@@ -109,3 +109,25 @@ pub fn is_private(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
+
+/// Whether the Internet can reach `ip`. IPv6 addresses that carry an IPv4 address for a tunnel or a translator are none to announce.
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, third, _] = ip.octets();
+            // 0/8 is this network, 192.0.0/24 is for protocols, 198.18/15 for measurements, 240/4 for the future.
+            let special = first == 0 || [first, second, third] == [192, 0, 0] || (first == 198 && second & 0xfe == 18);
+            !(is_private(ip.into()) || special || first >= 240 || ip.is_multicast() || ip.is_documentation())
+        }
+        IpAddr::V6(ip) => {
+            let [first, second, ..] = ip.segments();
+            let is_unicast = first & 0xe000 == 0x2000;
+            // Documentation, Teredo, 6to4.
+            let special = [first, second] == [0x2001, 0xdb8]
+                || first == 0x3fff
+                || [first, second] == [0x2001, 0]
+                || first == 0x2002;
+            is_unicast && !special
+        }
+    }
+}

@@ -8,7 +8,7 @@ mod host;
 mod listen;
 
 pub use announce::{ClientsAnnounce, MixAnnounce, Scheme};
-pub use host::{Host, InvalidAnnounce, is_private};
+pub use host::{Host, InvalidAnnounce, is_private, is_public};
 pub use listen::{InvalidListenHost, ListenHost};
 
 #[cfg(test)]

@@ -141,3 +141,38 @@ proptest! {
         prop_assert_eq!(&clients.to_string().parse::<ClientsAnnounce>().unwrap(), &clients);
     }
 }
+
+#[test]
+fn only_addresses_that_the_internet_reaches_are_public() {
+    for public in ["8.8.8.8", "1.1.1.1", "198.17.0.1", "2606:4700::7", "2a00::1", "::ffff:8.8.8.8"] {
+        assert!(is_public(public.parse().unwrap()), "{public}");
+    }
+    for other in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "127.0.0.1",
+        "100.64.0.1",
+        "169.254.1.1",
+        "192.0.0.9",
+        "192.0.2.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1",
+        "fc00::1",
+        "ff02::1",
+        "fec0::1",
+        "2001:db8::7",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+        "2001::1",
+        "::8.8.8.8",
+        "::ffff:10.0.0.1",
+    ] {
+        assert!(!is_public(other.parse().unwrap()), "{other}");
+    }
+}

@@ -20,6 +20,19 @@ pub enum InvalidEndpoints {
         /// The address for clients.
         clients: SocketAddr,
     },
+    /// The description has the port of mix nodes or of clients.
+    #[error(
+        "port {port} is set twice, for the description of the gateway ({http}) and for {other}: set another port for one of them, for example with \
+         --http-bind-address"
+    )]
+    SameHttpPort {
+        /// The port.
+        port: u16,
+        /// The address of the description.
+        http: SocketAddr,
+        /// The other address.
+        other: SocketAddr,
+    },
     /// `0.0.0.0` or `::` would be announced.
     #[error(
         "{announced} would be announced, but nobody can connect to it: give the public address or the DNS name of this machine with --{flag}"
@@ -34,10 +47,14 @@ pub enum InvalidEndpoints {
 
 pub(super) fn check(config: &Config) -> Result<(), InvalidEndpoints> {
     let (mix, clients) = (config.mix.listen, config.clients.listen);
-    let overlap = mix.ip() == clients.ip() || mix.ip().is_unspecified() || clients.ip().is_unspecified();
-    // Port 0 means any free port.
-    if overlap && mix.port() == clients.port() && mix.port() != 0 {
+    if overlap(mix, clients) {
         return Err(InvalidEndpoints::SamePort { port: mix.port(), mix, clients });
+    }
+    let http = config.node.http_bind_address;
+    if config.node.enabled
+        && let Some(other) = [mix, clients].into_iter().find(|other| overlap(http, *other))
+    {
+        return Err(InvalidEndpoints::SameHttpPort { port: http.port(), http, other });
     }
     let of_clients = config.clients.announce.host.as_ref();
     for (host, flag, announced) in [
@@ -49,4 +66,10 @@ pub(super) fn check(config: &Config) -> Result<(), InvalidEndpoints> {
         }
     }
     Ok(())
+}
+
+/// Whether both cannot be listened on at once. Port 0 means any free port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let addresses = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    addresses && one.port() == other.port() && one.port() != 0
 }

@@ -6,7 +6,7 @@ use ipc::http_api::{Description, HostFacts};
 
 use crate::{
     config::Config,
-    endpoint::{Host, Scheme, is_private},
+    endpoint::{Host, Scheme, is_private, is_public},
     keys::PublicKeys,
 };
 
@@ -28,6 +28,12 @@ pub enum InvalidNode {
          `public_ips` of [node] in config.toml; in a private test network set `allow_private = true` in [egress]"
     )]
     Unreachable(IpAddr),
+    /// Nobody can be reached there, in no network.
+    #[error(
+        "[node] would announce {0}, which is an address of nobody: give the public addresses of this machine with --public-ips, or in \
+         `public_ips` of [node] in config.toml"
+    )]
+    OfNobody(IpAddr),
     /// More addresses than a reader needs.
     #[error(
         "[node] names {0} public addresses; {MAX_ADDRESSES} are the most, give those at which others should connect"
@@ -60,6 +66,16 @@ impl Announced {
     /// If `[node]` is enabled and there is no address that others can reach.
     pub fn of(config: &Config, keys: &PublicKeys) -> Result<Self, InvalidNode> {
         Ok(Self { facts: host_facts(config, keys)?, description: describe(config, keys) })
+    }
+
+    /// A warning for the operator, if an address is announced that only a private network reaches.
+    pub fn warning(&self) -> Option<String> {
+        let facts = self.facts.as_ref()?;
+        let private = facts.addresses.iter().find(|address| !is_public(**address))?;
+        Some(format!(
+            "[node] announces {private}, which the Internet cannot reach: that is of use in a private test network only; --public-ips \
+             names the public addresses of this machine"
+        ))
     }
 }
 
@@ -95,19 +111,18 @@ fn addresses(config: &Config) -> Result<Vec<IpAddr>, InvalidNode> {
     addresses.sort_by_key(IpAddr::is_ipv6);
     let mut seen = BTreeSet::new();
     addresses.retain(|address| seen.insert(*address));
-    let unreachable = |ip: &&IpAddr| {
-        ip.is_unspecified() || ip.is_multicast() || is_broadcast(**ip) || (is_private(**ip) && !config.allow_private())
-    };
-    match (addresses.len(), addresses.iter().find(unreachable)) {
-        (0, _) => Err(InvalidNode::NoAddress),
-        (_, Some(ip)) => Err(InvalidNode::Unreachable(*ip)),
-        (count, None) if count > MAX_ADDRESSES => Err(InvalidNode::TooMany(count)),
+    for ip in addresses.iter().filter(|ip| !is_public(**ip)) {
+        match (is_private(*ip), config.allow_private()) {
+            (true, true) => {}
+            (true, false) => return Err(InvalidNode::Unreachable(*ip)),
+            (false, _) => return Err(InvalidNode::OfNobody(*ip)),
+        }
+    }
+    match addresses.len() {
+        0 => Err(InvalidNode::NoAddress),
+        count if count > MAX_ADDRESSES => Err(InvalidNode::TooMany(count)),
         _ => Ok(addresses),
     }
-}
-
-fn is_broadcast(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
 }
 
 /// The name at which clients connect: the one that is set, or the one that is announced to clients.

@@ -32,7 +32,7 @@ pub enum BondingError {
 /// What is bonded, in the form in which nym-node prints it as JSON.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct BondingInformation {
-    /// The name or first address at which the directory reads the description.
+    /// The name or first address at which the directory reads the description. IPv6 is in brackets, since it becomes part of a URL.
     host: String,
     /// Ed25519.
     identity_key: [u8; 32],
@@ -64,10 +64,9 @@ pub fn execute(
         plan.config.node.enabled = true;
     }
     let facts = Announced::of(&plan.config, &plan.public_keys)?.facts.ok_or(InvalidNode::NoAddress)?;
-    let first = facts.addresses.first().map(ToString::to_string);
     let port = plan.config.node.http_bind_address.port();
     let information = BondingInformation {
-        host: facts.hostname.or(first).ok_or(InvalidNode::NoAddress)?,
+        host: facts.bonded_host().ok_or(InvalidNode::NoAddress)?,
         identity_key: plan.public_keys.identity,
         custom_http_port: NonZeroU16::new(port).filter(|_| port != DEFAULT_HTTP_PORT),
     };

@@ -46,7 +46,10 @@ pub enum CheckError {
     #[error(transparent)]
     Account(#[from] AccountError),
     /// The program gave no answer.
-    #[error(transparent)]
+    #[error(
+        "could not look at the gateway from outside: {0}; look whether its name is resolved, and what answers at its public address, and \
+         try again"
+    )]
     Program(#[from] OneShotError),
     /// Some findings would keep clients or the directory away.
     #[error(
@@ -120,10 +123,12 @@ pub fn execute(
         return Err(CheckError::Off(id.clone()));
     }
     let mut lines = local::look(&plan);
-    lines.extend(look_from_outside(&plan)?);
-    for line in &lines {
-        line.print(console);
-    }
+    lines.iter().for_each(|line| line.print(console));
+    // Looking from outside takes a while, and what is known already is shown whatever comes of it.
+    console.flush();
+    let outside = look_from_outside(&plan)?;
+    outside.iter().for_each(|line| line.print(console));
+    lines.extend(outside);
     match lines.iter().filter(|line| line.verdict == Verdict::Bad).count() {
         0 => Ok(()),
         bad => Err(CheckError::Unfit(bad)),

@@ -8,7 +8,7 @@ pub struct Country(celes::Country);
 
 /// Why a text names no country.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a country: give its two letters of ISO 3166, such as CH, its three letters, or its English name")]
+#[error("not a country: give its two letters of ISO 3166, such as CH")]
 pub struct InvalidCountry;
 
 impl FromStr for Country {

@@ -1,6 +1,6 @@
 //! The flags about `[node]`, with the names of nym-node where it has them.
 
-use std::{net::IpAddr, num::NonZeroU16};
+use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr};
 
 use clap::Args;
 
@@ -24,24 +24,24 @@ pub struct NodeFlags {
     pub http_bind_address: Option<ListenHost>,
 
     /// The public addresses of this machine, separated by commas [default: the address announced to mix nodes]
-    #[arg(long, value_name = "IP,IP...", value_delimiter = ',')]
-    pub public_ips: Option<Vec<IpAddr>>,
+    #[arg(long, value_name = "IP,IP...")]
+    pub public_ips: Option<Addresses>,
 
     /// The DNS name at which clients connect [default: the name announced to clients]
-    #[arg(long, value_name = "NAME", value_parser = name)]
-    pub hostname: Option<Host>,
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<Given<Name>>,
 
     /// The port for clients that the description names [default: the one announced to clients]
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    pub announce_ws_port: Option<NonZeroU16>,
+    #[arg(long, value_name = "PORT", value_parser = port_or_none)]
+    pub announce_ws_port: Option<Given<NonZeroU16>>,
 
     /// The port at which a proxy of yours accepts clients over TLS [default: none]
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    pub announce_wss_port: Option<NonZeroU16>,
+    #[arg(long, value_name = "PORT", value_parser = port_or_none)]
+    pub announce_wss_port: Option<Given<NonZeroU16>>,
 
     /// The country in which the gateway stands, such as CH
     #[arg(long, value_name = "COUNTRY")]
-    pub location: Option<Country>,
+    pub location: Option<Given<Country>>,
 
     /// A name for the gateway, for people
     #[arg(long, value_name = "TEXT")]
@@ -61,7 +61,7 @@ pub struct NodeFlags {
 
     /// An account of yours on the chain (n1...)
     #[arg(long, value_name = "ACCOUNT")]
-    pub account: Option<Account>,
+    pub account: Option<Given<Account>>,
 
     /// Accept the Nym project's terms and conditions for operators, which you have read
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -69,14 +69,73 @@ pub struct NodeFlags {
 
     /// The program and version to announce, such as 'nym-node 1.31.0'; config.toml says what depends on it [default: gatewayd]
     #[arg(long, value_name = "'PROGRAM VERSION'")]
-    pub announce_as: Option<Program>,
+    pub announce_as: Option<Given<Program>>,
 }
 
-fn name(text: &str) -> Result<Host, String> {
-    match text.parse() {
-        Ok(Host::Ip(_)) => Err("not a DNS name: addresses are given with --public-ips".into()),
-        Ok(name) => Ok(name),
-        Err(error) => Err(error.to_string()),
+/// A value, or none: an empty text takes back what was set before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given<T>(Option<T>);
+
+impl<T: FromStr> FromStr for Given<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        if text.trim().is_empty() { Ok(Self(None)) } else { text.parse().map(|value| Self(Some(value))) }
+    }
+}
+
+/// A port, or 0 for none.
+fn port_or_none(text: &str) -> Result<Given<NonZeroU16>, &'static str> {
+    if text == "0" { Ok(Given(None)) } else { port(text).map(|port| Given(Some(port))) }
+}
+
+/// A DNS name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(Host);
+
+/// Why a text is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a DNS name: give a name such as gateway.example; addresses are given with --public-ips")]
+pub struct NotAName;
+
+impl FromStr for Name {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        match text.parse() {
+            Ok(name @ Host::Name(_)) => Ok(Self(name)),
+            Ok(Host::Ip(_)) | Err(_) => Err(NotAName),
+        }
+    }
+}
+
+/// Addresses, separated by commas; an empty list takes back what was set before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses(Vec<IpAddr>);
+
+/// Why a text is no such list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAddresses(String);
+
+impl fmt::Display for NotAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wrong = self.0.escape_debug();
+        write!(f, "`{wrong}` is no IP address: give addresses such as 203.0.113.5 or 2001:db8::5, separated by commas")
+    }
+}
+
+impl std::error::Error for NotAddresses {}
+
+impl FromStr for Addresses {
+    type Err = NotAddresses;
+
+    fn from_str(text: &str) -> Result<Self, NotAddresses> {
+        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let address = |text: &str| match text.parse() {
+            Ok(Host::Ip(ip)) => Ok(ip),
+            Ok(Host::Name(_)) | Err(_) => Err(NotAddresses(text.to_owned())),
+        };
+        texts.map(address).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -88,18 +147,24 @@ impl NodeFlags {
         if let Some(ListenHost { ip, port }) = self.http_bind_address {
             node.http_bind_address = (ip, port.map_or(DEFAULT_HTTP_PORT, NonZeroU16::get)).into();
         }
-        set(&mut node.public_ips, &self.public_ips);
-        set_some(&mut node.hostname, &self.hostname);
-        set_some(&mut node.announce_ws_port, &self.announce_ws_port);
-        set_some(&mut node.announce_wss_port, &self.announce_wss_port);
-        set_some(&mut node.location, &self.location);
+        if let Some(Addresses(addresses)) = &self.public_ips {
+            node.public_ips.clone_from(addresses);
+        }
+        if let Some(Given(name)) = &self.hostname {
+            node.hostname = name.as_ref().map(|Name(host)| host.clone());
+        }
+        set_or_unset(&mut node.announce_ws_port, &self.announce_ws_port);
+        set_or_unset(&mut node.announce_wss_port, &self.announce_wss_port);
+        set_or_unset(&mut node.location, &self.location);
         set(&mut node.moniker, &self.moniker);
         set(&mut node.website, &self.website);
         set(&mut node.security_contact, &self.security_contact);
         set(&mut node.details, &self.details);
-        set_some(&mut node.account, &self.account);
+        set_or_unset(&mut node.account, &self.account);
         set(&mut node.accept_operator_terms, &self.accept_operator_terms_and_conditions);
-        set(&mut node.announce_as, &self.announce_as);
+        if let Some(Given(program)) = &self.announce_as {
+            node.announce_as = program.clone().unwrap_or_else(Program::ours);
+        }
     }
 }
 
@@ -109,8 +174,8 @@ fn set<T: Clone>(setting: &mut T, flag: &Option<T>) {
     }
 }
 
-fn set_some<T: Clone>(setting: &mut Option<T>, flag: &Option<T>) {
-    if flag.is_some() {
-        setting.clone_from(flag);
+fn set_or_unset<T: Clone>(setting: &mut Option<T>, flag: &Option<Given<T>>) {
+    if let Some(Given(value)) = flag {
+        setting.clone_from(value);
     }
 }

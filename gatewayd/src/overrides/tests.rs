@@ -182,10 +182,31 @@ fn flags_of_the_node_with_bad_values_say_what_is_good() {
         (["x", "--hostname", "9.9.9.9"], "--public-ips"),
         (["x", "--account", "n1abc"], "wallet"),
         (["x", "--announce-as", "gatewayd"], "three numbers"),
-        (["x", "--public-ips", "gw.example"], "invalid IP address"),
+        (["x", "--public-ips", "gw.example"], "separated by commas"),
         (["x", "--http-bind-address", "gw.example"], "not an IP address"),
     ] {
         let error = Flags::try_parse_from(flags).err().unwrap().to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+#[test]
+fn an_empty_flag_of_the_node_takes_back_what_was_set() {
+    let mut config = new_config();
+    let before = config.node.clone();
+    apply(
+        &mut config,
+        "--public-ips 9.9.9.9,[2606:4700::7] --hostname gw.example --location CH --announce-ws-port 1 --announce-wss-port 2",
+    );
+    let flags = [
+        "--public-ips=",
+        "--hostname=",
+        "--location=",
+        "--account=",
+        "--announce-as=",
+        "--announce-ws-port=0",
+        "--announce-wss-port=0",
+    ];
+    apply(&mut config, &flags.join(" "));
+    assert_eq!(config.node, before);
 }

@@ -24,6 +24,7 @@ fn environment() -> Environment {
         layers_left_out: None,
         log: LogSettings::default(),
         insecure: false,
+        uses_private_keys: true,
     }
 }
 
@@ -141,6 +142,7 @@ fn the_plan_has_what_the_console_says() {
         layers_left_out: Some("network-namespace nonsense".into()),
         log: LogSettings { filter: "debug".into(), format: LineFormat::Journal },
         insecure: false,
+        uses_private_keys: true,
     };
     let mut out = Vec::new();
     let plan = prepare(

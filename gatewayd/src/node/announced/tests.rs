@@ -50,7 +50,7 @@ fn addresses_come_once_and_ipv4_is_first() {
 
 #[test]
 fn addresses_that_nobody_reaches_are_refused() {
-    for bad in ["127.0.0.1", "0.0.0.0", "10.1.2.3", "::1", "fe80::1", "224.0.0.1", "ff02::1", "255.255.255.255", "::"] {
+    for bad in ["127.0.0.1", "10.1.2.3", "::1", "fe80::1"] {
         let mut config = config();
         config.node.public_ips = ips(&["9.9.9.9", bad]);
         let error = facts(&config).unwrap_err();
@@ -61,8 +61,10 @@ fn addresses_that_nobody_reaches_are_refused() {
     config.egress.allow_private = Some(true);
     config.node.public_ips = ips(&["127.0.0.1"]);
     assert_eq!(facts(&config).unwrap().addresses, ips(&["127.0.0.1"]));
+    let warning = Announced::of(&config, &KEYS).unwrap().warning().unwrap();
+    assert!(warning.contains("127.0.0.1") && warning.contains("--public-ips"), "{warning}");
     config.node.public_ips = ips(&["0.0.0.0"]);
-    assert!(matches!(facts(&config), Err(InvalidNode::Unreachable(_))));
+    assert!(matches!(facts(&config), Err(InvalidNode::OfNobody(_))));
 }
 
 #[test]
@@ -105,4 +107,19 @@ fn the_description_says_what_the_operator_wrote() {
     assert_eq!(description.program, "nym-node 1.31.0".parse::<Program>().unwrap().announced());
     assert!(!description.accepted_terms);
     assert_eq!(description.identity, [1; 32]);
+}
+
+#[test]
+fn addresses_of_nobody_are_refused_in_every_network() {
+    for bad in ["0.0.0.0", "224.0.0.1", "ff02::1", "255.255.255.255", "::", "2001:db8::7", "64:ff9b::a00:1"] {
+        let mut config = config();
+        config.egress.allow_private = Some(true);
+        config.node.public_ips = ips(&["9.9.9.9", bad]);
+        let error = facts(&config).unwrap_err();
+        assert!(
+            matches!(error, InvalidNode::OfNobody(_)) && !error.to_string().contains("allow_private"),
+            "{bad}: {error}"
+        );
+    }
+    assert_eq!(Announced::of(&config(), &KEYS).unwrap().warning(), None);
 }

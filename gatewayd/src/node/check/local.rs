@@ -6,10 +6,14 @@ use std::{
 };
 
 use super::Line;
-use crate::{endpoint::is_private, node::Program, plan::RunPlan};
+use crate::{endpoint::is_public, node::Program, plan::RunPlan};
 
 /// systemd-timesyncd and chrony's unit touch this file once the clock is right.
 const CLOCK_IS_RIGHT: &str = "/run/systemd/timesync/synchronized";
+
+/// Public addresses, which the route to anywhere leads to. They are those of a root name server.
+const V4_ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4));
+const V6_ANYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30));
 
 /// The name that some directories ask for.
 const NYM_NODE: &str = "nym-node";
@@ -20,14 +24,25 @@ pub(super) fn look(plan: &RunPlan) -> Vec<Line> {
     let addresses = facts.map(|facts| facts.addresses.clone()).unwrap_or_default();
     let has_name = facts.is_some_and(|facts| facts.hostname.is_some());
     let node = &plan.config.node;
-    vec![
-        first_address(&addresses, has_name),
-        source_address(&addresses, source_of(addresses.first())),
+    let mut lines = vec![first_address(&addresses, has_name)];
+    lines.extend(addresses.iter().filter(|address| !is_public(**address)).map(private_address));
+    lines.push(source_address(&addresses, source_of(V4_ANYWHERE)));
+    // Without a route there is no IPv6, and no packet leaves over it.
+    lines.extend(source_of(V6_ANYWHERE).map(|source| source_address(&addresses, Some(source))));
+    lines.extend([
         terms(node.accept_operator_terms),
         program(&node.announce_as),
         account(node.account.is_some()),
         clock(Path::new(CLOCK_IS_RIGHT).exists()),
-    ]
+    ]);
+    lines
+}
+
+fn private_address(address: &IpAddr) -> Line {
+    Line::bad(
+        format!("{address} is announced, which the Internet cannot reach"),
+        "name the public addresses of this machine with --public-ips",
+    )
 }
 
 fn first_address(addresses: &[IpAddr], has_name: bool) -> Line {
@@ -43,13 +58,9 @@ fn first_address(addresses: &[IpAddr], has_name: bool) -> Line {
     }
 }
 
-/// The address from which packets leave towards an address of this family. Nothing is sent: the kernel only looks up the route.
-fn source_of(first: Option<&IpAddr>) -> Option<IpAddr> {
-    // Addresses for documentation, which have no route but the default one.
-    let (any, anywhere): (IpAddr, IpAddr) = match first? {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
-    };
+/// The address from which packets to `anywhere` leave, if there is a route. Nothing is sent: the kernel only looks up the route.
+fn source_of(anywhere: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = if anywhere.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect(SocketAddr::new(anywhere, 9)).ok()?;
     socket.local_addr().ok().map(|address| address.ip())
@@ -60,7 +71,7 @@ fn source_address(announced: &[IpAddr], source: Option<IpAddr>) -> Line {
         Some(source) if announced.contains(&source) => {
             Line::good(format!("packets leave from {source}, which is announced"))
         }
-        Some(source) if is_private(source) => Line::doubtful(
+        Some(source) if !is_public(source) => Line::doubtful(
             format!("packets leave from {source}, which a router replaces by its own address"),
             "make sure that the router's public address is one of those that are announced: mix nodes drop packets from others",
         ),
@@ -92,8 +103,10 @@ fn program(announced: &Program) -> Line {
             "raise the version with each release of nym-node: two releases behind, and clients no longer choose the gateway",
         );
     }
-    Line::doubtful(
-        format!("{announced} is announced, whose version is compared with that of nym-node: the score is 0 or low"),
+    Line::bad(
+        format!(
+            "{announced} is announced, whose version is compared with that of nym-node: the score is next to 0, and no client chooses it"
+        ),
         "if you want to be chosen, announce the release of nym-node whose protocols this gateway speaks, with --announce-as; \
          config.toml says what that means",
     )
@@ -154,7 +167,8 @@ mod tests {
             account(false),
             clock(false),
         ];
-        assert_eq!(lines.iter().filter(|line| line.verdict == Verdict::Bad).count(), 1);
+        assert_eq!(lines.iter().filter(|line| line.verdict == Verdict::Bad).count(), 2);
+        assert_eq!(private_address(&ip("192.168.1.5")).verdict, Verdict::Bad);
         assert!(lines.iter().all(|line| !line.remedy.is_empty()));
         assert_eq!(account(true).verdict, Verdict::Good);
         assert_eq!(clock(true).verdict, Verdict::Good);

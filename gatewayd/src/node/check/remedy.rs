@@ -15,6 +15,10 @@ pub(super) fn line(finding: &Finding, request: &NodeCheckRequest) -> Line {
         Subject::AuxiliaryDetails => "the port for mix nodes and the terms are as configured".to_owned(),
         Subject::Registration => format!("a client can register at {host} port {}", request.ws_port),
         Subject::MixPort => format!("mix nodes can connect to port {}", request.mix_port),
+        Subject::Identity => format!("it is this gateway that answers at {host}"),
+        Subject::TlsPort => {
+            format!("clients can connect to the proxy for TLS at {host} port {}", request.wss_port.unwrap_or(443))
+        }
     };
     let Some(wrong) = &finding.wrong else { return Line::good(what) };
     Line::bad(format!("it is not so that {what}: {wrong}"), remedy(finding.subject, request))
@@ -24,7 +28,7 @@ fn remedy(subject: Subject, request: &NodeCheckRequest) -> String {
     let port = request.custom_http_port.unwrap_or(8080);
     match subject {
         Subject::Health => format!(
-            "start the gateway, let the firewall pass TCP port {port}, and look whether {} is the address of this machine",
+            "start the gateway, let the firewall pass TCP port {port}, and look whether {} leads to this machine (a name needs a DNS record)",
             request.host
         ),
         Subject::HostInformation | Subject::BuildInformation | Subject::Websockets | Subject::AuxiliaryDetails => {
@@ -35,6 +39,11 @@ fn remedy(subject: Subject, request: &NodeCheckRequest) -> String {
             "let the firewall pass TCP port {}, or announce the port at which a proxy passes clients on, with --announce-ws-port",
             request.ws_port
         ),
+        Subject::Identity => {
+            "announce the addresses of this machine with --public-ips and --hostname, or choose another port with --http-bind-address"
+                .to_owned()
+        }
+        Subject::TlsPort => "start the proxy, or announce no port for TLS: clients try it first (--announce-wss-port 0)".to_owned(),
         Subject::MixPort => format!(
             "let the firewall pass TCP port {}, or announce the right one with --mixnet-announce-port",
             request.mix_port
@@ -70,6 +79,8 @@ mod tests {
             Subject::AuxiliaryDetails,
             Subject::Registration,
             Subject::MixPort,
+            Subject::Identity,
+            Subject::TlsPort,
         ] {
             let good = line(&Finding::good(subject), &request);
             assert_eq!((good.verdict, good.remedy.as_str()), (Verdict::Good, ""));
