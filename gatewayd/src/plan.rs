@@ -135,6 +135,31 @@ pub fn prepare(
     console: &mut Console<'_>,
 ) -> Result<RunPlan, PlanError> {
     console.line(format_args!("Starting gateway {id}..."));
+    resolve(id, root, guard, config_file, overrides, environment)
+}
+
+/// As [`prepare`], for a command that does not run the gateway: without flags, and nothing is printed.
+///
+/// # Errors
+/// With what is wrong and what to do.
+pub fn read(
+    id: &GatewayId,
+    root: &Root,
+    guard: PathGuard,
+    config_file: Option<PathBuf>,
+    environment: Environment,
+) -> Result<RunPlan, PlanError> {
+    resolve(id, root, guard, config_file, &Overrides::default(), environment)
+}
+
+fn resolve(
+    id: &GatewayId,
+    root: &Root,
+    guard: PathGuard,
+    config_file: Option<PathBuf>,
+    overrides: &Overrides,
+    environment: Environment,
+) -> Result<RunPlan, PlanError> {
     guard.check()?;
     let paths = GatewayPaths::new(root, id);
     let file = config_file.unwrap_or_else(|| paths.config_file());

@@ -23,7 +23,6 @@ use crate::{
     launch::{
         AccountError, Accounts, Answered, OneShot, OneShotError, ResourceError, log_missing_layers, open_identity_key,
     },
-    overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
@@ -112,9 +111,7 @@ pub fn execute(
     let SignOptions { text, output, yes } = options;
     let text = checked(text)?;
     let guard = PathGuard::new(GatewayPaths::new(root, id).home());
-    let mut discarded = io::sink();
-    let plan =
-        plan::prepare(id, root, guard, None, &Overrides::default(), environment, &mut Console::new(&mut discarded))?;
+    let plan = plan::read(id, root, guard, None, environment)?;
     let signer = Signer::new(&plan, text)?;
     let words = signer.explain()?;
     // Programs read standard output, so the operator reads this elsewhere.

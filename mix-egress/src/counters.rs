@@ -1,8 +1,7 @@
 //! The counters of the process. Each packet that is handed over in good order ends in exactly one of the counters of packets.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use ipc::http_api::PacketFigures;
+use worker::counter::sum;
 
 worker::counters! {
     /// The counters of the process.
@@ -40,7 +39,6 @@ worker::counters! {
 impl EgressCounters {
     /// What the public is told.
     pub(crate) fn packets(&self) -> PacketFigures {
-        let sum = |counters: &[&AtomicU64]| counters.iter().map(|counter| counter.load(Relaxed)).sum();
         PacketFigures {
             received: 0,
             sent: sum(&[&self.packets_sent]),

@@ -1,10 +1,8 @@
 //! The counters of the process: every connection and packet ends in one of them.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use ipc::{http_api::PacketFigures, ingress_store::DeliveryRefusal};
 use wire::surb_ack::SplitError;
-use worker::peer::PortCounters;
+use worker::{counter::sum, peer::PortCounters};
 
 use crate::{replay::NoRoom, sphinx::UnwrapError};
 
@@ -103,7 +101,6 @@ worker::counters! {
 impl Counters {
     /// What the public is told.
     pub(crate) fn packets(&self) -> PacketFigures {
-        let sum = |counters: &[&AtomicU64]| counters.iter().map(|counter| counter.load(Relaxed)).sum();
         PacketFigures {
             received: sum(&[&self.packets_received]),
             sent: 0,

@@ -116,14 +116,16 @@ pub(crate) fn look(request: &NodeCheckRequest, end: Instant) -> Vec<Finding> {
         Err(why) => Finding::bad(subject, why),
     };
     let read = |path: &str| format!("{base}/api/v1{path}");
+    let url = read("/host-information");
+    let signed = reader.get::<Signed>(&url);
     // What a stranger says of itself is no finding about this gateway.
-    if let Err(why) = reader.identity(&read("/host-information"), request) {
+    if let Some(why) = signed.as_ref().ok().and_then(|signed| signed.of_another(&url, request)) {
         return vec![Finding::good(Subject::Health), Finding::bad(Subject::Identity, why)];
     }
     vec![
         Finding::good(Subject::Health),
         Finding::good(Subject::Identity),
-        check(Subject::HostInformation, reader.host_information(&read("/host-information"), request)),
+        check(Subject::HostInformation, signed.and_then(|signed| signed.verify(&url, request))),
         check(Subject::BuildInformation, reader.build_information(&read("/build-information"), request)),
         check(Subject::Roles, reader.roles(&read("/roles"))),
         check(Subject::Websockets, reader.websockets(&read("/gateway/client-interfaces/mixnet-websockets"), request)),
@@ -165,39 +167,6 @@ impl Reader {
         Err(reasons.join("; "))
     }
 
-    /// A document that cannot be read is judged as one, later.
-    fn identity(&self, url: &str, request: &NodeCheckRequest) -> Result<(), String> {
-        let Ok(Signed { data, .. }) = self.get::<Signed>(url) else { return Ok(()) };
-        let identity = data.keys.ed25519_identity;
-        if identity == bs58::encode(request.identity).into_string() {
-            return Ok(());
-        }
-        Err(format!("another gateway answers at {url}: its identity is {identity}"))
-    }
-
-    fn host_information(&self, url: &str, request: &NodeCheckRequest) -> Result<(), String> {
-        let Signed { data: information, signature } = self.get(url)?;
-        let not = |what: &str| format!("{url} is no host information: {what}");
-        // As the directory does: it reads the data, writes it again without spaces, and verifies that.
-        let signed = serde_json::to_string(&information).map_err(|error| not(&error.to_string()))?;
-        let bytes = bs58::decode(&signature).into_vec().map_err(|_| not("its signature is not base58"))?;
-        let signature = Signature::from_slice(&bytes).map_err(|_| not("its signature is none of Ed25519"))?;
-        let verified = VerifyingKey::from_bytes(&request.identity)
-            .and_then(|key| key.verify_strict(signed.as_bytes(), &signature));
-        verified.map_err(|_| not("its signature is not that of this identity key"))?;
-        let facts = &request.facts;
-        let sphinx = bs58::encode(facts.sphinx).into_string();
-        if information.keys.x25519_sphinx != sphinx {
-            return Err(not("it names another Sphinx key than the one in the key file"));
-        }
-        if (information.ip_address, information.hostname) != (facts.addresses.clone(), facts.hostname.clone()) {
-            return Err(format!(
-                "{url} names other addresses than config.toml does: restart the gateway to announce them"
-            ));
-        }
-        Ok(())
-    }
-
     fn build_information(&self, url: &str, request: &NodeCheckRequest) -> Result<(), String> {
         let BuildInformation { binary_name, build_version } = self.get(url)?;
         let program = &request.program;
@@ -222,6 +191,38 @@ impl Reader {
         same(url, &port, &request.mix_port.to_string())?;
         let words = |accepted: bool| if accepted { "terms accepted" } else { "terms not accepted" };
         same(url, words(details.accepted_operator_terms_and_conditions), words(request.accepted_terms))
+    }
+}
+
+impl Signed {
+    /// Says so if another gateway answers at `url`.
+    fn of_another(&self, url: &str, request: &NodeCheckRequest) -> Option<String> {
+        let identity = &self.data.keys.ed25519_identity;
+        let is_ours = *identity == bs58::encode(request.identity).into_string();
+        (!is_ours).then(|| format!("another gateway answers at {url}: its identity is {identity}"))
+    }
+
+    /// As the directory does: it writes the data that it has read without spaces, and verifies that.
+    fn verify(self, url: &str, request: &NodeCheckRequest) -> Result<(), String> {
+        let Self { data: information, signature } = self;
+        let not = |what: &str| format!("{url} is no host information: {what}");
+        let signed = serde_json::to_string(&information).map_err(|error| not(&error.to_string()))?;
+        let bytes = bs58::decode(&signature).into_vec().map_err(|_| not("its signature is not base58"))?;
+        let signature = Signature::from_slice(&bytes).map_err(|_| not("its signature is none of Ed25519"))?;
+        let verified = VerifyingKey::from_bytes(&request.identity)
+            .and_then(|key| key.verify_strict(signed.as_bytes(), &signature));
+        verified.map_err(|_| not("its signature is not that of this identity key"))?;
+        let facts = &request.facts;
+        let sphinx = bs58::encode(facts.sphinx).into_string();
+        if information.keys.x25519_sphinx != sphinx {
+            return Err(not("it names another Sphinx key than the one in the key file"));
+        }
+        if (information.ip_address, information.hostname) != (facts.addresses.clone(), facts.hostname.clone()) {
+            return Err(format!(
+                "{url} names other addresses than config.toml does: restart the gateway to announce them"
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -83,3 +83,8 @@ pub fn log(snapshot: &[(&'static str, u64)]) {
 pub fn count_many(counter: &std::sync::atomic::AtomicU64, n: usize) {
     counter.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
 }
+
+/// What counters have counted together.
+pub fn sum(counters: &[&std::sync::atomic::AtomicU64]) -> u64 {
+    counters.iter().map(|counter| counter.load(std::sync::atomic::Ordering::Relaxed)).sum()
+}

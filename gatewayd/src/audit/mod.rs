@@ -47,7 +47,6 @@ use self::{
 };
 use crate::{
     console::Console,
-    overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
@@ -147,7 +146,6 @@ pub fn execute(
     console: &mut Console<'_>,
 ) -> Result<(), AuditError> {
     let AuditOptions { json, self_test, config, role, ability } = options;
-    let mut discarded = io::sink();
     let of_units = is_of_units(root.as_path());
     let credentials = environment.credentials_directory.clone();
     let credentials = credentials.or_else(|| of_units.then(|| credentials_of_unit(id)).flatten());
@@ -155,8 +153,7 @@ pub fn execute(
     let home = GatewayPaths::new(root, id).home().to_owned();
     // An audit that only asks reads a few files, and may read them in the folder of another account.
     let guard = if self_test { PathGuard::new(&home) } else { PathGuard::for_reading(&home) };
-    let plan =
-        plan::prepare(id, root, guard, config, &Overrides::default(), environment, &mut Console::new(&mut discarded))?;
+    let plan = plan::read(id, root, guard, config, environment)?;
     // One thread only, because probes die with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -168,8 +165,7 @@ pub fn execute(
         } else {
             Respondent::Running(AdminClient::open(&plan, of_units)?)
         };
-        let runs = |role: &Role| *role != Role::HttpApi || plan.config.node.enabled;
-        let roles = Role::ALL.into_iter().filter(|one| runs(one) && role.is_none_or(|only| only == *one));
+        let roles = plan.config.roles().filter(|one| role.is_none_or(|only| only == *one));
         let abilities = Ability::ALL.into_iter().filter(|one| ability.is_none_or(|only| only == *one));
         examine(&mut respondent, &plan, roles, abilities).await
     })?;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use ipc::trusted_network::TrustedNetwork;
+use ipc::{Role, trusted_network::TrustedNetwork};
 use semver::Version;
 
 use super::{
@@ -109,6 +109,12 @@ impl Config {
     pub fn clients_announce(&self) -> String {
         let announce = self.clients.announce.clone();
         announce.complete(self.clients.listen).to_string()
+    }
+
+    /// The workers that run: `http-api` only in a gateway that is described to today's network.
+    pub fn roles(&self) -> impl Iterator<Item = Role> + use<> {
+        let is_node = self.node.enabled;
+        Role::ALL.into_iter().filter(move |role| *role != Role::HttpApi || is_node)
     }
 
     /// Whether packets may be sent to private addresses. Without a setting, this is allowed if the gateway itself announces one.

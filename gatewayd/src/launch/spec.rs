@@ -18,7 +18,7 @@ use super::{
     resources::{ResourceError, WorkerResources},
     worker_config,
 };
-use crate::{config::Config, plan::RunPlan, system_error::SystemError};
+use crate::{plan::RunPlan, system_error::SystemError};
 
 /// What every worker is started from.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl LaunchSpec {
     /// # Errors
     /// With what is missing and what to do.
     pub(crate) fn build(plan: RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
-        let binaries = binaries::open(&roles_of(&plan.config).collect::<Vec<_>>())?;
+        let binaries = binaries::open(&plan.config.roles().collect::<Vec<_>>())?;
         let resources = WorkerResources::open(&plan.config, &plan.guard, data)?;
         let own = own_addresses(&plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
         let spec = Self {
@@ -93,7 +93,7 @@ impl LaunchSpec {
 
     /// The workers that run.
     pub(crate) fn roles(&self) -> impl Iterator<Item = Role> + use<> {
-        roles_of(&self.plan.config)
+        self.plan.config.roles()
     }
 
     /// The program of `role`.
@@ -121,12 +121,6 @@ impl LaunchSpec {
             probe,
         }
     }
-}
-
-/// The workers that run: `http-api` only in a gateway that is described to today's network.
-fn roles_of(config: &Config) -> impl Iterator<Item = Role> + use<> {
-    let is_node = config.node.enabled;
-    Role::ALL.into_iter().filter(move |role| *role != Role::HttpApi || is_node)
 }
 
 /// The addresses of this machine, at which `mix-egress` must not reach its other services.

@@ -1,6 +1,6 @@
 //! `gatewayd bonding-information`: what a wallet asks for before it bonds the gateway. It reads public files only, and signs nothing.
 
-use std::{io, num::NonZeroU16};
+use std::num::NonZeroU16;
 
 use serde::Serialize;
 
@@ -8,7 +8,6 @@ use super::{Announced, InvalidNode};
 use crate::{
     config::DEFAULT_HTTP_PORT,
     console::Console,
-    overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError},
@@ -53,9 +52,7 @@ pub fn execute(
     console: &mut Console<'_>,
 ) -> Result<(), BondingError> {
     let guard = PathGuard::for_reading(GatewayPaths::new(root, id).home());
-    let mut discarded = io::sink();
-    let mut plan =
-        plan::prepare(id, root, guard, None, &Overrides::default(), environment, &mut Console::new(&mut discarded))?;
+    let mut plan = plan::read(id, root, guard, None, environment)?;
     if !plan.config.node.enabled {
         tracing::warn!(
             "[node] is off, so that nobody could read the description of this gateway: turn it on with `gatewayd init --id {id} --node ...` \

@@ -8,8 +8,6 @@
 mod local;
 mod remedy;
 
-use std::io;
-
 use ipc::{
     codec,
     node_check::{MAX_ANSWER, NodeCheckAnswer, NodeCheckRequest, TIME_LIMIT},
@@ -20,7 +18,6 @@ use crate::{
     config::DEFAULT_HTTP_PORT,
     console::Console,
     launch::{AccountError, Accounts, Answered, OneShot, OneShotError, log_missing_layers},
-    overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
@@ -116,9 +113,7 @@ pub fn execute(
     console: &mut Console<'_>,
 ) -> Result<(), CheckError> {
     let guard = PathGuard::for_reading(GatewayPaths::new(root, id).home());
-    let mut discarded = io::sink();
-    let plan =
-        plan::prepare(id, root, guard, None, &Overrides::default(), environment, &mut Console::new(&mut discarded))?;
+    let plan = plan::read(id, root, guard, None, environment)?;
     if !plan.config.node.enabled {
         return Err(CheckError::Off(id.clone()));
     }

@@ -3,7 +3,7 @@
 //! sled writes it in two pieces when it makes a database, and never syncs it. So a loss of power, however much later, may leave the file
 //! with one piece, or with zeros. sled takes that for corruption, although nothing of the database is lost: the layout is always ours.
 //!
-//! *Promises*: a file that is not as sled wrote it is removed before sled reads it, and sled writes it anew from the layout. The file of
+//! *Promises*: a file that is not as sled wrote it is removed before sled reads it, and sled replaces it from the layout. The file of
 //! a database that is open is on the medium.
 
 use std::{
@@ -36,7 +36,7 @@ pub(super) fn remove_torn(directory: &OwnedFd) -> io::Result<()> {
     if bytes.split_last_chunk().is_some_and(is_whole) {
         return Ok(());
     }
-    tracing::warn!("the file `conf` of a database is torn, and is written anew");
+    tracing::warn!("the file `conf` of a database is torn, and is replaced");
     Ok(unlinkat(directory.as_fd(), NAME, UnlinkatFlags::NoRemoveDir)?)
 }
 
