@@ -9,10 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::values::{self, positive_duration};
-use crate::{
-    endpoint::Host,
-    node::{Account, Country, Line, Program},
-};
+use crate::node::{Account, Country, Line, Name, Program};
 
 /// The port at which readers in the network look for the documents, unless another is bonded.
 pub const DEFAULT_HTTP_PORT: u16 = 8080;
@@ -29,8 +26,8 @@ pub struct NodeSection {
     #[serde(deserialize_with = "addresses")]
     pub public_ips: Vec<IpAddr>,
     /// The name at which clients connect; none for that of `[clients_endpoint] announce_address`.
-    #[serde(deserialize_with = "hostname")]
-    pub hostname: Option<Host>,
+    #[serde(deserialize_with = "values::parsed")]
+    pub hostname: Option<Name>,
     /// The port of websockets to announce; none for that of `[clients_endpoint] announce_address`.
     #[serde(deserialize_with = "port")]
     pub announce_ws_port: Option<NonZeroU16>,
@@ -115,13 +112,6 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, 
         text.parse().map_err(|_| D::Error::custom(format!("`{}` is no IP address", text.escape_debug())))
     };
     addresses.iter().map(address).collect()
-}
-
-fn hostname<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Host>, D::Error> {
-    match values::parsed(deserializer)? {
-        Some(Host::Ip(_)) => Err(D::Error::custom("this must be a DNS name; addresses stand in `public_ips`")),
-        name => Ok(name),
-    }
 }
 
 /// A port; 0 means none, since TOML has no empty value.

@@ -65,7 +65,9 @@ impl Announced {
     /// # Errors
     /// If `[node]` is enabled and there is no address that others can reach.
     pub fn of(config: &Config, keys: &PublicKeys) -> Result<Self, InvalidNode> {
-        Ok(Self { facts: host_facts(config, keys)?, description: describe(config, keys) })
+        let facts = |(addresses, hostname)| HostFacts { addresses, hostname, sphinx: keys.sphinx };
+        let announced = config.node.enabled.then(|| host(config)).transpose()?;
+        Ok(Self { facts: announced.map(facts), description: describe(config, keys) })
     }
 
     /// A warning for the operator, if an address is announced that only a private network reaches.
@@ -79,24 +81,22 @@ impl Announced {
     }
 }
 
-/// Whether `config` can be announced, whatever its keys.
+/// Whether `config` can be announced, before there are keys.
 ///
 /// # Errors
 /// As [`Announced::of`].
 pub fn check(config: &Config) -> Result<(), InvalidNode> {
-    Announced::of(config, &PublicKeys { identity: [0; 32], sphinx: [0; 32] }).map(drop)
+    if config.node.enabled { host(config).map(drop) } else { Ok(()) }
 }
 
-fn host_facts(config: &Config, keys: &PublicKeys) -> Result<Option<HostFacts>, InvalidNode> {
-    if !config.node.enabled {
-        return Ok(None);
-    }
+/// The addresses and the name that an enabled `[node]` announces.
+fn host(config: &Config) -> Result<(Vec<IpAddr>, Option<String>), InvalidNode> {
     let addresses = addresses(config)?;
     let hostname = hostname(config);
     if wss_port(config).is_some() && hostname.is_none() {
         return Err(InvalidNode::TlsWithoutName);
     }
-    Ok(Some(HostFacts { addresses, hostname, sphinx: keys.sphinx }))
+    Ok((addresses, hostname))
 }
 
 /// The addresses to announce, IPv4 first: clients write an IPv6 address into a URL without its brackets, and some try the first only.

@@ -8,7 +8,7 @@
 //! | [`announced`] | the facts and the description, put together from the configuration |
 //! | [`bonding`] | what a wallet asks for |
 //! | [`check`] | what would be wrong, before the gateway is bonded |
-//! | [`account`], [`country`], [`line`], [`program`] | single values, and what is wrong with them |
+//! | [`account`], [`country`], [`line`], [`name`], [`program`] | single values, and what is wrong with them |
 
 mod account;
 mod announced;
@@ -16,6 +16,7 @@ pub mod bonding;
 pub mod check;
 mod country;
 mod line;
+mod name;
 mod program;
 
 pub use self::{
@@ -23,5 +24,6 @@ pub use self::{
     announced::{Announced, InvalidNode, check as check_announced},
     country::Country,
     line::Line,
+    name::Name,
     program::Program,
 };

@@ -8,7 +8,7 @@ use super::port;
 use crate::{
     config::{Config, DEFAULT_HTTP_PORT},
     endpoint::{Host, ListenHost},
-    node::{Account, Country, Line, Program},
+    node::{Account, Country, Line, Name, Program},
 };
 
 /// Flags that change what is announced to today's network. A flag that is not given changes nothing.
@@ -89,26 +89,6 @@ fn port_or_none(text: &str) -> Result<Given<NonZeroU16>, &'static str> {
     if text == "0" { Ok(Given(None)) } else { port(text).map(|port| Given(Some(port))) }
 }
 
-/// A DNS name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name(Host);
-
-/// Why a text is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a DNS name: give a name such as gateway.example; addresses are given with --public-ips")]
-pub struct NotAName;
-
-impl FromStr for Name {
-    type Err = NotAName;
-
-    fn from_str(text: &str) -> Result<Self, NotAName> {
-        match text.parse() {
-            Ok(name @ Host::Name(_)) => Ok(Self(name)),
-            Ok(Host::Ip(_)) | Err(_) => Err(NotAName),
-        }
-    }
-}
-
 /// Addresses, separated by commas; an empty list takes back what was set before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses(Vec<IpAddr>);
@@ -150,9 +130,7 @@ impl NodeFlags {
         if let Some(Addresses(addresses)) = &self.public_ips {
             node.public_ips.clone_from(addresses);
         }
-        if let Some(Given(name)) = &self.hostname {
-            node.hostname = name.as_ref().map(|Name(host)| host.clone());
-        }
+        set_or_unset(&mut node.hostname, &self.hostname);
         set_or_unset(&mut node.announce_ws_port, &self.announce_ws_port);
         set_or_unset(&mut node.announce_wss_port, &self.announce_wss_port);
         set_or_unset(&mut node.location, &self.location);
