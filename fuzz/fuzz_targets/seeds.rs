@@ -3,9 +3,12 @@
 use std::{env, fs, path::PathBuf};
 
 use fuzz::{final_hop_routing, record, replay_file};
-use gatewayd::audit::{
-    ability::Ability,
-    wire::{self as audit, AuditQuestion, Live, Roster},
+use gatewayd::{
+    admin::wire::{AdminAnswer, AdminQuestion},
+    audit::{
+        ability::Ability,
+        wire::{self as audit, AuditQuestion, Live, Roster},
+    },
 };
 use ipc::{
     Opaque, Role,
@@ -285,7 +288,7 @@ fn ipc() {
 fn supervisor() {
     let mut corpus = Corpus::of("supervisor");
     let mut add = |kind: u8, bytes: Vec<u8>| corpus.add(&[&[kind], &bytes]);
-    let mut ask = |question| add(0, encode_one(&question).expect("it is short"));
+    let mut ask = |question| add(0, encode_one(&AdminQuestion::Audit(question)).expect("it is short"));
     ask(AuditQuestion::ShowRoster);
     for role in Role::ALL {
         ask(AuditQuestion::WaitInJail { role });
@@ -297,11 +300,11 @@ fn supervisor() {
         [(Role::Store, 701), (Role::MixIngress, 702)].map(|(role, pid)| Live { role, pid, layers: Default::default() });
     let roster = Roster { supervisor: 700, live: live.into() };
     for answer in [audit::AuditAnswer::Roster(roster), audit::AuditAnswer::Failed("it died".into())] {
-        add(1, encode_one(&answer).expect("it is short"));
+        add(1, encode_one(&AdminAnswer::Audit(answer)).expect("it is short"));
     }
     // The other answers, with enough behind their tag to be some attempt.
     for tag in [1, 2] {
-        add(1, [&[tag][..], &[1; 60]].concat());
+        add(1, [&[0, tag][..], &[1; 60]].concat());
     }
     let query = ValidatorQuery {
         account: Some(Account { uid: 7, gid: 8 }),

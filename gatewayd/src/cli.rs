@@ -1,5 +1,14 @@
-//! The command line: commands, flags and exit codes. The exit code is 0, or 78 if `run` cannot use the configuration, or 1 for any other
-//! error.
+//! The command line: which commands there are, and what each is handed to.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`flags`] | the flags of each command |
+//! | [`help`] | the texts behind the flags |
+//! | [`failure`] | why a command failed, and its exit code |
+
+mod failure;
+mod flags;
+mod help;
 
 use std::{
     ffi::OsString,
@@ -8,90 +17,29 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{
-    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ipc::{
-    Role,
     log::{LineFormat, LogSettings},
     signer::SignText,
 };
-use semver::Version;
 
+use self::{
+    failure::CommandError,
+    flags::{AuditFlags, BondingFlags, CheckFlags, InitFlags, RunFlags, SignFlags, UpgradeFlags},
+    help::{BONDING_EXAMPLES, CHECK_EXAMPLES, INIT_EXAMPLES, MORE, SIGN_EXAMPLES},
+};
 use crate::{
-    audit::{self, AuditError, ability::Ability},
+    audit,
     banner::{self, PROGRAM_VERSION},
     console::Console,
-    init::{self, InitError},
-    log,
-    node::{
-        bonding::{self, BondingError},
-        check::{self, CheckError},
-    },
-    overrides::Overrides,
-    paths::{GatewayId, Root, RootError},
+    init, log,
+    node::{bonding, check},
+    paths::Root,
     plan::{Environment, LEFT_OUT},
-    run::{self, RunError},
-    sign::{self, Output, SignError, SignOptions},
-    upgrade::{self, UpgradeError},
+    run,
+    sign::{self, SignOptions},
+    upgrade,
 };
-
-/// The text after the flags in the help of `gatewayd` and of `run`. No line has more than 80 characters, because clap would break a longer
-/// line and with it the columns.
-const MORE: &str = "\
-Examples:
-  gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
-  gatewayd run --id mygateway
-  RUST_LOG=info,store=debug gatewayd run --id mygateway
-
-Environment:
-  GATEWAYD_HOME  the folder of all gateways, as --home
-  RUST_LOG       what is logged: error, warn, info (default), debug or trace,
-                 for everything or for one of gatewayd, mix-ingress, mix-egress,
-                 client-edge, store and http-api (store=debug), separated by
-                 commas
-
-Files, in $HOME/.nym/gateways/<ID>:
-  config/config.toml  the settings, each explained
-  data/*.pem          the keys: back them up
-  data/               ledger of clients, stored messages, marks of packets seen
-
-Exit codes:
-  0   ended in good order
-  1   failed; another attempt may succeed
-  78  `run` cannot use the configuration: correct it first";
-
-/// The text after the flags in the help of `init`.
-const INIT_EXAMPLES: &str = "\
-Examples:
-  gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
-  gatewayd init --id athome \\
-      --mix-host 192.168.1.5 --mix-announce-host nym.example \\
-      --clients-host 192.168.1.5 --clients-announce-host wss://nym.example";
-
-/// Behind the help of `sign`.
-const SIGN_EXAMPLES: &str = "\
-Examples:
-  gatewayd sign --id mygateway --contract-msg 22Z9wt4PyiBCbMiErxj5bBa4VCCFsjNawZ1KnLyMeV9p...
-  gatewayd sign --id mygateway --text 'I run this gateway'
-
-What the signature says is shown first, on standard error. Without --yes it is
-made only if you type yes.";
-
-/// Behind the help of `bonding-information`.
-const BONDING_EXAMPLES: &str = "\
-Examples:
-  gatewayd bonding-information --id mygateway
-  gatewayd bonding-information --id mygateway --output json";
-
-/// Behind the help of `node-check`.
-const CHECK_EXAMPLES: &str = "\
-Example:
-  gatewayd node-check --id mygateway
-
-The gateway has to be running, and is looked at through its public address.
-The exit code is 1 if something would keep clients or the directory away.";
 
 /// Implementation of the Nym Mixnet Gateway
 #[derive(Parser)]
@@ -126,156 +74,6 @@ enum Command {
     /// Sign a text with the gateway's identity key, as a wallet asks for before it bonds the gateway
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignFlags),
-}
-
-#[derive(Args)]
-struct InitFlags {
-    /// A name for the gateway and its folder: letters, digits, `.`, `_` and `-`
-    #[arg(long, value_name = "ID")]
-    id: GatewayId,
-
-    #[command(flatten)]
-    overrides: Overrides,
-}
-
-#[derive(Args)]
-struct RunFlags {
-    /// Id of the gateway we want to run
-    #[arg(long, value_name = "ID")]
-    id: GatewayId,
-
-    /// The configuration file [default: config/config.toml in the gateway's folder]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Run the workers without their jail, for debugging
-    #[arg(long, hide = true)]
-    insecure_no_sandbox: bool,
-
-    #[command(flatten)]
-    overrides: Overrides,
-}
-
-#[derive(Args)]
-struct UpgradeFlags {
-    /// Id of the nym-gateway we want to upgrade
-    #[arg(long, value_name = "ID")]
-    id: GatewayId,
-
-    /// REQUIRED FOR PRE-0.9.0 UPGRADES. Specifies current version of the configuration file to help to determine a valid
-    /// upgrade path. Valid formats include '0.8.1', 'v0.8.1' or 'V0.8.1'
-    #[arg(long, value_name = "VERSION", value_parser = upgrade::parse_version)]
-    current_version: Option<Version>,
-}
-
-#[derive(Args)]
-struct AuditFlags {
-    /// Id of the gateway we want to audit
-    #[arg(long, value_name = "ID")]
-    id: GatewayId,
-
-    /// The configuration file [default: config/config.toml in the gateway's folder]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-
-    /// Start probes in the place of workers, instead of asking the running gateway
-    #[arg(long)]
-    self_test: bool,
-
-    /// Show this column of the table only
-    #[arg(long, value_name = "ROLE", value_parser = one_of(Role::ALL, Role::name))]
-    role: Option<Role>,
-
-    /// Show this line of the table only
-    #[arg(long, value_name = "ABILITY", value_parser = one_of(Ability::ALL, Ability::name))]
-    ability: Option<Ability>,
-}
-
-#[derive(Args)]
-struct BondingFlags {
-    /// Id of the gateway to bond
-    #[arg(long, value_name = "ID")]
-    id: GatewayId,
-
-    /// The form of the output
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Args)]
-struct CheckFlags {
-    /// Id of the gateway to look at, which has to be running
-    #[arg(long, value_name = "ID")]
-    id: GatewayId,
-}
-
-#[derive(Args)]
-struct SignFlags {
-    /// Id of the gateway whose identity key signs
-    #[arg(long, value_name = "ID")]
-    id: GatewayId,
-
-    /// Sign this text as it is
-    #[arg(long, value_name = "TEXT", required_unless_present = "contract_msg")]
-    text: Option<String>,
-
-    /// Sign the message in this text of a wallet: the message is shown in words, and must bond this gateway
-    #[arg(long, value_name = "BASE58", conflicts_with = "text")]
-    contract_msg: Option<String>,
-
-    /// The form of the output
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    output: Output,
-
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-}
-
-/// Takes the name of one of `all`.
-fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
-    all: [T; N],
-    name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(all.map(name))
-        .try_map(move |given| all.into_iter().find(|one| name(*one) == given).ok_or("it has no such name"))
-}
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum CommandError {
-    #[error(transparent)]
-    Root(#[from] RootError),
-    #[error(transparent)]
-    Init(#[from] InitError),
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error(transparent)]
-    Upgrade(#[from] UpgradeError),
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    #[error(transparent)]
-    Sign(#[from] SignError),
-    #[error(transparent)]
-    Bonding(#[from] BondingError),
-    #[error(transparent)]
-    Check(#[from] CheckError),
-}
-
-/// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
-const CONFIGURATION: u8 = 78;
-
-impl CommandError {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Run(error) if error.is_of_configuration() => ExitCode::from(CONFIGURATION),
-            _ => ExitCode::FAILURE,
-        }
-    }
 }
 
 /// Runs the command of the command line.

@@ -26,6 +26,7 @@
 //! | [`launch`] | what workers are started from, and one worker process |
 //! | [`supervisor`] | keeps the workers alive, and ends them in order |
 //! | [`validator`] | asks the validators before the start |
+//! | [`admin`] | the socket at which a running gateway answers commands |
 //! | [`audit`] | measures what each process can do |
 //! | [`config`], [`overrides`], [`endpoint`] | the settings: file, flags, addresses |
 //! | [`node`] | what is announced to today's network |
@@ -33,6 +34,7 @@
 //! | [`console`], [`banner`], [`log`], [`systemd`] | what the operator and the service manager are told |
 //! | [`version`], [`syscall`], [`system_error`] | the version of the network, names of system calls, failed system calls |
 
+pub mod admin;
 pub mod atomic;
 pub mod audit;
 pub mod banner;

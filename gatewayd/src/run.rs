@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
-    audit::{admin::Admin, prober::Prober, wire::SOCKET},
+    admin::{server::Admin, wire::SOCKET},
+    audit::prober::Prober,
     console::Console,
     launch::{self, Accounts, LaunchError, LaunchSpec, WorkerResources},
     overrides::Overrides,
@@ -101,12 +102,10 @@ fn run(plan: &RunPlan, print: impl FnOnce()) -> Result<(), RunError> {
     })?)
 }
 
-/// The admin socket, if it can be opened. A gateway without one serves all the same, and cannot be audited.
+/// The admin socket, if it can be opened. A gateway without one serves all the same, and cannot be asked.
 fn open_admin_socket(lock: &RunLock, prober: Prober) -> Option<Admin> {
     Admin::listen(&lock.path_to(SOCKET), prober)
-        .inspect_err(
-            |error| tracing::warn!(%error, "there is no admin socket: `gatewayd audit` cannot ask this gateway"),
-        )
+        .inspect_err(|error| tracing::warn!(%error, "there is no admin socket: no command can ask this gateway"))
         .ok()
 }
 

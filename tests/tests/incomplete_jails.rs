@@ -151,7 +151,10 @@ async fn the_admin_socket_hears_only_root_and_its_own_account() -> Result<()> {
         let mut stranger = gateway.home.command("audit", &ask)?;
         let output = deadline::soon("the audit of a stranger", stranger.uid(STRANGER).gid(STRANGER).output()).await??;
         let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(1) && error.contains("ended the audit"), "{output:?}");
+        ensure!(
+            output.status.code() == Some(1) && error.contains("answers root and its own account only"),
+            "{output:?}"
+        );
         let refused = format!("user {STRANGER} is neither root nor the account that runs this gateway");
         gateway.log().wait_for(&refused, |line| line.contains(&refused).then_some(())).await?;
         for friend in [gateway.home.gatewayd("audit", &ask).await?, gateway.home.gatewayd_by_us("audit", &ask).await?] {

@@ -10,13 +10,11 @@
 //! | [`look`] | a process seen from outside |
 //! | [`wire`] | questions and answers |
 //! | [`report`] | the table |
-//! | [`admin`] | the socket at which a running gateway answers |
 //! | [`examiner`], [`prober`] | answers, and the probes that measure them |
 //! | [`self_test`] | an audit without a running gateway |
 
 pub mod ability;
-pub(crate) mod admin;
-mod examiner;
+pub(crate) mod examiner;
 pub mod look;
 pub(crate) mod prober;
 pub mod report;
@@ -28,14 +26,11 @@ pub use self::self_test::SelfTestError;
 
 use std::{
     io::{self, IsTerminal},
-    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use ipc::Role;
-use link::stream::{LinkReader, LinkWriter, open};
-use tokio::time::timeout;
 
 use self::{
     ability::{Ability, AbilityVerdict},
@@ -43,9 +38,13 @@ use self::{
     report::{AuditReport, Cell, LayerReport, ProcessReport, TrialReport},
     self_test::SelfTest,
     trial::verdict,
-    wire::{AuditAnswer, AuditQuestion, Live, Roster, SOCKET},
+    wire::{AuditAnswer, AuditQuestion, Live, Roster},
 };
 use crate::{
+    admin::{
+        client::{AdminClient, AdminError, is_of_units},
+        wire::{AdminAnswer, AdminQuestion},
+    },
     console::Console,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
@@ -54,10 +53,6 @@ use crate::{
 
 /// The time for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
-/// The folder of the gateways of systemd/gatewayd@.service.
-const HOME_OF_UNITS: &str = "/var/lib/gatewayd";
-/// The folder of the runtime directories of these units.
-const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
 /// The folder of the credentials of units. Only root and the account of a unit can read them.
 const CREDENTIALS_OF_UNITS: &str = "/run/credentials";
 
@@ -85,22 +80,17 @@ pub enum AuditError {
     /// The self-test cannot begin.
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
-    /// No gateway answers.
-    #[error(
-        "cannot ask the running gateway at {}: {source}; start the gateway, or run the audit as root or as the account that runs the \
-         gateway, or measure without a running gateway: `gatewayd audit --id {id} --self-test`", path.display()
-    )]
+    /// The running gateway cannot be asked.
+    #[error("{source} (`gatewayd audit --id {id} --self-test` measures without a running gateway)")]
     Ask {
-        /// The admin socket.
-        path: PathBuf,
         /// The gateway.
         id: GatewayId,
         /// What went wrong.
-        source: io::Error,
+        source: AdminError,
     },
-    /// The conversation ended early.
+    /// The questions cannot be answered.
     #[error(
-        "the gateway ended the audit: {0}; check that it is of the same version, and that no other audit is running"
+        "the gateway cannot go on with the audit: {0}; check that it is of the same version, and run the audit again"
     )]
     Conversation(String),
     /// The kernel shows nothing of a process.
@@ -119,13 +109,6 @@ pub enum AuditError {
     /// There are surprises. The report names them.
     #[error("{0} surprises: the gateway's processes are not as they should be; the lines above name each difference")]
     Surprises(usize),
-}
-
-/// Whether the gateways below `root` are those of systemd/gatewayd@.service. A gateway in another folder has no runtime directory and no
-/// credentials of the unit, even if it has the same id.
-fn is_of_units(root: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().ok();
-    real(root).is_some_and(|root| real(Path::new(HOME_OF_UNITS)) == Some(root))
 }
 
 /// The folder of the unit's credentials, which may be the only place of its private keys.
@@ -163,7 +146,7 @@ pub fn execute(
         let mut respondent = if self_test {
             Respondent::SelfTest(Box::new(SelfTest::begin(&plan).await?))
         } else {
-            Respondent::Running(AdminClient::open(&plan, of_units)?)
+            Respondent::Running(plan.id.clone(), AdminClient::open(&plan, of_units).map_err(cannot_ask(&plan.id))?)
         };
         let roles = plan.config.roles().filter(|one| role.is_none_or(|only| only == *one));
         let abilities = Ability::ALL.into_iter().filter(|one| ability.is_none_or(|only| only == *one));
@@ -182,14 +165,20 @@ pub fn execute(
 
 /// What answers the questions.
 enum Respondent {
-    Running(AdminClient),
+    Running(GatewayId, AdminClient),
     SelfTest(Box<SelfTest>),
 }
 
 impl Respondent {
     async fn ask(&mut self, question: AuditQuestion) -> Result<AuditAnswer, AuditError> {
         match self {
-            Self::Running(client) => client.ask(question).await,
+            Self::Running(id, client) => {
+                let answer = client.ask(AdminQuestion::Audit(question), ANSWER_LIMIT).await;
+                match answer.map_err(cannot_ask(id))? {
+                    AdminAnswer::Audit(answer) => Ok(answer),
+                    other => Err(cannot_ask(id)(AdminError::of_other_answer(&other))),
+                }
+            }
             Self::SelfTest(test) => Ok(test.answer(question).await),
         }
     }
@@ -200,6 +189,10 @@ impl Respondent {
             other => Err(no_answer(&other)),
         }
     }
+}
+
+fn cannot_ask(id: &GatewayId) -> impl Fn(AdminError) -> AuditError + '_ {
+    move |source| AuditError::Ask { id: id.clone(), source }
 }
 
 fn no_answer(answer: &AuditAnswer) -> AuditError {
@@ -215,7 +208,7 @@ async fn examine(
     roles: impl Iterator<Item = Role>,
     abilities: impl Iterator<Item = Ability> + Clone,
 ) -> Result<AuditReport, AuditError> {
-    let running = matches!(respondent, Respondent::Running(_));
+    let running = matches!(respondent, Respondent::Running(..));
     let mut report = AuditReport { id: plan.id.to_string(), running, cells: Vec::new(), processes: Vec::new() };
     for role in roles {
         let seen = compare(respondent, role).await?;
@@ -236,7 +229,7 @@ async fn compare(respondent: &mut Respondent, role: Role) -> Result<ProcessRepor
     };
     let mut surprises = probe.holes();
     let mut live = None;
-    if let Respondent::Running(_) = respondent {
+    if let Respondent::Running(..) = respondent {
         match roster.live.iter().find(|live| live.role == role) {
             Some(Live { pid, layers: said, .. }) => {
                 let worker = looked(*pid)?;
@@ -269,56 +262,4 @@ async fn measure(respondent: &mut Respondent, role: Role, ability: Ability) -> R
         }
         other => return Err(no_answer(&other)),
     })
-}
-
-/// The admin socket of a running gateway.
-struct AdminClient {
-    answers: LinkReader<AuditAnswer>,
-    questions: LinkWriter<AuditQuestion>,
-}
-
-impl AdminClient {
-    /// Connects to the socket in the runtime directory of the gateway's folder, or of its unit.
-    fn open(plan: &RunPlan, of_units: bool) -> Result<Self, AuditError> {
-        let of_unit = Path::new(RUN_DIR_OF_UNITS).join(plan.id.as_str()).join(SOCKET);
-        let socket = match UnixStream::connect(plan.run_dir.join(SOCKET)) {
-            Err(_) if of_units => UnixStream::connect(of_unit),
-            connected => connected,
-        };
-        let opened = socket.and_then(|socket| open(OwnedFd::from(socket)));
-        let (answers, questions) = opened.map_err(|source| AuditError::Ask {
-            path: plan.run_dir.join(SOCKET),
-            id: plan.id.clone(),
-            source,
-        })?;
-        Ok(Self { answers, questions })
-    }
-
-    async fn ask(&mut self, question: AuditQuestion) -> Result<AuditAnswer, AuditError> {
-        let asked = async {
-            self.questions.write_batch(&[question]).await?;
-            self.answers.read_batch().await
-        };
-        match timeout(ANSWER_LIMIT, asked).await {
-            Ok(Ok(mut answers)) => {
-                answers.pop().ok_or_else(|| AuditError::Conversation("it sent no answer".to_owned()))
-            }
-            Ok(Err(error)) => Err(AuditError::Conversation(error.to_string())),
-            Err(_) => Err(AuditError::Conversation("it did not answer in time".to_owned())),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_folder_of_the_units_is_theirs() {
-        let other = tempfile::tempdir().unwrap();
-        assert!(!is_of_units(other.path()));
-        assert!(!is_of_units(Path::new("/nowhere")));
-        assert!(!is_of_units(&Path::new(HOME_OF_UNITS).join("one")));
-        assert_eq!(is_of_units(Path::new(HOME_OF_UNITS)), Path::new(HOME_OF_UNITS).is_dir());
-    }
 }

@@ -25,9 +25,10 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{
     ability::Ability,
     trial::{Targets, TrialOutcome, trials},
-    wire::{SOCKET, Tried},
+    wire::Tried,
 };
 use crate::{
+    admin::wire::SOCKET,
     launch::{Death, EventKind, LaunchSpec, Worker, WorkerEvent, peers, process_exists},
     plan::RunPlan,
 };

@@ -1,15 +1,9 @@
-//! The questions of `gatewayd audit` to a running supervisor, and the answers: on the admin socket, in the frames of the links.
-//!
-//! *Trusts*: the supervisor trusts root and its own account, whose processes alone may connect, to ask questions and nothing else. The
-//! audit trusts the supervisor that holds the gateway's lock. One question comes at a time, and each has one answer.
+//! The questions of `gatewayd audit` to a running supervisor, and the answers.
 
 use bincode::{Decode, Encode};
 use ipc::{Role, jail::ActiveLayers, probe::Attempt};
 
 use super::{ability::Ability, trial::TrialOutcome};
-
-/// The name of the admin socket in the runtime directory.
-pub const SOCKET: &str = "admin.sock";
 
 /// A question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

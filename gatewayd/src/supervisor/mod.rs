@@ -29,7 +29,7 @@ use self::{
     workers::drain::Drained,
 };
 use crate::{
-    audit::admin::Admin,
+    admin::server::Admin,
     system_error::SystemError,
     systemd::{self, Watchdog},
 };

@@ -1,0 +1,137 @@
+//! A command's side of a conversation on the admin socket.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use link::stream::{LinkReader, LinkWriter, open};
+use tokio::time::timeout;
+
+use super::wire::{AdminAnswer, AdminQuestion, SOCKET};
+use crate::{paths::GatewayId, plan::RunPlan};
+
+/// The folder of the gateways of systemd/gatewayd@.service.
+const HOME_OF_UNITS: &str = "/var/lib/gatewayd";
+/// The folder of the runtime directories of these units.
+const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
+
+/// Why a running gateway could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Nobody listens at the socket.
+    #[error(
+        "no gateway answers at {}: {source}; start it with `gatewayd run --id {id}`, or with `systemctl start gatewayd@{id}`", path.display()
+    )]
+    NotRunning {
+        /// The admin socket.
+        path: PathBuf,
+        /// The gateway.
+        id: GatewayId,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The socket is for others.
+    #[error(
+        "cannot ask the gateway at {}: {source}; run the command as root, or as the account that runs the gateway", path.display()
+    )]
+    Refused {
+        /// The admin socket.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The gateway answers others only.
+    #[error("the gateway answers root and its own account only; run the command as one of these")]
+    Stranger,
+    /// The conversation ended early.
+    #[error("the gateway ended the conversation: {0}; check that it is of the same version, and ask again")]
+    Ended(String),
+    /// Another command does the same.
+    #[error("the gateway is busy with the same command of somebody else; try again when that has ended")]
+    Busy,
+}
+
+impl AdminError {
+    /// The error for an answer to another question than the one that was asked.
+    pub(crate) fn of_other_answer(answer: &AdminAnswer) -> Self {
+        match answer {
+            AdminAnswer::Busy => Self::Busy,
+            AdminAnswer::Stranger => Self::Stranger,
+            _ => Self::Ended("it sent the answer to another question".to_owned()),
+        }
+    }
+}
+
+/// Whether the gateways below `root` are those of systemd/gatewayd@.service. A gateway in another folder has no runtime directory and no
+/// credentials of the unit, even if it has the same id.
+pub(crate) fn is_of_units(root: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(root).is_some_and(|root| real(Path::new(HOME_OF_UNITS)) == Some(root))
+}
+
+/// A connection to a running gateway.
+pub(crate) struct AdminClient {
+    answers: LinkReader<AdminAnswer>,
+    questions: LinkWriter<AdminQuestion>,
+}
+
+impl AdminClient {
+    /// Connects to the socket in the runtime directory of the gateway's folder, or of its unit.
+    ///
+    /// # Errors
+    /// If no gateway listens there, or not to this account.
+    pub(crate) fn open(plan: &RunPlan, of_units: bool) -> Result<Self, AdminError> {
+        let path = plan.run_dir.join(SOCKET);
+        let of_unit = Path::new(RUN_DIR_OF_UNITS).join(plan.id.as_str()).join(SOCKET);
+        let socket = match UnixStream::connect(&path) {
+            Err(_) if of_units => UnixStream::connect(of_unit),
+            connected => connected,
+        };
+        match socket.and_then(|socket| open(OwnedFd::from(socket))) {
+            Ok((answers, questions)) => Ok(Self { answers, questions }),
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(AdminError::Refused { path, source })
+            }
+            Err(source) => Err(AdminError::NotRunning { path, id: plan.id.clone(), source }),
+        }
+    }
+
+    /// Asks, and waits for the answer for `limit`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) async fn ask(&mut self, question: AdminQuestion, limit: Duration) -> Result<AdminAnswer, AdminError> {
+        let asked = async {
+            self.questions.write_batch(&[question]).await?;
+            self.answers.read_batch().await
+        };
+        match timeout(limit, asked).await {
+            Ok(Ok(mut answers)) => match answers.pop() {
+                Some(refusal @ (AdminAnswer::Busy | AdminAnswer::Stranger)) => {
+                    Err(AdminError::of_other_answer(&refusal))
+                }
+                Some(answer) => Ok(answer),
+                None => Err(AdminError::Ended("it sent no answer".to_owned())),
+            },
+            Ok(Err(error)) => Err(AdminError::Ended(error.to_string())),
+            Err(_) => Err(AdminError::Ended("it did not answer in time".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folder_of_the_units_is_theirs() {
+        let other = tempfile::tempdir().unwrap();
+        assert!(!is_of_units(other.path()));
+        assert!(!is_of_units(Path::new("/nowhere")));
+        assert!(!is_of_units(&Path::new(HOME_OF_UNITS).join("one")));
+        assert_eq!(is_of_units(Path::new(HOME_OF_UNITS)), Path::new(HOME_OF_UNITS).is_dir());
+    }
+}

@@ -1,0 +1,179 @@
+//! The supervisor's side: accepts commands at the admin socket, and answers them.
+//!
+//! *Promises*: at most [`CONVERSATIONS`] at once, each with a time limit for every question and for the whole. One audit at a time; a second
+//! is told so.
+
+use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
+
+use interprocess::{
+    local_socket::{
+        GenericFilePath, ListenerOptions, ToFsName,
+        traits::{StreamCommon as _, tokio::Listener as _},
+    },
+    os::unix::{
+        local_socket::ListenerOptionsExt as _,
+        uds_local_socket::tokio::{Listener, Stream},
+    },
+};
+use link::stream::{LinkReader, LinkWriter, open};
+use nix::unistd::geteuid;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, watch},
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
+};
+
+use super::wire::{AdminAnswer, AdminQuestion};
+use crate::audit::{examiner::Examiner, prober::Prober, wire::Live};
+
+/// The mode of the socket. The mode of its directory keeps other accounts out as well.
+const MODE: u16 = 0o600;
+/// The time for the first question. It is short, because other peers wait meanwhile.
+const FIRST_QUESTION_LIMIT: Duration = Duration::from_secs(2);
+/// The time for each further question.
+const QUESTION_LIMIT: Duration = Duration::from_secs(20);
+/// The time for a whole conversation.
+const CONVERSATION_LIMIT: Duration = Duration::from_secs(300);
+/// Conversations at once. A further command waits until one of them ends.
+const CONVERSATIONS: usize = 16;
+/// The pause after a failed accept, because the next one may fail too.
+const REST: Duration = Duration::from_secs(1);
+
+/// The task that answers. Dropping this value ends it.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    roster: watch::Sender<Vec<Live>>,
+    task: JoinHandle<()>,
+}
+
+impl Admin {
+    /// Listens at `path`. A socket that exists there is replaced: this process holds the lock, so that its owner is gone.
+    ///
+    /// # Errors
+    /// If the socket cannot be created.
+    pub(crate) fn listen(path: &Path, prober: Prober) -> io::Result<Self> {
+        let listener: Listener = ListenerOptions::new()
+            .name(path.to_fs_name::<GenericFilePath>()?)
+            .mode(MODE.into())
+            .try_overwrite(true)
+            .create_tokio_as()?;
+        let (roster, live) = watch::channel(Vec::new());
+        let task = tokio::spawn(serve(listener, Examiner::new(prober), live));
+        Ok(Self { roster, task })
+    }
+
+    /// Tells the task which workers are alive.
+    pub(crate) fn publish(&self, live: Vec<Live>) {
+        self.roster.send_if_modified(|roster| {
+            let changed = *roster != live;
+            *roster = live;
+            changed
+        });
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: Listener, examiner: Examiner, live: watch::Receiver<Vec<Live>>) {
+    let desk = Desk { examiner: Arc::new(Mutex::new(examiner)), live };
+    let mut conversations = JoinSet::new();
+    loop {
+        while conversations.len() >= CONVERSATIONS {
+            conversations.join_next().await;
+        }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = conversations.join_next() => continue,
+        };
+        let error = match accepted {
+            Ok(stream) => {
+                let admitted = admit(&stream);
+                let socket = OwnedFd::try_from(stream).map_err(io::Error::other);
+                match (admitted, socket) {
+                    (Ok(()), Ok(socket)) => {
+                        // A peer that sends nothing, or no valid question, is disconnected.
+                        conversations.spawn(timeout(CONVERSATION_LIMIT, converse(socket, desk.clone())));
+                        continue;
+                    }
+                    (Err(error), Ok(socket)) => {
+                        conversations.spawn(timeout(FIRST_QUESTION_LIMIT, turn_away(socket)));
+                        error
+                    }
+                    (_, Err(error)) => error,
+                }
+            }
+            Err(error) => {
+                sleep(REST).await;
+                error
+            }
+        };
+        tracing::warn!(%error, "a connection to the admin socket was refused");
+    }
+}
+
+/// Whether the peer may ask.
+fn admit(stream: &Stream) -> io::Result<()> {
+    let us = geteuid().as_raw();
+    match stream.peer_creds()?.euid() {
+        Some(user) if user == 0 || user == us => Ok(()),
+        Some(user) => {
+            Err(io::Error::other(format!("user {user} is neither root nor the account that runs this gateway")))
+        }
+        None => Err(io::Error::other("the kernel does not tell the user of the peer")),
+    }
+}
+
+/// Tells a stranger so, once it has asked.
+async fn turn_away(socket: OwnedFd) -> Option<()> {
+    let (mut questions, mut answers): (LinkReader<AdminQuestion>, LinkWriter<AdminAnswer>) = open(socket).ok()?;
+    questions.read_batch().await.ok()?;
+    answers.write_batch(&[AdminAnswer::Stranger]).await.ok()
+}
+
+async fn converse(socket: OwnedFd, desk: Desk) -> Option<()> {
+    let (mut questions, mut answers): (LinkReader<AdminQuestion>, LinkWriter<AdminAnswer>) = open(socket).ok()?;
+    let mut asked = timeout(FIRST_QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
+    let mut audit = None;
+    loop {
+        for question in asked {
+            let answer = desk.answer(question, &mut audit).await;
+            timeout(QUESTION_LIMIT, answers.write_batch(&[answer])).await.ok()?.ok()?;
+        }
+        asked = timeout(QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
+    }
+}
+
+/// What all conversations share.
+#[derive(Clone, Debug)]
+struct Desk {
+    examiner: Arc<Mutex<Examiner>>,
+    live: watch::Receiver<Vec<Live>>,
+}
+
+impl Desk {
+    /// Answers a question. A conversation that has begun an audit keeps the examiner in `audit` until it ends.
+    async fn answer(&self, question: AdminQuestion, audit: &mut Option<OwnedMutexGuard<Examiner>>) -> AdminAnswer {
+        match question {
+            AdminQuestion::Audit(question) => {
+                if audit.is_none() {
+                    let Ok(examiner) = Arc::clone(&self.examiner).try_lock_owned() else {
+                        return AdminAnswer::Busy;
+                    };
+                    tracing::info!("an audit begins");
+                    *audit = Some(examiner);
+                }
+                match audit {
+                    Some(examiner) => {
+                        let live = self.live.borrow().clone();
+                        AdminAnswer::Audit(examiner.answer(question, live).await)
+                    }
+                    None => AdminAnswer::Busy,
+                }
+            }
+        }
+    }
+}

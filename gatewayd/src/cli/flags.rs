@@ -1,0 +1,129 @@
+//! The flags of each command.
+
+use std::path::PathBuf;
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use ipc::Role;
+use semver::Version;
+
+use crate::{audit::ability::Ability, overrides::Overrides, paths::GatewayId, sign::Output, upgrade};
+
+#[derive(Args)]
+pub(super) struct InitFlags {
+    /// A name for the gateway and its folder: letters, digits, `.`, `_` and `-`
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    #[command(flatten)]
+    pub(super) overrides: Overrides,
+}
+
+#[derive(Args)]
+pub(super) struct RunFlags {
+    /// Id of the gateway we want to run
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The configuration file [default: config/config.toml in the gateway's folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Run the workers without their jail, for debugging
+    #[arg(long, hide = true)]
+    pub(super) insecure_no_sandbox: bool,
+
+    #[command(flatten)]
+    pub(super) overrides: Overrides,
+}
+
+#[derive(Args)]
+pub(super) struct UpgradeFlags {
+    /// Id of the nym-gateway we want to upgrade
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// REQUIRED FOR PRE-0.9.0 UPGRADES. Specifies current version of the configuration file to help to determine a valid
+    /// upgrade path. Valid formats include '0.8.1', 'v0.8.1' or 'V0.8.1'
+    #[arg(long, value_name = "VERSION", value_parser = upgrade::parse_version)]
+    pub(super) current_version: Option<Version>,
+}
+
+#[derive(Args)]
+pub(super) struct AuditFlags {
+    /// Id of the gateway we want to audit
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The configuration file [default: config/config.toml in the gateway's folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Start probes in the place of workers, instead of asking the running gateway
+    #[arg(long)]
+    pub(super) self_test: bool,
+
+    /// Show this column of the table only
+    #[arg(long, value_name = "ROLE", value_parser = one_of(Role::ALL, Role::name))]
+    pub(super) role: Option<Role>,
+
+    /// Show this line of the table only
+    #[arg(long, value_name = "ABILITY", value_parser = one_of(Ability::ALL, Ability::name))]
+    pub(super) ability: Option<Ability>,
+}
+
+#[derive(Args)]
+pub(super) struct BondingFlags {
+    /// Id of the gateway to bond
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The form of the output
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub(super) output: Output,
+}
+
+#[derive(Args)]
+pub(super) struct CheckFlags {
+    /// Id of the gateway to look at, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+}
+
+#[derive(Args)]
+pub(super) struct SignFlags {
+    /// Id of the gateway whose identity key signs
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// Sign this text as it is
+    #[arg(long, value_name = "TEXT", required_unless_present = "contract_msg")]
+    pub(super) text: Option<String>,
+
+    /// Sign the message in this text of a wallet: the message is shown in words, and must bond this gateway
+    #[arg(long, value_name = "BASE58", conflicts_with = "text")]
+    pub(super) contract_msg: Option<String>,
+
+    /// The form of the output
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub(super) output: Output,
+
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+/// Takes the name of one of `all`.
+fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.map(name))
+        .try_map(move |given| all.into_iter().find(|one| name(*one) == given).ok_or("it has no such name"))
+}

@@ -1,0 +1,57 @@
+//! The texts behind the flags in the help of commands.
+
+/// The text after the flags in the help of `gatewayd` and of `run`. No line has more than 80 characters, because clap would break a longer
+/// line and with it the columns.
+pub(super) const MORE: &str = "\
+Examples:
+  gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
+  gatewayd run --id mygateway
+  RUST_LOG=info,store=debug gatewayd run --id mygateway
+
+Environment:
+  GATEWAYD_HOME  the folder of all gateways, as --home
+  RUST_LOG       what is logged: error, warn, info (default), debug or trace,
+                 for everything or for one of gatewayd, mix-ingress, mix-egress,
+                 client-edge, store and http-api (store=debug), separated by
+                 commas
+
+Files, in $HOME/.nym/gateways/<ID>:
+  config/config.toml  the settings, each explained
+  data/*.pem          the keys: back them up
+  data/               ledger of clients, stored messages, marks of packets seen
+
+Exit codes:
+  0   ended in good order
+  1   failed; another attempt may succeed
+  78  `run` cannot use the configuration: correct it first";
+
+/// The text after the flags in the help of `init`.
+pub(super) const INIT_EXAMPLES: &str = "\
+Examples:
+  gatewayd init --id mygateway --mix-host 203.0.113.5 --clients-host 203.0.113.5
+  gatewayd init --id athome \\
+      --mix-host 192.168.1.5 --mix-announce-host nym.example \\
+      --clients-host 192.168.1.5 --clients-announce-host wss://nym.example";
+
+/// Behind the help of `sign`.
+pub(super) const SIGN_EXAMPLES: &str = "\
+Examples:
+  gatewayd sign --id mygateway --contract-msg 22Z9wt4PyiBCbMiErxj5bBa4VCCFsjNawZ1KnLyMeV9p...
+  gatewayd sign --id mygateway --text 'I run this gateway'
+
+What the signature says is shown first, on standard error. Without --yes it is
+made only if you type yes.";
+
+/// Behind the help of `bonding-information`.
+pub(super) const BONDING_EXAMPLES: &str = "\
+Examples:
+  gatewayd bonding-information --id mygateway
+  gatewayd bonding-information --id mygateway --output json";
+
+/// Behind the help of `node-check`.
+pub(super) const CHECK_EXAMPLES: &str = "\
+Example:
+  gatewayd node-check --id mygateway
+
+The gateway has to be running, and is looked at through its public address.
+The exit code is 1 if something would keep clients or the directory away.";
