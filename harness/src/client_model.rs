@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod keys;
+mod registering;
 
 use keys::Keys;
 

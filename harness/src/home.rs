@@ -2,6 +2,7 @@
 
 mod commands;
 mod config_file;
+mod outcome;
 mod programs;
 
 use std::{
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use pem::KeyTag;
 use tempfile::TempDir;
 
-pub use commands::Outcome;
+pub use outcome::Outcome;
 use programs::PROGRAMS;
 pub use programs::program;
 

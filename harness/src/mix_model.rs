@@ -14,27 +14,27 @@ use std::{
 use anyhow::{Context, Result};
 use rand::{rngs::StdRng, seq::IteratorRandom};
 use tokio::{net::TcpSocket, sync::watch};
-use wire::{address::ClientAddress, framing::Framing, packet::PacketSize};
+use wire::{framing::Framing, packet::PacketSize};
 
 use crate::{
     addrs::Addrs,
     deadline,
     mix_model::surge::{Stock, Surges},
-    mixnode::{FRAMING_2021, MixSender},
+    mixnode::MixSender,
     oracle::{Inbox, Oracle, Stream},
-    packet::{FinalHopPacket, PacketMaker, SIZES_2021},
-    packet_today::{PacketMakerToday, SIZES_TODAY},
+    packet::{FinalHopPacket, PacketMaker},
     source,
 };
 
+mod packets;
 pub mod surge;
+
+pub use packets::{Addressee, Kind, make};
 
 /// Packets leave in small bursts, as often as this.
 const BEAT: Duration = Duration::from_millis(20);
 /// The pause before another connection is tried.
 const BEFORE_RETRY: Duration = Duration::from_millis(50);
-/// Every so many packets one is of another size than most, of each in turn.
-const OTHER_EVERY: u64 = 20;
 /// Of so many packets one is kept to be sent again, and after so many one is sent again.
 const KEEP_EVERY: u64 = 8;
 const REPLAY_EVERY: u64 = 16;
@@ -42,51 +42,12 @@ const KEPT: usize = 1_024;
 /// Bytes that may wait in the kernel, where the model cannot see whether the gateway takes them.
 const ROOM: u32 = 1 << 16;
 const MADE_UP: Duration = Duration::from_secs(1);
-const NEWEST_SPHINX: u16 = 260;
-
-/// A client that may be sent mail.
-#[derive(Debug, Clone, Copy)]
-pub struct Addressee {
-    /// The number in the oracle.
-    pub inbox: Inbox,
-    /// The address.
-    pub address: ClientAddress,
-    /// Whether all mail is fetched sooner or later.
-    pub keeps_up: bool,
-}
 
 /// All clients. Grows as clients register.
 pub type Addressees = watch::Receiver<Vec<Addressee>>;
 
 /// Numbers of connections.
 static STREAMS: AtomicU64 = AtomicU64::new(0);
-
-/// How a mix node makes and frames its packets.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// As in 2021.
-    Of2021,
-    /// As today.
-    OfToday,
-}
-
-impl Kind {
-    /// The sizes that its packets have.
-    const fn sizes(self) -> &'static [PacketSize] {
-        match self {
-            Self::Of2021 => &SIZES_2021,
-            Self::OfToday => &SIZES_TODAY,
-        }
-    }
-
-    /// The size of the packet of this number: most are regular.
-    fn size_of(self, number: u64) -> PacketSize {
-        let others = self.sizes().iter().filter(|size| **size != PacketSize::Regular);
-        let turn = usize::try_from(number / OTHER_EVERY).unwrap_or_default() % (self.sizes().len() - 1);
-        let other = number.is_multiple_of(OTHER_EVERY).then(|| others.copied().nth(turn)).flatten();
-        other.unwrap_or(PacketSize::Regular)
-    }
-}
 
 /// How much a mix node sends.
 #[derive(Debug, Clone)]
@@ -242,15 +203,4 @@ pub async fn send_one(
     oracle.sending(to.inbox, STREAMS.fetch_add(1, Ordering::Relaxed), &packet);
     connect(source, mix).await?.send_framed(framing, packet.size, &packet.packet).await?;
     Ok(packet)
-}
-
-/// Makes a packet as a mix node of this kind does.
-///
-/// # Errors
-/// If the Sphinx library refuses.
-pub fn make(kind: Kind, maker: PacketMaker, to: ClientAddress, size: PacketSize) -> Result<(Framing, FinalHopPacket)> {
-    Ok(match kind {
-        Kind::Of2021 => (FRAMING_2021, maker.make(to, size)?),
-        Kind::OfToday => (Framing::V7, PacketMakerToday::like(maker, NEWEST_SPHINX).make(to, size)?),
-    })
 }

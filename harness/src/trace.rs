@@ -4,7 +4,7 @@
 //! of another, the trace has them in that order. But what a call sends is read by others before it has returned, and a test that
 //! has an answer in hand may end the trace at that moment: of such a call only the beginning is there, and it counts.
 
-use std::{fs, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bincode::Decode;
@@ -19,10 +19,13 @@ use tokio::{
 };
 
 use crate::{deadline, process::Process};
+pub use call::Call;
+use call::SENDING;
 use line::{begun, call};
 pub(crate) use line::{target_of, unescape};
 pub use links::Link;
 
+mod call;
 mod durable;
 mod line;
 mod links;
@@ -31,38 +34,8 @@ mod links;
 const CALLS: &str = "trace=fdatasync,fsync,sync_file_range,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,\
                      sendmmsg,read,readv,recvfrom,recvmsg,openat,rename";
 
-/// The calls of these that send.
-const SENDING: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
-
 /// Ends a line within whose call the trace ended.
 const CUT_OFF: &str = " <detached ...>";
-
-/// A system call that returned, or that sends and had begun when the trace ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    /// Its name.
-    pub name: String,
-    /// The number of its first argument, if that is a descriptor.
-    pub descriptor: String,
-    /// What that is: a path, or words like `UNIX-STREAM:[1->2]`.
-    pub target: String,
-    /// The first buffer, as far as it was used.
-    pub bytes: Vec<u8>,
-    /// When it began: a line of the trace.
-    pub began: usize,
-    /// When it returned: a line of the trace, or the largest number if that is not in the trace.
-    pub returned: usize,
-    /// What it returned. Of a call that sends, and within which the trace ended, as much as it was to send.
-    pub result: i64,
-    /// Where in the file it wrote, if it says so.
-    pub offset: Option<u64>,
-    /// The thread that made it.
-    pub thread: u32,
-    /// Its arguments as strace writes them; of a call that moves data nothing.
-    pub arguments: String,
-    /// What it opened: a path.
-    pub opened: Option<String>,
-}
 
 /// A process that is being traced.
 #[derive(Debug)]
@@ -232,6 +205,28 @@ impl Trace {
         let (messages, is_whole) = links::messages(calls, names.contains(&"read"))?;
         ensure!(is_whole, "{link} ended within a message");
         Ok(messages)
+    }
+
+    /// What a process with some of these sockets said to one with some of those, on all links between them, and when the call that
+    /// sent the last byte of it began. What was cut off by the end of a process was never said.
+    ///
+    /// # Errors
+    /// If that are no links.
+    pub fn said<M: Decode<()>>(&self, from: &BTreeSet<u64>, to: &BTreeSet<u64>) -> Result<Vec<(usize, (Link, M))>> {
+        let sends = || {
+            let sends = self.calls().iter().filter(|call| SENDING.contains(&call.name.as_str()));
+            sends.filter_map(|call| Some((Link::of(&call.target)?, call)))
+        };
+        let is_between = |link: &Link| from.contains(&link.here) && to.contains(&link.there);
+        let links: BTreeSet<Link> = sends().map(|(link, _)| link).filter(is_between).collect();
+        let mut said = Vec::new();
+        for link in links {
+            let calls = sends().filter(|(of, _)| *of == link).map(|(_, call)| call);
+            let (messages, _) = links::messages(calls, false)?;
+            said.extend(messages.into_iter().map(|(when, message)| (when, (link, message))));
+        }
+        said.sort_by_key(|(when, _)| *when);
+        Ok(said)
     }
 }
 

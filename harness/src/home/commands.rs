@@ -13,19 +13,8 @@ use tokio::{
     process::Command,
 };
 
-use super::{Home, ID, give, programs::program};
+use super::{Home, ID, give, outcome::Outcome, programs::program};
 use crate::deadline;
-
-/// What a program that ended had to say.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Its exit code; none if a signal ended it.
-    pub code: Option<i32>,
-    /// Its standard output.
-    pub stdout: String,
-    /// Its standard error.
-    pub stderr: String,
-}
 
 impl Home {
     /// A command of `gatewayd` on this gateway, ready to be spawned. Nothing of the test's environment reaches it.

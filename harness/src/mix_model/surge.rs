@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use wire::{framing::Framing, packet::PacketSize};
 
 use crate::{
-    mix_model::{Addressee, Kind, make},
+    mix_model::packets::{Addressee, Kind, make},
     oracle::Inbox,
     packet::{FinalHopPacket, PacketMaker},
 };

@@ -2,49 +2,17 @@
 //! the message, so that it was asked again; the client's session ended before its client had proved receipt; or something
 //! happened to the processes that keep that proof.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::{Disruption, Harm, Inbox, Oracle, Record, State, Stream};
+use super::{
+    disruption::{Disruption, Harm},
+    names::Inbox,
+    session::{Again, Coming, Session},
+    state::{Record, State},
+};
 
 /// By then a message is proved received and removed, if its client reads on.
 const PROOF: Duration = Duration::from_secs(3);
-
-/// A session, from the client's side.
-#[derive(Debug, Default)]
-pub(super) struct Session {
-    /// When the client last read a message in it.
-    last_read: Option<Instant>,
-    /// When the message was sent that was sent last of those that came, for each connection of a mix node.
-    newest: HashMap<Stream, Instant>,
-}
-
-/// When a message has come, and in which of its client's sessions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Coming {
-    session: usize,
-    at: Instant,
-}
-
-/// A message has come again.
-#[derive(Debug)]
-pub(super) struct Again {
-    pub(super) number: u64,
-    inbox: Inbox,
-    before: Coming,
-    now: Coming,
-    /// It came behind a message of its connection that had been sent later.
-    goes_back: bool,
-}
-
-impl Oracle {
-    /// A client was let in.
-    pub fn session_begins(&self, inbox: Inbox) {
-        self.state().sessions.entry(inbox).or_default().push(Session::default());
-    }
-}
 
 /// Notes that a message has come; says so if it has come before.
 pub(super) fn note(sessions: &mut Vec<Session>, inbox: Inbox, number: u64, record: &mut Record) -> Option<Again> {
@@ -107,6 +75,7 @@ const fn is_about_proof(harm: Harm) -> bool {
 mod tests {
     use crate::{
         account::Identity,
+        oracle::Oracle,
         packet::{FinalHopPacket, PacketMaker},
     };
 

@@ -4,7 +4,10 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use crate::oracle::{Inbox, Link, Record, Stream};
+use super::{
+    names::{Inbox, Link, Stream},
+    state::Record,
+};
 
 /// The missing packets.
 #[derive(Debug, Default, PartialEq, Eq)]

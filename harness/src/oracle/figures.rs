@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Inbox, Oracle, Record};
+use super::{book::Oracle, names::Inbox, state::Record};
 
 /// The mail of some inboxes that was sent in some time, but for what carries no SURB-ack.
 #[derive(Debug, Default)]

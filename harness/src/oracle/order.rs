@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use crate::oracle::Stream;
+use super::names::Stream;
 
 /// What is known of the order in one inbox.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Harm, Inbox, Oracle, State, continuity};
+use super::{book::Oracle, continuity, disruption::Harm, names::Inbox, state::State};
 
 /// The sums.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Call, SENDING};
+use super::call::{Call, SENDING};
 
 /// The calls whose first buffer is data, and not a name.
 const WITH_DATA: [&str; 6] = ["read", "write", "pread", "pwrite", "recv", "send"];
