@@ -11,6 +11,9 @@ use std::{
 use clap::Args;
 
 mod node;
+mod port;
+
+use port::port;
 
 pub use node::NodeFlags;
 
@@ -98,10 +101,6 @@ impl FromStr for ValidatorList {
             )),
         }
     }
-}
-
-fn port(text: &str) -> Result<NonZeroU16, &'static str> {
-    text.parse().map_err(|_| "not a port: give a whole number from 1 to 65535")
 }
 
 fn contract(text: &str) -> Result<String, &'static str> {

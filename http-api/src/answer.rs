@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     api::{Api, Route},
     documents::bytes,
+    refusal::Refusal,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -20,42 +21,6 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// The page loads nothing, and runs nothing.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-
-/// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// There is nothing at this path.
-    UnknownPath,
-    /// The method neither reads nor asks for the head.
-    Method,
-    /// The output is one that is not served.
-    Output,
-    /// The gateway announces no account.
-    NoAccount,
-    /// `store` has not signed yet.
-    NotReady,
-}
-
-impl Refusal {
-    const fn status(self) -> StatusCode {
-        match self {
-            Self::UnknownPath | Self::NoAccount => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Output => StatusCode::BAD_REQUEST,
-            Self::NotReady => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    const fn message(self) -> &'static str {
-        match self {
-            Self::UnknownPath => "there is nothing at this path",
-            Self::Method => "this path takes GET and HEAD",
-            Self::Output => "the outputs served are json and yaml",
-            Self::NoAccount => "the gateway announces no account",
-            Self::NotReady => "the gateway is starting; try again later",
-        }
-    }
-}
 
 /// The answer to `request`, counted. Its body is left out by the connection if the request wants the head only.
 pub(crate) fn answer<Body>(api: &Api, request: &Request<Body>) -> Response<Full<Bytes>> {

@@ -14,10 +14,10 @@ use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    answer::Refusal,
     counters::HttpCounters,
     documents::{Build, Documents, bytes},
     figures::Figures,
+    refusal::Refusal,
 };
 
 /// Everything that connections need: what to answer, and their limits.

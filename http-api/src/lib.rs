@@ -24,6 +24,7 @@ pub mod counters;
 mod documents;
 mod exchange;
 mod figures;
+mod refusal;
 pub mod serve;
 
 pub use connection::MAX_HEAD;

@@ -3,7 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `ledger`, `client_record`, `spent` | registered clients, and the nonces of their logins |
-//! | `ledger_file`, `dates` | when the ledger is opened and rewritten; the time of what is written |
+//! | `ledger_file`, `ledger_share`, `dates` | when the ledger is opened and rewritten, and how large it may be; the time of what is written |
 //! | `databases`, `layout_file`, `medium`, `rewrite` | a sled database: when it is on the medium, and how it is rewritten |
 //! | `class_records` | what clients have proved to read |
 //! | `reserve` | room on the disk |
@@ -38,6 +38,7 @@ mod import;
 mod layout_file;
 mod ledger;
 mod ledger_file;
+mod ledger_share;
 mod medium;
 mod record;
 mod reserve;
@@ -49,7 +50,7 @@ mod take_over;
 use self::{
     class_records::ClassRecords,
     ledger::Ledger,
-    ledger_file::{FILLED, ledger_share},
+    ledger_share::{FILLED, ledger_share},
     reserve::{FLOOR, Reserve},
 };
 use crate::{

@@ -8,8 +8,7 @@
 
 use std::borrow::Borrow;
 
-use super::HandshakeError;
-use super::{EphemeralKeys, HandshakeInit, PublicKey, SIGNATURE_LEN, Signature};
+use super::unsalted::{self, EphemeralKeys, HandshakeError, HandshakeInit, PublicKey, SIGNATURE_LEN, Signature};
 use crate::{
     kdf::{self, Salt},
     key::{AEAD_TAG_LEN, CtrHmacKey, GcmSivKey, KeyKind, NONCE_LEN, Nonce, SessionKey},
@@ -105,7 +104,7 @@ impl SessionKey {
     /// Encrypts a client's signature. `nonce` must be fresh and random; the older kind of key takes none.
     pub fn seal_signature(&self, signature: Signature, nonce: Nonce) -> Vec<u8> {
         match self {
-            Self::CtrHmac(key) => super::seal_signature(key, signature).to_vec(),
+            Self::CtrHmac(key) => unsalted::seal_signature(key, signature).to_vec(),
             Self::GcmSiv(key) => seal_signature(key, &nonce, signature),
         }
     }
@@ -117,7 +116,7 @@ impl SessionKey {
     /// [`HandshakeError::InvalidSignature`] if it does not decrypt.
     pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeError> {
         match self {
-            Self::CtrHmac(key) => super::open_signature(key, sealed),
+            Self::CtrHmac(key) => unsalted::open_signature(key, sealed),
             Self::GcmSiv(key) => open_signature(key, sealed),
         }
     }
@@ -127,7 +126,7 @@ impl GatewayKey {
     /// Encrypts the gateway's signature. `random` must be fresh and random; the older kind of key takes none.
     pub fn seal_signature(&self, signature: Signature, random: NonceRandom) -> Vec<u8> {
         match self {
-            Self::CtrHmac(key) => super::seal_signature(key, signature).to_vec(),
+            Self::CtrHmac(key) => unsalted::seal_signature(key, signature).to_vec(),
             Self::GcmSiv(key) => seal_signature(key, &key.nonce(random), signature),
         }
     }
@@ -139,7 +138,7 @@ impl GatewayKey {
     /// [`HandshakeError::InvalidSignature`] if it does not decrypt, or is the gateway's own.
     pub fn open_signature(&self, sealed: &[u8]) -> Result<Signature, HandshakeError> {
         match self {
-            Self::CtrHmac(key) => super::open_signature(key, sealed),
+            Self::CtrHmac(key) => unsalted::open_signature(key, sealed),
             Self::GcmSiv(key) => open_signature(key, sealed),
         }
     }
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(key.seal_signature(signature, nonce(&message(2))), message(2));
         let opened = Ed25519Signature::from_bytes(&GatewayKey::of(&key).open_signature(&message(2)).unwrap());
         client.verifying_key().verify_strict(&keys.signed_by_client(), &opened).unwrap();
-        assert_eq!(message(3), super::super::FINISHED);
+        assert_eq!(message(3), crate::handshake::FINISHED);
     }
 
     #[test]
@@ -234,9 +233,9 @@ mod tests {
     #[test]
     fn without_salt_it_is_the_handshake_of_2021() {
         let key = init(None).derive_key(&[5; 32]);
-        let legacy = super::super::derive_key(&[5; 32]);
+        let legacy = crate::handshake::derive_key(&[5; 32]);
         assert_eq!(key, SessionKey::CtrHmac(legacy.clone()));
-        assert_eq!(key.seal_signature([7; 64], [0; 12]), super::super::seal_signature(&legacy, [7; 64]));
+        assert_eq!(key.seal_signature([7; 64], [0; 12]), crate::handshake::seal_signature(&legacy, [7; 64]));
         assert_eq!(init(None).encode(), HandshakeInit { identity: [1; 32], ephemeral: [2; 32] }.encode());
     }
 

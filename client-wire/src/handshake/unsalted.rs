@@ -1,5 +1,4 @@
-//! The bytes of the registration handshake, for both sides. This file is about clients before protocol version 3;
-//! [`ClientInit`] and [`GatewayReply`] are for every version.
+//! The handshake of clients before protocol version 3, which has no salt.
 //!
 //! ```text
 //! client  -> gateway   identity key 32 | ephemeral key g^x 32
@@ -14,13 +13,9 @@
 //! *Holds* nothing: no randomness and no private key. Callers agree on the secret, sign and verify.
 //! *Promises*: every function gives the same bytes on both sides, so a gateway and a client built on it understand each other.
 
-mod transcript;
-
-pub use transcript::{ClientInit, GatewayReply};
-
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     kdf,
     key::{CtrHmacKey, ZERO_IV},
 };

@@ -9,7 +9,10 @@
 //! Where the lengths decide nothing, a version of 3 or more means [`KeyKind::GcmSiv`]. A text that is not a request leaves the protocol
 //! of the connection as it was.
 
-use super::{Protocol, ProtocolVersion, refusal::EntryRefusal};
+use super::{
+    refusal::EntryRefusal,
+    version::{Protocol, ProtocolVersion},
+};
 use crate::{
     control::request::ClientRequest,
     handshake::ClientInit,

@@ -9,7 +9,7 @@
 //! today look at the type of the answer and never at the words. Each failure takes one answer, but a failed handshake of
 //! 2021 takes two, as in 2021.
 
-use super::{Protocol, ProtocolVersion};
+use super::version::{Protocol, ProtocolVersion};
 use crate::{
     aead_frame::AeadFrameError,
     control::{HandshakeMessage, answer::GatewayResponse},
@@ -119,7 +119,7 @@ impl Protocol {
     /// The reply to a client that is refused before login.
     pub fn refuse_entry(self, refusal: &EntryRefusal) -> RefusalReply {
         let ends_all = matches!(refusal, EntryRefusal::Late | EntryRefusal::LateHandshake | EntryRefusal::LegacyClient);
-        match self.key {
+        match self.key_kind() {
             KeyKind::CtrHmac => RefusalReply { texts: self.entry_texts_of_2021(refusal), ends: ends_all },
             KeyKind::GcmSiv => RefusalReply { texts: vec![self.entry_text_of_today(refusal)], ends: true },
         }
@@ -127,7 +127,7 @@ impl Protocol {
 
     /// The answer that refuses a request in a session.
     pub(crate) fn refuse_request(self, refusal: RequestRefusal) -> GatewayResponse {
-        error(match self.key {
+        error(match self.key_kind() {
             KeyKind::CtrHmac => request_words_of_2021(refusal),
             KeyKind::GcmSiv => request_words_of_today(refusal),
         })

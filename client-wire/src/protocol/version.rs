@@ -1,28 +1,11 @@
-//! The differences between the versions of the protocol, in one place. All other code asks here.
-//!
-//! | version | era | session key | answers carry |
-//! |---|---|---|---|
-//! | none | May 2021 | [`KeyKind::CtrHmac`] | a status |
-//! | 1, 2 | 2022 to 2024 | [`KeyKind::CtrHmac`] | version and bandwidth too |
-//! | 3 to 6 (0, if a client did not say) | since October 2024 | [`KeyKind::GcmSiv`] | upgrade mode too |
-//!
-//! A [`Protocol`] is the protocol of a connection. The kind of key decides how messages are sealed and how a client is refused
-//! ([`refusal`]); the version is echoed. [`EntryRequest`] finds out which protocol a client's text belongs to; a
-//! [`GatewaySession`](super::session::GatewaySession) is a protocol with a key.
-//!
-//! *Promises*: a version that does not fit its kind of key is not representable.
+//! The protocol of a connection, and what its version decides.
 
-mod entry;
-pub mod refusal;
-
-use super::{
+use crate::{
     control::{HandshakeMessage, answer::GatewayResponse},
     handshake::FINISHED,
     key::KeyKind,
     login::LoginForm,
 };
-
-pub use entry::{EntryRequest, Eras, RejectedRequest};
 
 /// A version of the protocol between clients and gateway, from 0 to 6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,11 +14,11 @@ pub struct ProtocolVersion(u8);
 impl ProtocolVersion {
     /// The highest that this gateway speaks.
     pub const CURRENT: Self = Self(wire::CLIENT_PROTOCOL);
-    /// The first with a [`SignedLogin`](super::token::SignedLogin).
+    /// The first with a [`SignedLogin`](crate::token::SignedLogin).
     pub const SIGNED_LOGIN: Self = Self(4);
-    /// The first with a [`GcmSivKey`](super::key::GcmSivKey).
+    /// The first with a [`GcmSivKey`](crate::key::GcmSivKey).
     pub const GCM_SIV: Self = Self(3);
-    /// The last with a [`CtrHmacKey`](super::key::CtrHmacKey).
+    /// The last with a [`CtrHmacKey`](crate::key::CtrHmacKey).
     const LAST_CTR_HMAC: Self = Self(2);
 
     /// The version for a client of today that asks for `requested`: the lower of its version and ours. No version counts as 0.
@@ -150,7 +133,7 @@ impl Protocol {
     }
 
     /// The answer to a login that proves nothing.
-    fn not_authenticated(self) -> GatewayResponse {
+    pub(super) fn not_authenticated(self) -> GatewayResponse {
         GatewayResponse::Authenticate {
             protocol_version: self.echo(),
             status: false,
@@ -160,7 +143,7 @@ impl Protocol {
     }
 
     /// The answer to a packet that was taken.
-    pub(super) fn sent(self) -> GatewayResponse {
+    pub(crate) fn sent(self) -> GatewayResponse {
         let status = match self.key {
             KeyKind::CtrHmac => Some(true),
             KeyKind::GcmSiv => None,
@@ -170,7 +153,7 @@ impl Protocol {
     }
 
     /// The answer to a claim of bandwidth.
-    pub(super) fn claimed(self) -> GatewayResponse {
+    pub(crate) fn claimed(self) -> GatewayResponse {
         GatewayResponse::Bandwidth { available_total: BANDWIDTH, upgrade_mode: self.upgrade_mode() }
     }
 

@@ -1,5 +1,4 @@
-//! Proofs that the sender of a login holds the session key. This file has the authentication token of clients before
-//! protocol version 3; [`GcmSivToken`] is that of version 3, and [`SignedLogin`] came with version 4.
+//! The authentication token of clients before protocol version 3.
 //!
 //! `AES-128-CTR(encryption key, IV drawn by the client, the client's 32-byte address)`, sent in base58. A token
 //! can be replayed, so its checker must also remember which IVs the client has used.
@@ -7,15 +6,10 @@
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-mod gcm_siv;
-mod signed;
-
 use wire::address::ClientAddress;
 
-pub use gcm_siv::{GcmSivToken, SealedAddress};
-pub use signed::{LoginClaim, MAX_SKEW, SignedLogin, SignedLoginError};
-
-use super::key::{CtrHmacKey, Iv};
+use super::text::{TokenTextError, from_base58};
+use crate::key::{CtrHmacKey, Iv};
 
 /// The claim of an `authenticate` message, parsed and unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,22 +20,6 @@ pub struct AuthenticationToken {
     pub enc_address: [u8; ClientAddress::LEN],
     /// The start of the sender's keystream.
     pub iv: Iv,
-}
-
-/// A field is not the base58 form of the right number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenTextError {
-    /// `address`, 32 bytes.
-    #[error("an authentication request has no readable address; it must be the base58 form of 32 bytes")]
-    Address,
-    /// `enc_address`, 32 bytes; 48 in version 3.
-    #[error(
-        "an authentication request has no readable encrypted address; it must be base58 of 32 bytes (version 3: 48)"
-    )]
-    EncryptedAddress,
-    /// `iv`, 16 bytes; 12 in version 3.
-    #[error("an authentication request has no readable IV; it must be base58 of 16 bytes (version 3: 12)")]
-    Iv,
 }
 
 /// Why a token proves nothing.
@@ -67,7 +45,7 @@ impl AuthenticationToken {
     }
 
     /// Whether the text is an IV of this kind of token.
-    pub(super) fn owns_iv(iv: &str) -> bool {
+    pub(crate) fn owns_iv(iv: &str) -> bool {
         from_base58::<{ size_of::<Iv>() }>(iv).is_some()
     }
 
@@ -103,11 +81,6 @@ fn encrypt(key: &CtrHmacKey, address: &ClientAddress, iv: &Iv) -> [u8; ClientAdd
     let mut bytes = *address.as_bytes();
     key.apply_keystream(iv, &mut bytes);
     bytes
-}
-
-fn from_base58<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    (bs58::decode(text).onto(&mut bytes) == Ok(N)).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use wire::address::ClientAddress;
 
-use super::{TokenTextError, from_base58};
+use super::text::{TokenTextError, from_base58};
 use crate::{
     control::request::ClientRequest,
     key::{AEAD_TAG_LEN, GcmSivKey, NONCE_LEN, Nonce},

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr};
 
 use clap::Args;
 
-use super::port;
+use super::port::port;
 use crate::{
     config::{Config, DEFAULT_HTTP_PORT},
     endpoint::{Host, ListenHost},

@@ -78,7 +78,7 @@ impl Ledger {
         let [clients, seen, clock] = [tree("clients")?, tree("seen")?, tree("clock")?];
         let spent = Spent::new(tree("spent")?).map_err(|e| database.error(e))?;
         let now = crate::clock::now().as_secs();
-        spent::take_over(&database, &spent, Dates { now, believed: now })?;
+        spent::take_over::take_over(&database, &spent, Dates { now, believed: now })?;
         Ok(Self { database, clients, spent, seen, clock })
     }
 

@@ -6,6 +6,7 @@ use super::{
     DiskMailbox,
     databases::{Database, Layout},
     ledger::Ledger,
+    ledger_share::{FILLED, ledger_share},
     reserve::FLOOR,
     rewrite,
 };
@@ -16,13 +17,6 @@ use crate::{
 
 /// As 0.10.1 made it; the size of an existing database cannot be changed.
 pub(super) const LEDGER: Layout = Layout { name: "ledger", segment_size: 512 * 1024, cache: 16 * 1024 * 1024 };
-/// The part of the limit that is the ledger's own.
-const LEDGER_SHARE: u64 = 8;
-/// One part in so many of its share is for the ledger's file while clients are taken and nothing is rewritten. The rest is for
-/// later changes of registered clients, and for the records of a rewrite.
-pub(super) const FILLED: u64 = 3;
-/// The ledger's part is not smaller than this, unless that is half of the limit: an empty one has some megabytes.
-const SMALLEST_SHARE: u64 = 32 * 1024 * 1024;
 
 impl DiskMailbox {
     /// Closes the ledger and opens it.
@@ -86,9 +80,4 @@ impl DiskMailbox {
         }
         Ok(self.mail.lack()?.filter(|lack| matches!(lack, Lack::Disk { .. })))
     }
-}
-
-/// Bytes of this limit that the ledger's file may have.
-pub(super) fn ledger_share(limit: u64) -> u64 {
-    (limit / LEDGER_SHARE).max(SMALLEST_SHARE).min(limit / 2)
 }

@@ -26,9 +26,7 @@ use std::collections::{HashMap, VecDeque, hash_map};
 use sled::{Batch, IVec, Tree};
 use wire::address::ClientAddress;
 
-pub(super) use take_over::take_over;
-
-mod take_over;
+pub(super) mod take_over;
 
 /// Pages of one client at the most.
 const PAGES: usize = 96;

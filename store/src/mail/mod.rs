@@ -77,8 +77,8 @@ use std::{
 use append::Appender;
 use index::Index;
 use segment::{Slot, Stream};
-use shelf::Directory;
 pub(crate) use shelf::Shelf;
+use shelf::directory::Directory;
 use spares::{Spare, Spares};
 
 pub(crate) use take_over::TakenOver;

@@ -1,13 +1,11 @@
 //! Where segments are kept: the few calls that the log makes to a file system. Tests put a file system in its place that loses power,
 //! reports errors late, and is full.
 
-mod directory;
+pub(crate) mod directory;
 #[cfg(test)]
 pub(crate) mod memory;
 
 use std::{fmt::Debug, io};
-
-pub(crate) use directory::Directory;
 
 /// A folder of segments.
 pub(crate) trait Shelf: Debug + Send + Sync + 'static {

@@ -2,7 +2,7 @@
 //!
 //! *Promises*: the batch of a [`Committed`] is on the medium.
 
-use super::{Mailbox, batch::MailBatch, error::MailboxError};
+use super::{batch::MailBatch, engine::Mailbox, error::MailboxError};
 
 /// A batch that is on the medium. Only [`commit`] makes one.
 #[derive(Debug)]

@@ -9,8 +9,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use client_wire::login::LoginForm;
+use client_wire::{
+    key::SessionKey,
+    login::{Freshness, LoginForm},
+};
 use ipc::ingress_store::Ack;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
 
 use super::*;
 

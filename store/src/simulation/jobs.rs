@@ -8,7 +8,7 @@ use client_wire::{
 use super::{
     client::SIGNATURE,
     oracle::{Violation, client_of, hold},
-    world::{Done as Happened, World},
+    world::{Done as Happened, Underway, World},
 };
 pub(super) use crate::core::Job;
 use crate::{
@@ -17,12 +17,6 @@ use crate::{
     mailbox::{self, Change, Committed, LedgerEntry, Mailbox as _, MailboxError},
     registrar::{Begun, Registration},
 };
-
-/// A job that is handed out.
-pub(super) enum Underway {
-    Begun(Job),
-    Done(Done),
-}
 
 impl World {
     /// The core wants something done.

@@ -15,14 +15,13 @@ use super::{
     client::Client,
     event::{CLIENTS, DAY, Event, History},
     figures::Figures,
-    jobs::Underway,
     oracle::{Oracle, Violation, hold},
     peers::{BULK, Connection, Edge, Ingress},
     storage::{Machine, ROOM, Storage},
 };
 use crate::{
     clock,
-    core::Core,
+    core::{self, Core, Job},
     counters::StoreCounters,
     mail::shelf::memory::End,
     mailbox::{LedgerEntry, Mailbox as _, remembered::Health},
@@ -43,6 +42,12 @@ pub(super) type Done = Result<(), Violation>;
 pub(super) struct Process {
     pub(super) storage: Arc<Storage>,
     pub(super) core: Core<Storage>,
+}
+
+/// A job that is handed out.
+pub(super) enum Underway {
+    Begun(Job),
+    Done(core::Done),
 }
 
 /// The world.

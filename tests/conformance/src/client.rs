@@ -106,7 +106,7 @@ impl Client {
     /// The same client, as another program that has its keys, but will have to register. It is not connected.
     ///
     /// # Errors
-    /// None that is to be expected.
+    /// If there is no URL at which clients find the gateway.
     pub fn without_shared_key(&self, gateway: impl Into<RoutingNode>) -> Result<Self> {
         Self::with(self.account.clone(), None, &gateway.into())
     }
@@ -121,7 +121,7 @@ impl Client {
     /// A client with new keys that pays with tickets from here. It is not connected.
     ///
     /// # Errors
-    /// None that is to be expected.
+    /// If there is no URL at which clients find the gateway.
     pub fn that_pays(gateway: impl Into<RoutingNode>, tickets: Box<dyn BandwidthTicketProvider>) -> Result<Self> {
         let gateway = gateway.into();
         let config = GatewayClientConfig::default().with_disabled_credentials_mode(false);
@@ -151,7 +151,7 @@ impl Client {
             None,
             shutdown.clone(),
         );
-        // The client hands over what it read in one go.
+        // The client hands over all messages of one read together.
         let messages = messages.flat_map(stream::iter).boxed();
         let acks = acks.flat_map(stream::iter).boxed();
         Ok(Self { account, inner, messages, acks, parts: SphinxMessageReceiver::default(), shutdown })
@@ -242,7 +242,7 @@ impl Client {
         self.expect_acks(&acks).await
     }
 
-    /// What the gateway pushed next that is no acknowledgement, still sealed by its sender.
+    /// The next push that is no acknowledgement, still sealed by its sender.
     ///
     /// # Errors
     /// If nothing comes.

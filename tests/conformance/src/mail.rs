@@ -20,10 +20,10 @@ use nym_sphinx::{
 };
 use nym_topology::{CachedEpochRewardedSet, NymRouteProvider, NymTopology, NymTopologyMetadata, RoutingNode};
 
-/// No rotation of Sphinx keys: its packets say that theirs is unknown.
+/// No rotation of Sphinx keys: packets say that theirs is unknown.
 pub const NO_ROTATION: u32 = u32::MAX;
 
-/// Nobody on a route of one hop delays anything.
+/// A route of one hop has no mix node that delays.
 const NO_DELAY: Duration = Duration::from_millis(1);
 
 /// The sizes of packets that carry messages.
@@ -50,9 +50,9 @@ impl From<Vec<PreparedFragment>> for PreparedMessage {
     }
 }
 
-/// One who writes and reads messages: where he is found, the keys they are sealed with, and the network as he knows it.
+/// An end of a conversation: its address, the keys of its messages, and the network as it knows it.
 pub struct Correspondent {
-    /// Where he is found.
+    /// Where messages for it go.
     pub address: Recipient,
     encryption: x25519::KeyPair,
     ack_key: AckKey,

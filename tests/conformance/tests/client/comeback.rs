@@ -82,7 +82,7 @@ async fn a_client_that_sends_all_the_time_comes_back() -> Result<()> {
         let send = async {
             let me = client.address();
             while !restarted.get() {
-                // Whether it can is for what follows to tell.
+                // It may fail; what follows shows whether the client comes back.
                 if let Err(error) = client.send(&me, b"meanwhile", PacketSize::RegularPacket).await {
                     eprintln!("the client could not send: {error:#}");
                 }
