@@ -20,6 +20,8 @@ worker::counters! {
         unauthenticated_refused,
         /// Connections closed at once because the process had no descriptor left.
         connections_refused_descriptors,
+        /// Connections closed at once because the operator lets no newcomers in.
+        newcomers_refused,
         /// Connections that did not become a websocket, or not in time.
         upgrades_failed,
         /// Requests for the page that tells proxies and uptime checks that the gateway is up.
@@ -91,7 +93,7 @@ worker::counters! {
     }
     refusals {
         connections_refused_prefix, connections_evicted, unauthenticated_evicted, unauthenticated_refused,
-        upgrades_failed, first_request_timeouts, handshake_timeouts, registrations_refused_rate, logins_refused_rate,
+        newcomers_refused, upgrades_failed, first_request_timeouts, handshake_timeouts, registrations_refused_rate, logins_refused_rate,
         refusals, websocket_faults, frame_floods, half_messages_for_others, half_message_timeouts, malformed_frames,
         reflected_frames, requests_without_account, malformed_limit_closures, new_next_hops_refused,
         packets_lost_to_egress, receipt_timeouts, unwritten_timeouts, probes_unanswered,

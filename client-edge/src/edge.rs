@@ -13,7 +13,7 @@ use ipc::{
     credit::Window,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -67,18 +67,28 @@ pub struct LinkEnds {
     pub egress: mpsc::Receiver<OwnedFd>,
 }
 
-/// Serves clients until the supervisor says otherwise.
+/// Where clients connect.
+#[derive(Debug)]
+pub struct ClientPort {
+    /// The listener.
+    pub listener: TcpListener,
+    /// Whether new clients are let in.
+    pub newcomers: watch::Receiver<bool>,
+}
+
+/// Serves clients until the supervisor says otherwise. `newcomers` says whether new clients are let in at the beginning.
 ///
 /// # Errors
 /// If the descriptors cannot be used, or a task that should live as long as the process has ended.
-pub async fn run(config: EdgeConfig, resources: Resources, birth: &Birth) -> io::Result<Ending> {
+pub async fn run(config: EdgeConfig, resources: Resources, newcomers: bool, birth: &Birth) -> io::Result<Ending> {
     let mut control = birth.control_link()?;
     let ends = LinkEnds {
         store: control.link_ends(Role::Store, resources.store),
         egress: control.link_ends(Role::MixEgress, resources.egress),
     };
+    let port = ClientPort { listener: resources.listener.into(), newcomers: control.newcomers(newcomers) };
     let (reports, of_links) = mpsc::channel(REPORTS);
-    let mut edge = Edge::start(config, resources.keys, resources.listener.into(), ends, reports)?;
+    let mut edge = Edge::start(config, resources.keys, port, ends, reports)?;
     let ending = tokio::select! {
         ending = control.follow(of_links) => ending,
         () = edge.failed() => return Err(io::Error::other("a task that should live as long as the process has ended")),
@@ -108,7 +118,7 @@ impl Edge {
     pub fn start(
         config: EdgeConfig,
         keys: KeySlots,
-        listener: TcpListener,
+        port: ClientPort,
         ends: LinkEnds,
         reports: mpsc::Sender<WorkerReport>,
     ) -> io::Result<Self> {
@@ -129,7 +139,7 @@ impl Edge {
             Arc::clone(&counters.packets_lost_to_egress),
         );
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, drain);
-        let acceptor = ClientAcceptor::new(listener, Arc::new(context))?;
+        let acceptor = ClientAcceptor::new(port, Arc::new(context))?;
         let (events, incoming) = mpsc::channel(FROM_STORE);
 
         let mut tasks = JoinSet::new();

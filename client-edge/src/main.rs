@@ -60,5 +60,10 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
     }
 
     // 5. Threads start.
-    Ok(start_threads(&closed, Threads::Many(start.threads.into()))?.block_on(edge::run(config, resources, birth))?)
+    Ok(start_threads(&closed, Threads::Many(start.threads.into()))?.block_on(edge::run(
+        config,
+        resources,
+        start.newcomers,
+        birth,
+    ))?)
 }

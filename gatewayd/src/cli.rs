@@ -24,9 +24,14 @@ use ipc::{
 };
 
 use self::{
-    failure::CommandError,
-    flags::{AuditFlags, BondingFlags, CheckFlags, InitFlags, RunFlags, SignFlags, UpgradeFlags},
-    help::{BONDING_EXAMPLES, CHECK_EXAMPLES, INIT_EXAMPLES, MORE, SIGN_EXAMPLES},
+    failure::{CommandError, usage_error},
+    flags::{
+        AuditFlags, BondingFlags, CheckFlags, InitFlags, LogFlags, RunFlags, RunningFlags, SignFlags, UpgradeFlags,
+    },
+    help::{
+        BONDING_EXAMPLES, CHECK_EXAMPLES, DRAIN_EXAMPLES, INIT_EXAMPLES, LOG_EXAMPLES, MORE, RESUME_EXAMPLES,
+        SIGN_EXAMPLES,
+    },
 };
 use crate::{
     audit,
@@ -38,6 +43,7 @@ use crate::{
     plan::{Environment, LEFT_OUT},
     run,
     sign::{self, SignOptions},
+    steer::{level, newcomers},
     upgrade,
 };
 
@@ -65,6 +71,15 @@ enum Command {
     Upgrade(UpgradeFlags),
     /// Show what each process of the gateway can do, measured from inside its jail
     Audit(AuditFlags),
+    /// Let no new clients into the running gateway; those that are connected stay
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(RunningFlags),
+    /// Let new clients into the running gateway again
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(RunningFlags),
+    /// Change for a time what a process of the running gateway logs
+    #[command(after_help = LOG_EXAMPLES)]
+    Log(LogFlags),
     /// Show what a wallet asks for to bond the gateway
     #[command(after_help = BONDING_EXAMPLES)]
     BondingInformation(BondingFlags),
@@ -91,7 +106,7 @@ pub fn main() -> ExitCode {
             console.flush();
             // Help goes to standard output, errors go to standard error. If that is closed, nobody can read them.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { usage_error(std::env::args_os()) } else { ExitCode::SUCCESS };
         }
     };
     console.flush();
@@ -112,7 +127,16 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
         _ if format == LineFormat::Journal => false,
         Ok(Cli { command: Some(Command::Audit(flags)), .. }) => !flags.json,
         Ok(Cli {
-            command: Some(Command::Sign(_) | Command::BondingInformation(_) | Command::NodeCheck(_)), ..
+            command:
+                Some(
+                    Command::Sign(_)
+                    | Command::BondingInformation(_)
+                    | Command::NodeCheck(_)
+                    | Command::Drain(_)
+                    | Command::Resume(_)
+                    | Command::Log(_),
+                ),
+            ..
         }) => false,
         Ok(_) => true,
         Err(error) => error.use_stderr() || io::stdout().is_terminal(),
@@ -158,6 +182,11 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
             let AuditFlags { id, config, json, self_test, role, ability } = flags;
             let options = audit::AuditOptions { json, self_test, config, role, ability };
             audit::execute(&id, &root, options, environment(log), console)?;
+        }
+        Command::Drain(RunningFlags { id }) => newcomers::execute(&id, &root, false, console)?,
+        Command::Resume(RunningFlags { id }) => newcomers::execute(&id, &root, true, console)?,
+        Command::Log(LogFlags { id, role, level, time }) => {
+            level::execute(&id, &root, role, level, time, console)?;
         }
         Command::BondingInformation(BondingFlags { id, output }) => {
             bonding::execute(

@@ -27,6 +27,7 @@
 //! | [`supervisor`] | keeps the workers alive, and ends them in order |
 //! | [`validator`] | asks the validators before the start |
 //! | [`admin`] | the socket at which a running gateway answers commands |
+//! | [`steer`] | commands that change what a running gateway does |
 //! | [`audit`] | measures what each process can do |
 //! | [`config`], [`overrides`], [`endpoint`] | the settings: file, flags, addresses |
 //! | [`node`] | what is announced to today's network |
@@ -53,6 +54,7 @@ pub mod paths;
 pub mod plan;
 pub mod run;
 pub mod sign;
+pub mod steer;
 pub mod supervisor;
 mod syscall;
 mod system_error;

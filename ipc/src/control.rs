@@ -4,9 +4,8 @@
 //! own life: it reads small reports of a fixed form and never passes a worker's text on without cleaning it. Each message is
 //! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
 //!
-//! `gatewayd` sends `StartWorker` first and once, then any number of `ReplaceLink` (and of `PublishFigures`, to `http-api`), then at most
-//! one `DrainWorker`. The end of the
-//! link means that `gatewayd` is gone: the worker exits at once.
+//! `gatewayd` sends `StartWorker` first and once, then any number of `ReplaceLink` and `ChangeLog` (and of `PublishFigures`, to `http-api`,
+//! and of `AdmitNewcomers`, to `client-edge`), then at most one `DrainWorker`. The end of the link means that `gatewayd` is gone: the worker exits at once.
 //!
 //! | report | when |
 //! |---|---|
@@ -78,6 +77,13 @@ pub enum WorkerCommand {
     DrainWorker,
     /// For `http-api`: what the gateway has done, once a minute.
     PublishFigures(NodeFigures),
+    /// For `client-edge`: whether new clients are let in.
+    AdmitNewcomers(bool),
+    /// Log what this filter says, in the form of `RUST_LOG`.
+    ChangeLog {
+        /// The filter.
+        filter: String,
+    },
 }
 
 /// Everything a worker is told at birth.
@@ -93,6 +99,8 @@ pub struct Start {
     pub jail: JailSpec,
     /// The worker's slice of the configuration.
     pub config: WorkerConfig,
+    /// For `client-edge`: whether new clients are let in, until `AdmitNewcomers` says otherwise.
+    pub newcomers: bool,
     /// In an audit, what to try in the closed jail in place of serving.
     pub probe: Option<Attempt>,
 }
@@ -172,6 +180,8 @@ mod tests {
         pin(WorkerCommand::DrainWorker, "02");
         pin(WorkerCommand::ReplaceLink { peer: Role::Store }, "0103");
         pin(WorkerCommand::PublishFigures(NodeFigures::default()), "0300000000");
+        pin(WorkerCommand::AdmitNewcomers(false), "0400");
+        pin(WorkerCommand::ChangeLog { filter: "info".into() }, "0504696e666f");
         pin(
             WorkerCommand::StartWorker(Box::new(Start {
                 grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],
@@ -205,9 +215,10 @@ mod tests {
                     },
                     announce: None,
                 },
+                newcomers: true,
                 probe: Some(Attempt::Wait),
             })),
-            "000202070104696e666f010207fb0004010108090106010a0300fc80b2e60e05061307080009000a0b0e0c0d0f101112000100",
+            "000202070104696e666f010207fb0004010108090106010a0300fc80b2e60e05061307080009000a0b0e0c0d0f10111200010100",
         );
         pin(WorkerReport::WorkerReady, "00");
         pin(WorkerReport::StartFailed { what: "x".into() }, "010178");

@@ -23,6 +23,42 @@ pub struct LogSettings {
     pub format: LineFormat,
 }
 
+/// A level that an operator may choose. Warnings and errors are logged at every level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum LogLevel {
+    /// Errors and warnings.
+    Warn,
+    /// What happens to the gateway as a whole.
+    Info,
+    /// What happens to each connection.
+    Debug,
+    /// Everything, the addresses of peers among it.
+    Trace,
+}
+
+impl LogLevel {
+    /// All levels.
+    pub const ALL: [Self; 4] = [Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// The name, as in `RUST_LOG`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl LogSettings {
+    /// The same settings, but `level` for `process`.
+    #[must_use]
+    pub fn with_level(&self, process: &str, level: LogLevel) -> Self {
+        Self { filter: format!("{},{process}={}", self.filter, level.name()), format: self.format }
+    }
+}
+
 impl Default for LogSettings {
     fn default() -> Self {
         Self { filter: DEFAULT_FILTER.to_owned(), format: LineFormat::Plain }

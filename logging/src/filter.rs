@@ -13,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 use ipc::Role;
 
 /// The name of the supervisor in the log.
-const SUPERVISOR: &str = "gatewayd";
+pub const SUPERVISOR: &str = "gatewayd";
 /// The crate of nym-gateway 0.10, whose modules `RUST_LOG` named.
 const PREDECESSOR: &str = "nym_gateway";
 /// Our libraries that log. Their lines appear under the name of the process.

@@ -10,14 +10,20 @@ mod filter;
 mod line;
 mod queue;
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use ipc::log::LogSettings;
-use tracing_subscriber::{fmt::format::DefaultFields, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{fmt::format::DefaultFields, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-pub use filter::{Filter, UnknownDirective};
+pub use filter::{Filter, SUPERVISOR, UnknownDirective};
 use line::Line;
 use queue::LINES;
+
+/// Puts another filter in the place of the present one.
+type Change = Box<dyn Fn(&Filter) + Send + Sync>;
+
+/// Of this process.
+static CHANGE: OnceLock<Change> = OnceLock::new();
 
 /// Longest wait of an ending process for its last lines.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
@@ -32,8 +38,21 @@ pub fn init(process: &'static str, settings: &LogSettings) {
         .log_internal_errors(false)
         .fmt_fields(DefaultFields::new())
         .event_format(Line { process, format: settings.format });
+    let (targets, handle) = reload::Layer::new(filter.targets(process));
     // An error means that there is a log already, as in tests.
-    let _ = tracing_subscriber::registry().with(lines).with(filter.targets(process)).try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
+    let change = move |filter: &Filter| {
+        // An error means that there is another log.
+        let _ = handle.reload(filter.targets(process));
+    };
+    let _ = CHANGE.set(Box::new(change));
+}
+
+/// Logs what `filter` says from now on. Parts of it that are not understood have no effect.
+pub fn change(filter: &str) {
+    if let Some(change) = CHANGE.get() {
+        change(&Filter::parse(filter).0);
+    }
 }
 
 /// Starts the thread that writes the lines. A worker must call this after its jail is closed, as for every thread.

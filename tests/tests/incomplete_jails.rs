@@ -152,7 +152,7 @@ async fn the_admin_socket_hears_only_root_and_its_own_account() -> Result<()> {
         let output = deadline::soon("the audit of a stranger", stranger.uid(STRANGER).gid(STRANGER).output()).await??;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(
-            output.status.code() == Some(1) && error.contains("answers root and its own account only"),
+            output.status.code() == Some(69) && error.contains("answers root and its own account only"),
             "{output:?}"
         );
         let refused = format!("user {STRANGER} is neither root nor the account that runs this gateway");

@@ -27,6 +27,7 @@ pub struct ControlLink {
     socket: UnixDatagram,
     routes: HashMap<Role, mpsc::Sender<OwnedFd>>,
     figures: Option<watch::Sender<NodeFigures>>,
+    newcomers: Option<watch::Sender<bool>>,
 }
 
 /// Why a worker ends.
@@ -46,7 +47,7 @@ impl ControlLink {
     pub fn new(end: OwnedFd) -> io::Result<Self> {
         let socket = BlockingSocket::from(end);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new(), figures: None })
+        Ok(Self { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new(), figures: None, newcomers: None })
     }
 
     /// A channel that yields this worker's ends of the links to `peer`: `first`, then each that the supervisor sends.
@@ -62,6 +63,13 @@ impl ControlLink {
     pub fn figures(&mut self) -> watch::Receiver<NodeFigures> {
         let (tx, rx) = watch::channel(NodeFigures::default());
         self.figures = Some(tx);
+        rx
+    }
+
+    /// A channel that shows whether new clients are let in: `first`, then what the supervisor says.
+    pub fn newcomers(&mut self, first: bool) -> watch::Receiver<bool> {
+        let (tx, rx) = watch::channel(first);
+        self.newcomers = Some(tx);
         rx
     }
 
@@ -85,6 +93,12 @@ impl ControlLink {
                             shown.send_replace(figures);
                         }
                     }
+                    Ok((WorkerCommand::AdmitNewcomers(admitted), _)) => {
+                        if let Some(newcomers) = &self.newcomers {
+                            newcomers.send_replace(admitted);
+                        }
+                    }
+                    Ok((WorkerCommand::ChangeLog { filter }, _)) => logging::change(&filter),
                     Ok((WorkerCommand::DrainWorker, _)) => return Ending::Drain,
                     Ok((WorkerCommand::StartWorker(_), _)) | Err(_) => return Ending::Orphaned,
                 },

@@ -4,12 +4,13 @@
 //! - There are never more connections than allowed, in all, of one network, and before login.
 //! - A connection that comes when all places are taken gets the place of one that has proved least.
 //! - At the limit of descriptors, clients are refused instead of left waiting, and that does not keep the processor busy.
+//! - While no newcomers are let in, a connection is closed as soon as it comes. Those that are open go on.
 //! - When told to stop, the acceptor ends after the last connection.
 
 use std::{io, sync::Arc, time::Duration};
 
 use session_ipc::SessionId;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use worker::{
     counter::count,
     peer::{Accepted, Acceptor, ConnectionLimit, Listener},
@@ -19,6 +20,7 @@ use super::preauth_limit::PreauthLimit;
 use crate::{
     connection::{self, session::LAST_RECEIPTS_LIMIT},
     context::Context,
+    edge::ClientPort,
     upgrade::NewConnection,
     websocket::close_reason::CLOSE_LIMIT,
 };
@@ -32,6 +34,8 @@ pub(crate) struct ClientAcceptor {
     /// The number of the last connection.
     last: u64,
     preauth: PreauthLimit,
+    /// Whether new clients are let in.
+    newcomers: watch::Receiver<bool>,
     context: Arc<Context>,
 }
 
@@ -40,14 +44,15 @@ impl ClientAcceptor {
     ///
     /// # Errors
     /// If the runtime cannot watch the socket.
-    pub(crate) fn new(listener: std::net::TcpListener, context: Arc<Context>) -> io::Result<Self> {
+    pub(crate) fn new(port: ClientPort, context: Arc<Context>) -> io::Result<Self> {
+        let ClientPort { listener, newcomers } = port;
         listener.set_nonblocking(true)?;
         let config = &context.config;
         let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
         let preauth = PreauthLimit::new(config.max_unauthenticated);
         let proxies = config.trusted_proxies.clone();
         let listener = Listener::new(TcpListener::from_std(listener)?, limit)?.behind(proxies);
-        Ok(Self { acceptor: Acceptor::new(listener), last: 0, preauth, context })
+        Ok(Self { acceptor: Acceptor::new(listener), last: 0, preauth, newcomers, context })
     }
 
     /// Accepts until the process is to stop, then waits for the connections to end.
@@ -66,6 +71,10 @@ impl ClientAcceptor {
 
     async fn admit(&mut self, Accepted { stream, peer, permit, .. }: Accepted) {
         let counters = &self.context.counters;
+        if !*self.newcomers.borrow() {
+            count(&counters.newcomers_refused);
+            return;
+        }
         let Ok((slot, evicted_another)) = self.preauth.admit(permit.prefix()).await else {
             count(&counters.unauthenticated_refused);
             return;

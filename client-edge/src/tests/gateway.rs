@@ -18,11 +18,15 @@ use link::{
     stream::{self, LinkReader, LinkWriter},
 };
 use session_ipc::{AttachedKey, EdgeToStore, Sequence, SessionAnswer, SessionId, SessionRequest, StoreToEdge};
-use tokio::{net::TcpSocket, sync::mpsc, time::timeout};
+use tokio::{
+    net::TcpSocket,
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 use super::client::{Client, NARROW, TIMEOUT, authenticate, key, token};
 use crate::{
-    edge::{Edge, LinkEnds},
+    edge::{ClientPort, Edge, LinkEnds},
     store::keys::KeySlots,
 };
 
@@ -58,6 +62,8 @@ pub(super) struct Gateway {
     pub(super) edge: Edge,
     pub(super) address: SocketAddr,
     pub(super) reports: mpsc::Receiver<WorkerReport>,
+    /// Whether new clients are let in.
+    pub(super) newcomers: watch::Sender<bool>,
     egress: LinkReader<SendPacket>,
     store_ends: mpsc::Sender<OwnedFd>,
     _egress_ends: mpsc::Sender<OwnedFd>,
@@ -83,12 +89,14 @@ impl Gateway {
         let (egress_ends, egress) = mpsc::channel(1);
         let (report, reports) = mpsc::channel(4);
         let keys = KeySlots::for_connections(config.max_connections.min(1_000), u64::MAX).unwrap().0;
-        let edge = Edge::start(config, keys, listener, LinkEnds { store, egress }, report).unwrap();
+        let (newcomers, of_edge) = watch::channel(true);
+        let port = ClientPort { listener, newcomers: of_edge };
+        let edge = Edge::start(config, keys, port, LinkEnds { store, egress }, report).unwrap();
 
         let (here, there) = descriptor::link_pair().unwrap();
         egress_ends.send(there).await.unwrap();
         let (egress, _) = stream::open::<SendPacket, SendPacket>(here).unwrap();
-        let gateway = Self { edge, address, reports, egress, store_ends, _egress_ends: egress_ends };
+        let gateway = Self { edge, address, reports, newcomers, egress, store_ends, _egress_ends: egress_ends };
         let store = gateway.new_store().await;
         (gateway, store)
     }

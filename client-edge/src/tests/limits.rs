@@ -215,3 +215,19 @@ async fn asking_for_the_version_again_counts_as_an_error() {
     client.hear_orderly_end().await;
     assert_eq!(gateway.edge.counters().malformed_limit_closures.load(Relaxed), 1);
 }
+
+/// As `gatewayd drain` has it: whoever is connected stays and gets mail.
+#[tokio::test]
+async fn without_newcomers_the_attached_get_their_mail() {
+    let (gateway, mut store) = Gateway::start(config()).await;
+    let (mut client, session) = gateway.attach(&mut store).await;
+    gateway.newcomers.send_replace(false);
+    let mut newcomer = TcpStream::connect(gateway.address).await.unwrap();
+    assert_eq!(timeout(TIMEOUT, newcomer.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+    assert_eq!(gateway.edge.counters().newcomers_refused.load(Relaxed), 1);
+    store.say(&[push(session, 1, b"mail")]).await;
+    client.hear_mail(b"mail").await;
+
+    gateway.newcomers.send_replace(true);
+    gateway.attach(&mut store).await;
+}

@@ -10,8 +10,11 @@ use std::{
 use link::stream::{LinkReader, LinkWriter, open};
 use tokio::time::timeout;
 
-use super::wire::{AdminAnswer, AdminQuestion, SOCKET};
-use crate::{paths::GatewayId, plan::RunPlan};
+use super::{
+    order::ORDER_LIMIT,
+    wire::{AdminAnswer, AdminQuestion, Order, SOCKET},
+};
+use crate::paths::{GatewayId, GatewayPaths, Root};
 
 /// The folder of the gateways of systemd/gatewayd@.service.
 const HOME_OF_UNITS: &str = "/var/lib/gatewayd";
@@ -52,6 +55,14 @@ pub enum AdminError {
     /// Another command does the same.
     #[error("the gateway is busy with the same command of somebody else; try again when that has ended")]
     Busy,
+    /// The gateway drains.
+    #[error("the gateway is ending, and takes no more orders; give the order again when it has started anew")]
+    Ending,
+    /// The order takes very long.
+    #[error(
+        "the gateway has not carried out the order in time, and may do it later; its log says what it is waiting for"
+    )]
+    Late,
 }
 
 impl AdminError {
@@ -60,6 +71,8 @@ impl AdminError {
         match answer {
             AdminAnswer::Busy => Self::Busy,
             AdminAnswer::Stranger => Self::Stranger,
+            AdminAnswer::Ending => Self::Ending,
+            AdminAnswer::Late => Self::Late,
             _ => Self::Ended("it sent the answer to another question".to_owned()),
         }
     }
@@ -79,15 +92,17 @@ pub(crate) struct AdminClient {
 }
 
 impl AdminClient {
-    /// Connects to the socket in the runtime directory of the gateway's folder, or of its unit.
+    /// Connects to the socket in the runtime directory of the gateway's folder, or of its unit. The configuration is not read, because a
+    /// running gateway can be told to do something whatever its file says by now.
     ///
     /// # Errors
     /// If no gateway listens there, or not to this account.
-    pub(crate) fn open(plan: &RunPlan, of_units: bool) -> Result<Self, AdminError> {
-        let path = plan.run_dir.join(SOCKET);
-        let of_unit = Path::new(RUN_DIR_OF_UNITS).join(plan.id.as_str()).join(SOCKET);
+    pub(crate) fn open(id: &GatewayId, root: &Root) -> Result<Self, AdminError> {
+        let run_dir = GatewayPaths::new(root, id).run_dir(std::env::var_os("RUNTIME_DIRECTORY"));
+        let path = run_dir.join(SOCKET);
+        let of_unit = Path::new(RUN_DIR_OF_UNITS).join(id.as_str()).join(SOCKET);
         let socket = match UnixStream::connect(&path) {
-            Err(_) if of_units => UnixStream::connect(of_unit),
+            Err(_) if is_of_units(root.as_path()) => UnixStream::connect(of_unit),
             connected => connected,
         };
         match socket.and_then(|socket| open(OwnedFd::from(socket))) {
@@ -95,7 +110,7 @@ impl AdminClient {
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 Err(AdminError::Refused { path, source })
             }
-            Err(source) => Err(AdminError::NotRunning { path, id: plan.id.clone(), source }),
+            Err(source) => Err(AdminError::NotRunning { path, id: id.clone(), source }),
         }
     }
 
@@ -110,9 +125,9 @@ impl AdminClient {
         };
         match timeout(limit, asked).await {
             Ok(Ok(mut answers)) => match answers.pop() {
-                Some(refusal @ (AdminAnswer::Busy | AdminAnswer::Stranger)) => {
-                    Err(AdminError::of_other_answer(&refusal))
-                }
+                Some(
+                    refusal @ (AdminAnswer::Busy | AdminAnswer::Stranger | AdminAnswer::Ending | AdminAnswer::Late),
+                ) => Err(AdminError::of_other_answer(&refusal)),
                 Some(answer) => Ok(answer),
                 None => Err(AdminError::Ended("it sent no answer".to_owned())),
             },
@@ -120,6 +135,19 @@ impl AdminClient {
             Err(_) => Err(AdminError::Ended("it did not answer in time".to_owned())),
         }
     }
+}
+
+/// Gives an order to gateway `id` below `root`, and waits until it is carried out.
+///
+/// # Errors
+/// If it is not.
+pub(crate) fn give_order(id: &GatewayId, root: &Root, order: Order) -> Result<AdminAnswer, AdminError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| AdminError::Ended(error.to_string()))?;
+    runtime.block_on(async {
+        // The supervisor answers by itself when its time is over, so this limit is for one that hangs.
+        AdminClient::open(id, root)?.ask(AdminQuestion::Order(order), ORDER_LIMIT * 2).await
+    })
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 //! | file | idea |
 //! |---|---|
 //! | [`wire`] | questions and answers |
+//! | [`order`] | the way of an order to the supervisor's loop |
 //! | [`client`] | a command's side of a conversation |
 //! | [`server`] | the supervisor's side |
 
 pub(crate) mod client;
+pub(crate) mod order;
 pub(crate) mod server;
 pub mod wire;

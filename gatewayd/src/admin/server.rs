@@ -1,7 +1,7 @@
 //! The supervisor's side: accepts commands at the admin socket, and answers them.
 //!
 //! *Promises*: at most [`CONVERSATIONS`] at once, each with a time limit for every question and for the whole. One audit at a time; a second
-//! is told so.
+//! is told so. Orders are passed on to the loop of the supervisor. Once that takes no more, every question is answered with the end.
 
 use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
@@ -18,12 +18,15 @@ use interprocess::{
 use link::stream::{LinkReader, LinkWriter, open};
 use nix::unistd::geteuid;
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard, watch},
+    sync::{Mutex, OwnedMutexGuard, mpsc, watch},
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
-use super::wire::{AdminAnswer, AdminQuestion};
+use super::{
+    order::{self, OrderQueue, Ordered},
+    wire::{AdminAnswer, AdminQuestion},
+};
 use crate::audit::{examiner::Examiner, prober::Prober, wire::Live};
 
 /// The mode of the socket. The mode of its directory keeps other accounts out as well.
@@ -43,6 +46,7 @@ const REST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Admin {
     roster: watch::Sender<Vec<Live>>,
+    orders: mpsc::Receiver<Ordered>,
     task: JoinHandle<()>,
 }
 
@@ -58,8 +62,25 @@ impl Admin {
             .try_overwrite(true)
             .create_tokio_as()?;
         let (roster, live) = watch::channel(Vec::new());
-        let task = tokio::spawn(serve(listener, Examiner::new(prober), live));
-        Ok(Self { roster, task })
+        let (queue, orders) = order::queue();
+        let desk = Desk { examiner: Arc::new(Mutex::new(Examiner::new(prober))), live, orders: queue };
+        let task = tokio::spawn(serve(listener, desk));
+        Ok(Self { roster, orders, task })
+    }
+
+    /// Waits for the next order. Cancel-safe.
+    pub(crate) async fn next_order(&mut self) -> Ordered {
+        match self.orders.recv().await {
+            Some(ordered) => ordered,
+            // The task that holds the other end lives as long as this value.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes no more orders. Whoever asks anything from now on is told that the gateway is ending.
+    pub(crate) fn close(&mut self) {
+        self.orders.close();
+        while self.orders.try_recv().is_ok() {}
     }
 
     /// Tells the task which workers are alive.
@@ -78,8 +99,7 @@ impl Drop for Admin {
     }
 }
 
-async fn serve(listener: Listener, examiner: Examiner, live: watch::Receiver<Vec<Live>>) {
-    let desk = Desk { examiner: Arc::new(Mutex::new(examiner)), live };
+async fn serve(listener: Listener, desk: Desk) {
     let mut conversations = JoinSet::new();
     loop {
         while conversations.len() >= CONVERSATIONS {
@@ -152,12 +172,15 @@ async fn converse(socket: OwnedFd, desk: Desk) -> Option<()> {
 struct Desk {
     examiner: Arc<Mutex<Examiner>>,
     live: watch::Receiver<Vec<Live>>,
+    orders: OrderQueue,
 }
 
 impl Desk {
     /// Answers a question. A conversation that has begun an audit keeps the examiner in `audit` until it ends.
     async fn answer(&self, question: AdminQuestion, audit: &mut Option<OwnedMutexGuard<Examiner>>) -> AdminAnswer {
         match question {
+            _ if self.orders.is_closed() => AdminAnswer::Ending,
+            AdminQuestion::Order(order) => self.orders.carry_out(order).await,
             AdminQuestion::Audit(question) => {
                 if audit.is_none() {
                     let Ok(examiner) = Arc::clone(&self.examiner).try_lock_owned() else {

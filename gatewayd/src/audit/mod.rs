@@ -146,7 +146,7 @@ pub fn execute(
         let mut respondent = if self_test {
             Respondent::SelfTest(Box::new(SelfTest::begin(&plan).await?))
         } else {
-            Respondent::Running(plan.id.clone(), AdminClient::open(&plan, of_units).map_err(cannot_ask(&plan.id))?)
+            Respondent::Running(plan.id.clone(), AdminClient::open(id, root).map_err(cannot_ask(&plan.id))?)
         };
         let roles = plan.config.roles().filter(|one| role.is_none_or(|only| only == *one));
         let abilities = Ability::ALL.into_iter().filter(|one| ability.is_none_or(|only| only == *one));

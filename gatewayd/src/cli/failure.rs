@@ -1,8 +1,9 @@
 //! Why a command failed, and the exit code that says so.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use crate::{
+    admin::client::AdminError,
     audit::AuditError,
     init::InitError,
     node::{bonding::BondingError, check::CheckError},
@@ -31,15 +32,39 @@ pub(super) enum CommandError {
     Bonding(#[from] BondingError),
     #[error(transparent)]
     Check(#[from] CheckError),
+    #[error(transparent)]
+    Running(#[from] AdminError),
 }
+
+/// The commands of nym-gateway 0.10, in which wrong arguments end with 1. Scripts of operators may know it.
+const OF_0_10: [&str; 3] = ["init", "run", "upgrade"];
+
+/// The code for wrong arguments, as of most programs.
+const USAGE: u8 = 2;
+
+/// The code of sysexits.h for a running gateway that cannot be asked: there is none, it is busy or ending, or it does not answer this
+/// account.
+const UNAVAILABLE: u8 = 69;
 
 /// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
 const CONFIGURATION: u8 = 78;
+
+/// The exit code for wrong arguments. It is that of 0.10 where 0.10 has the command, and for a command that there is not.
+pub(super) fn usage_error(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let commands: Vec<String> =
+        super::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let named = arguments.skip(1).find_map(|argument| commands.iter().find(|command| argument == command.as_str()));
+    match named {
+        Some(command) if !OF_0_10.contains(&command.as_str()) => ExitCode::from(USAGE),
+        _ => ExitCode::FAILURE,
+    }
+}
 
 impl CommandError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Run(error) if error.is_of_configuration() => ExitCode::from(CONFIGURATION),
+            Self::Running(_) | Self::Audit(AuditError::Ask { .. }) => ExitCode::from(UNAVAILABLE),
             _ => ExitCode::FAILURE,
         }
     }

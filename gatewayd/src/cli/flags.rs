@@ -6,10 +6,17 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use ipc::Role;
+use ipc::{Role, log::LogLevel};
 use semver::Version;
 
-use crate::{audit::ability::Ability, overrides::Overrides, paths::GatewayId, sign::Output, upgrade};
+use crate::{
+    audit::ability::Ability,
+    overrides::Overrides,
+    paths::GatewayId,
+    sign::Output,
+    steer::level::{LevelTime, process_name, processes},
+    upgrade,
+};
 
 #[derive(Args)]
 pub(super) struct InitFlags {
@@ -77,6 +84,35 @@ pub(super) struct AuditFlags {
     #[arg(long, value_name = "ABILITY", value_parser = one_of(Ability::ALL, Ability::name))]
     pub(super) ability: Option<Ability>,
 }
+
+#[derive(Args)]
+pub(super) struct RunningFlags {
+    /// Id of the gateway, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+}
+
+#[derive(Args)]
+pub(super) struct LogFlags {
+    /// Id of the gateway, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The process, by the name that the log prints
+    #[arg(long, value_name = "ROLE", value_parser = one_of(processes(), process_name))]
+    pub(super) role: Process,
+
+    /// What it is to log
+    #[arg(value_name = "LEVEL", value_parser = one_of(LogLevel::ALL, LogLevel::name))]
+    pub(super) level: LogLevel,
+
+    /// For how long; then RUST_LOG holds again
+    #[arg(long = "for", value_name = "TIME", default_value = "10m")]
+    pub(super) time: LevelTime,
+}
+
+/// The supervisor is none of the roles. The name keeps clap from taking the flag for one that may be missing.
+pub(super) type Process = Option<Role>;
 
 #[derive(Args)]
 pub(super) struct BondingFlags {

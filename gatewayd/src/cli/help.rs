@@ -23,7 +23,33 @@ Files, in $HOME/.nym/gateways/<ID>:
 Exit codes:
   0   ended in good order
   1   failed; another attempt may succeed
+  69  the command is for a running gateway, and there is none, it is busy or
+      ending, or it does not answer this account
   78  `run` cannot use the configuration: correct it first";
+
+/// Behind the help of `drain`.
+pub(super) const DRAIN_EXAMPLES: &str = "\
+Example:
+  gatewayd drain --id mygateway
+
+New connections to the clients port are closed at once. Clients that are
+connected stay and get their mail. Mix nodes may connect, as they bring it.
+Once the clients have left, a stop costs nobody anything. `gatewayd resume`,
+or a restart, lets new clients in again.";
+
+/// Behind the help of `resume`.
+pub(super) const RESUME_EXAMPLES: &str = "\
+Example:
+  gatewayd resume --id mygateway";
+
+/// Behind the help of `log`.
+pub(super) const LOG_EXAMPLES: &str = "\
+Examples:
+  gatewayd log --id mygateway --role store debug
+  gatewayd log --id mygateway --role gatewayd info --for 1h
+
+Warnings and errors are always logged. trace names the addresses of peers.
+A process that is started anew meanwhile has the same level.";
 
 /// The text after the flags in the help of `init`.
 pub(super) const INIT_EXAMPLES: &str = "\

@@ -118,6 +118,7 @@ impl LaunchSpec {
             threads: self.threads,
             jail: self.jails.get(role).clone(),
             config: self.configs.get(role).clone(),
+            newcomers: true,
             probe,
         }
     }

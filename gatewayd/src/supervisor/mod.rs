@@ -9,10 +9,12 @@
 //! | [`workers`] | the workers, each in its slot |
 //! | [`workers::drain`] | their orderly end |
 //! | [`lock`] | one supervisor for one id |
+//! | [`orders`] | the orders of the operator |
 //! | [`restart`] | the delay before a dead worker is started again |
 //! | [`signals`] | what ends the supervisor, and what does not |
 
 mod lock;
+mod orders;
 mod restart;
 mod signals;
 mod workers;
@@ -29,7 +31,7 @@ use self::{
     workers::drain::Drained,
 };
 use crate::{
-    admin::server::Admin,
+    admin::{order::Ordered, server::Admin},
     system_error::SystemError,
     systemd::{self, Watchdog},
 };
@@ -62,6 +64,14 @@ fn brief(duration: Duration) -> String {
     }
 }
 
+/// Waits for the next order. Without an admin socket there is none.
+async fn next_order(admin: &mut Option<Admin>) -> Ordered {
+    match admin {
+        Some(admin) => admin.next_order().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Starts `workers` and keeps them alive until a signal comes; then ends them. Calls `print` once the announced keys are known to be
 /// the gateway's own.
 ///
@@ -69,7 +79,7 @@ fn brief(duration: Duration) -> String {
 /// If the gateway does not come up, or cannot go on. No worker is left running then.
 pub(crate) async fn supervise(
     mut workers: Workers,
-    admin: Option<Admin>,
+    mut admin: Option<Admin>,
     print: impl FnOnce(),
 ) -> Result<(), SupervisorError> {
     let begun = Instant::now();
@@ -94,10 +104,13 @@ pub(crate) async fn supervise(
             step = workers.step() => if let Err(error) = step {
                 break Err(error);
             },
+            ordered = next_order(&mut admin) => workers.carry_out(ordered),
             () = watchdog.report() => {}
         }
     };
-    drop(admin);
+    if let Some(admin) = &mut admin {
+        admin.close();
+    }
     systemd::stopping();
     let told_at = Instant::now();
     let hurry = async {

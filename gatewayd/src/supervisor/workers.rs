@@ -10,6 +10,8 @@ mod events;
 mod figures;
 mod hang;
 mod jail_reports;
+mod levels;
+mod newcomers;
 mod peer_reports;
 mod public_keys;
 mod slot;
@@ -22,13 +24,14 @@ use std::{
 
 use ipc::{
     Role,
-    control::{BEAT, Grant, WorkerCommand},
+    control::{BEAT, Grant, Start, WorkerCommand},
 };
 use tokio::sync::mpsc;
 
 use self::{
     error::WorkersError,
     figures::Figures,
+    levels::TemporaryLevels,
     slot::{PendingKill, WorkerSlot, WorkerState},
 };
 use crate::{
@@ -72,6 +75,9 @@ pub(crate) struct Workers {
     phase: GatewayPhase,
     /// Whether `store` had no room for new mail when it started.
     storage_is_full: bool,
+    /// Whether new clients are let in.
+    newcomers: bool,
+    levels: TemporaryLevels,
     /// When the heartbeats are checked next.
     next_heartbeat_check: Instant,
     figures: Figures,
@@ -92,6 +98,8 @@ impl Workers {
             pending_kills: Vec::new(),
             phase: GatewayPhase::Opening,
             storage_is_full: false,
+            newcomers: true,
+            levels: TemporaryLevels::new(),
             next_heartbeat_check: now + BEAT,
             figures: Figures::new(now),
             events,
@@ -129,7 +137,8 @@ impl Workers {
             WorkerState::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
             _ => None,
         };
-        let others = self.next_pending_kill().into_iter().chain([self.next_heartbeat_check, self.figures.due()]);
+        let ends = self.next_pending_kill().into_iter().chain(self.levels.next_end());
+        let others = ends.chain([self.next_heartbeat_check, self.figures.due()]);
         Role::ALL.into_iter().filter_map(due).chain(others).min().unwrap_or(self.next_heartbeat_check)
     }
 
@@ -142,6 +151,7 @@ impl Workers {
             self.check_heartbeats(now)?;
         }
         self.publish_figures(now);
+        self.end_levels(now);
         for role in Role::ALL {
             match &mut self.slots.get_mut(role).state {
                 WorkerState::Dead { retry_at } if *retry_at <= now => self.start(role)?,
@@ -188,8 +198,21 @@ impl Workers {
         grants.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
         let (grants, descriptors): (Vec<_>, Vec<_>) = grants.into_iter().unzip();
         let start = self.spec.start_message(role, grants, None);
+        let start = Start { log: self.levels.settings(role, &start.log), newcomers: self.newcomers, ..start };
         let worker = Worker::spawn(role, self.spec.program(role)?, start, &descriptors, self.reporter.clone())?;
         Ok((worker, ends.of_peers))
+    }
+
+    /// Tells `role` something, if it lives. Its successor has to learn the same from its start message.
+    fn tell(&mut self, role: Role, command: &WorkerCommand) {
+        let (WorkerState::Starting { worker, .. } | WorkerState::Ready { worker, .. }) = &self.slots.get(role).state
+        else {
+            return;
+        };
+        // On another error the worker is dying.
+        if worker.send(command, &[]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.kill_for(role, "it no longer reads its control link");
+        }
     }
 
     /// Gives a living worker its end of a new link. If none lives, the end is kept for the next.

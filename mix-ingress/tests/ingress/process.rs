@@ -71,6 +71,7 @@ fn start(key_file: &str, open_files: u64) -> Worker {
             layers: Some(LayerSettings { account: None, required: vec![Layer::Seccomp], connect_ports: vec![] }),
         },
         config: WorkerConfig::MixIngress(CONFIG),
+        newcomers: true,
         probe: None,
     }));
     let key = file_with(key_file);

@@ -20,6 +20,7 @@ fn start() -> Start {
         threads: 1,
         jail: jail(64),
         config: config_of(&config(home.path()), Role::Store),
+        newcomers: true,
         probe: None,
     }
 }

@@ -65,7 +65,7 @@ impl Workers {
         let ready = |role| matches!(self.slots.get(role).state, WorkerState::Ready { .. });
         let all_ready = self.spec.roles().all(ready);
         if self.phase == GatewayPhase::Open && all_ready {
-            systemd::status(systemd::SERVING);
+            systemd::status(self.serving());
         }
         if self.phase == GatewayPhase::Opening && all_ready {
             self.phase = GatewayPhase::Open;
@@ -83,7 +83,7 @@ impl Workers {
             systemd::ready(if self.storage_is_full {
                 "serving, but storage was full at the start: see the log"
             } else {
-                systemd::SERVING
+                self.serving()
             });
         }
     }

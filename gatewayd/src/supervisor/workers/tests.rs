@@ -5,6 +5,7 @@ use std::path::Path;
 use ipc::{
     control::WorkerReport,
     jail::{Layer, Missing},
+    log::LogLevel,
 };
 use nix::{sys::signal::Signal, unistd::Pid};
 
@@ -385,4 +386,35 @@ async fn a_layer_that_is_left_out_on_purpose_is_no_warning() {
     }
     assert_eq!(stage.workers.lacks(true), ["network-namespace in store"]);
     assert_eq!(stage.workers.lacks(false), ["landlock-ports is missing in store: start gatewayd as root"]);
+}
+
+#[tokio::test]
+async fn a_level_falls_back_by_itself() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let before = stage.orders().len();
+    stage.workers.change_level(Some(Role::Store), LogLevel::Debug, Duration::from_millis(1));
+    let usual = stage.workers.spec.plan.log.clone();
+    assert_eq!(stage.workers.levels.settings(Role::Store, &usual).filter, "info,store=debug");
+    assert_eq!(stage.workers.levels.settings(Role::MixIngress, &usual), usual);
+    stage.until_orders(before + 2).await;
+    // The second byte is the length of the filter: `info,store=debug`, then `info`.
+    assert_eq!(stage.orders().split_off(before), ["store 0510", "store 0504"]);
+    assert_eq!(stage.workers.levels.settings(Role::Store, &usual), usual);
+    assert!(stage.workers.levels.next_end().is_none());
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn only_the_clients_port_hears_of_newcomers() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let before = stage.orders().len();
+    for admitted in [false, true] {
+        stage.workers.admit_newcomers(admitted);
+        assert_eq!(stage.workers.serving() == systemd::SERVING, admitted);
+    }
+    stage.until_orders(before + 2).await;
+    assert_eq!(stage.orders().split_off(before), ["client-edge 0400", "client-edge 0401"]);
+    stage.workers.drain(never()).await;
 }

@@ -1,0 +1,11 @@
+//! Commands that change what a running gateway does, without stopping it. They give orders at the admin socket.
+//!
+//! *Promises*: each says what has changed, or why nothing has. What they change holds until the gateway ends.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`newcomers`] | `drain` and `resume`: whether new clients are let in |
+//! | [`level`] | `log`: what a process logs for a time |
+
+pub mod level;
+pub mod newcomers;
