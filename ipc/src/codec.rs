@@ -133,6 +133,28 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_no_bytes_is_refused_and_ends_the_body() {
+        assert_eq!(decode_body::<()>(&[1]), Err(CodecError::Malformed));
+    }
+
+    #[test]
+    fn a_message_at_its_limit_passes_and_a_longer_one_does_not() {
+        // bincode counts a length as eight bytes.
+        let bytes = |len: usize| encode_one(&Opaque(vec![7; len - 8].into())).unwrap();
+        assert!(decode_one::<Opaque>(&bytes(MESSAGE_LIMIT)).is_ok());
+        assert_eq!(decode_one::<Opaque>(&bytes(MESSAGE_LIMIT + 1)), Err(CodecError::Malformed));
+    }
+
+    #[test]
+    fn a_frame_at_its_limit_passes_and_a_longer_one_does_not() {
+        let announced = |len: usize| body_len(u32::try_from(len).unwrap().to_be_bytes());
+        assert_eq!(announced(FRAME_LIMIT), Ok(FRAME_LIMIT));
+        assert_eq!(announced(FRAME_LIMIT + 1), Err(CodecError::FrameTooLarge(FRAME_LIMIT + 1)));
+        // A frame takes a message as long as it is below its target.
+        const { assert!(FRAME_TARGET + MESSAGE_LIMIT <= FRAME_LIMIT && FRAME_TARGET >= MESSAGE_LIMIT) };
+    }
+
+    #[test]
     fn a_length_that_lies_allocates_nothing_and_is_refused() {
         // A varint length of 2^63: bincode must refuse it by the limit before it allocates.
         let mut bytes = vec![253];

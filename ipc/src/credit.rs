@@ -110,7 +110,7 @@ mod tests {
     fn credit_is_earned_and_no_more_than_all() {
         let all = Window { messages: 10, bytes: 3 * UNEARNED };
         let mut credit = Credit::unearned(all);
-        assert_eq!(credit.left(), Window { messages: 10, bytes: UNEARNED });
+        assert_eq!(credit.left(), Window { messages: 10, bytes: 65_536 });
         for bytes in [2 * UNEARNED, 3 * UNEARNED, 3 * UNEARNED] {
             credit.earn(all);
             assert_eq!(credit.left().bytes, bytes);
@@ -119,6 +119,7 @@ mod tests {
         assert_eq!(credit.left(), Window { messages: 9, bytes: 3 * UNEARNED - 100 });
         let little = Window { messages: 1, bytes: 7 };
         let mut credit = Credit::unearned(little);
+        assert_eq!(credit.left(), little);
         credit.earn(little);
         assert_eq!(credit.left(), little);
     }

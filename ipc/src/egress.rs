@@ -66,6 +66,13 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_costs_its_bytes_and_those_around_it() {
+        let header = FrameHeader { framing: Framing::V7, size: PacketSize::Regular };
+        let packet = SendPacket { next_hop: "[::1]:1".parse().unwrap(), header, packet: Opaque(vec![3; 2_413].into()) };
+        assert_eq!(packet.cost(), 2_413 + size_of::<SendPacket>());
+    }
+
+    #[test]
     fn every_header_travels() {
         let framings = [PacketType::Mix, PacketType::Vpn].map(Framing::Unversioned).into_iter().chain([Framing::V7]);
         let rotations = [KeyRotation::Unknown, KeyRotation::Odd, KeyRotation::Even].map(Framing::V8);

@@ -188,9 +188,18 @@ mod tests {
 
     #[test]
     fn load_has_the_levels_of_nym_node() {
-        let levels = [0, 10, 11, 60, 80, 95, 96, u64::MAX].map(Load::of_percent);
         use Load::{AtCapacity, High, Low, Medium, Negligible, VeryHigh};
-        assert_eq!(levels, [Negligible, Negligible, Low, Medium, High, VeryHigh, AtCapacity, AtCapacity]);
+        let levels = [
+            (Negligible, 0, 10),
+            (Low, 11, 30),
+            (Medium, 31, 60),
+            (High, 61, 80),
+            (VeryHigh, 81, 95),
+            (AtCapacity, 96, u64::MAX),
+        ];
+        for (level, first, last) in levels {
+            assert_eq!([first, last].map(Load::of_percent), [level; 2]);
+        }
     }
 
     #[test]
@@ -198,5 +207,30 @@ mod tests {
         let mut figures = PacketFigures { received: u64::MAX, sent: 1, dropped: 0 };
         figures.add(PacketFigures { received: 1, sent: 1, dropped: 2 });
         assert_eq!(figures, PacketFigures { received: u64::MAX, sent: 2, dropped: 2 });
+    }
+
+    #[test]
+    fn figures_since_earlier_ones_are_the_difference() {
+        let figures = PacketFigures { received: 9, sent: 7, dropped: 2 };
+        let earlier = PacketFigures { received: 4, sent: 6, dropped: 3 };
+        assert_eq!(figures.since(earlier), PacketFigures { received: 5, sent: 1, dropped: 0 });
+    }
+
+    #[test]
+    fn the_name_is_bonded_or_else_the_first_address() {
+        let bonded = |hostname: Option<&str>, addresses: &[&str]| {
+            let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            HostFacts { addresses, hostname: hostname.map(Into::into), sphinx: [5; 32] }.bonded_host()
+        };
+        assert_eq!(bonded(Some("gateway.example"), &["1.2.3.4"]), Some("gateway.example".into()));
+        assert_eq!(bonded(None, &["1.2.3.4", "::1"]), Some("1.2.3.4".into()));
+        assert_eq!(bonded(None, &["::1", "1.2.3.4"]), Some("[::1]".into()));
+        assert_eq!(bonded(None, &[]), None);
+    }
+
+    /// The longest addresses, a name of 253 letters and base58 of 44, each with its quotes and a comma.
+    #[test]
+    fn host_information_takes_less_than_half_of_its_limit() {
+        const { assert!(2 * (8 * 42 + 256 + 4 * 47) < MAX_HOST_INFORMATION) };
     }
 }

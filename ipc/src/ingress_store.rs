@@ -259,5 +259,7 @@ mod tests {
         let marks = Opaque(vec![255; MARKS_LEN].into());
         let bytes = encode_one(&StoreToIngress::AnswerReplay(ReplayAnswer::GiveMarks { marks })).unwrap();
         assert!(decode_one::<StoreToIngress>(&bytes).is_ok());
+        // A generation of the default size travels in so many.
+        assert_eq!(36_843_904_usize.div_ceil(MARKS_LEN), 563);
     }
 }

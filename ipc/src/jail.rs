@@ -140,10 +140,18 @@ mod tests {
     fn every_layer_has_a_name_that_leads_back_to_it() {
         for layer in Layer::ALL {
             assert_eq!(layer.name().parse(), Ok(layer));
+            assert_eq!(layer.to_string(), layer.name());
         }
         let error = "sekkomp".parse::<Layer>().unwrap_err().to_string();
         for layer in Layer::ALL {
             assert!(error.contains(layer.name()), "{layer} is not in {error}");
         }
+    }
+
+    #[test]
+    fn active_layers_are_named_in_a_row_and_none_is_said() {
+        let named = |active: &[Layer]| ActiveLayers { active: active.to_vec(), missing: Vec::new() }.names();
+        assert_eq!(named(&[Layer::Account, Layer::Seccomp]), "account seccomp");
+        assert_eq!(named(&[]), "none");
     }
 }

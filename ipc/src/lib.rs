@@ -88,3 +88,15 @@ impl std::fmt::Display for Role {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_called_as_its_program() {
+        let names = Role::ALL.map(|role| role.to_string());
+        assert_eq!(names, ["store", "mix-egress", "client-edge", "mix-ingress", "http-api"]);
+        assert_eq!(names, Role::ALL.map(Role::name));
+    }
+}

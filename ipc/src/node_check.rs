@@ -114,12 +114,18 @@ impl NodeCheckAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::golden::pin;
+    use crate::codec::{encode_one, golden::pin};
 
     #[test]
     fn bytes_are_pinned() {
         let findings = vec![Finding::good(Subject::Health), Finding::bad(Subject::MixPort, "x".into())];
         pin(NodeCheckAnswer { findings }, "02000007010178");
+    }
+
+    #[test]
+    fn an_answer_has_room_for_a_long_finding_of_each_subject() {
+        let findings = vec![Finding::bad(Subject::Health, "x".repeat(MAX_WHY)); 10];
+        assert!(encode_one(&NodeCheckAnswer { findings }).unwrap().len() <= MAX_ANSWER);
     }
 
     #[test]

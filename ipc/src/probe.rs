@@ -249,4 +249,11 @@ mod tests {
         pin(Finding::Opened, "01");
         pin(Finding::Denied { errno: 1 }, "0202");
     }
+
+    #[test]
+    fn an_attempt_is_shown_with_what_it_is_made_at() {
+        assert_eq!(Attempt::OpenFile { path: b"/a".to_vec() }.to_string(), "open /a");
+        assert_eq!(Attempt::BindPort { at: "127.0.0.1:5".parse().unwrap() }.to_string(), "bind 127.0.0.1:5");
+        assert_eq!(Attempt::Signal { pid: 7 }.to_string(), "kill process 7");
+    }
 }

@@ -82,4 +82,14 @@ mod tests {
         let signed = SignAnswer::Signed { message: "m".into(), identity: [1; 32], signature: [2; 64] };
         assert_eq!(codec::decode_one(&codec::encode_one(&signed).unwrap()), Ok(signed));
     }
+
+    #[test]
+    fn the_longest_text_has_room_however_it_is_shown() {
+        let text = "\u{7f}".repeat(MAX_TEXT);
+        assert_eq!(text.len(), 8_192);
+        // Words around the text take a few lines.
+        let words = text.escape_unicode().to_string() + &" ".repeat(4_096);
+        let answer = codec::encode_one(&SignAnswer::Explained { words }).unwrap();
+        assert!(answer.len() <= MAX_ANSWER, "{}", answer.len());
+    }
 }

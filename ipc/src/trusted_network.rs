@@ -76,6 +76,13 @@ mod tests {
     }
 
     #[test]
+    fn a_network_is_shown_with_its_length() {
+        for (text, shown) in [("10.0.0.0/8", "10.0.0.0/8"), ("::ffff:192.0.2.7", "192.0.2.7/32"), ("::1", "::1/128")] {
+            assert_eq!(text.parse::<TrustedNetwork>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
     fn a_text_that_is_no_network_is_refused() {
         for text in ["", "proxy", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0", "10.0.0.1:80"] {
             assert!(text.parse::<TrustedNetwork>().is_err(), "{text}");

@@ -183,6 +183,27 @@ mod tests {
     }
 
     #[test]
+    fn a_query_has_at_most_4096_bytes() {
+        let mut longest = query();
+        // The length of the identity takes two bytes more.
+        longest.identity = "i".repeat(4_096 - query().encode().unwrap().len() - 1);
+        assert_eq!(longest.encode().map(|bytes| bytes.len()), Ok(4_096));
+        longest.identity.push('i');
+        assert_eq!(longest.encode(), Err(Malformed));
+    }
+
+    #[test]
+    fn an_answer_has_at_most_64_kib() {
+        // bincode counts the kind as four bytes and the length as eight.
+        let reasons = "x".repeat(65_536 - 12);
+        let bytes = ValidatorAnswer::Unreachable { reasons }.encode().unwrap();
+        let shown = ValidatorAnswer::Unreachable { reasons: "x".repeat(MAX_REASONS) };
+        assert_eq!(ValidatorAnswer::decode(&bytes), Ok(shown));
+        let longer = ValidatorAnswer::Unreachable { reasons: "x".repeat(65_536) };
+        assert_eq!(longer.encode(), Err(Malformed));
+    }
+
+    #[test]
     fn a_hostile_answer_comes_out_short_and_printable() {
         let hostile = ValidatorAnswer::Conflict { identity: "\u{1b}]0;x\u{7}".repeat(99) };
         let Ok(ValidatorAnswer::Conflict { identity }) = ValidatorAnswer::decode(&hostile.encode().unwrap()) else {

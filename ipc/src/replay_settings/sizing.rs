@@ -81,6 +81,29 @@ mod tests {
         assert!(rate <= 1e-5 && best(10_000_000, blocks - 1).1 > 1e-5);
     }
 
+    /// The rates were computed apart, from the logarithms of the distribution's terms and with hundreds of terms more.
+    #[test]
+    fn the_rate_of_false_positives_is_that_of_the_formula() {
+        for (packets, blocks, hashes, expected) in [
+            (1, 4, 20, 2.015883321997724e-20),
+            (16, 1, 14, 5.092590198364147e-6),
+            (160, 10, 14, 5.092590198364147e-6),
+            (30, 1, 10, 5.48897342556768e-4),
+            (100, 1, 4, 8.798082545463748e-2),
+            (500, 1, 3, 0.8474835488101022),
+            (512, 1, 1, 0.6321205588285028),
+        ] {
+            let rate = false_positive_rate(packets, blocks, hashes);
+            assert!((rate / expected - 1.0).abs() < 1e-9, "{packets} packets in {blocks} blocks: {rate:e}");
+        }
+        assert!(false_positive_rate(513, 1, 1) >= 1.0, "a block with more packets than bits tells nothing");
+    }
+
+    #[test]
+    fn blocks_hold_one_packet_whatever_the_rate() {
+        assert_eq!(packets_in(1, 1e-30, 10), 1);
+    }
+
     #[test]
     fn what_fits_into_the_blocks_is_what_they_are_for() {
         for (packets, rate) in [(1, 1e-9), (10, 1e-5), (50_000, 1e-3), (1_000_000, 0.1)] {
