@@ -251,6 +251,98 @@ mod tests {
         assert_eq!(batch.puts().count(), 0);
     }
 
+    fn clients<const N: usize>() -> [ClientAddress; N] {
+        std::array::from_fn(|n| ClientAddress([n as u8 + 1; 32]))
+    }
+
+    /// Puts so many messages of ten bytes into an inbox.
+    fn put_tens(batch: &mut MailBatch, client: ClientAddress, messages: u64) {
+        for n in 0..messages {
+            batch.put(client, Sequence(n), Bytes::from_static(b"ten bytes."), Ack::Owed);
+        }
+    }
+
+    fn of(places: impl Iterator<Item = (ClientAddress, Sequence)>) -> Vec<(ClientAddress, Sequence)> {
+        places.collect()
+    }
+
+    #[test]
+    fn a_batch_says_what_becomes_of_each_place() {
+        let [first, second, erased, other] = clients();
+        let mut batch = MailBatch::default();
+        batch.erase(erased);
+        assert!(!batch.is_empty());
+        batch.put(first, Sequence(1), Bytes::from_static(b"a"), Ack::Owed);
+        batch.remove(first, Sequence(2));
+        batch.expire(second, Sequence(3));
+        batch.set_aside(second, Sequence(4));
+        assert_eq!((of(batch.puts()), of(batch.removals())), (vec![(first, Sequence(1))], vec![(first, Sequence(2))]));
+        assert_eq!(of(batch.expirations()), [(second, Sequence(3))]);
+        assert_eq!(of(batch.set_asides()), [(second, Sequence(4))]);
+        assert_eq!((batch.len(), batch.changes().count()), (4, 4));
+        assert_eq!([3, 4].map(|number| batch.is_set_aside(&second, number)), [false, true]);
+        assert_eq!([first, erased].map(|client| batch.is_erased(&client)), [false, true]);
+        assert_eq!(batch.erased().collect::<Vec<_>>(), [&erased]);
+        assert_eq!(batch.clients().collect::<Vec<_>>(), [first, second]);
+        assert_eq!([first, second, erased, other].map(|client| batch.touches(&client)), [true, true, true, false]);
+    }
+
+    #[test]
+    fn an_erased_inbox_loses_its_changes_and_no_other_does() {
+        let [first, second] = clients();
+        let mut batch = MailBatch::default();
+        put_tens(&mut batch, first, 2);
+        put_tens(&mut batch, second, 1);
+        batch.remove(first, Sequence(9));
+        batch.erase(first);
+        assert_eq!((of(batch.puts()), batch.len()), (vec![(second, Sequence(0))], 1));
+        assert_eq!((batch.puts.messages, batch.puts.bytes), (1, 10));
+    }
+
+    #[test]
+    fn a_later_change_of_a_place_replaces_the_earlier() {
+        let [client] = clients();
+        let mut batch = MailBatch::default();
+        put_tens(&mut batch, client, 2);
+        batch.put(client, Sequence(0), Bytes::from_static(b"a"), Ack::Owed);
+        batch.expire(client, Sequence(1));
+        assert_eq!((of(batch.puts()), of(batch.expirations()).len()), (vec![(client, Sequence(0))], 1));
+        assert_eq!((batch.puts.messages, batch.puts.bytes), (1, 1));
+    }
+
+    #[test]
+    fn a_part_ends_at_either_of_its_limits() {
+        let [first, second, erased] = clients();
+        for limit in [(2, 999), (9, 20), (2, 20), (9, 25)].map(|(messages, bytes)| PageLimit { messages, bytes }) {
+            let mut batch = MailBatch::default();
+            put_tens(&mut batch, first, 3);
+            batch.remove(second, Sequence(1));
+            batch.erase(erased);
+            let mut last = None;
+            let part = batch.take_part(limit, &mut last);
+            assert_eq!(of(part.puts()), [0, 1].map(|n| (first, Sequence(n))));
+            assert_eq!((last, of(part.removals()).len()), (Some(first), 0));
+            assert!(part.is_erased(&erased) && !batch.is_erased(&erased), "erasing an inbox takes no memory");
+            let part = batch.take_part(limit, &mut last);
+            assert_eq!((of(part.puts()).len(), of(part.removals()).len()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn a_part_brings_inboxes_until_it_is_full() {
+        let [first, second, third] = clients();
+        let mut batch = MailBatch::default();
+        put_tens(&mut batch, first, 1);
+        put_tens(&mut batch, second, 2);
+        put_tens(&mut batch, third, 2);
+        let mut last = Some(first);
+        let part = batch.take_part(PageLimit { messages: 4, bytes: 40 }, &mut last);
+        assert_eq!(part.clients().collect::<Vec<_>>(), [second, third], "the inboxes behind the last come first");
+        assert_eq!((last, of(part.puts()).len(), of(batch.puts()).len()), (Some(third), 4, 1));
+        let part = batch.take_part(PageLimit { messages: 1, bytes: 10 }, &mut last);
+        assert_eq!((of(part.puts()), batch.is_empty()), (vec![(first, Sequence(0))], true));
+    }
+
     #[test]
     fn a_part_holds_the_oldest_of_each_in_turn() {
         const LIMIT: PageLimit = PageLimit { messages: 3, bytes: 100 };
