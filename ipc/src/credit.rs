@@ -79,11 +79,6 @@ impl Credit {
         self.messages = self.messages.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(len as u64);
     }
-
-    /// Whether nothing is unanswered.
-    pub const fn is_unused(&self) -> bool {
-        self.messages == 0
-    }
 }
 
 #[cfg(test)]
@@ -92,7 +87,8 @@ mod tests {
 
     #[test]
     fn credit_ends_by_messages_and_by_bytes_and_comes_back() {
-        let mut credit = Credit::new(Window { messages: 2, bytes: 10 });
+        let window = Window { messages: 2, bytes: 10 };
+        let mut credit = Credit::new(window);
         assert!(credit.take(4));
         assert!(!credit.take(7), "bytes");
         assert!(credit.take(6));
@@ -101,7 +97,7 @@ mod tests {
         assert!(credit.take(4));
         credit.give_back(4);
         credit.give_back(6);
-        assert!(credit.is_unused());
+        assert_eq!(credit.left(), window);
         assert!(credit.take(99), "a giant goes alone");
         assert!(!credit.take(1));
     }

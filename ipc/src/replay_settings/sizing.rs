@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_fits_into_the_blocks_is_what_they_are_for() {
-        for (packets, rate) in [(1, 1e-9), (10, 1e-5), (50_000, 1e-3), (1_000_000, 0.1)] {
+        for (packets, rate) in [(1, 1e-9), (8_000, 1e-9), (10, 1e-5), (50_000, 1e-3), (1_000_000, 0.1)] {
             let blocks = blocks_for(packets, rate);
             assert_eq!(packets_in(blocks, rate, packets), packets);
             assert!(packets_in(blocks, rate, u32::MAX) >= packets);
