@@ -223,6 +223,8 @@ mod tests {
         fn ledger_form_round_trips(bytes: [u8; 32]) {
             prop_assert_eq!(*CtrHmacKey::from_bytes(bytes).to_bytes(), bytes);
             prop_assert_eq!(*GcmSivKey::from_bytes(bytes).to_bytes(), bytes);
+            prop_assert_eq!(*SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes)).to_bytes(), bytes);
+            prop_assert_eq!(*SessionKey::GcmSiv(GcmSivKey::from_bytes(bytes)).to_bytes(), bytes);
         }
 
         #[test]

@@ -242,6 +242,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_signature_that_holds_makes_a_login_signed() {
+        let [ctr, gcm, signed] = proofs();
+        for token in [ctr, gcm] {
+            assert!(!token.is_signed(|_, _, _| true));
+        }
+        // At any time, unlike in `check_claim`.
+        assert!(signed.is_signed(|_, _, _| true) && !signed.is_signed(|_, _, _| false));
+    }
+
+    #[test]
     fn only_a_signed_login_is_told_what_is_wrong() {
         let [ctr, gcm, signed] = proofs();
         for token in [ctr, gcm] {

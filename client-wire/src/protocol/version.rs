@@ -252,6 +252,14 @@ mod tests {
         }
     }
 
+    /// The published client of today goes on using a connection that ended with a Close frame.
+    #[test]
+    fn only_clients_of_before_version_3_get_a_close_frame() {
+        for requested in [None, Some(0), Some(6)] {
+            assert!(ctr_hmac(requested).ends_with_close() && !gcm_siv(requested).ends_with_close());
+        }
+    }
+
     #[test]
     fn a_signed_login_does_not_step_down() {
         let served: Vec<_> = (0..=u8::MAX).filter_map(ProtocolVersion::of_signed_login).collect();

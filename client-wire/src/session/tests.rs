@@ -122,6 +122,7 @@ fn what_the_gateway_sealed_is_refused_when_it_comes_back() {
     let refusal = session.open_request(push.clone()).unwrap_err();
     assert_eq!(refusal, RequestRefusal::AeadFrame(AeadFrameError::Reflected));
     assert!(refusal.is_reflection());
+    assert!(!RequestRefusal::AeadFrame(AeadFrameError::NotAuthentic).is_reflection());
     assert_eq!(session.refuse(refusal), session.refuse(RequestRefusal::AeadFrame(AeadFrameError::NotAuthentic)));
 
     let as_text = |frame: &[u8]| {
@@ -129,7 +130,7 @@ fn what_the_gateway_sealed_is_refused_when_it_comes_back() {
     };
     let text = as_text(&session.seal_push(RANDOM, br#"{"ForgetMe":{"client":true,"stats":true}}"#));
     assert_eq!(session.read_text(&text, RANDOM), TextAction::Refuse(RequestRefusal::ReflectedRequest));
-    assert!(RequestRefusal::ReflectedRequest.is_reflection());
+    assert!(RequestRefusal::ReflectedRequest.is_reflection() && !RequestRefusal::SealedRequest.is_reflection());
     assert_eq!(session.refuse(RequestRefusal::ReflectedRequest), session.refuse(RequestRefusal::SealedRequest));
     let answer = SensitiveResponse::ForgetMeAck {}.seal(&gateway(), gateway().nonce(RANDOM));
     let GatewayResponse::EncryptedResponse { ciphertext, nonce } = answer else { panic!("{answer:?}") };

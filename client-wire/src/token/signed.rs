@@ -211,6 +211,20 @@ mod tests {
         }
     }
 
+    /// `client-edge` and `store` tell each other logins in this form.
+    #[test]
+    fn a_login_travels_as_its_fields_and_bytes_in_a_row() {
+        let login = SignedLogin { claim: claim(), signature: std::array::from_fn(|n| n as u8) };
+        let mut form = serde_json::to_value(login).unwrap();
+        assert_eq!(form["signature"], serde_json::json!(login.signature.to_vec()));
+        assert_eq!(serde_json::from_value::<SignedLogin>(form.clone()).unwrap(), login);
+        form["signature"].as_array_mut().unwrap().pop();
+        let error = serde_json::from_value::<SignedLogin>(form.clone()).unwrap_err().to_string();
+        assert_eq!(error, "invalid length 63, expected 64 bytes");
+        form["signature"] = 7.into();
+        assert!(serde_json::from_value::<SignedLogin>(form).is_err());
+    }
+
     #[test]
     fn the_time_may_be_two_minutes_off() {
         for (now, timely) in

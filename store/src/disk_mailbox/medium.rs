@@ -147,10 +147,22 @@ mod tests {
         assert_eq!(written, None, "nothing was in doubt");
 
         leave_mark(medium.directory());
+        assert_eq!(std::fs::metadata(folder.path().join(MARK)).unwrap().mode() & 0o777, 0o600);
         let written = take_up().1.unwrap();
         assert!((2 * data.len() as u64..far).contains(&written), "{written} bytes were written");
         assert!(std::fs::read(&path).unwrap() == before && db.metadata().unwrap().blocks() == blocks);
         assert_eq!(take_up().1, None, "it is still in doubt");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_mark_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = || OwnedFd::from(File::open(folder.path()).unwrap());
+        std::os::unix::fs::symlink("elsewhere", folder.path().join(MARK)).unwrap();
+        leave_mark(&directory());
+        assert!(!folder.path().join("elsewhere").exists());
+        let db = File::create(folder.path().join("db")).unwrap();
+        assert_eq!(Medium::take_up(db, directory()).unwrap_err().raw_os_error(), Some(Errno::ELOOP as i32));
     }
 
     #[test]

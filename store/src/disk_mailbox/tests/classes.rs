@@ -29,6 +29,18 @@ fn without_its_folder_of_classes_a_store_serves_newcomers() {
 }
 
 #[test]
+fn a_link_in_place_of_the_folder_of_classes_is_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    drop(open(home.path()));
+    let folder = home.path().join("inboxes/shares");
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), &folder).unwrap();
+    open(home.path()).keep_classes(&[(CLIENT, Class(2))]).unwrap();
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_stored_fills_the_mail_and_what_is_removed_does_not() {
     let home = tempfile::tempdir().unwrap();
     let mailbox = open_within(home.path(), 64 << 20).unwrap();
