@@ -29,6 +29,18 @@ fn without_its_folder_of_classes_a_store_serves_newcomers() {
 }
 
 #[test]
+fn damaged_classes_begin_anew_and_are_kept_again() {
+    let home = tempfile::tempdir().unwrap();
+    open(home.path()).keep_classes(&[(CLIENT, Class(2))]).unwrap();
+    std::fs::write(home.path().join("inboxes/shares/snap.00000000000000FF"), b"half").unwrap();
+    let mailbox = open(home.path());
+    assert_eq!(mailbox.class_of(&CLIENT), Class::NEWCOMER);
+    mailbox.keep_classes(&[(CLIENT, Class(3))]).unwrap();
+    drop(mailbox);
+    assert_eq!(open(home.path()).class_of(&CLIENT), Class(3));
+}
+
+#[test]
 fn a_link_in_place_of_the_folder_of_classes_is_not_followed() {
     let home = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();

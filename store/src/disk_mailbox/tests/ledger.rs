@@ -232,6 +232,60 @@ fn a_login_by_a_fast_clock_keeps_no_later_login_out() {
     assert!(!fresh(now + 5));
 }
 
+/// A clock that stands.
+fn standing() -> Duration {
+    Duration::from_secs(1_800_000_000)
+}
+
+#[test]
+fn a_last_login_bars_earlier_ones_up_to_two_minutes_ahead() {
+    let home = tempfile::tempdir().unwrap();
+    let mut mailbox = open(home.path());
+    mailbox.clock = standing;
+    let now = standing().as_secs();
+    for (ahead, bars) in [(120, true), (121, false)] {
+        let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
+        let register = LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Signed };
+        let login = LedgerEntry::Login { client: CLIENT, freshness: Freshness::Timestamp(now + ahead) };
+        mailbox.commit_ledger(&[register, login]).unwrap();
+        assert_eq!(mailbox.is_fresh(&CLIENT, &Freshness::Timestamp(now)).unwrap(), !bars, "{ahead}");
+    }
+}
+
+#[test]
+fn all_clients_are_looked_at_in_parts_each_once() {
+    const CLIENTS: u16 = 1_200;
+    let home = tempfile::tempdir().unwrap();
+    let mailbox = open(home.path());
+    let mut entries = Vec::new();
+    for n in 0..CLIENTS {
+        let mut client = ClientAddress([7; 32]);
+        client.0[..2].copy_from_slice(&n.to_be_bytes());
+        let key = match n % 3 {
+            0 => SessionKey::CtrHmac(CtrHmacKey::from_bytes([5; 32])),
+            _ => SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32])),
+        };
+        entries.push(LedgerEntry::Register { client, key, logins: LoginForm::Token });
+        entries.push(LedgerEntry::Seen { client, at: n.into() });
+    }
+    mailbox.commit_ledger(&entries).unwrap();
+    let (mut parts, mut found, mut after) = (0, Vec::new(), None);
+    loop {
+        let part = mailbox.clients_after(after).unwrap();
+        assert!(part.clients.len() <= 512);
+        found.extend(
+            part.clients.into_iter().map(|(client, seen)| (u16::from_be_bytes([client.0[0], client.0[1]]), seen)),
+        );
+        parts += 1;
+        after = part.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(parts, 3);
+    assert_eq!(found, (0..CLIENTS).map(|n| (n, Some(n.into()))).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_client_has_one_key_and_logins_only_get_later() {
     let home = tempfile::tempdir().unwrap();
