@@ -141,7 +141,8 @@ impl Deliveries {
     ) {
         let archive_links = self.archive_links.clone();
         let mut more = true;
-        while more || !self.waiting.is_empty() || !self.unanswered.is_empty() || !archive_links.is_closed() {
+        // While a delivery waits, the window is full of others that are not answered.
+        while more || !self.unanswered.is_empty() || !archive_links.is_closed() {
             select! {
                 // The heartbeat first, which is due once in seconds. Then answers, because they free the window.
                 biased;
@@ -296,3 +297,6 @@ impl Deliveries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,13 @@ fn filter(retention: Retention) -> (Marker, mpsc::Receiver<Full>) {
     (Marker { filter, clock: Clock::start(), full }, signals)
 }
 
+/// An empty filter.
+pub(crate) fn marker() -> (Marker, mpsc::Receiver<Full>) {
+    filter(retention(PACKETS, 1_000_000))
+}
+
 /// Tags that differ as real ones do.
-fn tag(number: u64) -> ReplayTag {
+pub(crate) fn tag(number: u64) -> ReplayTag {
     ReplayTag(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 

@@ -312,11 +312,12 @@ mod tests {
 
     #[test]
     fn a_part_ends_at_either_of_its_limits() {
-        let [first, second, erased] = clients();
-        for limit in [(2, 999), (9, 20), (2, 20), (9, 25)].map(|(messages, bytes)| PageLimit { messages, bytes }) {
+        let [first, second, third, erased] = clients();
+        for limit in [(2, 999), (9, 20), (2, 20)].map(|(messages, bytes)| PageLimit { messages, bytes }) {
             let mut batch = MailBatch::default();
-            put_tens(&mut batch, first, 3);
+            put_tens(&mut batch, first, 2);
             batch.remove(second, Sequence(1));
+            put_tens(&mut batch, third, 1);
             batch.erase(erased);
             let mut last = None;
             let part = batch.take_part(limit, &mut last);

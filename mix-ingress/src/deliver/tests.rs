@@ -1,0 +1,65 @@
+//! The end of the deliveries, without a `store`.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use tokio::time::Instant;
+use worker::{drain, lossy};
+
+use super::*;
+use crate::replay::tests::{marker, tag};
+
+const WINDOW: Window = Window { messages: 1, bytes: 100 };
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Delivers these batches and ends, with the keeper of the replay filter gone already. Returns how long that took, and how many
+/// packets were cut off. `more` keeps a connection open.
+async fn drained(batches: Vec<Vec<Delivery>>, more: bool) -> (Duration, u64) {
+    let counters = Arc::new(Counters::default());
+    let (acks, _carrier) = lossy::channel(WINDOW, Arc::default(), Arc::default());
+    let (archive_links, _) = mpsc::channel(1);
+    let deliveries = Deliveries::new(WINDOW, acks, archive_links, Arc::clone(&counters));
+    let (connection, taken) = mpsc::channel(4);
+    for batch in batches {
+        connection.send(batch).await.unwrap();
+    }
+    let connection = more.then_some(connection);
+    let (_links, events) = mpsc::channel(1);
+    let (reports, _reported) = mpsc::channel(1);
+    let (order, drain) = drain::channel();
+    let start = Instant::now();
+    order.begin(start + DEADLINE);
+    tokio::spawn(async move {
+        tokio::time::sleep(DEADLINE).await;
+        drop(connection);
+    });
+    deliveries.run(taken, events, Heartbeat::new(reports), drain).await;
+    (start.elapsed(), counters.packets_cut_off.load(Relaxed))
+}
+
+fn delivery(mark: Option<ProvisionalMark>) -> Delivery {
+    Delivery { destination: ClientAddress([5; 32]), message: Bytes::from_static(b"m"), ack: None, mark }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_at_once_when_nothing_is_left() {
+    assert_eq!(drained(Vec::new(), false).await, (Duration::ZERO, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_connections_and_answers() {
+    assert_eq!(drained(Vec::new(), true).await, (DEADLINE, 0));
+    // The window holds one, another waits for it, and the last is still with its connection.
+    let batches = vec![vec![delivery(None), delivery(None)], vec![delivery(None)]];
+    assert_eq!(drained(batches, false).await, (DEADLINE, 3));
+    assert_eq!(drained(vec![vec![delivery(None)]], false).await, (DEADLINE, 1));
+}
+
+/// `store` may have accepted them, and its answer was lost with the end of the worker.
+#[tokio::test(start_paused = true)]
+async fn at_the_end_what_is_not_answered_counts_as_seen() {
+    let (marker, _full) = marker();
+    let sight = |number| marker.first_sight(&tag(number));
+    let batch = (0..2).map(|number| delivery(sight(number))).collect();
+    assert_eq!(drained(vec![batch], false).await.1, 2);
+    assert_eq!([0, 1, 2].map(|number| sight(number).is_some()), [false, false, true]);
+}
