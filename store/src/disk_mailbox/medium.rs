@@ -155,6 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_fails_only_when_it_is_closed_is_in_doubt() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = File::open(folder.path()).unwrap().into();
+        let unsyncable = File::from(OwnedFd::from(io::pipe().unwrap().1));
+        drop(Medium::take_up(unsyncable, directory).unwrap());
+        assert!(folder.path().join(MARK).exists());
+    }
+
+    #[test]
     fn a_link_in_place_of_the_mark_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let directory = || OwnedFd::from(File::open(folder.path()).unwrap());

@@ -137,7 +137,7 @@ impl<S: Shelf> Log<S> {
             thread::sleep(LOOK);
         }
         while need == Need::Order && !self.chores.is_over() {
-            let wait = pace.wait(self.put_bytes.load(Ordering::Relaxed), bytes);
+            let wait = pace.wait(Instant::now(), self.put_bytes.load(Ordering::Relaxed), bytes);
             if wait.is_zero() || self.spares.is_wanting() {
                 break;
             }

@@ -6,6 +6,7 @@ mod every_call;
 mod full_disk;
 mod golden;
 mod history;
+mod interface;
 mod log;
 mod rules;
 mod segments;

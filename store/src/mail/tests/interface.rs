@@ -1,0 +1,110 @@
+//! What the mailbox asks of the log beside messages: old ones, room, whether it can be written, and what is kept apart.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use ipc::ingress_store::Ack;
+use nix::errno::Errno;
+use session_ipc::Sequence;
+use wire::address::ClientAddress;
+
+use super::{
+    log::{CLIENT, OTHER, open, put},
+    world::SETTINGS,
+};
+use crate::{
+    counters::StoreCounters,
+    mail::{
+        MailLog,
+        shelf::{
+            Shelf as _,
+            memory::{Fault, Memory},
+        },
+    },
+    mailbox::{Lack, MailBatch, Position},
+};
+
+fn interface(shelf: &Memory) -> MailLog<Memory> {
+    MailLog::on(shelf.clone(), SETTINGS, Arc::new(StoreCounters::default()), Duration::from_millis(1)).unwrap()
+}
+
+fn client(number: u16) -> ClientAddress {
+    let mut client = ClientAddress([3; 32]);
+    client.0[..2].copy_from_slice(&number.to_be_bytes());
+    client
+}
+
+/// All messages are of the millisecond 7.
+#[test]
+fn old_mail_is_found_in_parts_of_whole_inboxes() {
+    let log = open(&Memory::of(1 << 30));
+    for number in 0..3 {
+        put(&log, client(number), 0..300, 10);
+    }
+    let first = log.mail_before(8, &Position::default());
+    assert_eq!((first.messages.len(), first.messages[0].2), (600, 10));
+    let second = log.mail_before(8, &first.next.unwrap());
+    assert!(second.messages.iter().all(|(owner, ..)| *owner == client(2)));
+    assert_eq!((second.messages.len(), second.next.is_none()), (300, true));
+    assert_eq!(log.mail_before(7, &Position::default()).messages.len(), 0);
+}
+
+#[test]
+fn a_look_at_many_inboxes_without_old_mail_comes_to_an_end() {
+    let log = open(&Memory::of(1 << 30));
+    let mut batch = MailBatch::default();
+    for number in 0..4_100 {
+        batch.put(client(number), Sequence(0), Bytes::from_static(b"m"), Ack::Owed);
+    }
+    log.commit(&batch, 7).unwrap();
+    let part = log.mail_before(7, &Position::default());
+    let last = part.next.unwrap();
+    assert_eq!((part.messages.len(), last.last()), (0, Some(client(4_095))));
+    assert!(log.mail_before(7, &last).next.is_none());
+}
+
+#[test]
+fn after_a_refusal_mail_is_taken_once_a_sixteenth_is_free() {
+    let shelf = Memory::of(1 << 30);
+    let mail = interface(&shelf);
+    assert_eq!(mail.lack().unwrap(), None);
+    // Three quarters of all segments but three.
+    let most = 21 * 64 * 1024 * 3 / 4;
+    let (mut number, mut comfortable) = (0, 0);
+    while mail.lack().unwrap().is_none() {
+        comfortable = mail.filling().alive;
+        put(&mail.log, CLIENT, number..number + 11, 1_400);
+        number += 11;
+    }
+    assert!((most - most / 16 - 20_000..=most - most / 16).contains(&comfortable), "{comfortable} of {most}");
+    assert!(matches!(mail.lack().unwrap(), Some(Lack::Mail { .. })));
+    put(&mail.log, CLIENT, [number], 1_000);
+}
+
+#[test]
+fn a_trial_fails_when_a_write_or_a_sync_does() {
+    let shelf = Memory::of(1 << 30);
+    let mail = interface(&shelf);
+    for call in [1, 2] {
+        mail.try_out(Duration::from_secs(1)).unwrap();
+        shelf.plan(call, Fault::Fails(Errno::EIO));
+        assert!(mail.try_out(Duration::from_secs(1)).is_err(), "call {call}");
+    }
+    mail.try_out(Duration::from_secs(1)).unwrap();
+    put(&mail.log, CLIENT, [0], 1_000);
+}
+
+#[test]
+fn what_is_no_message_is_kept_apart_up_to_a_number_of_files() {
+    let shelf = Memory::of(1 << 30);
+    let mail = interface(&shelf);
+    for number in 0..1_025 {
+        mail.keep_aside(if number % 2 == 0 { &CLIENT } else { &OTHER }, number, b"no message");
+    }
+    let aside = || shelf.list().unwrap().iter().filter(|name| name.ends_with(".aside")).count();
+    assert_eq!(aside(), 1_024);
+    mail.remove_set_aside_unless(|client| *client == CLIENT);
+    assert_eq!(aside(), 512);
+    mail.remove_set_aside_unless(|client| *client == OTHER);
+    assert_eq!(aside(), 0);
+}
