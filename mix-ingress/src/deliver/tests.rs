@@ -54,12 +54,11 @@ async fn a_drain_waits_for_connections_and_answers() {
     assert_eq!(drained(vec![vec![delivery(None)]], false).await, (DEADLINE, 1));
 }
 
-/// `store` may have accepted them, and its answer was lost with the end of the worker.
+/// `store` may have accepted it, and the answer was lost with the end of the worker.
 #[tokio::test(start_paused = true)]
 async fn at_the_end_what_is_not_answered_counts_as_seen() {
     let (marker, _full) = marker();
     let sight = |number| marker.first_sight(&tag(number));
-    let batch = (0..2).map(|number| delivery(sight(number))).collect();
-    assert_eq!(drained(vec![batch], false).await.1, 2);
-    assert_eq!([0, 1, 2].map(|number| sight(number).is_some()), [false, false, true]);
+    assert_eq!(drained(vec![vec![delivery(sight(0))]], false).await.1, 1);
+    assert_eq!([0, 1].map(|number| sight(number).is_some()), [false, true]);
 }
