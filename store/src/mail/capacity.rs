@@ -125,6 +125,9 @@ mod tests {
         assert_eq!(settings.lack(&space(0), MIB), None);
         assert_eq!(settings.lack(&space(0), 2 * MIB), Some(Lack::Disk { free: 0, floor: 48 * MIB }));
         assert_eq!(settings.lack(&space(64 * MIB), 2 * MIB), None, "there is room for one segment more");
+        // As much as may be alive at the most.
+        assert_eq!(settings.lack(&space(0), 73 * MIB), Some(Lack::Disk { free: 0, floor: 48 * MIB }));
+        assert_eq!(settings.lack(&space(0), 73 * MIB + 1), Some(Lack::Mail { used: 11 * MIB, most: 84 * MIB }));
     }
 
     #[test]

@@ -110,3 +110,23 @@ pub(super) fn pieces(puts: &[(Slot, Put)], most: u64) -> impl Iterator<Item = &[
 pub(super) fn bytes_of(puts: &[(Slot, Put)]) -> u64 {
     puts.iter().map(|(_, put)| weight(put.len)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use ipc::ingress_store::Ack;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_copied_in_pieces_of_so_many_bytes() {
+        let put = |len| {
+            let inbox = ClientAddress([1; 32]);
+            (Slot(0), Put { inbox, number: 0, arrival: 1, ack: Ack::Owed, len, checksum: 0, place: 1 })
+        };
+        // Each takes 128 bytes more: an entry beside it, and one in the index.
+        let puts = [872, 872, 1_000, 9_000, 872].map(put);
+        let lens: Vec<_> = pieces(&puts, 2_000).map(|piece| (piece.len(), bytes_of(piece))).collect();
+        assert_eq!(lens, [(2, 2_000), (1, 1_128), (1, 9_128), (1, 1_000)]);
+        assert_eq!(pieces(&[], 2_000).count(), 0);
+    }
+}

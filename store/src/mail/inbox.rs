@@ -253,6 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn the_gap_around_a_number_reaches_to_its_neighbours() {
+        let inbox = inbox(&[2, 3, 5, 9]);
+        let gaps = [0, 1, 4, 7, 10].map(|number| inbox.gap_around(number));
+        assert_eq!(gaps, [0..2, 0..2, 4..5, 6..9, 10..10]);
+    }
+
+    #[test]
+    fn an_inbox_takes_little_more_memory_than_its_messages() {
+        let mut inbox = inbox(&(0..1_000).collect::<Vec<_>>());
+        assert!(inbox.messages.capacity() <= 1_125, "{}", inbox.messages.capacity());
+        inbox.remove(0..990, |_| {});
+        assert_eq!(inbox.messages.capacity(), 11);
+        // What is about to be filled again is kept.
+        let numbers: Vec<_> = (0..50).collect();
+        let mut inbox = self::inbox(&numbers);
+        let before = inbox.messages.capacity();
+        inbox.remove(0..40, |_| {});
+        assert_eq!(inbox.messages.capacity(), before);
+    }
+
+    #[test]
     fn an_inbox_far_from_its_first_number_counts_anew() {
         let mut inbox = inbox(&[0, 5]);
         inbox.remove(0..1, |_| {});
@@ -283,6 +304,7 @@ mod tests {
             prop_assert_eq!(inbox.dead() as usize, numbers.len() - left.len());
             for fact in inbox.all_gone(CLIENT) {
                 let Fact::Gone(gone) = fact else { panic!("not gone") };
+                prop_assert!(gone.first < gone.end);
                 left.extend(gone.first..gone.end);
             }
             left.sort_unstable();

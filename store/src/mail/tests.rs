@@ -11,4 +11,5 @@ mod log;
 mod rules;
 mod segments;
 mod threads;
+mod victim;
 mod world;

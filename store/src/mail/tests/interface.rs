@@ -9,20 +9,23 @@ use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
 use super::{
-    log::{CLIENT, OTHER, open, put},
+    log::{ALL, CLIENT, OTHER, close_writer, open, put, remove},
     world::SETTINGS,
 };
 use crate::{
     counters::StoreCounters,
     mail::{
-        MailLog,
+        Log, MailLog, Settings,
+        index::State,
         shelf::{
             Shelf as _,
             memory::{Fault, Memory},
         },
     },
-    mailbox::{Lack, MailBatch, Position},
+    mailbox::{Lack, MailBatch, PageLimit, Position},
 };
+
+const EVERYTHING: (Sequence, Sequence) = (Sequence(0), Sequence(u64::MAX));
 
 fn interface(shelf: &Memory) -> MailLog<Memory> {
     MailLog::on(shelf.clone(), SETTINGS, Arc::new(StoreCounters::default()), Duration::from_millis(1)).unwrap()
@@ -107,4 +110,86 @@ fn what_is_no_message_is_kept_apart_up_to_a_number_of_files() {
     assert_eq!(aside(), 512);
     mail.remove_set_aside_unless(|client| *client == OTHER);
     assert_eq!(aside(), 0);
+}
+
+#[test]
+fn a_page_ends_at_its_limits_and_names_what_is_ackless() {
+    let log = open(&Memory::of(1 << 30));
+    let mut batch = MailBatch::default();
+    for number in 0..10 {
+        let ack = if number % 3 == 0 { Ack::NotOwed } else { Ack::Owed };
+        batch.put(CLIENT, Sequence(number), vec![number as u8; 100].into(), ack);
+    }
+    log.commit(&batch, 7).unwrap();
+    for (messages, bytes, shown) in
+        [(4, 9_999, 4), (99, 250, 2), (99, 200, 2), (99, 299, 2), (99, 50, 1), (99, 9_999, 10)]
+    {
+        let page = log.peek(&CLIENT, EVERYTHING, PageLimit { messages, bytes });
+        let end = if shown == 10 { u64::MAX } else { shown };
+        assert_eq!(
+            (page.messages.len() as u64, page.end),
+            (shown, Sequence(end)),
+            "{messages} messages, {bytes} bytes"
+        );
+        assert!(page.messages.iter().all(|(number, body)| **body == [number.0 as u8; 100]));
+        assert!(page.ackless.iter().eq([0, 3, 6, 9].map(Sequence).iter().filter(|number| number.0 < shown)));
+    }
+    let oldest = |client, from| log.oldest_ackless(&client, (Sequence(from), Sequence(9)));
+    assert_eq!(
+        [(CLIENT, 0), (CLIENT, 1), (CLIENT, 7), (OTHER, 0)].map(|(client, from)| oldest(client, from)),
+        [Some(Sequence(0)), Some(Sequence(3)), None, None]
+    );
+}
+
+/// How often the shelf is asked for a page of all messages.
+fn reads(log: &Log<Memory>, shelf: &Memory, messages: usize) -> u64 {
+    let before = shelf.calls();
+    assert_eq!(log.peek(&CLIENT, EVERYTHING, ALL).messages.len(), messages);
+    shelf.calls() - before
+}
+
+#[test]
+fn bodies_that_are_neighbours_are_read_at_once() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, 0..10, 1_000);
+    assert_eq!(reads(&log, &shelf, 10), 1);
+    // A gap of three bodies is read with them, and one of five is not.
+    remove(&log, CLIENT, 1..4);
+    assert_eq!(reads(&log, &shelf, 7), 1);
+    remove(&log, CLIENT, 4..9);
+    assert_eq!(reads(&log, &shelf, 2), 2);
+}
+
+#[test]
+fn no_more_than_so_many_bytes_are_read_at_once() {
+    let shelf = Memory::of(1 << 30);
+    let settings = Settings { segment: 1 << 20, most: 24 << 20, ..SETTINGS };
+    let log = Log::open(shelf.clone(), settings, Arc::new(StoreCounters::default()), 1).unwrap();
+    put(&log, CLIENT, 0..6, 65_536);
+    assert_eq!(reads(&log, &shelf, 6), 2);
+}
+
+#[test]
+fn bodies_in_two_segments_are_read_apart() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, [0], 1_000);
+    close_writer(&log);
+    put(&log, CLIENT, [1], 1_000);
+    assert_eq!(reads(&log, &shelf, 2), 2);
+}
+
+/// A body of 1,000 bytes takes 128 bytes more, and so does each inbox.
+#[test]
+fn what_is_alive_counts_with_its_entries_and_what_is_stuck() {
+    let log = open(&Memory::of(1 << 30));
+    put(&log, CLIENT, 0..3, 1_000);
+    put(&log, OTHER, 0..2, 997);
+    assert_eq!(log.index().occupied(), 5 * 1_128 + 2 * 128);
+    remove(&log, CLIENT, [0]);
+    assert_eq!(log.index().occupied(), 4 * 1_128 + 2 * 128);
+    let slot = close_writer(&log);
+    log.index_mut().segment_mut(slot).unwrap().state = State::Unreadable;
+    assert_eq!(log.index().occupied(), 64 * 1024 + 2 * 128, "all of a segment that cannot be cleaned");
 }
