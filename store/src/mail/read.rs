@@ -244,3 +244,37 @@ pub(super) fn read_body(file: &impl SegmentFile, put: &Put) -> io::Result<Option
     file.read_at(&mut body, put.offset())?;
     Ok(put.is_body(&body).then_some(body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body at this byte of a segment.
+    fn body(slot: u16, offset: u64, len: u32) -> Option<Wanted<()>> {
+        let place = u32::try_from(offset / 8).unwrap();
+        let inbox = ClientAddress([1; 32]);
+        let put = Put { inbox, number: 0, arrival: 1, ack: Ack::Owed, len, checksum: 0, place };
+        Some(Wanted { put, slot: Slot(slot), file: Arc::new(()) })
+    }
+
+    #[test]
+    fn bodies_of_one_segment_that_are_neighbours_are_read_at_once() {
+        let first = || body(0, 8_192, 1_000);
+        for (next, expected) in [
+            (body(0, 9_192, 1_000), 2),
+            (body(0, 9_192 + 4_096, 1_000), 2),
+            (body(0, 9_192 + 4_104, 1_000), 1),
+            (body(0, 9_184, 1_000), 1),
+            (body(0, 0, 1_000), 1),
+            (body(1, 9_192, 1_000), 1),
+            (body(0, 9_192, 256 * 1_024 - 1_000), 2),
+            (body(0, 9_192, 256 * 1_024 - 992), 1),
+            (None, 1),
+        ] {
+            assert_eq!(run_of(&[first(), next.clone(), first()]), expected, "{next:?}");
+        }
+        // A gap is measured from the body before it.
+        assert_eq!(run_of(&[first(), body(0, 13_288, 1_000), body(0, 18_384, 8), None]), 3);
+        assert_eq!(run_of(&[None, first()]), 1);
+    }
+}

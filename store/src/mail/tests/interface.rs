@@ -9,13 +9,13 @@ use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
 use super::{
-    log::{ALL, CLIENT, OTHER, close_writer, open, put, remove},
+    log::{CLIENT, OTHER, close_writer, open, put, remove},
     world::SETTINGS,
 };
 use crate::{
     counters::StoreCounters,
     mail::{
-        Log, MailLog, Settings,
+        MailLog,
         index::State,
         shelf::{
             Shelf as _,
@@ -139,45 +139,6 @@ fn a_page_ends_at_its_limits_and_names_what_is_ackless() {
         [(CLIENT, 0), (CLIENT, 1), (CLIENT, 7), (OTHER, 0)].map(|(client, from)| oldest(client, from)),
         [Some(Sequence(0)), Some(Sequence(3)), None, None]
     );
-}
-
-/// How often the shelf is asked for a page of all messages.
-fn reads(log: &Log<Memory>, shelf: &Memory, messages: usize) -> u64 {
-    let before = shelf.calls();
-    assert_eq!(log.peek(&CLIENT, EVERYTHING, ALL).messages.len(), messages);
-    shelf.calls() - before
-}
-
-#[test]
-fn bodies_that_are_neighbours_are_read_at_once() {
-    let shelf = Memory::of(1 << 30);
-    let log = open(&shelf);
-    put(&log, CLIENT, 0..10, 1_000);
-    assert_eq!(reads(&log, &shelf, 10), 1);
-    // A gap of three bodies is read with them, and one of five is not.
-    remove(&log, CLIENT, 1..4);
-    assert_eq!(reads(&log, &shelf, 7), 1);
-    remove(&log, CLIENT, 4..9);
-    assert_eq!(reads(&log, &shelf, 2), 2);
-}
-
-#[test]
-fn no_more_than_so_many_bytes_are_read_at_once() {
-    let shelf = Memory::of(1 << 30);
-    let settings = Settings { segment: 1 << 20, most: 24 << 20, ..SETTINGS };
-    let log = Log::open(shelf.clone(), settings, Arc::new(StoreCounters::default()), 1).unwrap();
-    put(&log, CLIENT, 0..6, 65_536);
-    assert_eq!(reads(&log, &shelf, 6), 2);
-}
-
-#[test]
-fn bodies_in_two_segments_are_read_apart() {
-    let shelf = Memory::of(1 << 30);
-    let log = open(&shelf);
-    put(&log, CLIENT, [0], 1_000);
-    close_writer(&log);
-    put(&log, CLIENT, [1], 1_000);
-    assert_eq!(reads(&log, &shelf, 2), 2);
 }
 
 /// A body of 1,000 bytes takes 128 bytes more, and so does each inbox.
