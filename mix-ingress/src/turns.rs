@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let record = SharedRecord::default();
+        assert_eq!(record.get(), Record::Unknown);
+        for written in [Record::Unwraps, Record::Fails, Record::Unknown] {
+            record.set(written);
+            assert_eq!(record.get(), written);
+        }
+    }
+
+    #[test]
     fn packets_that_unwrap_do_not_wait_for_garbage() {
         let turns = Turns::new(1);
         let first = at_once(&turns);

@@ -1,4 +1,4 @@
-//! The end of the deliveries, without a `store`.
+//! Deliveries without a `store`: their end, and what is counted.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -11,13 +11,18 @@ use crate::replay::tests::{marker, tag};
 const WINDOW: Window = Window { messages: 1, bytes: 100 };
 const DEADLINE: Duration = Duration::from_secs(3);
 
+/// Without a `store` and without a keeper of the replay filter.
+fn deliveries() -> (Deliveries, Arc<Counters>) {
+    let counters = Arc::new(Counters::default());
+    let (acks, _) = lossy::channel(WINDOW, Arc::default(), Arc::default());
+    let (archive_links, _) = mpsc::channel(1);
+    (Deliveries::new(WINDOW, acks, archive_links, Arc::clone(&counters)), counters)
+}
+
 /// Delivers these batches and ends, with the keeper of the replay filter gone already. Returns how long that took, and how many
 /// packets were cut off. `more` keeps a connection open.
 async fn drained(batches: Vec<Vec<Delivery>>, more: bool) -> (Duration, u64) {
-    let counters = Arc::new(Counters::default());
-    let (acks, _carrier) = lossy::channel(WINDOW, Arc::default(), Arc::default());
-    let (archive_links, _) = mpsc::channel(1);
-    let deliveries = Deliveries::new(WINDOW, acks, archive_links, Arc::clone(&counters));
+    let (deliveries, counters) = deliveries();
     let (connection, taken) = mpsc::channel(4);
     for batch in batches {
         connection.send(batch).await.unwrap();
@@ -61,4 +66,35 @@ async fn at_the_end_what_is_not_answered_counts_as_seen() {
     let sight = |number| marker.first_sight(&tag(number));
     assert_eq!(drained(vec![vec![delivery(sight(0))]], false).await.1, 1);
     assert_eq!([0, 1].map(|number| sight(number).is_some()), [false, true]);
+}
+
+#[test]
+fn a_window_that_is_full_counts_once_until_it_has_room() {
+    let (mut deliveries, counters) = deliveries();
+    let full = || counters.window_full.load(Relaxed);
+    for times in 1..=3 {
+        deliveries.waiting.extend([delivery(None), delivery(None)]);
+        for _ in 0..2 {
+            deliveries.deliver_waiting();
+            assert_eq!(full(), times);
+        }
+        for _ in 0..2 {
+            let answered = *deliveries.unanswered.keys().next().unwrap();
+            assert!(deliveries.take_answered(answered).is_some());
+            deliveries.deliver_waiting();
+        }
+    }
+    assert_eq!(full(), 3);
+}
+
+#[test]
+fn what_a_new_store_is_asked_again_is_counted() {
+    let (mut deliveries, counters) = deliveries();
+    let again = || counters.deliveries_sent_again.load(Relaxed);
+    deliveries.send_again();
+    assert_eq!(again(), 0);
+    deliveries.waiting.push_back(delivery(None));
+    deliveries.deliver_waiting();
+    deliveries.send_again();
+    assert_eq!((again(), deliveries.unanswered.len()), (1, 1));
 }
