@@ -26,24 +26,26 @@ use ipc::{
 use self::{
     failure::{CommandError, usage_error},
     flags::{
-        AuditFlags, BondingFlags, CheckFlags, InitFlags, LogFlags, RunFlags, RunningFlags, SignFlags, UpgradeFlags,
+        AuditFlags, BondingFlags, CheckFlags, ConfigCommand, ConfigFlags, FitnessFlags, InitFlags, LogFlags,
+        ReloadFlags, RunFlags, RunningFlags, SignFlags, UpgradeFlags,
     },
     help::{
-        BONDING_EXAMPLES, CHECK_EXAMPLES, DRAIN_EXAMPLES, INIT_EXAMPLES, LOG_EXAMPLES, MORE, RESUME_EXAMPLES,
-        SIGN_EXAMPLES,
+        AUDIT_EXAMPLES, BONDING_EXAMPLES, CHECK_EXAMPLES, CONFIG_EXAMPLES, DRAIN_EXAMPLES, FITNESS_EXAMPLES,
+        INIT_EXAMPLES, LOG_EXAMPLES, MORE, RELOAD_EXAMPLES, RESUME_EXAMPLES, SIGN_EXAMPLES, UPGRADE_EXAMPLES,
     },
 };
 use crate::{
     audit,
     banner::{self, PROGRAM_VERSION},
+    check::{self as fitness, Depth},
     console::Console,
     init, log,
     node::{bonding, check},
     paths::Root,
-    plan::{Environment, LEFT_OUT},
+    plan::{Environment, LEFT_OUT, PlanSource},
     run,
     sign::{self, SignOptions},
-    steer::{level, newcomers},
+    steer::{config, level, newcomers, reload},
     upgrade,
 };
 
@@ -68,15 +70,26 @@ enum Command {
     #[command(after_help = MORE)]
     Run(RunFlags),
     /// Try to upgrade the gateway
+    #[command(after_help = UPGRADE_EXAMPLES)]
     Upgrade(UpgradeFlags),
     /// Show what each process of the gateway can do, measured from inside its jail
+    #[command(after_help = AUDIT_EXAMPLES)]
     Audit(AuditFlags),
+    /// Show everything that would keep the gateway from starting or from serving
+    #[command(after_help = FITNESS_EXAMPLES)]
+    Check(FitnessFlags),
     /// Let no new clients into the running gateway; those that are connected stay
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(RunningFlags),
     /// Let new clients into the running gateway again
     #[command(after_help = RESUME_EXAMPLES)]
     Resume(RunningFlags),
+    /// Have the running gateway read its configuration again, and replace only the workers that it concerns
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(ReloadFlags),
+    /// Show the configuration of the running gateway
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(ConfigFlags),
     /// Change for a time what a process of the running gateway logs
     #[command(after_help = LOG_EXAMPLES)]
     Log(LogFlags),
@@ -132,9 +145,12 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
                     Command::Sign(_)
                     | Command::BondingInformation(_)
                     | Command::NodeCheck(_)
+                    | Command::Check(_)
                     | Command::Drain(_)
                     | Command::Resume(_)
-                    | Command::Log(_),
+                    | Command::Log(_)
+                    | Command::Reload(_)
+                    | Command::Config(_),
                 ),
             ..
         }) => false,
@@ -171,8 +187,13 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
-            let RunFlags { id, config, overrides, insecure_no_sandbox } = flags;
+            let RunFlags { id, config, overrides, dry_run, insecure_no_sandbox } = flags;
             let environment = Environment { insecure: insecure_no_sandbox, ..environment(log) };
+            if dry_run {
+                let source = PlanSource { root, config_file: config, overrides, environment };
+                fitness::execute(&id, source, Depth::Opening, false, console)?;
+                return Ok(());
+            }
             run::execute(&id, &root, config, &overrides, environment, console)?;
         }
         Command::Upgrade(flags) => {
@@ -183,8 +204,17 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
             let options = audit::AuditOptions { json, self_test, config, role, ability };
             audit::execute(&id, &root, options, environment(log), console)?;
         }
+        Command::Check(FitnessFlags { id, config, json, overrides }) => {
+            let source = PlanSource { root, config_file: config, overrides, environment: environment(log) };
+            fitness::execute(&id, source, Depth::Reading, json, console)?;
+        }
         Command::Drain(RunningFlags { id }) => newcomers::execute(&id, &root, false, console)?,
         Command::Resume(RunningFlags { id }) => newcomers::execute(&id, &root, true, console)?,
+        Command::Reload(ReloadFlags { id, dry_run, json }) => reload::execute(&id, &root, dry_run, json, console)?,
+        Command::Config(ConfigFlags { what }) => match what {
+            ConfigCommand::Show(flags) => config::show(&flags.id, &root, flags.json, console)?,
+            ConfigCommand::Diff(flags) => config::diff(&flags.id, &root, flags.json, console)?,
+        },
         Command::Log(LogFlags { id, role, level, time }) => {
             level::execute(&id, &root, role, level, time, console)?;
         }
@@ -256,6 +286,32 @@ mod tests {
             for part in ["RUST_LOG", "client-edge", "config/config.toml", "Exit codes:", "78  ", "GATEWAYD_HOME"] {
                 assert!(text.contains(part), "{part} is missing in {text}");
             }
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_in_its_help() {
+        fn walk(command: &clap::Command, path: &str) {
+            for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+                let path = format!("{path} {}", command.get_name());
+                let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(text.contains("Example") && text.contains(&format!("  {path} ")), "{path}: {text}");
+                walk(command, &path);
+            }
+        }
+        walk(&command(), "gatewayd");
+    }
+
+    #[test]
+    fn a_usage_error_ends_with_2_but_where_0_10_ended_with_1() {
+        let code = |line: &str| format!("{:?}", usage_error(line.split(' ').map(OsString::from)));
+        for line in
+            ["gatewayd", "gatewayd bogus", "gatewayd run --id", "gatewayd --home x upgrade", "gatewayd init --id log"]
+        {
+            assert_eq!(code(line), format!("{:?}", ExitCode::FAILURE), "{line}");
+        }
+        for line in ["gatewayd log", "gatewayd --home x audit --bogus", "gatewayd config bogus"] {
+            assert_eq!(code(line), format!("{:?}", ExitCode::from(2)), "{line}");
         }
     }
 }

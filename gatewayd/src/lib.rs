@@ -22,6 +22,7 @@
 //! | [`cli`] | commands, flags, exit codes |
 //! | [`init`], [`upgrade`] | create and change keys and configuration |
 //! | [`run`] | composes a running gateway from the rooms below |
+//! | [`check`], [`findings`] | what would keep a gateway from starting or serving |
 //! | [`plan`] | what a gateway is to run with, before any process starts |
 //! | [`launch`] | what workers are started from, and one worker process |
 //! | [`supervisor`] | keeps the workers alive, and ends them in order |
@@ -39,10 +40,12 @@ pub mod admin;
 pub mod atomic;
 pub mod audit;
 pub mod banner;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod endpoint;
+mod findings;
 pub mod init;
 pub mod keys;
 pub mod launch;

@@ -6,10 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipc::{jail::Layer, log::LogSettings};
+use ipc::{
+    jail::Layer,
+    log::{DEFAULT_FILTER, LogSettings},
+};
 
 use crate::{
-    config::{Config, LoadError},
+    config::{self, Config, LoadError, SettingInForce, Stages},
     console::Console,
     keys::{self, KeyFileError, PublicKeys},
     node::{Announced, InvalidNode},
@@ -39,6 +42,34 @@ pub struct Environment {
     pub uses_private_keys: bool,
 }
 
+#[cfg(test)]
+impl Environment {
+    /// Of a process without any variable.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            runtime_directory: None,
+            credentials_directory: None,
+            layers_left_out: None,
+            log: LogSettings::default(),
+            insecure: false,
+            uses_private_keys: true,
+        }
+    }
+}
+
+/// What a plan is made from, beside the files.
+#[derive(Debug, Clone)]
+pub struct PlanSource {
+    /// The folder of all gateways.
+    pub root: Root,
+    /// The configuration file, if it is not the usual one.
+    pub config_file: Option<PathBuf>,
+    /// The flags.
+    pub overrides: Overrides,
+    /// The environment.
+    pub environment: Environment,
+}
+
 /// What a gateway is to run with. Paths are absolute. No private key is inside.
 #[derive(Debug, Clone)]
 pub struct RunPlan {
@@ -48,6 +79,10 @@ pub struct RunPlan {
     pub guard: PathGuard,
     /// The configuration file that was read.
     pub config_file: PathBuf,
+    /// What the plan was made from.
+    pub source: PlanSource,
+    /// Every setting as it is in force, with its origin.
+    pub settings: Vec<SettingInForce>,
     /// The configuration after the flags. Its private key files can be opened; they were not read.
     pub config: Config,
     /// The folder of the pid lock and the admin socket. May not exist yet.
@@ -135,7 +170,8 @@ pub fn prepare(
     console: &mut Console<'_>,
 ) -> Result<RunPlan, PlanError> {
     console.line(format_args!("Starting gateway {id}..."));
-    resolve(id, root, guard, config_file, overrides, environment)
+    let source = PlanSource { root: root.clone(), config_file, overrides: overrides.clone(), environment };
+    resolve(id, guard, source)
 }
 
 /// As [`prepare`], for a command that does not run the gateway: without flags, and nothing is printed.
@@ -149,26 +185,38 @@ pub fn read(
     config_file: Option<PathBuf>,
     environment: Environment,
 ) -> Result<RunPlan, PlanError> {
-    resolve(id, root, guard, config_file, &Overrides::default(), environment)
+    resolve(id, guard, PlanSource { root: root.clone(), config_file, overrides: Overrides::default(), environment })
 }
 
-fn resolve(
-    id: &GatewayId,
-    root: &Root,
-    guard: PathGuard,
-    config_file: Option<PathBuf>,
-    overrides: &Overrides,
-    environment: Environment,
-) -> Result<RunPlan, PlanError> {
+/// Makes the plan that `run` would make of `source`, and prints nothing.
+///
+/// # Errors
+/// With what is wrong and what to do.
+pub fn from_source(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPlan, PlanError> {
+    resolve(id, guard, source)
+}
+
+/// Makes the plan of a running gateway anew from its files, with the same flags and the same environment.
+///
+/// # Errors
+/// With what is wrong and what to do.
+pub fn read_again(running: &RunPlan) -> Result<RunPlan, PlanError> {
+    resolve(&running.id, running.guard.clone(), running.source.clone())
+}
+
+fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPlan, PlanError> {
+    let PlanSource { root, config_file, overrides, environment } = &source;
     guard.check()?;
     let paths = GatewayPaths::new(root, id);
-    let file = config_file.unwrap_or_else(|| paths.config_file());
+    let file = config_file.clone().unwrap_or_else(|| paths.config_file());
     let loaded = Config::load(&file, &paths, &guard).map_err(|error| PlanError::Load { id: id.clone(), error })?;
     loaded.warn_unknown();
     check_addresses(&file, loaded.absent, overrides)?;
     check_folders(overrides)?;
-    let mut config = loaded.config;
+    let of_file = loaded.config;
+    let mut config = of_file.clone();
     overrides.apply(&mut config)?;
+    let with_flags = config.clone();
     log_paths_outside_home(&config);
     if let Fit::Compatible(version) = version::check(config.version.as_ref(), id.as_str())? {
         tracing::warn!(
@@ -187,6 +235,9 @@ fn resolve(
     if let Some(directory) = &environment.credentials_directory {
         config.keys.prefer_credentials(directory);
     }
+    let stages = Stages { text: &loaded.text, of_file: &of_file, with_flags: &with_flags, in_force: &config };
+    let run_dir = paths.run_dir(environment.runtime_directory.clone());
+    let settings = config::in_force(stages).into_iter().chain(environment.settings(&run_dir)).collect();
     let public_keys = keys::load_public(&config.keys, &guard)?;
     if environment.uses_private_keys {
         keys::check_private(&config.keys, &guard)?;
@@ -196,13 +247,15 @@ fn resolve(
         id: id.clone(),
         guard,
         config_file: file,
-        run_dir: paths.run_dir(environment.runtime_directory),
+        run_dir,
+        settings,
         announced: Announced::of(&config, &public_keys)?,
         public_keys,
         config,
-        layers_left_out: layers_of(environment.layers_left_out),
-        log: environment.log,
+        layers_left_out: layers_of(environment.layers_left_out.clone()),
+        log: environment.log.clone(),
         insecure: environment.insecure,
+        source,
     })
 }
 
@@ -215,7 +268,7 @@ fn layers_of(names: Option<OsString>) -> Vec<Layer> {
 }
 
 /// Refuses to listen on an address that the operator has not chosen. Other missing keys are a warning.
-fn check_addresses(file: &Path, absent: Vec<String>, overrides: &Overrides) -> Result<(), PlanError> {
+pub(crate) fn check_addresses(file: &Path, absent: Vec<String>, overrides: &Overrides) -> Result<(), PlanError> {
     let is_chosen = |name: &str| match name {
         "[mixnet_endpoint] listening_address" => overrides.mix_host.is_some(),
         "[clients_endpoint] listening_address" => overrides.clients_host.is_some(),
@@ -235,7 +288,7 @@ fn check_addresses(file: &Path, absent: Vec<String>, overrides: &Overrides) -> R
 }
 
 /// `init` may name folders that do not exist yet. For `run` such a folder is an error: the gateway would start without its data.
-fn check_folders(overrides: &Overrides) -> Result<(), PlanError> {
+pub(crate) fn check_folders(overrides: &Overrides) -> Result<(), PlanError> {
     for (flag, path) in [("inboxes", &overrides.inboxes), ("clients-ledger", &overrides.clients_ledger)] {
         if let Some(path) = path.as_ref().filter(|path| !path.is_dir()) {
             return Err(PlanError::NoFolder { flag, path: path.clone() });
@@ -258,6 +311,19 @@ fn log_paths_outside_home(config: &Config) {
         if !path.starts_with(&config.home) {
             tracing::warn!(setting, path = %path.display(), "config.toml names a path outside the gateway's own folder");
         }
+    }
+}
+
+impl Environment {
+    /// What it says, beside the configuration.
+    fn settings(&self, run_dir: &Path) -> [SettingInForce; 3] {
+        let left_out = self.layers_left_out.clone().unwrap_or_default();
+        let variable = SettingInForce::of_environment;
+        [
+            variable("RUST_LOG", &self.log.filter, self.log.filter != DEFAULT_FILTER),
+            variable("RUNTIME_DIRECTORY", &run_dir.to_string_lossy(), self.runtime_directory.is_some()),
+            variable(LEFT_OUT, &left_out.to_string_lossy(), self.layers_left_out.is_some()),
+        ]
     }
 }
 

@@ -53,7 +53,9 @@ pub enum AdminError {
     #[error("the gateway ended the conversation: {0}; check that it is of the same version, and ask again")]
     Ended(String),
     /// Another command does the same.
-    #[error("the gateway is busy with the same command of somebody else; try again when that has ended")]
+    #[error(
+        "the gateway is busy with the same command of somebody else, or is replacing a worker; try again when that has ended"
+    )]
     Busy,
     /// The gateway drains.
     #[error("the gateway is ending, and takes no more orders; give the order again when it has started anew")]

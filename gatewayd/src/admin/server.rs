@@ -27,7 +27,10 @@ use super::{
     order::{self, OrderQueue, Ordered},
     wire::{AdminAnswer, AdminQuestion},
 };
-use crate::audit::{examiner::Examiner, prober::Prober, wire::Live};
+use crate::{
+    audit::{examiner::Examiner, prober::Prober, wire::Live},
+    launch::LaunchSpec,
+};
 
 /// The mode of the socket. The mode of its directory keeps other accounts out as well.
 const MODE: u16 = 0o600;
@@ -45,7 +48,7 @@ const REST: Duration = Duration::from_secs(1);
 /// The task that answers. Dropping this value ends it.
 #[derive(Debug)]
 pub(crate) struct Admin {
-    roster: watch::Sender<Vec<Live>>,
+    running: watch::Sender<Running>,
     orders: mpsc::Receiver<Ordered>,
     task: JoinHandle<()>,
 }
@@ -61,11 +64,11 @@ impl Admin {
             .mode(MODE.into())
             .try_overwrite(true)
             .create_tokio_as()?;
-        let (roster, live) = watch::channel(Vec::new());
+        let (sender, running) = watch::channel(Running { live: Vec::new(), spec: prober.spec() });
         let (queue, orders) = order::queue();
-        let desk = Desk { examiner: Arc::new(Mutex::new(Examiner::new(prober))), live, orders: queue };
+        let desk = Desk { examiner: Arc::new(Mutex::new(Examiner::new(prober))), running, orders: queue };
         let task = tokio::spawn(serve(listener, desk));
-        Ok(Self { roster, orders, task })
+        Ok(Self { running: sender, orders, task })
     }
 
     /// Waits for the next order. Cancel-safe.
@@ -83,11 +86,11 @@ impl Admin {
         while self.orders.try_recv().is_ok() {}
     }
 
-    /// Tells the task which workers are alive.
-    pub(crate) fn publish(&self, live: Vec<Live>) {
-        self.roster.send_if_modified(|roster| {
-            let changed = *roster != live;
-            *roster = live;
+    /// Tells the task which workers are alive, and what they are started from.
+    pub(crate) fn publish(&self, live: Vec<Live>, spec: &Arc<LaunchSpec>) {
+        self.running.send_if_modified(|running| {
+            let changed = running.live != live || !Arc::ptr_eq(&running.spec, spec);
+            *running = Running { live, spec: Arc::clone(spec) };
             changed
         });
     }
@@ -167,11 +170,18 @@ async fn converse(socket: OwnedFd, desk: Desk) -> Option<()> {
     }
 }
 
+/// What an audit has to know of the workers.
+#[derive(Debug)]
+struct Running {
+    live: Vec<Live>,
+    spec: Arc<LaunchSpec>,
+}
+
 /// What all conversations share.
 #[derive(Clone, Debug)]
 struct Desk {
     examiner: Arc<Mutex<Examiner>>,
-    live: watch::Receiver<Vec<Live>>,
+    running: watch::Receiver<Running>,
     orders: OrderQueue,
 }
 
@@ -191,7 +201,11 @@ impl Desk {
                 }
                 match audit {
                     Some(examiner) => {
-                        let live = self.live.borrow().clone();
+                        let (live, spec) = {
+                            let running = self.running.borrow();
+                            (running.live.clone(), Arc::clone(&running.spec))
+                        };
+                        examiner.measure_with(spec);
                         AdminAnswer::Audit(examiner.answer(question, live).await)
                     }
                     None => AdminAnswer::Busy,

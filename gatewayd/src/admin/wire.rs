@@ -5,8 +5,12 @@
 
 use bincode::{Decode, Encode};
 use ipc::{Role, log::LogLevel};
+use serde::Serialize;
 
-use crate::audit::wire::{AuditAnswer, AuditQuestion};
+use crate::{
+    audit::wire::{AuditAnswer, AuditQuestion},
+    config::SettingInForce,
+};
 
 /// The name of the admin socket in the runtime directory.
 pub const SOCKET: &str = "admin.sock";
@@ -34,6 +38,51 @@ pub enum Order {
         /// The time, in seconds.
         seconds: u32,
     },
+    /// Show the configuration that is in force.
+    ShowConfig,
+    /// Read the configuration again and take it over.
+    Reload {
+        /// Only say what would happen.
+        dry_run: bool,
+    },
+}
+
+/// The configuration that is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct ConfigInForce {
+    /// The file that was read.
+    pub file: String,
+    /// Its settings.
+    pub settings: Vec<SettingInForce>,
+}
+
+/// What became of a changed configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ReloadAnswer {
+    /// It is in force, or would be.
+    Done(ReloadReport),
+    /// It is wrong: all that is wrong with it. The old one stays in force.
+    Wrong(String),
+    /// It changes these settings, which only a start can change. The old one stays in force.
+    NeedsStart(Vec<String>),
+    /// A worker did not start with it, and why. The old one is in force again.
+    Undone(String),
+}
+
+/// What has changed with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct ReloadReport {
+    /// The settings that have changed, each with both values.
+    pub changed: Vec<String>,
+    /// The workers that were replaced for it.
+    #[serde(serialize_with = "names")]
+    pub replaced: Vec<Role>,
+    /// Settings that have changed and matter at a start only.
+    pub at_next_start: Vec<String>,
+}
+
+fn names<S: serde::Serializer>(roles: &[Role], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(roles.iter().map(|role| role.name()))
 }
 
 /// An answer.
@@ -43,6 +92,10 @@ pub enum AdminAnswer {
     Audit(AuditAnswer),
     /// To [`AdminQuestion::Order`]: it was carried out.
     Done,
+    /// To [`Order::ShowConfig`].
+    Config(ConfigInForce),
+    /// To [`Order::Reload`].
+    Reload(ReloadAnswer),
     /// Another command does this already; only one at a time can.
     Busy,
     /// The gateway is ending, and does nothing else any more.

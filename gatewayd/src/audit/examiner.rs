@@ -1,9 +1,12 @@
 //! Answers the questions of an audit, for a running gateway and for a self-test alike.
 
+use std::sync::Arc;
+
 use super::{
     prober::{Prober, WaitingProbe},
     wire::{AuditAnswer, AuditQuestion, Live, Roster},
 };
+use crate::launch::LaunchSpec;
 
 /// Answers one question after the other.
 #[derive(Debug)]
@@ -15,6 +18,11 @@ pub(crate) struct Examiner {
 impl Examiner {
     pub(crate) const fn new(prober: Prober) -> Self {
         Self { prober, waiting: None }
+    }
+
+    /// Starts probes from `spec` from now on.
+    pub(crate) fn measure_with(&mut self, spec: Arc<LaunchSpec>) {
+        self.prober = Prober::new(spec);
     }
 
     /// Answers a question. `live` are the workers that are alive.

@@ -76,6 +76,11 @@ impl Prober {
         Self { spec }
     }
 
+    /// What probes are started from.
+    pub(crate) fn spec(&self) -> Arc<LaunchSpec> {
+        Arc::clone(&self.spec)
+    }
+
     /// Tries every way in which `role` might have `ability`. `others` are the processes of other roles.
     ///
     /// # Errors

@@ -5,11 +5,13 @@ use std::{ffi::OsString, process::ExitCode};
 use crate::{
     admin::client::AdminError,
     audit::AuditError,
+    check::UnfitError,
     init::InitError,
     node::{bonding::BondingError, check::CheckError},
     paths::RootError,
     run::RunError,
     sign::SignError,
+    steer::{config::ConfigError, reload::ReloadError},
     upgrade::UpgradeError,
 };
 
@@ -34,6 +36,12 @@ pub(super) enum CommandError {
     Check(#[from] CheckError),
     #[error(transparent)]
     Running(#[from] AdminError),
+    #[error(transparent)]
+    Unfit(#[from] UnfitError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
 }
 
 /// The commands of nym-gateway 0.10, in which wrong arguments end with 1. Scripts of operators may know it.
@@ -64,7 +72,14 @@ impl CommandError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Run(error) if error.is_of_configuration() => ExitCode::from(CONFIGURATION),
-            Self::Running(_) | Self::Audit(AuditError::Ask { .. }) => ExitCode::from(UNAVAILABLE),
+            Self::Reload(error) if error.is_of_configuration() => ExitCode::from(CONFIGURATION),
+            Self::Config(ConfigError::File(_)) | Self::Unfit(UnfitError::Configuration(_)) => {
+                ExitCode::from(CONFIGURATION)
+            }
+            Self::Running(_)
+            | Self::Audit(AuditError::Ask { .. })
+            | Self::Config(ConfigError::Running(_))
+            | Self::Reload(ReloadError::Running(_)) => ExitCode::from(UNAVAILABLE),
             _ => ExitCode::FAILURE,
         }
     }

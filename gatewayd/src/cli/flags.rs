@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{
-    Args,
+    Args, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use ipc::{Role, log::LogLevel};
 use semver::Version;
 
+use super::help::{CONFIG_DIFF_EXAMPLES, CONFIG_SHOW_EXAMPLES};
 use crate::{
     audit::ability::Ability,
     overrides::Overrides,
@@ -38,9 +39,31 @@ pub(super) struct RunFlags {
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
+    /// Only check everything and open it, as `check` does, and close each jail once
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
     /// Run the workers without their jail, for debugging
     #[arg(long, hide = true)]
     pub(super) insecure_no_sandbox: bool,
+
+    #[command(flatten)]
+    pub(super) overrides: Overrides,
+}
+
+#[derive(Args)]
+pub(super) struct FitnessFlags {
+    /// Id of the gateway to check
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The configuration file [default: config/config.toml in the gateway's folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 
     #[command(flatten)]
     pub(super) overrides: Overrides,
@@ -90,6 +113,48 @@ pub(super) struct RunningFlags {
     /// Id of the gateway, which has to be running
     #[arg(long, value_name = "ID")]
     pub(super) id: GatewayId,
+}
+
+#[derive(Args)]
+pub(super) struct ConfigFlags {
+    #[command(subcommand)]
+    pub(super) what: ConfigCommand,
+}
+
+#[derive(Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Show what the running gateway has in force, and where each value comes from
+    #[command(after_help = CONFIG_SHOW_EXAMPLES)]
+    Show(ShownFlags),
+    /// Show what in the file is not as the running gateway has it in force
+    #[command(after_help = CONFIG_DIFF_EXAMPLES)]
+    Diff(ShownFlags),
+}
+
+#[derive(Args)]
+pub(super) struct ShownFlags {
+    /// Id of the gateway, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ReloadFlags {
+    /// Id of the gateway, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// Only say what would happen
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]

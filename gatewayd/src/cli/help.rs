@@ -37,6 +37,47 @@ connected stay and get their mail. Mix nodes may connect, as they bring it.
 Once the clients have left, a stop costs nobody anything. `gatewayd resume`,
 or a restart, lets new clients in again.";
 
+/// Behind the help of `check`.
+pub(super) const FITNESS_EXAMPLES: &str = "\
+Examples:
+  gatewayd check --id mygateway
+  gatewayd check --id mygateway --json
+  gatewayd run --id mygateway --dry-run
+
+Nothing is changed. Give the flags that `run` gets. Exit codes: 0 if nothing is
+wrong, 78 if the configuration or a key has to be corrected, 1 if something else
+is wrong. `run --dry-run` also opens everything and closes each jail once.";
+
+/// Behind the help of `config`.
+pub(super) const CONFIG_EXAMPLES: &str = "\
+Examples:
+  gatewayd config show --id mygateway
+  gatewayd config diff --id mygateway";
+
+/// Behind the help of `config show`.
+pub(super) const CONFIG_SHOW_EXAMPLES: &str = "\
+Examples:
+  gatewayd config show --id mygateway
+  gatewayd config show --id mygateway --json
+
+A value is the default, or comes from the file, a flag of `run` or the
+environment. Keys are shown by the paths of their files only.";
+
+/// Behind the help of `config diff`.
+pub(super) const CONFIG_DIFF_EXAMPLES: &str = "\
+Examples:
+  gatewayd config diff --id mygateway
+  gatewayd config diff --id mygateway --json";
+
+/// Behind the help of `reload`.
+pub(super) const RELOAD_EXAMPLES: &str = "\
+Examples:
+  gatewayd reload --id mygateway --dry-run
+  gatewayd reload --id mygateway
+
+If the file is wrong (exit code 78), or changes what only a restart can change
+(1), nothing changes. SIGHUP does the same, and the outcome is in the log.";
+
 /// Behind the help of `resume`.
 pub(super) const RESUME_EXAMPLES: &str = "\
 Example:
@@ -58,6 +99,21 @@ Examples:
   gatewayd init --id athome \\
       --mix-host 192.168.1.5 --mix-announce-host nym.example \\
       --clients-host 192.168.1.5 --clients-announce-host wss://nym.example";
+
+/// Behind the help of `upgrade`.
+pub(super) const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  gatewayd upgrade --id mygateway
+  gatewayd upgrade --id mygateway --current-version 0.8.1";
+
+/// Behind the help of `audit`.
+pub(super) const AUDIT_EXAMPLES: &str = "\
+Examples:
+  gatewayd audit --id mygateway
+  gatewayd audit --id mygateway --role store --json
+  gatewayd audit --id mygateway --self-test
+
+The exit code is 1 if anything is not as it should be.";
 
 /// Behind the help of `sign`.
 pub(super) const SIGN_EXAMPLES: &str = "\

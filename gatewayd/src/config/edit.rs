@@ -9,7 +9,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 use super::{node::NodeSection, settings::Config};
 use crate::node::Program;
 
-const TEMPLATE: &str = include_str!("template.toml");
+pub(super) const TEMPLATE: &str = include_str!("template.toml");
 
 /// The line of a new file that sets this key, if new files have the key and it has a default.
 pub(super) fn default_line(section: &str, key: &str) -> Option<&'static str> {
@@ -37,7 +37,7 @@ pub enum EditError {
 }
 
 /// A key and its value.
-struct Setting {
+pub(super) struct Setting {
     section: &'static str,
     key: &'static str,
     value: Value,
@@ -60,13 +60,13 @@ impl Setting {
         Self { section, key, value: value.into() }
     }
 
-    fn spelled(&self) -> (&'static str, &'static str, String) {
+    pub(super) fn spelled(&self) -> (&'static str, &'static str, String) {
         (self.section, self.key, self.value.to_string())
     }
 }
 
 /// Everything that a flag of `init` or an upgrade can change. What has no value is left out.
-fn settings(config: &Config) -> Result<Vec<Setting>, EditError> {
+pub(super) fn settings(config: &Config) -> Result<Vec<Setting>, EditError> {
     let gateway = |key, value| Setting::new("gateway", key, value);
     let mixnet = |key, value| Setting::new("mixnet_endpoint", key, value);
     let clients = |key, value| Setting::new("clients_endpoint", key, value);

@@ -8,6 +8,7 @@
 //! | [`settings`], [`tuning`], [`node`] | the values, and their defaults |
 //! | [`file`], [`values`], [`load`] | the text, and how it becomes values |
 //! | [`edit`] | how values change the text |
+//! | [`origin`] | every value that is in force, and where it comes from |
 //! | [`memory`] | the budgets that one setting is divided into |
 //! | [`error`] | what is wrong, and in which line |
 
@@ -17,6 +18,7 @@ mod file;
 mod load;
 mod memory;
 mod node;
+mod origin;
 mod settings;
 mod tuning;
 mod values;
@@ -27,6 +29,7 @@ pub use self::{
     load::Loaded,
     memory::MemoryBudgets,
     node::{DEFAULT_HTTP_PORT, HttpSection, NodeSection},
+    origin::{ENVIRONMENT, Origin, SettingInForce, Stages, in_force},
     settings::{
         ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_CONTRACT, DEFAULT_MIX_PORT, FILE_MODE, MixEndpoint,
     },

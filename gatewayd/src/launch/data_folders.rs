@@ -186,6 +186,21 @@ fn writable(directory: OwnedFd) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
+/// Whether each directory of `config` can be used: true if it is there, false if it would be made. Nothing is locked and nothing made.
+pub(crate) fn look_at_folders(
+    config: &Config,
+    guard: &PathGuard,
+    store: Option<Account>,
+) -> Vec<Result<bool, FolderError>> {
+    let owner = store.map(|account| account.uid);
+    let look = |Folder { what, path, setting }| match guard.open_directory(path, owner).and_then(writable) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(FolderError::Directory { what, path: path.to_owned(), setting, source }),
+    };
+    folders(config).map(look).into()
+}
+
 /// The process of the gateway that uses the data of `config`, if there is one and the kernel shows it. Takes no lock.
 pub(crate) fn user_of_data(config: &Config, home: &Path) -> Option<LockHolder> {
     let [ledger, ..] = folders(config);

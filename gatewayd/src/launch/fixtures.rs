@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ipc::{
@@ -25,9 +26,10 @@ use crate::{
     config::Config,
     keys::PublicKeys,
     node::Announced,
+    overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
-    plan::RunPlan,
+    plan::{Environment, PlanSource, RunPlan},
 };
 
 /// A configuration with keys, whose files are all below `home`.
@@ -97,6 +99,13 @@ pub(crate) fn spec(config: Config, binaries: PerRole<Option<Program>>) -> Launch
         id: config.id.parse().unwrap(),
         guard: PathGuard::new(&config.home),
         config_file: config.home.join("config/config.toml"),
+        source: PlanSource {
+            root: Root::new(Some(config.root.clone()), None).unwrap(),
+            config_file: None,
+            overrides: Overrides::default(),
+            environment: Environment::for_tests(),
+        },
+        settings: Vec::new(),
         run_dir: config.home.join("run"),
         announced: Announced::of(&config, &KEYS).unwrap(),
         public_keys: KEYS,
@@ -106,8 +115,8 @@ pub(crate) fn spec(config: Config, binaries: PerRole<Option<Program>>) -> Launch
         config,
     };
     LaunchSpec {
-        binaries,
-        resources: resources(&plan.config).unwrap(),
+        binaries: Arc::new(binaries),
+        resources: Arc::new(resources(&plan.config).unwrap()),
         configs: PerRole::new(|role| config_of(&plan.config, role)),
         threads: 1,
         jails: PerRole::new(|_| jail(256)),

@@ -15,6 +15,7 @@ use nix::sys::socket::{
 use socket2::SockRef;
 
 use super::{late_address, predecessor::PREDECESSOR};
+use crate::config::Config;
 
 /// Connections that the kernel holds until a worker accepts them.
 const BACKLOG: i32 = 1024;
@@ -122,22 +123,43 @@ pub enum ListenError {
 /// # Errors
 /// With the setting to change.
 pub(super) fn bind(address: SocketAddr, setting: ListenerSettings) -> Result<TcpListener, ListenError> {
-    let ListenerSettings { host_flag, port_flag, key, unsent } = setting;
     let give_up_at = Instant::now() + PREDECESSOR;
     let bound = loop {
-        match late_address::wait_for(address, || try_bind(address, unsent)) {
+        match late_address::wait_for(address, || try_bind(address, setting.unsent)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up_at => {
                 thread::sleep(PAUSE)
             }
             bound => break bound,
         }
     };
-    bound.map_err(|source| match source.kind() {
+    bound.map_err(|source| refusal(source, address, setting))
+}
+
+/// Whether the port of this address could be listened on now. It is free again once the socket is dropped.
+///
+/// # Errors
+/// With the setting to change.
+fn try_port(address: SocketAddr, setting: ListenerSettings) -> Result<TcpListener, ListenError> {
+    try_bind(address, setting.unsent).map_err(|source| refusal(source, address, setting))
+}
+
+/// Tries the ports of `config`, all of them at once.
+pub(crate) fn try_ports(config: &Config) -> Vec<Result<TcpListener, ListenError>> {
+    let mut tried = vec![try_port(config.mix.listen, MIX), try_port(config.clients.listen, CLIENTS)];
+    if config.node.enabled {
+        tried.push(try_port(config.node.http_bind_address, HTTP));
+    }
+    tried
+}
+
+fn refusal(source: io::Error, address: SocketAddr, setting: ListenerSettings) -> ListenError {
+    let ListenerSettings { host_flag, port_flag, key, unsent: _ } = setting;
+    match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse { address, port_flag, key },
         io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address, host_flag, key },
         io::ErrorKind::PermissionDenied => ListenError::Denied { address, port_flag, key },
         _ => ListenError::Other { address, key, source },
-    })
+    }
 }
 
 fn try_bind(address: SocketAddr, unsent: Option<u32>) -> io::Result<TcpListener> {

@@ -41,10 +41,11 @@ pub use self::{
 };
 pub(crate) use self::{
     accounts::Accounts,
-    data_folders::user_of_data,
+    data_folders::{look_at_folders, user_of_data},
     links::{LinkEnd, WaitingEnds, peers},
+    listeners::try_ports,
     one_shot::{Answered, OneShot, log_missing_layers},
-    open_files::warn_if_few,
+    open_files::{shortage_of_files, warn_if_few},
     per_role::PerRole,
     predecessor::{PREDECESSOR, process_exists},
     resources::{WorkerResources, open_identity_key},

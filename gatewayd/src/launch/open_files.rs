@@ -24,6 +24,13 @@ pub(crate) fn warn_if_few(limits: &LimitsSection) -> io::Result<()> {
 }
 
 fn warning(open_files: u64, limits: &LimitsSection) -> Option<String> {
+    shortage_of_files(open_files, limits).map(|shortage| {
+        format!("{shortage}; raise the limit (LimitNOFILE= in systemd, `ulimit -n`), or lower these settings")
+    })
+}
+
+/// What a limit on descriptors keeps the gateway from, if it does.
+pub(crate) fn shortage_of_files(open_files: u64, limits: &LimitsSection) -> Option<String> {
     let settings = [
         ("max_mix_connections", limits.max_mix_connections.get()),
         ("max_client_connections", limits.max_client_connections.get()),
@@ -35,8 +42,7 @@ fn warning(open_files: u64, limits: &LimitsSection) -> Option<String> {
     let short: Vec<String> = settings.into_iter().filter_map(too_many).collect();
     (!short.is_empty()).then(|| {
         format!(
-            "each process may open {open_files} files, which is too few for the settings in [limits]: {}; raise the limit \
-             (LimitNOFILE= in systemd, `ulimit -n`), or lower these settings",
+            "each process may open {open_files} files, which is too few for the settings in [limits]: {}",
             short.join(", ")
         )
     })

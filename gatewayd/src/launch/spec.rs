@@ -1,11 +1,11 @@
 //! Puts together, from a plan, all that workers and probes are started from.
 
-use std::{io, thread::available_parallelism};
+use std::{io, sync::Arc, thread::available_parallelism};
 
 use ipc::{
     Role,
     control::{Grant, OwnAddresses, Start, WorkerConfig},
-    jail::{JailSpec, LayerSettings},
+    jail::{Account, JailSpec, LayerSettings},
     probe::Attempt,
 };
 
@@ -26,9 +26,9 @@ pub(crate) struct LaunchSpec {
     /// What the gateway is to run with.
     pub(crate) plan: RunPlan,
     /// The programs of the workers that run.
-    pub(crate) binaries: PerRole<Option<Program>>,
+    pub(crate) binaries: Arc<PerRole<Option<Program>>>,
     /// The descriptors.
-    pub(crate) resources: WorkerResources,
+    pub(crate) resources: Arc<WorkerResources>,
     /// The configuration of each worker.
     pub(crate) configs: PerRole<WorkerConfig>,
     /// Threads per worker.
@@ -69,8 +69,8 @@ impl LaunchSpec {
     /// # Errors
     /// With what is missing and what to do.
     pub(crate) fn build(plan: RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
-        let binaries = binaries::open(&plan.config.roles().collect::<Vec<_>>())?;
-        let resources = WorkerResources::open(&plan.config, &plan.guard, data)?;
+        let binaries = Arc::new(binaries::open(&plan.config.roles().collect::<Vec<_>>())?);
+        let resources = Arc::new(WorkerResources::open(&plan.config, &plan.guard, data)?);
         let own = own_addresses(&plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
         let spec = Self {
             binaries,
@@ -89,6 +89,35 @@ impl LaunchSpec {
             spec.resources.give_to_store(&spec.plan, *account)?;
         }
         Ok(spec)
+    }
+
+    /// The same ports, data and programs with another configuration, which must name the same ones.
+    ///
+    /// # Errors
+    /// If the kernel does not tell the address of a listener.
+    pub(crate) fn with_plan(&self, plan: RunPlan) -> io::Result<Self> {
+        let own = own_addresses(&plan, &self.resources)?;
+        let jail = |role| {
+            let JailSpec { supervisor, open_files, layers } = self.jails.get(role).clone();
+            let layers = layers.map(|LayerSettings { account, .. }| layers_of(&plan, &own, role, account));
+            JailSpec { supervisor, open_files, layers }
+        };
+        Ok(Self {
+            binaries: Arc::clone(&self.binaries),
+            resources: Arc::clone(&self.resources),
+            configs: PerRole::new(|role| worker_config::for_role(&plan.config, &plan.announced, &own, role)),
+            threads: self.threads,
+            jails: PerRole::new(jail),
+            plan,
+        })
+    }
+
+    /// The workers to which `other` says something else.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<Role> {
+        let differs = |role: &Role| {
+            self.configs.get(*role) != other.configs.get(*role) || self.jails.get(*role) != other.jails.get(*role)
+        };
+        self.roles().filter(differs).collect()
     }
 
     /// The workers that run.
@@ -138,17 +167,21 @@ fn own_addresses(plan: &RunPlan, resources: &WorkerResources) -> io::Result<OwnA
 fn jails(plan: &RunPlan, accounts: Accounts, own: &OwnAddresses) -> Result<PerRole<JailSpec>, SystemError> {
     let open_files = open_files::raise().map_err(SystemError::during("raise the limit on open files"))?;
     let accounts = accounts.of_workers();
-    let connect_ports = |role| match role {
-        Role::MixEgress => own_addresses::ports_to_enforce(&plan.config.egress, own),
-        Role::MixIngress | Role::ClientEdge | Role::Store | Role::HttpApi => Vec::new(),
-    };
     Ok(PerRole::new(|role| JailSpec {
         supervisor: std::process::id(),
         open_files,
-        layers: (!plan.insecure).then(|| LayerSettings {
-            account: *accounts.get(role),
-            required: plan.config.sandbox.require.clone(),
-            connect_ports: connect_ports(role),
-        }),
+        layers: (!plan.insecure).then(|| layers_of(plan, own, role, *accounts.get(role))),
     }))
+}
+
+/// The layers of the jail of `role`, whose account is `account`.
+fn layers_of(plan: &RunPlan, own: &OwnAddresses, role: Role, account: Option<Account>) -> LayerSettings {
+    LayerSettings {
+        account,
+        required: plan.config.sandbox.require.clone(),
+        connect_ports: match role {
+            Role::MixEgress => own_addresses::ports_to_enforce(&plan.config.egress, own),
+            Role::MixIngress | Role::ClientEdge | Role::Store | Role::HttpApi => Vec::new(),
+        },
+    }
 }

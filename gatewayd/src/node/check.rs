@@ -17,6 +17,7 @@ use super::{Announced, InvalidNode};
 use crate::{
     config::DEFAULT_HTTP_PORT,
     console::Console,
+    findings::{Line, Verdict},
     launch::{AccountError, Accounts, Answered, OneShot, OneShotError, log_missing_layers},
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
@@ -55,53 +56,6 @@ pub enum CheckError {
     Unfit(usize),
 }
 
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// As it should be.
-    Good,
-    /// The gateway works, and is chosen less often, or it could not be found out.
-    Doubtful,
-    /// Clients or the directory stay away.
-    Bad,
-}
-
-/// One line of the result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
-    verdict: Verdict,
-    /// What was looked at, or what is wrong with it.
-    what: String,
-    /// What to do; empty if nothing is to be done.
-    remedy: String,
-}
-
-impl Line {
-    fn good(what: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Good, what: what.into(), remedy: String::new() }
-    }
-
-    fn doubtful(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Doubtful, what: what.into(), remedy: remedy.into() }
-    }
-
-    fn bad(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Bad, what: what.into(), remedy: remedy.into() }
-    }
-
-    fn print(&self, console: &mut Console<'_>) {
-        let word = match self.verdict {
-            Verdict::Good => "ok   ",
-            Verdict::Doubtful => "note ",
-            Verdict::Bad => "WRONG",
-        };
-        console.line(format_args!("{word}  {}", self.what));
-        if !self.remedy.is_empty() {
-            console.line(format_args!("       -> {}", self.remedy));
-        }
-    }
-}
-
 /// Looks at gateway `id` and prints what was found.
 ///
 /// # Errors
@@ -128,6 +82,11 @@ pub fn execute(
         0 => Ok(()),
         bad => Err(CheckError::Unfit(bad)),
     }
+}
+
+/// Whether the clock is right.
+pub(crate) fn clock_line() -> Line {
+    local::clock_now()
 }
 
 fn look_from_outside(plan: &RunPlan) -> Result<Vec<Line>, CheckError> {

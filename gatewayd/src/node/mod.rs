@@ -19,6 +19,7 @@ mod line;
 mod name;
 mod program;
 
+pub(crate) use self::check::clock_line;
 pub use self::{
     account::Account,
     announced::{Announced, InvalidNode, check as check_announced},

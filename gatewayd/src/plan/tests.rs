@@ -17,17 +17,6 @@ fn flags(text: &str) -> Overrides {
     Flags::try_parse_from(arguments).unwrap().overrides
 }
 
-fn environment() -> Environment {
-    Environment {
-        runtime_directory: None,
-        credentials_directory: None,
-        layers_left_out: None,
-        log: LogSettings::default(),
-        insecure: false,
-        uses_private_keys: true,
-    }
-}
-
 fn guard() -> PathGuard {
     PathGuard::new(Path::new("/nowhere"))
 }
@@ -55,7 +44,7 @@ impl Home {
         let mut out = Vec::new();
         let id = id.parse().unwrap();
         let mut console = Console::new(&mut out);
-        let plan = prepare(&id, &self.root(), guard(), None, &flags(text), environment(), &mut console);
+        let plan = prepare(&id, &self.root(), guard(), None, &flags(text), Environment::for_tests(), &mut console);
         if let Ok(plan) = &plan {
             plan.print(&mut console);
         }
@@ -161,7 +150,7 @@ fn the_plan_has_what_the_console_says() {
     assert_eq!(plan.layers_left_out, [Layer::NetworkNamespace]);
     assert_eq!((plan.config.mix.listen.port(), plan.config.clients.listen.port()), (21789, 29000));
     assert!(plan.config.allow_private());
-    assert_eq!(plan.config.contract.as_deref(), Some(crate::config::DEFAULT_CONTRACT));
+    assert_eq!(plan.config.contract.as_deref(), Some(config::DEFAULT_CONTRACT));
     assert_eq!(plan.config.keys.private_identity, credential);
     assert!(plan.config.keys.private_sphinx.starts_with(&plan.config.home));
 }
@@ -176,7 +165,7 @@ fn another_configuration_file_is_used() {
         let mut out = Vec::new();
         let file = Some(home.0.path().join(file));
         let (id, mut console) = ("demo".parse().unwrap(), Console::new(&mut out));
-        prepare(&id, &home.root(), guard(), file, &Overrides::default(), environment(), &mut console)
+        prepare(&id, &home.root(), guard(), file, &Overrides::default(), Environment::for_tests(), &mut console)
     };
     assert_eq!(prepared("other.toml").unwrap().config.mix.listen.port(), 5);
     assert!(prepared("none.toml").unwrap_err().to_string().contains("none.toml"));

@@ -4,8 +4,12 @@
 //!
 //! | file | idea |
 //! |---|---|
+//! | [`config`] | `config show` and `config diff`: what is in force |
+//! | [`reload`] | `reload`: the file is read again |
 //! | [`newcomers`] | `drain` and `resume`: whether new clients are let in |
 //! | [`level`] | `log`: what a process logs for a time |
 
+pub mod config;
 pub mod level;
 pub mod newcomers;
+pub mod reload;

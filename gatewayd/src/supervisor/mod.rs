@@ -10,11 +10,13 @@
 //! | [`workers::drain`] | their orderly end |
 //! | [`lock`] | one supervisor for one id |
 //! | [`orders`] | the orders of the operator |
+//! | [`reload`] | what a changed configuration means |
 //! | [`restart`] | the delay before a dead worker is started again |
 //! | [`signals`] | what ends the supervisor, and what does not |
 
 mod lock;
 mod orders;
+mod reload;
 mod restart;
 mod signals;
 mod workers;
@@ -91,13 +93,17 @@ pub(crate) async fn supervise(
             print();
         }
         if let Some(admin) = &admin {
-            admin.publish(workers.ready());
+            admin.publish(workers.ready(), workers.spec());
         }
         tokio::select! {
             signal = signals.next() => match signal {
                 Caught::End(signal) => {
                     tracing::info!("Received {signal} - the gateway will terminate now: draining");
                     break Ok(());
+                }
+                Caught::Reload => {
+                    tracing::info!("Received SIGHUP - the configuration is read again");
+                    workers.reload(false, None);
                 }
                 Caught::Other(signal) => signal.log_ignored(),
             },
@@ -117,7 +123,7 @@ pub(crate) async fn supervise(
         loop {
             match signals.next().await {
                 Caught::End(_) if told_at.elapsed() >= SAME_ORDER => return,
-                Caught::End(_) => {}
+                Caught::End(_) | Caught::Reload => {}
                 Caught::Other(signal) => signal.log_ignored(),
             }
         }

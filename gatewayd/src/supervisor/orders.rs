@@ -3,21 +3,38 @@
 use std::time::Duration;
 
 use super::Workers;
-use crate::admin::{
-    order::Ordered,
-    wire::{AdminAnswer, Order},
+use crate::{
+    admin::{
+        order::Ordered,
+        wire::{AdminAnswer, ConfigInForce, Order},
+    },
+    config::SettingInForce,
+    plan::RunPlan,
 };
 
 impl Workers {
     /// Carries out an order, and answers.
     pub(super) fn carry_out(&mut self, Ordered { order, answer }: Ordered) {
-        match order {
-            Order::AdmitNewcomers(admitted) => self.admit_newcomers(admitted),
-            Order::ChangeLog { of, level, seconds } => {
-                self.change_level(of, level, Duration::from_secs(seconds.into()))
+        let done = match order {
+            Order::AdmitNewcomers(admitted) => {
+                self.admit_newcomers(admitted);
+                AdminAnswer::Done
             }
-        }
+            Order::ChangeLog { of, level, seconds } => {
+                self.change_level(of, level, Duration::from_secs(seconds.into()));
+                AdminAnswer::Done
+            }
+            Order::ShowConfig => AdminAnswer::Config(shown(&self.spec().plan)),
+            // The answer comes when the workers are replaced.
+            Order::Reload { dry_run } => return self.reload(dry_run, Some(answer)),
+        };
         // An error means that the command has not waited for the answer.
-        let _ = answer.send(AdminAnswer::Done);
+        let _ = answer.send(done);
     }
+}
+
+/// The configuration, for the operator.
+fn shown(plan: &RunPlan) -> ConfigInForce {
+    let settings = plan.settings.iter().cloned().map(SettingInForce::shortened).collect();
+    ConfigInForce { file: plan.config_file.to_string_lossy().into_owned(), settings }
 }

@@ -15,6 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) enum Caught {
     /// An order to end.
     End(EndSignal),
+    /// An order to read the configuration again: SIGHUP.
+    Reload,
     /// Nothing, but for a line in the log.
     Other(OtherSignal),
 }
@@ -48,23 +50,17 @@ impl OtherSignal {
     /// Logs that the signal changes nothing.
     pub(super) fn log_ignored(self) {
         let name = nix::sys::signal::Signal::try_from(self.0).map_or_else(|_| self.0.to_string(), |s| s.to_string());
-        if self.0 == nix::libc::SIGHUP {
-            tracing::warn!(
-                "{name} changes nothing, because the configuration is read at the start only; restart the gateway to apply changes"
-            );
-        } else {
-            tracing::warn!("{name} changes nothing; SIGTERM ends the gateway");
-        }
+        tracing::warn!(
+            "{name} changes nothing; SIGTERM ends the gateway, and SIGHUP has it read its configuration again"
+        );
     }
 }
 
-/// Signals whose default action ends a process, without those of [`EndSignal`], those of faults, SIGKILL, and SIGPIPE, which the standard
+/// Signals whose default action ends a process, without SIGHUP, those of [`EndSignal`], those of faults, SIGKILL, and SIGPIPE, which the standard
 /// library ignores.
 fn others() -> impl Iterator<Item = i32> {
-    use nix::libc::{
-        SIGALRM, SIGHUP, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
-    };
-    [SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU, SIGXFSZ]
+    use nix::libc::{SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ};
+    [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU, SIGXFSZ]
         .into_iter()
         .chain(nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX())
 }
@@ -78,13 +74,14 @@ impl Signals {
     /// # Errors
     /// If the handlers cannot be installed.
     pub(super) fn catch() -> io::Result<Self> {
-        let ends = [
+        let meant = [
             (Caught::End(EndSignal::Interrupt), SignalKind::interrupt()),
             (Caught::End(EndSignal::Terminate), SignalKind::terminate()),
             (Caught::End(EndSignal::Quit), SignalKind::quit()),
+            (Caught::Reload, SignalKind::hangup()),
         ];
         let others = others().map(|number| (Caught::Other(OtherSignal(number)), SignalKind::from_raw(number)));
-        let all = ends.into_iter().chain(others);
+        let all = meant.into_iter().chain(others);
         Ok(Self(all.map(|(caught, kind)| Ok((caught, signal(kind)?))).collect::<io::Result<_>>()?))
     }
 

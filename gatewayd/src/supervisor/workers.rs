@@ -14,6 +14,7 @@ mod levels;
 mod newcomers;
 mod peer_reports;
 mod public_keys;
+mod replace;
 mod slot;
 
 use std::{
@@ -32,6 +33,7 @@ use self::{
     error::WorkersError,
     figures::Figures,
     levels::TemporaryLevels,
+    replace::Replacement,
     slot::{PendingKill, WorkerSlot, WorkerState},
 };
 use crate::{
@@ -78,6 +80,7 @@ pub(crate) struct Workers {
     /// Whether new clients are let in.
     newcomers: bool,
     levels: TemporaryLevels,
+    replacement: Option<Replacement>,
     /// When the heartbeats are checked next.
     next_heartbeat_check: Instant,
     figures: Figures,
@@ -100,6 +103,7 @@ impl Workers {
             storage_is_full: false,
             newcomers: true,
             levels: TemporaryLevels::new(),
+            replacement: None,
             next_heartbeat_check: now + BEAT,
             figures: Figures::new(now),
             events,
@@ -120,6 +124,11 @@ impl Workers {
         }
     }
 
+    /// What the workers are started from.
+    pub(super) const fn spec(&self) -> &Arc<LaunchSpec> {
+        &self.spec
+    }
+
     /// The workers that are ready.
     pub(super) fn ready(&self) -> Vec<Live> {
         let ready = |role| match self.slots.get(role) {
@@ -137,7 +146,8 @@ impl Workers {
             WorkerState::Starting { deadline, note_at, .. } => Some(*deadline.min(note_at)),
             _ => None,
         };
-        let ends = self.next_pending_kill().into_iter().chain(self.levels.next_end());
+        let ends =
+            self.next_pending_kill().into_iter().chain(self.levels.next_end()).chain(self.next_replacement_limit());
         let others = ends.chain([self.next_heartbeat_check, self.figures.due()]);
         Role::ALL.into_iter().filter_map(due).chain(others).min().unwrap_or(self.next_heartbeat_check)
     }
@@ -152,6 +162,7 @@ impl Workers {
         }
         self.publish_figures(now);
         self.end_levels(now);
+        self.go_on_replacing(now);
         for role in Role::ALL {
             match &mut self.slots.get_mut(role).state {
                 WorkerState::Dead { retry_at } if *retry_at <= now => self.start(role)?,

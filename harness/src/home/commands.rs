@@ -17,7 +17,7 @@ use super::{Home, ID, give, outcome::Outcome, programs::program};
 use crate::deadline;
 
 impl Home {
-    /// A command of `gatewayd` on this gateway, ready to be spawned. Nothing of the test's environment reaches it.
+    /// A command of `gatewayd` on this gateway (`config show` is one), ready to be spawned. Nothing of the test's environment reaches it.
     ///
     /// # Errors
     /// If the program has not been built.
@@ -64,7 +64,7 @@ impl Home {
 
     fn command_of(&self, mut process: Command, command: &str, arguments: &[&str]) -> Result<Command> {
         process.env_clear();
-        process.args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
+        process.args(command.split(' ')).args(["--id", ID]).args(arguments).arg("--home").arg(self.root());
         process.stdin(Stdio::null()).kill_on_drop(true);
         if let Some(user) = self.user.filter(|_| !self.as_unit) {
             process.uid(user).gid(user).current_dir("/");
@@ -87,7 +87,7 @@ impl Home {
     /// If it cannot be started, or does not end.
     pub async fn gatewayd_by_us(&self, command: &str, arguments: &[&str]) -> Result<Outcome> {
         let mut process = Command::new(self.gatewayd_program()?);
-        process.env_clear().args([command, "--id", ID]).args(arguments).arg("--home").arg(self.root());
+        process.env_clear().args(command.split(' ')).args(["--id", ID]).args(arguments).arg("--home").arg(self.root());
         finish(command, process).await
     }
 

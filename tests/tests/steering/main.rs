@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
+mod check;
+mod config;
 mod level;
 mod newcomers;
 mod refused;
+mod reload;
 
 use anyhow::{Result, ensure};
 use harness::home::{Home, Outcome};

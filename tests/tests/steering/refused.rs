@@ -14,7 +14,15 @@ use nix::sys::signal::Signal;
 const USER: u32 = 54_321;
 
 /// Every command that asks a running gateway, with what it needs.
-const COMMANDS: &[&[&str]] = &[&["drain"], &["resume"], &["log", "--role", "store", "debug"]];
+const COMMANDS: &[&[&str]] = &[
+    &["drain"],
+    &["resume"],
+    &["log", "--role", "store", "debug"],
+    &["config show"],
+    &["config diff"],
+    &["reload"],
+    &["reload", "--dry-run"],
+];
 
 #[tokio::test]
 async fn a_gateway_that_is_down_is_named_with_a_remedy() -> Result<()> {
@@ -41,7 +49,8 @@ async fn another_account_is_told_whom_the_gateway_answers() -> Result<()> {
         let of_another = Home::empty()?.given_to(USER)?;
         for command in COMMANDS {
             let mut process = Command::new(of_another.root().join("bin/gatewayd"));
-            process.env_clear().args(*command).args(["--id", ID, "--home"]).arg(gateway.home.root());
+            process.env_clear().args(command.iter().flat_map(|word| word.split(' ')));
+            process.args(["--id", ID, "--home"]).arg(gateway.home.root());
             let refused = process.uid(USER).gid(USER).current_dir("/").output()?;
             let said = String::from_utf8_lossy(&refused.stderr);
             ensure!(refused.status.code() == Some(69), "{command:?}: {refused:?}");

@@ -33,7 +33,7 @@ pub(super) fn look(plan: &RunPlan) -> Vec<Line> {
         terms(node.accept_operator_terms),
         program(&node.announce_as),
         account(node.account.is_some()),
-        clock(Path::new(CLOCK_IS_RIGHT).exists()),
+        clock_now(),
     ]);
     lines
 }
@@ -120,6 +120,11 @@ fn account(is_named: bool) -> Line {
         "no account is named, which lowers the score by a fifth",
         "name an account of yours with more than 1 NYM, with --account",
     )
+}
+
+/// Whether a time server has set the clock.
+pub(super) fn clock_now() -> Line {
+    clock(Path::new(CLOCK_IS_RIGHT).exists())
 }
 
 fn clock(is_right: bool) -> Line {

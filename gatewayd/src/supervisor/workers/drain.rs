@@ -18,7 +18,7 @@ use super::{GatewayPhase, Workers, slot::WorkerState};
 /// Groups of workers that finish together, and the time of each, counted from the order to end. A group that finishes early leaves its
 /// time to the next. `mix-ingress` has tens of megabytes to save, which take a slow disk seconds. With [`LAST`] the whole takes less than
 /// ten seconds.
-const ORDER: [(&[Role], Duration); 3] = [
+pub(super) const ORDER: [(&[Role], Duration); 3] = [
     (&[Role::MixIngress, Role::HttpApi], Duration::from_secs(5)),
     (&[Role::ClientEdge], Duration::from_secs(7)),
     (&[Role::MixEgress, Role::Store], Duration::from_secs(9)),
@@ -40,6 +40,7 @@ impl Workers {
     pub(crate) async fn drain(&mut self, hurry: impl Future<Output = ()>) -> Drained {
         let mut hurry = pin!(hurry);
         self.phase = GatewayPhase::Closing;
+        self.stop_replacing();
         for role in Role::ALL {
             let state = &mut self.slots.get_mut(role).state;
             if matches!(state, WorkerState::Dead { .. }) {
@@ -69,7 +70,7 @@ impl Workers {
         drained
     }
 
-    fn tell_to_finish(&mut self, role: Role) {
+    pub(super) fn tell_to_finish(&mut self, role: Role) {
         let slot = self.slots.get_mut(role);
         slot.state = match mem::replace(&mut slot.state, WorkerState::Gone) {
             WorkerState::Starting { worker, .. } | WorkerState::Ready { worker, .. } => {

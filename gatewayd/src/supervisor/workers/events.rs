@@ -96,7 +96,10 @@ impl Workers {
             (WorkerState::Ready { .. }, _) => {
                 self.kill_for(role, "it reported that it cannot start after it was ready")
             }
-            _ => tracing::error!(worker = %role, "worker cannot start: {what}"),
+            _ => {
+                tracing::error!(worker = %role, "worker cannot start: {what}");
+                self.goes_back(role, &what);
+            }
         }
         Ok(())
     }
@@ -121,6 +124,7 @@ impl Workers {
         match mem::replace(&mut self.slots.get_mut(role).state, WorkerState::Gone) {
             WorkerState::Draining { worker } if death.is_orderly() => {
                 tracing::info!(worker = %role, pid = worker.pid(), "worker finished");
+                self.forget_links(role);
             }
             WorkerState::Starting { worker, .. }
             | WorkerState::Ready { worker, .. }
@@ -141,10 +145,19 @@ impl Workers {
         Ok(())
     }
 
-    /// Decides what follows the death of the worker of `role`, which has lived for `lived`.
-    pub(super) fn on_death(&mut self, role: Role, lived: Duration, how: &str) -> Result<(), WorkersError> {
+    /// Forgets what was pending between a worker that has ended and its peers.
+    fn forget_links(&mut self, role: Role) {
         self.waiting.forget(role);
         self.clear_pending_kills(role);
+    }
+
+    /// Decides what follows the death of the worker of `role`, which has lived for `lived`.
+    pub(super) fn on_death(&mut self, role: Role, lived: Duration, how: &str) -> Result<(), WorkersError> {
+        self.forget_links(role);
+        if self.ends_to_be_replaced(role) || self.goes_back(role, how) {
+            self.slots.get_mut(role).state = WorkerState::Gone;
+            return Ok(());
+        }
         let phase = self.phase;
         let slot = self.slots.get_mut(role);
         slot.deaths = slot.deaths.saturating_add(1);

@@ -28,8 +28,9 @@ impl Workers {
 
     pub(super) fn on_loss(&mut self, reporter: Role, peer: Role, link: u32) {
         let known = self.pending_kills.iter().any(|known| (known.reporter, known.peer) == (reporter, peer));
-        // When the gateway ends, links end before processes do.
-        if self.is_about_the_living(reporter, peer, link) && !known && self.phase != GatewayPhase::Closing {
+        // When the gateway or a worker ends in order, links end before processes do.
+        let ends = matches!(self.slots.get(peer).state, WorkerState::Draining { .. });
+        if !ends && self.is_about_the_living(reporter, peer, link) && !known && self.phase != GatewayPhase::Closing {
             self.pending_kills.push(PendingKill { reporter, peer, kill_at: Instant::now() + DEATH_LIMIT });
         }
     }

@@ -11,6 +11,7 @@ use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::{drain::Drained, *};
 use crate::{
+    admin::wire::{AdminAnswer, ReloadAnswer, ReloadReport},
     config::Config,
     launch::{EventKind, Program, fixtures},
 };
@@ -417,4 +418,65 @@ async fn only_the_clients_port_hears_of_newcomers() {
     stage.until_orders(before + 2).await;
     assert_eq!(stage.orders().split_off(before), ["client-edge 0400", "client-edge 0401"]);
     stage.workers.drain(never()).await;
+}
+
+/// The spec of the stage, with another limit of `client-edge`, and the report of its change.
+fn changed(stage: &Stage) -> (Arc<LaunchSpec>, ReloadReport) {
+    let mut plan = stage.workers.spec.plan.clone();
+    // The stage does not know the addresses of this machine, and a spec that is made of a plan does.
+    let before = stage.workers.spec.with_plan(plan.clone()).unwrap();
+    plan.config.timeouts.keepalive += Duration::from_secs(1);
+    let spec = Arc::new(before.with_plan(plan).unwrap());
+    let replaced = before.differing(&spec);
+    (spec, ReloadReport { replaced, ..ReloadReport::default() })
+}
+
+#[tokio::test]
+async fn only_a_worker_whose_part_has_changed_is_replaced() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let pids = Role::ALL.map(|role| stage.pid(role));
+    let (spec, report) = changed(&stage);
+    assert_eq!(report.replaced, [Role::ClientEdge]);
+    let (asker, mut answer) = tokio::sync::oneshot::channel();
+    stage.workers.replace(Arc::clone(&spec), report.clone(), Some(asker));
+    stage.until(|stage| stage.workers.replacement.is_none()).await.unwrap();
+    assert_eq!(answer.try_recv(), Ok(AdminAnswer::Reload(ReloadAnswer::Done(report))));
+    assert!(Arc::ptr_eq(&stage.workers.spec, &spec));
+    for (role, pid) in Role::ALL.into_iter().zip(pids) {
+        assert_eq!(stage.pid(role) == pid, role != Role::ClientEdge, "{role}");
+        assert_eq!(stage.deaths(role), 0, "{role}");
+    }
+    let lines = stage.orders();
+    assert!(lines.iter().any(|line| line == "client-edge drained"), "{lines:?}");
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_start_brings_the_old_configuration_back() {
+    let script = format!("[ $lives -ne 2 ] || {{ printf '\\001\\002no' >&0; exit 1; }}\n{GOOD}");
+    let mut stage = Stage::with(Role::ClientEdge, &script);
+    stage.until(Stage::all_ready).await.unwrap();
+    let before = Arc::clone(&stage.workers.spec);
+    let (spec, report) = changed(&stage);
+    let (asker, mut answer) = tokio::sync::oneshot::channel();
+    stage.workers.replace(spec, report, Some(asker));
+    stage.until(|stage| stage.workers.replacement.is_none()).await.unwrap();
+    let why = "client-edge does not start with it: no".to_owned();
+    assert_eq!(answer.try_recv(), Ok(AdminAnswer::Reload(ReloadAnswer::Undone(why))));
+    assert!(Arc::ptr_eq(&stage.workers.spec, &before) && stage.all_ready());
+    assert_eq!(stage.deaths(Role::ClientEdge), 0, "no delay is due to it");
+    stage.workers.drain(never()).await;
+}
+
+#[tokio::test]
+async fn a_replacement_that_the_end_overtakes_is_given_up() {
+    let mut stage = Stage::with(Role::Store, GOOD);
+    stage.until(Stage::all_ready).await.unwrap();
+    let (spec, report) = changed(&stage);
+    let (asker, mut answer) = tokio::sync::oneshot::channel();
+    stage.workers.replace(spec, report, Some(asker));
+    assert_eq!(stage.workers.drain(never()).await, Drained::InOrder);
+    assert!(stage.all_gone());
+    assert_eq!(answer.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
 }

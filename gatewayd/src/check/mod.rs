@@ -1,0 +1,116 @@
+//! `gatewayd check` and `gatewayd run --dry-run`: everything that would keep this gateway from starting or from serving as configured, at once.
+//!
+//! *Trusts*: the operator. *Promises*: every finding that is not good has a remedy. `check` changes nothing: it listens on the ports for a moment,
+//! opens files to read, and reads the private keys only to compare them with the public ones. `run --dry-run` also opens everything as `run`
+//! does, and closes each jail once.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`settings`] | the configuration, the keys, what is announced |
+//! | [`places`] | ports, folders, accounts |
+//! | [`machine`] | descriptors, memory, clock, disk, jail |
+//! | [`opening`] | what only opening shows |
+
+mod machine;
+mod opening;
+mod places;
+mod settings;
+
+use serde::Serialize;
+
+use crate::{
+    console::Console,
+    findings::{Line, Verdict},
+    launch,
+    path_guard::PathGuard,
+    paths::{GatewayId, GatewayPaths},
+    plan::{self, PlanSource},
+};
+
+/// How far a check goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Read only.
+    Reading,
+    /// Open everything, too.
+    Opening,
+}
+
+/// Why a gateway is not fit to run.
+#[derive(Debug, thiserror::Error)]
+pub enum UnfitError {
+    /// Each attempt would fail until the operator has corrected something.
+    #[error("{0} of the lines above say what has to be corrected before the gateway can start")]
+    Configuration(usize),
+    /// Something about the machine, which may pass.
+    #[error("{0} of the lines above say what would keep the gateway from starting, or from serving")]
+    Machine(usize),
+    /// The result could not be written as JSON.
+    #[error("cannot write the result: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// All findings.
+#[derive(Debug, Default, Serialize)]
+struct Findings {
+    /// About the configuration and what it names.
+    configuration: Vec<Line>,
+    /// About the machine.
+    machine: Vec<Line>,
+}
+
+impl Findings {
+    fn bad(lines: &[Line]) -> usize {
+        lines.iter().filter(|line| line.verdict == Verdict::Bad).count()
+    }
+}
+
+/// Checks gateway `id` as `run` would start it from `source`, and prints every finding.
+///
+/// # Errors
+/// If something would keep it from starting or serving.
+pub fn execute(
+    id: &GatewayId,
+    source: PlanSource,
+    depth: Depth,
+    json: bool,
+    console: &mut Console<'_>,
+) -> Result<(), UnfitError> {
+    let findings = look(id, source, depth);
+    if json {
+        console.line(serde_json::to_string_pretty(&findings)?);
+    } else {
+        findings.configuration.iter().chain(&findings.machine).for_each(|line| line.print(console));
+    }
+    match (Findings::bad(&findings.configuration), Findings::bad(&findings.machine)) {
+        (0, 0) => Ok(()),
+        (0, machine) => Err(UnfitError::Machine(machine)),
+        (configuration, machine) => Err(UnfitError::Configuration(configuration + machine)),
+    }
+}
+
+fn look(id: &GatewayId, source: PlanSource, depth: Depth) -> Findings {
+    let paths = GatewayPaths::new(&source.root, id);
+    let guard = PathGuard::new(paths.home());
+    let mut findings = Findings::default();
+    let config = settings::look(id, &paths, &guard, &source, &mut findings.configuration);
+    if let Some(config) = &config {
+        let holder = launch::user_of_data(config, &config.home);
+        if let Some(holder) = &holder {
+            findings
+                .machine
+                .push(Line::good(format!("the gateway is running: {holder}; its ports and data are in use by it")));
+        }
+        findings.machine.extend(places::look(config, &guard, holder.is_some()));
+        findings.machine.extend(machine::look(config));
+        if depth == Depth::Opening && holder.is_none() && Findings::bad(&findings.configuration) == 0 {
+            match plan::from_source(id, guard, source) {
+                Ok(plan) => findings.machine.extend(opening::look(plan)),
+                Err(error) => {
+                    findings.configuration.push(Line::bad(error.to_string(), "correct this, and check again"))
+                }
+            }
+        }
+    }
+    findings
+}

@@ -1,0 +1,104 @@
+//! Ports, folders and accounts.
+
+use ipc::{Role, jail::Layer};
+
+use crate::{
+    config::Config,
+    findings::Line,
+    launch::{self, Accounts},
+    path_guard::PathGuard,
+};
+
+/// Checks them. What a running gateway has in use is left alone.
+pub(super) fn look(config: &Config, guard: &PathGuard, is_running: bool) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let accounts = match Accounts::choose(config.sandbox.first_account.get()) {
+        Ok(accounts) => accounts.of_workers().get(Role::Store).is_some().then_some(accounts),
+        Err(error) => {
+            lines.push(Line::bad(error.to_string(), "correct this, and check again"));
+            None
+        }
+    };
+    lines.extend(account_line(config, accounts.is_some()));
+    if !is_running {
+        lines.extend(ports(config));
+        lines.extend(folders(config, guard, accounts));
+    }
+    lines
+}
+
+fn account_line(config: &Config, are_separate: bool) -> Option<Line> {
+    const REMEDY: &str = "start gatewayd as root, or with systemd/gatewayd@.service";
+    match (are_separate, config.sandbox.require.contains(&Layer::Account)) {
+        (true, _) => Some(Line::good("each worker has an account of its own")),
+        (false, true) => Some(Line::bad("[sandbox] require names `account`, and this account cannot give any", REMEDY)),
+        (false, false) => Some(Line::doubtful("all workers would share this account", REMEDY)),
+    }
+}
+
+fn ports(config: &Config) -> Vec<Line> {
+    let (free, refused): (Vec<_>, Vec<_>) = launch::try_ports(config).into_iter().partition(Result::is_ok);
+    let mut lines: Vec<Line> = refused
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|error| Line::bad(error.to_string(), "free the port or choose another, as the line says"))
+        .collect();
+    if lines.is_empty() {
+        lines.push(Line::good(format!("all {} ports are free", free.len())));
+    }
+    lines
+}
+
+fn folders(config: &Config, guard: &PathGuard, accounts: Option<Accounts>) -> Vec<Line> {
+    let store = accounts.and_then(|accounts| *accounts.of_workers().get(Role::Store));
+    let found = launch::look_at_folders(config, guard, store);
+    let mut lines: Vec<Line> = found
+        .iter()
+        .filter_map(|folder| folder.as_ref().err())
+        .map(|error| Line::bad(error.to_string(), "correct the folder, as the line says"))
+        .collect();
+    if lines.is_empty() {
+        let missing = found.iter().filter(|folder| matches!(folder, Ok(false))).count();
+        lines.push(Line::good(match missing {
+            0 => "the folders of the data can be used".to_owned(),
+            missing => format!("the folders of the data can be used; {missing} of them would be made"),
+        }));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{findings::Verdict, launch::fixtures};
+    use std::net::TcpListener;
+
+    #[test]
+    fn every_port_in_use_is_named_and_a_free_one_is_not_taken() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = fixtures::node_config(home.path());
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        config.mix.listen = taken.local_addr().unwrap();
+        config.clients.listen = taken.local_addr().unwrap();
+        let lines = ports(&config);
+        assert_eq!(lines.iter().filter(|line| line.verdict == Verdict::Bad).count(), 2, "{lines:?}");
+        assert!(lines[0].what.contains("is in use by another process"), "{lines:?}");
+        drop(taken);
+        // The two are one port, so that the second is in use by the first.
+        assert_eq!(ports(&config).len(), 1);
+        config.clients.listen = "127.0.0.1:0".parse().unwrap();
+        assert_eq!(ports(&config), [Line::good("all 3 ports are free")]);
+    }
+
+    #[test]
+    fn folders_that_are_missing_are_not_made() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = fixtures::config(home.path());
+        let guard = PathGuard::new(&config.home);
+        assert!(folders(&config, &guard, None)[0].what.contains("3 of them would be made"));
+        assert!(!config.clients.ledger.exists() && !config.replay_directory.exists());
+        config.clients.inboxes = config.keys.private_sphinx.join("x");
+        let lines = folders(&config, &guard, None);
+        assert!(lines[0].verdict == Verdict::Bad && lines[0].what.contains("inboxes_directory"), "{lines:?}");
+    }
+}

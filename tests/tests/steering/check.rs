@@ -1,0 +1,96 @@
+//! `gatewayd check` and `gatewayd run --dry-run`.
+
+use std::{fs, net::TcpListener};
+
+use anyhow::{Context, Result, ensure};
+use harness::{
+    audit::part,
+    deadline::bounded,
+    gateway::{Gateway, IPV4},
+    home::{Home, Outcome},
+    inventory::inventory,
+};
+use serde_json::Value;
+
+use super::told;
+
+/// What is wrong, each with its remedy.
+fn wrong(outcome: &Outcome) -> Result<Vec<(String, String)>> {
+    let findings: Value = serde_json::from_str(&outcome.stdout).with_context(|| format!("no JSON: {outcome:?}"))?;
+    let mut wrong = Vec::new();
+    for group in ["configuration", "machine"] {
+        for line in part(&findings, group).as_array().context("no findings")? {
+            let text = |name| part(line, name).as_str().unwrap_or_default().to_owned();
+            ensure!(text("verdict") == "good" || !text("remedy").is_empty(), "no remedy: {line}");
+            if text("verdict") == "bad" {
+                wrong.push((text("what"), text("remedy")));
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_gateway_is_fit_and_a_check_changes_nothing() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        let before = inventory(home.root())?;
+        let said = told(&home, "check", &[]).await?.stdout;
+        for words in
+            ["config.toml can be used", "the keys are there, and belong together", "ports are free", "MiB free"]
+        {
+            ensure!(said.contains(words), "{words} is missing in {said}");
+        }
+        ensure!(inventory(home.root())? == before, "a check has changed something");
+        let said = told(&home, "run", &["--dry-run"]).await?.stdout;
+        ensure!(said.contains("the ports, the keys and the data can be opened"), "{said}");
+        ensure!(said.contains("the jail of store is complete"), "{said}");
+
+        // Everything is free again.
+        let gateway = Gateway::start_in(home, &[]).await?;
+        let said = told(&gateway.home, "check", &[]).await?.stdout;
+        ensure!(said.contains("the gateway is running"), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_wrong_is_named_at_once_with_a_remedy() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        let taken = TcpListener::bind("127.0.0.1:0")?;
+        home.set_config("mixnet_endpoint", "listening_address", &format!("'{}'", taken.local_addr()?))?;
+        let outcome = home.gatewayd("check", &["--json"]).await?;
+        ensure!(outcome.code == Some(1), "{outcome:?}");
+        let found = wrong(&outcome)?;
+        ensure!(found.len() == 1 && found.iter().all(|(what, _)| what.contains("is in use")), "{found:?}");
+
+        fs::remove_file(home.data().join("private_sphinx.pem"))?;
+        let not_a_folder = home.path().join("config/config.toml/inboxes");
+        home.set_config("clients_endpoint", "inboxes_directory", &format!("'{}'", not_a_folder.display()))?;
+        let outcome = home.gatewayd("check", &["--json"]).await?;
+        ensure!(outcome.code == Some(78), "{outcome:?}");
+        let found = wrong(&outcome)?;
+        for words in ["is in use", "private_sphinx.pem", "inboxes_directory"] {
+            ensure!(found.iter().any(|(what, _)| what.contains(words)), "{words} is missing in {found:?}");
+        }
+        let dry = home.gatewayd("run", &["--dry-run"]).await?;
+        ensure!(dry.code == Some(78) && dry.stdout.contains("WRONG"), "{dry:?}");
+
+        home.set_config("limits", "inbox_messages", "0")?;
+        home.set_config("timeouts", "keepalive", "'soon'")?;
+        let outcome = home.gatewayd("check", &["--json"]).await?;
+        ensure!(outcome.code == Some(78) && wrong(&outcome)?.len() == 2, "{outcome:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_missing_gateway_is_told_about_init() -> Result<()> {
+    let home = Home::empty()?;
+    let outcome = home.gatewayd("check", &[]).await?;
+    ensure!(outcome.code == Some(78) && outcome.stdout.contains("run `init` before"), "{outcome:?}");
+    Ok(())
+}
