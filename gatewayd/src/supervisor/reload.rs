@@ -85,8 +85,11 @@ mod tests {
         launch::{PerRole, fixtures},
     };
 
+    /// A change of a configuration.
+    type Edit = fn(&mut Config);
+
     /// What is said of a configuration with this change.
-    fn said_of(change: fn(&mut Config)) -> (Vec<String>, Vec<String>) {
+    fn said_of(change: Edit) -> (Vec<String>, Vec<String>) {
         let home = tempfile::tempdir().unwrap();
         let old = fixtures::spec(fixtures::node_config(home.path()), PerRole::new(|_| None)).plan;
         let mut new = old.clone();
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_only_a_start_can_change_is_named() {
-        let cases: [(fn(&mut Config), &str); 9] = [
+        let cases: [(Edit, &str); 9] = [
             (|config| config.id.push('x'), "[gateway] id"),
             (|config| config.keys.public_sphinx.push("x"), "the key files of [gateway]"),
             (|config| config.mix.listen.set_port(1), "[mixnet_endpoint] listening_address"),
