@@ -67,6 +67,7 @@ impl Context {
             EndReason::Superseded => "another connection of this client took over",
             EndReason::StorageFailed => "the gateway could not write to its disk",
             EndReason::MemoryNeeded => "too much was not taken in time, connect again",
+            EndReason::Forgotten => "the operator has removed this client, register again",
         };
         CloseReason::ByGateway(CloseCode::Policy, text)
     }

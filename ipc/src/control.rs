@@ -5,7 +5,8 @@
 //! one datagram of a sequenced-packet socket, so that descriptors travel with the message that names them.
 //!
 //! `gatewayd` sends `StartWorker` first and once, then any number of `ReplaceLink` and `ChangeLog` (and of `PublishFigures`, to `http-api`,
-//! and of `AdmitNewcomers`, to `client-edge`), then at most one `DrainWorker`. The end of the link means that `gatewayd` is gone: the worker exits at once.
+//! of `AdmitNewcomers`, to `client-edge`, and of `AskStore`, to `store`), then at most one `DrainWorker`. The end of the link means that
+//! `gatewayd` is gone: the worker exits at once.
 //!
 //! | report | when |
 //! |---|---|
@@ -32,6 +33,7 @@ use crate::{
     http_api::{NodeFigures, PacketFigures},
     jail::{ActiveLayers, JailSpec},
     log::LogSettings,
+    operator::StoreQuestion,
     probe::{Attempt, Finding},
 };
 
@@ -84,6 +86,8 @@ pub enum WorkerCommand {
         /// The filter.
         filter: String,
     },
+    /// For `store`: a question of the operator. One descriptor comes along, to which the answer is written.
+    AskStore(StoreQuestion),
 }
 
 /// Everything a worker is told at birth.
@@ -182,6 +186,7 @@ mod tests {
         pin(WorkerCommand::PublishFigures(NodeFigures::default()), "0300000000");
         pin(WorkerCommand::AdmitNewcomers(false), "0400");
         pin(WorkerCommand::ChangeLog { filter: "info".into() }, "0504696e666f");
+        pin(WorkerCommand::AskStore(StoreQuestion::CountClients), "0600");
         pin(
             WorkerCommand::StartWorker(Box::new(Start {
                 grants: vec![Grant::SphinxKey, Grant::Link(Role::MixEgress)],

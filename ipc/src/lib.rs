@@ -5,6 +5,7 @@
 //! is refused by [`codec`]. The formats know no runtime; the crate `link` carries them. The link about clients' sessions is a crate
 //! of its own, `session-ipc`, since its messages hold keys and proofs of clients.
 
+pub mod backup;
 pub mod codec;
 pub mod control;
 pub mod credit;
@@ -14,6 +15,7 @@ pub mod ingress_store;
 pub mod jail;
 pub mod log;
 pub mod node_check;
+pub mod operator;
 pub mod ports;
 pub mod probe;
 pub mod replay_settings;

@@ -94,4 +94,6 @@ pub enum EndReason {
     StorageFailed,
     /// The client has not read what was pushed, and the memory is needed for others. The mail is kept.
     MemoryNeeded,
+    /// The operator had the client forgotten.
+    Forgotten,
 }

@@ -93,6 +93,7 @@ fn bytes_of_answers_are_pinned() {
     pin(SessionAnswer::EndSession { reason: EndReason::Superseded }, "050700");
     pin(SessionAnswer::EndSession { reason: EndReason::StorageFailed }, "050701");
     pin(SessionAnswer::EndSession { reason: EndReason::MemoryNeeded }, "050702");
+    pin(SessionAnswer::EndSession { reason: EndReason::Forgotten }, "050703");
 }
 
 #[test]

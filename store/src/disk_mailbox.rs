@@ -5,6 +5,7 @@
 //! | `ledger`, `client_record`, `spent` | registered clients, and the nonces of their logins |
 //! | `ledger_file`, `ledger_share`, `dates` | when the ledger is opened and rewritten, and how large it may be; the time of what is written |
 //! | `databases`, `layout_file`, `medium`, `rewrite` | a sled database: when it is on the medium, and how it is rewritten |
+//! | `export`, `restored` | what leaves in a backup, and how it comes back |
 //! | `class_records` | what clients have proved to read |
 //! | `reserve` | room on the disk |
 //! | `sweep`, `import`, `take_over`, `record` | what a start puts in order, and mail of earlier versions |
@@ -19,6 +20,7 @@ use std::{
 };
 
 use client_wire::{key::SessionKey, login::Freshness};
+use ipc::operator::{ClientCount, ClientKind};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
@@ -34,6 +36,8 @@ mod class_records;
 mod client_record;
 mod databases;
 mod dates;
+mod export;
+mod hashed;
 mod import;
 mod layout_file;
 mod ledger;
@@ -42,6 +46,7 @@ mod ledger_share;
 mod medium;
 mod record;
 mod reserve;
+mod restored;
 mod rewrite;
 mod spent;
 mod sweep;
@@ -55,6 +60,7 @@ use self::{
 };
 use crate::{
     clock::{self, LastRun},
+    core::count_kind,
     counters::StoreCounters,
     mail::{MailLog, Settings},
     mailbox::{
@@ -138,6 +144,7 @@ impl DiskMailbox {
         mailbox.earliest.store(last_run.map_or(0, |run| run.believed), Ordering::Relaxed);
         mailbox.mail.begin_cleaning()?;
         mailbox.take_over_sled_inboxes()?;
+        mailbox.take_over_restored()?;
         mailbox.mail.leap();
         import::import_files(&mailbox, &mailbox.inbox_directory)?;
         mailbox.sweep()?;
@@ -188,6 +195,31 @@ fn open_mail_directory(inboxes: &OwnedFd) -> Result<OwnedFd, MailboxError> {
 impl Mailbox for DiskMailbox {
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
         self.with(|ledger| ledger.key_of(client))
+    }
+
+    fn kind_of(&self, client: &ClientAddress) -> Result<Option<ClientKind>, MailboxError> {
+        self.with(|ledger| ledger.kind_of(client))
+    }
+
+    fn count_clients(&self) -> Result<ClientCount, MailboxError> {
+        let mut count = ClientCount::default();
+        let mut after = None;
+        loop {
+            // A page at a time, so that the ledger can be opened anew in between.
+            let page = self.clients_after(after)?;
+            for (client, _) in &page.clients {
+                match self.kind_of(client) {
+                    Ok(Some(kind)) => count_kind(&mut count, kind),
+                    // It was forgotten meanwhile, or its record cannot be read.
+                    Ok(None) | Err(MailboxError::UnknownRecord { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {

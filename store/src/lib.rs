@@ -17,6 +17,7 @@
 //! | [`disk_mailbox`] | the trait over real files: the ledger on sled, imports, the reserve on disk |
 //! | `mail` | the log of messages: segments, index, cleaning |
 //! | [`registrar`], [`identity`] | the arithmetic of registration, and the gateway's key |
+//! | [`backup`] | all of it, written to a socket while it is in use |
 //! | [`replay`] | marks of packets seen, for `mix-ingress` |
 //! | `announcement` | the signed host information, for `http-api` |
 //! | `clock`, `disk`, `plain_file` | whether the clock is believed; free space; files without links |
@@ -25,6 +26,7 @@
 compile_error!("the feature `ack-before-commit` loses mail; it is for the tests alone, never for a release");
 
 mod announcement;
+pub mod backup;
 mod clock;
 pub mod core;
 pub mod counters;

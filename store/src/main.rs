@@ -76,10 +76,12 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
     let runtime = start_threads(&closed, Threads::One)?;
     let counters = Arc::new(StoreCounters::default());
     let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes, &counters)?;
+    let replay_directory = replay.try_clone()?;
     let replay = ReplayArchive::open(&closed, replay, config.replay_bytes)?;
     let service = Service {
         mailbox: Arc::new(mailbox),
         replay,
+        replay_directory,
         identity: Arc::new(identity),
         config,
         announce,

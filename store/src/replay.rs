@@ -11,9 +11,9 @@ mod file;
 #[cfg(feature = "found-records")]
 pub mod found;
 
-use std::{io, os::fd::OwnedFd};
+use std::{fs::File, io, os::fd::OwnedFd};
 
-use nix::errno::Errno;
+use nix::{errno::Errno, fcntl::OFlag};
 
 use ipc::{
     Opaque,
@@ -26,7 +26,7 @@ use sandbox::Closed;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use worker::duplex::LinkSender;
 
-use crate::core::Fault;
+use crate::{core::Fault, plain_file};
 use file::{Draft, Intact, OpenError};
 
 /// One at work and, for a moment after its answer, the next; a new `mix-ingress` may come while its predecessor's is at work.
@@ -34,6 +34,19 @@ const REQUESTS: usize = 2;
 
 /// A request, and the link for the answer.
 type Question = (ReplayRequest, LinkSender<StoreToIngress>);
+
+/// The files of generations that are saved now, and their names. Each stays as it is while it is open.
+pub(crate) fn saved(directory: &OwnedFd) -> io::Result<Vec<(String, File)>> {
+    let mut files = Vec::new();
+    for name in file::names() {
+        match plain_file::open(directory, &name, OFlag::O_RDONLY) {
+            Ok(file) => files.push((name, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
 
 /// Hands requests to the archive's thread.
 pub struct ReplayArchive {

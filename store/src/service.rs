@@ -7,6 +7,7 @@
 
 mod event_loop;
 mod job_pool;
+mod operator;
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ use identity::{Identity, host_information::InvalidFacts};
 
 use crate::{
     announcement,
+    backup::BackUp,
     core::{Core, Fault},
     counters::StoreCounters,
     mailbox::Mailbox,
@@ -31,6 +33,7 @@ use crate::{
 };
 use event_loop::{EventLoop, LinkEnds};
 use job_pool::JobPool;
+use operator::OperatorQuestions;
 
 /// How long the last commits may take.
 const LAST_COMMITS: Duration = Duration::from_secs(5);
@@ -52,6 +55,8 @@ pub struct Service<M> {
     pub mailbox: Arc<M>,
     /// Marks of packets seen.
     pub replay: ReplayArchive,
+    /// Their folder, for backups.
+    pub replay_directory: OwnedFd,
     /// Signs registrations.
     pub identity: Arc<Identity>,
     /// The configuration.
@@ -84,7 +89,7 @@ pub enum ServiceError {
     Unsettled(Duration),
 }
 
-impl<M: Mailbox> Service<M> {
+impl<M: Mailbox + BackUp> Service<M> {
     /// Serves on `runtime` until ordered to end, or until storage fails.
     ///
     /// # Errors
@@ -104,6 +109,8 @@ impl<M: Mailbox> Service<M> {
                 edge: control.link_ends(Role::ClientEdge, links.edge),
                 window: self.config.window,
             };
+            let questions =
+                OperatorQuestions::new(Arc::clone(&self.mailbox), self.replay_directory, control.questions());
             let mut tasks = JoinSet::new();
             tasks.spawn(counter::log_changes(Arc::clone(&self.counters)));
             if let (Some(facts), Some(first)) = (&self.announce, links.http_api) {
@@ -122,8 +129,8 @@ impl<M: Mailbox> Service<M> {
                 birth.report_full_storage();
             }
             let pool = JobPool::new(self.mailbox, self.identity, self.threads);
-            let threads = pool.threads();
-            let events = EventLoop::new(core, pool, self.replay);
+            let threads = pool.threads() + OperatorQuestions::<M>::THREADS;
+            let events = EventLoop::new(core, pool, self.replay, questions);
             std::thread::Builder::new().name("core".into()).spawn(move || {
                 // The receiver waits for this until the process ends.
                 let _ = done_tx.send(run_here(events.run(ends, reports_tx, drain), threads));

@@ -13,6 +13,7 @@ use ipc::{
     Role, codec,
     control::{WorkerCommand, WorkerReport},
     http_api::NodeFigures,
+    operator::StoreQuestion,
 };
 use link::descriptor;
 use tokio::{
@@ -21,6 +22,18 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
+/// Questions of the operator that may wait for the worker.
+const QUESTIONS: usize = 4;
+
+/// A question of the operator, and where its answer goes.
+#[derive(Debug)]
+pub struct Asked {
+    /// The question.
+    pub question: StoreQuestion,
+    /// Where its answer goes.
+    pub answer: OwnedFd,
+}
+
 /// The control link of a running worker.
 #[derive(Debug)]
 pub struct ControlLink {
@@ -28,6 +41,7 @@ pub struct ControlLink {
     routes: HashMap<Role, mpsc::Sender<OwnedFd>>,
     figures: Option<watch::Sender<NodeFigures>>,
     newcomers: Option<watch::Sender<bool>>,
+    questions: Option<mpsc::Sender<Asked>>,
 }
 
 /// Why a worker ends.
@@ -47,7 +61,13 @@ impl ControlLink {
     pub fn new(end: OwnedFd) -> io::Result<Self> {
         let socket = BlockingSocket::from(end);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: UnixDatagram::from_std(socket)?, routes: HashMap::new(), figures: None, newcomers: None })
+        Ok(Self {
+            socket: UnixDatagram::from_std(socket)?,
+            routes: HashMap::new(),
+            figures: None,
+            newcomers: None,
+            questions: None,
+        })
     }
 
     /// A channel that yields this worker's ends of the links to `peer`: `first`, then each that the supervisor sends.
@@ -70,6 +90,13 @@ impl ControlLink {
     pub fn newcomers(&mut self, first: bool) -> watch::Receiver<bool> {
         let (tx, rx) = watch::channel(first);
         self.newcomers = Some(tx);
+        rx
+    }
+
+    /// A channel that yields the questions of the operator.
+    pub fn questions(&mut self) -> mpsc::Receiver<Asked> {
+        let (tx, rx) = mpsc::channel(QUESTIONS);
+        self.questions = Some(tx);
         rx
     }
 
@@ -99,6 +126,12 @@ impl ControlLink {
                         }
                     }
                     Ok((WorkerCommand::ChangeLog { filter }, _)) => logging::change(&filter),
+                    Ok((WorkerCommand::AskStore(question), mut descriptors)) => {
+                        if let (Some(asked), Some(answer)) = (&self.questions, descriptors.pop()) {
+                            // If too many wait, this closes the descriptor: no answer means that the worker is busy.
+                            let _ = asked.try_send(Asked { question, answer });
+                        }
+                    }
                     Ok((WorkerCommand::DrainWorker, _)) => return Ending::Drain,
                     Ok((WorkerCommand::StartWorker(_), _)) | Err(_) => return Ending::Orphaned,
                 },

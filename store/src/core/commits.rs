@@ -10,13 +10,13 @@ use std::{
     time::Instant,
 };
 
-use ipc::ingress_store::DeliveryRefusal;
+use ipc::{ingress_store::DeliveryRefusal, operator::StoreAnswer};
 use session_ipc::{EndReason, Sequence, SessionAnswer, StoreToEdge};
 use wire::address::ClientAddress;
 use worker::counter::count;
 
 use self::ledger::{LedgerChange, LedgerCommits};
-use super::{Core, effects::Job, ingress::Proof, sessions::Denial};
+use super::{Core, effects::Job, ingress::Proof, retention::ForgottenFor, sessions::Denial};
 use crate::mailbox::{Committed, LedgerRoom, MailBatch, Mailbox, MailboxError, PageLimit, Uncommitted};
 
 /// Messages in one commit at the most: more than come during one, unless the disk is slow.
@@ -201,7 +201,9 @@ impl<M: Mailbox> Core<M> {
                     continue;
                 }
                 (false, LedgerChange::Forgotten(client)) => {
-                    self.retention.keep_client(&client);
+                    if let Some(ForgottenFor::Operator(question)) = self.retention.keep_client(&client) {
+                        self.effects.to_operator.push((question, StoreAnswer::StorageFailed));
+                    }
                     if let Some(session) = waiting {
                         self.effects.to_edge.push(StoreToEdge {
                             session,

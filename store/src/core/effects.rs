@@ -1,11 +1,11 @@
 //! What the core wants done: by the links, at once, and by the pool of jobs, which reports each outcome as a [`Done`](super::Done).
 
 use client_wire::login::{LoginForm, LoginProof};
-use ipc::ingress_store::StoreToIngress;
+use ipc::{ingress_store::StoreToIngress, operator::StoreAnswer};
 use session_ipc::{Sequence, StoreToEdge};
 use wire::address::ClientAddress;
 
-use super::{session_ref::SessionRef, sweep::SweepPage};
+use super::{operator::QuestionId, session_ref::SessionRef, sweep::SweepPage};
 use crate::{
     mailbox::{Class, LedgerEntry, MailBatch, PageLimit},
     registrar::Begun,
@@ -72,6 +72,8 @@ pub struct Effects {
     pub to_ingress: Vec<StoreToIngress>,
     /// Answers and requests for `client-edge`.
     pub to_edge: Vec<StoreToEdge>,
+    /// Answers for the operator.
+    pub to_operator: Vec<(QuestionId, StoreAnswer)>,
     /// What takes time.
     pub jobs: Vec<Job>,
 }
@@ -79,6 +81,6 @@ pub struct Effects {
 impl Effects {
     /// Whether there is nothing to do.
     pub(super) const fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.to_edge.is_empty() && self.to_ingress.is_empty()
+        self.jobs.is_empty() && self.to_edge.is_empty() && self.to_ingress.is_empty() && self.to_operator.is_empty()
     }
 }

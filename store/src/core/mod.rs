@@ -26,6 +26,7 @@
 //! | `commits` | what is on its way to mail log and ledger, and what follows from a commit |
 //! | `health` | how storage is doing, and what is refused while it fails |
 //! | `retention`, `sweep` | what is kept for too long, and clients that are to be forgotten |
+//! | `operator` | what the operator asks about a client, and wants done with it |
 //! | `effects`, `done`, `fault`, `session_ref` | what the core hands out, and what comes back |
 
 mod ackless;
@@ -39,6 +40,7 @@ mod inbox;
 mod inboxes;
 mod ingress;
 mod load;
+mod operator;
 mod pending;
 mod receipts;
 mod retention;
@@ -64,6 +66,8 @@ use health::StorageHealth;
 use inboxes::Inboxes;
 use ingress::Ingress;
 use load::Load;
+pub use operator::QuestionId;
+pub(crate) use operator::{count_kind, kind_of};
 use retention::Retention;
 pub use session_ref::SessionRef;
 use sessions::Sessions;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc::control::StoreConfig;
+use ipc::{control::StoreConfig, operator::StoreAnswer};
 use session_ipc::{SessionAnswer, StoreToEdge};
 use wire::address::ClientAddress;
 use worker::counter::count;
@@ -20,6 +20,7 @@ use worker::counter::count;
 use super::{
     Core,
     effects::Job,
+    operator::QuestionId,
     session_ref::SessionRef,
     sweep::{SweepPage, Swept},
 };
@@ -48,11 +49,22 @@ pub(super) struct Retention {
     /// Before this only the clock is read.
     begins: Instant,
     period: Duration,
-    /// Clients that are being forgotten, and the session that waits for that, if any. For everything else such a client is gone.
-    forgetting: HashMap<ClientAddress, Option<SessionRef>>,
+    /// Clients that are being forgotten, and for whom. For everything else such a client is gone.
+    forgetting: HashMap<ClientAddress, ForgottenFor>,
     /// What has been removed, and is not logged yet.
     messages: u64,
     clients: u64,
+}
+
+/// For whom a client is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ForgottenFor {
+    /// It was not seen for too long.
+    Age,
+    /// The client itself, whose session waits.
+    Client(SessionRef),
+    /// The operator, whose question waits.
+    Operator(QuestionId),
 }
 
 impl Retention {
@@ -80,9 +92,9 @@ impl Retention {
         self.forgetting.contains_key(client)
     }
 
-    /// The client's entry could not be removed: it stays a client.
-    pub(super) fn keep_client(&mut self, client: &ClientAddress) {
-        self.forgetting.remove(client);
+    /// The client's entry could not be removed: it stays a client. Returns for whom it was to be forgotten.
+    pub(super) fn keep_client(&mut self, client: &ClientAddress) -> Option<ForgottenFor> {
+        self.forgetting.remove(client)
     }
 
     /// Clients that are being forgotten.
@@ -152,12 +164,16 @@ impl<M: Mailbox> Core<M> {
         }
         for client in committed.batch().erased() {
             match self.retention.forgetting.remove(client) {
-                Some(Some(waiting)) => {
+                Some(ForgottenFor::Client(waiting)) => {
                     if let Some(session) = self.sessions.session_of(waiting) {
                         self.effects.to_edge.push(StoreToEdge { session, answer: SessionAnswer::ConfirmForgotten });
                     }
                 }
-                Some(None) => {
+                Some(ForgottenFor::Operator(question)) => {
+                    tracing::info!("a client was forgotten by order of the operator");
+                    self.effects.to_operator.push((question, StoreAnswer::Forgotten));
+                }
+                Some(ForgottenFor::Age) => {
                     count(&self.counters.clients_expired);
                     self.retention.clients += 1;
                 }
@@ -174,7 +190,9 @@ impl<M: Mailbox> Core<M> {
         if is_nothing || !matches!(next, SweepPage::Clock) || self.commits.is_committing_mail() {
             return;
         }
-        if self.commits.mail().expirations().next().is_some() || forgetting.values().any(Option::is_none) {
+        if self.commits.mail().expirations().next().is_some()
+            || forgetting.values().any(|whom| *whom == ForgottenFor::Age)
+        {
             return;
         }
         tracing::info!(messages, clients, "removed old messages, and clients that were not seen for long");
@@ -201,7 +219,7 @@ impl<M: Mailbox> Core<M> {
                     match self.mailbox.last_seen(client) {
                         Ok(latest) if latest == *seen => {
                             forgotten += 1;
-                            self.forget_client(*client, None);
+                            self.forget_client(*client, ForgottenFor::Age);
                         }
                         Ok(_) => {}
                         Err(error) => return self.note_failure(&error, now),
@@ -217,9 +235,13 @@ impl<M: Mailbox> Core<M> {
     }
 
     /// Refuses the client's mail from now on and has its ledger entry removed; the mail goes when that is committed.
-    pub(super) fn forget_client(&mut self, client: ClientAddress, waiting: Option<SessionRef>) {
+    pub(super) fn forget_client(&mut self, client: ClientAddress, whom: ForgottenFor) {
         self.abandon(&client);
-        self.retention.forgetting.insert(client, waiting);
+        self.retention.forgetting.insert(client, whom);
+        let waiting = match whom {
+            ForgottenFor::Client(session) => Some(session),
+            ForgottenFor::Age | ForgottenFor::Operator(_) => None,
+        };
         self.commits.ledger_mut().push(LedgerEntry::Forget { client }, waiting);
     }
 

@@ -28,7 +28,7 @@ use self::{claim::Claim, login_limit::LoginLimit};
 pub(super) use claim::Denial;
 pub use refused_login::{Unproven, check_claim};
 
-use super::{Core, Fault, delivery::Attachment, effects::Job, session_ref::SessionRef};
+use super::{Core, Fault, delivery::Attachment, effects::Job, retention::ForgottenFor, session_ref::SessionRef};
 use crate::{mailbox::Mailbox, registrar::Begun};
 
 /// The state of a session.
@@ -228,7 +228,7 @@ impl<M: Mailbox> Core<M> {
     fn forget(&mut self, session: SessionId, now: Instant) {
         let Some((client, challenger)) = self.detach(session) else { return };
         let session_ref = self.sessions.reference(session);
-        self.forget_client(client, Some(session_ref));
+        self.forget_client(client, ForgottenFor::Client(session_ref));
         if let Some(challenger) = challenger {
             self.contest(challenger, now);
         }

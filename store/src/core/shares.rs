@@ -73,7 +73,8 @@ impl Shares {
         (enough && !self.is_highest(class)).then_some(Class(class.0 + 1))
     }
 
-    fn share(&self, class: Class, filling: Filling) -> Load {
+    /// What an inbox of this class may hold now.
+    pub(super) fn share(&self, class: Class, filling: Filling) -> Load {
         let most = self.most(class);
         let end = if class == Class::NEWCOMER { NEWCOMERS_END } else { ALL };
         Load { messages: self.left(most.messages, end, filling), bytes: self.left(most.bytes, end, filling) }

@@ -6,6 +6,7 @@ mod health;
 mod history;
 mod listener;
 mod lives;
+mod operator;
 mod pending;
 mod retention;
 mod sessions;
@@ -29,6 +30,7 @@ use client_wire::{
 use ipc::{
     credit::Window,
     ingress_store::{ACKLESS_LEN, Ack, DeliveryId, DeliveryRefusal, StoreToIngress},
+    operator::StoreAnswer,
 };
 use session_ipc::{
     AttachedKey, AuthenticationRefusal, EdgeToStore, EndReason, RegistrationRefusal, Sequence, SessionAnswer,
@@ -84,6 +86,7 @@ struct Bench {
     jobs: VecDeque<Job>,
     to_ingress: Vec<StoreToIngress>,
     to_edge: Vec<StoreToEdge>,
+    to_operator: Vec<(QuestionId, StoreAnswer)>,
     nonces: u8,
 }
 
@@ -110,8 +113,16 @@ impl Bench {
         mailbox.commit_ledger(&[entry]).unwrap();
         let now = Instant::now();
         let core = Core::new(Arc::clone(&mailbox), config, Arc::default(), now);
-        let mut bench =
-            Self { mailbox, core, now, jobs: VecDeque::new(), to_ingress: Vec::new(), to_edge: Vec::new(), nonces: 1 };
+        let mut bench = Self {
+            mailbox,
+            core,
+            now,
+            jobs: VecDeque::new(),
+            to_ingress: Vec::new(),
+            to_edge: Vec::new(),
+            to_operator: Vec::new(),
+            nonces: 1,
+        };
         bench.core.ingress_up();
         bench.core.edge_up();
         // The first sweep reads the clock only.
@@ -125,6 +136,7 @@ impl Bench {
             let effects = self.core.take_effects();
             self.to_ingress.extend(effects.to_ingress);
             self.to_edge.extend(effects.to_edge);
+            self.to_operator.extend(effects.to_operator);
             self.jobs.extend(effects.jobs);
             while let Some(push) = self.core.next_push(self.now) {
                 self.to_edge.push(push);

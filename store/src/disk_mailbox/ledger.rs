@@ -8,6 +8,8 @@
 //! | `seen` | address 32 | time last seen in Unix seconds 8 |
 //! | `clock` | `last run` | when the gateway last ran |
 //! | `clock` | `last login` | the latest time at which a login was taken, by a clock that was believed, in Unix seconds 8 |
+//! | `clock` | `restored` | when a ledger that comes from a backup was first opened, in Unix seconds 8; 0 before that |
+//! | `barred` | address 32 | empty: the client's tokens are not taken, since nobody knows which were used after the backup |
 //!
 //! Clients of 2021 are in the default tree, all others in `clients`; no client is in both. Numbers are big-endian.
 //!
@@ -19,18 +21,23 @@
 //! because another was under way may be older than the other. A last login that lies further ahead than any login may was made while
 //! the clock was wrong, and does not bar the client. "Ahead" is measured from the latest login of all clients, which is written with
 //! each login. So a clock that is set back does not make logins good that were taken before.
+//!
+//! A ledger that comes from a backup does not know which logins were taken after the backup. So it takes no signed login that was made
+//! before it was first opened, and no token of a client that was registered by then, until the client has registered anew.
 
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
+    sync::{Mutex, PoisonError},
 };
 
 use client_wire::{
-    key::{CtrHmacKey, SessionKey},
+    key::{CtrHmacKey, KeyKind, SessionKey},
     login::{Freshness, LoginForm},
     token::MAX_SKEW,
 };
-use sled::{Batch, Transactional, Tree, transaction::TransactionError};
+use ipc::operator::ClientKind;
+use sled::{Batch, IVec, Transactional, Tree, transaction::TransactionError};
 use wire::address::ClientAddress;
 
 use super::{
@@ -40,6 +47,7 @@ use super::{
 };
 use crate::{
     clock::LastRun,
+    core::kind_of,
     mailbox::{LedgerEntry, MailboxError, SeenClients},
 };
 
@@ -48,6 +56,9 @@ const SWEPT_CLIENTS: usize = 512;
 /// The keys in `clock`.
 const LAST_RUN: &str = "last run";
 const LAST_LOGIN: &str = "last login";
+const RESTORED: &str = "restored";
+/// What `restored` holds until the ledger is first opened.
+const NOT_OPENED: u64 = 0;
 
 /// The ledger's trees.
 #[derive(Debug)]
@@ -56,8 +67,28 @@ pub(super) struct Ledger {
     spent: Spent,
     seen: Tree,
     clock: Tree,
+    barred: Tree,
+    /// No signed login of this time or before it is good; nothing if the ledger was never restored.
+    restored: Option<u64>,
+    /// Held while the trees change, and while a page of them is read for a backup.
+    changing: Mutex<()>,
     /// Let go of last.
     database: Database,
+}
+
+/// A record of a tree, for a backup.
+#[derive(Debug)]
+pub(super) struct Exported {
+    /// The name of the tree.
+    pub(super) tree: IVec,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
+impl Exported {
+    fn of(tree: &Tree, key: &[u8], value: &[u8]) -> Self {
+        Self { tree: tree.name(), key: key.to_vec(), value: value.to_vec() }
+    }
 }
 
 /// What a commit does to each tree.
@@ -68,6 +99,7 @@ struct Changes {
     spent: SpentChanges,
     seen: Batch,
     clock: Batch,
+    barred: Batch,
     /// What `clients` will hold for the clients that this commit changes.
     records: HashMap<ClientAddress, Option<Client>>,
 }
@@ -75,11 +107,12 @@ struct Changes {
 impl Ledger {
     pub(super) fn new(database: Database) -> Result<Self, MailboxError> {
         let tree = |name| database.tree(name);
-        let [clients, seen, clock] = [tree("clients")?, tree("seen")?, tree("clock")?];
+        let [clients, seen, clock, barred] = [tree("clients")?, tree("seen")?, tree("clock")?, tree("barred")?];
         let spent = Spent::new(tree("spent")?).map_err(|e| database.error(e))?;
         let now = crate::clock::now().as_secs();
         spent::take_over::take_over(&database, &spent, Dates { now, believed: now })?;
-        Ok(Self { database, clients, spent, seen, clock })
+        let restored = take_up_restored(&database, &clock, now)?;
+        Ok(Self { database, clients, spent, seen, clock, barred, restored, changing: Mutex::default() })
     }
 
     /// Clients of 2021, the others, their logins, and when they were seen.
@@ -136,6 +169,16 @@ impl Ledger {
         Ok(Some(SessionKey::CtrHmac(CtrHmacKey::from_bytes(bytes))))
     }
 
+    /// How a client proves who it is.
+    pub(super) fn kind_of(&self, client: &ClientAddress) -> Result<Option<ClientKind>, MailboxError> {
+        if let Some(record) = self.record(client)? {
+            return Ok(Some(kind_of(KeyKind::GcmSiv, record.logins)));
+        }
+        let of_2021 = self.database.default_tree().contains_key(client.as_bytes());
+        let of_2021 = of_2021.map_err(|e| self.database.error(e))?;
+        Ok(of_2021.then_some(kind_of(KeyKind::CtrHmac, LoginForm::Token)))
+    }
+
     fn record(&self, client: &ClientAddress) -> Result<Option<Client>, MailboxError> {
         let value = self.clients.get(client.as_bytes()).map_err(|e| self.database.error(e))?;
         value.map(|value| Client::decode(&value).ok_or_else(|| unknown(client))).transpose()
@@ -165,6 +208,37 @@ impl Ledger {
         Ok(SeenClients { clients, next })
     }
 
+    /// What a backup keeps of the ledger beside its clients.
+    pub(super) fn export_times(&self) -> Result<Vec<Exported>, MailboxError> {
+        let times = [(RESTORED, NOT_OPENED), (LAST_LOGIN, self.last_login()?)];
+        let records = times.map(|(key, time)| Exported::of(&self.clock, key.as_bytes(), &time.to_be_bytes()));
+        Ok(records.into())
+    }
+
+    /// What a backup keeps of some clients behind this one, and the last that was looked at if there may be others. The records of one
+    /// client are those of one moment, and a client that stays registered is found, whatever is committed between two pages.
+    pub(super) fn export_clients(
+        &self,
+        after: Option<ClientAddress>,
+    ) -> Result<(Vec<Exported>, Option<ClientAddress>), MailboxError> {
+        let _unchanged = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = self.clients_after(after)?;
+        let mut records = Vec::new();
+        for tree in [self.database.default_tree(), &self.clients, &self.seen] {
+            for (client, _) in &page.clients {
+                let value = tree.get(client.as_bytes()).map_err(|e| self.database.error(e))?;
+                records.extend(value.map(|value| Exported::of(tree, client.as_bytes(), &value)));
+            }
+        }
+        for (client, _) in &page.clients {
+            // What is unknown is kept as it is, and lets nobody in.
+            if matches!(self.kind_of(client), Ok(Some(ClientKind::Of2021 | ClientKind::Token))) {
+                records.push(Exported::of(&self.barred, client.as_bytes(), &[]));
+            }
+        }
+        Ok((records, page.next))
+    }
+
     /// Whether this makes a login fresh. A last login that lies ahead of `dates.now` by more than any login may was made while the clock
     /// was wrong, and does not bar the client. `dates.now` is no earlier than the latest login of all clients.
     pub(super) fn is_fresh(
@@ -178,11 +252,21 @@ impl Ledger {
             Freshness::Nonce(nonce) => nonce,
             Freshness::Timestamp(time) => {
                 let latest = dates.now.saturating_add(MAX_SKEW);
+                // As with a last login, one that lies ahead was written by a clock that was wrong.
+                if self.restored.is_some_and(|restored| restored <= latest && *time <= restored) {
+                    return Ok(false);
+                }
                 let is_newer = |record: Client| record.last_login < *time || record.last_login > latest;
                 return Ok(self.record(client)?.is_some_and(is_newer));
             }
         };
         if self.record(client)?.is_some_and(|record| record.logins == LoginForm::Signed) {
+            return Ok(false);
+        }
+        if self.barred.contains_key(client.as_bytes()).map_err(|e| self.database.error(e))? {
+            tracing::debug!(
+                "a token is refused, because the ledger comes from a backup; its client has to register anew"
+            );
             return Ok(false);
         }
         let found = self.spent.look_up(client, nonce, dates).map_err(|e| self.database.error(e))?;
@@ -206,18 +290,21 @@ impl Ledger {
         for entry in entries {
             self.plan(entry, dates, &mut changes)?;
         }
-        (self.database.default_tree(), &self.clients, self.spent.tree(), &self.seen, &self.clock)
-            .transaction(|(of_2021, clients, spent, seen, clock)| {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.database.default_tree(), &self.clients, self.spent.tree(), &self.seen, &self.clock, &self.barred)
+            .transaction(|(of_2021, clients, spent, seen, clock, barred)| {
                 of_2021.apply_batch(&changes.of_2021)?;
                 clients.apply_batch(&changes.clients)?;
                 spent.apply_batch(changes.spent.batch())?;
                 seen.apply_batch(&changes.seen)?;
                 clock.apply_batch(&changes.clock)?;
+                barred.apply_batch(&changes.barred)?;
                 Ok(())
             })
             .map_err(|error| match error {
                 TransactionError::Abort(source) | TransactionError::Storage(source) => self.database.error(source),
             })?;
+        drop(changing);
         self.database.commit()
     }
 
@@ -235,6 +322,7 @@ impl Ledger {
                         changes.set(client, Some(Client { key: key.clone(), last_login: 0, logins: *logins }));
                     }
                 }
+                changes.barred.remove(client.as_bytes());
                 changes.mark_seen(client, dates.now);
             }
             LedgerEntry::Login { client, freshness } => {
@@ -262,11 +350,32 @@ impl Ledger {
                 changes.of_2021.remove(client.as_bytes());
                 changes.set(client, None);
                 changes.seen.remove(client.as_bytes());
+                changes.barred.remove(client.as_bytes());
                 self.spent.forget(client, &mut changes.spent).map_err(|e| self.database.error(e))?;
             }
         }
         Ok(())
     }
+}
+
+/// When the ledger was restored, if ever. One that is opened for the first time after that takes no login from before this moment.
+fn take_up_restored(database: &Database, clock: &Tree, now: u64) -> Result<Option<u64>, MailboxError> {
+    let time_in = |key| -> Result<Option<u64>, MailboxError> {
+        let value = clock.get(key).map_err(|e| database.error(e))?;
+        Ok(value.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?))))
+    };
+    let restored = time_in(RESTORED)?;
+    if restored != Some(NOT_OPENED) {
+        return Ok(restored);
+    }
+    let opened = now.max(time_in(LAST_LOGIN)?.unwrap_or_default());
+    clock.insert(RESTORED, &opened.to_be_bytes()).map_err(|e| database.error(e))?;
+    database.commit()?;
+    tracing::warn!(
+        "the ledger comes from a backup: logins from before now are refused, and clients that log in without a signature have to register \
+         anew, which they do by themselves"
+    );
+    Ok(Some(opened))
 }
 
 impl Changes {

@@ -30,13 +30,13 @@ use nix::{
     unistd::{UnlinkatFlags, fsync, unlinkat},
 };
 
-use super::databases::Database;
+use super::{databases::Database, hashed::Hashed};
 use crate::{mailbox::MailboxError, plain_file};
 
-const RECORDS: &str = "records";
+pub(super) const RECORDS: &str = "records";
 const PART: &str = "records.part";
 /// In place of the length of a tree's name: no record follows.
-const END: u8 = 0xff;
+pub(super) const END: u8 = 0xff;
 /// Records made from the file in one batch.
 const BATCH: usize = 1_024;
 /// Bytes of one key or value at the most; the ledger's own have a few hundred.
@@ -73,7 +73,7 @@ pub(super) fn write_records(database: &Database, directory: &OwnedFd) -> Result<
 
 fn write_all(database: &Database, file: File) -> Result<(), MailboxError> {
     let failed = |source| database.file_error("write what is alive", source);
-    let mut out = Hashed { inner: BufWriter::new(file), hasher: blake3::Hasher::new() };
+    let mut out = Hashed::new(BufWriter::new(file));
     for name in database.tree_names() {
         let tree = database.tree_of(&name)?;
         for record in tree.iter() {
@@ -82,13 +82,11 @@ fn write_all(database: &Database, file: File) -> Result<(), MailboxError> {
         }
     }
     out.write_all(&[END]).map_err(failed)?;
-    let hash = out.hasher.finalize();
-    out.inner.write_all(hash.as_bytes()).map_err(failed)?;
-    let file = out.inner.into_inner().map_err(|error| failed(error.into_error()))?;
+    let file = out.seal().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)
 }
 
-fn write_record(out: &mut impl Write, tree: &[u8], key: &[u8], value: &[u8]) -> io::Result<()> {
+pub(super) fn write_record(out: &mut impl Write, tree: &[u8], key: &[u8], value: &[u8]) -> io::Result<()> {
     let name_len = u8::try_from(tree.len()).map_err(io::Error::other)?;
     out.write_all(&[name_len])?;
     out.write_all(tree)?;
@@ -118,17 +116,13 @@ pub(super) fn remove_database(directory: &OwnedFd) -> io::Result<()> {
 pub(super) fn read_records(database: &Database, directory: &OwnedFd) -> Result<u64, MailboxError> {
     let failed = |source| database.file_error("read the records of a rewrite", source);
     let file = plain_file::open(directory, RECORDS, OFlag::O_RDONLY).map_err(failed)?;
-    let mut input = Hashed { inner: BufReader::new(file), hasher: blake3::Hasher::new() };
+    let mut input = Hashed::new(BufReader::new(file));
     let mut made = Made { database, tree: None, batch: sled::Batch::default(), waiting: 0, records: 0 };
     while let Some((tree, key, value)) = read_record(&mut input).map_err(failed)? {
         made.add(tree, key, value)?;
     }
     made.apply()?;
-    let mut expected = [0; 32];
-    input.inner.read_exact(&mut expected).map_err(failed)?;
-    if input.hasher.finalize() != blake3::Hash::from(expected) {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "they are not as they were written")));
-    }
+    input.check().map_err(failed)?;
     database.commit()?;
     unlinkat(directory.as_fd(), RECORDS, UnlinkatFlags::NoRemoveDir).map_err(|error| failed(error.into()))?;
     fsync(directory).map_err(|error| failed(error.into()))?;
@@ -191,31 +185,5 @@ impl Made<'_> {
             Some((_, tree)) => tree.apply_batch(batch).map_err(|error| self.database.error(error)),
             None => Ok(()),
         }
-    }
-}
-
-/// Hashes everything that is read or written.
-struct Hashed<T> {
-    inner: T,
-    hasher: blake3::Hasher,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(bytes.get(..written).unwrap_or(bytes));
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(bytes)?;
-        self.hasher.update(bytes.get(..read).unwrap_or_default());
-        Ok(read)
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use ipc::ingress_store::Ack;
 use nix::fcntl::OFlag;
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
@@ -76,7 +77,9 @@ impl DiskMailbox {
                 continue;
             };
             bytes += message.len();
-            batch.push(TakenOver { client, number, arrival, body: Bytes::copy_from_slice(message) });
+            // Earlier versions did not keep whether it came with a SURB-ack.
+            let (ack, body) = (Ack::Owed, Bytes::copy_from_slice(message));
+            batch.push(TakenOver { client, number, arrival, ack, body });
             if bytes >= AT_ONCE || batch.len() >= MESSAGES_AT_ONCE {
                 taken += self.mail().take_over(&std::mem::take(&mut batch))?;
                 bytes = 0;

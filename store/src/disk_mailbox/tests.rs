@@ -1,5 +1,6 @@
 //! The mailbox on real files.
 
+mod backup;
 mod classes;
 mod damage;
 mod ledger;

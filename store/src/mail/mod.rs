@@ -29,6 +29,7 @@
 //! | `message`, `inbox`, `index` | what is known in memory |
 //! | `spares`, `append` | writing: the segments to come, the one that is open |
 //! | `commit`, `read`, `aside` | what the core asks for |
+//! | `export`, `take_over` | mail that leaves in a backup, and mail that comes from elsewhere |
 //! | `identify`, `scan`, `findings`, `recover` | what a start finds |
 //! | `clean`, `victim`, `pace`, `copy`, `seal` | giving space back: when, from which segment, how fast, and what is kept |
 //! | `capacity` | how much the log may hold |
@@ -40,6 +41,7 @@ mod clean;
 mod commit;
 mod copy;
 mod entry;
+mod export;
 mod findings;
 #[cfg(feature = "found-records")]
 pub(crate) mod found;

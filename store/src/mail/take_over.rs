@@ -24,6 +24,8 @@ pub(crate) struct TakenOver {
     pub(crate) number: Sequence,
     /// Unix milliseconds.
     pub(crate) arrival: u64,
+    /// Whether it came with a SURB-ack.
+    pub(crate) ack: Ack,
     pub(crate) body: Bytes,
 }
 
@@ -45,10 +47,9 @@ impl<S: Shelf> Log<S> {
         {
             let index = self.index();
             let mut next: BTreeMap<&ClientAddress, u64> = BTreeMap::new();
-            for TakenOver { client, number, arrival, body } in messages {
+            for TakenOver { client, number, arrival, ack, body } in messages {
                 let inbox = index.inbox(client);
-                // Earlier versions did not keep whether it came with a SURB-ack.
-                let put = Put::new(*client, *number, *arrival, Ack::Owed, body);
+                let put = Put::new(*client, *number, *arrival, *ack, body);
                 if inbox.and_then(|inbox| inbox.get(number.0)).is_some_and(|found| found.is(&put)) {
                     continue;
                 }
@@ -56,7 +57,7 @@ impl<S: Shelf> Log<S> {
                 let next = next.entry(client).or_insert_with(|| inbox.map_or(0, Inbox::next));
                 let number = number.0.max(*next);
                 *next = number + 1;
-                facts.push((Fact::Put(Put::new(*client, Sequence(number), *arrival, Ack::Owed, body)), body));
+                facts.push((Fact::Put(Put::new(*client, Sequence(number), *arrival, *ack, body)), body));
             }
         }
         self.write(&mut writer, &facts, now)?;

@@ -1,6 +1,7 @@
 //! The calls that the core makes to storage.
 
 use client_wire::{key::SessionKey, login::Freshness};
+use ipc::operator::{ClientCount, ClientKind};
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
@@ -25,6 +26,18 @@ pub trait Mailbox: Send + Sync + 'static {
     /// # Errors
     /// If the ledger cannot be read.
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError>;
+
+    /// How a registered client proves who it is.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    fn kind_of(&self, client: &ClientAddress) -> Result<Option<ClientKind>, MailboxError>;
+
+    /// How many clients are registered. Reads all of the ledger.
+    ///
+    /// # Errors
+    /// If the ledger cannot be read.
+    fn count_clients(&self) -> Result<ClientCount, MailboxError>;
 
     /// Writes entries to the ledger and returns when they are on the medium.
     ///

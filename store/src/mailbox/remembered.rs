@@ -13,7 +13,10 @@ use client_wire::{
     key::SessionKey,
     login::{Freshness, LoginForm},
 };
-use ipc::ingress_store::Ack;
+use ipc::{
+    ingress_store::Ack,
+    operator::{ClientCount, ClientKind},
+};
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
@@ -130,6 +133,21 @@ impl Mailbox for Remembered {
             return Err(MailboxError::UnknownRecord { database: "ledger", client: *client });
         }
         Ok(contents.keys.get(client).map(|(key, _)| key.clone()))
+    }
+
+    fn kind_of(&self, client: &ClientAddress) -> Result<Option<ClientKind>, MailboxError> {
+        self.check()?;
+        let contents = self.contents.lock().unwrap();
+        Ok(contents.keys.get(client).map(|(key, logins)| crate::core::kind_of(key.kind(), *logins)))
+    }
+
+    fn count_clients(&self) -> Result<ClientCount, MailboxError> {
+        self.check()?;
+        let mut count = ClientCount::default();
+        for (key, logins) in self.contents.lock().unwrap().keys.values() {
+            crate::core::count_kind(&mut count, crate::core::kind_of(key.kind(), *logins));
+        }
+        Ok(count)
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {

@@ -16,8 +16,9 @@ use worker::{
     heartbeat::Heartbeat,
 };
 
-use super::job_pool::JobPool;
+use super::{job_pool::JobPool, operator::OperatorQuestions};
 use crate::{
+    backup::BackUp,
     core::{Core, Fault},
     mailbox::Mailbox,
     replay::ReplayArchive,
@@ -46,13 +47,19 @@ pub(super) struct EventLoop<M> {
     core: Core<M>,
     pool: JobPool<M>,
     replay: ReplayArchive,
+    questions: OperatorQuestions<M>,
     to_ingress: Option<LinkSender<StoreToIngress>>,
     to_edge: Option<LinkSender<StoreToEdge>>,
 }
 
-impl<M: Mailbox> EventLoop<M> {
-    pub(super) const fn new(core: Core<M>, pool: JobPool<M>, replay: ReplayArchive) -> Self {
-        Self { core, pool, replay, to_ingress: None, to_edge: None }
+impl<M: Mailbox + BackUp> EventLoop<M> {
+    pub(super) const fn new(
+        core: Core<M>,
+        pool: JobPool<M>,
+        replay: ReplayArchive,
+        questions: OperatorQuestions<M>,
+    ) -> Self {
+        Self { core, pool, replay, questions, to_ingress: None, to_edge: None }
     }
 
     /// Serves the links until ordered to end and everything is on disk.
@@ -108,6 +115,10 @@ impl<M: Mailbox> EventLoop<M> {
                 Some(event) = ingress.recv() => self.ingress_event(event),
                 // Requests that are not taken wait in the link, and then in `client-edge`.
                 Some(event) = edge.recv(), if self.pool.has_room() => self.edge_event(event),
+                Some(asked) = self.questions.next(), if !ending => {
+                    self.questions.ask(asked, &mut self.core);
+                    Ok(())
+                }
                 done = self.pool.next_done() => self.pool.report(done, &mut self.core),
                 () = due => {
                     self.core.tick(std::time::Instant::now());
@@ -122,6 +133,7 @@ impl<M: Mailbox> EventLoop<M> {
                 () = heartbeat.beat() => Ok(()),
                 () = &mut begun, if !ending => {
                     ending = true;
+                    self.questions.end();
                     self.core.spill_everything();
                     Ok(())
                 }
@@ -184,6 +196,9 @@ impl<M: Mailbox> EventLoop<M> {
             }
             for message in effects.to_edge {
                 send(self.to_edge.as_ref(), message, session_ipc::Rule::AnswersUnread);
+            }
+            for (question, answer) in effects.to_operator {
+                self.questions.answer(question, &answer);
             }
             for job in effects.jobs {
                 self.pool.take(job);

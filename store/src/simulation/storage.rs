@@ -13,6 +13,7 @@ use std::{
 };
 
 use client_wire::{key::SessionKey, login::Freshness};
+use ipc::operator::{ClientCount, ClientKind};
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
@@ -111,6 +112,14 @@ impl Storage {
 impl Mailbox for Storage {
     fn key_of(&self, client: &ClientAddress) -> Result<Option<SessionKey>, MailboxError> {
         self.ledger().key_of(client)
+    }
+
+    fn kind_of(&self, client: &ClientAddress) -> Result<Option<ClientKind>, MailboxError> {
+        self.ledger().kind_of(client)
+    }
+
+    fn count_clients(&self) -> Result<ClientCount, MailboxError> {
+        self.ledger().count_clients()
     }
 
     fn is_fresh(&self, client: &ClientAddress, freshness: &Freshness) -> Result<bool, MailboxError> {
