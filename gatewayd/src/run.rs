@@ -6,7 +6,10 @@ use crate::{
     admin::{server::Admin, wire::SOCKET},
     audit::prober::Prober,
     console::Console,
-    launch::{self, Accounts, LaunchError, LaunchSpec, WorkerResources},
+    launch::{
+        self, Accounts, LaunchError, LaunchSpec, ListenError, PassedError, PassedListeners, ResourceError,
+        WorkerResources,
+    },
     overrides::Overrides,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
@@ -26,6 +29,9 @@ pub enum RunError {
     /// The gateway runs already.
     #[error(transparent)]
     Lock(#[from] RunLockError),
+    /// What a service manager passes cannot be used.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     /// What the workers need cannot be had.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -43,7 +49,13 @@ pub enum RunError {
 impl RunError {
     /// Whether every further attempt fails until the operator has changed the configuration or what it names.
     pub const fn is_of_configuration(&self) -> bool {
-        matches!(self, Self::Plan(_) | Self::Supervisor(SupervisorError::Workers(WorkersError::OtherKey(_))))
+        matches!(
+            self,
+            Self::Plan(_)
+                | Self::Passed(_)
+                | Self::Launch(LaunchError::Open(ResourceError::Listen(ListenError::Passed(_))))
+                | Self::Supervisor(SupervisorError::Workers(WorkersError::OtherKey(_)))
+        )
     }
 }
 
@@ -59,17 +71,19 @@ pub fn execute(
     environment: Environment,
     console: &mut Console<'_>,
 ) -> Result<(), RunError> {
+    // First, before their numbers could be taken for something else.
+    let passed = PassedListeners::take();
     let guard = PathGuard::new(GatewayPaths::new(root, id).home());
     let plan = plan::prepare(id, root, guard, config_file, overrides, environment, console)?;
     console.flush();
-    run(&plan, || {
+    run(&plan, passed?, || {
         plan.print(console);
         console.flush();
     })
 }
 
 /// Runs the gateway of `plan`. Calls `print` once the announced keys are known to be the gateway's own.
-fn run(plan: &RunPlan, print: impl FnOnce()) -> Result<(), RunError> {
+fn run(plan: &RunPlan, passed: PassedListeners, print: impl FnOnce()) -> Result<(), RunError> {
     // The only thread beside the main one, and the supervisor never waits for it.
     logging::write_in_background().map_err(SystemError::during("start the thread of the log"))?;
     tracing::info!(
@@ -87,7 +101,7 @@ fn run(plan: &RunPlan, print: impl FnOnce()) -> Result<(), RunError> {
     // The data is locked first: a gateway that is started by hand beside a unit has another runtime directory and the same data.
     let data = launch::open_data(plan, accounts)?;
     let lock = RunLock::take(&plan.run_dir, plan.id.as_str(), &plan.guard)?;
-    let spec = Arc::new(LaunchSpec::build(plan.clone(), accounts, data)?);
+    let spec = Arc::new(LaunchSpec::build(plan.clone(), accounts, data, passed)?);
     launch::warn_if_few(&plan.config.limits).map_err(SystemError::during("read the limit on open files"))?;
     validator::refuse_if_taken(plan, accounts.of_query())?;
     announce(&spec.resources).map_err(SystemError::during("read the address of a listener"))?;

@@ -227,6 +227,13 @@ impl Home {
         Ok(self)
     }
 
+    /// Has everything that is started from here started by `launcher`, which is told `what`.
+    #[must_use]
+    pub fn started_by(mut self, launcher: PathBuf, what: Vec<String>) -> Self {
+        self.launcher = Some((launcher, what));
+        self
+    }
+
     /// Has everything that is started from here traced by strace, as long as it runs: `calls` of all processes, with all bytes, to `file`.
     /// The process that was started is the program itself, and strace ends after the last one. What is started later is written behind it.
     ///

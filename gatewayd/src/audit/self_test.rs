@@ -20,7 +20,7 @@ use super::{
     wire::{AuditAnswer, AuditQuestion, Live},
 };
 use crate::{
-    launch::{self, Accounts, LaunchError, LaunchSpec},
+    launch::{self, Accounts, LaunchError, LaunchSpec, PassedListeners},
     plan::RunPlan,
     system_error::SystemError,
 };
@@ -67,7 +67,7 @@ impl SelfTest {
             stand_ins(&mut plan).map_err(SystemError::during("make a directory beside the data for the self-test"))?;
         let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;
         let data = launch::open_data(&plan, accounts)?;
-        let spec = Arc::new(LaunchSpec::build(plan, accounts, data)?);
+        let spec = Arc::new(LaunchSpec::build(plan, accounts, data, PassedListeners::none())?);
         let roles: Vec<Role> = spec.roles().collect();
         let prober = Prober::new(spec);
         let mut probes = Vec::new();

@@ -17,6 +17,7 @@ use ipc::{
 use super::{
     binaries::Program,
     data_folders::DataFolders,
+    passed::PassedListeners,
     per_role::PerRole,
     resources::{ResourceError, WorkerResources},
     spec::LaunchSpec,
@@ -51,7 +52,7 @@ pub(crate) fn config(home: &Path) -> Config {
 /// The descriptors of a gateway with this configuration.
 pub(crate) fn resources(config: &Config) -> Result<WorkerResources, ResourceError> {
     let guard = PathGuard::new(&config.root.join(&config.id));
-    WorkerResources::open(config, &guard, DataFolders::open(config, &guard, None)?)
+    WorkerResources::open(config, &guard, DataFolders::open(config, &guard, None)?, PassedListeners::none())
 }
 
 /// A program that runs `script`.

@@ -14,7 +14,11 @@ use nix::sys::socket::{
 };
 use socket2::SockRef;
 
-use super::{late_address, predecessor::PREDECESSOR};
+use super::{
+    late_address,
+    passed::{PassedError, PassedListeners},
+    predecessor::PREDECESSOR,
+};
 use crate::config::Config;
 
 /// Connections that the kernel holds until a worker accepts them.
@@ -30,18 +34,26 @@ const UNSENT: u32 = 64 * 1024;
 /// How the operator sets the address of a listener, and what is particular to its connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListenerSettings {
+    /// The name by which a service manager may pass it.
+    pub(super) name: &'static str,
     /// The flag for the address.
     host_flag: &'static str,
     /// The flag for the port.
     port_flag: &'static str,
     /// The key in `config.toml`.
-    key: &'static str,
+    pub(super) key: &'static str,
     /// Bytes that the kernel accepts although it cannot send them yet; none for the kernel's default.
     unsent: Option<u32>,
 }
 
+impl ListenerSettings {
+    /// The names of all of them.
+    pub(super) const NAMES: [&'static str; 3] = [MIX.name, CLIENTS.name, HTTP.name];
+}
+
 /// The port for mix nodes.
 pub(super) const MIX: ListenerSettings = ListenerSettings {
+    name: "mix",
     host_flag: "--mix-host",
     port_flag: "--mix-port",
     key: "mixnet_endpoint.listening_address",
@@ -50,6 +62,7 @@ pub(super) const MIX: ListenerSettings = ListenerSettings {
 };
 /// The port for clients.
 pub(super) const CLIENTS: ListenerSettings = ListenerSettings {
+    name: "clients",
     host_flag: "--clients-host",
     port_flag: "--clients-port",
     key: "clients_endpoint.listening_address",
@@ -58,6 +71,7 @@ pub(super) const CLIENTS: ListenerSettings = ListenerSettings {
 
 /// The port for readers of the gateway's description.
 pub(super) const HTTP: ListenerSettings = ListenerSettings {
+    name: "http",
     host_flag: "--http-bind-address",
     port_flag: "--http-bind-address",
     key: "node.http_bind_address",
@@ -106,6 +120,9 @@ pub enum ListenError {
         /// The key that changes it.
         key: &'static str,
     },
+    /// What a service manager passes does not fit.
+    #[error(transparent)]
+    Passed(#[from] PassedError),
     /// Anything else.
     #[error("cannot listen on {address} ({key} in config.toml): {source}")]
     Other {
@@ -118,11 +135,32 @@ pub enum ListenError {
     },
 }
 
+/// The listening socket that a service manager has passed for this address. If it passes none, one is opened.
+///
+/// # Errors
+/// With the setting to change.
+pub(super) fn open(
+    address: SocketAddr,
+    setting: ListenerSettings,
+    passed: &mut PassedListeners,
+) -> Result<TcpListener, ListenError> {
+    let Some(listener) = passed.claim(address, setting)? else { return bind(address, setting) };
+    // As `try_bind` makes them.
+    let adapted = listener.set_nonblocking(true).and_then(|()| {
+        if let Some(bytes) = setting.unsent {
+            SockRef::from(&listener).set_tcp_notsent_lowat(bytes)?;
+        }
+        Ok(listen(&listener, Backlog::new(BACKLOG)?)?)
+    });
+    adapted.map_err(|source| ListenError::Other { address, key: setting.key, source })?;
+    Ok(listener)
+}
+
 /// A listening socket, non-blocking and closed on exec. `::` takes connections of both families.
 ///
 /// # Errors
 /// With the setting to change.
-pub(super) fn bind(address: SocketAddr, setting: ListenerSettings) -> Result<TcpListener, ListenError> {
+fn bind(address: SocketAddr, setting: ListenerSettings) -> Result<TcpListener, ListenError> {
     let give_up_at = Instant::now() + PREDECESSOR;
     let bound = loop {
         match late_address::wait_for(address, || try_bind(address, setting.unsent)) {
@@ -153,7 +191,7 @@ pub(crate) fn try_ports(config: &Config) -> Vec<Result<TcpListener, ListenError>
 }
 
 fn refusal(source: io::Error, address: SocketAddr, setting: ListenerSettings) -> ListenError {
-    let ListenerSettings { host_flag, port_flag, key, unsent: _ } = setting;
+    let ListenerSettings { host_flag, port_flag, key, .. } = setting;
     match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse { address, port_flag, key },
         io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address, host_flag, key },

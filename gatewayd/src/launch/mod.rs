@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`spec`] | all of it, put together from a plan |
 //! | [`resources`], [`listeners`], [`data_folders`] | the descriptors of each role |
+//! | [`passed`] | listeners that a service manager has opened |
 //! | [`links`] | which workers may talk to each other |
 //! | [`accounts`], [`ownership`] | the account of each process, and who owns the data |
 //! | [`worker_config`], [`own_addresses`] | what each worker needs to know |
@@ -28,6 +29,7 @@ mod one_shot;
 mod open_files;
 mod own_addresses;
 mod ownership;
+mod passed;
 mod per_role;
 mod predecessor;
 mod resources;
@@ -37,7 +39,7 @@ mod worker_config;
 
 pub use self::{
     accounts::AccountError, binaries::BinaryError, data_folders::FolderError, listeners::ListenError,
-    lock_holder::LockHolder, one_shot::OneShotError, resources::ResourceError, spec::LaunchError,
+    lock_holder::LockHolder, one_shot::OneShotError, passed::PassedError, resources::ResourceError, spec::LaunchError,
 };
 pub(crate) use self::{
     accounts::Accounts,
@@ -46,6 +48,7 @@ pub(crate) use self::{
     listeners::try_ports,
     one_shot::{Answered, OneShot, log_missing_layers},
     open_files::{shortage_of_files, warn_if_few},
+    passed::PassedListeners,
     per_role::PerRole,
     predecessor::{PREDECESSOR, process_exists},
     resources::{WorkerResources, open_identity_key},

@@ -18,6 +18,7 @@ use super::{
     data_folders::{DataFolders, FolderError},
     listeners::{self, ListenError},
     ownership,
+    passed::PassedListeners,
 };
 use crate::{
     config::Config,
@@ -102,24 +103,32 @@ pub enum ResourceError {
 }
 
 impl WorkerResources {
-    /// Opens the key files and the listeners of `config`. `data` are its directories, which are open already.
+    /// Opens the key files and the listeners of `config`. `data` are its directories, which are open already, and `passed` the listeners that
+    /// a service manager has opened.
     ///
     /// # Errors
     /// With the path, the setting and what to do.
-    pub(super) fn open(config: &Config, guard: &PathGuard, data: DataFolders) -> Result<Self, ResourceError> {
+    pub(super) fn open(
+        config: &Config,
+        guard: &PathGuard,
+        data: DataFolders,
+        mut passed: PassedListeners,
+    ) -> Result<Self, ResourceError> {
         let sphinx = (&config.keys.private_sphinx, "gateway.private_sphinx_key_file");
-        Ok(Self {
+        let resources = Self {
             sphinx_key: open_key(guard, "private Sphinx key", sphinx.0, sphinx.1)?,
             identity_key: open_identity_key(config, guard)?,
             data,
-            mix_listener: listeners::bind(config.mix.listen, listeners::MIX)?,
-            client_listener: listeners::bind(config.clients.listen, listeners::CLIENTS)?,
+            mix_listener: listeners::open(config.mix.listen, listeners::MIX, &mut passed)?,
+            client_listener: listeners::open(config.clients.listen, listeners::CLIENTS, &mut passed)?,
             http_listener: config
                 .node
                 .enabled
-                .then(|| listeners::bind(config.node.http_bind_address, listeners::HTTP))
+                .then(|| listeners::open(config.node.http_bind_address, listeners::HTTP, &mut passed))
                 .transpose()?,
-        })
+        };
+        passed.finish().map_err(ListenError::from)?;
+        Ok(resources)
     }
 
     /// Gives the directories to the account of the store.

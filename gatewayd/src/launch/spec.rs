@@ -14,6 +14,7 @@ use super::{
     binaries::{self, BinaryError, Program},
     data_folders::DataFolders,
     open_files, own_addresses,
+    passed::PassedListeners,
     per_role::PerRole,
     resources::{ResourceError, WorkerResources},
     worker_config,
@@ -64,13 +65,19 @@ pub(crate) fn open_data(plan: &RunPlan, accounts: Accounts) -> Result<DataFolder
 }
 
 impl LaunchSpec {
-    /// Opens everything that `plan` names. `data` are its directories, which are open already.
+    /// Opens everything that `plan` names. `data` are its directories, which are open already, and `passed` the listeners that a service
+    /// manager has opened.
     ///
     /// # Errors
     /// With what is missing and what to do.
-    pub(crate) fn build(plan: RunPlan, accounts: Accounts, data: DataFolders) -> Result<Self, LaunchError> {
+    pub(crate) fn build(
+        plan: RunPlan,
+        accounts: Accounts,
+        data: DataFolders,
+        passed: PassedListeners,
+    ) -> Result<Self, LaunchError> {
         let binaries = Arc::new(binaries::open(&plan.config.roles().collect::<Vec<_>>())?);
-        let resources = Arc::new(WorkerResources::open(&plan.config, &plan.guard, data)?);
+        let resources = Arc::new(WorkerResources::open(&plan.config, &plan.guard, data, passed)?);
         let own = own_addresses(&plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
         let spec = Self {
             binaries,
