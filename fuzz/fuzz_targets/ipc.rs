@@ -5,11 +5,13 @@ use std::fmt::Debug;
 
 use fuzz::check_body;
 use ipc::{
+    backup,
     codec::{decode_body, decode_one, encode_one},
     control::{WorkerCommand, WorkerReport},
     egress::SendPacket,
     http_api::StoreToHttpApi,
     ingress_store::{IngressToStore, StoreToIngress},
+    operator::StoreAnswer,
 };
 use libfuzzer_sys::fuzz_target;
 use session_ipc::{EdgeToStore, StoreToEdge};
@@ -29,7 +31,7 @@ fn refused<T: Debug>(result: Result<T, impl Debug>) {
 
 fuzz_target!(|data: &[u8]| {
     let Some((link, bytes)) = data.split_first() else { return };
-    match link % 9 {
+    match link % 11 {
         0 => check_body::<IngressToStore>(bytes),
         1 => check_body::<StoreToIngress>(bytes),
         2 => check_body::<EdgeToStore>(bytes),
@@ -38,6 +40,11 @@ fuzz_target!(|data: &[u8]| {
         5 => check_one!(WorkerCommand, bytes),
         6 => check_one!(WorkerReport, bytes),
         7 => check_body::<StoreToHttpApi>(bytes),
+        8 => check_one!(StoreAnswer, bytes),
+        9 => {
+            let mut input = bytes;
+            while backup::read(&mut input).is_ok() {}
+        }
         _ if bytes.is_empty() => {}
         _ => refused(decode_body::<NoReply>(bytes)),
     }

@@ -37,21 +37,26 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes `bytes` into a temporary file. The file is created with `mode` (less the umask), never with a wider one. A file that root
-    /// creates gets the owner of the folder.
-    pub fn new(destination: &Path, mode: u32, bytes: &[u8]) -> Result<Self, WriteError> {
+    /// Begins an empty temporary file, which the caller fills and syncs. The file is created with `mode` (less the umask), never with a
+    /// wider one, and belongs to this process.
+    pub fn begin(destination: &Path, mode: u32) -> Result<(Self, File), WriteError> {
         let name = destination.file_name().unwrap_or_default();
         let mut aside_name = OsString::from(".");
         aside_name.push(name);
         aside_name.push(format!(".{:016x}.new", rand::random::<u64>()));
         let aside = destination.with_file_name(aside_name);
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(mode)
             .open(&aside)
             .map_err(WriteError::at("create", &aside))?;
-        let staged = Self { aside, destination: destination.to_owned() };
+        Ok((Self { aside, destination: destination.to_owned() }, file))
+    }
+
+    /// Writes `bytes` into a temporary file, as [`begin`](Self::begin) creates it. A file that root creates gets the owner of the folder.
+    pub fn new(destination: &Path, mode: u32, bytes: &[u8]) -> Result<Self, WriteError> {
+        let (staged, mut file) = Self::begin(destination, mode)?;
         File::open(folder_of(destination))
             .and_then(|folder| hand_on(&file, &folder))
             .map_err(WriteError::at("give away", &staged.aside))?;

@@ -26,18 +26,21 @@ use ipc::{
 use self::{
     failure::{CommandError, usage_error},
     flags::{
-        AuditFlags, BondingFlags, CheckFlags, ConfigCommand, ConfigFlags, FitnessFlags, InitFlags, LogFlags,
-        ReloadFlags, RunFlags, RunningFlags, SignFlags, UpgradeFlags,
+        AuditFlags, BackupFlags, BondingFlags, CheckFlags, ClientFlags, ConfigCommand, ConfigFlags, FitnessFlags,
+        InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, SignFlags, SupportFlags, UpgradeFlags,
     },
     help::{
-        AUDIT_EXAMPLES, BONDING_EXAMPLES, CHECK_EXAMPLES, CONFIG_EXAMPLES, DRAIN_EXAMPLES, FITNESS_EXAMPLES,
-        INIT_EXAMPLES, LOG_EXAMPLES, MORE, RELOAD_EXAMPLES, RESUME_EXAMPLES, SIGN_EXAMPLES, UPGRADE_EXAMPLES,
+        AUDIT_EXAMPLES, BACKUP_EXAMPLES, BONDING_EXAMPLES, CHECK_EXAMPLES, CLIENT_EXAMPLES, CONFIG_EXAMPLES,
+        DRAIN_EXAMPLES, FITNESS_EXAMPLES, INIT_EXAMPLES, LOG_EXAMPLES, MORE, RELOAD_EXAMPLES, RESTORE_EXAMPLES,
+        RESUME_EXAMPLES, SIGN_EXAMPLES, SUPPORT_EXAMPLES, UPGRADE_EXAMPLES,
     },
 };
 use crate::{
     audit,
+    backup::{make, restore},
     banner::{self, PROGRAM_VERSION},
     check::{self as fitness, Depth},
+    clients,
     console::Console,
     init, log,
     node::{bonding, check},
@@ -46,7 +49,7 @@ use crate::{
     run,
     sign::{self, SignOptions},
     steer::{config, level, newcomers, reload},
-    upgrade,
+    support, upgrade,
 };
 
 /// Implementation of the Nym Mixnet Gateway
@@ -93,6 +96,18 @@ enum Command {
     /// Change for a time what a process of the running gateway logs
     #[command(after_help = LOG_EXAMPLES)]
     Log(LogFlags),
+    /// Show how many clients there are, or one client, or remove one
+    #[command(after_help = CLIENT_EXAMPLES)]
+    Client(ClientFlags),
+    /// Back the running gateway up to a file
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupFlags),
+    /// Make a gateway from a backup
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreFlags),
+    /// Show what somebody who helps needs to know, and nothing that betrays anybody
+    #[command(after_help = SUPPORT_EXAMPLES)]
+    SupportBundle(SupportFlags),
     /// Show what a wallet asks for to bond the gateway
     #[command(after_help = BONDING_EXAMPLES)]
     BondingInformation(BondingFlags),
@@ -150,7 +165,11 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
                     | Command::Resume(_)
                     | Command::Log(_)
                     | Command::Reload(_)
-                    | Command::Config(_),
+                    | Command::Config(_)
+                    | Command::Client(_)
+                    | Command::Backup(_)
+                    | Command::Restore(_)
+                    | Command::SupportBundle(_),
                 ),
             ..
         }) => false,
@@ -217,6 +236,17 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         },
         Command::Log(LogFlags { id, role, level, time }) => {
             level::execute(&id, &root, role, level, time, console)?;
+        }
+        Command::Client(ClientFlags { id, json, order }) => {
+            clients::execute(&id, &root, order.into(), json, console)?;
+        }
+        Command::Backup(BackupFlags { id, config, file }) => {
+            make::execute(&id, &root, config, &file, environment(log), console)?;
+        }
+        Command::Restore(RestoreFlags { id, file }) => restore::execute(&id, &root, &file, console)?,
+        Command::SupportBundle(SupportFlags { id, file }) => {
+            let environment = Environment { uses_private_keys: false, ..environment(log) };
+            support::execute(&id, &root, file.as_deref(), environment, console)?;
         }
         Command::BondingInformation(BondingFlags { id, output }) => {
             bonding::execute(

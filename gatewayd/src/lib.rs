@@ -29,6 +29,7 @@
 //! | [`validator`] | asks the validators before the start |
 //! | [`admin`] | the socket at which a running gateway answers commands |
 //! | [`steer`] | commands that change what a running gateway does |
+//! | [`clients`], [`backup`], [`support`] | commands about clients, for a backup, and for whoever helps |
 //! | [`audit`] | measures what each process can do |
 //! | [`config`], [`overrides`], [`endpoint`] | the settings: file, flags, addresses |
 //! | [`node`] | what is announced to today's network |
@@ -39,9 +40,11 @@
 pub mod admin;
 pub mod atomic;
 pub mod audit;
+pub mod backup;
 pub mod banner;
 pub mod check;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod console;
 pub mod endpoint;
@@ -59,6 +62,7 @@ pub mod run;
 pub mod sign;
 pub mod steer;
 pub mod supervisor;
+pub mod support;
 mod syscall;
 mod system_error;
 mod systemd;

@@ -145,10 +145,11 @@ async fn passed_sockets_that_do_not_fit_end_the_start() -> Result<()> {
         let home = home_at(addresses).await?;
         let [mix, clients, http] = named(addresses);
         let activate = program("activate")?;
+        let misnamed = http.replace("http", "mix");
         let cases = [
             (vec!["1", &mix, &clients], format!("ListenStream={}", addresses[2])),
             (vec!["1", &mix, &clients, &http, "mix=127.0.0.1:0"], "does not name; remove it".to_owned()),
-            (vec!["1", &mix, &clients, &http.replace("http", "mix")], "FileDescriptorName=".to_owned()),
+            (vec!["1", &mix, &clients, &misnamed], "FileDescriptorName=".to_owned()),
         ];
         for (sockets, why) in &cases {
             let outcome = home.below(&activate, sockets, "run", &[]).await?;

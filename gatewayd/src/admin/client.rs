@@ -2,12 +2,19 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use link::stream::{LinkReader, LinkWriter, open};
+use ipc::operator::{StoreAnswer, StoreQuestion};
+use link::{
+    descriptor,
+    stream::{LinkReader, LinkWriter, open},
+};
 use tokio::time::timeout;
 
 use super::{
@@ -20,6 +27,9 @@ use crate::paths::{GatewayId, GatewayPaths, Root};
 const HOME_OF_UNITS: &str = "/var/lib/gatewayd";
 /// The folder of the runtime directories of these units.
 const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
+
+/// The time for an answer of `store`, which is longer than what the supervisor waits.
+const STORE_LIMIT: Duration = Duration::from_secs(240);
 
 /// Why a running gateway could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +75,17 @@ pub enum AdminError {
         "the gateway has not carried out the order in time, and may do it later; its log says what it is waiting for"
     )]
     Late,
+    /// `store` does not answer.
+    #[error("the gateway's store is being started anew, or answers too many others: try again")]
+    StoreAway,
 }
 
 impl AdminError {
+    /// The gateway has answered something else.
+    pub(crate) fn other_answer() -> Self {
+        Self::Ended("it sent the answer to another question".to_owned())
+    }
+
     /// The error for an answer to another question than the one that was asked.
     pub(crate) fn of_other_answer(answer: &AdminAnswer) -> Self {
         match answer {
@@ -75,7 +93,8 @@ impl AdminError {
             AdminAnswer::Stranger => Self::Stranger,
             AdminAnswer::Ending => Self::Ending,
             AdminAnswer::Late => Self::Late,
-            _ => Self::Ended("it sent the answer to another question".to_owned()),
+            AdminAnswer::StoreAway => Self::StoreAway,
+            _ => Self::other_answer(),
         }
     }
 }
@@ -91,6 +110,8 @@ pub(crate) fn is_of_units(root: &Path) -> bool {
 pub(crate) struct AdminClient {
     answers: LinkReader<AdminAnswer>,
     questions: LinkWriter<AdminQuestion>,
+    /// For the one answer that has a descriptor.
+    raw: UnixStream,
 }
 
 impl AdminClient {
@@ -107,8 +128,13 @@ impl AdminClient {
             Err(_) if is_of_units(root.as_path()) => UnixStream::connect(of_unit),
             connected => connected,
         };
-        match socket.and_then(|socket| open(OwnedFd::from(socket))) {
-            Ok((answers, questions)) => Ok(Self { answers, questions }),
+        let opened = socket.and_then(|socket| {
+            let raw = socket.try_clone()?;
+            let (answers, questions) = open(OwnedFd::from(socket))?;
+            Ok(Self { answers, questions, raw })
+        });
+        match opened {
+            Ok(client) => Ok(client),
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 Err(AdminError::Refused { path, source })
             }
@@ -128,7 +154,11 @@ impl AdminClient {
         match timeout(limit, asked).await {
             Ok(Ok(mut answers)) => match answers.pop() {
                 Some(
-                    refusal @ (AdminAnswer::Busy | AdminAnswer::Stranger | AdminAnswer::Ending | AdminAnswer::Late),
+                    refusal @ (AdminAnswer::Busy
+                    | AdminAnswer::Stranger
+                    | AdminAnswer::Ending
+                    | AdminAnswer::Late
+                    | AdminAnswer::StoreAway),
                 ) => Err(AdminError::of_other_answer(&refusal)),
                 Some(answer) => Ok(answer),
                 None => Err(AdminError::Ended("it sent no answer".to_owned())),
@@ -144,12 +174,54 @@ impl AdminClient {
 /// # Errors
 /// If it is not.
 pub(crate) fn give_order(id: &GatewayId, root: &Root, order: Order) -> Result<AdminAnswer, AdminError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| AdminError::Ended(error.to_string()))?;
-    runtime.block_on(async {
+    on_a_loop(async {
         // The supervisor answers by itself when its time is over, so this limit is for one that hangs.
         AdminClient::open(id, root)?.ask(AdminQuestion::Order(order), ORDER_LIMIT * 2).await
     })
+}
+
+/// Asks the `store` of gateway `id` below `root`.
+///
+/// # Errors
+/// If there is no answer.
+pub(crate) fn ask_store(id: &GatewayId, root: &Root, question: StoreQuestion) -> Result<StoreAnswer, AdminError> {
+    on_a_loop(async {
+        let mut client = AdminClient::open(id, root)?;
+        match client.ask(AdminQuestion::Store(question), STORE_LIMIT).await? {
+            AdminAnswer::Store(answer) => Ok(answer),
+            other => Err(AdminError::of_other_answer(&other)),
+        }
+    })
+}
+
+/// Has the `store` of gateway `id` below `root` begin a backup. Returns the socket from which it can be read.
+///
+/// # Errors
+/// If it does not begin.
+pub(crate) fn borrow_backup(id: &GatewayId, root: &Root) -> Result<UnixStream, AdminError> {
+    on_a_loop(async {
+        let mut client = AdminClient::open(id, root)?;
+        match client.ask(AdminQuestion::BackUp, STORE_LIMIT).await? {
+            AdminAnswer::Done => {}
+            other => return Err(AdminError::of_other_answer(&other)),
+        }
+        let ended = |error: io::Error| AdminError::Ended(error.to_string());
+        let AdminClient { mut questions, answers: _answers, raw } = client;
+        questions
+            .write_batch(&[AdminQuestion::TakeBackup])
+            .await
+            .map_err(|error| AdminError::Ended(error.to_string()))?;
+        // Nobody reads the link now, so the byte and its descriptor come here.
+        raw.set_nonblocking(false).and_then(|()| raw.set_read_timeout(Some(STORE_LIMIT))).map_err(ended)?;
+        let (_, mut descriptors) = descriptor::receive(raw.as_fd()).map_err(ended)?;
+        descriptors.pop().map(UnixStream::from).ok_or_else(AdminError::other_answer)
+    })
+}
+
+/// Runs a conversation of a command, which has no loop of its own.
+fn on_a_loop<T>(conversation: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| AdminError::Ended(error.to_string()))?.block_on(conversation)
 }
 
 #[cfg(test)]

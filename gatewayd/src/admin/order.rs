@@ -3,8 +3,9 @@
 //! *Promises*: a conversation never waits for more than [`ORDER_LIMIT`], and no more than [`QUEUE`] orders wait for the loop. Once the loop
 //! takes no more orders, each conversation is told that the gateway is ending.
 
-use std::time::Duration;
+use std::{os::fd::OwnedFd, time::Duration};
 
+use ipc::operator::StoreQuestion;
 use tokio::{
     sync::{
         mpsc::{self, error::TrySendError},
@@ -20,11 +21,25 @@ pub(crate) const ORDER_LIMIT: Duration = Duration::from_secs(120);
 /// Orders that wait for the loop.
 const QUEUE: usize = 4;
 
-/// An order that is to be carried out, and the way back to whoever gave it.
+/// What the loop is to do.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Carry out an order.
+    CarryOut(Order),
+    /// Lend `store` a socket, on which it answers a question.
+    AskStore {
+        /// The question.
+        question: StoreQuestion,
+        /// The end of `store`.
+        socket: OwnedFd,
+    },
+}
+
+/// A task, and the way back to whoever has given it.
 #[derive(Debug)]
 pub(crate) struct Ordered {
-    /// The order.
-    pub(crate) order: Order,
+    /// The task.
+    pub(crate) task: Task,
     /// Takes the answer. If it is dropped, the answer is that the gateway is ending.
     pub(crate) answer: oneshot::Sender<AdminAnswer>,
 }
@@ -45,10 +60,10 @@ impl OrderQueue {
         self.0.is_closed()
     }
 
-    /// Has `order` carried out, and waits for the answer.
-    pub(super) async fn carry_out(&self, order: Order) -> AdminAnswer {
+    /// Has `task` done, and waits for the answer.
+    pub(super) async fn carry_out(&self, task: Task) -> AdminAnswer {
         let (answer, answered) = oneshot::channel();
-        match self.0.try_send(Ordered { order, answer }) {
+        match self.0.try_send(Ordered { task, answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return AdminAnswer::Busy,
             Err(TrySendError::Closed(_)) => return AdminAnswer::Ending,
@@ -64,12 +79,14 @@ impl OrderQueue {
 mod tests {
     use super::*;
 
-    const ORDER: Order = Order::AdmitNewcomers(false);
+    const fn task() -> Task {
+        Task::CarryOut(Order::AdmitNewcomers(false))
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_order_that_nobody_carries_out_is_late() {
         let (queue, mut orders) = queue();
-        let answered = tokio::spawn(async move { queue.carry_out(ORDER).await });
+        let answered = tokio::spawn(async move { queue.carry_out(task()).await });
         let kept = orders.recv().await.unwrap();
         assert_eq!(answered.await.unwrap(), AdminAnswer::Late);
         assert!(kept.answer.is_closed());
@@ -81,16 +98,16 @@ mod tests {
         let waiting: Vec<_> = (0..QUEUE)
             .map(|_| {
                 let queue = queue.clone();
-                tokio::spawn(async move { queue.carry_out(ORDER).await })
+                tokio::spawn(async move { queue.carry_out(task()).await })
             })
             .collect();
         while queue.0.capacity() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(queue.carry_out(ORDER).await, AdminAnswer::Busy);
+        assert_eq!(queue.carry_out(task()).await, AdminAnswer::Busy);
         orders.recv().await.unwrap().answer.send(AdminAnswer::Done).unwrap();
         drop(orders);
-        assert_eq!(queue.carry_out(ORDER).await, AdminAnswer::Ending);
+        assert_eq!(queue.carry_out(task()).await, AdminAnswer::Ending);
         assert!(queue.is_closed());
         let mut answers = Vec::new();
         for answer in waiting {

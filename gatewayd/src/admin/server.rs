@@ -3,7 +3,13 @@
 //! *Promises*: at most [`CONVERSATIONS`] at once, each with a time limit for every question and for the whole. One audit at a time; a second
 //! is told so. Orders are passed on to the loop of the supervisor. Once that takes no more, every question is answered with the end.
 
-use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use interprocess::{
     local_socket::{
@@ -15,7 +21,11 @@ use interprocess::{
         uds_local_socket::tokio::{Listener, Stream},
     },
 };
-use link::stream::{LinkReader, LinkWriter, open};
+use ipc::operator::StoreQuestion;
+use link::{
+    descriptor,
+    stream::{LinkReader, LinkWriter, open},
+};
 use nix::unistd::geteuid;
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, mpsc, watch},
@@ -24,7 +34,8 @@ use tokio::{
 };
 
 use super::{
-    order::{self, OrderQueue, Ordered},
+    order::{self, OrderQueue, Ordered, Task},
+    store,
     wire::{AdminAnswer, AdminQuestion},
 };
 use crate::{
@@ -158,12 +169,20 @@ async fn turn_away(socket: OwnedFd) -> Option<()> {
 }
 
 async fn converse(socket: OwnedFd, desk: Desk) -> Option<()> {
+    // For the one answer that has a descriptor.
+    let raw = socket.try_clone().ok()?;
     let (mut questions, mut answers): (LinkReader<AdminQuestion>, LinkWriter<AdminAnswer>) = open(socket).ok()?;
     let mut asked = timeout(FIRST_QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
-    let mut audit = None;
+    let mut held = Held::default();
     loop {
         for question in asked {
-            let answer = desk.answer(question, &mut audit).await;
+            if question == AdminQuestion::TakeBackup
+                && let Some(stream) = held.lent.take()
+            {
+                descriptor::send(raw.as_fd(), &[0], &[stream.as_fd()]).ok()?;
+                continue;
+            }
+            let answer = desk.answer(question, &mut held).await;
             timeout(QUESTION_LIMIT, answers.write_batch(&[answer])).await.ok()?.ok()?;
         }
         asked = timeout(QUESTION_LIMIT, questions.read_batch()).await.ok()?.ok()?;
@@ -177,6 +196,15 @@ struct Running {
     spec: Arc<LaunchSpec>,
 }
 
+/// What one conversation holds.
+#[derive(Debug, Default)]
+struct Held {
+    /// The examiner, once an audit has begun, until the conversation ends.
+    audit: Option<OwnedMutexGuard<Examiner>>,
+    /// The stream of a backup that has begun, until it is handed over.
+    lent: Option<OwnedFd>,
+}
+
 /// What all conversations share.
 #[derive(Clone, Debug)]
 struct Desk {
@@ -186,11 +214,22 @@ struct Desk {
 }
 
 impl Desk {
-    /// Answers a question. A conversation that has begun an audit keeps the examiner in `audit` until it ends.
-    async fn answer(&self, question: AdminQuestion, audit: &mut Option<OwnedMutexGuard<Examiner>>) -> AdminAnswer {
+    /// Answers a question.
+    async fn answer(&self, question: AdminQuestion, held: &mut Held) -> AdminAnswer {
+        let Held { audit, lent } = held;
         match question {
             _ if self.orders.is_closed() => AdminAnswer::Ending,
-            AdminQuestion::Order(order) => self.orders.carry_out(order).await,
+            AdminQuestion::Order(order) => self.orders.carry_out(Task::CarryOut(order)).await,
+            AdminQuestion::Store(question) => store::ask(&self.orders, question).await,
+            AdminQuestion::BackUp => match store::borrow(&self.orders, StoreQuestion::BackUp).await {
+                Ok(stream) => {
+                    *lent = Some(stream);
+                    AdminAnswer::Done
+                }
+                Err(refusal) => refusal,
+            },
+            // Answered in the conversation, because a descriptor comes along. Here there is none.
+            AdminQuestion::TakeBackup => AdminAnswer::StoreAway,
             AdminQuestion::Audit(question) => {
                 if audit.is_none() {
                     let Ok(examiner) = Arc::clone(&self.examiner).try_lock_owned() else {

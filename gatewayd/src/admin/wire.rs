@@ -4,7 +4,11 @@
 //! command trusts the supervisor that holds the gateway's lock. One question comes at a time, and each has one answer.
 
 use bincode::{Decode, Encode};
-use ipc::{Role, log::LogLevel};
+use ipc::{
+    Role,
+    log::LogLevel,
+    operator::{StoreAnswer, StoreQuestion},
+};
 use serde::Serialize;
 
 use crate::{
@@ -22,6 +26,12 @@ pub enum AdminQuestion {
     Audit(AuditQuestion),
     /// An order.
     Order(Order),
+    /// For `store`.
+    Store(StoreQuestion),
+    /// Begin a backup. If it begins, [`Self::TakeBackup`] follows.
+    BackUp,
+    /// Hand the stream of the backup over: the answer is one byte, with a descriptor.
+    TakeBackup,
 }
 
 /// What the supervisor is to do. It does one after the other.
@@ -90,12 +100,16 @@ fn names<S: serde::Serializer>(roles: &[Role], serializer: S) -> Result<S::Ok, S
 pub enum AdminAnswer {
     /// To [`AdminQuestion::Audit`].
     Audit(AuditAnswer),
-    /// To [`AdminQuestion::Order`]: it was carried out.
+    /// To [`AdminQuestion::Order`] or [`AdminQuestion::BackUp`]: it was carried out, or has begun.
     Done,
     /// To [`Order::ShowConfig`].
     Config(ConfigInForce),
     /// To [`Order::Reload`].
     Reload(ReloadAnswer),
+    /// To [`AdminQuestion::Store`].
+    Store(StoreAnswer),
+    /// `store` is being started anew, or answers too many others.
+    StoreAway,
     /// Another command does this already; only one at a time can.
     Busy,
     /// The gateway is ending, and does nothing else any more.

@@ -117,6 +117,13 @@ fn credentials_of_unit(id: &GatewayId) -> Option<PathBuf> {
     directory.read_dir().is_ok().then_some(directory)
 }
 
+/// The environment of a command. For the gateways of the unit, private keys may be in the folder of the unit's credentials.
+pub(crate) fn with_credentials_of_unit(id: &GatewayId, root: &Root, environment: Environment) -> Environment {
+    let of_unit = || is_of_units(root.as_path()).then(|| credentials_of_unit(id)).flatten();
+    let credentials = environment.credentials_directory.clone().or_else(of_unit);
+    Environment { credentials_directory: credentials, ..environment }
+}
+
 /// Audits gateway `id` below `root`. To be called on the main thread, before there is any other.
 ///
 /// # Errors
@@ -129,10 +136,7 @@ pub fn execute(
     console: &mut Console<'_>,
 ) -> Result<(), AuditError> {
     let AuditOptions { json, self_test, config, role, ability } = options;
-    let of_units = is_of_units(root.as_path());
-    let credentials = environment.credentials_directory.clone();
-    let credentials = credentials.or_else(|| of_units.then(|| credentials_of_unit(id)).flatten());
-    let environment = Environment { credentials_directory: credentials, ..environment };
+    let environment = with_credentials_of_unit(id, root, environment);
     let home = GatewayPaths::new(root, id).home().to_owned();
     // An audit that only asks reads a few files, and may read them in the folder of another account.
     let guard = if self_test { PathGuard::new(&home) } else { PathGuard::for_reading(&home) };

@@ -5,13 +5,16 @@ use std::{ffi::OsString, process::ExitCode};
 use crate::{
     admin::client::AdminError,
     audit::AuditError,
+    backup::{make::BackupError, restore::RestoreError},
     check::UnfitError,
+    clients::ClientError,
     init::InitError,
     node::{bonding::BondingError, check::CheckError},
     paths::RootError,
     run::RunError,
     sign::SignError,
     steer::{config::ConfigError, reload::ReloadError},
+    support::SupportError,
     upgrade::UpgradeError,
 };
 
@@ -42,6 +45,14 @@ pub(super) enum CommandError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Reload(#[from] ReloadError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Support(#[from] SupportError),
 }
 
 /// The commands of nym-gateway 0.10, in which wrong arguments end with 1. Scripts of operators may know it.
@@ -53,6 +64,9 @@ const USAGE: u8 = 2;
 /// The code of sysexits.h for a running gateway that cannot be asked: there is none, it is busy or ending, or it does not answer this
 /// account.
 const UNAVAILABLE: u8 = 69;
+
+/// The code of sysexits.h for an output file that cannot be created.
+const CANNOT_CREATE: u8 = 73;
 
 /// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
 const CONFIGURATION: u8 = 78;
@@ -77,9 +91,14 @@ impl CommandError {
                 ExitCode::from(CONFIGURATION)
             }
             Self::Running(_)
+            | Self::Client(ClientError::Ask(_))
+            | Self::Backup(BackupError::Ask(_))
             | Self::Audit(AuditError::Ask { .. })
             | Self::Config(ConfigError::Running(_))
             | Self::Reload(ReloadError::Running(_)) => ExitCode::from(UNAVAILABLE),
+            Self::Backup(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
+            Self::Restore(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
+            Self::Support(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
             _ => ExitCode::FAILURE,
         }
     }

@@ -8,10 +8,12 @@ use clap::{
 };
 use ipc::{Role, log::LogLevel};
 use semver::Version;
+use wire::address::ClientAddress;
 
-use super::help::{CONFIG_DIFF_EXAMPLES, CONFIG_SHOW_EXAMPLES};
+use super::help::{CLIENT_EXAMPLES, CONFIG_DIFF_EXAMPLES, CONFIG_SHOW_EXAMPLES};
 use crate::{
     audit::ability::Ability,
+    clients::ClientOrder,
     overrides::Overrides,
     paths::GatewayId,
     sign::Output,
@@ -178,6 +180,88 @@ pub(super) struct LogFlags {
 
 /// The supervisor is none of the roles. The name keeps clap from taking the flag for one that may be missing.
 pub(super) type Process = Option<Role>;
+
+#[derive(Args)]
+pub(super) struct ClientFlags {
+    /// Id of the gateway, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    #[command(subcommand)]
+    pub(super) order: ClientSubcommand,
+}
+
+#[derive(Subcommand)]
+pub(super) enum ClientSubcommand {
+    /// Show how many clients are registered
+    #[command(after_help = CLIENT_EXAMPLES)]
+    Count,
+    /// Show what is known of a client
+    #[command(after_help = CLIENT_EXAMPLES)]
+    Show {
+        /// The client's address, in base58
+        #[arg(value_name = "ADDRESS")]
+        address: ClientAddress,
+    },
+    /// Remove a client's registration and its mail, and end its session
+    #[command(after_help = CLIENT_EXAMPLES)]
+    Forget {
+        /// The client's address, in base58
+        #[arg(value_name = "ADDRESS")]
+        address: ClientAddress,
+    },
+}
+
+impl From<ClientSubcommand> for ClientOrder {
+    fn from(order: ClientSubcommand) -> Self {
+        match order {
+            ClientSubcommand::Count => Self::Count,
+            ClientSubcommand::Show { address } => Self::Show(address),
+            ClientSubcommand::Forget { address } => Self::Forget(address),
+        }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct BackupFlags {
+    /// Id of the gateway, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The configuration file [default: config/config.toml in the gateway's folder]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// The file to make, which must not exist
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct RestoreFlags {
+    /// Id of the gateway to make, which must not exist
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct SupportFlags {
+    /// Id of the gateway
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The file to make, which must not exist [default: print it]
+    #[arg(value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+}
 
 #[derive(Args)]
 pub(super) struct BondingFlags {

@@ -25,6 +25,7 @@ Exit codes:
   1   failed; another attempt may succeed
   69  the command is for a running gateway, and there is none, it is busy or
       ending, or it does not answer this account
+  73  a file or folder that the command is to make cannot be made
   78  `run` cannot use the configuration: correct it first";
 
 /// Behind the help of `drain`.
@@ -91,6 +92,41 @@ Examples:
 
 Warnings and errors are always logged. trace names the addresses of peers.
 A process that is started anew meanwhile has the same level.";
+
+/// Behind the help of `client`.
+pub(super) const CLIENT_EXAMPLES: &str = "\
+Examples:
+  gatewayd client --id mygateway count
+  gatewayd client --id mygateway show Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM
+  gatewayd client --id mygateway --json count
+
+Days are shown, never times. A client that is forgotten has to register anew;
+the log says that one was forgotten, and not which.";
+
+/// Behind the help of `backup`.
+pub(super) const BACKUP_EXAMPLES: &str = "\
+Example:
+  gatewayd backup --id mygateway /root/mygateway-2026-11-30.tar
+
+The file has everything: keys, configuration, clients, mail, marks of packets.
+Whoever has it can be the gateway. It is a tar archive, so that `tar -tvf` lists
+it. Mail that is acknowledged before the command is in it.";
+
+/// Behind the help of `restore`.
+pub(super) const RESTORE_EXAMPLES: &str = "\
+Example:
+  gatewayd restore --id mygateway /root/mygateway-2026-11-30.tar
+
+All of the file is checked before anything is written. Logins from before the
+first start are refused: clients that log in without a signature register anew.";
+
+/// Behind the help of `support-bundle`.
+pub(super) const SUPPORT_EXAMPLES: &str = "\
+Examples:
+  gatewayd support-bundle --id mygateway
+  gatewayd support-bundle --id mygateway bundle.txt
+
+It has no keys, and no address or name of anybody. Read it before you send it.";
 
 /// The text after the flags in the help of `init`.
 pub(super) const INIT_EXAMPLES: &str = "\

@@ -9,7 +9,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 use super::{node::NodeSection, settings::Config};
 use crate::node::Program;
 
-pub(super) const TEMPLATE: &str = include_str!("template.toml");
+pub(crate) const TEMPLATE: &str = include_str!("template.toml");
 
 /// The line of a new file that sets this key, if new files have the key and it has a default.
 pub(super) fn default_line(section: &str, key: &str) -> Option<&'static str> {

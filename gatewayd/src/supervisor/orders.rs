@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Workers;
 use crate::{
     admin::{
-        order::Ordered,
+        order::{Ordered, Task},
         wire::{AdminAnswer, ConfigInForce, Order},
     },
     config::SettingInForce,
@@ -13,20 +13,21 @@ use crate::{
 };
 
 impl Workers {
-    /// Carries out an order, and answers.
-    pub(super) fn carry_out(&mut self, Ordered { order, answer }: Ordered) {
-        let done = match order {
-            Order::AdmitNewcomers(admitted) => {
+    /// Does a task, and answers.
+    pub(super) fn carry_out(&mut self, Ordered { task, answer }: Ordered) {
+        let done = match task {
+            Task::CarryOut(Order::AdmitNewcomers(admitted)) => {
                 self.admit_newcomers(admitted);
                 AdminAnswer::Done
             }
-            Order::ChangeLog { of, level, seconds } => {
+            Task::CarryOut(Order::ChangeLog { of, level, seconds }) => {
                 self.change_level(of, level, Duration::from_secs(seconds.into()));
                 AdminAnswer::Done
             }
-            Order::ShowConfig => AdminAnswer::Config(shown(&self.spec().plan)),
+            Task::CarryOut(Order::ShowConfig) => AdminAnswer::Config(shown(&self.spec().plan)),
             // The answer comes when the workers are replaced.
-            Order::Reload { dry_run } => return self.reload(dry_run, Some(answer)),
+            Task::CarryOut(Order::Reload { dry_run }) => return self.reload(dry_run, Some(answer)),
+            Task::AskStore { question, socket } => self.ask_store(question, socket),
         };
         // An error means that the command has not waited for the answer.
         let _ = answer.send(done);

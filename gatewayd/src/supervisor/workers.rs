@@ -19,6 +19,7 @@ mod slot;
 
 use std::{
     io,
+    os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +27,7 @@ use std::{
 use ipc::{
     Role,
     control::{BEAT, Grant, Start, WorkerCommand},
+    operator::StoreQuestion,
 };
 use tokio::sync::mpsc;
 
@@ -37,6 +39,7 @@ use self::{
     slot::{PendingKill, WorkerSlot, WorkerState},
 };
 use crate::{
+    admin::wire::AdminAnswer,
     audit::wire::Live,
     launch::{LaunchSpec, LinkEnd, PerRole, WaitingEnds, Worker, WorkerEvent},
     systemd,
@@ -224,6 +227,17 @@ impl Workers {
         if worker.send(command, &[]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             self.kill_for(role, "it no longer reads its control link");
         }
+    }
+
+    /// Passes a question of the operator on to `store`, with the socket for its answer.
+    pub(super) fn ask_store(&self, question: StoreQuestion, socket: OwnedFd) -> AdminAnswer {
+        let WorkerState::Ready { worker, .. } = &self.slots.get(Role::Store).state else {
+            return AdminAnswer::StoreAway;
+        };
+        // It is dying, or does not read its commands just now.
+        worker
+            .send(&WorkerCommand::AskStore(question), &[socket])
+            .map_or(AdminAnswer::StoreAway, |()| AdminAnswer::Done)
     }
 
     /// Gives a living worker its end of a new link. If none lives, the end is kept for the next.

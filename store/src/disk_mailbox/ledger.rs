@@ -128,10 +128,7 @@ impl Ledger {
 
     /// What is kept of the nonces that a client has shown.
     #[cfg(test)]
-    pub(super) fn spent_of(
-        &self,
-        client: &ClientAddress,
-    ) -> impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>> + use<> {
+    pub(super) fn spent_of(&self, client: &ClientAddress) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + use<> {
         self.spent.tree().scan_prefix(client.as_bytes())
     }
 

@@ -18,7 +18,7 @@ fn archivist(directory: &Path) -> Archivist {
 }
 
 fn archivist_of(directory: &Path, bytes: u64) -> Archivist {
-    Archivist::new(fs::File::open(directory).unwrap().into(), bytes)
+    Archivist::new(File::open(directory).unwrap().into(), bytes)
 }
 
 fn names(directory: &Path) -> Vec<String> {

@@ -196,6 +196,7 @@ fn mail_that_is_taken_over_in_pieces_is_there_once() {
             client: if number % 3 == 0 { OTHER } else { CLIENT },
             number: Sequence(number),
             arrival: number,
+            ack: Ack::Owed,
             body: vec![number as u8; 1_900].into(),
         })
         .collect();

@@ -1,0 +1,160 @@
+//! `gatewayd backup`: configuration and keys as they are on disk, and ledger, mail and marks as the running `store` writes them.
+//!
+//! *Promises*: FILE gets its name when all of it is on the medium; until then, and after any failure, there is none. It is for its
+//! owner only. An existing FILE is never replaced.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ipc::backup::{self, PartFolder, Piece};
+
+use super::archive::{ArchiveWriter, CONFIG, INBOXES, KEYS, LEDGER, REPLAY};
+use crate::{
+    admin::client::{AdminError, borrow_backup},
+    atomic::{Staged, WriteError, sync_folder_of},
+    audit,
+    console::Console,
+    path_guard::PathGuard,
+    paths::{GatewayId, GatewayPaths, Root},
+    plan::{self, Environment, PlanError, RunPlan},
+};
+
+/// The mode of the file: it has the private keys.
+const MODE: u32 = 0o600;
+/// `store` writes something more often than this, unless its disk hangs.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The gateway's configuration or keys cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The running gateway cannot be asked.
+    #[error("{0}; a gateway that does not run can be copied as a folder, see README.md")]
+    Ask(#[from] AdminError),
+    /// There is such a file.
+    #[error("{} exists already, and is not replaced: name another file", .0.display())]
+    Exists(PathBuf),
+    /// The file cannot be created.
+    #[error("{0}; no backup was made: check the folder's owner and free space, or name another file")]
+    Create(#[from] WriteError),
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}; no backup was made: check the free space there, or name another file", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: io::Error,
+    },
+    /// The configuration or a key cannot be read.
+    #[error("cannot read {}: {source}; no backup was made: run the command as root, or as the account that runs the gateway", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: io::Error,
+    },
+    /// `store` has ended the stream.
+    #[error("the gateway's store wrote no whole backup: {0}; no backup was made: see the gateway's log, and try again")]
+    Store(String),
+}
+
+impl BackupError {
+    /// Whether the output file is the reason.
+    pub const fn is_of_output(&self) -> bool {
+        matches!(self, Self::Exists(_) | Self::Create(_) | Self::Write { .. })
+    }
+}
+
+/// Backs gateway `id` below `root` up to `file`.
+///
+/// # Errors
+/// With what failed. There is no file then.
+pub fn execute(
+    id: &GatewayId,
+    root: &Root,
+    config: Option<PathBuf>,
+    file: &Path,
+    environment: Environment,
+    console: &mut Console<'_>,
+) -> Result<(), BackupError> {
+    if file.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(file.to_owned()));
+    }
+    let guard = PathGuard::for_reading(GatewayPaths::new(root, id).home());
+    let plan = plan::read(id, root, guard, config, audit::with_credentials_of_unit(id, root, environment))?;
+    // Asked first: without a gateway no file is begun. It waits for us to read.
+    let socket = borrow_backup(id, root)?;
+    let (staged, output) = Staged::begin(file, MODE)?;
+    let bytes = write(&plan, socket, output, file)?;
+    staged.create()?;
+    sync_folder_of(file)?;
+    console.line(format_args!(
+        "Backed gateway {id} up to {} ({bytes} bytes). It has the private keys: keep it where nobody else can read it.",
+        file.display()
+    ));
+    Ok(())
+}
+
+fn write(plan: &RunPlan, mut socket: UnixStream, output: File, path: &Path) -> Result<u64, BackupError> {
+    let failed = |source| BackupError::Write { path: path.to_owned(), source };
+    let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut archive = ArchiveWriter::begin(output, plan.id.as_str(), made);
+    let keys = plan.config.keys.all();
+    let files = [(CONFIG, plan.config_file.as_path())].into_iter().chain(KEYS.into_iter().zip(keys));
+    for (name, path) in files {
+        let content = read(&plan.guard, path).map_err(|source| BackupError::Read { path: path.to_owned(), source })?;
+        archive.add(name, |out| out.write_all(&content)).map_err(failed)?;
+    }
+    socket.set_read_timeout(Some(SILENCE)).map_err(|error| BackupError::Store(error.to_string()))?;
+    let mut next = next_piece(&mut socket)?;
+    while let Piece::Part { folder, name } = next {
+        let folder = match folder {
+            PartFolder::Ledger => LEDGER,
+            PartFolder::Inboxes => INBOXES,
+            PartFolder::Replay => REPLAY,
+        };
+        // An error of the file is told apart from one of the socket by where it happens.
+        let copied = archive.add(&format!("{folder}/{name}"), |out| -> Result<_, io::Error> {
+            loop {
+                match next_piece(&mut socket) {
+                    Ok(Piece::Bytes(bytes)) => out.write_all(&bytes)?,
+                    other => return Ok(other),
+                }
+            }
+        });
+        next = copied.map_err(failed)??;
+    }
+    match next {
+        Piece::Whole => archive.finish().map_err(failed),
+        Piece::Failed(why) => Err(BackupError::Store(why)),
+        Piece::Part { .. } | Piece::Bytes(_) => Err(BackupError::Store("it sent bytes of no file".to_owned())),
+    }
+}
+
+fn next_piece(socket: &mut UnixStream) -> Result<Piece, BackupError> {
+    backup::read(socket).map_err(|error| {
+        BackupError::Store(match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it has ended, or makes another backup just now".to_owned(),
+            io::ErrorKind::WouldBlock => format!("it sent nothing for {} s", SILENCE.as_secs()),
+            _ => error.to_string(),
+        })
+    })
+}
+
+/// A file of the gateway, which is small.
+fn read(guard: &PathGuard, path: &Path) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
+    const MOST: u64 = 1024 * 1024;
+    let mut content = zeroize::Zeroizing::new(Vec::new());
+    guard.open_file(path)?.take(MOST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MOST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than any such file"));
+    }
+    Ok(content)
+}

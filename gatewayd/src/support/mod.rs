@@ -1,0 +1,97 @@
+//! `gatewayd support-bundle`: what a maintainer needs to know of a gateway, and nothing that betrays anybody.
+//!
+//! *Trusts* the operator, who reads the bundle before it is sent: it is one text. *Promises*: no key, no address of a client, no address of a
+//! peer or of this machine, no host name, no name of a user. Each part is made of what is known to be harmless; then the whole text is
+//! searched once more for what is not, and that is masked.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`parts`] | what the bundle holds |
+//! | [`settings`] | the configuration, with every value masked that is not a number, a size, a time or a default |
+//! | [`mask`] | the last search |
+
+mod mask;
+mod parts;
+mod settings;
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use self::mask::Mask;
+use crate::{
+    atomic::{Staged, WriteError, sync_folder_of},
+    console::Console,
+    path_guard::PathGuard,
+    paths::{GatewayId, GatewayPaths, Root},
+    plan::{self, Environment, PlanError},
+};
+
+/// The mode of the file.
+const MODE: u32 = 0o600;
+
+/// Why there is no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum SupportError {
+    /// The gateway's configuration cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// There is such a file.
+    #[error("{} exists already, and is not replaced: name another file", .0.display())]
+    Exists(PathBuf),
+    /// The file cannot be written.
+    #[error("{0}; no bundle was written: check the folder's owner and free space, or name another file")]
+    Write(#[from] WriteError),
+    /// The file cannot be filled.
+    #[error("cannot write {}: {source}; no bundle was written: check the free space there", path.display())]
+    Fill {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+}
+
+impl SupportError {
+    /// Whether the output file is the reason.
+    pub const fn is_of_output(&self) -> bool {
+        !matches!(self, Self::Plan(_))
+    }
+}
+
+/// Writes the bundle of gateway `id` below `root` to `file`, or prints it.
+///
+/// # Errors
+/// If the gateway's configuration cannot be read, or the file not written.
+pub fn execute(
+    id: &GatewayId,
+    root: &Root,
+    file: Option<&Path>,
+    environment: Environment,
+    console: &mut Console<'_>,
+) -> Result<(), SupportError> {
+    if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
+        return Err(SupportError::Exists(file.to_owned()));
+    }
+    let guard = PathGuard::for_reading(GatewayPaths::new(root, id).home());
+    let plan = plan::read(id, root, guard, None, environment)?;
+    let parts = parts::collect(&plan, root);
+    let list: String = parts.iter().map(|part| format!("  {}\n", part.title)).collect();
+    let mut text = String::from("gatewayd support bundle\n");
+    for part in &parts {
+        text.push_str(&format!("\n== {}\n{}\n", part.title, part.text.trim_end()));
+    }
+    let text = Mask::of(&plan).apply(&text);
+    let Some(path) = file else {
+        console.line(format_args!("{text}\nThe bundle above holds:\n{list}"));
+        return Ok(());
+    };
+    let (staged, mut output) = Staged::begin(path, MODE)?;
+    let filled = output.write_all(text.as_bytes()).and_then(|()| output.sync_all());
+    filled.map_err(|source| SupportError::Fill { path: path.to_owned(), source })?;
+    staged.create()?;
+    sync_folder_of(path)?;
+    console.line(format_args!("Wrote {}. Read it before you send it to anybody. It holds:\n{list}", path.display()));
+    Ok(())
+}
