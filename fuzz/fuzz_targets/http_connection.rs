@@ -37,6 +37,9 @@ static CONFIG: LazyLock<HttpConfig> = LazyLock::new(|| HttpConfig {
     requests_per_connection: 50,
 });
 
+/// How every answer begins.
+const ANSWER: &[u8] = b"HTTP/1.";
+
 fuzz_target!(|data: &[u8]| {
     let Some((under_way, bytes)) = data.split_first() else { return };
     let counters = Arc::default();
@@ -60,7 +63,9 @@ fuzz_target!(|data: &[u8]| {
         read.unwrap();
         said
     });
-    assert!(said.is_empty() || said.starts_with(b"HTTP/1."));
+    // hyper does not wait until the last answer is taken if the request asks for another protocol.
+    let begin = &said[..said.len().min(ANSWER.len())];
+    assert!(ANSWER.starts_with(begin));
     let ends = counters.snapshot().into_iter().filter(|(name, _)| !name.starts_with("answers"));
     assert!(ends.map(|(_, value)| value).sum::<u64>() <= 1);
     assert!(counters.answers_2xx.load(std::sync::atomic::Ordering::Relaxed) <= 50);

@@ -55,8 +55,8 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Reads the request at the beginning of `bytes`; none if it is not complete yet. The client that it names counts only if the peer
-    /// is one of `proxies`.
+    /// Reads the request at the beginning of `bytes`; none if it is not complete yet. `proxies` is empty if the peer is not one of them:
+    /// then whatever client it names does not count.
     pub fn read(bytes: &[u8], proxies: &[TrustedNetwork]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = Request::new(&mut headers);
@@ -121,6 +121,9 @@ fn answer(request: &Request<'_, '_>) -> Answer {
 /// The last address that is not a trusted proxy's. A proxy that sets one of the two headers passes on what its client has written
 /// into the other, so if there are both, they must name the same client.
 fn client(headers: &[Header<'_>], proxies: &[TrustedNetwork]) -> Option<IpAddr> {
+    if proxies.is_empty() {
+        return None;
+    }
     let is_client = |hop: &Option<IpAddr>| hop.is_none_or(|hop| !proxies.iter().any(|proxy| proxy.contains(hop)));
     let lines = |name| values(headers, name).map(|line| str::from_utf8(line).unwrap_or_default()).collect::<Vec<_>>();
     let first = lines("Forwarded").into_iter().rev().flat_map(|line| forwarded(line).rev()).find(is_client);
@@ -214,6 +217,14 @@ mod tests {
     fn an_answer_to_head_has_no_body() {
         let (with, without) = (Answer::Page { body: true }.to_bytes(), Answer::Page { body: false }.to_bytes());
         assert_eq!(with.strip_suffix(PAGE.as_bytes()), Some(&without[..]));
+    }
+
+    #[test]
+    fn nobody_but_a_proxy_names_a_client() {
+        for line in ["X-Forwarded-For: 203.0.113.1", "Forwarded: for=203.0.113.1"] {
+            let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n");
+            assert_eq!(RequestHead::read(request.as_bytes(), &[]).unwrap().client, None, "{line}");
+        }
     }
 
     #[test]
