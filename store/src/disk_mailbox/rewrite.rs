@@ -187,3 +187,31 @@ impl Made<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk_mailbox::ledger_file::LEDGER;
+
+    #[test]
+    fn a_record_with_an_impossible_length_takes_no_memory() {
+        let read = |len| read_bytes(&mut io::repeat(7), len).map(|bytes| bytes.len());
+        assert_eq!(read(LONGEST).unwrap(), 1 << 20);
+        for len in [LONGEST + 1, u32::MAX] {
+            assert_eq!(read(len).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn a_batch_of_records_is_applied_when_it_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(File::open(folder.path()).unwrap().into(), LEDGER).unwrap();
+        let mut made = Made { database: &database, tree: None, batch: sled::Batch::default(), waiting: 0, records: 0 };
+        for number in 1..=2 * BATCH as u32 {
+            made.add(b"tree".to_vec(), number.to_be_bytes().to_vec(), Vec::new()).unwrap();
+            let there = database.tree("tree").unwrap().len();
+            assert_eq!(there, number as usize / BATCH * BATCH);
+        }
+        assert_eq!(made.records, 2 * BATCH as u64);
+    }
+}

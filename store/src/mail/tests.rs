@@ -3,6 +3,7 @@
 mod damage;
 mod durability;
 mod every_call;
+mod frames;
 mod full_disk;
 mod golden;
 mod history;

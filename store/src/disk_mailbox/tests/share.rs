@@ -102,6 +102,15 @@ fn new_clients_are_refused_when_the_ledger_has_its_share() {
 }
 
 #[test]
+fn records_that_cannot_be_opened_are_not_taken_for_none() {
+    let home = tempfile::tempdir().unwrap();
+    drop(open(home.path()));
+    std::fs::create_dir(home.path().join("ledger/records")).unwrap();
+    let error = super::open_within(home.path(), LIMIT).unwrap_err().to_string();
+    assert!(error.contains("it is no plain file of this directory"), "{error}");
+}
+
+#[test]
 fn a_rewrite_that_was_killed_is_finished_from_what_is_whole() {
     let home = tempfile::tempdir().unwrap();
     let ledger = home.path().join("ledger");
