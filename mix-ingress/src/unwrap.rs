@@ -159,3 +159,22 @@ fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &
 fn sized_to_fit(size: PacketSize, plaintext: Bytes) -> Bytes {
     if plaintext.len() < size.plaintext_len() / 2 { Bytes::copy_from_slice(&plaintext) } else { plaintext }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_plaintext_does_not_hold_the_memory_of_its_packet() {
+        let size = PacketSize::Extended32;
+        let whole = Bytes::from(vec![7; size.plaintext_len()]);
+        for (len, is_copied) in
+            [(0, true), (100, true), (size.plaintext_len() / 2 - 1, true), (size.plaintext_len() / 2, false)]
+        {
+            let plaintext = whole.slice(..len);
+            let fitting = sized_to_fit(size, plaintext.clone());
+            assert_eq!(fitting, plaintext);
+            assert_eq!(fitting.as_ptr() != plaintext.as_ptr(), is_copied, "{len}");
+        }
+    }
+}

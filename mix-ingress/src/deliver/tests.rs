@@ -78,6 +78,13 @@ fn a_window_that_is_full_counts_once_until_it_has_room() {
             deliveries.deliver_waiting();
             assert_eq!(full(), times);
         }
+        // The window is full again at once, so that is no other time.
+        let first = *deliveries.unanswered.keys().next().unwrap();
+        assert!(deliveries.take_answered(first).is_some());
+        deliveries.deliver_waiting();
+        deliveries.waiting.push_back(delivery(None));
+        deliveries.deliver_waiting();
+        assert_eq!(full(), times);
         for _ in 0..2 {
             let answered = *deliveries.unanswered.keys().next().unwrap();
             assert!(deliveries.take_answered(answered).is_some());

@@ -199,6 +199,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fact_out_of_its_bounds_is_none() {
+        let put = Put { len: MAX_BODY as u32, ..Put::new(CLIENT, Sequence(u64::MAX - 1), LATEST, Ack::Owed, b"") };
+        let is_fact = |fact: Fact| Fact::decode(&fact.encode()) == Some(fact);
+        assert!(is_fact(Fact::Put(put)));
+        for other in [
+            Put { len: MAX_BODY as u32 + 1, ..put },
+            Put { arrival: LATEST + 1, ..put },
+            Put { number: u64::MAX, ..put },
+        ] {
+            assert!(!is_fact(Fact::Put(other)), "{other:?}");
+        }
+        let gone = |end| is_fact(Fact::Gone(Gone { inbox: CLIENT, first: 3, end }));
+        assert_eq!([2, 3, 4].map(gone), [false, false, true]);
+    }
+
+    #[test]
     fn a_body_passes_only_for_its_inbox_number_and_arrival() {
         let put = Put::new(CLIENT, Sequence(5), 77, Ack::Owed, b"body");
         assert!(put.is_body(b"body") && Put { place: 9, ..put }.is_body(b"body"));

@@ -100,3 +100,57 @@ fn unite_inbox<F>(index: &mut Index<F>, puts: &[FoundPut], gone: &[Gone], doubtf
     let last = puts.last().map_or(0, |found| found.put.number + 1);
     index.found(&client, dead, last.max(gone_end));
 }
+
+#[cfg(test)]
+mod tests {
+    use ipc::ingress_store::Ack;
+    use session_ipc::Sequence;
+
+    use super::*;
+
+    const CLIENT: ClientAddress = ClientAddress([1; 32]);
+
+    /// A message with this number that was found in a segment.
+    fn found(number: u64, segment: u16) -> FoundPut {
+        let put = Put::new(CLIENT, Sequence(number), 7, Ack::Owed, b"body");
+        FoundPut { put, slot: Slot(segment), number: SegmentNumber(segment.into()), is_doubtful: false, is_torn: false }
+    }
+
+    fn united(puts: Vec<FoundPut>, gone: Vec<Gone>) -> (Index<()>, Doubtful) {
+        let mut index = Index::default();
+        let doubtful = unite(&mut index, Findings { puts, gone, ..Findings::default() });
+        (index, doubtful)
+    }
+
+    #[test]
+    fn of_several_copies_the_surest_is_served_or_else_the_last() {
+        let torn = |copy| FoundPut { is_torn: true, ..copy };
+        let doubtful = |copy| FoundPut { is_doubtful: true, ..copy };
+        let (one, two) = (found(5, 1), found(5, 2));
+        for (copies, served, in_doubt) in [
+            ([one, two], 2, 0),
+            ([one, torn(two)], 1, 0),
+            ([one, doubtful(two)], 1, 0),
+            ([doubtful(one), torn(two)], 1, 1),
+            ([doubtful(one), doubtful(two)], 2, 1),
+        ] {
+            for copies in [copies, [copies[1], copies[0]]] {
+                let (index, doubtful) = united(copies.to_vec(), Vec::new());
+                let message = index.inbox(&CLIENT).unwrap().get(5).unwrap().spot().slot;
+                assert_eq!((message, doubtful.puts.len()), (Slot(served), in_doubt), "{copies:?}");
+                assert_eq!(index.dead(&CLIENT), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_is_spent_by_what_is_torn_or_gone() {
+        let (index, _) = united(vec![FoundPut { is_torn: true, ..found(5, 1) }], Vec::new());
+        let inbox = index.inbox(&CLIENT).unwrap();
+        assert_eq!((inbox.next(), inbox.dead(), inbox.holding().messages), (6, 1, 0));
+        let gone = Gone { inbox: CLIENT, first: 3, end: 9 };
+        let (index, _) = united(vec![found(2, 1), found(5, 1)], vec![gone]);
+        let inbox = index.inbox(&CLIENT).unwrap();
+        assert_eq!((inbox.next(), inbox.dead(), inbox.holding().messages), (9, 1, 1));
+    }
+}

@@ -208,3 +208,21 @@ impl FrameBuffer {
         self.bytes.shrink_to(KEPT);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_no_frame_can_have_is_none() {
+        let header = FrameHeader { ordinal: 1, batch: 2, entries: 63, blocks: 1, kind: Kind::Mail, written: 3 };
+        let is_header = |header: FrameHeader| {
+            let mut bytes = [0; HEADER];
+            bytes[..HASHED].copy_from_slice(&header.encode(&SegmentId::default()));
+            FrameHeader::decode(&bytes).is_some_and(|(found, ..)| found == header)
+        };
+        assert!(is_header(header));
+        assert!(!is_header(FrameHeader { ordinal: 0, ..header }), "ordinals begin at one");
+        assert!(!is_header(FrameHeader { entries: 64, ..header }), "its entries need another block");
+    }
+}

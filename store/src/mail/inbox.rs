@@ -253,6 +253,12 @@ mod tests {
     }
 
     #[test]
+    fn a_new_inbox_spends_no_number_before_its_first() {
+        let inbox = Inbox::beginning_at(7);
+        assert_eq!((inbox.next(), inbox.takes(6), inbox.takes(7)), (7, false, true));
+    }
+
+    #[test]
     fn the_gap_around_a_number_reaches_to_its_neighbours() {
         let inbox = inbox(&[2, 3, 5, 9]);
         let gaps = [0, 1, 4, 7, 10].map(|number| inbox.gap_around(number));
@@ -264,6 +270,9 @@ mod tests {
         let mut inbox = inbox(&(0..1_000).collect::<Vec<_>>());
         assert!(inbox.messages.capacity() <= 1_125, "{}", inbox.messages.capacity());
         inbox.remove(0..990, |_| {});
+        assert_eq!(inbox.messages.capacity(), 11);
+        (1_000..1_190).for_each(|number| inbox.push(&put(number), Slot(0)));
+        inbox.remove(1_000..1_190, |_| {});
         assert_eq!(inbox.messages.capacity(), 11);
         // What is about to be filled again is kept.
         let numbers: Vec<_> = (0..50).collect();

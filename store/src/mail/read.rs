@@ -248,6 +248,7 @@ pub(super) fn read_body(file: &impl SegmentFile, put: &Put) -> io::Result<Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::shelf::memory::Memory;
 
     /// A body at this byte of a segment.
     fn body(slot: u16, offset: u64, len: u32) -> Option<Wanted<()>> {
@@ -255,6 +256,20 @@ mod tests {
         let inbox = ClientAddress([1; 32]);
         let put = Put { inbox, number: 0, arrival: 1, ack: Ack::Owed, len, checksum: 0, place };
         Some(Wanted { put, slot: Slot(slot), file: Arc::new(()) })
+    }
+
+    #[test]
+    fn a_run_is_read_from_its_first_body_to_the_end_of_its_last() {
+        let shelf = Memory::of(1 << 20);
+        let file = Arc::new(shelf.make("segment", 16_384).unwrap());
+        let bytes: Vec<u8> = (0..16_384_u32).map(|n| (n % 251) as u8).collect();
+        file.write_at(&bytes, 0).unwrap();
+        let wanted = |offset, len| {
+            body(0, offset, len).map(|Wanted { put, slot, .. }| Wanted { put, slot, file: Arc::clone(&file) })
+        };
+        let read = read_run(&[wanted(8_192, 100), wanted(9_192, 33)]).unwrap();
+        assert_eq!(read, bytes[8_192..9_225]);
+        assert_eq!(read_run(&[wanted(8_192, 7)]).unwrap(), bytes[8_192..8_199]);
     }
 
     #[test]

@@ -18,6 +18,12 @@ fn agree(implementation: Implementation, secret: &[u8; 32], point: &[u8; 32]) ->
     *PrivateKey::new(implementation, secret).agree(point)
 }
 
+#[test]
+fn an_implementation_is_shown_with_its_crate() {
+    let shown = [Implementation::Graviola, Implementation::Dalek].map(|implementation| implementation.to_string());
+    assert_eq!(shown, ["graviola (s2n-bignum)", "x25519-dalek"]);
+}
+
 /// Refusing points of small order is left to the protocol, and Sphinx refuses none.
 #[test]
 fn every_case_of_wycheproof_agrees() {

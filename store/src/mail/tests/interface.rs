@@ -9,13 +9,14 @@ use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
 use super::{
-    log::{CLIENT, OTHER, close_writer, open, put, remove},
+    log::{CLIENT, OTHER, clean, close_writer, open, put, remove},
     world::SETTINGS,
 };
 use crate::{
     counters::StoreCounters,
     mail::{
         MailLog,
+        entry::{Fact, Gone},
         index::State,
         shelf::{
             Shelf as _,
@@ -153,4 +154,38 @@ fn what_is_alive_counts_with_its_entries_and_what_is_stuck() {
     let slot = close_writer(&log);
     log.index_mut().segment_mut(slot).unwrap().state = State::Unreadable;
     assert_eq!(log.index().occupied(), 64 * 1024 + 2 * 128, "all of a segment that cannot be cleaned");
+}
+
+#[test]
+fn what_is_at_the_place_of_a_message_is_its_body() {
+    let log = open(&Memory::of(1 << 30));
+    put(&log, CLIENT, 0..3, 1_000);
+    assert_eq!(log.raw(&CLIENT, 2).unwrap(), [2; 1_000]);
+    assert!(log.raw(&CLIENT, 3).is_err() && log.raw(&OTHER, 0).is_err());
+}
+
+#[test]
+fn the_facts_about_what_is_gone_cover_it_and_no_more() {
+    let log = open(&Memory::of(1 << 30));
+    put(&log, CLIENT, 0..6, 1_000);
+    remove(&log, CLIENT, [1, 2, 5]);
+    let index = log.index();
+    let gone = |first, end| Gone { inbox: CLIENT, first, end };
+    assert_eq!(index.all_gone(&CLIENT), [gone(1, 3), gone(5, 6)].map(Fact::Gone));
+    assert_eq!(index.widened(&gone(2, 3)), Some(gone(1, 3)));
+    assert_eq!(index.widened(&gone(4, 5)), None, "nothing around it is gone");
+}
+
+/// A fact takes its entry, and its entry in the index.
+#[test]
+fn facts_that_cleaning_keeps_count_in_their_new_segment() {
+    let log = open(&Memory::of(1 << 30));
+    put(&log, CLIENT, 0..3, 1_000);
+    put(&log, OTHER, 0..2, 1_000);
+    close_writer(&log);
+    remove(&log, CLIENT, 0..2);
+    remove(&log, OTHER, 0..1);
+    let with_facts = close_writer(&log);
+    clean(&log, with_facts);
+    assert_eq!(log.index().segments().map(|(_, segment)| segment.kept).sum::<u64>(), 2 * 128);
 }
