@@ -27,7 +27,9 @@ fn calls(log: &Log<Memory>, shelf: &Memory, lens: &[usize]) -> u64 {
 /// A segment of 64 KiB has frames of 16 KiB: 64 bytes for the frame, 64 for each message, and its body.
 #[test]
 fn a_frame_is_no_larger_than_a_quarter_of_a_segment() {
-    for (lens, frames) in [(vec![8_096, 8_096], 1), (vec![8_096, 8_104], 2), (vec![1; 226], 1), (vec![1; 227], 2)] {
+    for (lens, frames) in
+        [(vec![20_000], 1), (vec![8_096, 8_096], 1), (vec![8_096, 8_104], 2), (vec![1; 226], 1), (vec![1; 227], 2)]
+    {
         let shelf = Memory::of(1 << 30);
         let log = open(&shelf);
         put(&log, CLIENT, [0], 1);

@@ -15,9 +15,10 @@ use super::{
 use crate::{
     counters::StoreCounters,
     mail::{
-        MailLog,
+        Log, MailLog, Settings,
         entry::{Fact, Gone},
         index::State,
+        segment::Stream,
         shelf::{
             Shelf as _,
             memory::{Fault, Memory},
@@ -105,12 +106,13 @@ fn what_is_no_message_is_kept_apart_up_to_a_number_of_files() {
     for number in 0..1_025 {
         mail.keep_aside(if number % 2 == 0 { &CLIENT } else { &OTHER }, number, b"no message");
     }
-    let aside = || shelf.list().unwrap().iter().filter(|name| name.ends_with(".aside")).count();
-    assert_eq!(aside(), 1_024);
+    let aside = |client: ClientAddress| {
+        let names = shelf.list().unwrap();
+        names.iter().filter(|name| name.ends_with(".aside") && name.starts_with(&client.to_string())).count()
+    };
+    assert_eq!((aside(CLIENT), aside(OTHER)), (512, 512));
     mail.remove_set_aside_unless(|client| *client == CLIENT);
-    assert_eq!(aside(), 512);
-    mail.remove_set_aside_unless(|client| *client == OTHER);
-    assert_eq!(aside(), 0);
+    assert_eq!((aside(CLIENT), aside(OTHER)), (512, 0));
 }
 
 #[test]
@@ -188,4 +190,50 @@ fn facts_that_cleaning_keeps_count_in_their_new_segment() {
     let with_facts = close_writer(&log);
     clean(&log, with_facts);
     assert_eq!(log.index().segments().map(|(_, segment)| segment.kept).sum::<u64>(), 2 * 128);
+}
+
+#[test]
+fn files_grow_up_to_their_limit() {
+    let settings = Settings { most: 2 * SETTINGS.segment, ..SETTINGS };
+    let log = Log::open(Memory::of(1 << 30), settings, Arc::new(StoreCounters::default()), 1).unwrap();
+    for grows in [true, true, false] {
+        assert_eq!(log.may_grow().unwrap(), grows);
+        log.writer.lock().unwrap().close();
+        log.writer.lock().unwrap().try_out(&log, 7).unwrap_or(());
+    }
+}
+
+/// Cleaning may still make room for a commit when the disk is full, and for nothing else.
+#[test]
+fn a_full_disk_is_the_only_error_that_a_commit_waits_out() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    let failed = |stream, errno| {
+        shelf.plan(1, Fault::Fails(errno));
+        log.spare(stream, false).unwrap_err()
+    };
+    let waited = failed(Stream::Commits, Errno::ENOSPC);
+    assert!(waited.to_string().contains("there is no room for a new segment"), "{waited}");
+    for (stream, errno) in
+        [(Stream::Commits, Errno::EIO), (Stream::Copies, Errno::ENOSPC), (Stream::Copies, Errno::EIO)]
+    {
+        assert_eq!(failed(stream, errno).raw_os_error(), Some(errno as i32), "{stream:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_for_long_is_not_filled_with_segments() {
+    let shelf = Memory::of(1 << 30);
+    let mail = interface(&shelf);
+    let mut failures = 0;
+    for call in 1..=6 {
+        shelf.plan(call, Fault::Fails(Errno::EIO));
+        if mail.try_out(Duration::from_secs(1)).is_err() {
+            failures += 1;
+            assert_eq!(mail.log.index().segments().count(), 0, "call {call}");
+        } else {
+            break;
+        }
+    }
+    assert!(failures > 2, "{failures}");
 }
