@@ -24,7 +24,7 @@ use crate::{
             memory::{Fault, Memory},
         },
     },
-    mailbox::{Lack, MailBatch, PageLimit, Position},
+    mailbox::{Lack, MailBatch, PageLimit, Position, Summary},
 };
 
 const EVERYTHING: (Sequence, Sequence) = (Sequence(0), Sequence(u64::MAX));
@@ -236,4 +236,21 @@ fn a_disk_that_fails_for_long_is_not_filled_with_segments() {
         }
     }
     assert!(failures > 2, "{failures}");
+}
+
+#[test]
+fn what_was_committed_is_shown_of_each_inbox() {
+    let mail = interface(&Memory::of(1 << 30));
+    let mut batch = MailBatch::default();
+    batch.put(CLIENT, Sequence(4), Bytes::from_static(b"four"), Ack::Owed);
+    batch.put(CLIENT, Sequence(6), Bytes::from_static(b"six"), Ack::NotOwed);
+    batch.put(OTHER, Sequence(0), Bytes::from_static(b"m"), Ack::Owed);
+    mail.commit(&batch, Duration::from_millis(7)).unwrap();
+    assert_eq!(mail.summary_of(&CLIENT), Summary { next: 7, messages: 1, bytes: 4, ackless: 1 });
+    assert_eq!(mail.oldest_ackless(&CLIENT, EVERYTHING), Some(Sequence(6)));
+    let page = mail.peek(&OTHER, EVERYTHING, PageLimit { messages: 9, bytes: 99 });
+    assert_eq!(page.messages, [(Sequence(0), Bytes::from_static(b"m"))]);
+    let owners = |client, most| mail.owners_after(client, most);
+    assert_eq!(owners(None, 9), [CLIENT, OTHER]);
+    assert_eq!((owners(None, 1), owners(Some(CLIENT), 9)), (vec![CLIENT], vec![OTHER]));
 }
