@@ -113,6 +113,16 @@ fn the_bits_of_a_tag_are_pinned() {
 }
 
 #[test]
+fn saved_marks_fit_if_they_have_the_length_and_the_bits() {
+    let (marker, _signals) = marker();
+    let (saved, _) = describe(&marker.filter.current(), &marker.filter);
+    let fits = |saved| marker.filter.retention.fits(&saved);
+    assert!(fits(saved));
+    assert!(!fits(ReplayGeneration { len: saved.len + 64, ..saved }));
+    assert!(!fits(ReplayGeneration { hashes: saved.hashes + 1, ..saved }));
+}
+
+#[test]
 fn a_piece_of_marks_has_whole_words_and_the_length_asked_for() {
     let (marker, _signals) = filter(retention(10_000, 1_000_000));
     fill(&marker, 0, 100);
