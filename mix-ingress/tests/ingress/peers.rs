@@ -52,9 +52,16 @@ pub(crate) struct Marks {
     pub(crate) kept: Vec<(ReplayGeneration, Vec<u8>)>,
     draft: Option<(ReplayGeneration, Vec<u8>)>,
     live: Vec<u64>,
+    /// Saves that are still to be given up.
+    give_ups: u32,
 }
 
 impl Marks {
+    /// None yet, on a disk that takes none for so many times.
+    pub(crate) fn after_giving_up(give_ups: u32) -> Self {
+        Self { give_ups, ..Self::default() }
+    }
+
     fn answer(&mut self, request: ReplayRequest) -> ReplayAnswer {
         match request {
             ReplayRequest::ListGenerations => {
@@ -78,6 +85,10 @@ impl Marks {
             ReplayRequest::CommitSave => {
                 let draft = self.draft.take().expect("was begun");
                 assert_eq!(draft.0.len, draft.1.len() as u64);
+                if let Some(left) = self.give_ups.checked_sub(1) {
+                    self.give_ups = left;
+                    return ReplayAnswer::GiveUp;
+                }
                 self.kept.retain(|(kept, _)| kept.number != draft.0.number && self.live.contains(&kept.number));
                 self.kept.push(draft);
                 ReplayAnswer::Proceed

@@ -138,6 +138,19 @@ async fn a_drain_saves_everything_and_an_idle_worker_saves_nothing() {
 }
 
 #[tokio::test]
+async fn a_save_that_store_gives_up_is_made_later() {
+    let (rig, mut store, egress) = Rig::start_with(OFTEN, Marks::after_giving_up(2)).await;
+    let mut node = rig.connect().await;
+    let mut next = 1;
+    while store.marks.kept.is_empty() {
+        is_next(&mut node, &mut store, next).await;
+        next += 1;
+    }
+    assert_eq!(value(&rig.counters.replay_snapshots_failed), 2);
+    drained(rig, store, egress).await;
+}
+
+#[tokio::test]
 async fn marks_that_are_unfit_or_unreadable_are_given_up() {
     let (rig, mut store, egress) = Rig::start(CONFIG).await;
     let mut node = rig.connect().await;
