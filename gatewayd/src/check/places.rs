@@ -37,12 +37,10 @@ fn account_line(config: &Config, are_separate: bool) -> Option<Line> {
 }
 
 fn ports(config: &Config) -> Vec<Line> {
+    const REMEDY: &str = "free the port or choose another, as the line says; if gatewayd@.socket keeps it for this gateway, nothing is wrong";
     let (free, refused): (Vec<_>, Vec<_>) = launch::try_ports(config).into_iter().partition(Result::is_ok);
-    let mut lines: Vec<Line> = refused
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|error| Line::bad(error.to_string(), "free the port or choose another, as the line says"))
-        .collect();
+    let mut lines: Vec<Line> =
+        refused.into_iter().filter_map(Result::err).map(|error| Line::bad(error.to_string(), REMEDY)).collect();
     if lines.is_empty() {
         lines.push(Line::good(format!("all {} ports are free", free.len())));
     }
