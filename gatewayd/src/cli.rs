@@ -27,7 +27,8 @@ use self::{
     failure::{CommandError, usage_error},
     flags::{
         AuditFlags, BackupFlags, BondingFlags, CheckFlags, ClientFlags, ConfigCommand, ConfigFlags, FitnessFlags,
-        InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, SignFlags, SupportFlags, UpgradeFlags,
+        InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, ShownFlags, SignFlags, SupportFlags,
+        UpgradeFlags,
     },
     help::{
         AUDIT_EXAMPLES, BACKUP_EXAMPLES, BONDING_EXAMPLES, CHECK_EXAMPLES, CLIENT_EXAMPLES, CONFIG_EXAMPLES,
@@ -237,8 +238,9 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         Command::Log(LogFlags { id, role, level, time }) => {
             level::execute(&id, &root, role, level, time, console)?;
         }
-        Command::Client(ClientFlags { id, json, order }) => {
-            clients::execute(&id, &root, order.into(), json, console)?;
+        Command::Client(ClientFlags { what }) => {
+            let (order, ShownFlags { id, json }) = what.parts();
+            clients::execute(&id, &root, order, json, console)?;
         }
         Command::Backup(BackupFlags { id, config, file }) => {
             make::execute(&id, &root, config, &file, environment(log), console)?;

@@ -10,7 +10,9 @@ use ipc::{Role, log::LogLevel};
 use semver::Version;
 use wire::address::ClientAddress;
 
-use super::help::{CLIENT_EXAMPLES, CONFIG_DIFF_EXAMPLES, CONFIG_SHOW_EXAMPLES};
+use super::help::{
+    CLIENT_COUNT_EXAMPLES, CLIENT_FORGET_EXAMPLES, CLIENT_SHOW_EXAMPLES, CONFIG_DIFF_EXAMPLES, CONFIG_SHOW_EXAMPLES,
+};
 use crate::{
     audit::ability::Ability,
     clients::ClientOrder,
@@ -183,45 +185,40 @@ pub(super) type Process = Option<Role>;
 
 #[derive(Args)]
 pub(super) struct ClientFlags {
-    /// Id of the gateway, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
-
-    /// Print JSON
-    #[arg(long, global = true)]
-    pub(super) json: bool,
-
     #[command(subcommand)]
-    pub(super) order: ClientSubcommand,
+    pub(super) what: ClientCommand,
 }
 
 #[derive(Subcommand)]
-pub(super) enum ClientSubcommand {
+pub(super) enum ClientCommand {
     /// Show how many clients are registered
-    #[command(after_help = CLIENT_EXAMPLES)]
-    Count,
+    #[command(after_help = CLIENT_COUNT_EXAMPLES)]
+    Count(ShownFlags),
     /// Show what is known of a client
-    #[command(after_help = CLIENT_EXAMPLES)]
-    Show {
-        /// The client's address, in base58
-        #[arg(value_name = "ADDRESS")]
-        address: ClientAddress,
-    },
+    #[command(after_help = CLIENT_SHOW_EXAMPLES)]
+    Show(OneClientFlags),
     /// Remove a client's registration and its mail, and end its session
-    #[command(after_help = CLIENT_EXAMPLES)]
-    Forget {
-        /// The client's address, in base58
-        #[arg(value_name = "ADDRESS")]
-        address: ClientAddress,
-    },
+    #[command(after_help = CLIENT_FORGET_EXAMPLES)]
+    Forget(OneClientFlags),
 }
 
-impl From<ClientSubcommand> for ClientOrder {
-    fn from(order: ClientSubcommand) -> Self {
-        match order {
-            ClientSubcommand::Count => Self::Count,
-            ClientSubcommand::Show { address } => Self::Show(address),
-            ClientSubcommand::Forget { address } => Self::Forget(address),
+#[derive(Args)]
+pub(super) struct OneClientFlags {
+    #[command(flatten)]
+    pub(super) shown: ShownFlags,
+
+    /// The client's address, in base58
+    #[arg(value_name = "ADDRESS")]
+    pub(super) address: ClientAddress,
+}
+
+impl ClientCommand {
+    /// What is asked, of which gateway, and in which form.
+    pub(super) fn parts(self) -> (ClientOrder, ShownFlags) {
+        match self {
+            Self::Count(shown) => (ClientOrder::Count, shown),
+            Self::Show(OneClientFlags { shown, address }) => (ClientOrder::Show(address), shown),
+            Self::Forget(OneClientFlags { shown, address }) => (ClientOrder::Forget(address), shown),
         }
     }
 }

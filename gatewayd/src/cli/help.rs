@@ -96,12 +96,30 @@ A process that is started anew meanwhile has the same level.";
 /// Behind the help of `client`.
 pub(super) const CLIENT_EXAMPLES: &str = "\
 Examples:
-  gatewayd client --id mygateway count
-  gatewayd client --id mygateway show Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM
-  gatewayd client --id mygateway --json count
+  gatewayd client count --id mine
+  gatewayd client show --id mine Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM
+  gatewayd client forget --id mine Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM";
 
-Days are shown, never times. A client that is forgotten has to register anew;
-the log says that one was forgotten, and not which.";
+/// Behind the help of `client count`.
+pub(super) const CLIENT_COUNT_EXAMPLES: &str = "\
+Examples:
+  gatewayd client count --id mine
+  gatewayd client count --id mine --json";
+
+/// Behind the help of `client show`.
+pub(super) const CLIENT_SHOW_EXAMPLES: &str = "\
+Example:
+  gatewayd client show --id mine Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM
+
+The day on which it was last seen is shown, never the time.";
+
+/// Behind the help of `client forget`.
+pub(super) const CLIENT_FORGET_EXAMPLES: &str = "\
+Example:
+  gatewayd client forget --id mine Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM
+
+A client that is forgotten has to register anew. The log says that one was
+forgotten, and not which.";
 
 /// Behind the help of `backup`.
 pub(super) const BACKUP_EXAMPLES: &str = "\
