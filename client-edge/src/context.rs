@@ -54,7 +54,7 @@ impl Context {
         let marks = if config.rotation_marks { RotationMarks::Kept } else { RotationMarks::Dropped };
         let registrations = RateLimit::per_minute(config.registrations_per_minute);
         let logins = RateLimit::per_minute(config.logins_per_minute);
-        let half_messages = PartialBudget::new(config.half_message_bytes, Arc::clone(&counters.half_message_memory));
+        let half_messages = PartialBudget::new(config.half_message_bytes, counters.half_message_memory.clone());
         let next_hops = NextHopLimit::per_minute(config.new_next_hops_per_minute);
         Self { config, counters, dispatch, egress, eras, marks, registrations, logins, next_hops, half_messages, drain }
     }

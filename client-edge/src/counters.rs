@@ -1,116 +1,26 @@
 //! The counters: what became of connections, requests and mail.
 
+use client_wire::{key::KeyKind, protocol::Protocol};
+use figures::Number;
+pub use figures::client_edge::Counters;
 use worker::peer::PortCounters;
 
-worker::counters! {
-    /// The counters of the process.
-    pub struct Counters {
-        /// Connections taken from the listener.
-        connections_accepted,
-        /// Connections closed at once because as many as allowed were open, and each of these had proved more or was still closing.
-        connections_refused_limit,
-        /// Connections closed at once because as many as allowed were open from the same address prefix, or from a network around it,
-        /// and each of these had proved more.
-        connections_refused_prefix,
-        /// Connections closed to make room for another: of the network with the most, those that had proved least.
-        connections_evicted,
-        /// Connections closed before login to make room for another: of the network with the most, the oldest.
-        unauthenticated_evicted,
-        /// Connections closed at once because too many that were evicted before login had not ended yet.
-        unauthenticated_refused,
-        /// Connections closed at once because the process had no descriptor left.
-        connections_refused_descriptors,
-        /// Connections closed at once because the operator lets no newcomers in.
-        newcomers_refused,
-        /// Connections that did not become a websocket, or not in time.
-        upgrades_failed,
-        /// Requests for the page that tells proxies and uptime checks that the gateway is up.
-        pages_served,
-        /// Connections closed because no registration or login that succeeded had begun in time.
-        first_request_timeouts,
-        /// Connections closed because the second handshake message did not come in time.
-        handshake_timeouts,
-        /// Registrations completed.
-        registrations,
-        /// Authentications completed.
-        authentications,
-        /// Registrations refused because as many as allowed had come from the same address prefix.
-        registrations_refused_rate,
-        /// Authentications refused because as many as allowed had come from the same address prefix.
-        logins_refused_rate,
-        /// Requests that were refused, registrations and authentications among them.
-        refusals,
-        /// Connections closed because they needed `store` and it was not there, or did not answer in time.
-        store_unavailable,
-        /// Connections closed because the client broke the websocket protocol or sent a message over the size limit.
-        websocket_faults,
-        /// Connections closed because the client sent more Pings, unsolicited Pongs or fragments than any client needs, or a longer
-        /// message before login than a login has.
-        frame_floods,
-        /// Connections closed because the memory for messages under way was needed, and theirs had taken the most for the longest time.
-        half_messages_for_others,
-        /// Sessions closed because a message that the client had begun did not end in time.
-        half_message_timeouts,
-        /// Binary frames refused because they were not sealed with the session's key, or were no forward request.
-        malformed_frames,
-        /// Binary frames and encrypted requests refused because the gateway had sealed them itself: somebody sends back what comes on a
-        /// client's connection.
-        reflected_frames,
-        /// Packets and requests refused because their client had asked to be forgotten.
-        requests_without_account,
-        /// Connections closed because as many frames in a row were refused as are allowed.
-        malformed_limit_closures,
-        /// Clients' packets handed over to `mix-egress`.
-        packets_forwarded,
-        /// Clients' packets dropped because as many new next hops as allowed had come from the client's address prefix in a minute.
-        new_next_hops_refused,
-        /// Clients' packets that were handed over and lost on the way to `mix-egress`.
-        packets_lost_to_egress,
-        /// Messages queued to be written to clients.
-        messages_pushed,
-        /// Receipts that clients have proved; each covers one message or more.
-        receipts,
-        /// Sessions closed because the client proved no receipt in time.
-        receipt_timeouts,
-        /// Sessions closed because the client answered none of several keepalive Pings in a row.
-        keepalives_unanswered,
-        /// Sessions closed because the client did not read in time all that was queued for it.
-        unwritten_timeouts,
-        /// Sessions that did not answer a probe in time.
-        probes_unanswered,
-        /// Sessions that `store` ended.
-        sessions_ended_by_store,
-        /// Times the link to `store` was lost.
-        store_link_losses,
-        /// Times `store` broke a rule of the link.
-        store_violations,
-        /// Memory in use now, in bytes, for mail that clients were pushed and have not proved received.
-        pushed_memory,
-        /// Memory in use now, in bytes, for messages that have begun and not ended.
-        half_message_memory,
-        /// Memory in use now, in bytes, for clients' packets on their way to `mix-egress`.
-        packet_memory,
-    }
-    refusals {
-        connections_refused_prefix, connections_evicted, unauthenticated_evicted, unauthenticated_refused,
-        newcomers_refused, upgrades_failed, first_request_timeouts, handshake_timeouts, registrations_refused_rate, logins_refused_rate,
-        refusals, websocket_faults, frame_floods, half_messages_for_others, half_message_timeouts, malformed_frames,
-        reflected_frames, requests_without_account, malformed_limit_closures, new_next_hops_refused,
-        packets_lost_to_egress, receipt_timeouts, unwritten_timeouts, probes_unanswered,
-    }
-    conditions {
-        connections_refused_limit, connections_refused_descriptors, store_unavailable,
+/// The clients that are logged in with protocols of the same era.
+pub(crate) const fn attached(counters: &Counters, protocol: Protocol) -> &Number {
+    match (protocol.key_kind(), protocol.version()) {
+        (KeyKind::CtrHmac, None) => &counters.attached_2021,
+        (KeyKind::CtrHmac, Some(_)) => &counters.attached_2022,
+        (KeyKind::GcmSiv, _) => &counters.attached_2024,
     }
 }
 
-impl Counters {
-    pub(crate) fn port(&self) -> PortCounters<'_> {
-        PortCounters {
-            accepted: &self.connections_accepted,
-            evicted: &self.connections_evicted,
-            refused_limit: &self.connections_refused_limit,
-            refused_prefix: &self.connections_refused_prefix,
-            refused_descriptors: &self.connections_refused_descriptors,
-        }
+/// What becomes of connections.
+pub(crate) fn port(counters: &Counters) -> PortCounters<'_> {
+    PortCounters {
+        accepted: &counters.connections_accepted,
+        evicted: &counters.connections_evicted,
+        refused_limit: &counters.connections_refused_limit,
+        refused_prefix: &counters.connections_refused_prefix,
+        refused_descriptors: &counters.connections_refused_descriptors,
     }
 }

@@ -5,8 +5,15 @@
 //!                              \-- packets -------------------------------------> link to mix-egress
 //! ```
 
-use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
+use figures::Figures as _;
 use ipc::{
     Role,
     control::{EdgeConfig, WorkerReport},
@@ -56,6 +63,8 @@ pub struct Resources {
     pub egress: OwnedFd,
     /// Locked memory for session keys.
     pub keys: KeySlots,
+    /// The figures of the process.
+    pub counters: Arc<Counters>,
 }
 
 /// The ends of the links as they come: the first one, and a new one after each restart of a peer.
@@ -88,7 +97,7 @@ pub async fn run(config: EdgeConfig, resources: Resources, newcomers: bool, birt
     };
     let port = ClientPort { listener: resources.listener.into(), newcomers: control.newcomers(newcomers) };
     let (reports, of_links) = mpsc::channel(REPORTS);
-    let mut edge = Edge::start(config, resources.keys, port, ends, reports)?;
+    let mut edge = Edge::start(config, resources.keys, port, ends, reports, resources.counters)?;
     let ending = tokio::select! {
         ending = control.follow(of_links) => ending,
         () = edge.failed() => return Err(io::Error::other("a task that should live as long as the process has ended")),
@@ -98,6 +107,13 @@ pub async fn run(config: EdgeConfig, resources: Resources, newcomers: bool, birt
         edge.drain().await;
     }
     Ok(ending)
+}
+
+fn show_limits(counters: &Counters, config: &EdgeConfig) {
+    counters.pushed_memory_limit.store(config.pushed_bytes, Relaxed);
+    counters.half_message_memory_limit.store(config.half_message_bytes, Relaxed);
+    counters.packet_memory_limit.store(config.packet_bytes, Relaxed);
+    counters.connections_limit.store(config.max_connections.into(), Relaxed);
 }
 
 /// The tasks at work. Dropping it aborts them.
@@ -121,8 +137,9 @@ impl Edge {
         port: ClientPort,
         ends: LinkEnds,
         reports: mpsc::Sender<WorkerReport>,
+        counters: Arc<Counters>,
     ) -> io::Result<Self> {
-        let counters = Arc::new(Counters::default());
+        show_limits(&counters, &config);
         let (order, drain) = drain::channel();
         let (first_up, store_is_there) = oneshot::channel();
         tracing::info!(
@@ -135,8 +152,8 @@ impl Edge {
             dispatch::dispatcher(config.session_credit, config.pushed_bytes, keys, Arc::clone(&counters), first_up);
         let (egress, carrier) = lossy::channel(
             Window { messages: TO_EGRESS, bytes: config.packet_bytes },
-            Arc::clone(&counters.packet_memory),
-            Arc::clone(&counters.packets_lost_to_egress),
+            counters.packet_memory.clone(),
+            counters.packets_lost_to_egress.clone(),
         );
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, drain);
         let acceptor = ClientAcceptor::new(port, Arc::new(context))?;
@@ -144,7 +161,7 @@ impl Edge {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(duplex::serve(Role::Store, ends.store, TO_STORE, events, reports.clone()));
-        tasks.spawn(dispatcher.run(incoming, Heartbeat::new(reports.clone())));
+        tasks.spawn(dispatcher.run(incoming, Heartbeat::new(reports.clone(), counters.loop_turns.clone())));
         tasks.spawn(carrier.run(ends.egress, reports));
         // Until there is a `store` to ask, clients wait in the listener's queue instead of being refused.
         tasks.spawn(async move {
@@ -178,6 +195,6 @@ impl Edge {
             tracing::warn!("not everything was finished in time");
         }
         self.log.shutdown().await;
-        counter::log(&counter::Counters::snapshot(&*self.counters));
+        counter::log(&self.counters.snapshot());
     }
 }

@@ -1,9 +1,10 @@
 //! The process that serves clients: the steps of its jail in their order, then the service. See the library of this crate for
 //! what it trusts, holds and may do.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use client_edge::{
+    counters::Counters,
     edge::{self, Resources},
     store::keys::KeySlots,
 };
@@ -50,6 +51,7 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
         store: grants.take(Grant::Link(Role::Store))?,
         egress: grants.take(Grant::Link(Role::MixEgress))?,
         keys,
+        counters: Arc::new(Counters::in_page(grants.figures_page()?).map_err(BirthError::from)?),
     };
 
     // 4. The jail is closed.

@@ -4,6 +4,7 @@
 
 use std::{future::pending, sync::Arc, sync::LazyLock, time::Duration};
 
+use figures::Figures as _;
 use http_api::{api::Api, connection::serve};
 use ipc::{
     control::HttpConfig,
@@ -14,7 +15,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex, split},
     runtime::Builder,
 };
-use worker::{counter::Counters, drain};
+use worker::drain;
 
 static CONFIG: LazyLock<HttpConfig> = LazyLock::new(|| HttpConfig {
     description: Description {

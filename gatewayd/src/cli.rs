@@ -27,13 +27,13 @@ use self::{
     failure::{CommandError, usage_error},
     flags::{
         AuditFlags, BackupFlags, BondingFlags, CheckFlags, ClientFlags, ConfigCommand, ConfigFlags, FitnessFlags,
-        InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, ShownFlags, SignFlags, SupportFlags,
-        UpgradeFlags,
+        HealthFlags, InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, ShownFlags, SignFlags,
+        StatusFlags, SupportFlags, UpgradeFlags,
     },
     help::{
         AUDIT_EXAMPLES, BACKUP_EXAMPLES, BONDING_EXAMPLES, CHECK_EXAMPLES, CLIENT_EXAMPLES, CONFIG_EXAMPLES,
-        DRAIN_EXAMPLES, FITNESS_EXAMPLES, INIT_EXAMPLES, LOG_EXAMPLES, MORE, RELOAD_EXAMPLES, RESTORE_EXAMPLES,
-        RESUME_EXAMPLES, SIGN_EXAMPLES, SUPPORT_EXAMPLES, UPGRADE_EXAMPLES,
+        DRAIN_EXAMPLES, FITNESS_EXAMPLES, HEALTH_EXAMPLES, INIT_EXAMPLES, LOG_EXAMPLES, MORE, RELOAD_EXAMPLES,
+        RESTORE_EXAMPLES, RESUME_EXAMPLES, SIGN_EXAMPLES, STATUS_EXAMPLES, SUPPORT_EXAMPLES, UPGRADE_EXAMPLES,
     },
 };
 use crate::{
@@ -49,6 +49,7 @@ use crate::{
     plan::{Environment, LEFT_OUT, PlanSource},
     run,
     sign::{self, SignOptions},
+    status,
     steer::{config, level, newcomers, reload},
     support, upgrade,
 };
@@ -115,6 +116,12 @@ enum Command {
     /// Show what would be wrong with the gateway as a node of today's network, before it is bonded
     #[command(after_help = CHECK_EXAMPLES)]
     NodeCheck(CheckFlags),
+    /// Show how the running gateway is: clients, mail, packets, storage, workers
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusFlags),
+    /// Say in one line whether the gateway serves
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(HealthFlags),
     /// Sign a text with the gateway's identity key, as a wallet asks for before it bonds the gateway
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignFlags),
@@ -170,7 +177,9 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
                     | Command::Client(_)
                     | Command::Backup(_)
                     | Command::Restore(_)
-                    | Command::SupportBundle(_),
+                    | Command::SupportBundle(_)
+                    | Command::Status(_)
+                    | Command::Health(_),
                 ),
             ..
         }) => false,
@@ -261,6 +270,17 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         }
         Command::NodeCheck(CheckFlags { id }) => {
             check::execute(&id, &root, Environment { uses_private_keys: false, ..environment(log) }, console)?;
+        }
+        Command::Status(StatusFlags { id, json, watch }) => {
+            let form = match (json, watch) {
+                (true, _) => status::Form::Json,
+                (false, true) => status::Form::Watch,
+                (false, false) => status::Form::Text,
+            };
+            status::show(&id, &root, form, console)?;
+        }
+        Command::Health(HealthFlags { id }) => {
+            status::check(&id, &root, console)?;
         }
         Command::Sign(flags) => {
             let SignFlags { id, text, contract_msg, output, yes } = flags;

@@ -60,6 +60,7 @@ pub mod paths;
 pub mod plan;
 pub mod run;
 pub mod sign;
+pub mod status;
 pub mod steer;
 pub mod supervisor;
 pub mod support;

@@ -41,6 +41,7 @@ pub mod process;
 pub mod raw_websocket;
 pub mod rogue;
 pub mod scene;
+pub mod shown;
 pub mod source;
 pub mod trace;
 pub mod usage;

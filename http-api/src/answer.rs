@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     api::{Api, Route},
+    counters,
     documents::bytes,
     refusal::Refusal,
 };
@@ -25,7 +26,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; s
 /// The answer to `request`, counted. Its body is left out by the connection if the request wants the head only.
 pub(crate) fn answer<Body>(api: &Api, request: &Request<Body>) -> Response<Full<Bytes>> {
     let response = find(api, request).unwrap_or_else(refusal);
-    api.counters.answered(response.status());
+    counters::answered(&api.counters, response.status());
     response
 }
 

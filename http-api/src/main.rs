@@ -40,6 +40,7 @@ fn live(birth: &Birth) -> Result<Ending, HttpError> {
     config.max_connections = possible_connections(start.jail.open_files, config.max_connections);
     let listener = TcpListener::from(grants.take(Grant::HttpListener)?);
     let links = Links { store: grants.take(Grant::Link(Role::Store))? };
+    let counters = Arc::new(HttpCounters::in_page(grants.figures_page()?).map_err(BirthError::from)?);
 
     // 4. The jail is closed.
     let closed = close(Jail { policy: Policy::of(Role::HttpApi), spec: &start.jail, directories: &[] })?;
@@ -51,6 +52,6 @@ fn live(birth: &Birth) -> Result<Ending, HttpError> {
     // 5. Threads start. One serves everybody: an answer is ready before it is asked for.
     start_threads(&closed, Threads::One)?.block_on(async {
         let control = birth.control_link().map_err(BirthError::Control)?;
-        Ok(serve(control, listener, links, config, Arc::new(HttpCounters::default())).await?)
+        Ok(serve(control, listener, links, config, counters).await?)
     })
 }

@@ -5,6 +5,7 @@
 
 use std::{convert::Infallible, io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration, time::SystemTime};
 
+use figures::Figures as _;
 use ipc::{
     Role,
     control::HttpConfig,
@@ -18,7 +19,7 @@ use tokio::{
 };
 use worker::{
     control_link::{ControlLink, Ending},
-    counter::{self, Counters},
+    counter,
     drain::{self, Drain},
     duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     heartbeat::Heartbeat,
@@ -26,7 +27,11 @@ use worker::{
     peer::{Accepted, Acceptor, ConnectionLimit, Listener},
 };
 
-use crate::{api::Api, connection, counters::HttpCounters};
+use crate::{
+    api::Api,
+    connection,
+    counters::{self, HttpCounters},
+};
 
 /// Events of the link to `store` that may wait.
 const EVENTS: usize = 2;
@@ -78,7 +83,7 @@ pub async fn serve(
 
     let ending = select! {
         ending = control.follow(reports) => ending,
-        never = work(&mut acceptor, &mut store, &mut figures, &api, &drain, Heartbeat::new(reports_tx)) => match never {},
+        never = work(&mut acceptor, &mut store, &mut figures, &api, &drain, Heartbeat::new(reports_tx, counters.loop_turns.clone())) => match never {},
     };
     if ending == Ending::Drain {
         let deadline = Instant::now() + LAST_ANSWERS;
@@ -104,7 +109,7 @@ async fn work(
 ) -> Infallible {
     loop {
         select! {
-            Some(accepted) = acceptor.next(drain, api.counters.port()) => {
+            Some(accepted) = acceptor.next(drain, counters::port(&api.counters)) => {
                 acceptor.spawn(serve_one(accepted, Arc::clone(api), drain.clone()));
             }
             Some(event) = store.events.recv() => store.handle(event, api),
@@ -118,6 +123,7 @@ async fn work(
 }
 
 async fn serve_one(Accepted { stream, permit, .. }: Accepted, api: Arc<Api>, drain: Drain) {
+    let _open = api.counters.connections_open.raise();
     connection::serve(stream, &api, &drain, permit.evicted()).await;
 }
 

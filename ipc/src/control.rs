@@ -15,7 +15,6 @@
 //! | `StorageFull` | at the start, if there is no room |
 //! | `WorkerReady` or `StartFailed` | once, after these |
 //! | `LoopTurns` | every few seconds |
-//! | `CountPackets` | once a minute, from `mix-ingress` and `mix-egress` |
 //! | `LinkViolated` | when a peer broke a rule |
 //! | `LinkLost` | when a link ended at its other end |
 //! | `RefuseSyscall` | last, of a worker that dies of a forbidden system call |
@@ -30,7 +29,7 @@ use bincode::{Decode, Encode};
 use crate::{
     Role,
     codec::{self, CodecError},
-    http_api::{NodeFigures, PacketFigures},
+    http_api::NodeFigures,
     jail::{ActiveLayers, JailSpec},
     log::LogSettings,
     operator::StoreQuestion,
@@ -63,6 +62,8 @@ pub enum Grant {
     Link(Role),
     /// A listening TCP socket for readers of the gateway's description.
     HttpListener,
+    /// The worker's own page of figures, to be mapped for writing.
+    FiguresPage,
 }
 
 /// What `gatewayd` tells a worker.
@@ -150,8 +151,6 @@ pub enum WorkerReport {
     PublicKey([u8; 32]),
     /// At the start there is no room for new mail or for new clients.
     StorageFull,
-    /// Packets counted since the last report, once a minute, from the workers at the mixnet.
-    CountPackets(PacketFigures),
 }
 
 /// Time between two [`WorkerReport::LoopTurns`] of one worker.
@@ -236,8 +235,6 @@ mod tests {
         pin(WorkerReport::LoopTurns, "07");
         pin(WorkerReport::PublicKey([9; 32]), &format!("08{}", "09".repeat(32)));
         pin(WorkerReport::StorageFull, "09");
-        let packets = PacketFigures { received: 1, sent: 2, dropped: 3 };
-        pin(WorkerReport::CountPackets(packets), "0a010203");
     }
 
     #[test]

@@ -118,13 +118,6 @@ pub struct PacketFigures {
 }
 
 impl PacketFigures {
-    /// Adds what a worker has counted since it last reported.
-    pub const fn add(&mut self, more: Self) {
-        self.received = self.received.saturating_add(more.received);
-        self.sent = self.sent.saturating_add(more.sent);
-        self.dropped = self.dropped.saturating_add(more.dropped);
-    }
-
     /// What was counted since `earlier`.
     pub const fn since(self, earlier: Self) -> Self {
         Self {
@@ -200,13 +193,6 @@ mod tests {
         for (level, first, last) in levels {
             assert_eq!([first, last].map(Load::of_percent), [level; 2]);
         }
-    }
-
-    #[test]
-    fn figures_do_not_overflow() {
-        let mut figures = PacketFigures { received: u64::MAX, sent: 1, dropped: 0 };
-        figures.add(PacketFigures { received: 1, sent: 1, dropped: 2 });
-        assert_eq!(figures, PacketFigures { received: u64::MAX, sent: 2, dropped: 2 });
     }
 
     #[test]

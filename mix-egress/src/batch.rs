@@ -4,6 +4,8 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
+use figures::Raised;
+
 use crate::{budget::TakenBytes, frame::OutgoingFrame};
 
 /// Frames in one batch at the most.
@@ -14,6 +16,8 @@ pub(crate) const MAX_FRAMES: usize = 64;
 pub(crate) struct QueuedFrame {
     pub(crate) frame: OutgoingFrame,
     pub(crate) _bytes: TakenBytes,
+    /// Shows the packet as waiting.
+    pub(crate) _waiting: Raised,
 }
 
 /// The frames that are being written, oldest first.
@@ -89,7 +93,7 @@ mod tests {
     use crate::budget::{HopBudget, HopBytes};
 
     fn batch(lengths: &[usize]) -> (Batch, Vec<u8>) {
-        let budget = HopBudget::new(usize::MAX, 1, std::sync::Arc::default());
+        let budget = HopBudget::new(usize::MAX, 1, Default::default());
         let hop = HopBytes::default();
         let mut batch = Batch::default();
         let mut wire = Vec::new();
@@ -99,7 +103,11 @@ mod tests {
             wire.extend(&packet);
             let header = FrameHeader { framing: Framing::Unversioned(PacketType::Mix), size: PacketSize::Regular };
             let frame = OutgoingFrame::of_any_length(header, packet);
-            batch.push(QueuedFrame { frame, _bytes: budget.take(&hop, len).unwrap() });
+            batch.push(QueuedFrame {
+                frame,
+                _bytes: budget.take(&hop, len).unwrap(),
+                _waiting: figures::Number::default().raise(),
+            });
         }
         (batch, wire)
     }

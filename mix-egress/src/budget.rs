@@ -6,9 +6,10 @@
 //! *Promises*: whatever others hold, a next hop has its part. Bytes are given back exactly when their packet is dropped, on whatever
 //! path.
 
+use figures::Number;
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 /// A next hop may hold one part in so many of the free bytes of the common half.
@@ -20,7 +21,7 @@ pub(crate) struct HopBudget {
     part: usize,
     left: Arc<AtomicUsize>,
     /// Shows the bytes in use, in this budget and others.
-    gauge: Arc<AtomicU64>,
+    gauge: Number,
 }
 
 /// Bytes that one next hop has.
@@ -35,7 +36,7 @@ struct InUse {
 
 impl HopBudget {
     /// Divides `bytes` among at most `next_hops`. `gauge` shows the bytes in use.
-    pub(crate) fn new(bytes: usize, next_hops: usize, gauge: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(bytes: usize, next_hops: usize, gauge: Number) -> Self {
         let half = bytes / 2;
         Self { part: half / next_hops.max(1), left: Arc::new(AtomicUsize::new(half)), gauge }
     }
@@ -59,7 +60,7 @@ impl HopBudget {
 
     fn taken(&self, hop: &HopBytes, common: Option<Arc<AtomicUsize>>, bytes: usize) -> TakenBytes {
         self.gauge.fetch_add(bytes as u64, Ordering::Relaxed);
-        TakenBytes { hop: hop.clone(), common, gauge: Arc::clone(&self.gauge), bytes }
+        TakenBytes { hop: hop.clone(), common, gauge: self.gauge.clone(), bytes }
     }
 }
 
@@ -69,7 +70,7 @@ pub(crate) struct TakenBytes {
     hop: HopBytes,
     /// The free bytes of the common half, if these bytes are from there.
     common: Option<Arc<AtomicUsize>>,
-    gauge: Arc<AtomicU64>,
+    gauge: Number,
     bytes: usize,
 }
 
@@ -93,9 +94,9 @@ mod tests {
 
     #[test]
     fn a_hop_has_its_part_and_a_share_and_bytes_come_back() {
-        let gauge = Arc::default();
+        let gauge = Number::default();
         // Parts of 10 bytes, and 80 in common.
-        let budget = HopBudget::new(160, 8, Arc::clone(&gauge));
+        let budget = HopBudget::new(160, 8, gauge.clone());
         let (one, other) = (HopBytes::default(), HopBytes::default());
         assert!(budget.take(&one, 11).is_none());
         let part = budget.take(&one, 10).unwrap();
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn however_many_hops_hoard_another_has_its_part() {
-        let budget = HopBudget::new(48 << 20, 4_096, Arc::default());
+        let budget = HopBudget::new(48 << 20, 4_096, Number::default());
         let mut hoarded = Vec::new();
         for _ in 1..4_096 {
             let hop = HopBytes::default();

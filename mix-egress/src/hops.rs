@@ -12,9 +12,10 @@ pub(crate) mod tests;
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use figures::Number;
 use ipc::{
     control::EgressConfig,
     egress::{Rule, SendPacket},
@@ -65,12 +66,12 @@ struct Budgets {
 }
 
 impl Budgets {
-    fn new(bytes: usize, proven: usize, first_connects: usize, gauge: &Arc<AtomicU64>) -> Self {
+    fn new(bytes: usize, proven: usize, first_connects: usize, gauge: &Number) -> Self {
         let of_first = bytes / FIRST_CONNECTS;
         Self {
-            acks: HopBudget::new(of_first, first_connects, Arc::clone(gauge)),
-            clients: HopBudget::new(of_first, first_connects, Arc::clone(gauge)),
-            proven: HopBudget::new(bytes.saturating_sub(2 * of_first), proven, Arc::clone(gauge)),
+            acks: HopBudget::new(of_first, first_connects, gauge.clone()),
+            clients: HopBudget::new(of_first, first_connects, gauge.clone()),
+            proven: HopBudget::new(bytes.saturating_sub(2 * of_first), proven, gauge.clone()),
         }
     }
 
@@ -103,6 +104,8 @@ impl Hops {
     pub fn new(config: EgressConfig, timeouts: Timeouts, counters: Arc<EgressCounters>) -> Self {
         let queued_bytes = usize::try_from(config.queued_bytes).unwrap_or(usize::MAX);
         let next_hops = config.max_next_hops as usize;
+        counters.queued_memory_limit.store(config.queued_bytes, Relaxed);
+        counters.next_hops_limit.store(config.max_next_hops.into(), Relaxed);
         let first_connects = (next_hops / FIRST_CONNECTS).max(FEWEST_FIRST_CONNECTS);
         Self {
             policy: NextHopPolicy {
@@ -129,8 +132,30 @@ impl Hops {
     /// If the packet cannot be framed. Its sender broke a rule of the link.
     pub fn send(&mut self, origin: Origin, packet: SendPacket) -> Result<(), Rule> {
         let SendPacket { next_hop, header, packet } = packet;
-        self.hand_over(origin, next_hop, OutgoingFrame::new(self.config.framing.apply(header), packet)?);
+        let frame = OutgoingFrame::new(self.config.framing.apply(header), packet)?;
+        count(match origin {
+            Origin::Acks => &self.counters.acks_taken,
+            Origin::Clients => &self.counters.clients_packets_taken,
+        });
+        self.hand_over(origin, next_hop, frame);
         Ok(())
+    }
+
+    /// Shows how many next hops there are, by state.
+    pub fn show(&self) {
+        let mut states = [0, 0, 0];
+        for entry in self.hops.values().filter(|entry| !entry.queue.is_closed()) {
+            let [new, proven, unreachable] = &mut states;
+            *match entry.state.get() {
+                HopState::New => new,
+                HopState::Proven => proven,
+                HopState::Unreachable => unreachable,
+            } += 1;
+        }
+        let [new, proven, unreachable] = states;
+        self.counters.hops_new.store(new, Relaxed);
+        self.counters.hops_proven.store(proven, Relaxed);
+        self.counters.hops_unreachable.store(unreachable, Relaxed);
     }
 
     /// Sends what is queued, and ends at `deadline` at the latest. Packets that are not sent by then are counted.
@@ -174,7 +199,11 @@ impl Hops {
             count(&self.counters.queued_bytes_full);
             return None;
         };
-        match entry.queue.try_send(QueuedFrame { frame, _bytes: bytes }) {
+        match entry.queue.try_send(QueuedFrame {
+            frame,
+            _bytes: bytes,
+            _waiting: self.counters.packets_waiting.raise(),
+        }) {
             Ok(()) => None,
             Err(TrySendError::Full(_)) => {
                 count(&self.counters.next_hop_queue_full);
@@ -203,7 +232,10 @@ impl Hops {
             self.places.leave(origin, next_hop, place);
             return;
         };
-        if queue.try_send(QueuedFrame { frame: first, _bytes: taken }).is_err() {
+        if queue
+            .try_send(QueuedFrame { frame: first, _bytes: taken, _waiting: self.counters.packets_waiting.raise() })
+            .is_err()
+        {
             count(&self.counters.next_hop_queue_full);
             self.places.leave(origin, next_hop, place);
             return;

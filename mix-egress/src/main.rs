@@ -44,6 +44,7 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
         ingress: grants.take(Grant::Link(Role::MixIngress))?,
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
     };
+    let counters = Arc::new(EgressCounters::take_up(grants.figures_page()?).map_err(BirthError::from)?);
 
     // 4. The jail is closed.
     let closed = close(Jail { policy: Policy::of(Role::MixEgress), spec: &start.jail, directories: &[] })?;
@@ -55,7 +56,6 @@ fn live(birth: &Birth) -> Result<Ending, EgressError> {
     // 5. Threads start.
     // One thread besides the log's, because handing a packet to another thread costs more than sending it.
     start_threads(&closed, Threads::One)?.block_on(async {
-        let counters = Arc::new(EgressCounters::default());
         tracing::info!(queued = config.queued_bytes, "budget of memory for packets, in bytes");
         let hops = Hops::new(config, Timeouts::default(), Arc::clone(&counters));
         Ok(serve(birth.control_link()?, links, hops, counters).await)

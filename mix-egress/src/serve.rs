@@ -5,6 +5,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use figures::Figures as _;
 use ipc::{Role, egress::SendPacket};
 use tokio::{
     sync::mpsc,
@@ -13,11 +14,10 @@ use tokio::{
 };
 use worker::{
     control_link::{ControlLink, Ending},
-    counter::{self, Counters},
+    counter,
     duplex::{self, LaneCapacity, LinkEvent, LinkSender},
     heartbeat::Heartbeat,
     lossy::NoReply,
-    packet_report::report_packets,
 };
 
 use crate::{counters::EgressCounters, hops::Hops, places::Origin};
@@ -70,7 +70,7 @@ async fn forward(ingress: &mut Inlet, edge: &mut Inlet, hops: &mut Hops, mut hea
         tokio::select! {
             Some(event) = ingress.events.recv() => ingress.handle(event, hops),
             Some(event) = edge.events.recv() => edge.handle(event, hops),
-            () = heartbeat.beat() => {}
+            () = heartbeat.beat() => hops.show(),
         }
         // There is one thread: without this the task of the next hop could not take this batch before the next one comes.
         yield_now().await;
@@ -90,12 +90,10 @@ pub async fn serve(mut control: ControlLink, links: Links, mut hops: Hops, count
     let mut ingress = inlet(Role::MixIngress, Origin::Acks, links.ingress);
     let mut edge = inlet(Role::ClientEdge, Origin::Clients, links.edge);
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
-    let counted = Arc::clone(&counters);
-    tasks.spawn(report_packets(reports_tx.clone(), move || counted.packets()));
 
     let ending = tokio::select! {
         ending = control.follow(reports) => ending,
-        never = forward(&mut ingress, &mut edge, &mut hops, Heartbeat::new(reports_tx.clone())) => match never {},
+        never = forward(&mut ingress, &mut edge, &mut hops, Heartbeat::new(reports_tx.clone(), counters.loop_turns.clone())) => match never {},
     };
     if ending == Ending::Drain {
         let deadline = Instant::now() + LAST_PACKETS;
@@ -154,7 +152,7 @@ mod tests {
         };
         let took = tokio::select! {
             took = tokio::time::timeout(Duration::from_secs(20), take) => took,
-            never = forward(&mut ingress, &mut edge, &mut hops, Heartbeat::new(mpsc::channel(1).0)) => match never {},
+            never = forward(&mut ingress, &mut edge, &mut hops, Heartbeat::new(mpsc::channel(1).0, counters.loop_turns.clone())) => match never {},
         };
         assert!(took.is_ok(), "{:?}", counters.snapshot());
     }

@@ -6,12 +6,15 @@
 
 use worker::peer::{Accepted, Acceptor, Listener};
 
-use crate::connection::{self, PacketPath};
+use crate::{
+    connection::{self, PacketPath},
+    counters,
+};
 
 /// Accepts until the worker drains. Then waits until every connection has handed on what it read.
 pub(crate) async fn accept(listener: Listener, path: PacketPath) {
     let mut acceptor = Acceptor::new(listener);
-    while let Some(accepted) = acceptor.next(&path.drain, path.counters.port()).await {
+    while let Some(accepted) = acceptor.next(&path.drain, counters::port(&path.counters)).await {
         let Accepted { stream, peer, permit, .. } = accepted;
         tracing::trace!(%peer, "connection accepted");
         acceptor.spawn(connection::serve(stream, peer, permit, path.clone()));

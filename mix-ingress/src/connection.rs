@@ -73,6 +73,7 @@ enum Broken {
 
 /// Serves a connection until it ends and all of its packets are handed on.
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit, path: PacketPath) {
+    let _open = path.counters.connections_open.raise();
     let judgement = Judgement { permit: &permit, record: SharedRecord::default(), too_many: Notify::new() };
     let (begun, in_order) = mpsc::channel(path.unwrapper.batches());
     let reading = async {

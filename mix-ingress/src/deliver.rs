@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use figures::Raised;
 use ipc::{
     Opaque,
     credit::{Credit, Window},
@@ -31,7 +32,7 @@ use worker::{
 };
 
 use crate::{
-    counters::Counters,
+    counters::{self, Counters},
     replay::{ProvisionalMark, archive::ArchiveLink},
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct Delivery {
     pub(crate) ack: Option<SendPacket>,
     /// Recognises copies of the packet. None once the mark is kept.
     pub(crate) mark: Option<ProvisionalMark>,
+    /// Shows the packet as in flight.
+    pub(crate) _in_flight: Raised,
 }
 
 impl Delivery {
@@ -215,7 +218,7 @@ impl Deliveries {
             }
             StoreToIngress::RefuseDelivery { delivery, reason } => {
                 if self.take_answered(delivery).is_some() {
-                    self.counters.refused(reason);
+                    counters::refused(&self.counters, reason);
                 }
             }
             StoreToIngress::AnswerReplay(answer) => {

@@ -51,6 +51,7 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
     let listener = TcpListener::from(grants.take(Grant::MixListener)?);
     let store = grants.take(Grant::Link(Role::Store))?;
     let egress = grants.take(Grant::Link(Role::MixEgress))?;
+    let counters = Arc::new(Counters::take_up(grants.figures_page()?).map_err(BirthError::from)?);
 
     // 3. The key, into locked memory.
     let key = key::read(grants.take(Grant::SphinxKey)?)?;
@@ -75,7 +76,7 @@ fn live(birth: &Birth) -> Result<Ending, IngressError> {
             egress: control.link_ends(Role::MixEgress, egress),
             reports,
         };
-        let ingress = Ingress { listener, key, config, threads, counters: Arc::new(Counters::default()) };
+        let ingress = Ingress { listener, key, config, threads, counters };
         Ok(run(ingress, links, control.follow(of_links)).await?)
     })
 }

@@ -9,8 +9,15 @@
 //! *Holds* every task. *Promises*: none outlives [`run`], and one that ends before its time ends the worker, so that the
 //! supervisor starts it anew.
 
-use std::{future::Future, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
+use figures::Figures as _;
 use ipc::{
     Role,
     control::{IngressConfig, WorkerReport},
@@ -32,7 +39,6 @@ use worker::{
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
     lossy,
-    packet_report::report_packets,
     peer::{ConnectionLimit, Listener},
 };
 
@@ -107,6 +113,12 @@ pub enum WorkError {
     Filter(#[from] ReplaySettingsError),
 }
 
+fn show_limits(counters: &Counters, config: &IngressConfig) {
+    counters.half_frame_memory_limit.store(config.half_frame_bytes, Relaxed);
+    counters.ack_memory_limit.store(config.ack_bytes, Relaxed);
+    counters.connections_limit.store(config.max_connections.into(), Relaxed);
+}
+
 /// Works until `ending` says how to end, and ends that way.
 ///
 /// # Errors
@@ -120,6 +132,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
         to_egress = config.ack_bytes,
         "budgets of memory for packets, in bytes"
     );
+    show_limits(&counters, &config);
     listener.set_nonblocking(true)?;
     let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
     let listener = Listener::new(tokio::net::TcpListener::from_std(listener)?, limit)?;
@@ -132,8 +145,8 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     // the first ack has left.
     let (acks, carrier) = lossy::channel(
         Window { messages: window.messages.max(ACK_QUEUE), bytes: config.ack_bytes },
-        Arc::clone(&counters.ack_memory),
-        Arc::clone(&counters.acks_lost_to_egress),
+        counters.ack_memory.clone(),
+        counters.acks_lost_to_egress.clone(),
     );
     let (archive_links, new_archive_links) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();
@@ -145,7 +158,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     packet_path.spawn(port.accept(opened));
     let keeper = Keeper::new(retention, snapshot_interval, new_archive_links, Arc::clone(&counters));
     packet_path.spawn(keeper.run(open, drain.clone()));
-    let heartbeat = Heartbeat::new(links.reports.clone());
+    let heartbeat = Heartbeat::new(links.reports.clone(), counters.loop_turns.clone());
     packet_path.spawn(Deliveries::new(window, acks, archive_links, Arc::clone(&counters)).run(
         batches,
         store_events,
@@ -157,8 +170,6 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     let mut services = JoinSet::new();
     services.spawn(duplex::serve(Role::Store, links.store, lanes(window), events, links.reports.clone()));
     services.spawn(counter::log_changes(Arc::clone(&counters)));
-    let counted = Arc::clone(&counters);
-    services.spawn(report_packets(links.reports, move || counted.packets()));
 
     let ending = select! {
         ending = ending => ending,
@@ -172,7 +183,7 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
         if timeout_at(deadline + FLUSH_LIMIT, drained).await.is_err() {
             tracing::warn!("some SURB-acks did not reach mix-egress in time; their senders will send again");
         }
-        counter::log(&counter::Counters::snapshot(&*counters));
+        counter::log(&counters.snapshot());
     }
     Ok(ending)
 }
@@ -201,7 +212,7 @@ impl MixPort {
             unwrapper: Unwrapper::new(Arc::new(self.key), marker, self.threads, Arc::clone(&self.counters)),
             deliveries: self.deliveries,
             half_frame: self.config.half_frame,
-            half_frames: PartialBudget::new(self.config.half_frame_bytes, Arc::clone(&self.counters.half_frame_memory)),
+            half_frames: PartialBudget::new(self.config.half_frame_bytes, self.counters.half_frame_memory.clone()),
             malformed_packets: self.config.malformed_packets,
             drain: self.drain,
             counters: self.counters,

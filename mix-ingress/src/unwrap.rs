@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use figures::Raised;
 use ipc::{Opaque, egress::SendPacket};
 use sandbox::secret::Locked;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -25,7 +26,7 @@ use worker::{
 };
 
 use crate::{
-    counters::Counters,
+    counters::{self, Counters},
     deliver::Delivery,
     replay::{Marker, NoRoom},
     sphinx::{self, FinalHop, SphinxKey, UnwrapError},
@@ -97,6 +98,7 @@ impl Unwrapper {
     pub(crate) fn begin(&self, frames: Vec<Frame>, turn: Option<Turn>) -> Unwrapping {
         let packets = frames.len();
         let (key, marker, counters) = (Arc::clone(&self.key), self.marker.clone(), Arc::clone(&self.counters));
+        let frames: Vec<_> = frames.into_iter().map(|frame| (frame, counters.packets_in_flight.raise())).collect();
         let unwrap_all =
             move || frames.into_iter().filter_map(|frame| unwrap(&key, &marker, frame, &counters)).collect();
         let work = if packets <= SHORT_BATCH {
@@ -133,8 +135,13 @@ impl Unwrapping {
 /// Unwraps one packet into a delivery, or counts why not.
 ///
 /// From here until `store` has answered, copies of the packet are refused. A packet that fails is forgotten.
-fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &Counters) -> Option<Delivery> {
-    let failed = |error: &UnwrapError| counters.unwrap_failed(*error);
+fn unwrap(
+    key: &SphinxKey,
+    marker: &Marker,
+    ((header, packet), in_flight): (Frame, Raised),
+    counters: &Counters,
+) -> Option<Delivery> {
+    let failed = |error: &UnwrapError| counters::unwrap_failed(counters, *error);
     let checked = sphinx::open_header(key, packet).inspect_err(failed).ok()?;
     let Some(mark) = marker.first_sight(&checked.replay_tag()) else {
         count(&counters.replayed);
@@ -142,8 +149,9 @@ fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &
     };
     let FinalHop { destination, plaintext } = checked.unwrap_payload().inspect_err(failed).ok()?;
     let content = split(header.size, sized_to_fit(header.size, plaintext));
-    let FinalHopContent { surb_ack, message } = content.inspect_err(|error| counters.split_failed(*error)).ok()?;
-    let refused = |reason: &NoRoom| counters.no_room_for_mark(*reason);
+    let FinalHopContent { surb_ack, message } =
+        content.inspect_err(|error| counters::split_failed(counters, *error)).ok()?;
+    let refused = |reason: &NoRoom| counters::no_room_for_mark(counters, *reason);
     marker.admit(&destination).inspect_err(refused).ok()?;
     let ack = surb_ack.map(|ack| SendPacket {
         next_hop: ack.next_hop,
@@ -151,7 +159,7 @@ fn unwrap(key: &SphinxKey, marker: &Marker, (header, packet): Frame, counters: &
         // A copy, because an ack that waits for its next hop would otherwise hold the memory of the whole message.
         packet: Opaque(Bytes::copy_from_slice(&ack.packet)),
     });
-    Some(Delivery { destination, message, ack, mark: Some(mark) })
+    Some(Delivery { destination, message, ack, mark: Some(mark), _in_flight: in_flight })
 }
 
 /// Copies a short plaintext of a large packet. Otherwise it would hold the memory of the packet for as long as `store` takes, and the

@@ -21,6 +21,7 @@
 //! | `capabilities` | no capability in any set |
 //! | `namespaces` | which network the process sees |
 //! | `landlock` | which files, ports and processes the process can name |
+//! | [`page`] | pages of numbers that one process writes and others read |
 //! | [`policy`] | which system calls the process may make: one file per role, and a common one |
 //! | `seccomp` | how a policy becomes a filter |
 //! | `refusal` | the report of a system call that no policy lists |
@@ -35,6 +36,7 @@ pub mod descriptors;
 mod landlock;
 mod limits;
 mod namespaces;
+pub mod page;
 pub mod policy;
 pub mod probe;
 mod refusal;

@@ -64,8 +64,8 @@ use crate::{
     counters::StoreCounters,
     mail::{MailLog, Settings},
     mailbox::{
-        Class, Filling, Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit,
-        Position, SeenClients, Summary,
+        Class, Filling, InboxSize, Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, Measure, OldMail,
+        Page, PageLimit, Position, SeenClients, Summary,
     },
 };
 
@@ -293,6 +293,12 @@ impl Mailbox for DiskMailbox {
 
     fn filling(&self) -> Filling {
         self.mail.filling()
+    }
+
+    fn measure(&self, whole: InboxSize) -> Result<Measure, MailboxError> {
+        let mail = self.mail.measure(whole)?;
+        let (clients, ledger) = self.with(|ledger| Ok((ledger.clients()?, ledger.len()?)))?;
+        Ok(Measure { clients, data: mail.data.saturating_add(ledger), ..mail })
     }
 
     fn class_of(&self, client: &ClientAddress) -> Class {

@@ -56,6 +56,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
         http_api: announce.is_some().then(|| grants.take(Grant::Link(Role::HttpApi))).transpose()?,
     };
+    let counters = Arc::new(StoreCounters::in_page(grants.figures_page()?).map_err(BirthError::from)?);
 
     // 3. The key, into locked memory.
     let identity = Identity::read(grants.take(Grant::IdentityKey)?)?;
@@ -74,7 +75,6 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
 
     // 5. Threads start: the log's, sled's, then ours.
     let runtime = start_threads(&closed, Threads::One)?;
-    let counters = Arc::new(StoreCounters::default());
     let mailbox = open_mailbox(&closed, ledger, inboxes, config.data_bytes, &counters)?;
     let replay_directory = replay.try_clone()?;
     let replay = ReplayArchive::open(&closed, replay, config.replay_bytes)?;

@@ -6,11 +6,13 @@
 //! that a commit never waits behind a signature.
 
 mod event_loop;
+mod gauges;
 mod job_pool;
 mod operator;
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use figures::Figures as _;
 use ipc::{Role, control::StoreConfig, http_api::HostFacts};
 use sandbox::Closed;
 use tokio::{
@@ -119,6 +121,7 @@ impl<M: Mailbox + BackUp> Service<M> {
                 tasks.spawn(announcement::publish(signed, ends, reports_tx.clone()));
             }
 
+            tasks.spawn(gauges::keep(Arc::clone(&self.mailbox), Arc::clone(&self.counters), &self.config));
             let (order, drain) = drain::channel();
             let (done_tx, mut done) = oneshot::channel();
             let counters = Arc::clone(&self.counters);
@@ -128,9 +131,9 @@ impl<M: Mailbox + BackUp> Service<M> {
             if !core.check_storage(now) {
                 birth.report_full_storage();
             }
-            let pool = JobPool::new(self.mailbox, self.identity, self.threads);
+            let pool = JobPool::new(self.mailbox, self.identity, self.threads, counters.mail_commit_time.clone());
             let threads = pool.threads() + OperatorQuestions::<M>::THREADS;
-            let events = EventLoop::new(core, pool, self.replay, questions);
+            let events = EventLoop::new(core, pool, self.replay, questions, counters.loop_turns.clone());
             std::thread::Builder::new().name("core".into()).spawn(move || {
                 // The receiver waits for this until the process ends.
                 let _ = done_tx.send(run_here(events.run(ends, reports_tx, drain), threads));
@@ -146,7 +149,7 @@ impl<M: Mailbox + BackUp> Service<M> {
                 order.begin(deadline);
                 let outcome = timeout_at(deadline, done).await;
                 outcome.map_err(|_| ServiceError::Unsettled(LAST_COMMITS))?.map_err(|_| ServiceError::Vanished)??;
-                counter::log(&counter::Counters::snapshot(counters.as_ref()));
+                counter::log(&counters.snapshot());
             }
             Ok(ending)
         })

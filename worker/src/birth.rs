@@ -6,8 +6,10 @@ use std::{
     io::{self, Write as _},
     os::fd::{AsFd, OwnedFd},
     process::ExitCode,
+    sync::atomic::AtomicU64,
 };
 
+use figures::number::PageTooShort;
 use ipc::{
     Role, codec,
     control::{Grant, Start, WorkerCommand, WorkerReport},
@@ -15,6 +17,7 @@ use ipc::{
     probe::{Attempt, Finding},
 };
 use link::descriptor;
+use sandbox::page;
 
 use crate::control_link::{ControlLink, Ending};
 
@@ -32,6 +35,12 @@ pub enum BirthError {
     /// A descriptor that the role needs is missing.
     #[error("gatewayd passed no {0:?}; are the worker and gatewayd of one version?")]
     MissingGrant(Grant),
+    /// The page for figures cannot be mapped.
+    #[error("cannot map the page for figures: {0}")]
+    Page(io::Error),
+    /// The page for figures is not what the role needs.
+    #[error(transparent)]
+    ShortPage(#[from] PageTooShort),
 }
 
 /// Runs a worker from its birth to its exit code. `alone` is the result of closing every descriptor but the three standard ones,
@@ -77,6 +86,14 @@ impl Grants {
     pub fn take(&mut self, grant: Grant) -> Result<OwnedFd, BirthError> {
         let index = self.0.iter().position(|(kind, _)| *kind == grant).ok_or(BirthError::MissingGrant(grant))?;
         Ok(self.0.swap_remove(index).1)
+    }
+
+    /// Maps the page in which this worker counts, and closes its descriptor. To be called before the jail is closed.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be mapped.
+    pub fn figures_page(&mut self) -> Result<&'static [AtomicU64], BirthError> {
+        page::map_for_writing(self.take(Grant::FiguresPage)?).map_err(BirthError::Page)
     }
 }
 

@@ -5,10 +5,9 @@
 
 mod partial;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use figures::Number;
 
 pub use partial::{Evicted, EvictionWatch, PartialBudget, PartialPermit};
 
@@ -19,17 +18,17 @@ pub struct ByteBudget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     most: u64,
-    used: Arc<AtomicU64>,
+    used: Number,
 }
 
 impl ByteBudget {
     /// A budget of `bytes`, all of them free.
     pub fn new(bytes: u64) -> Self {
-        Self::with_gauge(bytes, Arc::default())
+        Self::with_gauge(bytes, Number::default())
     }
 
     /// As [`new`](Self::new). `gauge` shows the bytes in use; it must be zero, and nothing else may change it.
-    pub fn with_gauge(bytes: u64, gauge: Arc<AtomicU64>) -> Self {
+    pub fn with_gauge(bytes: u64, gauge: Number) -> Self {
         Self(Arc::new(Inner { most: bytes, used: gauge }))
     }
 

@@ -7,47 +7,12 @@ mod summary;
 
 use std::{sync::Arc, time::Duration};
 
+use figures::Figures;
+
 use self::summary::{Summary, text};
 
 /// Time between two looks at the counters.
 pub const LOG_PERIOD: Duration = Duration::from_secs(60);
-
-/// A set of counters, each with a name.
-pub trait Counters: Send + Sync + 'static {
-    /// Counters of what was refused or lost. They are part of the hourly line.
-    const REFUSALS: &'static [&'static str];
-    /// The refusals that an operator may have to act on. Their begin and end are lines of their own.
-    const CONDITIONS: &'static [&'static str];
-
-    /// Names and values now, in the order of declaration.
-    fn snapshot(&self) -> Vec<(&'static str, u64)>;
-}
-
-/// Declares a struct of [`AtomicU64`](std::sync::atomic::AtomicU64) counters behind [`Arc`]s that implements [`Counters`]. Two lists
-/// after the struct name the counters of refusals and those of conditions.
-#[macro_export]
-macro_rules! counters {
-    (
-        $(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident),* $(,)? }
-        refusals { $($refusal:ident),* $(,)? }
-        conditions { $($condition:ident),* $(,)? }
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Default)]
-        $vis struct $name { $($(#[$field_meta])* pub $field: ::std::sync::Arc<::std::sync::atomic::AtomicU64>),* }
-
-        impl $crate::counter::Counters for $name {
-            const REFUSALS: &'static [&'static str] = &[$(stringify!($refusal),)* $(stringify!($condition)),*];
-            const CONDITIONS: &'static [&'static str] = &[$(stringify!($condition)),*];
-
-            fn snapshot(&self) -> Vec<(&'static str, u64)> {
-                // Compiles only if every name in a list is a counter.
-                let _ = ($(&self.$refusal,)* $(&self.$condition,)*);
-                vec![$((stringify!($field), self.$field.load(::std::sync::atomic::Ordering::Relaxed))),*]
-            }
-        }
-    };
-}
 
 /// Adds one to a counter.
 pub fn count(counter: &std::sync::atomic::AtomicU64) {
@@ -55,7 +20,7 @@ pub fn count(counter: &std::sync::atomic::AtomicU64) {
 }
 
 /// Logs changes every [`LOG_PERIOD`], until dropped.
-pub async fn log_changes<C: Counters>(counters: Arc<C>) {
+pub async fn log_changes<C: Figures>(counters: Arc<C>) {
     let mut last = counters.snapshot();
     let mut summary = Summary::new(C::REFUSALS, C::CONDITIONS, &last);
     loop {
@@ -82,9 +47,4 @@ pub fn log(snapshot: &[(&'static str, u64)]) {
 /// Adds `n` to a counter.
 pub fn count_many(counter: &std::sync::atomic::AtomicU64, n: usize) {
     counter.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
-}
-
-/// What counters have counted together.
-pub fn sum(counters: &[&std::sync::atomic::AtomicU64]) -> u64 {
-    counters.iter().map(|counter| counter.load(std::sync::atomic::Ordering::Relaxed)).sum()
 }

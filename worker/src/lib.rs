@@ -3,7 +3,7 @@
 //! - Its life: [`birth`], [`control_link`], [`threads`], [`heartbeat`], and the order to end in [`drain`].
 //! - Links to other workers, which outlive a peer: [`duplex`] and [`lossy`].
 //! - Limits: connections by address in [`peer`], and memory in [`budget`].
-//! - Its numbers: [`counter`], and [`packet_report`] for the public.
+//! - Its numbers: [`counter`].
 //!
 //! *Trusts* nothing that arrives: a peer may have been taken over. *Promises*: nothing is queued without a bound.
 
@@ -15,7 +15,6 @@ pub mod drain;
 pub mod duplex;
 pub mod heartbeat;
 pub mod lossy;
-pub mod packet_report;
 pub mod peer;
 pub mod threads;
 

@@ -6,18 +6,13 @@
 //! message is dropped. That happens while `mix-egress` hangs or is being replaced; a `mix-egress` that works drops late packets itself.
 //! The maker of the link chooses the bound, since it knows how many messages may come at once in normal work.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
+use std::{os::fd::OwnedFd, sync::atomic::Ordering::Relaxed};
 
 use bincode::{
     Decode, Encode,
     error::{DecodeError, EncodeError},
 };
+use figures::Number;
 use ipc::{Role, control::WorkerReport, credit::Window, egress::Rule};
 use link::{LinkError, stream};
 use tokio::{sync::mpsc, task::yield_now};
@@ -62,12 +57,12 @@ impl<Out: Encode> Encode for Queued<Out> {
 pub struct LossySender<Out> {
     queue: mpsc::Sender<Queued<Out>>,
     bytes: ByteBudget,
-    dropped: Arc<AtomicU64>,
+    dropped: Number,
 }
 
 impl<Out> Clone for LossySender<Out> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), bytes: self.bytes.clone(), dropped: Arc::clone(&self.dropped) }
+        Self { queue: self.queue.clone(), bytes: self.bytes.clone(), dropped: self.dropped.clone() }
     }
 }
 
@@ -85,19 +80,15 @@ impl<Out> LossySender<Out> {
 /// Carries the queue over the current incarnation of the link.
 pub struct LossyCarrier<Out> {
     queue: mpsc::Receiver<Queued<Out>>,
-    dropped: Arc<AtomicU64>,
+    dropped: Number,
 }
 
 /// Makes a sender and its carrier. Between them `most` may wait, but at least one message. `gauge` shows the bytes that wait, and
 /// `dropped` counts the messages that were lost.
-pub fn channel<Out>(
-    most: Window,
-    gauge: Arc<AtomicU64>,
-    dropped: Arc<AtomicU64>,
-) -> (LossySender<Out>, LossyCarrier<Out>) {
+pub fn channel<Out>(most: Window, gauge: Number, dropped: Number) -> (LossySender<Out>, LossyCarrier<Out>) {
     let (tx, rx) = mpsc::channel(most.messages.max(1) as usize);
     let bytes = ByteBudget::with_gauge(most.bytes, gauge);
-    (LossySender { queue: tx, bytes, dropped: Arc::clone(&dropped) }, LossyCarrier { queue: rx, dropped })
+    (LossySender { queue: tx, bytes, dropped: dropped.clone() }, LossyCarrier { queue: rx, dropped })
 }
 
 impl<Out: Encode> LossyCarrier<Out> {

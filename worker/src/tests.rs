@@ -4,10 +4,7 @@ use std::{
     cell::RefCell,
     io::Write,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
@@ -17,6 +14,7 @@ use bincode::{
     enc::Encoder,
     error::{DecodeError, EncodeError},
 };
+use figures::Number;
 use ipc::{
     Role,
     control::WorkerReport,
@@ -266,9 +264,9 @@ async fn a_peer_that_closes_a_link_is_reported_with_its_last_message() {
 
 #[tokio::test]
 async fn a_lossy_link_never_blocks_its_sender_and_counts_losses() {
-    let dropped = Arc::new(AtomicU64::new(0));
+    let dropped = Number::default();
     let (sender, carrier) =
-        lossy::channel(Window { messages: 4_096, bytes: 4_096 }, Arc::default(), Arc::clone(&dropped));
+        lossy::channel(Window { messages: 4_096, bytes: 4_096 }, Number::default(), dropped.clone());
     let (ends, ends_rx) = mpsc::channel(2);
     // Nobody carries yet: the queue fills up, and the rest is dropped.
     for n in 0..10_000 {
@@ -295,9 +293,9 @@ async fn a_lossy_link_never_blocks_its_sender_and_counts_losses() {
 
 #[tokio::test]
 async fn what_waits_for_a_lossy_link_is_bounded_in_bytes() {
-    let (gauge, dropped) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (gauge, dropped) = (Number::default(), Number::default());
     let most = Window { messages: 1_000, bytes: 100 };
-    let (sender, carrier) = lossy::channel(most, Arc::clone(&gauge), Arc::clone(&dropped));
+    let (sender, carrier) = lossy::channel(most, gauge.clone(), dropped.clone());
     for n in 0..10 {
         sender.send(answer(n), 30);
     }
@@ -334,7 +332,7 @@ async fn expect_successor_to_be_served(sender: &lossy::LossySender<StoreToIngres
 /// Its successor is served.
 #[tokio::test]
 async fn a_peer_that_speaks_on_a_lossy_link_is_reported() {
-    let (sender, carrier) = lossy::channel(Window { messages: 16, bytes: 16 }, Arc::default(), Arc::default());
+    let (sender, carrier) = lossy::channel(Window { messages: 16, bytes: 16 }, Number::default(), Number::default());
     let (ends, ends_rx) = mpsc::channel(2);
     let (reports_tx, mut reports) = mpsc::channel(1);
     let mut task = JoinSet::new();

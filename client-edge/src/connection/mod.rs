@@ -36,6 +36,7 @@ const EVICTION_LIMIT: Duration = Duration::from_millis(50);
 /// Serves one connection. `store` is told of its end before the client is.
 pub(crate) async fn serve(context: Arc<Context>, new: NewConnection) {
     let session = new.session;
+    let _open = context.counters.connections_open.raise();
     // Boxed: the state of the upgrade would otherwise enlarge the task of every connection for as long as it lives.
     let Some(upgraded) = Box::pin(upgrade(&context, new)).await else { return };
     let Upgraded { mut websocket, permit, slot } = upgraded;

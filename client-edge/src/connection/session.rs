@@ -21,6 +21,7 @@ use client_wire::{
     request::ForwardRequest,
     session::{GatewaySession, TextAction},
 };
+use figures::Raised;
 use ipc::{Opaque, egress::SendPacket};
 use session_ipc::{EndReason, Rule, SessionRequest};
 use tokio::{task::yield_now, time::Instant};
@@ -30,6 +31,7 @@ use worker::{counter::count, peer::ConnectionPermit};
 use super::{barrier::Barriers, error_budget::ErrorBudget, login::LoggedIn, timer::DeadlineTimer};
 use crate::{
     context::Context,
+    counters::attached,
     store::{
         handle::{SessionCommand, StoreHandle},
         keys::HeldKey,
@@ -65,6 +67,8 @@ pub(super) struct Session<'a> {
     forgetting: Option<GatewayResponse>,
     /// When the session stops waiting for receipts, once the process is to stop.
     stop_due: Option<Instant>,
+    /// Shows the client as logged in.
+    _attached: Raised,
 }
 
 /// A check whether the client still answers: a barrier that has to come back in time.
@@ -84,6 +88,7 @@ impl<'a> Session<'a> {
         permit: &'a ConnectionPermit,
         LoggedIn { codec, mail }: LoggedIn,
     ) -> Self {
+        let _attached = attached(&context.counters, codec.protocol()).raise();
         Self {
             context,
             websocket,
@@ -97,6 +102,7 @@ impl<'a> Session<'a> {
             keepalives: 0,
             forgetting: None,
             stop_due: None,
+            _attached,
         }
     }
 

@@ -20,6 +20,7 @@ use super::preauth_limit::PreauthLimit;
 use crate::{
     connection::{self, session::LAST_RECEIPTS_LIMIT},
     context::Context,
+    counters,
     edge::ClientPort,
     upgrade::NewConnection,
     websocket::close_reason::CLOSE_LIMIT,
@@ -58,7 +59,7 @@ impl ClientAcceptor {
     /// Accepts until the process is to stop, then waits for the connections to end.
     pub(crate) async fn run(mut self) {
         let context = Arc::clone(&self.context);
-        while let Some(accepted) = self.acceptor.next(&context.drain, context.counters.port()).await {
+        while let Some(accepted) = self.acceptor.next(&context.drain, counters::port(&context.counters)).await {
             self.admit(accepted).await;
         }
         let mut serving = self.acceptor.stop();

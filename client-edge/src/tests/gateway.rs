@@ -91,7 +91,8 @@ impl Gateway {
         let keys = KeySlots::for_connections(config.max_connections.min(1_000), u64::MAX).unwrap().0;
         let (newcomers, of_edge) = watch::channel(true);
         let port = ClientPort { listener, newcomers: of_edge };
-        let edge = Edge::start(config, keys, port, LinkEnds { store, egress }, report).unwrap();
+        let edge =
+            Edge::start(config, keys, port, LinkEnds { store, egress }, report, std::sync::Arc::default()).unwrap();
 
         let (here, there) = descriptor::link_pair().unwrap();
         egress_ends.send(there).await.unwrap();

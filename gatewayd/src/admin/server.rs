@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use figures::page::layout;
 use interprocess::{
     local_socket::{
         GenericFilePath, ListenerOptions, ToFsName,
@@ -36,7 +37,7 @@ use tokio::{
 use super::{
     order::{self, OrderQueue, Ordered, Task},
     store,
-    wire::{AdminAnswer, AdminQuestion},
+    wire::{AdminAnswer, AdminQuestion, FiguresAnswer},
 };
 use crate::{
     audit::{examiner::Examiner, prober::Prober, wire::Live},
@@ -230,6 +231,18 @@ impl Desk {
             },
             // Answered in the conversation, because a descriptor comes along. Here there is none.
             AdminQuestion::TakeBackup => AdminAnswer::StoreAway,
+            AdminQuestion::Figures => {
+                let pages = self
+                    .running
+                    .borrow()
+                    .spec
+                    .pages
+                    .read_all()
+                    .iter()
+                    .map(|reading| reading.values().to_vec())
+                    .collect();
+                AdminAnswer::Figures(FiguresAnswer { layout: layout(), pages })
+            }
             AdminQuestion::Audit(question) => {
                 if audit.is_none() {
                     let Ok(examiner) = Arc::clone(&self.examiner).try_lock_owned() else {

@@ -26,12 +26,23 @@ pub enum AdminQuestion {
     Audit(AuditQuestion),
     /// An order.
     Order(Order),
+    /// The figures of all processes.
+    Figures,
     /// For `store`.
     Store(StoreQuestion),
     /// Begin a backup. If it begins, [`Self::TakeBackup`] follows.
     BackUp,
     /// Hand the stream of the backup over: the answer is one byte, with a descriptor.
     TakeBackup,
+}
+
+/// The numbers of all pages of figures. What they mean is compiled into both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct FiguresAnswer {
+    /// The supervisor's [`layout`](figures::page::layout).
+    pub layout: u64,
+    /// The numbers of each page, in the order of [`Page::ALL`](figures::Page::ALL).
+    pub pages: Vec<Vec<u64>>,
 }
 
 /// What the supervisor is to do. It does one after the other.
@@ -106,6 +117,8 @@ pub enum AdminAnswer {
     Config(ConfigInForce),
     /// To [`Order::Reload`].
     Reload(ReloadAnswer),
+    /// To [`AdminQuestion::Figures`].
+    Figures(FiguresAnswer),
     /// To [`AdminQuestion::Store`].
     Store(StoreAnswer),
     /// `store` is being started anew, or answers too many others.

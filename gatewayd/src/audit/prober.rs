@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     admin::wire::SOCKET,
-    launch::{Death, EventKind, LaunchSpec, Worker, WorkerEvent, peers, process_exists},
+    launch::{Death, EventKind, FiguresPages, LaunchSpec, Worker, WorkerEvent, peers, process_exists},
     plan::RunPlan,
 };
 
@@ -157,6 +157,7 @@ impl Prober {
 
     fn start(&self, role: Role, attempt: Attempt) -> io::Result<(Worker, mpsc::Receiver<WorkerEvent>, Vec<OwnedFd>)> {
         let mut grants = self.spec.resources.grants_for(role)?;
+        grants.push(FiguresPages::grant_for_probe(role)?);
         let mut far_ends = Vec::new();
         for peer in peers(role) {
             let (near, far) = link_pair()?;

@@ -13,6 +13,7 @@ use crate::{
     paths::RootError,
     run::RunError,
     sign::SignError,
+    status::StatusError,
     steer::{config::ConfigError, reload::ReloadError},
     support::SupportError,
     upgrade::UpgradeError,
@@ -53,6 +54,8 @@ pub(super) enum CommandError {
     Restore(#[from] RestoreError),
     #[error(transparent)]
     Support(#[from] SupportError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
 }
 
 /// The commands of nym-gateway 0.10, in which wrong arguments end with 1. Scripts of operators may know it.
@@ -71,6 +74,8 @@ const CANNOT_CREATE: u8 = 73;
 /// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
 const CONFIGURATION: u8 = 78;
 
+/// The code of `status` and `health` for a gateway that does not serve, or cannot be asked.
+const NOT_SERVING: u8 = 2;
 /// The exit code for wrong arguments. It is that of 0.10 where 0.10 has the command, and for a command that there is not.
 pub(super) fn usage_error(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let commands: Vec<String> =
@@ -99,6 +104,7 @@ impl CommandError {
             Self::Backup(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
             Self::Restore(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
             Self::Support(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
+            Self::Status(error) if !error.serves() => ExitCode::from(NOT_SERVING),
             _ => ExitCode::FAILURE,
         }
     }

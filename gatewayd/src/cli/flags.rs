@@ -279,6 +279,28 @@ pub(super) struct CheckFlags {
 }
 
 #[derive(Args)]
+pub(super) struct StatusFlags {
+    /// Id of the gateway to look at, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// Print all figures as JSON
+    #[arg(long, conflicts_with = "watch")]
+    pub(super) json: bool,
+
+    /// Draw the screen anew every two seconds, with rates, until the command is stopped
+    #[arg(long)]
+    pub(super) watch: bool,
+}
+
+#[derive(Args)]
+pub(super) struct HealthFlags {
+    /// Id of the gateway to look at, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+}
+
+#[derive(Args)]
 pub(super) struct SignFlags {
     /// Id of the gateway whose identity key signs
     #[arg(long, value_name = "ID")]

@@ -191,3 +191,25 @@ Example:
 
 The gateway has to be running, and is looked at through its public address.
 The exit code is 1 if something would keep clients or the directory away.";
+
+/// Behind the help of `status`.
+pub(super) const STATUS_EXAMPLES: &str = "\
+Examples:
+  gatewayd status --id mygateway
+  gatewayd status --id mygateway --watch
+  gatewayd status --id mygateway --json
+
+Exit codes:
+  0   the gateway serves
+  1   the gateway serves, and something is wrong
+  2   the gateway does not serve, or cannot be asked";
+
+/// Behind the help of `health`.
+pub(super) const HEALTH_EXAMPLES: &str = "\
+Example:
+  gatewayd health --id mygateway
+
+Exit codes:
+  0   the gateway serves
+  1   the gateway serves, and something is wrong
+  2   the gateway does not serve, or cannot be asked";

@@ -17,6 +17,7 @@ use ipc::{
 use super::{
     binaries::Program,
     data_folders::DataFolders,
+    pages::FiguresPages,
     passed::PassedListeners,
     per_role::PerRole,
     resources::{ResourceError, WorkerResources},
@@ -118,6 +119,7 @@ pub(crate) fn spec(config: Config, binaries: PerRole<Option<Program>>) -> Launch
     LaunchSpec {
         binaries: Arc::new(binaries),
         resources: Arc::new(resources(&plan.config).unwrap()),
+        pages: Arc::new(FiguresPages::make().unwrap()),
         configs: PerRole::new(|role| config_of(&plan.config, role)),
         threads: 1,
         jails: PerRole::new(|_| jail(256)),

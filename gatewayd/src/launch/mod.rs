@@ -1,7 +1,7 @@
 //! What the workers are started from: programs, configurations, jails, and the descriptors that each of them is given.
 //!
 //! *Trusts*: the operator. *Holds*: listening sockets, key files that it never reads, locked data directories. *Promises*: a worker
-//! gets what [`resources`] and [`links`] list for its role, and nothing else.
+//! gets what [`resources`], [`links`] and [`pages`] list for its role, and nothing else.
 //!
 //! | file | idea |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | [`resources`], [`listeners`], [`data_folders`] | the descriptors of each role |
 //! | [`passed`] | listeners that a service manager has opened |
 //! | [`links`] | which workers may talk to each other |
+//! | [`pages`] | the pages of figures |
 //! | [`accounts`], [`ownership`] | the account of each process, and who owns the data |
 //! | [`worker_config`], [`own_addresses`] | what each worker needs to know |
 //! | [`binaries`], [`worker`] | the programs, and one running process |
@@ -29,6 +30,7 @@ mod one_shot;
 mod open_files;
 mod own_addresses;
 mod ownership;
+mod pages;
 mod passed;
 mod per_role;
 mod predecessor;
@@ -48,6 +50,7 @@ pub(crate) use self::{
     listeners::try_ports,
     one_shot::{Answered, OneShot, log_missing_layers},
     open_files::{shortage_of_files, warn_if_few},
+    pages::FiguresPages,
     passed::PassedListeners,
     per_role::PerRole,
     predecessor::{PREDECESSOR, process_exists},

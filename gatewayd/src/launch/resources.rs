@@ -1,7 +1,8 @@
 //! The descriptors that workers are given: listening sockets, key files that the supervisor never reads, and three directories.
 //!
 //! *Holds*: these descriptors, as long as the gateway runs. A worker that is started again serves the same ports with the same keys, even
-//! if the files have changed meanwhile. *Promises*: a worker gets exactly what [`WorkerResources::grants_for`] lists.
+//! if the files have changed meanwhile. *Promises*: a worker gets of these exactly what
+//! [`WorkerResources::grants_for`] lists.
 
 use std::{
     fs::File,
@@ -174,7 +175,7 @@ impl WorkerResources {
         self.http_listener.as_ref().map(std::net::TcpListener::local_addr).transpose()
     }
 
-    /// The descriptors of `role`, beside its links. No worker gets access to anything else.
+    /// The descriptors of `role`, beside its links and its page of figures. No worker gets access to anything else.
     ///
     /// # Errors
     /// If the kernel gives no further descriptor.

@@ -14,6 +14,7 @@ use super::{
     binaries::{self, BinaryError, Program},
     data_folders::DataFolders,
     open_files, own_addresses,
+    pages::FiguresPages,
     passed::PassedListeners,
     per_role::PerRole,
     resources::{ResourceError, WorkerResources},
@@ -30,6 +31,8 @@ pub(crate) struct LaunchSpec {
     pub(crate) binaries: Arc<PerRole<Option<Program>>>,
     /// The descriptors.
     pub(crate) resources: Arc<WorkerResources>,
+    /// The pages of figures.
+    pub(crate) pages: Arc<FiguresPages>,
     /// The configuration of each worker.
     pub(crate) configs: PerRole<WorkerConfig>,
     /// Threads per worker.
@@ -82,6 +85,7 @@ impl LaunchSpec {
         let spec = Self {
             binaries,
             resources,
+            pages: Arc::new(FiguresPages::make().map_err(SystemError::during("make the pages for figures"))?),
             configs: PerRole::new(|role| worker_config::for_role(&plan.config, &plan.announced, &own, role)),
             threads: available_parallelism().map_or(1, |threads| u16::try_from(threads.get()).unwrap_or(u16::MAX)),
             jails: jails(&plan, accounts, &own)?,
@@ -112,6 +116,7 @@ impl LaunchSpec {
         Ok(Self {
             binaries: Arc::clone(&self.binaries),
             resources: Arc::clone(&self.resources),
+            pages: Arc::clone(&self.pages),
             configs: PerRole::new(|role| worker_config::for_role(&plan.config, &plan.announced, &own, role)),
             threads: self.threads,
             jails: PerRole::new(jail),

@@ -255,8 +255,7 @@ fn clean(report: WorkerReport) -> WorkerReport {
         | WorkerReport::LinkLost { .. }
         | WorkerReport::LoopTurns
         | WorkerReport::StorageFull
-        | WorkerReport::PublicKey(_)
-        | WorkerReport::CountPackets(_)) => plain,
+        | WorkerReport::PublicKey(_)) => plain,
     }
 }
 

@@ -4,6 +4,7 @@
 //! with a delay that grows while lives are short, and its peers get new links. Once the gateway has been up, it ends only for a worker
 //! that does not come back, or that hangs again and again. A report about a peer is believed only if the two share a link.
 
+mod balance;
 pub(super) mod drain;
 pub(super) mod error;
 mod events;
@@ -20,7 +21,7 @@ mod slot;
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -32,8 +33,8 @@ use ipc::{
 use tokio::sync::mpsc;
 
 use self::{
+    balance::BalanceWatch,
     error::WorkersError,
-    figures::Figures,
     levels::TemporaryLevels,
     replace::Replacement,
     slot::{PendingKill, WorkerSlot, WorkerState},
@@ -86,7 +87,9 @@ pub(crate) struct Workers {
     replacement: Option<Replacement>,
     /// When the heartbeats are checked next.
     next_heartbeat_check: Instant,
-    figures: Figures,
+    balance: BalanceWatch,
+    /// When `http-api` is told the figures next.
+    figures_due: Instant,
     events: mpsc::Receiver<WorkerEvent>,
     reporter: mpsc::Sender<WorkerEvent>,
 }
@@ -108,7 +111,8 @@ impl Workers {
             levels: TemporaryLevels::new(),
             replacement: None,
             next_heartbeat_check: now + BEAT,
-            figures: Figures::new(now),
+            balance: BalanceWatch::new(now),
+            figures_due: now + figures::PERIOD,
             events,
             reporter,
         }
@@ -120,6 +124,7 @@ impl Workers {
     /// If the gateway does not come up, or cannot go on without a worker.
     pub(super) async fn step(&mut self) -> Result<(), WorkersError> {
         self.do_what_is_due()?;
+        self.show_workers();
         let next = self.next_due();
         tokio::select! {
             Some(event) = self.events.recv() => self.on_event(event),
@@ -151,7 +156,7 @@ impl Workers {
         };
         let ends =
             self.next_pending_kill().into_iter().chain(self.levels.next_end()).chain(self.next_replacement_limit());
-        let others = ends.chain([self.next_heartbeat_check, self.figures.due()]);
+        let others = ends.chain([self.next_heartbeat_check, self.figures_due, self.balance.due()]);
         Role::ALL.into_iter().filter_map(due).chain(others).min().unwrap_or(self.next_heartbeat_check)
     }
 
@@ -162,7 +167,10 @@ impl Workers {
             // From now, not from when it was due: time in which the supervisor itself was stopped must not count.
             self.next_heartbeat_check = now + BEAT;
             self.check_heartbeats(now)?;
+            self.show_processes();
+            self.spec.pages.own().loop_turns.fetch_add(1, Relaxed);
         }
+        self.balance.look(&self.spec.pages, now);
         self.publish_figures(now);
         self.end_levels(now);
         self.go_on_replacing(now);
@@ -209,6 +217,7 @@ impl Workers {
     fn spawn(&mut self, role: Role) -> io::Result<(Worker, Vec<LinkEnd>)> {
         let ends = self.waiting.for_new_worker(role)?;
         let mut grants = self.spec.resources.grants_for(role)?;
+        grants.push(self.spec.pages.grant_for(role)?);
         grants.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
         let (grants, descriptors): (Vec<_>, Vec<_>) = grants.into_iter().unzip();
         let start = self.spec.start_message(role, grants, None);

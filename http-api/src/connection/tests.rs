@@ -1,8 +1,9 @@
 use std::{
     future::pending,
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use figures::{Figures as _, Number};
 use ipc::control::HttpConfig;
 use proptest::prelude::*;
 use tokio::{
@@ -11,10 +12,7 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use worker::{
-    counter::Counters,
-    drain::{self, DrainOrder},
-};
+use worker::drain::{self, DrainOrder};
 
 mod limits;
 
@@ -92,7 +90,7 @@ impl Peer {
 
     fn answers(&self) -> [u64; 3] {
         let HttpCounters { answers_2xx, answers_4xx, answers_5xx, .. } = &*self.api.counters;
-        [answers_2xx, answers_4xx, answers_5xx].map(|counter: &Arc<AtomicU64>| counter.load(Relaxed))
+        [answers_2xx, answers_4xx, answers_5xx].map(|counter: &Number| counter.load(Relaxed))
     }
 }
 

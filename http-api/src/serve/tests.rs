@@ -1,9 +1,6 @@
-use std::{
-    net::SocketAddr,
-    os::fd::AsFd,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{net::SocketAddr, os::fd::AsFd, sync::atomic::Ordering::Relaxed};
 
+use figures::Number;
 use ipc::{
     codec,
     control::{WorkerCommand, WorkerReport},
@@ -141,7 +138,7 @@ async fn a_crowd_takes_no_more_places_than_there_are() {
     assert!(worker.get("/api/v1/roles").await.starts_with("HTTP/1.1 200"));
     let HttpCounters { connections_accepted: accepted, connections_evicted: evicted, .. } = &*worker.counters;
     let refused = [&worker.counters.connections_refused_limit, &worker.counters.connections_refused_prefix];
-    let [accepted, evicted] = [accepted, evicted].map(|counter: &Arc<AtomicU64>| counter.load(Relaxed));
+    let [accepted, evicted] = [accepted, evicted].map(|counter: &Number| counter.load(Relaxed));
     let refused: u64 = refused.iter().map(|counter| counter.load(Relaxed)).sum();
     assert_eq!((accepted + refused, evicted + refused), (CROWD + 1, CROWD + 1 - PLACES));
 }

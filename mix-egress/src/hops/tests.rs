@@ -1,12 +1,9 @@
 //! Tests over real TCP on the loopback interface. Every wait for an event has a time limit.
 
-use std::{
-    net::Ipv6Addr,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{net::Ipv6Addr, sync::atomic::AtomicU64, time::Duration};
 
 use bytes::Bytes;
+use figures::Figures as _;
 use ipc::{Opaque, control::OwnAddresses, ports::PortRange};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,7 +14,6 @@ use wire::{
     framing::{FrameHeader, Framing, FramingChoice},
     packet::PacketSize,
 };
-use worker::counter::Counters;
 
 use super::*;
 
@@ -64,7 +60,7 @@ fn sized_frame(number: u32, len: usize) -> OutgoingFrame {
 }
 
 fn value(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
+    counter.load(Relaxed)
 }
 
 /// The sum of all counters of packets, which must be the number of packets handed over.

@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+use figures::Number;
 use tokio::time::Instant;
 use worker::{drain, lossy};
 
@@ -14,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Without a `store` and without a keeper of the replay filter.
 fn deliveries() -> (Deliveries, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
-    let (acks, _) = lossy::channel(WINDOW, Arc::default(), Arc::default());
+    let (acks, _) = lossy::channel(WINDOW, Number::default(), Number::default());
     let (archive_links, _) = mpsc::channel(1);
     (Deliveries::new(WINDOW, acks, archive_links, Arc::clone(&counters)), counters)
 }
@@ -37,12 +38,18 @@ async fn drained(batches: Vec<Vec<Delivery>>, more: bool) -> (Duration, u64) {
         tokio::time::sleep(DEADLINE).await;
         drop(connection);
     });
-    deliveries.run(taken, events, Heartbeat::new(reports), drain).await;
+    deliveries.run(taken, events, Heartbeat::new(reports, Number::default()), drain).await;
     (start.elapsed(), counters.packets_cut_off.load(Relaxed))
 }
 
 fn delivery(mark: Option<ProvisionalMark>) -> Delivery {
-    Delivery { destination: ClientAddress([5; 32]), message: Bytes::from_static(b"m"), ack: None, mark }
+    Delivery {
+        destination: ClientAddress([5; 32]),
+        message: Bytes::from_static(b"m"),
+        ack: None,
+        mark,
+        _in_flight: Number::default().raise(),
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -67,6 +67,7 @@ impl Keeper {
         let mut next_save = Instant::now() + self.snapshot_interval;
         let mut next_shares = Instant::now() + shares::INTERVAL;
         loop {
+            self.show(&filter);
             select! {
                 signal = signals.recv() => match signal {
                     Some(_) => {}
@@ -162,8 +163,11 @@ impl Keeper {
     /// Saves new marks, and logs a failure. The next attempt comes after the usual interval.
     async fn save(&mut self, filter: &ReplayFilter) {
         match self.save_new(filter).await {
-            Ok(0) => {}
             Ok(generations) => {
+                self.counters.replay_saved_timestamp.store(self.clock.now().as_secs(), Relaxed);
+                if generations == 0 {
+                    return;
+                }
                 count(&self.counters.replay_snapshots_saved);
                 tracing::debug!(generations, packets = filter.current().marked(), "replay filter saved");
             }
@@ -172,6 +176,12 @@ impl Keeper {
                 tracing::warn!(%error, "the marks of packets seen were not saved; the next attempt comes in its time");
             }
         }
+    }
+
+    /// Shows how many marks there are. Called whenever the loop turns, once for each interval of the shares at the least.
+    fn show(&self, filter: &ReplayFilter) {
+        self.counters.replay_marks.store(packets(filter), Relaxed);
+        self.counters.replay_marks_limit.store(self.retention.packets(), Relaxed);
     }
 
     async fn save_last(&mut self, filter: &ReplayFilter) {

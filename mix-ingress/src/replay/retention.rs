@@ -57,6 +57,11 @@ impl Retention {
         })
     }
 
+    /// Packets that can be marked, in all generations together.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets.saturating_mul(self.generations as u64)
+    }
+
     /// The rate of accepted packets that can last for ever.
     pub(crate) fn packets_per_second(&self) -> u64 {
         let packets = self.packets.saturating_mul(self.generations as u64 - 1);

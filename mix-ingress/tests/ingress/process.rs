@@ -62,7 +62,13 @@ fn start(key_file: &str, open_files: u64) -> Worker {
     let (control, far_control) = control_pair().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_mix-ingress")).stdin(Stdio::from(far_control)).spawn().unwrap();
     let order = WorkerCommand::StartWorker(Box::new(Start {
-        grants: vec![Grant::MixListener, Grant::SphinxKey, Grant::Link(Role::Store), Grant::Link(Role::MixEgress)],
+        grants: vec![
+            Grant::MixListener,
+            Grant::SphinxKey,
+            Grant::Link(Role::Store),
+            Grant::Link(Role::MixEgress),
+            Grant::FiguresPage,
+        ],
         log: LogSettings { filter: "debug".into(), ..LogSettings::default() },
         threads: 2,
         jail: JailSpec {
@@ -75,10 +81,11 @@ fn start(key_file: &str, open_files: u64) -> Worker {
         probe: None,
     }));
     let key = file_with(key_file);
+    let page = sandbox::page::create(figures::Page::Worker(Role::MixIngress).bytes()).unwrap();
     send(
         control.as_fd(),
         &codec::encode_one(&order).unwrap(),
-        &[listener.as_fd(), key.as_fd(), store.as_fd(), egress.as_fd()],
+        &[listener.as_fd(), key.as_fd(), store.as_fd(), egress.as_fd(), page.as_fd()],
     )
     .unwrap();
     Worker { child, control, address, store: Store::at(far_store), egress: Egress::at(far_egress) }

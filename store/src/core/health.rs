@@ -10,13 +10,17 @@
 use std::{
     collections::HashSet,
     mem,
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
 use wire::address::ClientAddress;
 
 use super::{Core, effects::Job};
-use crate::mailbox::{Filling, Lack, LedgerRoom, Mailbox, MailboxError};
+use crate::{
+    counters::StoreCounters,
+    mailbox::{Filling, Lack, LedgerRoom, Mailbox, MailboxError},
+};
 
 /// How long to wait before trying again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -93,6 +97,17 @@ impl StorageHealth {
     /// Whether nothing can be read or written until storage is opened again.
     pub(super) fn is_broken(&self) -> bool {
         self.storage == Storage::Broken
+    }
+
+    /// Shows how storage is doing.
+    pub(super) fn show(&self, counters: &StoreCounters) {
+        let trouble = match self.storage {
+            Storage::Sound => 0,
+            Storage::MailFull => 1,
+            Storage::Full => 2,
+            Storage::Broken => 3,
+        };
+        counters.storage_trouble.store(trouble, Relaxed);
     }
 
     #[cfg(test)]

@@ -160,6 +160,7 @@ impl<M: Mailbox> Core<M> {
     /// comes during a commit goes into the next.
     pub fn take_effects(&mut self) -> Effects {
         self.delivery.show(&self.counters);
+        self.health.show(&self.counters);
         if !self.health.is_broken() {
             self.begin_commits();
         }

@@ -236,6 +236,18 @@ impl Ledger {
         Ok((records, page.next))
     }
 
+    /// How many clients there are. Looks at each.
+    pub(super) fn clients(&self) -> Result<u64, MailboxError> {
+        let mut clients = 0;
+        for tree in [self.database.default_tree(), &self.clients] {
+            for key in tree.iter().keys() {
+                // A key of another length belongs to no client.
+                clients += u64::from(key.map_err(|e| self.database.error(e))?.len() == ClientAddress::LEN);
+            }
+        }
+        Ok(clients)
+    }
+
     /// Whether this makes a login fresh. A last login that lies ahead of `dates.now` by more than any login may was made while the clock
     /// was wrong, and does not bar the client. `dates.now` is no earlier than the latest login of all clients.
     pub(super) fn is_fresh(

@@ -49,7 +49,7 @@ impl<S: Shelf> Log<S> {
                     index.copied(put, spot);
                 }
                 let bytes = bodies.iter().map(|(put, _)| weight(put.len)).sum();
-                self.counters.mail_bytes_copied.fetch_add(bytes, Ordering::Relaxed);
+                self.counters.mail_copied.fetch_add(bytes, Ordering::Relaxed);
                 Ok(())
             }
             Err(failure) => {

@@ -20,7 +20,7 @@ use super::{
     segment::Slot,
     shelf::{SegmentFile, Shelf},
 };
-use crate::mailbox::{Filling, Lack, MailboxError, OldMail, Page, PageLimit, Position, Summary};
+use crate::mailbox::{Filling, InboxSize, Lack, MailboxError, Measure, OldMail, Page, PageLimit, Position, Summary};
 
 /// Inboxes looked at, and old messages found, at a time.
 const SWEPT_INBOXES: usize = 4_096;
@@ -58,6 +58,14 @@ impl<S: Shelf> MailLog<S> {
     /// If the file system does not say.
     pub(crate) fn lack(&self) -> Result<Option<Lack>, MailboxError> {
         self.log.lack_of_comfort().map_err(super::failed("ask for free space"))
+    }
+
+    /// What operators are shown of the mail.
+    ///
+    /// # Errors
+    /// If the file system does not say how much is free.
+    pub(crate) fn measure(&self, whole: InboxSize) -> Result<Measure, MailboxError> {
+        self.log.measure(whole).map_err(super::failed("ask for free space"))
     }
 
     /// How full it is, by the capacity that there was when [`lack`](Self::lack) was last asked for.
@@ -190,6 +198,29 @@ impl<S: Shelf> Log<S> {
         let index = self.index();
         let mut messages = index.inbox(client)?.range(from.0..to.0);
         messages.find(|(_, message)| message.ack() == Ack::NotOwed).map(|(number, _)| Sequence(number))
+    }
+
+    /// Goes through the inboxes a part at a time, so that commits never wait long for the index.
+    fn measure(&self, whole: InboxSize) -> io::Result<Measure> {
+        let mut measure = Measure { data: self.files(), free: self.shelf.free()?, ..Measure::default() };
+        let mut last = None;
+        loop {
+            let index = self.index();
+            let mut looked = 0;
+            for (client, inbox) in index.inboxes_from(behind(last)).take(SWEPT_INBOXES) {
+                let Holding { messages, bytes, ackless, .. } = inbox.holding();
+                measure.messages += messages + ackless;
+                measure.bytes += bytes;
+                measure.full += u64::from(messages >= whole.messages || bytes >= whole.bytes);
+                let oldest = inbox.messages().next().map(|(_, message)| message.arrival());
+                measure.oldest = measure.oldest.into_iter().chain(oldest).min();
+                last = Some(*client);
+                looked += 1;
+            }
+            if looked < SWEPT_INBOXES {
+                return Ok(measure);
+            }
+        }
     }
 
     pub(super) fn mail_before(&self, time: u64, from: &Position) -> OldMail {

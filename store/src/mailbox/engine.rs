@@ -9,7 +9,7 @@ use super::{
     batch::MailBatch,
     entry::LedgerEntry,
     error::{Lack, LedgerRoom, MailboxError},
-    view::{Class, Filling, OldMail, Page, PageLimit, Position, SeenClients, Summary},
+    view::{Class, Filling, InboxSize, Measure, OldMail, Page, PageLimit, Position, SeenClients, Summary},
 };
 
 /// What the core needs of storage. All calls block.
@@ -106,6 +106,12 @@ pub trait Mailbox: Send + Sync + 'static {
     /// # Errors
     /// If the file system does not say.
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError>;
+
+    /// What operators are shown of storage. Goes through all clients and all inboxes, without reading mail.
+    ///
+    /// # Errors
+    /// If ledger or file system cannot be read.
+    fn measure(&self, whole: InboxSize) -> Result<Measure, MailboxError>;
 
     /// How full the mail is; what was committed since the last question of [`lack`](Self::lack) may be counted against the limit of
     /// then.

@@ -26,4 +26,4 @@ pub use commit::{Committed, Uncommitted, commit};
 pub use engine::Mailbox;
 pub use entry::LedgerEntry;
 pub use error::{Lack, LedgerRoom, MailboxError};
-pub use view::{Class, Filling, OldMail, Page, PageLimit, Position, SeenClients, Summary};
+pub use view::{Class, Filling, InboxSize, Measure, OldMail, Page, PageLimit, Position, SeenClients, Summary};

@@ -187,6 +187,14 @@ impl Mailbox for Remembered {
         Ok(())
     }
 
+    fn measure(&self, _: InboxSize) -> Result<Measure, MailboxError> {
+        self.check()?;
+        let contents = self.contents.lock().unwrap();
+        let bytes = contents.mail.values().map(|message| message.len() as u64).sum();
+        let (clients, messages) = (contents.keys.len() as u64, contents.mail.len() as u64);
+        Ok(Measure { clients, messages, bytes, ..Measure::default() })
+    }
+
     fn summary_of(&self, client: &ClientAddress) -> Result<Summary, MailboxError> {
         self.check()?;
         let contents = self.contents.lock().unwrap();

@@ -90,6 +90,34 @@ impl Class {
     pub const NEWCOMER: Self = Self(0);
 }
 
+/// What one inbox may hold at the most.
+#[derive(Clone, Copy, Debug)]
+pub struct InboxSize {
+    /// In messages that came with a SURB-ack.
+    pub messages: u64,
+    /// In bytes of these.
+    pub bytes: u64,
+}
+
+/// What operators are shown of storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measure {
+    /// Registered clients.
+    pub clients: u64,
+    /// Messages on disk.
+    pub messages: u64,
+    /// Bytes of those that came with a SURB-ack.
+    pub bytes: u64,
+    /// Inboxes that hold as much as one may hold.
+    pub full: u64,
+    /// When the oldest message came, in milliseconds since 1970.
+    pub oldest: Option<u64>,
+    /// Bytes of all files.
+    pub data: u64,
+    /// Bytes that are free on the disk.
+    pub free: u64,
+}
+
 /// How full the mail is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filling {

@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, os::fd::OwnedFd, pin::pin};
 
+use figures::Number;
 use ipc::{
     Role,
     control::WorkerReport,
@@ -50,6 +51,8 @@ pub(super) struct EventLoop<M> {
     questions: OperatorQuestions<M>,
     to_ingress: Option<LinkSender<StoreToIngress>>,
     to_edge: Option<LinkSender<StoreToEdge>>,
+    /// Counts the heartbeats.
+    turns: Number,
 }
 
 impl<M: Mailbox + BackUp> EventLoop<M> {
@@ -58,8 +61,9 @@ impl<M: Mailbox + BackUp> EventLoop<M> {
         pool: JobPool<M>,
         replay: ReplayArchive,
         questions: OperatorQuestions<M>,
+        turns: Number,
     ) -> Self {
-        Self { core, pool, replay, questions, to_ingress: None, to_edge: None }
+        Self { core, pool, replay, questions, to_ingress: None, to_edge: None, turns }
     }
 
     /// Serves the links until ordered to end and everything is on disk.
@@ -81,7 +85,8 @@ impl<M: Mailbox + BackUp> EventLoop<M> {
             reports.clone(),
         ));
         links.spawn(duplex::serve(Role::ClientEdge, ends.edge, TO_EDGE, edge_tx, reports.clone()));
-        self.work(ingress, edge, Heartbeat::new(reports), drain).await
+        let heartbeat = Heartbeat::new(reports, self.turns.clone());
+        self.work(ingress, edge, heartbeat, drain).await
     }
 
     async fn work(

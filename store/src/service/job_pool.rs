@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use tokio::task::{JoinError, JoinSet};
 
+use figures::Histogram;
 use identity::Identity;
 
 use crate::{
@@ -74,11 +75,12 @@ pub(super) struct JobPool<M> {
     signers: usize,
     signatures: Queue,
     reads: Queue,
+    commit_time: Histogram,
     working: JoinSet<Done>,
 }
 
 impl<M: Mailbox> JobPool<M> {
-    pub(super) fn new(mailbox: Arc<M>, identity: Arc<Identity>, signers: usize) -> Self {
+    pub(super) fn new(mailbox: Arc<M>, identity: Arc<Identity>, signers: usize, commit_time: Histogram) -> Self {
         let signers = signers.max(1);
         Self {
             mailbox,
@@ -86,6 +88,7 @@ impl<M: Mailbox> JobPool<M> {
             signers,
             signatures: Queue::new(signers),
             reads: Queue::new(READERS),
+            commit_time,
             working: JoinSet::new(),
         }
     }
@@ -117,8 +120,14 @@ impl<M: Mailbox> JobPool<M> {
     fn start(&mut self, job: Job) {
         let mailbox = Arc::clone(&self.mailbox);
         let identity = Arc::clone(&self.identity);
+        let commit_time = self.commit_time.clone();
         self.working.spawn_blocking(move || match job {
-            Job::CommitMail(batch) => Done::Mail(mailbox::commit(mailbox.as_ref(), batch)),
+            Job::CommitMail(batch) => {
+                let begun = Instant::now();
+                let committed = mailbox::commit(mailbox.as_ref(), batch);
+                commit_time.observe(begun.elapsed());
+                Done::Mail(committed)
+            }
             Job::Restore { reopen } => {
                 let opened = if reopen { mailbox.reopen() } else { Ok(()) };
                 let lack = opened.and_then(|()| mailbox.lack());

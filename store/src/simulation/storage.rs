@@ -22,8 +22,8 @@ use crate::{
     counters::StoreCounters,
     mail::{MailLog, Settings, shelf::memory::Memory},
     mailbox::{
-        Class, Filling, Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, OldMail, Page, PageLimit,
-        Position, SeenClients, Summary,
+        Class, Filling, InboxSize, Lack, LedgerEntry, LedgerRoom, MailBatch, Mailbox, MailboxError, Measure, OldMail,
+        Page, PageLimit, Position, SeenClients, Summary,
         remembered::{Health, Remembered},
     },
 };
@@ -189,6 +189,10 @@ impl Mailbox for Storage {
 
     fn ledger_room(&self) -> Result<LedgerRoom, MailboxError> {
         self.ledger().ledger_room()
+    }
+
+    fn measure(&self, whole: InboxSize) -> Result<Measure, MailboxError> {
+        self.mail.measure(whole)
     }
 
     fn filling(&self) -> Filling {

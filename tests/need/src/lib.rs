@@ -27,6 +27,8 @@ pub enum Need {
     Mount,
     /// To mount a file as a disk.
     LoopDevice,
+    /// The program `promtool` of Prometheus.
+    Promtool,
     /// To make a network namespace, and the program `ip` of iproute2.
     NetworkNamespace,
 }
@@ -38,6 +40,7 @@ impl Need {
             Self::Strace => "strace",
             Self::Mount => "mount",
             Self::LoopDevice => "loop-device",
+            Self::Promtool => "promtool",
             Self::NetworkNamespace => "network-namespace",
         }
     }
@@ -76,6 +79,20 @@ pub fn strace(promise: u8) -> bool {
         missing(Need::Strace, promise);
     }
     may
+}
+
+/// As [`root`], for a test that has Prometheus' own tool look at what is written for Prometheus.
+///
+/// # Panics
+/// If there is no such program and the run is strict.
+#[must_use]
+pub fn promtool(promise: u8) -> bool {
+    let is_there =
+        env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join("promtool").is_file()));
+    if !is_there {
+        missing(Need::Promtool, promise);
+    }
+    is_there
 }
 
 /// Whether a process of this status has a tracer, and so have those that it starts.

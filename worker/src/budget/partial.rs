@@ -7,11 +7,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use figures::Number;
 use tokio::sync::Notify;
 
 /// Added to the age of each message, so that one that has just begun has a weight.
@@ -28,7 +29,7 @@ struct Table {
     most: u64,
     used: u64,
     /// Shows the bytes in use.
-    gauge: Arc<AtomicU64>,
+    gauge: Number,
     next: u64,
     holders: HashMap<u64, Holder>,
 }
@@ -63,7 +64,7 @@ pub struct PartialPermit {
 
 impl PartialBudget {
     /// A budget of `bytes`. `gauge` shows the bytes in use.
-    pub fn new(bytes: u64, gauge: Arc<AtomicU64>) -> Self {
+    pub fn new(bytes: u64, gauge: Number) -> Self {
         Self(Arc::new(Mutex::new(Table { most: bytes, used: 0, gauge, next: 0, holders: HashMap::new() })))
     }
 
@@ -188,8 +189,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_holds_most_for_longest_gives_way() {
-        let used = Arc::new(AtomicU64::new(0));
-        let partials = PartialBudget::new(100, Arc::clone(&used));
+        let used = Number::default();
+        let partials = PartialBudget::new(100, used.clone());
         let start = Instant::now();
         let [mut old, mut large, mut small] = [(); 3].map(|()| partials.permit());
         assert_eq!(old.hold(40, start), Ok(()));
@@ -204,8 +205,8 @@ mod tests {
 
     #[test]
     fn what_ends_or_goes_holds_nothing() {
-        let used = Arc::new(AtomicU64::new(0));
-        let partials = PartialBudget::new(100, Arc::clone(&used));
+        let used = Number::default();
+        let partials = PartialBudget::new(100, used.clone());
         let mut one = partials.permit();
         let now = Instant::now();
         assert_eq!((one.hold(60, now), one.hold(0, now), used.load(Relaxed)), (Ok(()), Ok(()), 0));

@@ -109,17 +109,17 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::counter::Counters as _;
+    use figures::Figures as _;
 
-    crate::counters! {
+    figures::figures! {
         /// Of this test.
         struct Counted {
             /// Nothing to tell of.
-            served,
+            counter served,
             /// Told of once an hour.
-            unknown,
+            counter unknown,
             /// Told of at once.
-            full,
+            counter full,
         }
         refusals { unknown }
         conditions { full }

@@ -33,7 +33,6 @@ impl Workers {
             EventKind::Report(WorkerReport::RefuseSyscall { number }) => self.on_refusal(role, number),
             EventKind::Report(WorkerReport::LoopTurns) => self.on_heartbeat(role),
             EventKind::Report(WorkerReport::StorageFull) => self.storage_is_full = true,
-            EventKind::Report(WorkerReport::CountPackets(packets)) => self.figures.add(packets),
             EventKind::Report(WorkerReport::PublicKey(key)) => return self.on_public_key(role, key),
             EventKind::Garbled => self.kill_for(role, "it sent bytes that are no report"),
             EventKind::LinkClosed => {

@@ -51,6 +51,17 @@ impl WorkerSlot {
         }
     }
 
+    /// The process of the worker, if there is one.
+    pub(super) fn pid(&self) -> Option<u32> {
+        match &self.state {
+            WorkerState::Starting { worker, .. }
+            | WorkerState::Ready { worker, .. }
+            | WorkerState::Draining { worker }
+            | WorkerState::Killed { worker } => Some(worker.pid()),
+            WorkerState::Dead { .. } | WorkerState::Gone => None,
+        }
+    }
+
     /// For a role that does not run.
     pub(super) fn unused() -> Self {
         Self { state: WorkerState::Gone, ..Self::new(Instant::now()) }

@@ -199,7 +199,7 @@ fn removals_in_the_middle_of_many_inboxes_come_to_an_end() {
         full.clean();
     }
     full.check();
-    let copied = full.counters.mail_bytes_copied.load(Ordering::Relaxed);
+    let copied = full.counters.mail_copied.load(Ordering::Relaxed);
     let all = u64::from(INBOXES) * 129 * weight(100);
     assert!(copied < 3 * all, "{copied} bytes were copied of {all}");
     // Once all messages are gone, no facts about them are needed.

@@ -101,7 +101,7 @@ fn readers_commits_and_cleaning_at_once_show_only_what_is_true() {
     assert!(pages.load(Ordering::Relaxed) > 0);
     let counters = Arc::clone(&log.log.counters);
     assert!(counters.mail_segments_cleaned.load(Ordering::Relaxed) > 10, "nothing was cleaned");
-    assert!(counters.mail_bytes_copied.load(Ordering::Relaxed) > 0, "nothing was copied");
+    assert!(counters.mail_copied.load(Ordering::Relaxed) > 0, "nothing was copied");
     drop(log);
     let log = open();
     for n in 0..CLIENTS {

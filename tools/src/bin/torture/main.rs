@@ -5,6 +5,7 @@
 //! written by clients and mix nodes alone, and know nothing of the gateway. Nothing here trusts the gateway, and nothing
 //! outside its folder is touched.
 
+mod balance;
 mod coverage;
 mod fault;
 mod flaw;
@@ -170,6 +171,7 @@ async fn run(options: &Options, may_mount: bool) -> Result<Outcome> {
             strange.push(format!("{error:#}"));
         }
     }
+    strange.extend(balance::look_at(&sut.gateway.home).await?);
     let peaks = peaks.seen();
     sut.end().await?;
     strange.extend_from_slice(sut.log_oracle.strange());
