@@ -45,7 +45,8 @@ async fn status_counts_clients_mail_and_packets() -> Result<()> {
         ensure!(shown.value("gatewayd_mix_ingress_packets_in_flight")? == 0);
         ensure!(shown.value("gatewayd_mix_egress_packets_waiting")? == 0);
         ensure!(shown.value("gatewayd_worker_ready")? >= 4);
-        ensure!(shown.value("gatewayd_worker_resident_memory_bytes")? > 1_000_000);
+        let resident = "gatewayd_worker_resident_memory_bytes";
+        Shown::until(home, "the memory of workers", |shown| Ok(shown.value(resident)? > 1_000_000)).await?;
         let text = home.gatewayd("status", &[]).await?;
         ensure!(
             text.code == Some(0) && text.stdout.contains("serves") && text.stdout.contains("1 logged in"),
