@@ -7,7 +7,6 @@
 
 use std::{
     io,
-    net::TcpListener,
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -20,7 +19,7 @@ use ipc::{
     credit::Window,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -37,7 +36,7 @@ use worker::{
 use crate::{
     context::Context,
     counters::Counters,
-    listen::accept::ClientAcceptor,
+    listen::{accept::ClientAcceptor, port::ClientPort},
     store::{dispatch, keys::KeySlots},
 };
 
@@ -74,15 +73,6 @@ pub struct LinkEnds {
     pub store: mpsc::Receiver<OwnedFd>,
     /// Ends of the link to `mix-egress`.
     pub egress: mpsc::Receiver<OwnedFd>,
-}
-
-/// Where clients connect.
-#[derive(Debug)]
-pub struct ClientPort {
-    /// The listener.
-    pub listener: TcpListener,
-    /// Whether new clients are let in.
-    pub newcomers: watch::Receiver<bool>,
 }
 
 /// Serves clients until the supervisor says otherwise. `newcomers` says whether new clients are let in at the beginning.

@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
             console.flush();
             // Help goes to standard output, errors go to standard error. If that is closed, nobody can read them.
             let _ = error.print();
-            return if error.use_stderr() { usage_error(std::env::args_os()) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { usage_error(&command(), std::env::args_os()) } else { ExitCode::SUCCESS };
         }
     };
     console.flush();
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_usage_error_ends_with_2_but_where_0_10_ended_with_1() {
-        let code = |line: &str| format!("{:?}", usage_error(line.split(' ').map(OsString::from)));
+        let code = |line: &str| format!("{:?}", usage_error(&command(), line.split(' ').map(OsString::from)));
         for line in
             ["gatewayd", "gatewayd bogus", "gatewayd run --id", "gatewayd --home x upgrade", "gatewayd init --id log"]
         {

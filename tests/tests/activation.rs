@@ -100,12 +100,16 @@ async fn a_restart_with_passed_sockets_refuses_nobody() -> Result<()> {
         let client = Client::register(clients, &identity).await?;
         up(&log, 2).await?;
         drop(client);
+        // A restart can be faster than a few connections.
+        let taken = || knocker.taken.load(Ordering::Relaxed);
+        deadline::until(deadline::SOON, "more connections", || taken() + knocker.refused.load(Ordering::Relaxed) > 20)
+            .await?;
         knocker.is_over.store(true, Ordering::Relaxed);
         for thread in knocking {
             thread.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
         }
-        let (taken, refused) = (knocker.taken.load(Ordering::Relaxed), knocker.refused.load(Ordering::Relaxed));
-        ensure!(refused == 0 && taken > 10, "{refused} connections were refused, {taken} taken");
+        let refused = knocker.refused.load(Ordering::Relaxed);
+        ensure!(refused == 0, "{refused} connections were refused, {} taken", taken());
 
         let [second] = children(manager_pid)?[..] else { anyhow::bail!("there is not one gateway") };
         second.signal(Signal::SIGTERM)?;

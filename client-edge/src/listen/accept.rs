@@ -16,12 +16,11 @@ use worker::{
     peer::{Accepted, Acceptor, ConnectionLimit, Listener},
 };
 
-use super::preauth_limit::PreauthLimit;
+use super::{port::ClientPort, preauth_limit::PreauthLimit};
 use crate::{
     connection::{self, session::LAST_RECEIPTS_LIMIT},
     context::Context,
     counters,
-    edge::ClientPort,
     upgrade::NewConnection,
     websocket::close_reason::CLOSE_LIMIT,
 };

@@ -26,7 +26,8 @@ use tokio::{
 
 use super::client::{Client, NARROW, TIMEOUT, authenticate, key, token};
 use crate::{
-    edge::{ClientPort, Edge, LinkEnds},
+    edge::{Edge, LinkEnds},
+    listen::port::ClientPort,
     store::keys::KeySlots,
 };
 

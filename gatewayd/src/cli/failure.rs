@@ -76,13 +76,13 @@ const CONFIGURATION: u8 = 78;
 
 /// The code of `status` and `health` for a gateway that does not serve, or cannot be asked.
 const NOT_SERVING: u8 = 2;
+
 /// The exit code for wrong arguments. It is that of 0.10 where 0.10 has the command, and for a command that there is not.
-pub(super) fn usage_error(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let commands: Vec<String> =
-        super::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    let named = arguments.skip(1).find_map(|argument| commands.iter().find(|command| argument == command.as_str()));
+pub(super) fn usage_error(command: &clap::Command, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let commands: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let named = arguments.skip(1).find_map(|argument| commands.iter().find(|command| argument == **command));
     match named {
-        Some(command) if !OF_0_10.contains(&command.as_str()) => ExitCode::from(USAGE),
+        Some(command) if !OF_0_10.contains(command) => ExitCode::from(USAGE),
         _ => ExitCode::FAILURE,
     }
 }

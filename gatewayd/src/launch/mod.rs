@@ -6,7 +6,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`spec`] | all of it, put together from a plan |
-//! | [`resources`], [`listeners`], [`data_folders`] | the descriptors of each role |
+//! | [`resources`], [`listeners`], [`listener_settings`], [`data_folders`] | the descriptors of each role |
 //! | [`passed`] | listeners that a service manager has opened |
 //! | [`links`] | which workers may talk to each other |
 //! | [`pages`] | the pages of figures |
@@ -24,6 +24,7 @@ mod data_folders;
 pub(crate) mod fixtures;
 mod late_address;
 mod links;
+mod listener_settings;
 mod listeners;
 mod lock_holder;
 mod one_shot;

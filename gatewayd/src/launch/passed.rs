@@ -17,7 +17,7 @@ use nix::sys::socket::{
     sockopt::{AcceptConn, Ipv6V6Only, SockType as TypeOfSocket},
 };
 
-use super::listeners::ListenerSettings;
+use super::listener_settings::ListenerSettings;
 
 /// The number of the first passed descriptor.
 const FIRST: i32 = 3;
@@ -216,7 +216,7 @@ impl Passed {
 mod tests {
     use std::{net::UdpSocket, os::unix::net::UnixListener};
 
-    use super::{super::listeners, *};
+    use super::{super::listener_settings, *};
 
     fn announced(pid: &str, count: &str, names: Option<&str>) -> Result<Announced, PassedError> {
         let variable = |name: &str| match name {
@@ -251,22 +251,22 @@ mod tests {
     #[test]
     fn each_socket_is_used_for_the_address_that_it_has() {
         let (mut passed, addresses) = passing(&["gatewayd@one.socket", "clients"]);
-        let mix = passed.claim(addresses[0], listeners::MIX).unwrap().unwrap();
+        let mix = passed.claim(addresses[0], listener_settings::MIX).unwrap().unwrap();
         assert_eq!(mix.local_addr().unwrap(), addresses[0]);
-        passed.claim(addresses[1], listeners::CLIENTS).unwrap().unwrap();
+        passed.claim(addresses[1], listener_settings::CLIENTS).unwrap().unwrap();
         passed.finish().unwrap();
-        assert!(PassedListeners::none().claim(addresses[0], listeners::MIX).unwrap().is_none());
+        assert!(PassedListeners::none().claim(addresses[0], listener_settings::MIX).unwrap().is_none());
     }
 
     #[test]
     fn what_does_not_fit_the_configuration_is_told_with_both() {
         let (mut passed, addresses) = passing(&["clients", "other"]);
-        let error = passed.claim(addresses[0], listeners::MIX).unwrap_err().to_string();
+        let error = passed.claim(addresses[0], listener_settings::MIX).unwrap_err().to_string();
         for part in [&addresses[0].to_string(), "\"clients\"", "\"mix\"", "mixnet_endpoint.listening_address"] {
             assert!(error.contains(part), "{error}");
         }
         let wanted = "127.0.0.1:1".parse().unwrap();
-        let error = passed.claim(wanted, listeners::MIX).unwrap_err().to_string();
+        let error = passed.claim(wanted, listener_settings::MIX).unwrap_err().to_string();
         assert!(error.contains("ListenStream=127.0.0.1:1") && error.contains(&addresses[1].to_string()), "{error}");
         let error = passed.finish().unwrap_err().to_string();
         assert!(error.contains(&addresses[1].to_string()) && error.contains("remove it"), "{error}");
@@ -295,6 +295,6 @@ mod tests {
         let passed = Passed::new(OwnedFd::from(socket), "mix".to_owned()).unwrap();
         let address = passed.address;
         let mut passed = PassedListeners { were_passed: true, left: vec![passed] };
-        assert!(matches!(passed.claim(address, listeners::MIX), Err(PassedError::Ipv6Only(_))));
+        assert!(matches!(passed.claim(address, listener_settings::MIX), Err(PassedError::Ipv6Only(_))));
     }
 }

@@ -17,6 +17,7 @@ use nix::{fcntl::openat, sys::stat::Mode};
 
 use super::{
     data_folders::{DataFolders, FolderError},
+    listener_settings,
     listeners::{self, ListenError},
     ownership,
     passed::PassedListeners,
@@ -120,12 +121,12 @@ impl WorkerResources {
             sphinx_key: open_key(guard, "private Sphinx key", sphinx.0, sphinx.1)?,
             identity_key: open_identity_key(config, guard)?,
             data,
-            mix_listener: listeners::open(config.mix.listen, listeners::MIX, &mut passed)?,
-            client_listener: listeners::open(config.clients.listen, listeners::CLIENTS, &mut passed)?,
+            mix_listener: listeners::open(config.mix.listen, listener_settings::MIX, &mut passed)?,
+            client_listener: listeners::open(config.clients.listen, listener_settings::CLIENTS, &mut passed)?,
             http_listener: config
                 .node
                 .enabled
-                .then(|| listeners::open(config.node.http_bind_address, listeners::HTTP, &mut passed))
+                .then(|| listeners::open(config.node.http_bind_address, listener_settings::HTTP, &mut passed))
                 .transpose()?,
         };
         passed.finish().map_err(ListenError::from)?;

@@ -5,6 +5,7 @@
 //! that does not come back, or that hangs again and again. A report about a peer is believed only if the two share a link.
 
 mod balance;
+mod change_level;
 pub(super) mod drain;
 pub(super) mod error;
 mod events;
@@ -16,6 +17,7 @@ mod newcomers;
 mod peer_reports;
 mod public_keys;
 mod replace;
+mod replacement;
 mod slot;
 
 use std::{
@@ -36,7 +38,7 @@ use self::{
     balance::BalanceWatch,
     error::WorkersError,
     levels::TemporaryLevels,
-    replace::Replacement,
+    replacement::Replacement,
     slot::{PendingKill, WorkerSlot, WorkerState},
 };
 use crate::{

@@ -5,7 +5,7 @@ use ipc::{ingress_store::StoreToIngress, operator::StoreAnswer};
 use session_ipc::{Sequence, StoreToEdge};
 use wire::address::ClientAddress;
 
-use super::{operator::QuestionId, session_ref::SessionRef, sweep::SweepPage};
+use super::{question::QuestionId, session_ref::SessionRef, sweep::SweepPage};
 use crate::{
     mailbox::{Class, LedgerEntry, MailBatch, PageLimit},
     registrar::Begun,

@@ -11,12 +11,8 @@ use ipc::operator::{ClientCount, ClientFacts, ClientKind, DAY, Mail, StoreAnswer
 use session_ipc::EndReason;
 use wire::address::ClientAddress;
 
-use super::{Core, inbox::Inbox, retention::ForgottenFor};
+use super::{Core, inbox::Inbox, question::QuestionId, retention::ForgottenFor};
 use crate::mailbox::{Mailbox, MailboxError};
-
-/// A question of the operator that is being answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct QuestionId(pub u64);
 
 impl<M: Mailbox> Core<M> {
     /// What is known of a client.

@@ -20,7 +20,7 @@ use worker::counter::count;
 use super::{
     Core,
     effects::Job,
-    operator::QuestionId,
+    question::QuestionId,
     session_ref::SessionRef,
     sweep::{SweepPage, Swept},
 };

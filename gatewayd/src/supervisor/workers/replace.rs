@@ -11,34 +11,18 @@ use std::{sync::Arc, time::Instant};
 use ipc::Role;
 use tokio::sync::oneshot;
 
-use super::{GatewayPhase, Workers, drain::ORDER, slot::WorkerState};
+use super::{
+    GatewayPhase, Workers,
+    drain::ORDER,
+    replacement::{Replacement, Stage},
+    slot::WorkerState,
+};
 use crate::{
     admin::wire::{AdminAnswer, ReloadAnswer, ReloadReport},
     launch::LaunchSpec,
     supervisor::reload::{Change, read_again},
     systemd,
 };
-
-/// A replacement that is under way.
-#[derive(Debug)]
-pub(super) struct Replacement {
-    roles: Vec<Role>,
-    stage: Stage,
-    /// What they are started from if the new ones do not start.
-    before: Arc<LaunchSpec>,
-    report: ReloadReport,
-    /// Why a new worker did not start.
-    failed: Option<String>,
-    asker: Option<oneshot::Sender<AdminAnswer>>,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// They end. Their successors are started from `next`.
-    Ending { since: Instant, next: Arc<LaunchSpec> },
-    /// The successors start.
-    Starting,
-}
 
 impl Workers {
     /// Reads the configuration again and takes it over, or says what that would do. `asker` is told the outcome.
