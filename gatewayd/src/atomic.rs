@@ -1,7 +1,7 @@
 //! Writes files that are either complete or do not exist: into a temporary file in the same folder, which is synced and then put in place.
 //!
-//! *Promises*: on any error the former file stays as it was, and nothing is left beside it. After a power cut a file called
-//! `.<name>.<random>.new` may be left, which may be deleted.
+//! *Promises*: on any error the former file stays as it was, and nothing is left beside it. After a power cut, or if the process is
+//! killed, a file called `.<name>.<random>.new` may be left, which may be deleted.
 
 use std::{
     ffi::OsString,
@@ -24,7 +24,7 @@ pub struct WriteError {
 }
 
 impl WriteError {
-    fn at(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn at(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self { step, path, error }
     }
@@ -83,7 +83,8 @@ impl Drop for Staged {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder in which `path` is.
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -251,8 +251,8 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
             let (order, ShownFlags { id, json }) = what.parts();
             clients::execute(&id, &root, order, json, console)?;
         }
-        Command::Backup(BackupFlags { id, config, file }) => {
-            make::execute(&id, &root, config, &file, environment(log), console)?;
+        Command::Backup(BackupFlags { id, file }) => {
+            make::execute(&id, &root, &file, environment(log), console)?;
         }
         Command::Restore(RestoreFlags { id, file }) => restore::execute(&id, &root, &file, console)?,
         Command::SupportBundle(SupportFlags { id, file }) => {

@@ -174,6 +174,33 @@ async fn a_restored_gateway_takes_no_login_from_before() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_takes_what_the_gateway_runs_with() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        let (usual, other) = (home.path().join("config/config.toml"), home.path().join("config/other.toml"));
+        fs::write(&other, fs::read_to_string(&usual)? + "\n# The other one.\n")?;
+        let other_path = other.to_str().context("a path that is no text")?.to_owned();
+        let gateway = Gateway::start_in(home, &["--config", &other_path]).await?;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("backup.tar");
+        let outcome = back_up(&gateway.home, &file).await?;
+        ensure!(outcome.code == Some(0), "{outcome:?}");
+        let listed =
+            tokio::process::Command::new("tar").arg("-xOf").arg(&file).arg("config/config.toml").output().await?;
+        ensure!(listed.stdout == fs::read(&other)?, "the backup has another configuration than the gateway");
+
+        // Nobody has shown yet that a gateway starts with what is edited now.
+        fs::write(&other, fs::read_to_string(&other)?.replace("inbox_messages = 50000", "inbox_messages = 4321"))?;
+        let outcome = back_up(&gateway.home, &folder.path().join("second.tar")).await?;
+        ensure!(outcome.code == Some(1) && outcome.stderr.contains("inbox_messages"), "{outcome:?}");
+        ensure!(outcome.stderr.contains("gatewayd reload"), "{outcome:?}");
+        ensure!(fs::read_dir(folder.path())?.count() == 1, "something was left");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_fails_leaves_no_file() -> Result<()> {
     bounded(async {
         let mut scene = Scene::start().await?;

@@ -1,4 +1,5 @@
-//! `gatewayd backup`: configuration and keys as they are on disk, and ledger, mail and marks as the running `store` writes them.
+//! `gatewayd backup`: the configuration file and the keys that the gateway runs with, and ledger, mail and marks as the running `store` writes
+//! them.
 //!
 //! *Promises*: FILE gets its name when all of it is on the medium; until then, and after any failure, there is none. It is for its
 //! owner only. An existing FILE is never replaced.
@@ -13,19 +14,22 @@ use std::{
 
 use ipc::backup::{self, PartFolder, Piece};
 
-use super::archive::{ArchiveWriter, CONFIG, INBOXES, KEYS, LEDGER, REPLAY};
+use super::{
+    archive::{ArchiveWriter, CONFIG, INBOXES, KEYS, LEDGER, REPLAY},
+    output::Output,
+};
 use crate::{
     admin::client::{AdminError, borrow_backup},
-    atomic::{Staged, WriteError, sync_folder_of},
+    atomic::{WriteError, sync_folder_of},
     audit,
+    config::Origin,
     console::Console,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
+    steer::config::{Compared, ConfigError, compare_with_file},
 };
 
-/// The mode of the file: it has the private keys.
-const MODE: u32 = 0o600;
 /// `store` writes something more often than this, unless its disk hangs.
 const SILENCE: Duration = Duration::from_secs(120);
 
@@ -38,6 +42,22 @@ pub enum BackupError {
     /// The running gateway cannot be asked.
     #[error("{0}; a gateway that does not run can be copied as a folder, see README.md")]
     Ask(#[from] AdminError),
+    /// The file of the configuration cannot be compared with what is in force.
+    #[error("{0}; no backup was made")]
+    Compare(#[source] ConfigError),
+    /// The file of the configuration is not what the gateway runs with.
+    #[error(
+        "{file} has been changed since the gateway read it, in {keys}; no backup was made: take the file over with `gatewayd reload --id {id}`, \
+         or take the changes back"
+    )]
+    Edited {
+        /// The file.
+        file: String,
+        /// What is not as in force.
+        keys: String,
+        /// The gateway.
+        id: GatewayId,
+    },
     /// There is such a file.
     #[error("{} exists already, and is not replaced: name another file", .0.display())]
     Exists(PathBuf),
@@ -79,7 +99,6 @@ impl BackupError {
 pub fn execute(
     id: &GatewayId,
     root: &Root,
-    config: Option<PathBuf>,
     file: &Path,
     environment: Environment,
     console: &mut Console<'_>,
@@ -87,19 +106,43 @@ pub fn execute(
     if file.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(file.to_owned()));
     }
+    let compared = compare_with_file(id, root).map_err(|error| match error {
+        ConfigError::Running(error) => BackupError::Ask(error),
+        other => BackupError::Compare(other),
+    })?;
+    let flags = flags_in_force(id, &compared)?;
     let guard = PathGuard::for_reading(GatewayPaths::new(root, id).home());
+    let config = Some(PathBuf::from(&compared.file));
     let plan = plan::read(id, root, guard, config, audit::with_credentials_of_unit(id, root, environment))?;
     // Asked first: without a gateway no file is begun. It waits for us to read.
     let socket = borrow_backup(id, root)?;
-    let (staged, output) = Staged::begin(file, MODE)?;
+    let (named, output) = Output::begin(file)?;
     let bytes = write(&plan, socket, output, file)?;
-    staged.create()?;
+    named.create()?;
     sync_folder_of(file)?;
     console.line(format_args!(
         "Backed gateway {id} up to {} ({bytes} bytes). It has the private keys: keep it where nobody else can read it.",
         file.display()
     ));
+    if !flags.is_empty() {
+        console
+            .line(format_args!("Not in it, because flags of `run` or the environment say so: {}.", flags.join(", ")));
+    }
     Ok(())
+}
+
+/// The settings that are in force for this run only.
+///
+/// # Errors
+/// If the file has been edited and not taken over: then nobody has shown yet that a gateway starts with it.
+fn flags_in_force(id: &GatewayId, compared: &Compared) -> Result<Vec<String>, BackupError> {
+    let is_of_run = |origin| matches!(origin, Origin::Flag | Origin::Environment);
+    let (of_run, edited): (Vec<_>, Vec<_>) = compared.differences.iter().partition(|one| is_of_run(one.origin));
+    if edited.is_empty() {
+        return Ok(of_run.into_iter().map(|one| one.name()).collect());
+    }
+    let keys: Vec<_> = edited.into_iter().map(|one| one.name()).collect();
+    Err(BackupError::Edited { file: compared.file.clone(), keys: keys.join(", "), id: id.clone() })
 }
 
 fn write(plan: &RunPlan, mut socket: UnixStream, output: File, path: &Path) -> Result<u64, BackupError> {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::paths::GatewayId;
+
 /// The first line. The number changes with the meaning of the files.
 const FIRST: &str = "gatewayd backup 1";
 /// More than an archive has.
@@ -56,7 +58,7 @@ impl Manifest {
         }
         let mut lines = body.lines().skip(1);
         let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name)).ok_or(MALFORMED);
-        let id = field("gateway ")?.to_owned();
+        let id = field("gateway ")?.parse::<GatewayId>().map_err(|_| MALFORMED)?.to_string();
         let made = field("made ")?.parse().map_err(|_| MALFORMED)?;
         let files: Vec<_> = lines.map(Listed::decode).collect::<Option<_>>().ok_or(MALFORMED)?;
         if files.len() > MOST_FILES {
@@ -83,6 +85,12 @@ mod tests {
     fn manifest() -> Manifest {
         let file = |name: &str| Listed { name: name.to_owned(), bytes: 7, hash: blake3::hash(name.as_bytes()) };
         Manifest { id: "demo".into(), made: 1_800_000_000, files: vec![file("data/a"), file("config/b")] }
+    }
+
+    #[test]
+    fn a_manifest_names_a_gateway_as_gateways_are_named() {
+        let text = Manifest { id: "\x1b[31mx".into(), ..manifest() }.encode();
+        assert_eq!(Manifest::decode(&text), Err("its manifest is malformed"));
     }
 
     #[test]

@@ -10,10 +10,11 @@
 //! |---|---|
 //! | [`manifest`] | what the archive holds, with lengths and hashes |
 //! | [`archive`] | writes an archive, and reads one that is whole |
-//! | [`make`] | the backup |
+//! | [`make`], [`output`] | the backup |
 //! | [`restore`] | a new gateway's folder from a backup |
 
 mod archive;
 pub mod make;
 mod manifest;
+mod output;
 pub mod restore;

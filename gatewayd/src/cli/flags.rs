@@ -229,10 +229,6 @@ pub(super) struct BackupFlags {
     #[arg(long, value_name = "ID")]
     pub(super) id: GatewayId,
 
-    /// The configuration file [default: config/config.toml in the gateway's folder]
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-
     /// The file to make, which must not exist
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,

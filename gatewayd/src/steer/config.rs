@@ -29,12 +29,43 @@ pub enum ConfigError {
 
 /// A setting that is not the same in the file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Difference {
+pub(crate) struct Difference {
     section: String,
     key: String,
     in_force: String,
-    origin: Origin,
+    pub(crate) origin: Origin,
     in_file: String,
+}
+
+impl Difference {
+    /// The name of the setting: `[section] key`.
+    pub(crate) fn name(&self) -> String {
+        format!("[{}] {}", self.section, self.key)
+    }
+}
+
+/// The configuration file of a running gateway, and what in it is not as in force.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    /// The file.
+    pub(crate) file: String,
+    /// In the order of a new file.
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// Compares what a running gateway has in force with its file.
+///
+/// # Errors
+/// If the gateway does not tell, or the file cannot be read.
+pub(crate) fn compare_with_file(id: &GatewayId, root: &Root) -> Result<Compared, ConfigError> {
+    let running = ask(id, root)?;
+    let paths = GatewayPaths::new(root, id);
+    let loaded = Config::load(running.file.as_ref(), &paths, &PathGuard::for_reading(paths.home()))?;
+    let config = &loaded.config;
+    let of_file = in_force(Stages { text: &loaded.text, of_file: config, with_flags: config, in_force: config });
+    // The gateway shortens what it tells.
+    let of_file: Vec<_> = of_file.into_iter().map(SettingInForce::shortened).collect();
+    Ok(Compared { differences: compare(&running.settings, &of_file, &paths), file: running.file })
 }
 
 fn ask(id: &GatewayId, root: &Root) -> Result<ConfigInForce, AdminError> {
@@ -71,12 +102,7 @@ pub fn show(id: &GatewayId, root: &Root, json: bool, console: &mut Console<'_>) 
 /// # Errors
 /// If the gateway does not tell, or the file cannot be read.
 pub fn diff(id: &GatewayId, root: &Root, json: bool, console: &mut Console<'_>) -> Result<(), ConfigError> {
-    let running = ask(id, root)?;
-    let paths = GatewayPaths::new(root, id);
-    let loaded = Config::load(running.file.as_ref(), &paths, &PathGuard::for_reading(paths.home()))?;
-    let config = &loaded.config;
-    let of_file = in_force(Stages { text: &loaded.text, of_file: config, with_flags: config, in_force: config });
-    let differences = compare(&running.settings, &of_file, &paths);
+    let Compared { file, differences } = compare_with_file(id, root)?;
     if json {
         console.line(serde_json::to_string_pretty(&differences)?);
         return Ok(());
@@ -90,7 +116,7 @@ pub fn diff(id: &GatewayId, root: &Root, json: bool, console: &mut Console<'_>) 
         console.line(format_args!("[{section}] {key}: {in_force} in force{why}; {in_file} in the file"));
     }
     if differences.is_empty() {
-        console.line(format_args!("What is in force is what {} says.", running.file));
+        console.line(format_args!("What is in force is what {file} says."));
     } else {
         console.line("`gatewayd reload --dry-run` says what a reload would do.");
     }
