@@ -256,8 +256,7 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         }
         Command::Restore(RestoreFlags { id, file }) => restore::execute(&id, &root, &file, console)?,
         Command::SupportBundle(SupportFlags { id, file }) => {
-            let environment = Environment { uses_private_keys: false, ..environment(log) };
-            support::execute(&id, &root, file.as_deref(), environment, console)?;
+            support::execute(&id, &root, file.as_deref(), console)?;
         }
         Command::BondingInformation(BondingFlags { id, output }) => {
             bonding::execute(

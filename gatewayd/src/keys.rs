@@ -211,19 +211,25 @@ fn load(
 
 /// Checks that the private keys can be opened, without reading them. Warns if other users may read one.
 pub fn check_private(paths: &KeyPaths, guard: &PathGuard) -> Result<(), KeyFileError> {
+    for path in readable_private(paths, guard)? {
+        tracing::warn!(path = %path.display(), "other users may read this private key: run `chmod 600` on it");
+    }
+    Ok(())
+}
+
+/// Checks that the private keys can be opened, without reading them. Returns those that other users may read.
+pub fn readable_private<'a>(paths: &'a KeyPaths, guard: &PathGuard) -> Result<Vec<&'a Path>, KeyFileError> {
+    let mut readable = Vec::new();
     for (setting, path) in
         [("private_identity_key_file", &paths.private_identity), ("private_sphinx_key_file", &paths.private_sphinx)]
     {
         let file = open(guard, setting, path)?;
         let metadata = file.metadata().map_err(read_error(setting, path))?;
         if metadata.mode() & 0o077 != 0 {
-            tracing::warn!(
-                path = %path.display(),
-                "other users may read this private key: run `chmod 600` on it"
-            );
+            readable.push(path.as_path());
         }
     }
-    Ok(())
+    Ok(readable)
 }
 
 fn open(guard: &PathGuard, setting: &'static str, path: &Path) -> Result<File, KeyFileError> {

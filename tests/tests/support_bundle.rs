@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 use harness::{
     client::{Client, Era, Identity},
     deadline::bounded,
+    gateway::IPV4,
+    home::Home,
     scene::Scene,
 };
 use nix::sys::signal::Signal;
@@ -21,7 +23,12 @@ async fn a_bundle_has_nothing_that_was_planted() -> Result<()> {
         scene.mixnode.wait_for_acks(&mail).await?;
         let home = &scene.gateway.home;
         // What an operator may have written there.
-        for (key, value) in [("hostname", "'secrethost.example'"), ("moniker", "'Alice of Wonderland'")] {
+        for (key, value) in [
+            ("hostname", "'secrethost.example'"),
+            ("moniker", "'Alice of Wonderland'"),
+            ("security_contact", "'0791234567'"),
+            ("details", "'10s'"),
+        ] {
             home.set_config("node", key, value)?;
         }
         let config = fs::read_to_string(home.config_file())?;
@@ -34,6 +41,8 @@ async fn a_bundle_has_nothing_that_was_planted() -> Result<()> {
             "secrethost".to_owned(),
             "Wonderland".to_owned(),
             "198.51.100.77".to_owned(),
+            "0791234567".to_owned(),
+            "details = '10s'".to_owned(),
             home.root().display().to_string(),
             bs58::encode(scene.gateway.identity).into_string(),
             fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned(),
@@ -80,4 +89,53 @@ async fn a_bundle_has_nothing_that_was_planted() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_broken_has_a_bundle_too() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        fs::remove_file(home.data().join("public_sphinx.pem"))?;
+        fs::write(home.data().join("public_identity.pem"), "alice")?;
+        let outcome = home.gatewayd("support-bundle", &[]).await?;
+        ensure!(outcome.code == Some(0), "{outcome:?}");
+        for words in [
+            "public Sphinx key: cannot be read: entity not found",
+            "private Sphinx key: can be opened, mode 600",
+            "public_identity_key_file has something else than a key in it",
+            "[limits]",
+        ] {
+            ensure!(outcome.stdout.contains(words), "{words} is missing: {outcome:?}");
+        }
+
+        home.set_config("limits", "inbox_messages", "'alice'")?;
+        home.set_config("node", "moniker", "'bob'")?;
+        let outcome = home.gatewayd("support-bundle", &[]).await?;
+        ensure!(outcome.code == Some(0) && outcome.stdout.contains("something is wrong in line "), "{outcome:?}");
+        ensure!(outcome.stdout.contains("inbox_messages = <set>"), "{outcome:?}");
+
+        let config = fs::read_to_string(home.config_file())?;
+        fs::write(home.config_file(), format!("{config}\n[[carol 'dave\n"))?;
+        let broken = home.gatewayd("support-bundle", &[]).await?;
+        ensure!(broken.code == Some(0) && broken.stdout.contains("it is no TOML"), "{broken:?}");
+        fs::remove_file(home.config_file())?;
+        let missing = home.gatewayd("support-bundle", &[]).await?;
+        ensure!(missing.code == Some(0), "{missing:?}");
+        ensure!(missing.stdout.contains("it cannot be read: entity not found"), "{missing:?}");
+        for name in ["alice", "bob", "carol", "dave"] {
+            for outcome in [&outcome, &broken, &missing] {
+                ensure!(!outcome.stdout.contains(name) && !outcome.stderr.contains(name), "{name}: {outcome:?}");
+            }
+        }
+        ensure!(broken.stdout.contains("inboxes: ") && broken.stdout.contains("kernel "), "{broken:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_there_has_no_bundle() -> Result<()> {
+    let outcome = Home::empty()?.gatewayd("support-bundle", &[]).await?;
+    ensure!(outcome.code == Some(1) && outcome.stderr.contains("correct --id or --home"), "{outcome:?}");
+    Ok(())
 }

@@ -7,7 +7,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`settings`] | the configuration, the keys, what is announced |
-//! | [`places`] | ports, folders, accounts |
+//! | [`places`] | programs, ports, folders, accounts |
 //! | [`machine`] | descriptors, memory, clock, disk, jail |
 //! | [`opening`] | what only opening shows |
 

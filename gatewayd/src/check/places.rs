@@ -1,4 +1,4 @@
-//! Ports, folders and accounts.
+//! Programs, ports, folders and accounts.
 
 use ipc::{Role, jail::Layer};
 
@@ -20,6 +20,7 @@ pub(super) fn look(config: &Config, guard: &PathGuard, is_running: bool) -> Vec<
         }
     };
     lines.extend(account_line(config, accounts.is_some()));
+    lines.extend(programs(config));
     if !is_running {
         lines.extend(ports(config));
         lines.extend(folders(config, guard, accounts));
@@ -34,6 +35,17 @@ fn account_line(config: &Config, are_separate: bool) -> Option<Line> {
         (false, true) => Some(Line::bad("[sandbox] require names `account`, and this account cannot give any", REMEDY)),
         (false, false) => Some(Line::doubtful("all workers would share this account", REMEDY)),
     }
+}
+
+fn programs(config: &Config) -> Vec<Line> {
+    const REMEDY: &str =
+        "install all programs of gatewayd together, beside it or in ../libexec/gatewayd; each has to be executable";
+    let roles: Vec<Role> = config.roles().collect();
+    let errors = launch::look_at_programs(&roles);
+    if errors.is_empty() {
+        return vec![Line::good(format!("the programs of all {} workers are there", roles.len()))];
+    }
+    errors.into_iter().map(|error| Line::bad(error.to_string(), REMEDY)).collect()
 }
 
 fn ports(config: &Config) -> Vec<Line> {

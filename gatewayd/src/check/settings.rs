@@ -72,12 +72,18 @@ pub(super) fn look(
 
 fn keys_and_announcement(config: &Config, guard: &PathGuard, lines: &mut Vec<Line>) {
     let public = keys::load_public(&config.keys, guard);
-    let private = keys::check_private(&config.keys, guard);
+    let private = keys::readable_private(&config.keys, guard);
     let pairs = match (&public, &private) {
-        (Ok(public), Ok(())) => keys::check_pairs(&config.keys, guard, public),
+        (Ok(public), Ok(_)) => keys::check_pairs(&config.keys, guard, public),
         _ => Ok(()),
     };
     let announced = public.as_ref().ok().map(|public| Announced::of(config, public));
+    for path in private.iter().flatten() {
+        lines.push(Line::doubtful(
+            format!("other users may read the private key {}", path.display()),
+            format!("run `chmod 600 {}`; who has read it can pose as this gateway", path.display()),
+        ));
+    }
     let errors = [public.err(), private.err(), pairs.err()];
     let mut all_good = true;
     for error in errors.into_iter().flatten() {

@@ -23,7 +23,7 @@ mod settings;
 mod tuning;
 mod values;
 
-pub(crate) use self::edit::TEMPLATE;
+pub(crate) use self::{edit::TEMPLATE, origin::known_keys};
 pub use self::{
     edit::{EditError, fresh, update},
     error::{LoadError, ParseError, UnknownKey, WrittenSetting},

@@ -9,7 +9,11 @@ use serde::Serialize;
 use toml::{Table, Value};
 use toml_edit::DocumentMut;
 
-use super::{edit, settings::Config};
+use super::{
+    edit,
+    settings::Config,
+    tuning::{DEBUG_KEYS, DebugSection},
+};
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
@@ -121,28 +125,35 @@ pub fn in_force(stages: Stages<'_>) -> Vec<SettingInForce> {
 }
 
 /// A section, a key and its default.
-type Key = (String, String, String);
+pub(crate) type Key = (String, String, String);
 
 /// The keys of a new file in its order, each with its default, and those that a new file does not have in their sections.
 fn keys() -> Vec<Key> {
-    const OTHERS: [(&str, &str); 5] = [
-        ("clients_endpoint", "trusted_proxies"),
-        ("debug", "packet_forwarding_initial_backoff"),
-        ("debug", "packet_forwarding_maximum_backoff"),
-        ("debug", "initial_connection_timeout"),
-        ("debug", "maximum_connection_buffer_size"),
-    ];
     let template: DocumentMut = edit::TEMPLATE.parse().unwrap_or_default();
     let mut keys: Vec<Key> = Vec::new();
     for (section, table) in template.iter().filter_map(|(section, item)| Some((section, item.as_table()?))) {
         let values = table.iter().filter_map(|(key, item)| Some((key, item.as_value()?)));
         keys.extend(values.map(|(key, value)| (section.to_owned(), key.to_owned(), canonical(value.to_string()))));
     }
-    for (section, key) in OTHERS {
+    let others = std::iter::once((("clients_endpoint", "trusted_proxies"), "[]".to_owned()))
+        .chain(spelled_debug(&DebugSection::default()));
+    for ((section, key), default) in others {
         let end = keys.iter().rposition(|(of, ..)| of == section).map_or(keys.len(), |last| last + 1);
-        keys.insert(end, (section.to_owned(), key.to_owned(), "[]".to_owned()));
+        keys.insert(end, (section.to_owned(), key.to_owned(), default));
     }
     keys
+}
+
+/// Every key that a file may have, with its default. A key that is only read for the sake of old files has an empty one.
+pub(crate) fn known_keys() -> Vec<Key> {
+    let mut known = keys();
+    let of_old_files = DEBUG_KEYS.map(|key| ("debug", key)).into_iter().chain([("gateway", "validator_rest_url")]);
+    for (section, key) in of_old_files {
+        if !known.iter().any(|(of, name, _)| (of.as_str(), name.as_str()) == (section, key)) {
+            known.push((section.to_owned(), key.to_owned(), String::new()));
+        }
+    }
+    known
 }
 
 fn value_in<'a>(file: &'a Table, section: &str, key: &str) -> Option<&'a Value> {
@@ -163,16 +174,19 @@ fn spelled(config: &Config) -> HashMap<(&'static str, &'static str), String> {
         .map(|(section, key, value)| ((section, key), canonical(value)))
         .collect();
     spelled.insert(("egress", "allow_private"), config.allow_private().to_string());
-    let debug = &config.debug;
-    for (key, duration) in [
-        ("packet_forwarding_initial_backoff", debug.packet_forwarding_initial_backoff),
-        ("packet_forwarding_maximum_backoff", debug.packet_forwarding_maximum_backoff),
-        ("initial_connection_timeout", debug.initial_connection_timeout),
-    ] {
-        spelled.insert(("debug", key), Value::from(humantime::format_duration(duration).to_string()).to_string());
-    }
-    spelled.insert(("debug", "maximum_connection_buffer_size"), debug.maximum_connection_buffer_size.to_string());
+    spelled.extend(spelled_debug(&config.debug));
     spelled
+}
+
+/// `[debug]`, which no new file has.
+fn spelled_debug(debug: &DebugSection) -> [((&'static str, &'static str), String); 4] {
+    let time = |duration| Value::from(humantime::format_duration(duration).to_string()).to_string();
+    [
+        (("debug", "packet_forwarding_initial_backoff"), time(debug.packet_forwarding_initial_backoff)),
+        (("debug", "packet_forwarding_maximum_backoff"), time(debug.packet_forwarding_maximum_backoff)),
+        (("debug", "initial_connection_timeout"), time(debug.initial_connection_timeout)),
+        (("debug", "maximum_connection_buffer_size"), debug.maximum_connection_buffer_size.to_string()),
+    ]
 }
 
 /// The same value in the spelling of all others here.

@@ -94,6 +94,18 @@ pub(crate) fn open(roles: &[Role]) -> Result<PerRole<Option<Program>>, BinaryErr
     open_from(program.parent().unwrap_or(Path::new("/")), roles)
 }
 
+/// Every error with which [`open`] would fail.
+pub(crate) fn look_at_programs(roles: &[Role]) -> Vec<BinaryError> {
+    match std::env::current_exe() {
+        Ok(program) => look_in(program.parent().unwrap_or(Path::new("/")), roles),
+        Err(error) => vec![error.into()],
+    }
+}
+
+fn look_in(folder: &Path, roles: &[Role]) -> Vec<BinaryError> {
+    roles.iter().filter_map(|role| open_from(folder, &[*role]).err()).collect()
+}
+
 fn open_from(folder: &Path, roles: &[Role]) -> Result<PerRole<Option<Program>>, BinaryError> {
     PerRole::try_new(|role| {
         let missing = || BinaryError::Missing { role, folder: folder.to_owned() };
@@ -136,8 +148,12 @@ mod tests {
         let roles = [Role::Store, Role::MixIngress, Role::MixEgress, Role::ClientEdge];
         let error = open_from(&bin, &roles).unwrap_err().to_string();
         assert!(error.contains("`client-edge`") && error.contains(bin.to_str().unwrap()), "{error}");
+        let all = look_in(&bin, &[roles.as_slice(), &[Role::HttpApi]].concat());
+        let names: Vec<_> = all.iter().map(|error| matches!(error, BinaryError::Missing { .. })).collect();
+        assert_eq!(names, [true, true], "{all:?}");
 
         install(&bin.join("client-edge"), 0o755);
+        assert!(look_in(&bin, &roles).is_empty());
         assert!(open_from(&bin, &roles).unwrap().get(Role::HttpApi).is_none(), "it does not run");
         assert_eq!(find("store", &bin).unwrap(), bin.join("store"), "beside comes first");
         assert_eq!(find("client-edge", &bin).unwrap(), bin.join("client-edge"));

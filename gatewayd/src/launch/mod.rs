@@ -46,6 +46,7 @@ pub use self::{
 };
 pub(crate) use self::{
     accounts::Accounts,
+    binaries::look_at_programs,
     data_folders::{look_at_folders, user_of_data},
     links::{LinkEnd, WaitingEnds, peers},
     listeners::try_ports,

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::plan::RunPlan;
+use super::Subject;
 
 /// In the place of what is masked.
 const MASKED: &str = "<masked>";
@@ -19,15 +19,15 @@ pub(super) struct Mask(Vec<String>);
 
 impl Mask {
     /// What must not be in a bundle of this gateway.
-    pub(super) fn of(plan: &RunPlan) -> Self {
-        let config = &plan.config;
+    pub(super) fn of(gateway: &Subject<'_>) -> Self {
+        let config = gateway.config();
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
-        let node = &config.node;
         let mut names: Vec<String> = host.into_iter().collect();
-        names.extend(node.hostname.iter().map(ToString::to_string));
+        names.extend(config.node.hostname.iter().map(ToString::to_string));
         names.extend([&config.home, &config.root].map(|path| path.display().to_string()));
+        names.push(gateway.root.as_path().display().to_string());
         names.extend([config.mix_announce().to_string(), config.clients_announce().to_string()]);
-        names.push(plan.id.to_string());
+        names.push(gateway.id.to_string());
         Self::names(names)
     }
 

@@ -1,6 +1,6 @@
 //! What a bundle holds, part by part.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use nix::sys::{
     resource::{Resource, getrlimit},
@@ -8,15 +8,15 @@ use nix::sys::{
     utsname::uname,
 };
 
-use super::settings;
+use super::{Subject, settings};
 use crate::{
     admin::{
         client::{AdminClient, AdminError},
         wire::{AdminAnswer, AdminQuestion},
     },
     audit::wire::{AuditAnswer, AuditQuestion, Live},
-    paths::Root,
-    plan::RunPlan,
+    config::LoadError,
+    keys::{self, KeyFileError},
     version,
 };
 
@@ -30,15 +30,16 @@ pub(super) struct Part {
 }
 
 /// All parts. One that cannot be had says why.
-pub(super) fn collect(plan: &RunPlan, root: &Root) -> Vec<Part> {
+pub(super) fn collect(gateway: &Subject<'_>) -> Vec<Part> {
     let part = |title, text| Part { title, text };
     vec![
         part("versions", versions()),
         part("kernel and machine", machine()),
         part("limits of this account", limits()),
-        part("workers and the layers of their jails", workers(plan, root)),
-        part("sizes of the data", sizes(plan)),
-        part("configuration, with values masked", configuration(plan)),
+        part("workers and the layers of their jails", workers(gateway)),
+        part("sizes of the data", sizes(gateway)),
+        part("key files, without their contents", key_files(gateway)),
+        part("configuration, with values masked", configuration(gateway)),
     ]
 }
 
@@ -79,8 +80,8 @@ fn limits() -> String {
     limit("open files", Resource::RLIMIT_NOFILE) + &limit("locked bytes", Resource::RLIMIT_MEMLOCK)
 }
 
-fn workers(plan: &RunPlan, root: &Root) -> String {
-    match roster(plan, root) {
+fn workers(gateway: &Subject<'_>) -> String {
+    match roster(gateway) {
         Ok(live) if live.is_empty() => "no worker is ready\n".to_owned(),
         Ok(live) => live.iter().map(worker).collect(),
         Err(AdminError::NotRunning { .. }) => "the gateway does not run\n".to_owned(),
@@ -94,11 +95,11 @@ fn worker(Live { role, layers, .. }: &Live) -> String {
     format!("{role}: {}\n{missing}", layers.names())
 }
 
-fn roster(plan: &RunPlan, root: &Root) -> Result<Vec<Live>, AdminError> {
+fn roster(gateway: &Subject<'_>) -> Result<Vec<Live>, AdminError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| AdminError::Ended(error.to_string()))?;
     runtime.block_on(async {
-        let mut client = AdminClient::open(&plan.id, root)?;
+        let mut client = AdminClient::open(gateway.id, gateway.root)?;
         match client.ask(AdminQuestion::Audit(AuditQuestion::ShowRoster), ANSWER_LIMIT).await? {
             AdminAnswer::Audit(AuditAnswer::Roster(roster)) => Ok(roster.live),
             other => Err(AdminError::of_other_answer(&other)),
@@ -106,15 +107,19 @@ fn roster(plan: &RunPlan, root: &Root) -> Result<Vec<Live>, AdminError> {
     })
 }
 
-fn sizes(plan: &RunPlan) -> String {
-    let clients = &plan.config.clients;
+fn sizes(gateway: &Subject<'_>) -> String {
+    let config = gateway.config();
+    let clients = &config.clients;
     let folders = [
         ("ledger", &clients.ledger),
         ("inboxes", &clients.inboxes),
-        ("marks of packets seen", &plan.config.replay_directory),
+        ("marks of packets seen", &config.replay_directory),
     ];
     folders
         .map(|(name, path)| {
+            if let Err(error) = fs::read_dir(path) {
+                return format!("{name}: cannot be read: {}\n", error.kind());
+            }
             let (files, bytes) = size_of(path, 0);
             let free = statvfs(path.as_path()).map_or_else(
                 |error| error.to_string(),
@@ -142,11 +147,43 @@ fn size_of(folder: &Path, depth: u32) -> (u64, u64) {
     (files, bytes)
 }
 
-fn configuration(plan: &RunPlan) -> String {
-    use std::io::Read as _;
+/// Of each file whether it can be opened, and its mode. A private key is never read.
+fn key_files(gateway: &Subject<'_>) -> String {
+    let config = gateway.config();
+    let names = ["private identity key", "public identity key", "private Sphinx key", "public Sphinx key"];
     let mut text = String::new();
-    match plan.guard.open_file(&plan.config_file).and_then(|file| file.take(1 << 20).read_to_string(&mut text)) {
-        Ok(_) => settings::masked(&text),
-        Err(error) => format!("it cannot be read: {}\n", error.kind()),
+    for (name, path) in names.into_iter().zip(config.keys.all()) {
+        let mode = gateway.guard.open_file(path).and_then(|file| file.metadata()).map(|file| file.mode() & 0o7777);
+        text.push_str(&match mode {
+            Ok(mode) => format!("{name}: can be opened, mode {mode:o}\n"),
+            Err(error) => format!("{name}: cannot be read: {}\n", error.kind()),
+        });
+    }
+    if let Err(KeyFileError::Format { setting, .. }) = keys::load_public(&config.keys, gateway.guard) {
+        text.push_str(&format!("the file of {setting} has something else than a key in it\n"));
+    }
+    text
+}
+
+fn configuration(gateway: &Subject<'_>) -> String {
+    use std::io::Read as _;
+    let why = gateway.loaded.as_ref().err().map(unusable).unwrap_or_default();
+    let mut text = String::new();
+    let file = gateway.guard.open_file(&gateway.config_file);
+    match file.and_then(|file| file.take(1 << 20).read_to_string(&mut text)) {
+        Ok(_) => why + &settings::masked(&text),
+        Err(_) => why,
+    }
+}
+
+/// Why a configuration cannot be used, with nothing of what stands in it.
+fn unusable(error: &LoadError) -> String {
+    match error {
+        LoadError::Read { error, .. } => format!("it cannot be read: {}\n", error.kind()),
+        LoadError::Later(_) => "it cannot be used: it is of a later version\n".to_owned(),
+        LoadError::Parse { errors, .. } => {
+            let lines: Vec<String> = errors.iter().map(|error| error.line.to_string()).collect();
+            format!("it cannot be used: something is wrong in line {}\n", lines.join(", "))
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `gatewayd check` and `gatewayd run --dry-run`.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
@@ -82,6 +82,35 @@ async fn all_that_is_wrong_is_named_at_once_with_a_remedy() -> Result<()> {
         home.set_config("timeouts", "keepalive", "'soon'")?;
         let outcome = home.gatewayd("check", &["--json"]).await?;
         ensure!(outcome.code == Some(78) && wrong(&outcome)?.len() == 2, "{outcome:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_missing_program_and_a_key_for_others_are_found() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?.with_own_programs()?;
+        let key = home.data().join("private_identity.pem");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644))?;
+        let outcome = home.gatewayd("check", &["--json"]).await?;
+        ensure!(outcome.code == Some(0), "{outcome:?}");
+        let findings: Value = serde_json::from_str(&outcome.stdout)?;
+        let lines = part(&findings, "configuration").as_array().context("no findings")?;
+        let of_key =
+            lines.iter().find(|line| line.to_string().contains("other users may read")).context("not found")?;
+        ensure!(part(of_key, "verdict") == "doubtful" && of_key.to_string().contains("chmod 600"), "{of_key}");
+
+        fs::remove_file(home.root().join("bin/store"))?;
+        fs::set_permissions(home.root().join("bin/mix-egress"), fs::Permissions::from_mode(0o644))?;
+        let outcome = home.gatewayd("check", &["--json"]).await?;
+        ensure!(outcome.code == Some(1), "{outcome:?}");
+        let found = wrong(&outcome)?;
+        ensure!(found.len() == 2, "{found:?}");
+        for program in ["`store`", "`mix-egress`"] {
+            let is_it = |(what, remedy): &(String, String)| what.contains(program) && remedy.contains("install all");
+            ensure!(found.iter().any(is_it), "{program} is missing in {found:?}");
+        }
         Ok(())
     })
     .await
