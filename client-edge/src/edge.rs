@@ -182,7 +182,7 @@ impl Edge {
         self.order.begin(deadline);
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout_at(deadline, all).await.is_err() {
-            tracing::warn!("not everything was finished in time");
+            tracing::warn!(id = "GWD-C001", "not everything was finished in time");
         }
         self.log.shutdown().await;
         counter::log(&self.counters.snapshot());

@@ -212,7 +212,10 @@ fn load(
 /// Checks that the private keys can be opened, without reading them. Warns if other users may read one.
 pub fn check_private(paths: &KeyPaths, guard: &PathGuard) -> Result<(), KeyFileError> {
     for path in readable_private(paths, guard)? {
-        tracing::warn!(path = %path.display(), "other users may read this private key: run `chmod 600` on it");
+        tracing::warn!(
+            id = "GWD-G003", path = %path.display(),
+            "other users may read this private key: run `chmod 600` on it"
+        );
     }
     Ok(())
 }

@@ -13,10 +13,10 @@ pub(crate) fn begin() -> LogSettings {
         LogSettings { filter: filter.to_string(), format: line_format(std::env::var_os("JOURNAL_STREAM").as_deref()) };
     logging::init("gatewayd", &settings);
     for complaint in complaints {
-        tracing::warn!("{complaint}; it has no effect");
+        tracing::warn!(id = "GWD-G011", "{complaint}; it has no effect");
     }
     if filter.names_peers() {
-        tracing::warn!("RUST_LOG asks for trace: the log names the addresses of peers");
+        tracing::warn!(id = "GWD-G012", "RUST_LOG asks for trace: the log names the addresses of peers");
     }
     settings
 }

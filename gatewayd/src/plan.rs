@@ -220,6 +220,7 @@ fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPl
     log_paths_outside_home(&config);
     if let Fit::Compatible(version) = version::check(config.version.as_ref(), id.as_str())? {
         tracing::warn!(
+            id = "GWD-G014",
             "The gateway has a different version than what is specified in config file! {} and {version}; \
              run `gatewayd upgrade --id {id}` to bring the file up to date",
             version::NETWORK
@@ -227,6 +228,7 @@ fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPl
     }
     if config.clients.announce.host.is_none() {
         tracing::warn!(
+            id = "GWD-G015",
             "nym-gateway 0.10.1 lost the host of the address announced to clients: announcing {}; \
              set it with `gatewayd init ... --clients-announce-host`",
             config.clients_announce()
@@ -263,7 +265,8 @@ fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPl
 fn layers_of(names: Option<OsString>) -> Vec<Layer> {
     let names = names.unwrap_or_default();
     let names = names.to_string_lossy();
-    let layer = |name: &str| name.parse().inspect_err(|error| tracing::warn!("{LEFT_OUT}: {error}")).ok();
+    let layer =
+        |name: &str| name.parse().inspect_err(|error| tracing::warn!(id = "GWD-G016", "{LEFT_OUT}: {error}")).ok();
     names.split_whitespace().filter_map(layer).collect()
 }
 
@@ -280,6 +283,7 @@ pub(crate) fn check_addresses(file: &Path, absent: Vec<String>, overrides: &Over
     }
     if !absent.is_empty() {
         tracing::warn!(
+            id = "GWD-G017",
             missing = absent.join(", "),
             "config.toml lacks keys that `init` writes: defaults are used for them"
         );
@@ -309,7 +313,10 @@ fn log_paths_outside_home(config: &Config) {
         ("ledger_path", &config.clients.ledger),
     ] {
         if !path.starts_with(&config.home) {
-            tracing::warn!(setting, path = %path.display(), "config.toml names a path outside the gateway's own folder");
+            tracing::warn!(
+                id = "GWD-G018", setting, path = %path.display(),
+                "config.toml names a path outside the gateway's own folder"
+            );
         }
     }
 }

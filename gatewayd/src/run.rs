@@ -95,7 +95,7 @@ fn run(plan: &RunPlan, passed: PassedListeners, print: impl FnOnce()) -> Result<
     );
     tracing::info!("Starting nym gateway!");
     if let Some(warning) = plan.announced.warning() {
-        tracing::warn!("{warning}");
+        tracing::warn!(id = "GWD-G019", "{warning}");
     }
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;
     // The data is locked first: a gateway that is started by hand beside a unit has another runtime directory and the same data.
@@ -119,7 +119,12 @@ fn run(plan: &RunPlan, passed: PassedListeners, print: impl FnOnce()) -> Result<
 /// The admin socket, if it can be opened. A gateway without one serves all the same, and cannot be asked.
 fn open_admin_socket(lock: &RunLock, prober: Prober) -> Option<Admin> {
     Admin::listen(&lock.path_to(SOCKET), prober)
-        .inspect_err(|error| tracing::warn!(%error, "there is no admin socket: no command can ask this gateway"))
+        .inspect_err(|error| {
+            tracing::warn!(
+                id = "GWD-G020", %error,
+                "there is no admin socket: no command can ask this gateway"
+            )
+        })
         .ok()
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn still_starting(extension: Duration) {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot notify the service manager");
+        tracing::warn!(id = "GWD-G044", %error, "cannot notify the service manager");
     }
 }
 

@@ -91,7 +91,7 @@ pub async fn serve(
         let mut serving = acceptor.stop();
         if timeout_at(deadline, serving.ended()).await.is_err() {
             let connections = serving.cut().await;
-            tracing::warn!(connections, "connections did not end in time and were cut");
+            tracing::warn!(id = "GWD-H001", connections, "connections did not end in time and were cut");
         }
         counter::log(&counters.snapshot());
     }

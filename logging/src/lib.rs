@@ -1,6 +1,7 @@
 //! The log of a process: one line per event on standard error, in the form of nym-gateway 0.10.1:
 //! ` 2021-05-26T19:55:14.432Z INFO  store > text field=value`. For the journal of systemd, which adds the time itself, a line is
-//! `<6>store > text field=value`, with the priority that syslog(3) gives to the level.
+//! `<6>store > text field=value`, with the priority that syslog(3) gives to the level. A warning or an error has its id before the text:
+//! `<3>store > GWD-S012 text field=value`. The id is the field `id` of the event.
 //!
 //! The process name stands where 0.10.1 had the module. Lines are written whole, so that the processes' lines do not mix.
 //!
@@ -13,7 +14,7 @@ mod queue;
 use std::{sync::OnceLock, time::Duration};
 
 use ipc::log::LogSettings;
-use tracing_subscriber::{fmt::format::DefaultFields, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 pub use filter::{Filter, SUPERVISOR, UnknownDirective};
 use line::Line;
@@ -36,7 +37,6 @@ pub fn init(process: &'static str, settings: &LogSettings) {
         .with_writer(writer)
         .with_ansi(false)
         .log_internal_errors(false)
-        .fmt_fields(DefaultFields::new())
         .event_format(Line { process, format: settings.format });
     let (targets, handle) = reload::Layer::new(filter.targets(process));
     // An error means that there is a log already, as in tests.

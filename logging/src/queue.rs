@@ -26,6 +26,8 @@ use crate::line::head;
 const QUEUE_BYTES: usize = 512 << 10;
 /// Longest line in bytes; the rest of a longer one is cut off.
 const LINE_BYTES: usize = 8 << 10;
+/// The id of the warning that lines are lost.
+const LOST: &str = "GWD-L001";
 /// Pause before the next attempt to write, if standard error is non-blocking and full.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Stack of the thread in bytes. It holds one line.
@@ -136,7 +138,7 @@ impl Shared {
             let lost = self.lost.load(Ordering::Relaxed);
             if lost > 0 {
                 let head = head(self.format, Level::WARN, self.process);
-                let notice = format!("{head}log lines could not be written and are lost lines={lost}\n");
+                let notice = format!("{head}{LOST} log lines could not be written and are lost lines={lost}\n");
                 if out.write_all(notice.as_bytes()).is_err() {
                     self.lost.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -240,7 +242,7 @@ mod tests {
         }
         let mut out = Failing { times: 2, written: Vec::new() };
         shared.write(&take(&shared), &mut out);
-        let notice = "<4>store > log lines could not be written and are lost lines=2\n";
+        let notice = "<4>store > GWD-L001 log lines could not be written and are lost lines=2\n";
         assert_eq!(String::from_utf8(out.written).unwrap(), format!("{notice}three\nfour\n"));
         assert_eq!(shared.lost.load(Ordering::Relaxed), 0);
     }

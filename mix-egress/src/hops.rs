@@ -280,7 +280,10 @@ impl Hops {
                     self.forget(next_hop);
                 }
                 Err(error) if error.is_panic() => {
-                    tracing::error!(%error, "the task of a next hop panicked; its packets are counted as lost");
+                    tracing::error!(
+                        id = "GWD-E001", %error,
+                        "the task of a next hop panicked; its packets are counted as lost"
+                    );
                 }
                 Ok(_) | Err(_) => {}
             }

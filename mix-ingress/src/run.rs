@@ -181,7 +181,10 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
         order.begin(deadline);
         let drained = async { while packet_path.join_next().await.is_some() {} };
         if timeout_at(deadline + FLUSH_LIMIT, drained).await.is_err() {
-            tracing::warn!("some SURB-acks did not reach mix-egress in time; their senders will send again");
+            tracing::warn!(
+                id = "GWD-I005",
+                "some SURB-acks did not reach mix-egress in time; their senders will send again"
+            );
         }
         counter::log(&counters.snapshot());
     }

@@ -124,7 +124,11 @@ impl Unwrapping {
             Work::Blocking(work) => work.await.ok(),
         };
         let deliveries = deliveries.unwrap_or_else(|| {
-            tracing::error!(packets = self.packets, "unwrapping panicked; the packets of this batch are dropped");
+            tracing::error!(
+                id = "GWD-I006",
+                packets = self.packets,
+                "unwrapping panicked; the packets of this batch are dropped"
+            );
             count_many(&counters.unwrap_panicked, self.packets);
             Vec::new()
         });

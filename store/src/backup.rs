@@ -93,7 +93,7 @@ pub(crate) fn write(source: &impl BackUp, replay: &OwnedFd, mut socket: Reader) 
     match write_parts(source, replay, &mut socket) {
         Ok(()) => tracing::info!("a backup was written"),
         Err(error) => {
-            tracing::error!(%error, "a backup could not be written");
+            tracing::error!(id = "GWD-S001", %error, "a backup could not be written");
             // If the reader is gone, it knows by itself.
             let _ = backup::fail(&mut socket, &error.to_string());
         }

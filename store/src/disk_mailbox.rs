@@ -115,7 +115,10 @@ impl DiskMailbox {
         let reserve = Reserve::of(reserve::FOR_INBOXES);
         // Opening writes, too: on a full disk that works only with the space held in reserve.
         let mail = open_mail().or_else(|error| {
-            tracing::warn!(%error, "the mail does not open; tried once more with the space held in reserve");
+            tracing::warn!(
+                id = "GWD-S012", %error,
+                "the mail does not open; tried once more with the space held in reserve"
+            );
             reserve.release(&inbox_directory);
             open_mail()
         })?;
@@ -135,7 +138,10 @@ impl DiskMailbox {
             ledger: RwLock::new(None),
         };
         mailbox.reopen_ledger().or_else(|error| {
-            tracing::warn!(%error, "the ledger does not open; tried once more with the space held in reserve");
+            tracing::warn!(
+                id = "GWD-S013", %error,
+                "the ledger does not open; tried once more with the space held in reserve"
+            );
             mailbox.release_reserves();
             mailbox.reopen_ledger()
         })?;
@@ -176,7 +182,14 @@ impl DiskMailbox {
 /// Opens the classes of clients. No promise rests on them.
 fn open_classes(inboxes: &OwnedFd) -> Option<ClassRecords> {
     let opened = ClassRecords::open(inboxes);
-    opened.inspect_err(|error| tracing::warn!(%error, "until the next start every client has a newcomer's share")).ok()
+    opened
+        .inspect_err(|error| {
+            tracing::warn!(
+                id = "GWD-S014", %error,
+                "until the next start every client has a newcomer's share"
+            )
+        })
+        .ok()
 }
 
 /// Opens the folder of the mail log, or makes it.

@@ -127,7 +127,10 @@ impl Archivist {
                 let mut offered = self.offered.iter();
                 let file = offered.find(|file| file.generation().number == generation).ok_or(Rule::UnofferedMarks)?;
                 let marks = file.read(offset, MARKS_LEN).unwrap_or_else(|error| {
-                    tracing::error!(%error, generation, "marks of packets seen cannot be read any more");
+                    tracing::error!(
+                        id = "GWD-S049", %error, generation,
+                        "marks of packets seen cannot be read any more"
+                    );
                     Vec::new()
                 });
                 Ok(ReplayAnswer::GiveMarks { marks: Opaque(marks.into()) })
@@ -198,7 +201,7 @@ impl Archivist {
         match file::remove(&self.directory, name) {
             Ok(()) | Err(Errno::ENOENT) => true,
             Err(error) => {
-                tracing::error!(file = name, %error, "old marks of packets seen cannot be removed");
+                tracing::error!(id = "GWD-S050", file = name, %error, "old marks of packets seen cannot be removed");
                 false
             }
         }
@@ -223,6 +226,7 @@ impl Archivist {
             Ok(file) => return file,
             Err(OpenError::Earlier) => {
                 tracing::warn!(
+                    id = "GWD-S051",
                     file = name,
                     "the marks of packets seen were made by an earlier version, which marked packets in another way; they \
                      are removed, and replays of packets from before the upgrade will not be noticed this once"
@@ -231,16 +235,18 @@ impl Archivist {
             }
             Err(OpenError::Damaged(damage)) => {
                 tracing::error!(
+                    id = "GWD-S052",
                     file = name,
                     "the marks of packets seen cannot be used: {damage}; the file is put aside, and replays of \
                      packets it stood for will not be noticed"
                 );
                 if let Err(error) = file::put_aside(&self.directory, name) {
-                    tracing::error!(file = name, %error, "the file cannot be put aside");
+                    tracing::error!(id = "GWD-S053", file = name, %error, "the file cannot be put aside");
                 }
             }
             Err(OpenError::Io(error)) => {
                 tracing::error!(
+                    id = "GWD-S054",
                     file = name, %error,
                     "the marks of packets seen cannot be read; replays of packets it stood for will not be noticed"
                 );
@@ -265,6 +271,7 @@ impl Archivist {
                 if !self.is_failing {
                     self.is_failing = true;
                     tracing::error!(
+                        id = "GWD-S055",
                         %error,
                         "the marks of packets seen cannot be saved; replays may not be noticed after a restart"
                     );

@@ -65,7 +65,7 @@ pub fn run<E: std::fmt::Display>(
         Ok(Ending::Drain) => ExitCode::SUCCESS,
         Ok(Ending::Orphaned) => ExitCode::FAILURE,
         Err(error) => {
-            tracing::error!("{error}");
+            tracing::error!(id = "GWD-W001", "{error}");
             birth.report_failure(&error.to_string());
             ExitCode::FAILURE
         }

@@ -152,7 +152,7 @@ impl ControlLink {
             tokio::select! {
                 taken = &mut handed => {
                     if taken.is_err() {
-                        tracing::warn!(%peer, "a link end came for a link that is no longer served");
+                        tracing::warn!(id = "GWD-W002", %peer, "a link end came for a link that is no longer served");
                     }
                     return Ok(());
                 }

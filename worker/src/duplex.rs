@@ -49,14 +49,14 @@ impl<Out> LinkSender<Out> {
 pub(crate) async fn report_end(peer: Role, link: u32, error: &LinkError, reports: &mpsc::Sender<WorkerReport>) {
     let report = match error.violated_rule() {
         Some(rule) => {
-            tracing::error!(%peer, rule, "a peer broke a rule of its link; the link is dropped");
+            tracing::error!(id = "GWD-W003", %peer, rule, "a peer broke a rule of its link; the link is dropped");
             WorkerReport::LinkViolated { peer, link, rule }
         }
         None => {
             match error {
                 // From here an orderly end of the peer looks the same as its death, and the supervisor logs a death.
                 LinkError::Closed => tracing::info!(%peer, "link down: the peer has closed it"),
-                error => tracing::warn!(%peer, %error, "link down"),
+                error => tracing::warn!(id = "GWD-W004", %peer, %error, "link down"),
             }
             WorkerReport::LinkLost { peer, link }
         }

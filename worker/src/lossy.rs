@@ -115,7 +115,7 @@ impl<Out: Encode> LossyCarrier<Out> {
             let (mut reader, mut writer) = match stream::open::<NoReply, Queued<Out>>(end) {
                 Ok(halves) => halves,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot take up the link to mix-egress");
+                    tracing::warn!(id = "GWD-W005", %error, "cannot take up the link to mix-egress");
                     continue;
                 }
             };

@@ -65,7 +65,7 @@ impl ClientAcceptor {
         context.dispatch.stop_all().await;
         if timeout(STOP_LIMIT, serving.ended()).await.is_err() {
             let connections = serving.cut().await;
-            tracing::warn!(connections, "connections did not end in time and were cut");
+            tracing::warn!(id = "GWD-C002", connections, "connections did not end in time and were cut");
         }
     }
 

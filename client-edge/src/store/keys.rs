@@ -32,6 +32,7 @@ impl KeySlots {
         let possible = u32::try_from(fitting / PER_CONNECTION).unwrap_or(u32::MAX).min(wanted);
         if possible < wanted {
             tracing::warn!(
+                id = "GWD-C003",
                 wanted,
                 possible,
                 "the limit on locked memory allows fewer client connections than max_client_connections in [limits]: each \

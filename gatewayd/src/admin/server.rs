@@ -146,7 +146,7 @@ async fn serve(listener: Listener, desk: Desk) {
                 error
             }
         };
-        tracing::warn!(%error, "a connection to the admin socket was refused");
+        tracing::warn!(id = "GWD-G001", %error, "a connection to the admin socket was refused");
     }
 }
 

@@ -30,7 +30,7 @@ impl Loaded {
     /// Logs a warning for each ignored key.
     pub fn warn_unknown(&self) {
         for unknown in &self.unknown {
-            tracing::warn!("config.toml {unknown}");
+            tracing::warn!(id = "GWD-G002", "config.toml {unknown}");
         }
     }
 }

@@ -168,6 +168,7 @@ impl Folder<'_> {
                 }
                 Err((directory, error)) => {
                     tracing::warn!(
+                        id = "GWD-G004",
                         path = %path.display(), %error,
                         "the directory cannot be locked: make sure that no other gateway uses it"
                     );

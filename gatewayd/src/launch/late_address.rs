@@ -34,7 +34,10 @@ fn wait_with_pause<T>(
             Err(error) if may_wait && error.kind() == io::ErrorKind::AddrNotAvailable => {
                 if said.is_none_or(|said| said.elapsed() >= REMINDER) {
                     said = Some(Instant::now());
-                    tracing::warn!(%address, "this machine does not have the address to listen on yet: waiting for it");
+                    tracing::warn!(
+                        id = "GWD-G005", %address,
+                        "this machine does not have the address to listen on yet: waiting for it"
+                    );
                 }
                 systemd::still_starting(REMINDER * 2);
                 thread::sleep(pause);

@@ -169,7 +169,7 @@ pub(crate) fn log_missing_layers(program: &str, missing: &[Missing]) {
     let missing: Vec<String> =
         missing.iter().map(|Missing { layer, why }| format!("{layer} is missing: {why}")).collect();
     if !missing.is_empty() {
-        tracing::warn!("The jail of {program} was incomplete. {}", missing.join(". "));
+        tracing::warn!(id = "GWD-G006", "The jail of {program} was incomplete. {}", missing.join(". "));
     }
 }
 

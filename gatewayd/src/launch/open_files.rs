@@ -18,7 +18,7 @@ pub(super) fn raise() -> io::Result<u64> {
 pub(crate) fn warn_if_few(limits: &LimitsSection) -> io::Result<()> {
     let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if let Some(warning) = warning(open_files, limits) {
-        tracing::warn!("{warning}");
+        tracing::warn!(id = "GWD-G007", "{warning}");
     }
     Ok(())
 }

@@ -54,6 +54,7 @@ fn of_interfaces() -> Vec<IpAddr> {
         Ok(interfaces) => interfaces.filter_map(|interface| interface.address.and_then(ip)).collect(),
         Err(error) => {
             tracing::warn!(
+                id = "GWD-G008",
                 %error,
                 "the addresses of this machine cannot be read: clients can send packets to services of this machine at addresses that \
                  are not in config.toml"

@@ -88,7 +88,7 @@ fn give_below(directory: &OwnedFd, account: Account, trusted: Option<&Trusted>, 
             SFlag::S_IFREG if stat.st_nlink == 1 => {
                 fchownat(&found, c"", user, group, AtFlags::AT_EMPTY_PATH)?;
             }
-            _ => tracing::warn!(?name, "not a regular file with one name: its owner stays as it is"),
+            _ => tracing::warn!(id = "GWD-G009", ?name, "not a regular file with one name: its owner stays as it is"),
         }
     }
     Ok(())

@@ -93,6 +93,7 @@ impl LaunchSpec {
         };
         if spec.plan.insecure {
             tracing::warn!(
+                id = "GWD-G010",
                 "--insecure-no-sandbox: the workers run WITHOUT their jail; an attacker who controls one can do everything \
                  that gatewayd's account can do. For debugging only"
             );

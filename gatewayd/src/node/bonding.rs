@@ -55,6 +55,7 @@ pub fn execute(
     let mut plan = plan::read(id, root, guard, None, environment)?;
     if !plan.config.node.enabled {
         tracing::warn!(
+            id = "GWD-G013",
             "[node] is off, so that nobody could read the description of this gateway: turn it on with `gatewayd init --id {id} --node ...` \
              before you bond it"
         );

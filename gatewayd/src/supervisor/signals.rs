@@ -51,6 +51,7 @@ impl OtherSignal {
     pub(super) fn log_ignored(self) {
         let name = nix::sys::signal::Signal::try_from(self.0).map_or_else(|_| self.0.to_string(), |s| s.to_string());
         tracing::warn!(
+            id = "GWD-G021",
             "{name} changes nothing; SIGTERM ends the gateway, and SIGHUP has it read its configuration again"
         );
     }

@@ -201,7 +201,7 @@ impl Workers {
         let (worker, ends_of_peers) = match self.spawn(role) {
             Ok(born) => born,
             Err(error) => {
-                tracing::error!(worker = %role, "worker cannot be started: {error}");
+                tracing::error!(id = "GWD-G022", worker = %role, "worker cannot be started: {error}");
                 return self.on_death(role, Duration::ZERO, &error.to_string());
             }
         };

@@ -59,6 +59,7 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
         Ok(ValidatorAnswer::NoConflict) => return Ok(()),
         Ok(ValidatorAnswer::SameIdentity { also: Some(other) }) => {
             tracing::warn!(
+                id = "GWD-G045",
                 "a gateway with our identity is bonded, and another one ({other}) claims our address; starting, because \
                  anybody can claim it"
             );
@@ -66,6 +67,7 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
         }
         Ok(ValidatorAnswer::Disputed { identity, named_by, answered }) => {
             tracing::warn!(
+                id = "GWD-G046",
                 "{named_by} of {answered} validators that answered say that a gateway with another identity ({identity}) \
                  announces our address; starting, because they do not agree"
             );
@@ -73,6 +75,7 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
         }
         Ok(ValidatorAnswer::SameIdentity { also: None }) => {
             tracing::warn!(
+                id = "GWD-G047",
                 "a gateway with our identity is already bonded with our address: fine after a restart, but two gateways \
                  with one identity lose messages"
             );
@@ -85,6 +88,7 @@ pub fn refuse_if_taken(plan: &RunPlan, account: Option<Account>) -> Result<(), A
         Err(error) => error.to_string(),
     };
     tracing::warn!(
+        id = "GWD-G048",
         "no validator could be asked whether another gateway announces our address: {reasons}; starting anyway \
          (`--validators \"\"` with `gatewayd init` asks none)"
     );

@@ -118,7 +118,11 @@ impl Keeper {
             let fits = self.retention.fits(saved);
             if !fits {
                 let generation = saved.number;
-                tracing::warn!(generation, "marks of packets seen are given up: [replay] was changed since");
+                tracing::warn!(
+                    id = "GWD-I001",
+                    generation,
+                    "marks of packets seen are given up: [replay] was changed since"
+                );
             }
             fits
         });
@@ -152,7 +156,11 @@ impl Keeper {
             let marks = self.archive.read(saved.number, restoring.offset()).await?;
             if !restoring.take(&marks) {
                 let generation = saved.number;
-                tracing::error!(generation, "marks of packets seen cannot be read back; replays may not be noticed");
+                tracing::error!(
+                    id = "GWD-I002",
+                    generation,
+                    "marks of packets seen cannot be read back; replays may not be noticed"
+                );
                 return Ok(None);
             }
         }
@@ -173,7 +181,10 @@ impl Keeper {
             }
             Err(error) => {
                 count(&self.counters.replay_snapshots_failed);
-                tracing::warn!(%error, "the marks of packets seen were not saved; the next attempt comes in its time");
+                tracing::warn!(
+                    id = "GWD-I003", %error,
+                    "the marks of packets seen were not saved; the next attempt comes in its time"
+                );
             }
         }
     }
@@ -243,6 +254,6 @@ async fn tend(filter: &Arc<ReplayFilter>, now: Duration) {
         }
     });
     if let Err(error) = tended.await {
-        tracing::error!(%error, "no new generation of the replay filter was begun");
+        tracing::error!(id = "GWD-I004", %error, "no new generation of the replay filter was begun");
     }
 }

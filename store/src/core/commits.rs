@@ -150,7 +150,10 @@ impl<M: Mailbox> Core<M> {
             *set_aside.entry(client).or_default() += 1;
         }
         for (inbox, records) in set_aside {
-            tracing::error!(%inbox, records, "stored messages have an unknown form and are set aside; the disk may be damaged");
+            tracing::error!(
+                id = "GWD-S002", %inbox, records,
+                "stored messages have an unknown form and are set aside; the disk may be damaged"
+            );
         }
         for (client, sequence) in committed.batch().puts() {
             let Some(inbox) = self.inboxes.get_mut(&client) else { continue };

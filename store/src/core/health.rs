@@ -174,7 +174,7 @@ impl<M: Mailbox> Core<M> {
     pub(super) fn log_ledger_room(&mut self, room: LedgerRoom) {
         let lack = if let LedgerRoom::NoNewClients(lack) = room { Some(lack) } else { None };
         match (mem::replace(&mut self.health.is_ledger_full, lack.is_some()), lack) {
-            (false, Some(lack)) => tracing::error!("new clients are refused: {lack}"),
+            (false, Some(lack)) => tracing::error!(id = "GWD-S003", "new clients are refused: {lack}"),
             (true, None) => tracing::info!("the ledger has room for new clients again"),
             (true, Some(_)) | (false, None) => {}
         }
@@ -186,14 +186,14 @@ impl<M: Mailbox> Core<M> {
             // Only this client is affected.
             MailboxError::UnknownRecord { client, .. } => {
                 if self.health.is_news_of(*client) {
-                    tracing::error!(%error, "a client cannot be served");
+                    tracing::error!(id = "GWD-S004", %error, "a client cannot be served");
                 }
                 return;
             }
             // Opening the database again would not help, and everything outside the damage works.
             MailboxError::Damaged { .. } => {
                 if !mem::replace(&mut self.health.is_damaged, true) {
-                    tracing::error!(%error, "clients in the damaged part cannot be served");
+                    tracing::error!(id = "GWD-S005", %error, "clients in the damaged part cannot be served");
                 }
                 return;
             }
@@ -208,9 +208,12 @@ impl<M: Mailbox> Core<M> {
             return;
         }
         match storage {
-            Storage::Broken => tracing::error!(%error, "storage failed; new mail is refused until it works again"),
-            Storage::Full => tracing::error!(%error, "new mail and new clients are refused"),
-            Storage::MailFull | Storage::Sound => tracing::error!(%error, "new mail is refused"),
+            Storage::Broken => tracing::error!(
+                id = "GWD-S006", %error,
+                "storage failed; new mail is refused until it works again"
+            ),
+            Storage::Full => tracing::error!(id = "GWD-S007", %error, "new mail and new clients are refused"),
+            Storage::MailFull | Storage::Sound => tracing::error!(id = "GWD-S008", %error, "new mail is refused"),
         }
         self.health.turn(storage, Some(self.health.next_try(now)));
         if storage == Storage::Broken {
@@ -255,16 +258,19 @@ impl<M: Mailbox> Core<M> {
                 let storage = Storage::without(lack);
                 match (was, storage) {
                     (Storage::Broken, Storage::MailFull) => {
-                        tracing::warn!("storage is open again, but there is no room for new mail");
+                        tracing::warn!(id = "GWD-S009", "storage is open again, but there is no room for new mail");
                     }
                     (Storage::Broken, _) => {
-                        tracing::warn!("storage is open again, but there is no room for new mail and new clients");
+                        tracing::warn!(
+                            id = "GWD-S010",
+                            "storage is open again, but there is no room for new mail and new clients"
+                        );
                     }
                     (Storage::Full, Storage::MailFull) => {
                         tracing::info!("new clients are taken again; there is no room for new mail yet");
                     }
                     (Storage::MailFull, Storage::Full) => {
-                        tracing::error!(%lack, "new mail and new clients are refused")
+                        tracing::error!(id = "GWD-S011", %lack, "new mail and new clients are refused")
                     }
                     _ => {}
                 }

@@ -40,7 +40,10 @@ impl ClassRecords {
             if !matches!(error, MailboxError::Damaged { .. }) {
                 return Err(error);
             }
-            tracing::warn!(%error, "the classes of clients are damaged; every client begins as a newcomer again");
+            tracing::warn!(
+                id = "GWD-S015", %error,
+                "the classes of clients are damaged; every client begins as a newcomer again"
+            );
             rewrite::remove_database(&directory).map_err(failed("remove a damaged database"))?;
             open().map(Self)
         })

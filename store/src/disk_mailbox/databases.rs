@@ -73,7 +73,7 @@ impl Database {
         layout_file::remove_torn(&directory).map_err(failed("look at the file `conf`"))?;
         let (medium, written) = Medium::take_up(file, directory).map_err(failed("write the file `db` anew"))?;
         if let Some(bytes) = written {
-            tracing::warn!(database = name, bytes, "written anew, because a sync had failed");
+            tracing::warn!(id = "GWD-S016", database = name, bytes, "written anew, because a sync had failed");
         }
         let db = sled::Config::new()
             .path(format!("/proc/self/fd/{}", medium.directory().as_raw_fd()))

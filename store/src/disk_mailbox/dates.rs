@@ -41,6 +41,7 @@ impl DiskMailbox {
                     humantime::format_rfc3339_seconds(UNIX_EPOCH + since)
                 };
                 tracing::warn!(
+                    id = "GWD-S017",
                     clock = %time(now), last_run = %time(run.believed),
                     "the clock has leapt since the gateway last ran; until {} nothing is removed for its age; if the clock is \
                      wrong, set it right; if it is right, and the gateway was off for so long, there is nothing to do",

@@ -38,11 +38,14 @@ pub(super) fn import_files(mailbox: &impl Mailbox, inboxes: &OwnedFd) -> Result<
         match mailbox.key_of(&client) {
             Ok(Some(_)) => {}
             Ok(None) => {
-                tracing::warn!(folder = %client, "an inbox folder of a client that is not in the ledger stays as it is");
+                tracing::warn!(
+                    id = "GWD-S018", folder = %client,
+                    "an inbox folder of a client that is not in the ledger stays as it is"
+                );
                 continue;
             }
             Err(error @ MailboxError::UnknownRecord { .. }) => {
-                tracing::error!(%error, "its inbox folder stays as it is");
+                tracing::error!(id = "GWD-S019", %error, "its inbox folder stays as it is");
                 continue;
             }
             Err(error) => return Err(error),
@@ -51,7 +54,10 @@ pub(super) fn import_files(mailbox: &impl Mailbox, inboxes: &OwnedFd) -> Result<
         let imported = import_folder(mailbox, &client, &folder)?;
         match unlinkat(inboxes.as_fd(), name.as_str(), UnlinkatFlags::RemoveDir) {
             Ok(()) => tracing::info!(messages = imported, "took over an inbox folder of nym-gateway 0.10"),
-            Err(error) => tracing::warn!(%error, folder = %client, "an inbox folder could not be emptied"),
+            Err(error) => tracing::warn!(
+                id = "GWD-S020", %error, folder = %client,
+                "an inbox folder could not be emptied"
+            ),
         }
     }
     Ok(())
@@ -79,11 +85,17 @@ fn import_folder(mailbox: &impl Mailbox, client: &ClientAddress, folder: &OwnedF
             && let Some((_, name, size)) = files.next()
         {
             if size > MAX_MESSAGE {
-                tracing::warn!(%client, file = ?name, size, "a file too large to be a message stays as it is");
+                tracing::warn!(
+                    id = "GWD-S021", %client, file = ?name, size,
+                    "a file too large to be a message stays as it is"
+                );
                 continue;
             }
             let Some(message) = read(folder, &name)? else {
-                tracing::warn!(%client, file = ?name, "not a plain file with one name: it stays as it is");
+                tracing::warn!(
+                    id = "GWD-S022", %client, file = ?name,
+                    "not a plain file with one name: it stays as it is"
+                );
                 continue;
             };
             taken.push(name);

@@ -36,7 +36,7 @@ pub(super) fn remove_torn(directory: &OwnedFd) -> io::Result<()> {
     if bytes.split_last_chunk().is_some_and(is_whole) {
         return Ok(());
     }
-    tracing::warn!("the file `conf` of a database is torn, and is replaced");
+    tracing::warn!(id = "GWD-S023", "the file `conf` of a database is torn, and is replaced");
     Ok(unlinkat(directory.as_fd(), NAME, UnlinkatFlags::NoRemoveDir)?)
 }
 

@@ -280,7 +280,10 @@ impl Ledger {
         }
         let found = self.spent.look_up(client, nonce, dates).map_err(|e| self.database.error(e))?;
         if found == Nonce::TooMany {
-            tracing::warn!("a client has logged in so often without signing that it has to register anew");
+            tracing::warn!(
+                id = "GWD-S024",
+                "a client has logged in so often without signing that it has to register anew"
+            );
         }
         Ok(found == Nonce::New)
     }
@@ -381,6 +384,7 @@ fn take_up_restored(database: &Database, clock: &Tree, now: u64) -> Result<Optio
     clock.insert(RESTORED, &opened.to_be_bytes()).map_err(|e| database.error(e))?;
     database.commit()?;
     tracing::warn!(
+        id = "GWD-S025",
         "the ledger comes from a backup: logins from before now are refused, and clients that log in without a signature have to register \
          anew, which they do by themselves"
     );

@@ -50,7 +50,10 @@ impl DiskMailbox {
             match rewrite::write_records(&database, directory) {
                 Ok(()) => is_pending = true,
                 Err(error) => {
-                    tracing::warn!(%error, "the ledger has outgrown its share and cannot be written anew");
+                    tracing::warn!(
+                        id = "GWD-S026", %error,
+                        "the ledger has outgrown its share and cannot be written anew"
+                    );
                     return Ok(database);
                 }
             }

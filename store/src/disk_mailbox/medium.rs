@@ -91,7 +91,10 @@ impl Drop for Medium {
 fn leave_mark(directory: &OwnedFd) {
     let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     if let Err(error) = openat(directory, MARK, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-        tracing::error!(%error, "a sync of a database has failed, and the mark for that cannot be written; reboot the machine");
+        tracing::error!(
+            id = "GWD-S027", %error,
+            "a sync of a database has failed, and the mark for that cannot be written; reboot the machine"
+        );
     }
 }
 

@@ -45,7 +45,10 @@ impl Reserve {
         match made {
             Ok(()) => self.held.store(true, Ordering::Relaxed),
             Err(error) => {
-                tracing::warn!(%error, "cannot hold space in reserve; should the disk fill up, stored mail may be out of reach");
+                tracing::warn!(
+                    id = "GWD-S028", %error,
+                    "cannot hold space in reserve; should the disk fill up, stored mail may be out of reach"
+                );
             }
         }
     }

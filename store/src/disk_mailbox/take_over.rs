@@ -72,7 +72,10 @@ impl DiskMailbox {
                 continue;
             }
             let Some((message, arrival)) = record::decode_message(&value).zip(record::arrival(&value)) else {
-                tracing::error!(inbox = %client, "a stored message has an unknown form and is set aside");
+                tracing::error!(
+                    id = "GWD-S029", inbox = %client,
+                    "a stored message has an unknown form and is set aside"
+                );
                 self.mail().keep_aside(&client, number.0, &value);
                 continue;
             };

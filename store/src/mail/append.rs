@@ -120,7 +120,10 @@ impl<S: Shelf> Appender<S> {
                 if second_try || is_full(&error) {
                     return Err(AppendError { error, done });
                 }
-                tracing::warn!(%error, "a segment of mail failed; what it should have held is written to another");
+                tracing::warn!(
+                    id = "GWD-S030", %error,
+                    "a segment of mail failed; what it should have held is written to another"
+                );
                 second_try = true;
                 continue;
             }

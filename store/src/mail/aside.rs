@@ -39,7 +39,10 @@ impl<S: Shelf> Log<S> {
         match self.raw(client, number) {
             Ok(bytes) => self.keep_aside(client, number, &bytes),
             Err(error) => {
-                tracing::warn!(%error, "a message that cannot be read cannot be kept for the operator either")
+                tracing::warn!(
+                    id = "GWD-S031", %error,
+                    "a message that cannot be read cannot be kept for the operator either"
+                )
             }
         }
     }
@@ -52,7 +55,7 @@ impl<S: Shelf> Log<S> {
             false => Ok(()),
         });
         if let Err(error) = outcome {
-            tracing::warn!(%error, "a record that is no message cannot be kept for the operator");
+            tracing::warn!(id = "GWD-S032", %error, "a record that is no message cannot be kept for the operator");
         }
     }
 
@@ -61,7 +64,7 @@ impl<S: Shelf> Log<S> {
         let names = self.shelf.list().unwrap_or_default();
         for name in names.iter().filter(|name| owner(name) == Some(*client)) {
             if let Err(error) = self.shelf.remove(name) {
-                tracing::warn!(%error, "files kept of a forgotten client cannot be removed");
+                tracing::warn!(id = "GWD-S033", %error, "files kept of a forgotten client cannot be removed");
             }
         }
     }

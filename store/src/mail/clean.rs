@@ -47,7 +47,10 @@ impl<S: Shelf> Log<S> {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
-                        tracing::warn!(%error, "the mail log cannot be cleaned now; it is tried again");
+                        tracing::warn!(
+                            id = "GWD-S034", %error,
+                            "the mail log cannot be cleaned now; it is tried again"
+                        );
                         break;
                     }
                 }
@@ -60,7 +63,7 @@ impl<S: Shelf> Log<S> {
         if let Some(slot) = self.next_to_seal() {
             // Without an index a start reads the segment from head to head.
             if let Err(error) = self.seal(slot) {
-                tracing::warn!(%error, "an index of a segment of mail cannot be written");
+                tracing::warn!(id = "GWD-S035", %error, "an index of a segment of mail cannot be written");
             }
             return Ok(true);
         }
@@ -117,7 +120,10 @@ impl<S: Shelf> Log<S> {
             self.copy(&mut self.lock_copier(), piece, now).map_err(failed("copy mail"))?;
         }
         if self.index().segment(victim).is_some_and(|segment| segment.messages > 0) {
-            tracing::error!("a segment of mail holds messages that cannot be read; it stays until they are set aside");
+            tracing::error!(
+                id = "GWD-S036",
+                "a segment of mail holds messages that cannot be read; it stays until they are set aside"
+            );
             if let Some(segment) = self.index_mut().segment_mut(victim) {
                 segment.state = State::Unreadable;
             }

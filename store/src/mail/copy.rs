@@ -35,8 +35,11 @@ impl<S: Shelf> Log<S> {
             let Some(file) = file else { continue };
             match read_body(file.as_ref(), put) {
                 Ok(Some(body)) => bodies.push((*put, body)),
-                Ok(None) => tracing::error!(inbox = %put.inbox, "a stored message is damaged"),
-                Err(error) => tracing::error!(%error, inbox = %put.inbox, "a stored message cannot be read"),
+                Ok(None) => tracing::error!(id = "GWD-S037", inbox = %put.inbox, "a stored message is damaged"),
+                Err(error) => tracing::error!(
+                    id = "GWD-S038", %error, inbox = %put.inbox,
+                    "a stored message cannot be read"
+                ),
             }
         }
         let items: Vec<Item<'_>> = bodies.iter().map(|(put, body)| (Fact::Put(*put), body.as_slice())).collect();

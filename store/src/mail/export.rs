@@ -32,7 +32,11 @@ impl<S: Shelf> Log<S> {
         let Some((Sequence(last), _)) = facts.last_key_value() else { return (Vec::new(), None) };
         let page = self.peek(client, (from, Sequence(last + 1)), PAGE);
         if !page.unreadable.is_empty() {
-            tracing::warn!(messages = page.unreadable.len(), "messages that cannot be read are not in the backup");
+            tracing::warn!(
+                id = "GWD-S039",
+                messages = page.unreadable.len(),
+                "messages that cannot be read are not in the backup"
+            );
         }
         let messages = page.messages.into_iter().filter_map(|(number, body)| {
             let (arrival, ack) = facts.get(&number).copied()?;

@@ -83,7 +83,10 @@ fn unite_inbox<F>(index: &mut Index<F>, puts: &[FoundPut], gone: &[Gone], doubtf
         let is_alive = !stays.is_torn && number >= gone_end;
         dead += u32::try_from(twins.len()).unwrap_or(u32::MAX);
         if twins.iter().any(|twin| !twin.is_torn && twin.put.checksum != stays.put.checksum) {
-            tracing::error!(inbox = %client, "two different messages have the same number; the later one is served");
+            tracing::error!(
+                id = "GWD-S040", inbox = %client,
+                "two different messages have the same number; the later one is served"
+            );
         }
         if is_alive {
             index.put(&stays.put, stays.slot);

@@ -34,6 +34,7 @@ pub(super) fn identify<S: Shelf>(shelf: &S, number: SegmentNumber) -> Result<Ide
             let is_damaged = u64::from(header.blocks) * BLOCK != real_len;
             if is_damaged {
                 tracing::error!(
+                    id = "GWD-S041",
                     file = number.name(),
                     bytes = real_len,
                     "a segment of mail does not have the length that its header says"
@@ -50,6 +51,7 @@ pub(super) fn identify<S: Shelf>(shelf: &S, number: SegmentNumber) -> Result<Ide
                 && scan::read_head(&file, &seal, BLOCK).map_err(failed("read a segment"))?.is_some()
             {
                 tracing::warn!(
+                    id = "GWD-S042",
                     file = number.name(),
                     "a segment of mail has lost its header; its mail is read nevertheless"
                 );

@@ -178,7 +178,10 @@ impl<S: Shelf> Log<S> {
                 Ok(None) if is_last => return None,
                 Ok(None) => {}
                 Err(error) if is_last => {
-                    tracing::error!(%error, segment = wanted.slot.0, "a segment of mail cannot be read");
+                    tracing::error!(
+                        id = "GWD-S043", %error, segment = wanted.slot.0,
+                        "a segment of mail cannot be read"
+                    );
                     return None;
                 }
                 Err(_) => std::thread::sleep(SECOND_LOOK),

@@ -82,6 +82,7 @@ impl<S: Shelf> Log<S> {
                     Identified::Damaged => {
                         count(&counters.mail_damaged);
                         tracing::error!(
+                            id = "GWD-S044",
                             file = name,
                             "nothing in this segment of mail can be read; the file is set aside"
                         );
@@ -127,7 +128,7 @@ impl<S: Shelf> Log<S> {
         };
         while let Some(slot) = next() {
             if let Err(error) = self.clean(slot, Need::Room, &mut Pace::new(0)) {
-                tracing::warn!(%error, "segments of the previous process cannot be removed now");
+                tracing::warn!(id = "GWD-S045", %error, "segments of the previous process cannot be removed now");
                 break;
             }
         }
@@ -195,6 +196,7 @@ fn report(number: SegmentNumber, found: &Found, counters: &StoreCounters) {
     for offset in &found.holes {
         count(&counters.mail_damaged);
         tracing::error!(
+            id = "GWD-S046",
             file,
             offset,
             "a segment of mail is damaged there; what is in front of it and behind it is served"
@@ -202,7 +204,12 @@ fn report(number: SegmentNumber, found: &Found, counters: &StoreCounters) {
     }
     if found.unknown > 0 {
         count(&counters.mail_damaged);
-        tracing::error!(file, entries = found.unknown, "a segment of mail has entries that this version does not know");
+        tracing::error!(
+            id = "GWD-S047",
+            file,
+            entries = found.unknown,
+            "a segment of mail has entries that this version does not know"
+        );
     }
     if found.is_torn {
         tracing::info!(file, offset = found.end, "the last write to a segment was cut off; it was not acknowledged");

@@ -54,7 +54,7 @@ impl<S: Shelf> Log<S> {
         let full = std::mem::take(&mut *self.to_seal.lock().unwrap_or_else(PoisonError::into_inner));
         for slot in full {
             if let Err(error) = self.seal(slot) {
-                tracing::warn!(%error, "an index of a segment of mail cannot be written");
+                tracing::warn!(id = "GWD-S048", %error, "an index of a segment of mail cannot be written");
             }
         }
     }

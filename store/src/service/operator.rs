@@ -84,7 +84,7 @@ impl<M: Mailbox + BackUp> OperatorQuestions<M> {
                 let mailbox = Arc::clone(&self.mailbox);
                 self.counts.spawn_blocking(move || {
                     let counted = mailbox.count_clients().inspect_err(|error| {
-                        tracing::warn!(%error, "the clients cannot be counted for the operator");
+                        tracing::warn!(id = "GWD-S056", %error, "the clients cannot be counted for the operator");
                     });
                     write(answer, &counted.map_or(StoreAnswer::StorageFailed, StoreAnswer::Counted));
                 });

@@ -108,6 +108,6 @@ impl Serving {
 
 fn log_failure(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "the task of a connection failed");
+        tracing::error!(id = "GWD-W006", %error, "the task of a connection failed");
     }
 }

@@ -123,6 +123,7 @@ impl Listener {
         let now = Instant::now();
         if self.exhausted.replace(now).is_none_or(|last| now > last + QUIET) {
             tracing::error!(
+                id = "GWD-W007",
                 %error,
                 "cannot accept connections; raise the limit on open files or lower the number of connections allowed"
             );

@@ -75,7 +75,12 @@ impl BalanceWatch {
         }
         let Off { received, forwarded } = self.least;
         if !self.least.is_even() {
-            tracing::error!(received, forwarded, "packets are not accounted for; this is a fault of the program");
+            tracing::error!(
+                id = "GWD-G023",
+                received,
+                forwarded,
+                "packets are not accounted for; this is a fault of the program"
+            );
         }
         pages.own().balance_off_received.store(received, Relaxed);
         pages.own().balance_off_forwarded.store(forwarded, Relaxed);

@@ -20,13 +20,14 @@ impl Workers {
         self.apply_level(of);
         let (process, seconds) = (name(of), time.as_secs());
         tracing::warn!(
+            id = "GWD-G024",
             process,
             level = level.name(),
             seconds,
             "the level of the log is changed, as the operator has ordered"
         );
         if level == LogLevel::Trace {
-            tracing::warn!(process, "trace: the log names the addresses of peers");
+            tracing::warn!(id = "GWD-G025", process, "trace: the log names the addresses of peers");
         }
     }
 

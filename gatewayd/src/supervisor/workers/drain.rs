@@ -93,7 +93,7 @@ impl Workers {
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     if let Err(error) = self.on_event(event) {
-                        tracing::error!("{error}");
+                        tracing::error!(id = "GWD-G026", "{error}");
                     }
                 }
                 () = tokio::time::sleep_until(deadline.into()) => break,

@@ -70,6 +70,7 @@ impl Workers {
             self.phase = GatewayPhase::Open;
             if self.storage_is_full {
                 tracing::warn!(
+                    id = "GWD-G027",
                     "Finished nym gateway startup procedure - but the storage is full: the error of store says what is full, what is \
                      refused and what to do"
                 );
@@ -96,7 +97,7 @@ impl Workers {
                 self.kill_for(role, "it reported that it cannot start after it was ready")
             }
             _ => {
-                tracing::error!(worker = %role, "worker cannot start: {what}");
+                tracing::error!(id = "GWD-G028", worker = %role, "worker cannot start: {what}");
                 self.goes_back(role, &what);
             }
         }
@@ -110,7 +111,7 @@ impl Workers {
             WorkerState::Starting { worker, .. }
             | WorkerState::Ready { worker, .. }
             | WorkerState::Draining { worker } => {
-                tracing::error!(worker = %role, pid = worker.pid(), "worker is killed: {why}");
+                tracing::error!(id = "GWD-G029", worker = %role, pid = worker.pid(), "worker is killed: {why}");
                 worker.kill();
                 WorkerState::Killed { worker }
             }
@@ -130,8 +131,12 @@ impl Workers {
             | WorkerState::Draining { worker }
             | WorkerState::Killed { worker } => {
                 match self.killing_call(role, death) {
-                    None => tracing::error!(worker = %role, pid = worker.pid(), status = %death, "worker died"),
+                    None => tracing::error!(
+                        id = "GWD-G030", worker = %role, pid = worker.pid(), status = %death,
+                        "worker died"
+                    ),
                     Some(syscall) => tracing::error!(
+                        id = "GWD-G031",
                         worker = %role, pid = worker.pid(), status = %death, syscall,
                         "worker died of a system call that its policy does not list"
                     ),
@@ -174,7 +179,7 @@ impl Workers {
             GatewayPhase::Opening | GatewayPhase::Open => {
                 let delay = slot.delay.after(lived);
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                tracing::error!(worker = %role, delay_ms, "worker will be restarted");
+                tracing::error!(id = "GWD-G032", worker = %role, delay_ms, "worker will be restarted");
                 systemd::status(&format!("replacing {role}, which ended with {how}"));
                 WorkerState::Dead { retry_at: Instant::now() + delay }
             }

@@ -39,7 +39,10 @@ impl Workers {
                 continue;
             }
             let state = state_of(worker.pid());
-            tracing::error!(worker = %role, pid = worker.pid(), state, "the loop of the worker has not turned for a minute");
+            tracing::error!(
+                id = "GWD-G033", worker = %role, pid = worker.pid(), state,
+                "the loop of the worker has not turned for a minute"
+            );
             let hangs = slot.hangs.add(now);
             self.kill_for(role, "it hangs");
             if hangs >= MOST {

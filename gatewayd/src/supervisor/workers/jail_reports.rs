@@ -26,7 +26,7 @@ impl Workers {
     pub(super) fn log_missing_layers(&self) {
         let (missing, left_out) = (self.lacks(false), self.lacks(true));
         if !missing.is_empty() {
-            tracing::warn!("The jail is incomplete. {}", missing.join(". "));
+            tracing::warn!(id = "GWD-G034", "The jail is incomplete. {}", missing.join(". "));
         }
         if !left_out.is_empty() {
             tracing::info!("Left out of the jail on purpose, because {LEFT_OUT} names it: {}", left_out.join(". "));

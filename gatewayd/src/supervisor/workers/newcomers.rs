@@ -19,7 +19,10 @@ impl Workers {
         if admitted {
             tracing::info!("new clients are let in, as the operator has ordered");
         } else {
-            tracing::warn!("no new clients are let in, as the operator has ordered; those that are connected stay");
+            tracing::warn!(
+                id = "GWD-G035",
+                "no new clients are let in, as the operator has ordered; those that are connected stay"
+            );
         }
         if self.phase == GatewayPhase::Open {
             systemd::status(self.serving());

@@ -21,7 +21,10 @@ pub(super) const MAX_PEER_REPORTS: u32 = 8;
 impl Workers {
     pub(super) fn on_violation(&mut self, reporter: Role, peer: Role, link: u32, rule: &str) {
         if self.is_about_the_living(reporter, peer, link) {
-            tracing::error!(worker = %peer, reporter = %reporter, rule, "worker broke a rule of its link");
+            tracing::error!(
+                id = "GWD-G036", worker = %peer, reporter = %reporter, rule,
+                "worker broke a rule of its link"
+            );
             self.replace_on_word_of(reporter, peer, "it broke a rule of its link");
         }
     }
@@ -66,7 +69,10 @@ impl Workers {
     pub(super) fn run_pending_kills(&mut self, now: Instant) {
         while let Some(PendingKill { reporter, peer, .. }) = self.pending_kills.iter().find(|due| due.kill_at <= now) {
             let (reporter, peer) = (*reporter, *peer);
-            tracing::error!(worker = %peer, reporter = %reporter, "worker closed its link and lives on");
+            tracing::error!(
+                id = "GWD-G037", worker = %peer, reporter = %reporter,
+                "worker closed its link and lives on"
+            );
             self.replace_on_word_of(reporter, peer, "it closed its link");
         }
     }

@@ -28,7 +28,10 @@ impl Workers {
     /// Reads the configuration again and takes it over, or says what that would do. `asker` is told the outcome.
     pub(in crate::supervisor) fn reload(&mut self, dry_run: bool, asker: Option<oneshot::Sender<AdminAnswer>>) {
         if self.replacement.is_some() || !self.is_up() {
-            tracing::warn!("the configuration is not read again now, because a worker is being started or replaced");
+            tracing::warn!(
+                id = "GWD-G038",
+                "the configuration is not read again now, because a worker is being started or replaced"
+            );
             return tell(asker, AdminAnswer::Busy);
         }
         match read_again(&self.spec) {
@@ -142,7 +145,10 @@ impl Workers {
             return false;
         }
         replacement.failed = Some(format!("{role} does not start with it: {why}"));
-        tracing::error!(worker = %role, "a worker does not start with the changed configuration: the old one is used again");
+        tracing::error!(
+            id = "GWD-G039", worker = %role,
+            "a worker does not start with the changed configuration: the old one is used again"
+        );
         replacement.stage = Stage::Ending { since: Instant::now(), next: Arc::clone(&replacement.before) };
         true
     }
@@ -169,16 +175,25 @@ fn log(answer: &ReloadAnswer) {
         ReloadAnswer::Done(report) => {
             tracing::info!(changes = report.changed.join("; "), "the changed configuration is in force");
             if !report.at_next_start.is_empty() {
-                tracing::warn!("in force from the next start only: {}", report.at_next_start.join(", "));
+                tracing::warn!(
+                    id = "GWD-G040",
+                    "in force from the next start only: {}",
+                    report.at_next_start.join(", ")
+                );
             }
         }
         ReloadAnswer::Wrong(why) => {
-            tracing::error!("the configuration is wrong, and the old one stays in force: {}", why.replace('\n', "; "));
+            tracing::error!(
+                id = "GWD-G041",
+                "the configuration is wrong, and the old one stays in force: {}",
+                why.replace('\n', "; ")
+            );
         }
         ReloadAnswer::NeedsStart(what) => tracing::error!(
+            id = "GWD-G042",
             "nothing is changed, because a running gateway cannot change {}: restart it, or take these changes back",
             what.join(", ")
         ),
-        ReloadAnswer::Undone(why) => tracing::error!("the old configuration is in force again: {why}"),
+        ReloadAnswer::Undone(why) => tracing::error!(id = "GWD-G043", "the old configuration is in force again: {why}"),
     }
 }
