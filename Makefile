@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test keys bench torture simulate soak siege fuzz conformance mutants night
+.PHONY: setup run test keys bench torture simulate soak siege fuzz conformance mutants night docs
 
 setup:
 	@./dev/setup
@@ -45,6 +45,10 @@ conformance: setup
 # Changes the code that decides, one place at a time: which change does no test notice? Hours; SETS="core edge" for some of it.
 mutants: setup
 	@./dev/mutants $(SETS)
+
+# The manual, as pages of the web in target/book.
+docs: setup
+	@./dev/docs
 
 # Fuzzing, torture, siege and simulation for HOURS (8), with one summary.
 night: setup

@@ -107,7 +107,7 @@ mod tests {
         Page::ALL.into_iter().map(|page| Reading::take(page, |place| u64::try_from(place).ok())).collect()
     }
 
-    /// The names are a promise to whoever has a dashboard: a change of this number is one of the table in README.
+    /// The names are a promise to whoever has a dashboard: a change of this number is one of METRICS.md.
     #[test]
     fn the_number_of_metrics_is_pinned() {
         let text = open_metrics(&all());

@@ -1,4 +1,4 @@
-//! The chapter "What to back up, how to move and restore" of README.md, followed to the letter.
+//! The chapter "Back up, move and restore" of the manual, followed to the letter.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
@@ -52,7 +52,7 @@ async fn a_folder_copied_elsewhere_serves_its_clients() -> Result<()> {
     .await
 }
 
-/// What README says of an old backup: mail comes twice, later clients are unknown, and packets since then are not known as seen.
+/// What the manual says of an old backup: mail comes twice, later clients are unknown, and packets since then are not known as seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_backup_knows_nothing_of_what_came_later() -> Result<()> {
     bounded(async {

@@ -1,4 +1,4 @@
-//! nginx and haproxy, configured as README says. If one is not installed, its test says so and tries nothing.
+//! nginx and haproxy, configured as the manual says. If one is not installed, its test says so and tries nothing.
 
 use std::{
     net::{SocketAddr, TcpListener},

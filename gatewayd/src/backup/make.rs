@@ -40,7 +40,7 @@ pub enum BackupError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The running gateway cannot be asked.
-    #[error("{0}; a gateway that does not run can be copied as a folder, see README.md")]
+    #[error("{0}; a gateway that does not run can be copied as a folder, see docs/src/backup.md")]
     Ask(#[from] AdminError),
     /// The file of the configuration cannot be compared with what is in force.
     #[error("{0}; no backup was made")]
