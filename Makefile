@@ -1,5 +1,5 @@
 # `make run` builds and runs a gateway on loopback, `make test` checks everything, `make bench` measures it.
-.PHONY: setup run test keys bench torture simulate soak siege fuzz conformance mutants night docs
+.PHONY: setup run test keys bench torture simulate soak siege fuzz conformance mutants night docs deb image reproducible release
 
 setup:
 	@./dev/setup
@@ -53,3 +53,23 @@ docs: setup
 # Fuzzing, torture, siege and simulation for HOURS (8), with one summary.
 night: setup
 	@HOURS=$(or $(HOURS),8) ./dev/night
+
+# The Debian package, with one of debug symbols, in target/dist.
+deb:
+	@./dev/setup package
+	@./dev/deb
+
+# An image for podman or docker, from the package.
+image:
+	@./dev/setup package
+	@./dev/image
+
+# Builds the package twice, in two folders: are the bytes the same?
+reproducible:
+	@./dev/setup package
+	@./dev/reproducible
+
+# Package, image, list of all dependencies, checksums: what is published.
+release:
+	@./dev/setup package
+	@./dev/release

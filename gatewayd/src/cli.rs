@@ -188,7 +188,8 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
     }
 }
 
-fn command() -> clap::Command {
+/// All commands and flags, as they are read and shown.
+pub fn command() -> clap::Command {
     // `init` requires two flags that `run` does not, because a first `init` has no configured addresses.
     Cli::command().mut_subcommand("init", |init| {
         init.mut_arg("mix_host", |host| host.required(true)).mut_arg("clients_host", |host| host.required(true))

@@ -9,7 +9,8 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 use super::{node::NodeSection, settings::Config};
 use crate::node::Program;
 
-pub(crate) const TEMPLATE: &str = include_str!("template.toml");
+/// A new configuration file: every section and key, each with its comment and its default.
+pub const TEMPLATE: &str = include_str!("template.toml");
 
 /// The line of a new file that sets this key, if new files have the key and it has a default.
 pub(super) fn default_line(section: &str, key: &str) -> Option<&'static str> {

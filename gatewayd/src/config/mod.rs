@@ -23,9 +23,9 @@ mod settings;
 mod tuning;
 mod values;
 
-pub(crate) use self::{edit::TEMPLATE, origin::known_keys};
+pub(crate) use self::origin::known_keys;
 pub use self::{
-    edit::{EditError, fresh, update},
+    edit::{EditError, TEMPLATE, fresh, update},
     error::{LoadError, ParseError, UnknownKey, WrittenSetting},
     load::Loaded,
     memory::MemoryBudgets,
