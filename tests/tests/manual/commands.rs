@@ -35,7 +35,7 @@ const OTHER_CODES: [(&str, i32, &str); 1] =
     [("gatewayd node-check", 1, "a gateway on loopback is not one that the Internet can reach")];
 
 /// How commands begin that are not run here, and why. `dev/units` runs those of systemd in a machine of its own.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("cargo build", "dev/test builds the workspace"),
     ("make ", "this test is part of it"),
     ("sudo install", "it writes outside of the test's folder; dev/machine installs the same files"),
@@ -44,7 +44,8 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("sudo systemctl", "dev/units starts, reloads, restarts and stops the units, and the socket"),
     ("sudo -u gatewayd gatewayd init", "dev/units runs it"),
     ("sudo chown", "it needs the account gatewayd, which dev/units makes"),
-    ("sudo apt", "it changes the machine"),
+    ("sudo apt", "it changes the machine; dev/deb-lived installs the package in a machine of its own"),
+    ("podman", "dev/image-lived runs the image so"),
     ("sudo ufw", "it changes the firewall of the machine"),
 ];
 
