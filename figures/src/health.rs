@@ -38,10 +38,10 @@ impl fmt::Display for Reason {
             Self::WorkerAway(role) => write!(f, "the worker {role} is not at work; see the log"),
             Self::StorageFails => f.write_str("storage fails, so new mail is refused; see the log of store"),
             Self::NoRoomForMail => {
-                f.write_str("there is no room for new mail; free space on the disk, or raise max_data_size")
+                f.write_str("there is no room for new mail; free space on the disk, or raise data_bytes in [limits]")
             }
             Self::NoRoomForClients => f.write_str(
-                "there is no room for new mail and new clients; free space on the disk, or raise max_data_size",
+                "there is no room for new mail and new clients; free space on the disk, or raise data_bytes in [limits]",
             ),
             Self::BalanceOff => f.write_str("packets are not accounted for (gatewayd_balance_off); please report this"),
         }

@@ -33,11 +33,18 @@ crate::figures! {
         counter tls_hellos,
         /// Connections that ended in the middle of a request.
         counter requests_cut_short,
+        /// Connections of the operator's programs that were taken.
+        counter operator_connections_accepted,
+        /// Connections at the port for metrics closed at once because their address is not in `[metrics] allow`.
+        counter operator_connections_refused,
+        /// Connections of the operator's programs closed to make room for another, as the oldest.
+        counter operator_connections_evicted,
         /// Connections of readers that are open.
         gauge connections_open,
     }
     refusals {
-        connections_refused_prefix, connections_evicted, request_timeouts, answer_timeouts, oversized_heads, bad_heads,
+        connections_refused_prefix, connections_evicted, operator_connections_refused,
+        operator_connections_evicted, request_timeouts, answer_timeouts, oversized_heads, bad_heads,
         tls_hellos,
     }
     conditions {

@@ -1,7 +1,8 @@
 //! What is shown to others than the operator: numbers of a whole minute, and coarse ones while few clients are there.
 //!
 //! *Promises*: while fewer than [`FEW`] clients are logged in, every number that clients can change is rounded down, so that what one
-//! client does is hidden among what as many others might have done.
+//! client does is hidden among what as many others might have done. That holds for memory and descriptors of the processes, too: each
+//! connection takes some.
 
 use crate::{Figure, Kind, Page, Reading, Unit, client_edge::ATTACHED};
 
@@ -20,12 +21,20 @@ pub fn publish(readings: Vec<Reading>) -> Vec<Reading> {
 }
 
 fn coarse(reading: Reading) -> Reading {
-    // The supervisor counts no client's doing.
-    if reading.page() == Page::Supervisor {
-        return reading;
+    let page = reading.page();
+    let rounded = reading
+        .figures()
+        .flat_map(|(figure, numbers)| if is_exact(page, figure) { numbers.to_vec() } else { round(figure, numbers) })
+        .collect();
+    Reading::of_values(page, rounded).unwrap_or(reading)
+}
+
+/// Whether a number says nothing of what clients do: the state of the gateway and its limits. Rounded, they would mean nothing.
+fn is_exact(page: Page, figure: &Figure) -> bool {
+    match page {
+        Page::Supervisor => !matches!(figure.family, "worker_resident_memory" | "worker_descriptors"),
+        Page::Worker(_) => figure.field == "storage_trouble" || figure.field.ends_with("_limit"),
     }
-    let rounded = reading.figures().flat_map(|(figure, numbers)| round(figure, numbers)).collect();
-    Reading::of_values(reading.page(), rounded).unwrap_or(reading)
 }
 
 fn round(figure: &Figure, numbers: &[u64]) -> Vec<u64> {
@@ -50,7 +59,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     use super::*;
-    use crate::{exposition::open_metrics, store::StoreCounters};
+    use crate::{exposition::open_metrics, store::StoreCounters, supervisor::SupervisorFigures};
     use ipc::Role;
 
     /// A world of its own: pages, and what its clients have done to them.
@@ -87,9 +96,9 @@ mod tests {
         }
     }
 
-    /// Who got what is not shown: only how much all clients together got in the minute.
+    /// Who got what is not shown: only how much all clients together got.
     #[test]
-    fn two_worlds_same_metrics() {
+    fn who_got_what_is_not_shown() {
         let (one, other) = (World::new(), World::new());
         for messages in [100, 0, 0, 0, 0, 0, 0, 0, 7] {
             one.client_gets(messages);
@@ -110,6 +119,29 @@ mod tests {
         assert!(one.shown().contains("gatewayd_store_delivered_total 8\n"), "{}", one.shown());
         other.client_gets(0);
         assert!(other.shown().contains("gatewayd_store_delivered_total 14\n"), "{}", other.shown());
+    }
+
+    #[test]
+    fn a_state_is_exact_and_a_process_is_coarse() {
+        let page = page(Page::Supervisor);
+        let supervisor = SupervisorFigures::in_page(page).unwrap();
+        let world = World::new();
+        supervisor.ready_store.store(1, Relaxed);
+        supervisor.descriptors_client_edge.store(21, Relaxed);
+        supervisor.resident_client_edge.store(BYTES + 4_096, Relaxed);
+        world.store.0.storage_trouble.store(2, Relaxed);
+        world.store.0.pushed_memory_limit.store(1_001, Relaxed);
+        let read = Reading::take(Page::Supervisor, |place| Some(page.get(place)?.load(Relaxed)));
+        let text = open_metrics(&publish(vec![read])) + &world.shown();
+        for line in [
+            "gatewayd_worker_ready{worker=\"store\"} 1",
+            "gatewayd_worker_descriptors{worker=\"client-edge\"} 16",
+            "gatewayd_worker_resident_memory_bytes{worker=\"client-edge\"} 16384",
+            "gatewayd_store_storage_trouble 2",
+            "gatewayd_store_pushed_memory_limit_bytes 1001",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ crate::figures! {
         gauge descriptors_store = "worker_descriptors" { worker: "store" },
         /// Descriptors that the process of this role has open.
         gauge descriptors_http_api = "worker_descriptors" { worker: "http-api" },
+        /// 1 if new clients are let in, 0 after `gatewayd drain`.
+        gauge admits_newcomers,
         /// Packets that are not accounted for: 0, or a fault of the program. The packets that `mix-ingress` received, and those that
         /// `mix-egress` took.
         gauge balance_off_received = "balance_off" { packets: "received" },

@@ -36,6 +36,7 @@ static CONFIG: LazyLock<HttpConfig> = LazyLock::new(|| HttpConfig {
     max_connections_per_prefix: 1,
     request: Duration::from_secs(60),
     requests_per_connection: 50,
+    metrics_allow: Vec::new(),
 });
 
 /// How every answer begins.

@@ -5,10 +5,11 @@ use std::{io, path::PathBuf, sync::Arc};
 use crate::{
     admin::{server::Admin, wire::SOCKET},
     audit::prober::Prober,
+    config::{Config, MetricsAddress},
     console::Console,
     launch::{
-        self, Accounts, LaunchError, LaunchSpec, ListenError, PassedError, PassedListeners, ResourceError,
-        WorkerResources,
+        self, Accounts, LaunchError, LaunchSpec, ListenError, MetricsError, PassedError, PassedListeners,
+        ResourceError, WorkerResources,
     },
     overrides::Overrides,
     path_guard::PathGuard,
@@ -53,7 +54,10 @@ impl RunError {
             self,
             Self::Plan(_)
                 | Self::Passed(_)
-                | Self::Launch(LaunchError::Open(ResourceError::Listen(ListenError::Passed(_))))
+                | Self::Launch(LaunchError::Open(
+                    ResourceError::Listen(ListenError::Passed(_))
+                        | ResourceError::Metrics(MetricsError::Port(ListenError::Passed(_)))
+                ))
                 | Self::Supervisor(SupervisorError::Workers(WorkersError::OtherKey(_)))
         )
     }
@@ -104,7 +108,7 @@ fn run(plan: &RunPlan, passed: PassedListeners, print: impl FnOnce()) -> Result<
     let spec = Arc::new(LaunchSpec::build(plan.clone(), accounts, data, passed)?);
     launch::warn_if_few(&plan.config.limits).map_err(SystemError::during("read the limit on open files"))?;
     validator::refuse_if_taken(plan, accounts.of_query())?;
-    announce(&spec.resources).map_err(SystemError::during("read the address of a listener"))?;
+    announce(&plan.config, &spec.resources).map_err(SystemError::during("read the address of a listener"))?;
     // One thread only: the workers die with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -129,7 +133,7 @@ fn open_admin_socket(lock: &RunLock, prober: Prober) -> Option<Admin> {
 }
 
 /// What nym-gateway 0.10.1 logs, in its order and words.
-fn announce(resources: &WorkerResources) -> io::Result<()> {
+fn announce(config: &Config, resources: &WorkerResources) -> io::Result<()> {
     let mix = resources.mix_address()?;
     tracing::info!("Starting mix packet forwarder...");
     tracing::info!("Starting clients handler");
@@ -140,6 +144,10 @@ fn announce(resources: &WorkerResources) -> io::Result<()> {
     tracing::info!("Starting websocket listener at {}", resources.client_address()?);
     if let Some(http) = resources.http_address()? {
         tracing::info!("Serving the description of the gateway at {http}");
+    }
+    if let Some(configured) = &config.metrics.listen {
+        let metrics = resources.metrics_address()?.map_or_else(|| configured.clone(), MetricsAddress::Port);
+        tracing::info!("Serving metrics at {metrics}");
     }
     Ok(())
 }

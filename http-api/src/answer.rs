@@ -10,7 +10,6 @@ use serde_json::json;
 
 use crate::{
     api::{Api, Route},
-    counters,
     documents::bytes,
     refusal::Refusal,
 };
@@ -23,11 +22,9 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// The page loads nothing, and runs nothing.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
 
-/// The answer to `request`, counted. Its body is left out by the connection if the request wants the head only.
+/// The answer to `request`. Its body is left out by the connection if the request wants the head only.
 pub(crate) fn answer<Body>(api: &Api, request: &Request<Body>) -> Response<Full<Bytes>> {
-    let response = find(api, request).unwrap_or_else(refusal);
-    counters::answered(&api.counters, response.status());
-    response
+    find(api, request).unwrap_or_else(refusal)
 }
 
 fn find<Body>(api: &Api, request: &Request<Body>) -> Result<Response<Full<Bytes>>, Refusal> {

@@ -1,9 +1,6 @@
 //! What is published, by path.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use ipc::{
@@ -14,23 +11,21 @@ use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    connection::Limits,
     counters::HttpCounters,
     documents::{Build, Documents, bytes},
     figures::Figures,
     refusal::Refusal,
 };
 
-/// Everything that connections need: what to answer, and their limits.
+/// Everything that connections of strangers need: what to answer, and their limits.
 #[derive(Debug)]
 pub struct Api {
     documents: Documents,
     host_information: watch::Sender<Option<Bytes>>,
     figures: watch::Sender<Figures>,
     began: Instant,
-    /// For a request to come whole, and for its answer to be taken.
-    pub(crate) request: Duration,
-    pub(crate) requests_per_connection: u32,
-    pub(crate) counters: Arc<HttpCounters>,
+    pub(crate) limits: Limits,
 }
 
 /// The documents that have a path.
@@ -83,9 +78,7 @@ impl Api {
             host_information: watch::Sender::new(None),
             figures: watch::Sender::new(Figures::at_start(SystemTime::now())),
             began: Instant::now(),
-            request: config.request,
-            requests_per_connection: config.requests_per_connection,
-            counters,
+            limits: Limits::of(config, counters),
         }
     }
 

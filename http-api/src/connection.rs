@@ -4,18 +4,19 @@
 //! *Promises*: the connection ends, whatever the peer does; never more requests are answered than allowed; no body is read. Bytes that are
 //! not HTTP, or too many, end this connection only.
 
-use std::{convert::Infallible, future::ready, io, pin::pin, time::Duration};
+use std::{convert::Infallible, future::ready, io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Request, Response,
-    body::Body,
+    body::{Body, Incoming},
     header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use ipc::control::HttpConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     select,
@@ -26,7 +27,7 @@ use worker::{counter::count, drain::Drain};
 use crate::{
     answer::answer,
     api::Api,
-    counters::HttpCounters,
+    counters::{self, HttpCounters},
     exchange::{Exchange, Overdue, Watched},
 };
 
@@ -48,16 +49,46 @@ enum End {
     Evicted,
 }
 
-/// Serves `stream` until its end, or until `evicted` says that its place is needed for others.
+/// What a connection may take, and where its end is counted.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// For a request to come whole, and for its answer to be taken.
+    request: Duration,
+    requests_per_connection: u32,
+    pub(crate) counters: Arc<HttpCounters>,
+}
+
+impl Limits {
+    /// Those of the configuration.
+    pub fn of(config: &HttpConfig, counters: Arc<HttpCounters>) -> Self {
+        Self { request: config.request, requests_per_connection: config.requests_per_connection, counters }
+    }
+}
+
+/// Serves a stranger at `stream` until its end, or until `evicted` says that its place is needed for others.
 pub async fn serve<S>(stream: S, api: &Api, drain: &Drain, evicted: impl Future<Output = ()>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let exchange = Exchange::new(api.request);
+    serve_with(stream, &api.limits, drain, evicted, |request| answer(api, request)).await;
+}
+
+/// As [`serve`], with another `answer`.
+pub(crate) async fn serve_with<S>(
+    stream: S,
+    limits: &Limits,
+    drain: &Drain,
+    evicted: impl Future<Output = ()>,
+    answer: impl Fn(&Request<Incoming>) -> Response<Full<Bytes>>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let exchange = Exchange::new(limits.request);
     let mut stream = Watched::new(stream, exchange.clone());
     let mut evicted = pin!(evicted);
     let end = {
-        let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(api, &exchange, &request))));
+        let service =
+            service_fn(|request| ready(Ok::<_, Infallible>(respond(limits, &exchange, &request, answer(&request)))));
         let mut connection = pin!(http().serve_connection(TokioIo::new(&mut stream), service));
         let mut draining = false;
         loop {
@@ -74,14 +105,14 @@ where
             }
         }
     };
-    count_end(&end, &exchange, &api.counters);
+    count_end(&end, &exchange, &limits.counters);
     if matches!(end, End::Http(_)) {
         select! {
             biased;
             () = &mut evicted => {}
             () = drain.begun() => {}
             // Whether the peer closed in time makes no difference.
-            _ = timeout(LINGER.min(api.request), discard(&mut stream)) => {}
+            _ = timeout(LINGER.min(limits.request), discard(&mut stream)) => {}
         }
     }
 }
@@ -97,10 +128,15 @@ fn http() -> http1::Builder {
     http
 }
 
-fn respond(api: &Api, exchange: &Exchange, request: &Request<impl Body>) -> Response<Full<Bytes>> {
+fn respond(
+    limits: &Limits,
+    exchange: &Exchange,
+    request: &Request<impl Body>,
+    mut response: Response<Full<Bytes>>,
+) -> Response<Full<Bytes>> {
     let requests = exchange.request();
-    let mut response = answer(api, request);
-    if requests >= api.requests_per_connection || !request.body().is_end_stream() {
+    counters::answered(&limits.counters, response.status());
+    if requests >= limits.requests_per_connection || !request.body().is_end_stream() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -3,7 +3,10 @@
 //! *Holds* every task: those of the connections, and that of the link. *Promises*: none outlives [`serve`], which ends soon once it is
 //! told to.
 
-use std::{convert::Infallible, io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    convert::Infallible, future::pending, io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration,
+    time::SystemTime,
+};
 
 use figures::Figures as _;
 use ipc::{
@@ -31,6 +34,8 @@ use crate::{
     api::Api,
     connection,
     counters::{self, HttpCounters},
+    metrics::Metrics,
+    operator::{Operator, OperatorSocket},
 };
 
 /// Events of the link to `store` that may wait.
@@ -53,22 +58,27 @@ struct StoreLink {
     sender: Option<LinkSender<NoReply>>,
 }
 
-/// Accepts on `listener` until the worker is to end. Then finishes the answers under way, within a time limit.
+/// Where readers connect.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Strangers, if the gateway is described to today's network.
+    pub public: Option<TcpListener>,
+    /// Programs of the operator, if metrics are served.
+    pub operator: Option<(OperatorSocket, Metrics)>,
+}
+
+/// Accepts on `listeners` until the worker is to end. Then finishes the answers under way, within a time limit.
 ///
 /// # Errors
-/// If the listener cannot be watched.
+/// If a listener cannot be watched.
 pub async fn serve(
     mut control: ControlLink,
-    listener: TcpListener,
+    listeners: Listeners,
     links: Links,
     config: HttpConfig,
     counters: Arc<HttpCounters>,
 ) -> io::Result<Ending> {
-    listener.set_nonblocking(true)?;
-    // What a connection asks is no proof of anything: it costs nothing to ask. So a newcomer always gets a place, from the network that
-    // has most of them.
-    let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
-    let mut acceptor = Acceptor::new(Listener::new(tokio::net::TcpListener::from_std(listener)?, limit)?);
+    let mut acceptor = listeners.public.map(|listener| acceptor(listener, &config)).transpose()?;
     let api = Arc::new(Api::new(&config, Arc::clone(&counters)));
     let (order, drain) = drain::channel();
 
@@ -80,6 +90,10 @@ pub async fn serve(
     tasks.spawn(counter::log_changes(Arc::clone(&counters)));
     let mut store = StoreLink { events, sender: None };
     let mut figures = control.figures();
+    let mut operating = JoinSet::new();
+    if let Some((socket, metrics)) = listeners.operator {
+        operating.spawn(Operator::new(socket, metrics)?.serve(drain.clone()));
+    }
 
     let ending = select! {
         ending = control.follow(reports) => ending,
@@ -88,19 +102,38 @@ pub async fn serve(
     if ending == Ending::Drain {
         let deadline = Instant::now() + LAST_ANSWERS;
         order.begin(deadline);
-        let mut serving = acceptor.stop();
-        if timeout_at(deadline, serving.ended()).await.is_err() {
+        if let Some(mut serving) = acceptor.map(Acceptor::stop)
+            && timeout_at(deadline, serving.ended()).await.is_err()
+        {
             let connections = serving.cut().await;
             tracing::warn!(id = "GWD-H001", connections, "connections did not end in time and were cut");
         }
+        // Connections of the operator's programs that have not ended by then are cut with their task.
+        let _ = timeout_at(deadline, operating.join_next()).await;
         counter::log(&counters.snapshot());
     }
     Ok(ending)
 }
 
+fn acceptor(listener: TcpListener, config: &HttpConfig) -> io::Result<Acceptor> {
+    listener.set_nonblocking(true)?;
+    // What a connection asks is no proof of anything: it costs nothing to ask. So a newcomer always gets a place, from the network that
+    // has most of them.
+    let limit = ConnectionLimit::new(config.max_connections, config.max_connections_per_prefix);
+    Ok(Acceptor::new(Listener::new(tokio::net::TcpListener::from_std(listener)?, limit)?))
+}
+
+/// The next connection of a stranger; never, if strangers have no port.
+async fn next(acceptor: &mut Option<Acceptor>, drain: &Drain, api: &Api) -> Option<Accepted> {
+    match acceptor {
+        Some(acceptor) => acceptor.next(drain, counters::port(&api.limits.counters)).await,
+        None => pending().await,
+    }
+}
+
 /// Serves until dropped.
 async fn work(
-    acceptor: &mut Acceptor,
+    acceptor: &mut Option<Acceptor>,
     store: &mut StoreLink,
     figures: &mut watch::Receiver<NodeFigures>,
     api: &Arc<Api>,
@@ -109,8 +142,10 @@ async fn work(
 ) -> Infallible {
     loop {
         select! {
-            Some(accepted) = acceptor.next(drain, counters::port(&api.counters)) => {
-                acceptor.spawn(serve_one(accepted, Arc::clone(api), drain.clone()));
+            Some(accepted) = next(acceptor, drain, api) => {
+                if let Some(acceptor) = acceptor {
+                    acceptor.spawn(serve_one(accepted, Arc::clone(api), drain.clone()));
+                }
             }
             Some(event) = store.events.recv() => store.handle(event, api),
             Ok(()) = figures.changed() => {
@@ -123,7 +158,7 @@ async fn work(
 }
 
 async fn serve_one(Accepted { stream, permit, .. }: Accepted, api: Arc<Api>, drain: Drain) {
-    let _open = api.counters.connections_open.raise();
+    let _open = api.limits.counters.connections_open.raise();
     connection::serve(stream, &api, &drain, permit.evicted()).await;
 }
 

@@ -64,6 +64,12 @@ pub enum Grant {
     HttpListener,
     /// The worker's own page of figures, to be mapped for writing.
     FiguresPage,
+    /// For `http-api`: the page of another process, to be mapped for reading; of the supervisor, if no role is named.
+    ReadOnlyPage(Option<Role>),
+    /// A listening TCP socket for the operator's programs that read metrics.
+    MetricsPort,
+    /// A listening Unix socket for them.
+    MetricsSocket,
 }
 
 /// What `gatewayd` tells a worker.

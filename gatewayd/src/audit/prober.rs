@@ -158,6 +158,7 @@ impl Prober {
     fn start(&self, role: Role, attempt: Attempt) -> io::Result<(Worker, mpsc::Receiver<WorkerEvent>, Vec<OwnedFd>)> {
         let mut grants = self.spec.resources.grants_for(role)?;
         grants.push(FiguresPages::grant_for_probe(role)?);
+        grants.extend(self.spec.pages_to_read(role)?);
         let mut far_ends = Vec::new();
         for peer in peers(role) {
             let (near, far) = link_pair()?;

@@ -20,6 +20,7 @@ use super::{
     wire::{AuditAnswer, AuditQuestion, Live},
 };
 use crate::{
+    config::MetricsAddress,
     launch::{self, Accounts, LaunchError, LaunchSpec, PassedListeners},
     plan::RunPlan,
     system_error::SystemError,
@@ -63,6 +64,9 @@ impl SelfTest {
         plan.config.mix.listen = (Ipv4Addr::LOCALHOST, 0).into();
         plan.config.clients.listen = (Ipv4Addr::LOCALHOST, 0).into();
         plan.config.node.http_bind_address = (Ipv4Addr::LOCALHOST, 0).into();
+        // The socket of a gateway that runs must stay.
+        plan.config.metrics.listen =
+            plan.config.metrics.listen.map(|_| MetricsAddress::Port((Ipv4Addr::LOCALHOST, 0).into()));
         let stand_ins =
             stand_ins(&mut plan).map_err(SystemError::during("make a directory beside the data for the self-test"))?;
         let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;

@@ -3,7 +3,7 @@
 use ipc::{Role, jail::Layer};
 
 use crate::{
-    config::Config,
+    config::{Config, MetricsAddress},
     findings::Line,
     launch::{self, Accounts},
     path_guard::PathGuard,
@@ -23,6 +23,7 @@ pub(super) fn look(config: &Config, guard: &PathGuard, is_running: bool) -> Vec<
     lines.extend(programs(config));
     if !is_running {
         lines.extend(ports(config));
+        lines.extend(metrics_socket(config, guard));
         lines.extend(folders(config, guard, accounts));
     }
     lines
@@ -57,6 +58,14 @@ fn ports(config: &Config) -> Vec<Line> {
         lines.push(Line::good(format!("all {} ports are free", free.len())));
     }
     lines
+}
+
+fn metrics_socket(config: &Config, guard: &PathGuard) -> Option<Line> {
+    let Some(MetricsAddress::Path(path)) = &config.metrics.listen else { return None };
+    Some(match launch::look_at_metrics_socket(path, guard) {
+        Ok(()) => Line::good("the socket for metrics can be made"),
+        Err(error) => Line::bad(error.to_string(), "make the folder, or choose another path, as the line says"),
+    })
 }
 
 fn folders(config: &Config, guard: &PathGuard, accounts: Option<Accounts>) -> Vec<Line> {
@@ -98,6 +107,22 @@ mod tests {
         assert_eq!(ports(&config).len(), 1);
         config.clients.listen = "127.0.0.1:0".parse().unwrap();
         assert_eq!(ports(&config), [Line::good("all 3 ports are free")]);
+        config.metrics.listen = "127.0.0.1:0".parse().ok();
+        assert_eq!(ports(&config), [Line::good("all 4 ports are free")]);
+    }
+
+    #[test]
+    fn a_socket_for_metrics_is_tried_and_not_made() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = fixtures::config(home.path());
+        let guard = PathGuard::new(&config.home);
+        assert_eq!(metrics_socket(&config, &guard), None);
+        let path = home.path().join("metrics.sock");
+        config.metrics.listen = Some(MetricsAddress::Path(path.clone()));
+        assert_eq!(metrics_socket(&config, &guard), Some(Line::good("the socket for metrics can be made")));
+        assert!(!path.exists());
+        config.metrics.listen = Some(MetricsAddress::Path(path.join("no")));
+        assert_eq!(metrics_socket(&config, &guard).map(|line| line.verdict), Some(Verdict::Bad));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use toml::de::DeTable;
 
 use super::{
     error::{ParseError, UnknownKey, WrittenSetting},
+    metrics::MetricsSection,
     node::{HttpSection, NodeSection},
     settings::{ClientsEndpoint, Config, DEFAULT_CLIENTS_PORT, DEFAULT_MIX_PORT, MixEndpoint},
     tuning::{
@@ -79,6 +80,7 @@ pub(super) struct ConfigFile {
     limits: LimitsSection,
     node: NodeSection,
     http: HttpSection,
+    metrics: MetricsSection,
     sandbox: SandboxSection,
 }
 
@@ -217,6 +219,15 @@ fn settings<'a>(text: &'a str, file: &DeTable<'_>) -> impl Iterator<Item = (usiz
     settings.into_iter()
 }
 
+/// The error that names the first of `keys` that is in the text.
+fn written_fault(text: &str, section: &str, keys: &[&str], message: String) -> Option<ParseError> {
+    let file = DeTable::parse(text).ok()?.into_inner();
+    let told: Vec<_> = settings(text, &file).filter(|(_, setting)| setting.section == section).collect();
+    let mut named = keys.iter().filter_map(|key| told.iter().find(|(_, setting)| setting.key == *key));
+    let (line, setting) = named.next().cloned()?;
+    Some(ParseError { line, message, setting: Some(setting) })
+}
+
 /// The error of a setting that is parsed by itself, if there is one.
 fn wrong(line: usize, setting: WrittenSetting) -> Option<ParseError> {
     let alone = format!("[{}]\n{} = {}\n", quoted(&setting.section), quoted(&setting.key), setting.value);
@@ -282,14 +293,12 @@ impl ConfigFile {
         retention.into_iter().filter(|(_, value, least)| value < least).map(short).collect()
     }
 
-    /// The error for settings of the replay filter that contradict each other. It names one that is in the text.
-    pub(super) fn contradiction(&self, text: &str) -> Option<ParseError> {
-        let fault = self.replay.of_worker().check().err()?;
-        let file = DeTable::parse(text).ok()?.into_inner();
-        let told: Vec<_> = settings(text, &file).filter(|(_, setting)| setting.section == "replay").collect();
-        let mut named = fault.keys().iter().filter_map(|key| told.iter().find(|(_, setting)| setting.key == *key));
-        let (line, setting) = named.next().cloned()?;
-        Some(ParseError { line, message: fault.to_string(), setting: Some(setting) })
+    /// Errors for settings that contradict each other. Each names one that is in the text.
+    pub(super) fn contradictions(&self, text: &str) -> Vec<ParseError> {
+        let replay = self.replay.of_worker().check().err();
+        let replay = replay.and_then(|fault| written_fault(text, "replay", fault.keys(), fault.to_string()));
+        let metrics = self.metrics.fault().and_then(|fault| written_fault(text, "metrics", &["listen"], fault));
+        replay.into_iter().chain(metrics).collect()
     }
 
     /// Fills in the defaults of missing keys.
@@ -342,6 +351,7 @@ impl ConfigFile {
             limits: self.limits,
             node: self.node,
             http: self.http,
+            metrics: self.metrics,
             sandbox: self.sandbox,
         }
     }

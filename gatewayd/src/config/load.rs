@@ -61,7 +61,7 @@ impl Config {
     pub fn parse(text: &str, paths: &GatewayPaths) -> Result<(Self, Vec<UnknownKey>), Vec<ParseError>> {
         let (file, unknown) = file::parse(text)?;
         let mut errors = file.too_short(text);
-        errors.extend(file.contradiction(text));
+        errors.extend(file.contradictions(text));
         if errors.is_empty() { Ok((file.resolve(paths), unknown)) } else { Err(errors) }
     }
 

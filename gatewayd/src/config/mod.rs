@@ -5,7 +5,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | [`settings`], [`tuning`], [`node`] | the values, and their defaults |
+//! | [`settings`], [`tuning`], [`node`], [`metrics`] | the values, and their defaults |
 //! | [`file`], [`values`], [`load`] | the text, and how it becomes values |
 //! | [`edit`] | how values change the text |
 //! | [`origin`] | every value that is in force, and where it comes from |
@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod load;
 mod memory;
+mod metrics;
 mod node;
 mod origin;
 mod settings;
@@ -29,6 +30,7 @@ pub use self::{
     error::{LoadError, ParseError, UnknownKey, WrittenSetting},
     load::Loaded,
     memory::MemoryBudgets,
+    metrics::{MetricsAddress, MetricsSection},
     node::{DEFAULT_HTTP_PORT, HttpSection, NodeSection},
     origin::{ENVIRONMENT, Origin, SettingInForce, Stages, in_force},
     settings::{

@@ -6,6 +6,7 @@ use ipc::{Role, trusted_network::TrustedNetwork};
 use semver::Version;
 
 use super::{
+    metrics::MetricsSection,
     node::{HttpSection, NodeSection},
     tuning::{
         DebugSection, DeliverySection, EgressSection, LimitsSection, ProtocolSection, ReplaySection, SandboxSection,
@@ -70,6 +71,8 @@ pub struct Config {
     pub node: NodeSection,
     /// `[http]`.
     pub http: HttpSection,
+    /// `[metrics]`.
+    pub metrics: MetricsSection,
     /// `[sandbox]`.
     pub sandbox: SandboxSection,
 }
@@ -111,10 +114,10 @@ impl Config {
         announce.complete(self.clients.listen).to_string()
     }
 
-    /// The workers that run: `http-api` only in a gateway that is described to today's network.
+    /// The workers that run: `http-api` only in a gateway that is described to today's network, or whose metrics are read.
     pub fn roles(&self) -> impl Iterator<Item = Role> + use<> {
-        let is_node = self.node.enabled;
-        Role::ALL.into_iter().filter(move |role| *role != Role::HttpApi || is_node)
+        let is_asked = self.node.enabled || self.metrics.listen.is_some();
+        Role::ALL.into_iter().filter(move |role| *role != Role::HttpApi || is_asked)
     }
 
     /// Whether packets may be sent to private addresses. Without a setting, this is allowed if the gateway itself announces one.

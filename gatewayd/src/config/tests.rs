@@ -135,6 +135,7 @@ fn every_tuning_key_is_read() {
          announce_wss_port = 83\nlocation = 'CH'\nmoniker = 'm'\nwebsite = 'w'\nsecurity_contact = 's'\ndetails = 'd'\n\
          accept_operator_terms = true\nannounce_as = 'nym-node 1.31.0'\n\
          [http]\nmax_connections = 84\nmax_connections_per_prefix = 85\nrequest = '86ms'\nrequests_per_connection = 87\n\
+         [metrics]\nlisten = '/m'\nallow = ['10.0.0.0/8']\n\
          [sandbox]\nrequire = ['seccomp', 'landlock-files']\nfirst_account = 10\n",
     );
     assert_eq!(config.debug.packet_forwarding_initial_backoff, Duration::from_secs(5));
@@ -151,6 +152,10 @@ fn every_tuning_key_is_read() {
             request: Duration::from_millis(86),
             requests_per_connection: number(87),
         }
+    );
+    assert_eq!(
+        config.metrics,
+        MetricsSection { listen: Some(MetricsAddress::Path("/m".into())), allow: vec!["10.0.0.0/8".parse().unwrap()] }
     );
     assert_eq!(
         config.node,
@@ -231,6 +236,7 @@ fn unknown_keys_elsewhere_are_errors_with_their_lines() {
         "protocol",
         "replay",
         "limits",
+        "metrics",
         "sandbox",
     ] {
         let found = error(&format!("[gateway]\nid = 'x'\n\n[{section}]\n# comment\nfoo = 1\n"));
@@ -274,6 +280,8 @@ fn bad_values_are_errors_with_their_lines() {
         ("[egress]\nports = [true]", "a port like 1789"),
         ("[egress]\nports = '1789'", "sequence"),
         ("[egress]\nnew_next_hops_per_minute = 0", "nonzero"),
+        ("[metrics]\nlisten = '0.0.0.0:9100'", "say in `allow` of [metrics]"),
+        ("[metrics]\nlisten = 'localhost:9100'", "neither the path of a socket"),
         ("[sandbox]\nrequire = ['sekkomp']", "not a layer of the jail"),
         ("[sandbox]\nfirst_account = 0", "nonzero"),
         ("[mixnet_endpoint]\nlistening_address = 'foo.example:1'", "invalid socket address"),

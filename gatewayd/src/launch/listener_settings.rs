@@ -10,10 +10,10 @@ pub(super) const UNSENT: u32 = 64 * 1024;
 pub(super) struct ListenerSettings {
     /// The name by which a service manager may pass it.
     pub(super) name: &'static str,
-    /// The flag for the address.
-    pub(super) host_flag: &'static str,
-    /// The flag for the port.
-    pub(super) port_flag: &'static str,
+    /// What sets the address: flags, and the key in `config.toml`.
+    pub(super) host_by: &'static str,
+    /// What sets the port.
+    pub(super) port_by: &'static str,
     /// The key in `config.toml`.
     pub(super) key: &'static str,
     /// Bytes that the kernel accepts although it cannot send them yet; none for the kernel's default.
@@ -22,14 +22,14 @@ pub(super) struct ListenerSettings {
 
 impl ListenerSettings {
     /// The names of all of them.
-    pub(super) const NAMES: [&'static str; 3] = [MIX.name, CLIENTS.name, HTTP.name];
+    pub(super) const NAMES: [&'static str; 4] = [MIX.name, CLIENTS.name, HTTP.name, METRICS.name];
 }
 
 /// The port for mix nodes.
 pub(super) const MIX: ListenerSettings = ListenerSettings {
     name: "mix",
-    host_flag: "--mix-host",
-    port_flag: "--mix-port",
+    host_by: "--mix-host or mixnet_endpoint.listening_address",
+    port_by: "--mix-port or mixnet_endpoint.listening_address",
     key: "mixnet_endpoint.listening_address",
     // The gateway writes nothing to these connections.
     unsent: None,
@@ -37,8 +37,8 @@ pub(super) const MIX: ListenerSettings = ListenerSettings {
 /// The port for clients.
 pub(super) const CLIENTS: ListenerSettings = ListenerSettings {
     name: "clients",
-    host_flag: "--clients-host",
-    port_flag: "--clients-port",
+    host_by: "--clients-host or clients_endpoint.listening_address",
+    port_by: "--clients-port or clients_endpoint.listening_address",
     key: "clients_endpoint.listening_address",
     unsent: Some(UNSENT),
 };
@@ -46,8 +46,17 @@ pub(super) const CLIENTS: ListenerSettings = ListenerSettings {
 /// The port for readers of the gateway's description.
 pub(super) const HTTP: ListenerSettings = ListenerSettings {
     name: "http",
-    host_flag: "--http-bind-address",
-    port_flag: "--http-bind-address",
+    host_by: "--http-bind-address or node.http_bind_address",
+    port_by: "--http-bind-address or node.http_bind_address",
     key: "node.http_bind_address",
+    unsent: Some(UNSENT),
+};
+
+/// The port for programs of the operator that read metrics.
+pub(super) const METRICS: ListenerSettings = ListenerSettings {
+    name: "metrics",
+    host_by: "metrics.listen",
+    port_by: "metrics.listen",
+    key: "metrics.listen",
     unsent: Some(UNSENT),
 };

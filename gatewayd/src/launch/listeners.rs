@@ -16,11 +16,11 @@ use socket2::SockRef;
 
 use super::{
     late_address,
-    listener_settings::{CLIENTS, HTTP, ListenerSettings, MIX},
+    listener_settings::{CLIENTS, HTTP, ListenerSettings, METRICS, MIX},
     passed::{PassedError, PassedListeners},
     predecessor::PREDECESSOR,
 };
-use crate::config::Config;
+use crate::config::{Config, MetricsAddress};
 
 /// Connections that the kernel holds until a worker accepts them.
 const BACKLOG: i32 = 1024;
@@ -32,42 +32,36 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub enum ListenError {
     /// Another process listens there.
     #[error(
-        "cannot listen on {address}: port {} is in use by another process; stop that process, or choose another port with {port_flag} \
-         or {key} in config.toml", address.port()
+        "cannot listen on {address}: port {} is in use by another process; stop that process, or choose another port with {by} \
+         in config.toml", address.port()
     )]
     InUse {
         /// Where.
         address: SocketAddr,
-        /// The flag that changes it.
-        port_flag: &'static str,
-        /// The key that changes it.
-        key: &'static str,
+        /// What changes it.
+        by: &'static str,
     },
     /// This machine does not have the address.
     #[error(
-        "cannot listen on {address}: this machine has no address {}; set one that it has, or 0.0.0.0 for all, with {host_flag} or \
-         {key} in config.toml", address.ip()
+        "cannot listen on {address}: this machine has no address {}; set one that it has, or 0.0.0.0 for all, with {by} in \
+         config.toml", address.ip()
     )]
     NotOurs {
         /// Where.
         address: SocketAddr,
-        /// The flag that changes it.
-        host_flag: &'static str,
-        /// The key that changes it.
-        key: &'static str,
+        /// What changes it.
+        by: &'static str,
     },
     /// The port is below 1024, and this account may not use it.
     #[error(
-        "cannot listen on {address}: this account may not use port {}; choose one from 1024 up with {port_flag} or {key} \
-         in config.toml, or grant CAP_NET_BIND_SERVICE", address.port()
+        "cannot listen on {address}: this account may not use port {}; choose one from 1024 up with {by} in \
+         config.toml, or grant CAP_NET_BIND_SERVICE", address.port()
     )]
     Denied {
         /// Where.
         address: SocketAddr,
-        /// The flag that changes it.
-        port_flag: &'static str,
-        /// The key that changes it.
-        key: &'static str,
+        /// What changes it.
+        by: &'static str,
     },
     /// What a service manager passes does not fit.
     #[error(transparent)]
@@ -136,15 +130,18 @@ pub(crate) fn try_ports(config: &Config) -> Vec<Result<TcpListener, ListenError>
     if config.node.enabled {
         tried.push(try_port(config.node.http_bind_address, HTTP));
     }
+    if let Some(MetricsAddress::Port(address)) = config.metrics.listen {
+        tried.push(try_port(address, METRICS));
+    }
     tried
 }
 
 fn refusal(source: io::Error, address: SocketAddr, setting: ListenerSettings) -> ListenError {
-    let ListenerSettings { host_flag, port_flag, key, .. } = setting;
+    let ListenerSettings { host_by, port_by, key, .. } = setting;
     match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::InUse { address, port_flag, key },
-        io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address, host_flag, key },
-        io::ErrorKind::PermissionDenied => ListenError::Denied { address, port_flag, key },
+        io::ErrorKind::AddrInUse => ListenError::InUse { address, by: port_by },
+        io::ErrorKind::AddrNotAvailable => ListenError::NotOurs { address, by: host_by },
+        io::ErrorKind::PermissionDenied => ListenError::Denied { address, by: port_by },
         _ => ListenError::Other { address, key, source },
     }
 }

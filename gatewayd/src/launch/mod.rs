@@ -6,7 +6,7 @@
 //! | file | idea |
 //! |---|---|
 //! | [`spec`] | all of it, put together from a plan |
-//! | [`resources`], [`listeners`], [`listener_settings`], [`data_folders`] | the descriptors of each role |
+//! | [`resources`], [`listeners`], [`listener_settings`], [`metrics_listener`], [`data_folders`] | the descriptors of each role |
 //! | [`passed`] | listeners that a service manager has opened |
 //! | [`links`] | which workers may talk to each other |
 //! | [`pages`] | the pages of figures |
@@ -27,6 +27,7 @@ mod links;
 mod listener_settings;
 mod listeners;
 mod lock_holder;
+mod metrics_listener;
 mod one_shot;
 mod open_files;
 mod own_addresses;
@@ -41,8 +42,16 @@ mod worker;
 mod worker_config;
 
 pub use self::{
-    accounts::AccountError, binaries::BinaryError, data_folders::FolderError, listeners::ListenError,
-    lock_holder::LockHolder, one_shot::OneShotError, passed::PassedError, resources::ResourceError, spec::LaunchError,
+    accounts::AccountError,
+    binaries::BinaryError,
+    data_folders::FolderError,
+    listeners::ListenError,
+    lock_holder::LockHolder,
+    metrics_listener::{MetricsError, MetricsSocketError},
+    one_shot::OneShotError,
+    passed::PassedError,
+    resources::ResourceError,
+    spec::LaunchError,
 };
 pub(crate) use self::{
     accounts::Accounts,
@@ -50,6 +59,7 @@ pub(crate) use self::{
     data_folders::{look_at_folders, user_of_data},
     links::{LinkEnd, WaitingEnds, peers},
     listeners::try_ports,
+    metrics_listener::look_at_metrics_socket,
     one_shot::{Answered, OneShot, log_missing_layers},
     open_files::{shortage_of_files, warn_if_few},
     pages::FiguresPages,

@@ -19,8 +19,13 @@ use crate::{
 /// The most ports for which the kernel gets a rule.
 const FEW_PORTS: usize = 64;
 
-/// The addresses and ports of a gateway that listens at `mix` and `clients`, and perhaps at `http`.
-pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr, http: Option<SocketAddr>) -> OwnAddresses {
+/// The addresses and ports of a gateway that listens at `mix` and `clients`, and perhaps for readers over HTTP.
+pub(super) fn find(
+    config: &Config,
+    mix: SocketAddr,
+    clients: SocketAddr,
+    http: [Option<SocketAddr>; 2],
+) -> OwnAddresses {
     let ip = |host: &Host| match host {
         Host::Ip(ip) => Some(*ip),
         _ => None,
@@ -29,7 +34,7 @@ pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr, http: 
     let mut addresses: Vec<IpAddr> = of_interfaces();
     addresses.extend(announced.into_iter().flatten().filter_map(ip));
     addresses.extend([mix.ip(), clients.ip()]);
-    addresses.extend(http.map(|http| http.ip()));
+    addresses.extend(http.iter().flatten().map(SocketAddr::ip));
     addresses.extend(&config.node.public_ips);
     let mut addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.to_canonical()).collect();
     addresses.retain(|address| !address.is_unspecified());
@@ -40,7 +45,7 @@ pub(super) fn find(config: &Config, mix: SocketAddr, clients: SocketAddr, http: 
     // At the announced port, a proxy in front of the gateway may accept clients on this machine.
     let mut other_ports = vec![clients.port()];
     other_ports.extend(config.clients.announce.port.map(|port| port.get()).filter(|port| *port != clients.port()));
-    other_ports.extend(http.map(|http| http.port()));
+    other_ports.extend(http.iter().flatten().map(SocketAddr::port));
     other_ports.extend(config.node.announce_wss_port.map(NonZeroU16::get));
     OwnAddresses { addresses, mix_ports, other_ports }
 }
@@ -88,13 +93,14 @@ mod tests {
         config.mix.announce = "1.2.3.4:444".parse().unwrap();
         config.clients.announce = "wss://[2606:4700::7]:443".parse().unwrap();
         config.node.public_ips = vec!["7.7.7.7".parse().unwrap()];
-        let [mix, clients, http] = ["0.0.0.0:1789", "9.9.9.9:9000", "8.8.8.8:8080"].map(|at| at.parse().unwrap());
-        let own = find(&config, mix, clients, Some(http));
+        let [mix, clients, http, metrics] =
+            ["0.0.0.0:1789", "9.9.9.9:9000", "8.8.8.8:8080", "127.0.0.1:9100"].map(|at| at.parse().unwrap());
+        let own = find(&config, mix, clients, [Some(http), Some(metrics)]);
         for address in ["127.0.0.1", "1.2.3.4", "2606:4700::7", "9.9.9.9", "8.8.8.8", "7.7.7.7"] {
             assert!(own.addresses.contains(&address.parse().unwrap()), "{address} is not in {own:?}");
         }
         assert!(!own.addresses.iter().any(IpAddr::is_unspecified));
-        assert_eq!((own.mix_ports, own.other_ports), (vec![1789, 444], vec![9000, 443, 8080]));
+        assert_eq!((own.mix_ports, own.other_ports), (vec![1789, 444], vec![9000, 443, 8080, 9100]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The pages of figures: made once for each gateway, so that what a worker has counted survives its death.
 //!
 //! *Trusts* no worker: its page is read number by number. *Holds* the only descriptors by which a page can be written; a worker gets
-//! that of its own page, and everybody else one for reading. *Promises*: no two processes write one page, so a probe of an audit gets
+//! that of its own page, and the one that serves metrics those of all for reading. *Promises*: no two processes write one page, so a probe of an audit gets
 //! a page that nobody reads.
 
 use std::{
@@ -62,6 +62,21 @@ impl FiguresPages {
         Ok((Grant::FiguresPage, self.workers.get(role).writable.try_clone()?))
     }
 
+    /// Every page for reading, for the worker that serves metrics.
+    ///
+    /// # Errors
+    /// If the kernel gives no further descriptor.
+    pub(crate) fn grants_for_reading(&self) -> io::Result<Vec<(Grant, OwnedFd)>> {
+        let grant = |page| {
+            let (role, of) = match page {
+                Page::Worker(role) => (Some(role), self.workers.get(role)),
+                Page::Supervisor => (None, &self.supervisor),
+            };
+            Ok((Grant::ReadOnlyPage(role), page::reopen_for_reading(&of.writable)?))
+        };
+        Page::ALL.into_iter().map(grant).collect()
+    }
+
     /// A page for a probe that takes the place of a worker.
     ///
     /// # Errors
@@ -112,5 +127,21 @@ mod tests {
         let probe = take_up(FiguresPages::grant_for_probe(Role::MixEgress).unwrap().1);
         probe.packets_sent.fetch_add(1, Relaxed);
         assert_eq!(sent(&pages), 6);
+    }
+
+    #[test]
+    fn pages_for_metrics_can_be_read_and_not_written() {
+        let pages = FiguresPages::make().unwrap();
+        take_up(pages.grant_for(Role::MixEgress).unwrap().1).packets_sent.fetch_add(3, Relaxed);
+        let granted = pages.grants_for_reading().unwrap();
+        assert_eq!(granted.len(), Page::ALL.len());
+        for (grant, descriptor) in granted {
+            assert!(page::map_for_writing(descriptor.try_clone().unwrap()).is_err(), "{grant:?}");
+            let read = ReadOnlyPage::map(descriptor).unwrap();
+            if grant == Grant::ReadOnlyPage(Some(Role::MixEgress)) {
+                let reading = Reading::take(Page::Worker(Role::MixEgress), |place| read.value(place));
+                assert_eq!(reading.value("packets_sent"), 3);
+            }
+        }
     }
 }

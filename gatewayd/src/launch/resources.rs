@@ -19,6 +19,7 @@ use super::{
     data_folders::{DataFolders, FolderError},
     listener_settings,
     listeners::{self, ListenError},
+    metrics_listener::{MetricsError, MetricsListener},
     ownership,
     passed::PassedListeners,
 };
@@ -35,6 +36,8 @@ pub(crate) struct WorkerResources {
     client_listener: std::net::TcpListener,
     /// Only if the gateway is described to today's network.
     http_listener: Option<std::net::TcpListener>,
+    /// Only if metrics are served.
+    metrics_listener: Option<MetricsListener>,
     sphinx_key: File,
     identity_key: File,
     data: DataFolders,
@@ -46,6 +49,9 @@ pub enum ResourceError {
     /// A listener.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The listener for metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// A key file does not exist.
     #[error(
         "the {what} file {} does not exist ({key} in config.toml); restore the file from your backup, or correct the setting; a new \
@@ -128,6 +134,12 @@ impl WorkerResources {
                 .enabled
                 .then(|| listeners::open(config.node.http_bind_address, listener_settings::HTTP, &mut passed))
                 .transpose()?,
+            metrics_listener: config
+                .metrics
+                .listen
+                .as_ref()
+                .map(|address| MetricsListener::open(address, guard, &mut passed))
+                .transpose()?,
         };
         passed.finish().map_err(ListenError::from)?;
         Ok(resources)
@@ -176,6 +188,14 @@ impl WorkerResources {
         self.http_listener.as_ref().map(std::net::TcpListener::local_addr).transpose()
     }
 
+    /// The port at which metrics are served, if it is one.
+    ///
+    /// # Errors
+    /// If the kernel does not tell it.
+    pub(crate) fn metrics_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.metrics_listener.as_ref().map_or(Ok(None), MetricsListener::address)
+    }
+
     /// The descriptors of `role`, beside its links and its page of figures. No worker gets access to anything else.
     ///
     /// # Errors
@@ -194,10 +214,12 @@ impl WorkerResources {
                 (Grant::InboxDirectory, reopen_directory(self.data.inboxes.directory())?),
                 (Grant::ReplayDirectory, reopen_directory(self.data.replay.directory())?),
             ],
-            Role::HttpApi => match &self.http_listener {
-                Some(listener) => vec![(Grant::HttpListener, listener.try_clone()?.into())],
-                None => vec![],
-            },
+            Role::HttpApi => {
+                let http = self.http_listener.as_ref();
+                let http = http.map(|listener| Ok((Grant::HttpListener, listener.try_clone()?.into())));
+                let metrics = self.metrics_listener.as_ref().map(MetricsListener::grant);
+                http.into_iter().chain(metrics).collect::<io::Result<_>>()?
+            }
         })
     }
 }
@@ -255,6 +277,23 @@ mod tests {
             [Grant::IdentityKey, Grant::LedgerDirectory, Grant::InboxDirectory, Grant::ReplayDirectory]
         );
         assert_eq!(granted(Role::HttpApi), []);
+    }
+
+    #[test]
+    fn metrics_open_no_port_but_their_own() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = config(home.path());
+        let granted = |config: &Config| -> Vec<Grant> {
+            let resources = resources(config).unwrap();
+            resources.grants_for(Role::HttpApi).unwrap().into_iter().map(|(grant, _)| grant).collect()
+        };
+        config.metrics.listen = "127.0.0.1:0".parse().ok();
+        assert_eq!(granted(&config), [Grant::MetricsPort]);
+        config.metrics.listen = home.path().join("metrics.sock").to_str().unwrap().parse().ok();
+        assert_eq!(granted(&config), [Grant::MetricsSocket]);
+        config.node.enabled = true;
+        config.node.http_bind_address = "127.0.0.1:0".parse().unwrap();
+        assert_eq!(granted(&config), [Grant::HttpListener, Grant::MetricsSocket]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Puts together, from a plan, all that workers and probes are started from.
 
-use std::{io, sync::Arc, thread::available_parallelism};
+use std::{io, os::fd::OwnedFd, sync::Arc, thread::available_parallelism};
 
 use ipc::{
     Role,
@@ -152,6 +152,15 @@ impl LaunchSpec {
         Role::ALL.into_iter().all(has_its_own)
     }
 
+    /// What `role` may read of the figures of all processes: everything, if it serves metrics.
+    ///
+    /// # Errors
+    /// If the kernel gives no further descriptor.
+    pub(crate) fn pages_to_read(&self, role: Role) -> io::Result<Vec<(Grant, OwnedFd)>> {
+        let serves_metrics = role == Role::HttpApi && self.plan.config.metrics.listen.is_some();
+        if serves_metrics { self.pages.grants_for_reading() } else { Ok(Vec::new()) }
+    }
+
     /// The message that starts `role`, or a probe of it.
     pub(crate) fn start_message(&self, role: Role, grants: Vec<Grant>, probe: Option<Attempt>) -> Start {
         Start {
@@ -172,7 +181,7 @@ fn own_addresses(plan: &RunPlan, resources: &WorkerResources) -> io::Result<OwnA
         &plan.config,
         resources.mix_address()?,
         resources.client_address()?,
-        resources.http_address()?,
+        [resources.http_address()?, resources.metrics_address()?],
     ))
 }
 

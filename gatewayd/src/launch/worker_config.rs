@@ -99,6 +99,7 @@ pub(crate) fn for_role(config: &Config, announced: &Announced, own: &OwnAddresse
             max_connections_per_prefix: config.http.max_connections_per_prefix.get(),
             request: config.http.request,
             requests_per_connection: config.http.requests_per_connection.get(),
+            metrics_allow: config.metrics.allow.clone(),
         }),
     }
 }
@@ -177,6 +178,7 @@ mod tests {
             request: ms(35),
             requests_per_connection: number(36),
         };
+        config.metrics.allow = vec!["10.0.0.0/9".parse().unwrap()];
         config.node.enabled = true;
         config.node.public_ips = vec![[9, 9, 9, 9].into()];
         let keys = PublicKeys { identity: [37; 32], sphinx: [38; 32] };
@@ -259,6 +261,7 @@ mod tests {
                 max_connections_per_prefix: 34,
                 request: ms(35),
                 requests_per_connection: 36,
+                metrics_allow: vec!["10.0.0.0/9".parse().unwrap()],
             }),
         ];
         assert_eq!(configs, expected);

@@ -50,6 +50,7 @@ fn fixed(old: &RunPlan, new: &RunPlan) -> Vec<String> {
         ("[clients_endpoint] ledger_path", a.clients.ledger != b.clients.ledger),
         ("[node] enabled", a.node.enabled != b.node.enabled),
         ("[node] http_bind_address", a.node.enabled && a.node.http_bind_address != b.node.http_bind_address),
+        ("[metrics] listen", a.metrics.listen != b.metrics.listen),
         ("[sandbox] first_account", a.sandbox.first_account != b.sandbox.first_account),
     ])
 }
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_only_a_start_can_change_is_named() {
-        let cases: [(Edit, &str); 9] = [
+        let cases: [(Edit, &str); 10] = [
             (|config| config.id.push('x'), "[gateway] id"),
             (|config| config.keys.public_sphinx.push("x"), "the key files of [gateway]"),
             (|config| config.mix.listen.set_port(1), "[mixnet_endpoint] listening_address"),
@@ -126,6 +127,7 @@ mod tests {
             (|config| config.clients.ledger.push("x"), "[clients_endpoint] ledger_path"),
             (|config| config.node.enabled = false, "[node] enabled"),
             (|config| config.node.http_bind_address.set_port(1), "[node] http_bind_address"),
+            (|config| config.metrics.listen = "127.0.0.1:9100".parse().ok(), "[metrics] listen"),
             (
                 |config| config.sandbox.first_account = config.sandbox.first_account.saturating_add(1),
                 "[sandbox] first_account",

@@ -220,6 +220,7 @@ impl Workers {
         let ends = self.waiting.for_new_worker(role)?;
         let mut grants = self.spec.resources.grants_for(role)?;
         grants.push(self.spec.pages.grant_for(role)?);
+        grants.extend(self.spec.pages_to_read(role)?);
         grants.extend(ends.own.into_iter().map(|end| (Grant::Link(end.peer), end.socket)));
         let (grants, descriptors): (Vec<_>, Vec<_>) = grants.into_iter().unzip();
         let start = self.spec.start_message(role, grants, None);

@@ -1,4 +1,4 @@
-use std::{sync::atomic::Ordering::Relaxed, time::UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use http_body_util::BodyExt;
 use hyper::{
@@ -59,6 +59,7 @@ pub(crate) fn config() -> HttpConfig {
         max_connections_per_prefix: 16,
         request: Duration::from_secs(5),
         requests_per_connection: 100,
+        metrics_allow: Vec::new(),
     }
 }
 
@@ -145,8 +146,6 @@ async fn without_host_information_the_gateway_is_not_ready() {
     assert_eq!(get(&api, "/api/v1/health").await.0, StatusCode::SERVICE_UNAVAILABLE);
     api.publish_host_information(&signed()).unwrap();
     assert_eq!(get(&api, "/api/v1/health").await.0, StatusCode::OK);
-    let [good, later] = [&api.counters.answers_2xx, &api.counters.answers_5xx].map(|counter| counter.load(Relaxed));
-    assert_eq!((good, later), (2, 3));
 }
 
 #[tokio::test]

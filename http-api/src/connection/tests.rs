@@ -84,12 +84,12 @@ impl Peer {
 
     /// The counters of how connections end that are not zero.
     fn ends(&self) -> Vec<(&'static str, u64)> {
-        let ends = self.api.counters.snapshot().into_iter();
+        let ends = self.api.limits.counters.snapshot().into_iter();
         ends.filter(|(name, value)| *value > 0 && !name.starts_with("answers")).collect()
     }
 
     fn answers(&self) -> [u64; 3] {
-        let HttpCounters { answers_2xx, answers_4xx, answers_5xx, .. } = &*self.api.counters;
+        let HttpCounters { answers_2xx, answers_4xx, answers_5xx, .. } = &*self.api.limits.counters;
         [answers_2xx, answers_4xx, answers_5xx].map(|counter: &Number| counter.load(Relaxed))
     }
 }
@@ -264,7 +264,7 @@ proptest! {
             said
         });
         prop_assert!(said.is_empty() || said.starts_with(b"HTTP/1."));
-        let ends = api.counters.snapshot().into_iter().filter(|(name, _)| !name.starts_with("answers"));
+        let ends = api.limits.counters.snapshot().into_iter().filter(|(name, _)| !name.starts_with("answers"));
         prop_assert!(ends.map(|(_, value)| value).sum::<u64>() <= 1);
     }
 }

@@ -40,7 +40,8 @@ impl Worker {
         let counters = Arc::<HttpCounters>::default();
         let link = ControlLink::new(theirs).unwrap();
         let links = Links { store: end };
-        let serving = tokio::spawn(serve(link, listener, links, config, Arc::clone(&counters)));
+        let listeners = Listeners { public: Some(listener), operator: None };
+        let serving = tokio::spawn(serve(link, listeners, links, config, Arc::clone(&counters)));
         Self { address, store, _store_reader: reader, control, counters, serving }
     }
 

@@ -202,6 +202,8 @@ pub struct HttpConfig {
     pub request: Duration,
     /// Requests of one connection at the most; it is closed after the last.
     pub requests_per_connection: u32,
+    /// Who may read metrics at a port, beside this machine.
+    pub metrics_allow: Vec<TrustedNetwork>,
 }
 
 /// Messages that may be pushed to one session before receipt is proved. Further messages wait on disk, so that one slow client holds

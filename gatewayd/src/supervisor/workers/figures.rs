@@ -42,6 +42,7 @@ impl Workers {
 
     /// Shows in the supervisor's page which workers are at work.
     pub(super) fn show_workers(&self) {
+        self.spec.pages.own().admits_newcomers.store(self.newcomers.into(), Relaxed);
         for role in Role::ALL {
             let slot = self.slots.get(role);
             let shown = self.spec.pages.own().of(role);

@@ -46,7 +46,7 @@ async fn a_byte_a_second_gains_no_time() {
         sleep(Duration::from_secs(1)).await;
     }
     peer.serving.await.unwrap();
-    assert_eq!(peer.api.counters.request_timeouts.load(Relaxed), 1);
+    assert_eq!(peer.api.limits.counters.request_timeouts.load(Relaxed), 1);
     assert!(peer.began.elapsed() <= LIMIT + Duration::from_secs(1));
 }
 
