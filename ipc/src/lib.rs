@@ -26,6 +26,12 @@ pub mod validator_query;
 use bincode::{Decode, Encode};
 use bytes::Bytes;
 
+/// The build of this program. Two programs with the same build have the same messages and the same figures.
+pub const BUILD: &str = env!("GATEWAYD_BUILD");
+
+/// The only argument of a program that is asked for its [`BUILD`]. It writes that to standard output, and ends.
+pub const ASK_BUILD: &str = "--build";
+
 /// Bytes that are carried and never looked into: a Sphinx packet or a client's message.
 ///
 /// Cloning shares the buffer. Encoded as a length and the bytes.

@@ -23,7 +23,7 @@ use ipc::{
     node_check::{Finding, NodeCheckAnswer, NodeCheckRequest, Subject, TIME_LIMIT},
 };
 use sandbox::{descriptors::close_inherited, policy::NODE_CHECK, renounce};
-use worker::birth::Birth;
+use worker::{birth::Birth, build};
 
 /// Time limit of one connection and of one answer, as the directory has it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +33,9 @@ const RESERVE: Duration = Duration::from_secs(2);
 
 /// The program.
 pub fn main() -> ExitCode {
+    if build::answer_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     // Nothing is open but the control link and the two outputs.
     if close_inherited().is_err() {
         return ExitCode::FAILURE;

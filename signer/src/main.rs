@@ -18,12 +18,15 @@ use ipc::{
     signer::{MAX_ANSWER, MAX_TEXT, SignAnswer, SignRequest, SignText, Step},
 };
 use sandbox::{Jail, close, descriptors::close_inherited, policy::SIGNER};
-use worker::birth::Birth;
+use worker::{birth::Birth, build};
 
 // What `gatewayd` lets through is explained whole. The words around the text take less than 1 KiB.
 const _: () = assert!(identity::MAX_TEXT == MAX_TEXT && terminal::MAX_GROWTH * MAX_TEXT + 1024 <= MAX_ANSWER);
 
 fn main() -> ExitCode {
+    if build::answer_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     // Nothing is open but the control link and the two outputs.
     if close_inherited().is_err() {
         return ExitCode::FAILURE;

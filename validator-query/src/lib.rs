@@ -17,13 +17,16 @@ use std::{
 
 use ipc::validator_query::ValidatorQuery;
 use sandbox::policy::VALIDATOR_QUERY;
-use worker::birth::Birth;
+use worker::{birth::Birth, build};
 
 /// A little less than the supervisor waits, so that "no validator answered" still arrives.
 const TIME_LIMIT: Duration = Duration::from_millis(4500);
 
 /// The program.
 pub fn main() -> ExitCode {
+    if build::answer_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     let Ok(birth) = Birth::inherited() else { return ExitCode::FAILURE };
     let query = birth.receive_bytes().map(|bytes| ValidatorQuery::decode(&bytes));
     let Ok(Ok(query)) = query else { return ExitCode::FAILURE };
