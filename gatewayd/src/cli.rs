@@ -28,19 +28,20 @@ use self::{
     flags::{
         AuditFlags, BackupFlags, BondingFlags, CheckFlags, ClientFlags, ConfigCommand, ConfigFlags, FitnessFlags,
         HealthFlags, InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, ShownFlags, SignFlags,
-        StatusFlags, SupportFlags, UpgradeFlags,
+        StatusFlags, SupportFlags, UpgradeBinaryFlags, UpgradeFlags,
     },
     help::{
         AUDIT_EXAMPLES, BACKUP_EXAMPLES, BONDING_EXAMPLES, CHECK_EXAMPLES, CLIENT_EXAMPLES, CONFIG_EXAMPLES,
         DRAIN_EXAMPLES, FITNESS_EXAMPLES, HEALTH_EXAMPLES, INIT_EXAMPLES, LOG_EXAMPLES, MORE, RELOAD_EXAMPLES,
-        RESTORE_EXAMPLES, RESUME_EXAMPLES, SIGN_EXAMPLES, STATUS_EXAMPLES, SUPPORT_EXAMPLES, UPGRADE_EXAMPLES,
+        RESTORE_EXAMPLES, RESUME_EXAMPLES, SIGN_EXAMPLES, STATUS_EXAMPLES, SUPPORT_EXAMPLES, UPGRADE_BINARY_EXAMPLES,
+        UPGRADE_EXAMPLES,
     },
 };
 use crate::{
     audit,
     backup::{make, restore},
     banner::{self, PROGRAM_VERSION},
-    check::{self as fitness, Depth},
+    check::{self as fitness, Depth, trial},
     clients,
     console::Console,
     init, log,
@@ -50,7 +51,7 @@ use crate::{
     run,
     sign::{self, SignOptions},
     status,
-    steer::{config, level, newcomers, reload},
+    steer::{config, level, newcomers, reload, upgrade_binary},
     support, upgrade,
 };
 
@@ -95,6 +96,9 @@ enum Command {
     /// Show the configuration of the running gateway
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(ConfigFlags),
+    /// Have the running gateway become the programs beside this command, or go back to its own if they are no good
+    #[command(after_help = UPGRADE_BINARY_EXAMPLES)]
+    UpgradeBinary(UpgradeBinaryFlags),
     /// Change for a time what a process of the running gateway logs
     #[command(after_help = LOG_EXAMPLES)]
     Log(LogFlags),
@@ -173,6 +177,7 @@ fn shows_banner(parsed: &Result<Cli, clap::Error>, format: LineFormat) -> bool {
                     | Command::Resume(_)
                     | Command::Log(_)
                     | Command::Reload(_)
+                    | Command::UpgradeBinary(_)
                     | Command::Config(_)
                     | Command::Client(_)
                     | Command::Backup(_)
@@ -217,8 +222,13 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
     match command {
         Command::Init(flags) => init::execute(&flags.id, &root, &flags.overrides, console)?,
         Command::Run(flags) => {
-            let RunFlags { id, config, overrides, dry_run, insecure_no_sandbox } = flags;
+            let RunFlags { id, config, overrides, dry_run, trial: tried, insecure_no_sandbox } = flags;
             let environment = Environment { insecure: insecure_no_sandbox, ..environment(log) };
+            if let Some(form) = tried {
+                let source = PlanSource { root, config_file: config, overrides, environment };
+                trial::execute(&id, source, form, console)?;
+                return Ok(());
+            }
             if dry_run {
                 let source = PlanSource { root, config_file: config, overrides, environment };
                 fitness::execute(&id, source, Depth::Opening, false, console)?;
@@ -241,6 +251,9 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         Command::Drain(RunningFlags { id }) => newcomers::execute(&id, &root, false, console)?,
         Command::Resume(RunningFlags { id }) => newcomers::execute(&id, &root, true, console)?,
         Command::Reload(ReloadFlags { id, dry_run, json }) => reload::execute(&id, &root, dry_run, json, console)?,
+        Command::UpgradeBinary(UpgradeBinaryFlags { id, from, probation, json }) => {
+            upgrade_binary::execute(&id, &root, from, probation, json, console)?;
+        }
         Command::Config(ConfigFlags { what }) => match what {
             ConfigCommand::Show(flags) => config::show(&flags.id, &root, flags.json, console)?,
             ConfigCommand::Diff(flags) => config::diff(&flags.id, &root, flags.json, console)?,

@@ -26,6 +26,7 @@
 //! | [`plan`] | what a gateway is to run with, before any process starts |
 //! | [`launch`] | what workers are started from, and one worker process |
 //! | [`supervisor`] | keeps the workers alive, and ends them in order |
+//! | [`handover`] | the supervisor becomes another program, and the old one again |
 //! | [`validator`] | asks the validators before the start |
 //! | [`admin`] | the socket at which a running gateway answers commands |
 //! | [`steer`] | commands that change what a running gateway does |
@@ -49,6 +50,7 @@ pub mod config;
 pub mod console;
 pub mod endpoint;
 mod findings;
+pub mod handover;
 pub mod init;
 pub mod keys;
 pub mod launch;

@@ -18,6 +18,14 @@ pub(crate) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The gateway becomes another program; [`ready`] follows. A service manager of before 2023 needs no time with it.
+pub(crate) fn reloading(status: &str) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
+        Err(error) => tracing::warn!(%error, "cannot notify the service manager"),
+    }
+}
+
 /// The gateway drains.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);

@@ -78,26 +78,26 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     Ok((bytes, descriptors))
 }
 
-/// The `count` descriptors from number `first` on that this process was started with. They are closed on exec from now on.
+/// The descriptors with these numbers, with which this process was started. They are closed on exec from now on.
 ///
-/// The caller has made sure that this process has not opened these numbers itself.
+/// The caller has made sure that this process has not opened these numbers itself, and names each once.
 ///
 /// # Errors
 /// If one of them is not open, or they were taken before.
-pub fn inherited(first: RawFd, count: usize) -> io::Result<Vec<OwnedFd>> {
+pub fn inherited(numbers: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
     static WERE_TAKEN: AtomicBool = AtomicBool::new(false);
     if WERE_TAKEN.swap(true, Ordering::SeqCst) {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "they were taken before"));
     }
-    let numbers: Vec<RawFd> = (first..).take(count).collect();
-    for number in &numbers {
+    for number in numbers {
         // SAFETY: the call has no effect on memory. On a number that is not open it fails.
         if unsafe { nix::libc::fcntl(*number, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC) } == -1 {
             return Err(io::Error::last_os_error());
         }
     }
-    // SAFETY: each is open, as the loop above has found, was opened before this process began, and is taken once, so nothing else owns it.
-    Ok(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
+    // SAFETY: each is open, as the loop above has found, was opened before this process began, and is taken once, so nothing else owns
+    // it.
+    Ok(numbers.iter().map(|number| unsafe { OwnedFd::from_raw_fd(*number) }).collect())
 }
 
 /// A duplicate of the descriptor that this process was given as standard input.

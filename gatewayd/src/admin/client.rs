@@ -169,6 +169,19 @@ impl AdminClient {
     }
 }
 
+/// Asks gateway `id` below `root` one question.
+///
+/// # Errors
+/// If there is no answer within `limit`.
+pub(crate) fn ask_once(
+    id: &GatewayId,
+    root: &Root,
+    question: AdminQuestion,
+    limit: Duration,
+) -> Result<AdminAnswer, AdminError> {
+    on_a_loop(async { AdminClient::open(id, root)?.ask(question, limit).await })
+}
+
 /// Gives an order to gateway `id` below `root`, and waits until it is carried out.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::wire::{AdminAnswer, Order};
+use crate::handover::wire::UpgradeQuestion;
 
 /// The time for one order. The longest is a reload, in which a store may have to start anew.
 pub(crate) const ORDER_LIMIT: Duration = Duration::from_secs(120);
@@ -26,6 +27,8 @@ const QUEUE: usize = 4;
 pub(crate) enum Task {
     /// Carry out an order.
     CarryOut(Order),
+    /// Begin an upgrade, or say how it stands.
+    Upgrade(UpgradeQuestion),
     /// Lend `store` a socket, on which it answers a question.
     AskStore {
         /// The question.

@@ -41,6 +41,7 @@ use super::{
 };
 use crate::{
     audit::{examiner::Examiner, prober::Prober, wire::Live},
+    handover::wire::{UpgradeAnswer, UpgradeQuestion},
     launch::LaunchSpec,
 };
 
@@ -221,6 +222,13 @@ impl Desk {
         match question {
             _ if self.orders.is_closed() => AdminAnswer::Ending,
             AdminQuestion::Order(order) => self.orders.carry_out(Task::CarryOut(order)).await,
+            AdminQuestion::Upgrade(text) => match UpgradeQuestion::decode(&text) {
+                Ok(question) => self.orders.carry_out(Task::Upgrade(question)).await,
+                Err(error) => {
+                    let why = format!("the running gateway does not understand the command: {error}");
+                    AdminAnswer::Upgrade(UpgradeAnswer::Refused { why }.encode())
+                }
+            },
             AdminQuestion::Store(question) => store::ask(&self.orders, question).await,
             AdminQuestion::BackUp => match store::borrow(&self.orders, StoreQuestion::BackUp).await {
                 Ok(stream) => {

@@ -1,7 +1,8 @@
 //! What commands ask a running supervisor, and what it answers: on the admin socket, in the frames of the links.
 //!
 //! *Trusts*: the supervisor trusts root and its own account, whose processes alone may connect, to ask questions and nothing else. A
-//! command trusts the supervisor that holds the gateway's lock. One question comes at a time, and each has one answer.
+//! command trusts the supervisor that holds the gateway's lock. One question comes at a time, and each has one answer. All of it is private to
+//! one build, but for what `upgrade-binary` asks.
 
 use bincode::{Decode, Encode};
 use ipc::{
@@ -22,6 +23,8 @@ pub const SOCKET: &str = "admin.sock";
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AdminQuestion {
+    /// Of `upgrade-binary`, which may be of another build. The text is JSON (`handover::wire`), and this variant is the first forever.
+    Upgrade(String),
     /// Of an audit.
     Audit(AuditQuestion),
     /// An order.
@@ -109,6 +112,19 @@ fn names<S: serde::Serializer>(roles: &[Role], serializer: S) -> Result<S::Ok, S
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AdminAnswer {
+    /// To [`AdminQuestion::Upgrade`], as JSON. A command of another build understands this one and the next five, so their order is the same
+    /// forever.
+    Upgrade(String),
+    /// `store` is being started anew, or answers too many others.
+    StoreAway,
+    /// Another command does this already; only one at a time can.
+    Busy,
+    /// The gateway is ending, and does nothing else any more.
+    Ending,
+    /// The order was not carried out in time. It may be later.
+    Late,
+    /// Whoever asked is neither root nor the account of the gateway.
+    Stranger,
     /// To [`AdminQuestion::Audit`].
     Audit(AuditAnswer),
     /// To [`AdminQuestion::Order`] or [`AdminQuestion::BackUp`]: it was carried out, or has begun.
@@ -121,14 +137,4 @@ pub enum AdminAnswer {
     Figures(FiguresAnswer),
     /// To [`AdminQuestion::Store`].
     Store(StoreAnswer),
-    /// `store` is being started anew, or answers too many others.
-    StoreAway,
-    /// Another command does this already; only one at a time can.
-    Busy,
-    /// The gateway is ending, and does nothing else any more.
-    Ending,
-    /// The order was not carried out in time. It may be later.
-    Late,
-    /// Whoever asked is neither root nor the account of the gateway.
-    Stranger,
 }

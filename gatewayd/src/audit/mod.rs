@@ -18,7 +18,7 @@ pub(crate) mod examiner;
 pub mod look;
 pub(crate) mod prober;
 pub mod report;
-mod self_test;
+pub(crate) mod self_test;
 pub mod trial;
 pub mod wire;
 

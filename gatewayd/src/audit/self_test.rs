@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::MetricsAddress,
-    launch::{self, Accounts, LaunchError, LaunchSpec, PassedListeners},
+    launch::{self, Accounts, Inherited, LaunchError, LaunchSpec},
     plan::RunPlan,
     system_error::SystemError,
 };
@@ -71,7 +71,7 @@ impl SelfTest {
             stand_ins(&mut plan).map_err(SystemError::during("make a directory beside the data for the self-test"))?;
         let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;
         let data = launch::open_data(&plan, accounts)?;
-        let spec = Arc::new(LaunchSpec::build(plan, accounts, data, PassedListeners::none())?);
+        let spec = Arc::new(LaunchSpec::build(plan, accounts, data, Inherited::nothing())?);
         let roles: Vec<Role> = spec.roles().collect();
         let prober = Prober::new(spec);
         let mut probes = Vec::new();

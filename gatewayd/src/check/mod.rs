@@ -10,11 +10,14 @@
 //! | [`places`] | programs, ports, folders, accounts |
 //! | [`machine`] | descriptors, memory, clock, disk, jail |
 //! | [`opening`] | what only opening shows |
+//! | [`trial`], [`builds`] | what a new gatewayd says whom a running one tries for an upgrade |
 
+mod builds;
 mod machine;
 mod opening;
 mod places;
 mod settings;
+pub mod trial;
 
 use serde::Serialize;
 

@@ -7,7 +7,7 @@ use ipc::{Role, jail::ActiveLayers};
 use crate::{
     audit::prober::Prober,
     findings::Line,
-    launch::{self, Accounts, LaunchSpec, PassedListeners},
+    launch::{self, Accounts, Inherited, LaunchSpec},
     plan::RunPlan,
     supervisor::RunLock,
 };
@@ -52,11 +52,11 @@ fn open(plan: RunPlan) -> Result<Closed, String> {
     fn text(error: impl std::fmt::Display) -> String {
         error.to_string()
     }
-    let passed = PassedListeners::take().map_err(text)?;
+    let inherited = Inherited::from_service_manager().map_err(text)?;
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(text)?;
     let data = launch::open_data(&plan, accounts).map_err(text)?;
     let _lock = RunLock::take(&plan.run_dir, plan.id.as_str(), &plan.guard).map_err(text)?;
-    let spec = Arc::new(LaunchSpec::build(plan, accounts, data, passed).map_err(text)?);
+    let spec = Arc::new(LaunchSpec::build(plan, accounts, data, inherited).map_err(text)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     let prober = Prober::new(Arc::clone(&spec));
     Ok(runtime.block_on(async {

@@ -6,7 +6,7 @@ use crate::{
     admin::client::AdminError,
     audit::AuditError,
     backup::{make::BackupError, restore::RestoreError},
-    check::UnfitError,
+    check::{UnfitError, trial::UnfitProgram},
     clients::ClientError,
     init::InitError,
     node::{bonding::BondingError, check::CheckError},
@@ -14,7 +14,7 @@ use crate::{
     run::RunError,
     sign::SignError,
     status::StatusError,
-    steer::{config::ConfigError, reload::ReloadError},
+    steer::{config::ConfigError, reload::ReloadError, upgrade_binary::UpgradeBinaryError},
     support::SupportError,
     upgrade::UpgradeError,
 };
@@ -46,6 +46,10 @@ pub(super) enum CommandError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Reload(#[from] ReloadError),
+    #[error(transparent)]
+    Trial(#[from] UnfitProgram),
+    #[error(transparent)]
+    UpgradeBinary(#[from] UpgradeBinaryError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -101,6 +105,7 @@ impl CommandError {
             | Self::Audit(AuditError::Ask { .. })
             | Self::Config(ConfigError::Running(_))
             | Self::Reload(ReloadError::Running(_)) => ExitCode::from(UNAVAILABLE),
+            Self::UpgradeBinary(error) if error.is_unavailable() => ExitCode::from(UNAVAILABLE),
             Self::Backup(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
             Self::Restore(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),
             Self::Support(error) if error.is_of_output() => ExitCode::from(CANNOT_CREATE),

@@ -19,7 +19,10 @@ use crate::{
     overrides::Overrides,
     paths::GatewayId,
     sign::Output,
-    steer::level::{LevelTime, process_name, processes},
+    steer::{
+        level::{LevelTime, process_name, processes},
+        upgrade_binary::Probation,
+    },
     upgrade,
 };
 
@@ -46,6 +49,10 @@ pub(super) struct RunFlags {
     /// Only check everything and open it, as `check` does, and close each jail once
     #[arg(long)]
     pub(super) dry_run: bool,
+
+    /// Only say whether the running gateway could become this program
+    #[arg(long, hide = true, value_name = "FORM", conflicts_with = "dry_run")]
+    pub(super) trial: Option<u32>,
 
     /// Run the workers without their jail, for debugging
     #[arg(long, hide = true)]
@@ -117,6 +124,25 @@ pub(super) struct RunningFlags {
     /// Id of the gateway, which has to be running
     #[arg(long, value_name = "ID")]
     pub(super) id: GatewayId,
+}
+
+#[derive(Args)]
+pub(super) struct UpgradeBinaryFlags {
+    /// Id of the gateway, which has to be running
+    #[arg(long, value_name = "ID")]
+    pub(super) id: GatewayId,
+
+    /// The folder of the new gatewayd [default: that of this command]
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) from: Option<PathBuf>,
+
+    /// For how long the new programs are watched
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub(super) probation: Probation,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]

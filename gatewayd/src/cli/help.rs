@@ -79,6 +79,19 @@ Examples:
 If the file is wrong (exit code 78), or changes what only a restart can change
 (1), nothing changes. SIGHUP does the same, and the outcome is in the log.";
 
+/// Behind the help of `upgrade-binary`.
+pub(super) const UPGRADE_BINARY_EXAMPLES: &str = "\
+Examples:
+  gatewayd upgrade-binary --id mygateway
+  gatewayd upgrade-binary --id mygateway --from /opt/gatewayd-next/bin
+
+The new programs are tried in their jails first. If anything is wrong, nothing
+changes. Then the workers end in order and the new ones start; the ports stay
+open, clients connect again, and their mail waits. If a worker dies or hangs
+within the probation, if packets are not accounted for, or if clearly more is
+refused than before, the old programs come back. The exit code is 0 if the new
+programs stay, 1 if they do not, 69 if the gateway cannot be told.";
+
 /// Behind the help of `resume`.
 pub(super) const RESUME_EXAMPLES: &str = "\
 Example:

@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::AsRawFd,
+        fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -57,7 +57,7 @@ pub(crate) struct Program {
     /// The path by which the kernel is to run it.
     path: PathBuf,
     /// Keeps `path` valid.
-    _file: Option<File>,
+    file: Option<File>,
 }
 
 impl Program {
@@ -65,18 +65,27 @@ impl Program {
         // O_PATH, because an account that may run a program may lack the right to read it.
         let opened = File::options().read(true).custom_flags(O_PATH).open(&path);
         let file = opened.map_err(|source| BinaryError::Unopened { path, source })?;
-        Ok(Self { role, path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), _file: Some(file) })
+        Ok(Self::opened(role, file))
+    }
+
+    fn opened(role: Role, file: File) -> Self {
+        Self { role, path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), file: Some(file) }
     }
 
     /// A script of a test. Its interpreter has to open it by its real path.
     #[cfg(test)]
     pub(crate) fn script(role: Role, path: PathBuf) -> Self {
-        Self { role, path, _file: None }
+        Self { role, path, file: None }
     }
 
     /// The name that lists of processes show.
     pub(crate) const fn name(&self) -> &'static str {
         self.role.name()
+    }
+
+    /// Its descriptor, if it has one.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(File::as_fd)
     }
 
     /// The path by which the kernel finds it, as long as this value lives.
@@ -92,6 +101,17 @@ impl Program {
 pub(crate) fn open(roles: &[Role]) -> Result<PerRole<Option<Program>>, BinaryError> {
     let program = std::env::current_exe()?;
     open_from(program.parent().unwrap_or(Path::new("/")), roles)
+}
+
+/// The programs that are handed over to this process, each by its name. Others are not ours, and are closed.
+pub(crate) fn handed_over(programs: Vec<(String, OwnedFd)>) -> PerRole<Option<Program>> {
+    let mut opened = PerRole::new(|_| None);
+    for (name, file) in programs {
+        if let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) {
+            *opened.get_mut(role) = Some(Program::opened(role, file.into()));
+        }
+    }
+    opened
 }
 
 /// Every error with which [`open`] would fail.

@@ -106,6 +106,14 @@ impl MetricsListener {
         })
     }
 
+    /// The socket of a port.
+    pub(super) const fn port(&self) -> Option<&TcpListener> {
+        match self {
+            Self::Port(listener) => Some(listener),
+            Self::Socket(_) => None,
+        }
+    }
+
     /// The address of a port, with the real port.
     ///
     /// # Errors

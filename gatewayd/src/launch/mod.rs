@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`spec`] | all of it, put together from a plan |
 //! | [`resources`], [`listeners`], [`listener_settings`], [`metrics_listener`], [`data_folders`] | the descriptors of each role |
-//! | [`passed`] | listeners that a service manager has opened |
+//! | [`inherited`], [`passed`] | what this process was given before it began: listeners that a service manager has opened, or what a former program hands over |
 //! | [`links`] | which workers may talk to each other |
 //! | [`pages`] | the pages of figures |
 //! | [`accounts`], [`ownership`] | the account of each process, and who owns the data |
@@ -22,6 +22,7 @@ mod binaries;
 mod data_folders;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod inherited;
 mod late_address;
 mod links;
 mod listener_settings;
@@ -55,15 +56,15 @@ pub use self::{
 };
 pub(crate) use self::{
     accounts::Accounts,
-    binaries::look_at_programs,
+    binaries::{find as find_program, look_at_programs},
     data_folders::{look_at_folders, user_of_data},
+    inherited::Inherited,
     links::{LinkEnd, WaitingEnds, peers},
     listeners::try_ports,
     metrics_listener::look_at_metrics_socket,
     one_shot::{Answered, OneShot, log_missing_layers},
     open_files::{shortage_of_files, warn_if_few},
     pages::FiguresPages,
-    passed::PassedListeners,
     per_role::PerRole,
     predecessor::{PREDECESSOR, process_exists},
     resources::{WorkerResources, open_identity_key},

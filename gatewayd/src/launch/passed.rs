@@ -1,15 +1,18 @@
 //! Listening sockets that a service manager has opened and passes on, as sd_listen_fds(3) describes it: `LISTEN_PID`, `LISTEN_FDS` and
 //! `LISTEN_FDNAMES` in the environment, and descriptors from 3 on. They outlive the gateway, so that nobody is refused while it restarts.
+//! A supervisor that has become another program hands its own sockets over in the same way, each by its name.
 //!
 //! *Trusts*: the service manager to pass sockets that nobody else reads. *Promises*: each passed socket listens on an address that the
 //! configuration names, for TCP, and is used for that; if any is passed, none is opened here. Anything else ends the start with what
 //! to change. Workers and other programs inherit none of them.
 
+mod error;
+
 use std::{
     ffi::OsString,
     fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd},
 };
 
 use nix::sys::socket::{
@@ -17,72 +20,13 @@ use nix::sys::socket::{
     sockopt::{AcceptConn, Ipv6V6Only, SockType as TypeOfSocket},
 };
 
+pub use self::error::PassedError;
 use super::listener_settings::ListenerSettings;
 
 /// The number of the first passed descriptor.
 const FIRST: i32 = 3;
 /// More than a gateway has ports.
 const MOST: usize = 16;
-
-/// Why passed sockets cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PassedError {
-    /// The variables contradict each other or what is there.
-    #[error(
-        "the service manager says that it passes sockets, but {0}; correct the .socket unit, or stop it to let the gateway open its ports"
-    )]
-    Malformed(String),
-    /// A descriptor is something else.
-    #[error(
-        "descriptor {number} ({name}), which the service manager passes, is no listening TCP socket; the .socket unit must have \
-         ListenStream= with an address and a port, and Accept=no"
-    )]
-    NotListening {
-        /// Its number.
-        number: i32,
-        /// Its name.
-        name: String,
-    },
-    /// No socket was passed for an address of the configuration.
-    #[error(
-        "the service manager passes sockets, and none that listens on {address} ({key} in config.toml); add ListenStream={address} \
-         to the .socket unit (`systemctl edit --full gatewayd@<id>.socket`), or correct the address in config.toml; it passes {passed}"
-    )]
-    Missing {
-        /// The address.
-        address: SocketAddr,
-        /// The setting that names it.
-        key: &'static str,
-        /// What was passed.
-        passed: String,
-    },
-    /// A socket has a name for another port.
-    #[error(
-        "the socket on {address} is named {name:?} by the service manager (FileDescriptorName=), and {key} in config.toml says that it is \
-         for {wanted:?}; correct one of them"
-    )]
-    Misnamed {
-        /// Where it listens.
-        address: SocketAddr,
-        /// Its name.
-        name: String,
-        /// What it is for by the configuration.
-        wanted: &'static str,
-        /// The setting that says so.
-        key: &'static str,
-    },
-    /// A socket on all addresses takes IPv6 only.
-    #[error(
-        "the socket on {0} that the service manager passes takes IPv6 only; set BindIPv6Only=both in the .socket unit"
-    )]
-    Ipv6Only(SocketAddr),
-    /// A socket belongs to nothing.
-    #[error(
-        "the service manager passes a socket that listens on {0}, which config.toml does not name; remove it from the .socket unit, or \
-         correct the address in config.toml"
-    )]
-    Surplus(SocketAddr),
-}
 
 /// A passed socket.
 #[derive(Debug)]
@@ -92,10 +36,22 @@ struct Passed {
     listener: TcpListener,
 }
 
+/// Who passes sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Source {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// A service manager, which may name them as it likes.
+    ServiceManager,
+    /// The program that this process was before. It gives them our names, and some have a port that the kernel has chosen.
+    Predecessor,
+}
+
 /// The sockets that were passed and are not used yet.
 #[derive(Debug, Default)]
 pub(crate) struct PassedListeners {
-    were_passed: bool,
+    source: Source,
     left: Vec<Passed>,
 }
 
@@ -154,14 +110,21 @@ impl PassedListeners {
                 return Err(PassedError::Malformed(format!("descriptor {number} is no socket")));
             }
         }
-        let sockets = link::descriptor::inherited(FIRST, announced.count);
+        let numbers: Vec<RawFd> = (FIRST..).take(announced.count).collect();
+        let sockets = link::descriptor::inherited(&numbers);
         let sockets = sockets.map_err(|error| PassedError::Malformed(format!("they cannot be taken: {error}")))?;
-        let mut left = Vec::new();
-        for ((number, name), socket) in (FIRST..).zip(announced.names).zip(sockets) {
-            left.push(Passed::new(socket, name.clone()).ok_or(PassedError::NotListening { number, name })?);
-        }
+        let left = all_listening((FIRST..).zip(announced.names).zip(sockets))?;
         tracing::info!(sockets = left.len(), "the service manager passes the listening sockets");
-        Ok(Self { were_passed: true, left })
+        Ok(Self { source: Source::ServiceManager, left })
+    }
+
+    /// The sockets that the program hands over which this process was before.
+    ///
+    /// # Errors
+    /// If one is no listening socket.
+    pub(crate) fn handed_over(sockets: Vec<(String, OwnedFd)>) -> Result<Self, PassedError> {
+        let left = all_listening(sockets.into_iter().map(|(name, socket)| ((socket.as_raw_fd(), name), socket)))?;
+        Ok(Self { source: Source::Predecessor, left })
     }
 
     /// The socket for this address; nothing if none were passed at all.
@@ -170,11 +133,15 @@ impl PassedListeners {
         address: SocketAddr,
         setting: ListenerSettings,
     ) -> Result<Option<TcpListener>, PassedError> {
-        if !self.were_passed {
+        let ListenerSettings { key, name: wanted, .. } = setting;
+        let is_it = |passed: &Passed| match self.source {
+            Source::Nobody | Source::ServiceManager => passed.address == address,
+            Source::Predecessor => passed.name == wanted && passed.listens_for(address),
+        };
+        if self.source == Source::Nobody {
             return Ok(None);
         }
-        let ListenerSettings { key, name: wanted, .. } = setting;
-        let Some(place) = self.left.iter().position(|passed| passed.address == address) else {
+        let Some(place) = self.left.iter().position(is_it) else {
             let passed: Vec<String> = self.left.iter().map(|passed| passed.address.to_string()).collect();
             let passed = if passed.is_empty() { "no other".to_owned() } else { passed.join(", ") };
             return Err(PassedError::Missing { address, key, passed });
@@ -196,7 +163,20 @@ impl PassedListeners {
     }
 }
 
+/// All of these sockets, with their numbers and names.
+fn all_listening(sockets: impl Iterator<Item = ((RawFd, String), OwnedFd)>) -> Result<Vec<Passed>, PassedError> {
+    let listening = |((number, name), socket): ((RawFd, String), OwnedFd)| {
+        Passed::new(socket, name.clone()).ok_or(PassedError::NotListening { number, name })
+    };
+    sockets.map(listening).collect()
+}
+
 impl Passed {
+    /// Whether it is what opening `address` would give. Port 0 stands for any.
+    fn listens_for(&self, address: SocketAddr) -> bool {
+        self.address.ip() == address.ip() && (address.port() == 0 || self.address.port() == address.port())
+    }
+
     /// Nothing if it is no listening TCP socket.
     fn new(socket: OwnedFd, name: String) -> Option<Self> {
         let is = |fd: &OwnedFd| -> io::Result<bool> {
@@ -234,7 +214,7 @@ mod tests {
             .map(|name| Passed::new(TcpListener::bind("127.0.0.1:0").unwrap().into(), (*name).to_owned()).unwrap())
             .collect();
         let addresses = left.iter().map(|passed| passed.address).collect();
-        (PassedListeners { were_passed: true, left }, addresses)
+        (PassedListeners { source: Source::ServiceManager, left }, addresses)
     }
 
     #[test]
@@ -256,6 +236,22 @@ mod tests {
         passed.claim(addresses[1], listener_settings::CLIENTS).unwrap().unwrap();
         passed.finish().unwrap();
         assert!(PassedListeners::none().claim(addresses[0], listener_settings::MIX).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_socket_that_is_handed_over_is_known_by_its_name() {
+        let sockets =
+            ["clients", "mix"].map(|name| (name.to_owned(), TcpListener::bind("127.0.0.1:0").unwrap().into()));
+        let mut passed = PassedListeners::handed_over(sockets.into()).unwrap();
+        let mix_port = passed.left[1].address.port();
+        let any_port = "127.0.0.1:0".parse().unwrap();
+        let mix = passed.claim(any_port, listener_settings::MIX).unwrap().unwrap();
+        assert_eq!(mix.local_addr().unwrap().port(), mix_port);
+        let other = "127.0.0.2:0".parse().unwrap();
+        assert!(matches!(passed.claim(other, listener_settings::CLIENTS), Err(PassedError::Missing { .. })));
+        let file = fs::File::open("/dev/null").unwrap();
+        let refused = PassedListeners::handed_over(vec![("mix".to_owned(), file.into())]);
+        assert!(matches!(refused, Err(PassedError::NotListening { .. })));
     }
 
     #[test]
@@ -294,7 +290,7 @@ mod tests {
         socket.listen(1).unwrap();
         let passed = Passed::new(OwnedFd::from(socket), "mix".to_owned()).unwrap();
         let address = passed.address;
-        let mut passed = PassedListeners { were_passed: true, left: vec![passed] };
+        let mut passed = PassedListeners { source: Source::ServiceManager, left: vec![passed] };
         assert!(matches!(passed.claim(address, listener_settings::MIX), Err(PassedError::Ipv6Only(_))));
     }
 }

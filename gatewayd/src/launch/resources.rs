@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io,
     net::SocketAddr,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -194,6 +194,17 @@ impl WorkerResources {
     /// If the kernel does not tell it.
     pub(crate) fn metrics_address(&self) -> io::Result<Option<SocketAddr>> {
         self.metrics_listener.as_ref().map_or(Ok(None), MetricsListener::address)
+    }
+
+    /// The listening sockets at ports, by their names. A Unix socket is made anew instead.
+    pub(crate) fn listeners(&self) -> Vec<(String, BorrowedFd<'_>)> {
+        let mix = Some((listener_settings::MIX, &self.mix_listener));
+        let clients = Some((listener_settings::CLIENTS, &self.client_listener));
+        let http = self.http_listener.as_ref().map(|listener| (listener_settings::HTTP, listener));
+        let metrics = self.metrics_listener.as_ref().and_then(MetricsListener::port);
+        let metrics = metrics.map(|listener| (listener_settings::METRICS, listener));
+        let all = [mix, clients, http, metrics].into_iter().flatten();
+        all.map(|(setting, socket)| (setting.name.to_owned(), socket.as_fd())).collect()
     }
 
     /// The descriptors of `role`, beside its links and its page of figures. No worker gets access to anything else.

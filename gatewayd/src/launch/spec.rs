@@ -1,6 +1,11 @@
 //! Puts together, from a plan, all that workers and probes are started from.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, thread::available_parallelism};
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::Arc,
+    thread::available_parallelism,
+};
 
 use ipc::{
     Role,
@@ -13,9 +18,9 @@ use super::{
     accounts::{AccountError, Accounts},
     binaries::{self, BinaryError, Program},
     data_folders::DataFolders,
+    inherited::Inherited,
     open_files, own_addresses,
     pages::FiguresPages,
-    passed::PassedListeners,
     per_role::PerRole,
     resources::{ResourceError, WorkerResources},
     worker_config,
@@ -68,8 +73,8 @@ pub(crate) fn open_data(plan: &RunPlan, accounts: Accounts) -> Result<DataFolder
 }
 
 impl LaunchSpec {
-    /// Opens everything that `plan` names. `data` are its directories, which are open already, and `passed` the listeners that a service
-    /// manager has opened.
+    /// Opens everything that `plan` names. `data` are its directories, which are open already, and `inherited` what this process was given
+    /// before it began.
     ///
     /// # Errors
     /// With what is missing and what to do.
@@ -77,13 +82,17 @@ impl LaunchSpec {
         plan: RunPlan,
         accounts: Accounts,
         data: DataFolders,
-        passed: PassedListeners,
+        inherited: Inherited,
     ) -> Result<Self, LaunchError> {
-        let binaries = Arc::new(binaries::open(&plan.config.roles().collect::<Vec<_>>())?);
-        let resources = Arc::new(WorkerResources::open(&plan.config, &plan.guard, data, passed)?);
+        let Inherited { listeners, programs } = inherited;
+        let binaries = match programs {
+            Some(programs) => programs,
+            None => binaries::open(&plan.config.roles().collect::<Vec<_>>())?,
+        };
+        let resources = Arc::new(WorkerResources::open(&plan.config, &plan.guard, data, listeners)?);
         let own = own_addresses(&plan, &resources).map_err(SystemError::during("read the address of a listener"))?;
         let spec = Self {
-            binaries,
+            binaries: Arc::new(binaries),
             resources,
             pages: Arc::new(FiguresPages::make().map_err(SystemError::during("make the pages for figures"))?),
             configs: PerRole::new(|role| worker_config::for_role(&plan.config, &plan.announced, &own, role)),
@@ -144,6 +153,12 @@ impl LaunchSpec {
     /// If the role does not run.
     pub(crate) fn program(&self, role: Role) -> io::Result<&Program> {
         self.binaries.get(role).as_ref().ok_or_else(|| io::Error::other(format!("{role} does not run in this gateway")))
+    }
+
+    /// The programs of all workers that run, by their names.
+    pub(crate) fn programs(&self) -> Vec<(String, BorrowedFd<'_>)> {
+        let descriptor = |role| Some((Role::name(role).to_owned(), self.binaries.get(role).as_ref()?.descriptor()?));
+        Role::ALL.into_iter().filter_map(descriptor).collect()
     }
 
     /// Whether each worker has an account of its own.

@@ -13,27 +13,36 @@
 //! | [`reload`] | what a changed configuration means |
 //! | [`restart`] | the delay before a dead worker is started again |
 //! | [`signals`] | what ends the supervisor, and what does not |
+//! | [`upgrades`] | orders to become another program |
 
 mod lock;
 mod orders;
 mod reload;
 mod restart;
 mod signals;
+mod upgrades;
 mod workers;
 
 use std::{
+    cell::Cell,
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-pub(crate) use self::{lock::RunLock, workers::Workers};
+pub(crate) use self::{lock::RunLock, upgrades::Upgrades, workers::Workers};
 pub use self::{lock::RunLockError, workers::error::WorkersError};
 use self::{
     signals::{Caught, Signals},
     workers::drain::Drained,
 };
 use crate::{
-    admin::{order::Ordered, server::Admin},
+    admin::{
+        order::{Ordered, Task},
+        server::Admin,
+    },
+    handover::{Candidate, WayBack},
+    launch::LaunchSpec,
     system_error::SystemError,
     systemd::{self, Watchdog},
 };
@@ -74,32 +83,83 @@ async fn next_order(admin: &mut Option<Admin>) -> Ordered {
     }
 }
 
-/// Starts `workers` and keeps them alive until a signal comes; then ends them. Calls `print` once the announced keys are known to be
-/// the gateway's own.
+/// How a supervisor has ended that has ended in order.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// To become this program.
+    ToUpgrade {
+        /// The program.
+        candidate: Candidate,
+        /// What the workers were started from.
+        spec: Arc<LaunchSpec>,
+        /// Whether new clients were let in.
+        newcomers: bool,
+    },
+    /// To become the program again that it was before.
+    ToGoBack {
+        /// Why.
+        why: String,
+        /// Whether new clients were let in.
+        newcomers: bool,
+    },
+}
+
+/// Why the workers are to end.
+enum Reason {
+    Stop,
+    Failure(WorkersError),
+    Upgrade(Candidate),
+    WayBack(String),
+}
+
+impl Reason {
+    /// Whether the process goes on as another program.
+    const fn is_to_go_on(&self) -> bool {
+        matches!(self, Self::Upgrade(_) | Self::WayBack(_))
+    }
+}
+
+/// Starts `workers` and keeps them alive until a signal comes, or until the process is to become another program; then ends them. Calls `print`
+/// once the announced keys are known to be the gateway's own. `way_back` is there as long as the programs of an upgrade are not sure to stay.
 ///
 /// # Errors
 /// If the gateway does not come up, or cannot go on. No worker is left running then.
 pub(crate) async fn supervise(
     mut workers: Workers,
     mut admin: Option<Admin>,
+    mut upgrades: Upgrades,
+    way_back: &mut Option<WayBack>,
     print: impl FnOnce(),
-) -> Result<(), SupervisorError> {
+) -> Result<Ended, SupervisorError> {
     let begun = Instant::now();
     let mut signals = Signals::catch().map_err(SystemError::during("catch signals"))?;
     let mut watchdog = Watchdog::from_env();
     let mut print = Some(print);
-    let outcome = loop {
+    let reason = loop {
         if let Some(print) = print.take_if(|_| workers.keys_are_proven()) {
             print();
         }
         if let Some(admin) = &admin {
             admin.publish(workers.ready(), workers.spec());
         }
+        match workers.take_verdict() {
+            Some(Ok(())) => {
+                tracing::info!(
+                    "the programs of the upgrade stay: no worker died or hung, and no more is refused than before"
+                );
+                upgrades.keep();
+                *way_back = None;
+            }
+            Some(Err(why)) => break Reason::WayBack(why),
+            None => {}
+        }
         tokio::select! {
             signal = signals.next() => match signal {
                 Caught::End(signal) => {
                     tracing::info!("Received {signal} - the gateway will terminate now: draining");
-                    break Ok(());
+                    break Reason::Stop;
                 }
                 Caught::Reload => {
                     tracing::info!("Received SIGHUP - the configuration is read again");
@@ -107,24 +167,42 @@ pub(crate) async fn supervise(
                 }
                 Caught::Other(signal) => signal.log_ignored(),
             },
-            step = workers.step() => if let Err(error) = step {
-                break Err(error);
+            step = workers.step() => match step {
+                Ok(()) => {}
+                Err(error) if workers.is_on_probation() => break Reason::WayBack(error.to_string()),
+                Err(error) => break Reason::Failure(error),
             },
-            ordered = next_order(&mut admin) => workers.carry_out(ordered),
+            ordered = next_order(&mut admin) => match ordered {
+                Ordered { task: Task::Upgrade(question), answer } => upgrades.hear(question, answer, &workers),
+                ordered => workers.carry_out(ordered),
+            },
+            tried = upgrades.next_tried() => if let Some(candidate) = tried.decide(&workers) {
+                break Reason::Upgrade(candidate);
+            },
             () = watchdog.report() => {}
         }
     };
     if let Some(admin) = &mut admin {
         admin.close();
     }
-    systemd::stopping();
-    let told_at = Instant::now();
+    let told_at = Cell::new((!reason.is_to_go_on()).then(Instant::now));
+    if told_at.get().is_some() {
+        systemd::stopping();
+    } else {
+        systemd::reloading("becoming another program: the workers end");
+    }
+    let drain_began = Instant::now();
     let hurry = async {
         loop {
-            match signals.next().await {
-                Caught::End(_) if told_at.elapsed() >= SAME_ORDER => return,
-                Caught::End(_) | Caught::Reload => {}
-                Caught::Other(signal) => signal.log_ignored(),
+            match (signals.next().await, told_at.get()) {
+                (Caught::End(signal), None) => {
+                    tracing::info!("Received {signal} - the gateway will terminate now");
+                    systemd::stopping();
+                    told_at.set(Some(Instant::now()));
+                }
+                (Caught::End(_), Some(told_at)) if told_at.elapsed() >= SAME_ORDER => return,
+                (Caught::End(_) | Caught::Reload, _) => {}
+                (Caught::Other(signal), _) => signal.log_ignored(),
             }
         }
     };
@@ -137,12 +215,17 @@ pub(crate) async fn supervise(
             }
         }
     };
-    match (outcome, drained) {
-        (Err(error), _) => Err(error.into()),
-        (Ok(()), Drained::InOrder) => {
-            tracing::info!("ended in good order after {}, up {}", brief(told_at.elapsed()), brief(begun.elapsed()));
-            Ok(())
+    let (spec, newcomers) = (Arc::clone(workers.spec()), workers.lets_newcomers_in());
+    match (reason, drained) {
+        (Reason::Failure(error), _) => Err(error.into()),
+        (_, Drained::InHurry) => Err(SupervisorError::Hurried),
+        (Reason::Upgrade(candidate), _) if told_at.get().is_none() => {
+            Ok(Ended::ToUpgrade { candidate, spec, newcomers })
         }
-        (Ok(()), Drained::InHurry) => Err(SupervisorError::Hurried),
+        (Reason::WayBack(why), _) if told_at.get().is_none() => Ok(Ended::ToGoBack { why, newcomers }),
+        (Reason::Stop | Reason::Upgrade(_) | Reason::WayBack(_), Drained::InOrder) => {
+            tracing::info!("ended in good order after {}, up {}", brief(drain_began.elapsed()), brief(begun.elapsed()));
+            Ok(Ended::Stopped)
+        }
     }
 }

@@ -28,6 +28,8 @@ impl Workers {
             // The answer comes when the workers are replaced.
             Task::CarryOut(Order::Reload { dry_run }) => return self.reload(dry_run, Some(answer)),
             Task::AskStore { question, socket } => self.ask_store(question, socket),
+            // The loop hands it to `Upgrades`.
+            Task::Upgrade(_) => AdminAnswer::Busy,
         };
         // An error means that the command has not waited for the answer.
         let _ = answer.send(done);

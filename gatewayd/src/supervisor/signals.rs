@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use nix::sys::signal::SigSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the gateway does about each signal.
@@ -83,7 +84,10 @@ impl Signals {
         ];
         let others = others().map(|number| (Caught::Other(OtherSignal(number)), SignalKind::from_raw(number)));
         let all = meant.into_iter().chain(others);
-        Ok(Self(all.map(|(caught, kind)| Ok((caught, signal(kind)?))).collect::<io::Result<_>>()?))
+        let caught = all.map(|(caught, kind)| Ok((caught, signal(kind)?))).collect::<io::Result<_>>()?;
+        // Those that came while this process became this program have waited.
+        SigSet::all().thread_unblock()?;
+        Ok(Self(caught))
     }
 
     /// Waits for the next signal.

@@ -15,6 +15,7 @@ mod jail_reports;
 mod levels;
 mod newcomers;
 mod peer_reports;
+mod probation;
 mod public_keys;
 mod replace;
 mod replacement;
@@ -38,6 +39,7 @@ use self::{
     balance::BalanceWatch,
     error::WorkersError,
     levels::TemporaryLevels,
+    probation::ProbationWatch,
     replacement::Replacement,
     slot::{PendingKill, WorkerSlot, WorkerState},
 };
@@ -87,6 +89,7 @@ pub(crate) struct Workers {
     newcomers: bool,
     levels: TemporaryLevels,
     replacement: Option<Replacement>,
+    probation: Option<ProbationWatch>,
     /// When the heartbeats are checked next.
     next_heartbeat_check: Instant,
     balance: BalanceWatch,
@@ -112,6 +115,7 @@ impl Workers {
             newcomers: true,
             levels: TemporaryLevels::new(),
             replacement: None,
+            probation: None,
             next_heartbeat_check: now + BEAT,
             balance: BalanceWatch::new(now),
             figures_due: now + figures::PERIOD,
@@ -158,7 +162,8 @@ impl Workers {
         };
         let ends =
             self.next_pending_kill().into_iter().chain(self.levels.next_end()).chain(self.next_replacement_limit());
-        let others = ends.chain([self.next_heartbeat_check, self.figures_due, self.balance.due()]);
+        let others =
+            ends.chain(self.next_judgement()).chain([self.next_heartbeat_check, self.figures_due, self.balance.due()]);
         Role::ALL.into_iter().filter_map(due).chain(others).min().unwrap_or(self.next_heartbeat_check)
     }
 
@@ -173,6 +178,7 @@ impl Workers {
             self.spec.pages.own().loop_turns.fetch_add(1, Relaxed);
         }
         self.balance.look(&self.spec.pages, now);
+        self.judge_probation(now);
         self.publish_figures(now);
         self.end_levels(now);
         self.go_on_replacing(now);

@@ -62,6 +62,16 @@ impl BalanceWatch {
         self.due
     }
 
+    /// Has the next look be due at `now`, and not later.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        self.due = self.due.min(now);
+    }
+
+    /// Whether the latest looks have come to a result.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.looks == 0
+    }
+
     /// Looks if it is time.
     pub(super) fn look(&mut self, pages: &FiguresPages, now: Instant) {
         if self.due > now {

@@ -80,6 +80,7 @@ impl Workers {
                 );
             }
             self.log_missing_layers();
+            self.begin_to_watch(Instant::now());
             systemd::ready(if self.storage_is_full {
                 "serving, but storage was full at the start: see the log"
             } else {
@@ -158,6 +159,7 @@ impl Workers {
     /// Decides what follows the death of the worker of `role`, which has lived for `lived`.
     pub(super) fn on_death(&mut self, role: Role, lived: Duration, how: &str) -> Result<(), WorkersError> {
         self.forget_links(role);
+        self.fail_probation(|| format!("{role} ended with {how}"));
         if self.ends_to_be_replaced(role) || self.goes_back(role, how) {
             self.slots.get_mut(role).state = WorkerState::Gone;
             return Ok(());

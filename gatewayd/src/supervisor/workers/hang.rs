@@ -16,6 +16,8 @@ use super::{
 
 /// A worker hangs after so many checks without a heartbeat: a minute.
 const CHECKS: u32 = 12;
+/// After so many an upgrade has failed: 20 seconds.
+const CHECKS_ON_PROBATION: u32 = 4;
 /// After so many hangs within an hour a replacement does not help.
 const MOST: u32 = 3;
 
@@ -34,8 +36,14 @@ impl Workers {
     pub(super) fn check_heartbeats(&mut self, now: Instant) -> Result<(), WorkersError> {
         for role in Role::ALL {
             let slot = self.slots.get_mut(role);
-            let WorkerState::Ready { worker, missed } = &mut slot.state else { continue };
-            if missed.add() <= CHECKS {
+            let WorkerState::Ready { missed, .. } = &mut slot.state else { continue };
+            let checks = missed.add();
+            if checks > CHECKS_ON_PROBATION {
+                self.fail_probation(|| format!("the loop of {role} has not turned for 20 s"));
+            }
+            let slot = self.slots.get_mut(role);
+            let WorkerState::Ready { worker, .. } = &slot.state else { continue };
+            if checks <= CHECKS {
                 continue;
             }
             let state = state_of(worker.pid());

@@ -11,7 +11,20 @@ use crate::systemd;
 const NO_NEWCOMERS: &str =
     "serving mix nodes and the clients that are connected; no new clients until `gatewayd resume`";
 
+/// The status of a gateway that serves with new programs, which are watched.
+const ON_PROBATION: &str = "serving mix nodes and clients; the programs of an upgrade are watched";
+
 impl Workers {
+    /// As the supervisor before an upgrade had it.
+    pub(crate) const fn let_newcomers_in(&mut self, admitted: bool) {
+        self.newcomers = admitted;
+    }
+
+    /// Whether new clients are let in.
+    pub(in crate::supervisor) const fn lets_newcomers_in(&self) -> bool {
+        self.newcomers
+    }
+
     /// Lets new clients in from now on, or not. Those that are connected stay.
     pub(in crate::supervisor) fn admit_newcomers(&mut self, admitted: bool) {
         self.newcomers = admitted;
@@ -31,6 +44,10 @@ impl Workers {
 
     /// The status of a gateway whose workers are all ready.
     pub(super) const fn serving(&self) -> &'static str {
-        if self.newcomers { systemd::SERVING } else { NO_NEWCOMERS }
+        match (self.newcomers, self.probation.is_some()) {
+            (true, false) => systemd::SERVING,
+            (false, _) => NO_NEWCOMERS,
+            (true, true) => ON_PROBATION,
+        }
     }
 }

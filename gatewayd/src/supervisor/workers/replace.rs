@@ -27,10 +27,10 @@ use crate::{
 impl Workers {
     /// Reads the configuration again and takes it over, or says what that would do. `asker` is told the outcome.
     pub(in crate::supervisor) fn reload(&mut self, dry_run: bool, asker: Option<oneshot::Sender<AdminAnswer>>) {
-        if self.replacement.is_some() || !self.is_up() {
+        if !self.can_be_replaced() {
             tracing::warn!(
                 id = "GWD-G038",
-                "the configuration is not read again now, because a worker is being started or replaced"
+                "the configuration is not read again now, because a worker is being started or replaced, or an upgrade is not decided yet"
             );
             return tell(asker, AdminAnswer::Busy);
         }
@@ -46,8 +46,13 @@ impl Workers {
         }
     }
 
+    /// Whether all workers are ready, and none is being replaced or watched after an upgrade.
+    pub(in crate::supervisor) fn can_be_replaced(&self) -> bool {
+        self.replacement.is_none() && self.probation.is_none() && self.is_up()
+    }
+
     /// Whether all workers are ready.
-    fn is_up(&self) -> bool {
+    pub(in crate::supervisor) fn is_up(&self) -> bool {
         self.phase == GatewayPhase::Open && self.spec.roles().all(|role| self.is_ready(role))
     }
 

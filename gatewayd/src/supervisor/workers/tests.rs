@@ -1,5 +1,7 @@
 //! Workers that are shell scripts, which speak just enough of the control link.
 
+mod probation;
+
 use std::path::Path;
 
 use ipc::{

@@ -1,0 +1,141 @@
+//! Orders to become another program, and what has become of them.
+//!
+//! *Promises*: one at a time. The programs are tried in a task of its own, so that nothing else waits. Nothing is begun while a worker is being
+//! replaced, or while the configuration file is not what is in force, because the new supervisor reads that file.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::{Workers, reload};
+use crate::{
+    admin::wire::{AdminAnswer, ReloadAnswer},
+    handover::{
+        Candidate, Handover, Purpose, try_programs,
+        wire::{UpgradeAnswer, UpgradeQuestion},
+    },
+};
+
+/// The longest probation.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Programs that are being tried.
+struct Trial {
+    task: JoinHandle<Result<Candidate, String>>,
+    asker: oneshot::Sender<AdminAnswer>,
+}
+
+/// How upgrades stand.
+pub(crate) struct Upgrades {
+    outcome: UpgradeAnswer,
+    trial: Option<Trial>,
+}
+
+fn answer(asker: oneshot::Sender<AdminAnswer>, answer: &UpgradeAnswer) {
+    // An error means that the command has not waited for the answer.
+    let _ = asker.send(AdminAnswer::Upgrade(answer.encode()));
+}
+
+impl Upgrades {
+    /// As they stand by what was handed over to this process.
+    pub(crate) fn new(handover: Option<&Handover>) -> Self {
+        let outcome = match handover {
+            None => UpgradeAnswer::None,
+            Some(Handover { upgrade, purpose: Purpose::Probation { .. }, .. }) => {
+                UpgradeAnswer::Probation { number: *upgrade }
+            }
+            Some(Handover { upgrade, purpose: Purpose::Return { why }, .. }) => {
+                UpgradeAnswer::Undone { number: *upgrade, why: why.clone() }
+            }
+        };
+        Self { outcome, trial: None }
+    }
+
+    /// The new programs of this number cannot be run, and the old ones go on.
+    pub(crate) fn undone(number: u64, why: String) -> Self {
+        Self { outcome: UpgradeAnswer::Undone { number, why }, trial: None }
+    }
+
+    /// The new programs stay.
+    pub(super) fn keep(&mut self) {
+        if let UpgradeAnswer::Probation { number } = self.outcome {
+            self.outcome = UpgradeAnswer::Kept { number };
+        }
+    }
+
+    /// Says how an upgrade stands, or begins to try the programs of another.
+    pub(super) fn hear(&mut self, question: UpgradeQuestion, asker: oneshot::Sender<AdminAnswer>, workers: &Workers) {
+        match question {
+            // The old programs have not all come back yet.
+            UpgradeQuestion::Outcome if matches!(self.outcome, UpgradeAnswer::Undone { .. }) && !workers.is_up() => {
+                answer(asker, &UpgradeAnswer::Busy);
+            }
+            UpgradeQuestion::Outcome => answer(asker, &self.outcome),
+            UpgradeQuestion::Begin { .. } if self.trial.is_some() || !workers.can_be_replaced() => {
+                answer(asker, &UpgradeAnswer::Busy);
+            }
+            UpgradeQuestion::Begin { program, probation, number } => {
+                tracing::info!(program, "the programs of an upgrade are tried");
+                let probation = Duration::from_secs(probation).min(LONGEST);
+                let task = tokio::spawn(async move {
+                    let (program, name) = try_programs(&PathBuf::from(program)).await?;
+                    Ok(Candidate { program, name, probation, number })
+                });
+                self.trial = Some(Trial { task, asker });
+            }
+        }
+    }
+
+    /// Waits until programs were tried. Cancel-safe.
+    pub(super) async fn next_tried(&mut self) -> Tried {
+        let Some(trial) = &mut self.trial else { return std::future::pending().await };
+        let outcome = (&mut trial.task).await.unwrap_or_else(|error| Err(error.to_string()));
+        match self.trial.take() {
+            Some(Trial { asker, .. }) => Tried { outcome, asker },
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Programs that were tried.
+pub(super) struct Tried {
+    outcome: Result<Candidate, String>,
+    asker: oneshot::Sender<AdminAnswer>,
+}
+
+impl Tried {
+    /// The new programs, if the gateway can become them now. Whoever has asked is answered.
+    pub(super) fn decide(self, workers: &Workers) -> Option<Candidate> {
+        let Self { outcome, asker } = self;
+        if outcome.is_ok() && !workers.can_be_replaced() {
+            answer(asker, &UpgradeAnswer::Busy);
+            return None;
+        }
+        match outcome.and_then(|candidate| unedited(workers).map(|()| candidate)) {
+            Ok(candidate) => {
+                tracing::info!(program = candidate.name, "an upgrade begins: the workers end");
+                answer(asker, &UpgradeAnswer::Begun { program: candidate.name.clone() });
+                Some(candidate)
+            }
+            Err(why) => {
+                tracing::error!("the upgrade is refused, and nothing has changed: {why}");
+                answer(asker, &UpgradeAnswer::Refused { why });
+                None
+            }
+        }
+    }
+}
+
+/// Whether the configuration file is what is in force.
+fn unedited(workers: &Workers) -> Result<(), String> {
+    let edited = match reload::read_again(workers.spec()) {
+        Ok(change) if change.report.changed.is_empty() && change.report.replaced.is_empty() => return Ok(()),
+        Ok(change) => change.report.changed.join("; "),
+        Err(ReloadAnswer::Wrong(why)) => why,
+        Err(ReloadAnswer::NeedsStart(what)) => what.join(", "),
+        Err(ReloadAnswer::Done(_) | ReloadAnswer::Undone(_)) => String::new(),
+    };
+    Err(format!(
+        "the configuration file is not what is in force ({edited}): take it over with `gatewayd reload`, or take the changes back"
+    ))
+}
