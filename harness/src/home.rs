@@ -133,11 +133,29 @@ impl Home {
         Ok(self)
     }
 
-    fn copy_programs(&mut self) -> Result<()> {
-        fs::create_dir_all(self.root().join("bin"))?;
+    /// The folder of its own programs.
+    pub fn programs(&self) -> PathBuf {
+        self.root().join("bin")
+    }
+
+    /// Copies the programs to `folder`, beside those that it runs. Files that are there are unlinked first, as a package manager does.
+    ///
+    /// # Errors
+    /// If they cannot be copied.
+    pub fn install(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
         for name in PROGRAMS {
-            fs::copy(program(name)?, self.root().join("bin").join(name))?;
+            let path = folder.join(name);
+            if path.exists() {
+                fs::remove_file(&path)?;
+            }
+            fs::copy(program(name)?, path)?;
         }
+        Ok(())
+    }
+
+    fn copy_programs(&mut self) -> Result<()> {
+        self.install(&self.programs())?;
         self.has_programs = true;
         Ok(())
     }

@@ -5,8 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 /// What one user needs to run a gateway.
-pub(super) const PROGRAMS: [&str; 8] =
-    ["gatewayd", "mix-ingress", "mix-egress", "client-edge", "store", "http-api", "signer", "node-check"];
+pub(super) const PROGRAMS: [&str; 9] = [
+    "gatewayd",
+    "mix-ingress",
+    "mix-egress",
+    "client-edge",
+    "store",
+    "http-api",
+    "signer",
+    "node-check",
+    "validator-query",
+];
 
 /// The folder of the gateway's programs, if it is another than that of the tests: those of a release, for example.
 const FOLDER_OF_PROGRAMS: &str = "GATEWAYD_PROGRAMS";

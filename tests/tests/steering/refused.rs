@@ -22,6 +22,7 @@ const COMMANDS: &[&[&str]] = &[
     &["config diff"],
     &["reload"],
     &["reload", "--dry-run"],
+    &["upgrade-binary"],
 ];
 
 #[tokio::test]
