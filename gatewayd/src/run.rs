@@ -231,7 +231,7 @@ fn supervise(
             Ended::ToUpgrade { candidate, spec: last, newcomers: admitted } => {
                 let error = candidate.take_over(&last, admitted);
                 let why = format!("{} cannot be run: {error}", candidate.name);
-                tracing::error!("the upgrade is undone, and the old programs go on: {why}");
+                tracing::error!(id = "GWD-G050", "the upgrade is undone, and the old programs go on: {why}");
                 upgrades = Upgrades::undone(candidate.number, why);
                 (spec, newcomers) = (last, admitted);
             }

@@ -18,12 +18,13 @@ pub(crate) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The gateway becomes another program; [`ready`] follows. A service manager of before 2023 needs no time with it.
+/// The gateway becomes another program; [`ready`] follows. Without a time newer service managers do not take
+/// it, so that without a clock only the status is shown.
 pub(crate) fn reloading(status: &str) {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
-        Err(error) => tracing::warn!(%error, "cannot notify the service manager"),
-    }
+    let now = NotifyState::monotonic_usec_now().ok();
+    let states: Vec<_> =
+        now.into_iter().flat_map(|now| [NotifyState::Reloading, now]).chain([NotifyState::Status(status)]).collect();
+    tell(&states);
 }
 
 /// The gateway drains.

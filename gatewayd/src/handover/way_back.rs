@@ -48,7 +48,7 @@ impl WayBack {
 
     /// Becomes the old supervisor, because of `why`. Returns only if that fails.
     pub(crate) fn go(&self, why: &str) -> io::Error {
-        tracing::error!("the upgrade is undone, and the old programs come back: {why}");
+        tracing::error!(id = "GWD-G049", "the upgrade is undone, and the old programs come back: {why}");
         become_program(&self.gatewayd, &borrowed(&self.listeners), &borrowed(&self.workers), |listeners, programs| {
             let purpose = Purpose::Return { why: why.to_owned() };
             Record::new(self.upgrade, purpose, self.newcomers, listeners, programs)

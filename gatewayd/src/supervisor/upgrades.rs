@@ -118,7 +118,7 @@ impl Tried {
                 Some(candidate)
             }
             Err(why) => {
-                tracing::error!("the upgrade is refused, and nothing has changed: {why}");
+                tracing::error!(id = "GWD-G051", "the upgrade is refused, and nothing has changed: {why}");
                 answer(asker, &UpgradeAnswer::Refused { why });
                 None
             }

@@ -35,7 +35,8 @@ const OTHER_CODES: [(&str, i32, &str); 1] =
     [("gatewayd node-check", 1, "a gateway on loopback is not one that the Internet can reach")];
 
 /// How commands begin that are not run here, and why. `dev/units` runs those of systemd in a machine of its own.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("gatewayd upgrade-binary", "it waits for a minute; the tests of upgrades run it with less"),
     ("cargo build", "dev/test builds the workspace"),
     ("make ", "this test is part of it"),
     ("sudo install", "it writes outside of the test's folder; dev/machine installs the same files"),
