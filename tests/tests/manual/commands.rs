@@ -3,7 +3,7 @@
 //! The word behind `sh` says how: `run` beside a running gateway, `stopped` on a gateway that does not run, `fresh` where there is none,
 //! `starts` for a gateway that is to come up, `watches` for a command that goes on until Ctrl-C, and `elsewhere` for what this test cannot run.
 
-use std::{path::Path, process::Stdio};
+use std::{fs, path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use harness::{
@@ -22,7 +22,7 @@ use tokio::{
     process::Command,
 };
 
-use super::pages::{Block, Page, of_operators};
+use super::pages::{Block, Page, of_operators, root};
 
 /// What stands in the manual, and what the test has in its place.
 const PLACEHOLDERS: [(&str, &str); 3] =
@@ -34,20 +34,63 @@ const CLIENT: &str = "Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM";
 const OTHER_CODES: [(&str, i32, &str); 1] =
     [("gatewayd node-check", 1, "a gateway on loopback is not one that the Internet can reach")];
 
-/// How commands begin that are not run here, and why. `dev/units` runs those of systemd in a machine of its own.
-const ELSEWHERE: [(&str, &str); 12] = [
-    ("gatewayd upgrade-binary", "it waits for a minute; the tests of upgrades run it with less"),
-    ("cargo build", "dev/test builds the workspace"),
-    ("make ", "this test is part of it"),
-    ("sudo install", "it writes outside of the test's folder; dev/machine installs the same files"),
-    ("sudo systemd-sysusers", "dev/units runs it"),
-    ("sudo systemd-tmpfiles", "dev/units runs it"),
-    ("sudo systemctl", "dev/units starts, reloads, restarts and stops the units, and the socket"),
-    ("sudo -u gatewayd gatewayd init", "dev/units runs it"),
-    ("sudo chown", "it needs the account gatewayd, which dev/units makes"),
-    ("sudo apt", "it changes the machine; dev/deb-lived installs the package in a machine of its own"),
-    ("podman", "dev/image-lived runs the image so"),
-    ("sudo ufw", "it changes the firewall of the machine"),
+/// A command that is not run here.
+struct Elsewhere {
+    /// How it begins.
+    begin: &'static str,
+    /// Why not.
+    reason: &'static str,
+    /// The script of the project that runs it in a machine of its own, and what stands there.
+    run_by: Option<(&'static str, &'static str)>,
+}
+
+const fn never(begin: &'static str, reason: &'static str) -> Elsewhere {
+    Elsewhere { begin, reason, run_by: None }
+}
+
+/// A command that would change the machine, and that a script runs in one of its own.
+const fn by(begin: &'static str, script: &'static str, words: &'static str) -> Elsewhere {
+    Elsewhere { begin, reason: "it changes the machine", run_by: Some((script, words)) }
+}
+
+const UNITS: &str = "dev/units";
+const MACHINE: &str = "dev/machine";
+
+/// The commands that are not run here. The first entry that fits counts.
+const ELSEWHERE: [Elsewhere; 21] = [
+    never("gatewayd upgrade-binary", "it waits for a minute; the tests of upgrades run it with less"),
+    never("cargo build", "this test runs what it builds"),
+    never("make ", "this test is part of it"),
+    by("sudo apt install ./target/dist", "dev/deb-lived", "package --install"),
+    never("sudo apt", "it changes the machine, and needs the network"),
+    never("podman load", "the image comes from target/dist; dev/image makes it"),
+    by("podman run", "dev/image-lived", "container run --read-only --cap-drop all --security-opt no-new-privileges"),
+    never("sudo ufw", "it changes the firewall of the machine"),
+    never("sudo systemctl edit", "it opens an editor; dev/units writes the same file"),
+    by("sudo install -m 0755 target/", MACHINE, "/usr/local/bin\" \"$repository\"/target/debug/{gatewayd,nym-gateway}"),
+    by(
+        "sudo install -m 0755 -D -t /usr/local/libexec",
+        MACHINE,
+        "{mix-ingress,mix-egress,client-edge,store,http-api,validator-query,node-check,signer}",
+    ),
+    by("sudo install -m 0644 systemd/gatewayd@.service", UNITS, "/root/systemd/gatewayd@.service"),
+    by("sudo install -m 0644 systemd/gatewayd-user@.service", UNITS, "/root/systemd/gatewayd-user@.service"),
+    by("sudo install -m 0644 systemd/gatewayd@.socket", UNITS, "/root/systemd/gatewayd@.socket"),
+    by(
+        "sudo install -m 0644 -D -t /etc/sysusers.d",
+        UNITS,
+        "-D -t /etc/sysusers.d /root/systemd/sysusers.d/gatewayd.conf",
+    ),
+    by(
+        "sudo install -m 0644 -D -t /etc/tmpfiles.d",
+        UNITS,
+        "-D -t /etc/tmpfiles.d /root/systemd/tmpfiles.d/gatewayd.conf",
+    ),
+    by("sudo systemd-sysusers", UNITS, "systemd-sysusers gatewayd.conf"),
+    by("sudo systemd-tmpfiles", UNITS, "systemd-tmpfiles --create gatewayd.conf"),
+    by("sudo systemctl", UNITS, "inside systemctl "),
+    by("sudo -u gatewayd gatewayd init", UNITS, "as gatewayd gatewayd init --home /var/lib/gatewayd"),
+    never("sudo chown", "it needs the account gatewayd"),
 ];
 
 /// The lines of a block, with those joined that end with a backslash.
@@ -177,14 +220,21 @@ fn every_command_that_is_not_run_has_a_reason() -> Result<()> {
                 continue;
             }
             for command in commands(&block) {
-                let reason = ELSEWHERE.iter().position(|(begin, _)| command.starts_with(begin));
-                let reason =
-                    reason.with_context(|| format!("{}:{}: why is this not run? {command}", page.name, block.line))?;
-                used[reason] = true;
+                let entry = ELSEWHERE.iter().position(|entry| command.starts_with(entry.begin));
+                let entry =
+                    entry.with_context(|| format!("{}:{}: why is this not run? {command}", page.name, block.line))?;
+                used[entry] = true;
             }
         }
     }
-    let unused: Vec<_> = ELSEWHERE.iter().zip(used).filter(|(_, used)| !used).collect();
-    ensure!(unused.is_empty(), "no page has these commands: {unused:?}");
+    for (Elsewhere { begin, reason, run_by }, used) in ELSEWHERE.iter().zip(used) {
+        ensure!(used, "no page has a command `{begin}`, which is not run because {reason}");
+        if let Some((script, words)) = run_by {
+            ensure!(
+                fs::read_to_string(root()?.join(script))?.contains(words),
+                "{script} does not run `{begin}`: {words}"
+            );
+        }
+    }
     Ok(())
 }
