@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{Era, Figure};
 
-const USAGE: &str = "usage: bench [--quick] [--only a,a2,b,b2,c,d,e,f,g,h,i] [--era 2021,today] [--rounds N] [--json]";
+const USAGE: &str = "usage: bench [--quick] [--only a,a2,b,b2,c,d,e,f,g,h,i] [--era 2021,today] [--rounds N] [--idle CLIENTS] [--kept N] [--json]";
 
 /// What the command line says.
 pub(crate) struct Options {
@@ -97,6 +97,10 @@ impl Options {
                 "--json" => options.json = true,
                 "--only" => options.figures = chosen(&value()?, &Figure::ALL, |figure| figure.name().to_owned())?,
                 "--era" => options.eras = chosen(&value()?, &Era::ALL, |era| era.to_string())?,
+                "--idle" => {
+                    options.scale.idle_clients = value()?.parse().with_context(|| format!("--idle\n{USAGE}"))?
+                }
+                "--kept" => options.scale.kept = value()?.parse().with_context(|| format!("--kept\n{USAGE}"))?,
                 "--rounds" => options.rounds = value()?.parse().with_context(|| format!("--rounds\n{USAGE}"))?,
                 other => bail!("unknown argument {other}\n{USAGE}"),
             }
