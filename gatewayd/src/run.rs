@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -164,7 +165,7 @@ fn run(
     print: impl FnOnce(),
 ) -> Result<(), RunError> {
     // The only thread beside the main one, and the supervisor never waits for it.
-    logging::write_in_background().map_err(SystemError::during("start the thread of the log"))?;
+    start_log_thread().map_err(SystemError::during("start the thread of the log"))?;
     tracing::info!(
         "gatewayd {} (commit {}), network version {}, client protocols of 2021 and 1 to {}",
         env!("CARGO_PKG_VERSION"),
@@ -192,6 +193,14 @@ fn run(
         .build()
         .map_err(SystemError::during("start the supervisor's loop"))?;
     supervise(&runtime, &lock, spec, start, way_back, print)
+}
+
+/// Starts the thread of the log, which takes no signal: one that it took while this process becomes another program would be lost.
+fn start_log_thread() -> io::Result<()> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let started = logging::write_in_background();
+    before.thread_set_mask()?;
+    started
 }
 
 /// Supervises the workers until the gateway ends or becomes another program.
