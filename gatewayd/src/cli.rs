@@ -149,10 +149,17 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { usage_error(&command(), std::env::args_os()) } else { ExitCode::SUCCESS };
         }
     };
-    console.flush();
+    let printed = console.finish();
     logging::flush();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => match printed {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let lost = "the command has done its work, but what it had to say could not be written";
+                let _ = writeln!(io::stderr(), "error: {lost}: {error}");
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             // If standard error is closed, nobody can read the error.
             let _ = writeln!(io::stderr(), "error: {error}");

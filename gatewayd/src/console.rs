@@ -1,39 +1,54 @@
 //! Writes to standard output.
 //!
 //! *Promises*: a reader that goes away (`gatewayd init | head`) neither stops a command half-way nor makes it panic. The rest of the
-//! output is dropped, and the work is done.
+//! output is dropped, and the work is done. Output that is lost for another reason, such as a full disk, is an error in the end.
 
 use std::{fmt, io};
 
 /// A writer of lines.
 pub struct Console<'a> {
     out: &'a mut dyn io::Write,
-    gone: bool,
+    /// Why nothing is written any more.
+    gone: Option<io::Error>,
 }
 
 impl<'a> Console<'a> {
     /// A console over `out`.
     pub fn new(out: &'a mut dyn io::Write) -> Self {
-        Self { out, gone: false }
+        Self { out, gone: None }
     }
 
     /// Prints `text` and a line feed.
     pub fn line(&mut self, text: impl fmt::Display) {
-        if !self.gone {
-            self.gone = writeln!(self.out, "{text}").is_err();
+        if self.gone.is_none() {
+            self.gone = writeln!(self.out, "{text}").err();
         }
     }
 
     /// Writes everything that was printed so far.
     pub fn flush(&mut self) {
-        if !self.gone {
-            self.gone = self.out.flush().is_err();
+        if self.gone.is_none() {
+            self.gone = self.out.flush().err();
+        }
+    }
+
+    /// Writes everything that was printed so far, after which nothing is printed.
+    ///
+    /// # Errors
+    /// If some of it is lost, and not because its reader did not want it.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.flush();
+        match self.gone {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     /// A pipe whose reader goes away after `room` bytes.
@@ -61,7 +76,15 @@ mod tests {
         console.line("one");
         console.line("three");
         console.line("x");
-        console.flush();
+        console.finish().unwrap();
         assert_eq!(pipe.read, b"one\n");
+    }
+
+    #[test]
+    fn output_that_a_full_disk_loses_is_an_error() {
+        let mut full = File::options().write(true).open("/dev/full").unwrap();
+        let mut console = Console::new(&mut full);
+        console.line("one");
+        assert_eq!(console.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -62,6 +62,12 @@ pub enum AdminError {
     /// The conversation ended early.
     #[error("the gateway ended the conversation: {0}; check that it is of the same version, and ask again")]
     Ended(String),
+    /// The supervisor does nothing at all.
+    #[error(
+        "the gateway has taken the question and not answered for {}: its supervisor is stopped or hangs; under systemd the watchdog starts \
+         it anew, otherwise end it and start it again", humantime::format_duration(*.0)
+    )]
+    Silent(Duration),
     /// Another command does the same.
     #[error(
         "the gateway is busy with the same command of somebody else, or is replacing a worker; try again when that has ended"
@@ -164,7 +170,7 @@ impl AdminClient {
                 None => Err(AdminError::Ended("it sent no answer".to_owned())),
             },
             Ok(Err(error)) => Err(AdminError::Ended(error.to_string())),
-            Err(_) => Err(AdminError::Ended("it did not answer in time".to_owned())),
+            Err(_) => Err(AdminError::Silent(limit)),
         }
     }
 }

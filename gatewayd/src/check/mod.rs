@@ -103,6 +103,12 @@ fn look(id: &GatewayId, source: PlanSource, depth: Depth) -> Findings {
             findings
                 .machine
                 .push(Line::good(format!("the gateway is running: {holder}; its ports and data are in use by it")));
+            if depth == Depth::Opening {
+                let remedy = "stop the gateway first, or try a copy of its folder";
+                findings
+                    .machine
+                    .push(Line::doubtful("nothing was opened and no jail was closed, because it is running", remedy));
+            }
         }
         findings.machine.extend(places::look(config, &guard, holder.is_some()));
         findings.machine.extend(machine::look(config));

@@ -90,6 +90,8 @@ pub(crate) struct Workers {
     levels: TemporaryLevels,
     replacement: Option<Replacement>,
     probation: Option<ProbationWatch>,
+    /// Whether a signal asked for a reload that could not be done yet.
+    reload_due: bool,
     /// When the heartbeats are checked next.
     next_heartbeat_check: Instant,
     balance: BalanceWatch,
@@ -116,6 +118,7 @@ impl Workers {
             levels: TemporaryLevels::new(),
             replacement: None,
             probation: None,
+            reload_due: false,
             next_heartbeat_check: now + BEAT,
             balance: BalanceWatch::new(now),
             figures_due: now + figures::PERIOD,
@@ -182,6 +185,7 @@ impl Workers {
         self.publish_figures(now);
         self.end_levels(now);
         self.go_on_replacing(now);
+        self.reload_if_due();
         for role in Role::ALL {
             match &mut self.slots.get_mut(role).state {
                 WorkerState::Dead { retry_at } if *retry_at <= now => self.start(role)?,

@@ -164,3 +164,24 @@ async fn a_second_reload_is_told_that_the_gateway_is_busy() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_during_a_reload_is_not_forgotten() -> Result<()> {
+    bounded(async {
+        let gateway = Gateway::start().await?;
+        gateway.home.set_config("timeouts", "keepalive", "'26s'")?;
+        // It does not finish, and is killed after some seconds.
+        gateway.worker("client-edge")?.signal(Signal::SIGSTOP)?;
+        gateway.supervisor().signal(Signal::SIGHUP)?;
+        let taken_over = |line: &str| line.contains("is taken over").then_some(());
+        gateway.log().wait_for("the reload to begin", taken_over).await?;
+        gateway.home.set_config("timeouts", "keepalive", "'27s'")?;
+        gateway.supervisor().signal(Signal::SIGHUP)?;
+        let put_off = |line: &str| line.contains("is read again later").then_some(());
+        gateway.log().wait_for("the second reload to be put off", put_off).await?;
+        let in_force = |line: &str| (line.contains("is in force") && line.contains("27s")).then_some(());
+        gateway.log().wait_for("the second change to be in force", in_force).await?;
+        Ok(())
+    })
+    .await
+}

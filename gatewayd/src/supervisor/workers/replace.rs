@@ -25,15 +25,20 @@ use crate::{
 };
 
 impl Workers {
-    /// Reads the configuration again and takes it over, or says what that would do. `asker` is told the outcome.
+    /// Reads the configuration again and takes it over, or says what that would do. `asker` is told the outcome. Without an asker, who could
+    /// ask again, it is done as soon as it can be done.
     pub(in crate::supervisor) fn reload(&mut self, dry_run: bool, asker: Option<oneshot::Sender<AdminAnswer>>) {
         if !self.can_be_replaced() {
-            tracing::warn!(
-                id = "GWD-G038",
-                "the configuration is not read again now, because a worker is being started or replaced, or an upgrade is not decided yet"
-            );
+            if asker.is_none() {
+                tracing::warn!(
+                    id = "GWD-G038",
+                    "the configuration is read again later, because a worker is being started or replaced, or an upgrade is not decided yet"
+                );
+                self.reload_due = true;
+            }
             return tell(asker, AdminAnswer::Busy);
         }
+        self.reload_due = false;
         match read_again(&self.spec) {
             Ok(Change { report, .. }) if dry_run => tell(asker, AdminAnswer::Reload(ReloadAnswer::Done(report))),
             Ok(Change { spec, report }) => self.replace(spec, report, asker),
@@ -43,6 +48,13 @@ impl Workers {
                 }
                 tell(asker, AdminAnswer::Reload(answer));
             }
+        }
+    }
+
+    /// Reads the configuration again if a signal asked for it when it could not be done.
+    pub(super) fn reload_if_due(&mut self) {
+        if self.reload_due && self.can_be_replaced() {
+            self.reload(false, None);
         }
     }
 
