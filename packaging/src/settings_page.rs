@@ -75,12 +75,24 @@ fn parts(template: &str) -> Vec<Part<'_>> {
                 comment = format!("{comment}{gap}{text}");
             }
             None if line.starts_with('[') => parts.push(Part::Table(line)),
-            None if is_setting(line) => parts.push(Part::Setting(line, std::mem::take(&mut comment))),
+            None if is_setting(line) => {
+                let text = match parts.pop_if(|last| is_example_of(last, line)) {
+                    Some(Part::Setting(example, text)) => format!("{text} {example}"),
+                    _ => std::mem::take(&mut comment),
+                };
+                parts.push(Part::Setting(line, text));
+            }
             None if !comment.is_empty() => parts.push(Part::Note(std::mem::take(&mut comment))),
             None => {}
         }
     }
     parts
+}
+
+/// Whether the comment above `line` ends with a value for its key.
+fn is_example_of(last: &Part<'_>, line: &str) -> bool {
+    let key = |setting: &str| setting.split_once(" = ").map(|(key, _)| key.to_owned());
+    matches!(last, Part::Setting(example, _) if key(example) == key(line))
 }
 
 /// Whether a line, or what stands in a comment, is `key = value`.
@@ -95,12 +107,12 @@ mod tests {
 
     #[test]
     fn a_template_becomes_headings_tables_and_settings() {
-        let template = "# A file.\n\n##### Mail #####\n\n[limits]\n# How many.\n# In all.\nmost = 7\n\n# For proxies.\n# proxies = []\n";
+        let template = "# A file.\n\n##### Mail #####\n\n[limits]\n# How many.\n# In all.\n# most = 9\nmost = 7\n\n# For proxies.\n# proxies = []\n";
         let expected = [
             Part::Note("A file.".into()),
             Part::Heading("Mail"),
             Part::Table("[limits]"),
-            Part::Setting("most = 7", "How many. In all.".into()),
+            Part::Setting("most = 7", "How many. In all. most = 9".into()),
             Part::Setting("proxies = []", "For proxies.".into()),
         ];
         assert_eq!(parts(template), expected);
