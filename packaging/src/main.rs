@@ -64,6 +64,10 @@ mod tests {
         // What man itself would warn about, where there is a man.
         for page in fs::read_dir(folder.path()).unwrap() {
             let path = page.unwrap().path();
+            // It only names another page, where that is installed.
+            if path.ends_with("nym-gateway.8") {
+                continue;
+            }
             let Ok(shown) = Command::new("man").args(["--warnings", "--local-file"]).arg(&path).output() else {
                 return;
             };
