@@ -111,6 +111,14 @@ crate::figures! {
         gauge connections_limit,
         /// Packets received that have not ended yet.
         gauge packets_in_flight,
+        /// Messages that may still be sent to `store` before it answers one.
+        gauge window_messages_left,
+        /// The most messages that wait for an answer of `store`.
+        gauge window_messages_limit,
+        /// Bytes of messages that may still be sent to `store` before it answers one.
+        gauge window_size_left (bytes),
+        /// The most bytes of messages that wait for an answer of `store`.
+        gauge window_size_limit (bytes),
         /// Packets that are marked as seen.
         gauge replay_marks,
         /// Packets that can be marked as seen.

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use bytes::Bytes;
@@ -123,6 +123,7 @@ impl Deliveries {
         mut heartbeat: Heartbeat,
         drain: Drain,
     ) {
+        self.show_window();
         select! {
             () = self.deliver(&mut batches, &mut events, &mut heartbeat) => {}
             () = drain.over() => {}
@@ -164,7 +165,14 @@ impl Deliveries {
                 () = archive_links.closed(), if !archive_links.is_closed() => {}
             }
             self.deliver_waiting();
+            self.show_window();
         }
+    }
+
+    fn show_window(&self) {
+        let left = self.credit.left();
+        self.counters.window_messages_left.store(left.messages.into(), Relaxed);
+        self.counters.window_size_left.store(left.bytes, Relaxed);
     }
 
     /// At the end of the worker the keeper saves the marks without waiting for answers. So every delivery that may still be accepted is

@@ -117,6 +117,8 @@ fn show_limits(counters: &Counters, config: &IngressConfig) {
     counters.half_frame_memory_limit.store(config.half_frame_bytes, Relaxed);
     counters.ack_memory_limit.store(config.ack_bytes, Relaxed);
     counters.connections_limit.store(config.max_connections.into(), Relaxed);
+    counters.window_messages_limit.store(config.window.messages.into(), Relaxed);
+    counters.window_size_limit.store(config.window.bytes, Relaxed);
 }
 
 /// Works until `ending` says how to end, and ends that way.

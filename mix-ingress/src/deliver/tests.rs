@@ -1,6 +1,6 @@
 //! Deliveries without a `store`: their end, and what is counted.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::time::Duration;
 
 use figures::Number;
 use tokio::time::Instant;
@@ -99,6 +99,22 @@ fn a_window_that_is_full_counts_once_until_it_has_room() {
         }
     }
     assert_eq!(full(), 3);
+}
+
+#[test]
+fn what_is_left_of_the_window_is_shown() {
+    let (mut deliveries, counters) = deliveries();
+    let shown = |deliveries: &Deliveries| {
+        deliveries.show_window();
+        [&counters.window_messages_left, &counters.window_size_left].map(|left| left.load(Relaxed))
+    };
+    assert_eq!(shown(&deliveries), [1, 100]);
+    deliveries.waiting.push_back(delivery(None));
+    deliveries.deliver_waiting();
+    assert_eq!(shown(&deliveries), [0, 99]);
+    let answered = *deliveries.unanswered.keys().next().unwrap();
+    assert!(deliveries.take_answered(answered).is_some());
+    assert_eq!(shown(&deliveries), [1, 100]);
 }
 
 #[test]
