@@ -200,6 +200,18 @@ async fn a_backup_takes_what_the_gateway_runs_with() -> Result<()> {
     .await
 }
 
+/// Whether a process has a file in this folder that has no name yet.
+fn has_unnamed_file(folder: &Path) -> bool {
+    let begin = format!("{}/#", folder.display());
+    let is_one = |file: fs::DirEntry| {
+        fs::read_link(file.path()).is_ok_and(|target| target.to_string_lossy().starts_with(&begin))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| fs::read_dir(process.path().join("fd")).ok())
+        .any(|files| files.flatten().any(is_one))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_fails_leaves_no_file() -> Result<()> {
     bounded(async {
@@ -216,7 +228,7 @@ async fn a_backup_that_fails_leaves_no_file() -> Result<()> {
         store.signal(Signal::SIGSTOP)?;
         let kill = async {
             // The file is begun when the store has the question.
-            deadline::until(deadline::SOON, "a file to be begun", || is_empty().is_ok_and(|empty| !empty)).await?;
+            deadline::until(deadline::SOON, "a file to be begun", || has_unnamed_file(folder.path())).await?;
             store.signal(Signal::SIGKILL)
         };
         let (outcome, killed) = tokio::join!(back_up(home, &file), kill);
