@@ -4,10 +4,14 @@ use std::{env, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=GATEWAYD_COMMIT");
+    println!("cargo::rerun-if-env-changed=GATEWAYD_COMMIT_TIME");
     let git = |arguments: &[&str]| output("git", arguments);
-    // A source archive has no history: its packager may name the commit in the environment.
+    // A source archive has no history: its packager may name the commit and its time in the environment.
     let named = env::var("GATEWAYD_COMMIT").ok();
-    let time = if named.is_none() { git(&["show", "--no-patch", "--format=%cI", "HEAD"]) } else { None };
+    let time = match &named {
+        Some(_) => env::var("GATEWAYD_COMMIT_TIME").ok(),
+        None => git(&["show", "--no-patch", "--format=%cI", "HEAD"]),
+    };
     let commit = named.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
     // Written with every commit.
     if let Some(log) = git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"]) {
