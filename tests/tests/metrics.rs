@@ -44,7 +44,9 @@ async fn metrics_are_served_at_a_socket_and_at_no_port() -> Result<()> {
         home.set_config("metrics", "listen", &format!("'{}'", socket.display()))?;
         let mut gateway = Gateway::start_in(home, &[]).await?;
         let ask = |path: &str| get(UnixStream::connect(&socket)?, path);
-        ensure!(ask("/healthz")? == ("200".into(), "the gateway serves\n".into()));
+        // The page says so a moment after the log.
+        let serves = || ask("/healthz").is_ok_and(|answer| answer == ("200".into(), "the gateway serves\n".into()));
+        until(SOON, "the gateway to serve", serves).await?;
         ensure!(ask("/readyz")?.0 == "200");
         ensure!(ask("/api/v1/health")?.0 == "404" && ask("/")?.0 == "404");
         ensure!(!gateway.log().lines().iter().any(|line| line.contains("Serving the description")));

@@ -408,6 +408,31 @@ async fn a_worker_that_dies_on_probation_brings_the_old_ones_back() -> Result<()
     .await
 }
 
+/// The old programs might not start with it, and then there would be no gateway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_edited_on_probation_closes_the_way_back() -> Result<()> {
+    bounded(async {
+        let mut scene = scene().await?;
+        let (account, mail) = mail_for_one(&mut scene).await?;
+        let (gateway, home) = (&scene.gateway, &scene.gateway.home);
+        let folder = next(home)?;
+        let failed = upgrade_from(home, &folder, "1m");
+        let meanwhile = async {
+            let watched = |line: &str| line.contains("of the upgrade are ready, and are watched").then_some(());
+            gateway.log().wait_for("the probation", watched).await?;
+            home.set_config("timeouts", "keepalive", "'soon'")?;
+            gateway.kill_worker("client-edge").await
+        };
+        let (failed, meanwhile) = tokio::join!(failed, meanwhile);
+        meanwhile?;
+        let failed = failed?;
+        ensure!(failed.code == Some(1) && failed.stderr.contains("no safe way back"), "{failed:?}");
+        all_run_from(gateway, &folder)?;
+        expect_mail(&scene, &account, &mail).await
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_replaced_in_place_are_taken_and_undone() -> Result<()> {
     bounded(async {

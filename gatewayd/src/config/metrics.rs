@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use super::values;
 
+/// What fits into an address of a Unix socket (`sun_path`, unix(7)), in bytes.
+const LONGEST_PATH: usize = 107;
+
 /// `[metrics]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,9 +23,13 @@ pub struct MetricsSection {
 }
 
 impl MetricsSection {
-    /// Why the address cannot be used: others could connect to it, and nobody said who may.
+    /// Why the address cannot be used: others could connect to it and nobody said who may, or nobody can connect to it.
     pub(super) fn fault(&self) -> Option<String> {
         match &self.listen {
+            Some(MetricsAddress::Path(path)) if path.as_os_str().len() > LONGEST_PATH => Some(format!(
+                "the path {} is longer than {LONGEST_PATH} bytes, and no program can connect to such a socket: choose a shorter one",
+                path.display()
+            )),
             Some(MetricsAddress::Port(address))
                 if !address.ip().to_canonical().is_loopback() && self.allow.is_empty() =>
             {

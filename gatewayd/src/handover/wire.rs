@@ -49,6 +49,13 @@ pub(crate) enum UpgradeAnswer {
         /// The number of the upgrade.
         number: u64,
     },
+    /// The new programs failed and run on, because there is no safe way back.
+    Failed {
+        /// The number of the upgrade.
+        number: u64,
+        /// Why.
+        why: String,
+    },
     /// The old programs run again.
     Undone {
         /// The number of the upgrade.

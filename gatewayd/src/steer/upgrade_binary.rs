@@ -68,6 +68,11 @@ pub enum UpgradeBinaryError {
     /// The old programs have come back.
     #[error("the upgrade was undone, and the old programs run again: {0}; the gateway's log says more")]
     Undone(String),
+    /// The new programs failed and run on.
+    #[error(
+        "the new programs failed, and run on, because there is no safe way back: {0}; see the gateway's log, and restart it if need be"
+    )]
+    NoWayBack(String),
     /// The gateway does not answer any more.
     #[error("the gateway became the new program and does not answer: {0}; see its log, and `systemctl status`")]
     Silent(#[source] AdminError),
@@ -125,6 +130,7 @@ pub fn execute(
         Ok(()) => ("kept", None),
         Err(UpgradeBinaryError::Refused(why)) => ("refused", Some(why.as_str())),
         Err(UpgradeBinaryError::Undone(why)) => ("undone", Some(why.as_str())),
+        Err(UpgradeBinaryError::NoWayBack(why)) => ("failed", Some(why.as_str())),
         Err(_) => return outcome,
     };
     if json {
@@ -187,6 +193,9 @@ fn upgrade(
             }
             Ok(UpgradeAnswer::Undone { number: this, why }) if this == number => {
                 return Err(UpgradeBinaryError::Undone(why));
+            }
+            Ok(UpgradeAnswer::Failed { number: this, why }) if this == number => {
+                return Err(UpgradeBinaryError::NoWayBack(why));
             }
             // The old programs come back.
             Ok(UpgradeAnswer::Busy) => answered = Instant::now(),

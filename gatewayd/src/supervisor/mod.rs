@@ -152,7 +152,8 @@ pub(crate) async fn supervise(
                 upgrades.keep();
                 *way_back = None;
             }
-            Some(Err(why)) => break Reason::WayBack(why),
+            Some(Err(why)) if upgrades.can_go_back(&why, &workers) => break Reason::WayBack(why),
+            Some(Err(_)) => *way_back = None,
             None => {}
         }
         tokio::select! {

@@ -63,6 +63,20 @@ impl Upgrades {
         }
     }
 
+    /// Whether the old programs can come back, who read the configuration file. If it was edited meanwhile, they might not start with it, and
+    /// the new ones stay.
+    pub(super) fn can_go_back(&mut self, why: &str, workers: &Workers) -> bool {
+        let Err(edited) = unedited(workers) else { return true };
+        tracing::error!(
+            id = "GWD-G052",
+            "the programs of the upgrade have failed, and stay, because the old ones might not start: {why}; {edited}"
+        );
+        if let UpgradeAnswer::Probation { number } = self.outcome {
+            self.outcome = UpgradeAnswer::Failed { number, why: format!("{why}; {edited}") };
+        }
+        false
+    }
+
     /// Says how an upgrade stands, or begins to try the programs of another.
     pub(super) fn hear(&mut self, question: UpgradeQuestion, asker: oneshot::Sender<AdminAnswer>, workers: &Workers) {
         match question {

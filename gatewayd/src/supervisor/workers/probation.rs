@@ -1,7 +1,7 @@
 //! Whether the new programs of an upgrade stay.
 //!
 //! *Trusts*: the pages of figures, in which a worker that is taken over can lie about itself. *Promises*: the programs stay only if, from the moment
-//! when all workers were ready until the end of the probation, none has died or hung, every packet is accounted for, and not clearly
+//! when all workers were ready until the end of the probation, none has died or been silent for the last ten seconds, every packet is accounted for, and not clearly
 //! more is refused than before.
 
 use std::{
@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Workers;
+use ipc::Role;
+
+use super::{Workers, slot::WorkerState};
 use crate::{handover::Refusals, systemd};
 
 /// A probation under way.
@@ -87,6 +89,13 @@ impl Workers {
         }
     }
 
+    fn all_have_turned(&self) -> bool {
+        Role::ALL.into_iter().all(|role| match self.slots.get(role).state {
+            WorkerState::Ready { missed, .. } => missed.is_alive(),
+            _ => true,
+        })
+    }
+
     /// Judges if it is time.
     pub(super) fn judge_probation(&mut self, now: Instant) {
         let Some(watch) = &mut self.probation else { return };
@@ -99,12 +108,14 @@ impl Workers {
             Stage::Balancing => {}
             Stage::Watching { .. } | Stage::Starting | Stage::Passed | Stage::Failed(_) => return,
         }
-        if !self.balance.is_settled() {
+        // A worker that was silent lately is waited for: it hangs, or its next heartbeat comes.
+        if !self.balance.is_settled() || !self.all_have_turned() {
             return;
         }
         let own = self.spec.pages.own();
         let off = [&own.balance_off_received, &own.balance_off_forwarded].map(|off| off.load(Relaxed));
         let refusals = Refusals::of(|page| self.spec.pages.read(page));
+        let Some(watch) = &mut self.probation else { return };
         watch.stage = if off != [0, 0] {
             Stage::Failed(format!("{} packets are not accounted for", off[0].saturating_add(off[1])))
         } else if let Some(why) = refusals.worse_than(watch.before) {

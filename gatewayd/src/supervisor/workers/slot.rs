@@ -102,6 +102,11 @@ impl MissedHeartbeats {
         self.0 = self.0.saturating_add(1);
         self.0
     }
+
+    /// Whether there was one since the check before the last.
+    pub(super) const fn is_alive(self) -> bool {
+        self.0 <= 1
+    }
 }
 
 /// The hangs of one role within the last hour.

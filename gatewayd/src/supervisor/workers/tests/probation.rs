@@ -50,6 +50,18 @@ async fn a_worker_that_hangs_on_probation_fails_it() {
 }
 
 #[tokio::test]
+async fn a_worker_that_was_silent_lately_is_waited_for() {
+    let mut stage = watched_for(Duration::from_millis(50)).await;
+    for _ in 0..2 {
+        stage.workers.check_heartbeats(Instant::now()).unwrap();
+    }
+    let early = tokio::time::timeout(Duration::from_millis(500), verdict(&mut stage)).await;
+    assert!(early.is_err(), "{early:?}");
+    Role::ALL.into_iter().for_each(|role| stage.workers.on_heartbeat(role));
+    assert_eq!(verdict(&mut stage).await, Ok(()));
+}
+
+#[tokio::test]
 async fn packets_that_nobody_counts_fail_a_probation() {
     let mut stage = watched_for(Duration::ZERO).await;
     let page = stage.workers.spec.pages.grant_for(Role::MixIngress).unwrap().1;
