@@ -11,10 +11,10 @@ use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    connection::Limits,
     counters::HttpCounters,
     documents::{Build, Documents, bytes},
     figures::Figures,
+    limits::Limits,
     refusal::Refusal,
 };
 

@@ -4,7 +4,7 @@
 //! *Promises*: the connection ends, whatever the peer does; never more requests are answered than allowed; no body is read. Bytes that are
 //! not HTTP, or too many, end this connection only.
 
-use std::{convert::Infallible, future::ready, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::ready, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,7 +16,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use ipc::control::HttpConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     select,
@@ -29,6 +28,7 @@ use crate::{
     api::Api,
     counters::{self, HttpCounters},
     exchange::{Exchange, Overdue, Watched},
+    limits::Limits,
 };
 
 /// The longest head of a request, in bytes. hyper takes no smaller limit.
@@ -47,22 +47,6 @@ enum End {
     Http(hyper::Result<()>),
     Overdue(Overdue),
     Evicted,
-}
-
-/// What a connection may take, and where its end is counted.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// For a request to come whole, and for its answer to be taken.
-    request: Duration,
-    requests_per_connection: u32,
-    pub(crate) counters: Arc<HttpCounters>,
-}
-
-impl Limits {
-    /// Those of the configuration.
-    pub fn of(config: &HttpConfig, counters: Arc<HttpCounters>) -> Self {
-        Self { request: config.request, requests_per_connection: config.requests_per_connection, counters }
-    }
 }
 
 /// Serves a stranger at `stream` until its end, or until `evicted` says that its place is needed for others.

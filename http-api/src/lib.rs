@@ -27,6 +27,7 @@ pub mod counters;
 mod documents;
 mod exchange;
 mod figures;
+pub mod limits;
 pub mod metrics;
 pub mod operator;
 mod refusal;

@@ -4,8 +4,8 @@ use std::{mem::take, net::TcpListener, process::ExitCode, sync::Arc};
 
 use figures::Page;
 use http_api::{
-    connection::Limits,
     counters::HttpCounters,
+    limits::Limits,
     metrics::Metrics,
     operator::OperatorSocket,
     serve::{Links, Listeners, serve},

@@ -21,7 +21,7 @@ use hyper::{
 use sandbox::page::ReadOnlyPage;
 use tokio::{sync::watch, time::sleep};
 
-use crate::connection::Limits;
+use crate::limits::Limits;
 
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -10,11 +10,7 @@ use tokio::{
 use worker::drain::{self, DrainOrder};
 
 use super::*;
-use crate::{
-    api::tests::config,
-    connection::{Limits, MAX_HEAD},
-    counters::HttpCounters,
-};
+use crate::{api::tests::config, connection::MAX_HEAD, counters::HttpCounters, limits::Limits};
 
 /// For what must happen, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(20);
