@@ -1,8 +1,8 @@
 //! `gatewayd client`: how many clients are registered, what is known of one, and the end of one.
 //!
 //! *Trusts* the running gateway, whose `store` answers. *Promises*: a time is shown as a day only. Nothing that is asked here is logged with
-//! an address. A client that is said to be forgotten is in neither ledger nor
-//! mail log, whatever happens then. Bytes of its record stay in the ledger's file until that writes over them.
+//! an address. A client that is said to be forgotten is in neither ledger nor mail log, whatever happens then. Bytes of its record stay in
+//! the ledger's file until that writes over them.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -2,8 +2,8 @@
 //! one is at fault.
 //!
 //! *Trusts*: `store` and `mix-ingress` about their own numbers. *Promises*: what was refused before the upgrade as often as after it counts
-//! for nothing. Strangers who begin to send rubbish in that minute can have the old
-//! programs come back. The operator is told, and can upgrade again or restart.
+//! for nothing. Strangers who begin to send rubbish in that minute can have the old programs come back. The operator is told, and can
+//! upgrade again or restart.
 
 use figures::{Page, Reading, mix_ingress};
 use ipc::Role;
