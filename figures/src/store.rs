@@ -88,6 +88,8 @@ crate::figures! {
         gauge data_limit (bytes),
         /// Bytes that are free on the disk.
         gauge disk_free (bytes),
+        /// When clients, messages, inboxes, data and disk were last counted, in seconds since 1970: every half minute, unless storage fails.
+        gauge measured_timestamp (seconds),
         /// 0: storage works; 1: there is no room for mail; 2: nor for clients; 3: it fails.
         gauge storage_trouble,
         /// How long it took to write a batch of mail and have it on the medium.

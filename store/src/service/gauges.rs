@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use ipc::control::StoreConfig;
@@ -46,4 +46,7 @@ fn show(counters: &StoreCounters, measure: &Measure) {
     counters.oldest_message_timestamp.store(measure.oldest.unwrap_or(0) / 1_000, Relaxed);
     counters.data_size.store(measure.data, Relaxed);
     counters.disk_free.store(measure.free, Relaxed);
+    // A clock before 1970 was never set.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    counters.measured_timestamp.store(now.as_secs(), Relaxed);
 }
