@@ -24,7 +24,7 @@ use ipc::{
 };
 
 use self::{
-    failure::{CommandError, usage_error},
+    failure::{CANNOT_CREATE, CommandError, usage_error},
     flags::{
         AuditFlags, BackupFlags, BondingFlags, CheckFlags, ClientFlags, ConfigCommand, ConfigFlags, FitnessFlags,
         HealthFlags, InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, ShownFlags, SignFlags,
@@ -145,8 +145,12 @@ pub fn main() -> ExitCode {
         Err(error) => {
             console.flush();
             // Help goes to standard output, errors go to standard error. If that is closed, nobody can read them.
-            let _ = error.print();
-            return if error.use_stderr() { usage_error(&command(), std::env::args_os()) } else { ExitCode::SUCCESS };
+            let printed = error.print().and_then(|()| io::stdout().flush());
+            return match printed {
+                _ if error.use_stderr() => usage_error(&command(), std::env::args_os()),
+                Err(lost) if lost.kind() != io::ErrorKind::BrokenPipe => output_lost(&lost),
+                _ => ExitCode::SUCCESS,
+            };
         }
     };
     let printed = console.finish();
@@ -154,18 +158,24 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => match printed {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let lost = "the command has done its work, but what it had to say could not be written";
-                let _ = writeln!(io::stderr(), "error: {lost}: {error}");
-                ExitCode::FAILURE
-            }
+            Err(lost) => output_lost(&lost),
         },
         Err(error) => {
             // If standard error is closed, nobody can read the error.
             let _ = writeln!(io::stderr(), "error: {error}");
+            if let Err(lost) = printed {
+                output_lost(&lost);
+            }
             error.exit_code()
         }
     }
+}
+
+/// Says that the output is lost, with a code that no verdict of a command has.
+fn output_lost(error: &io::Error) -> ExitCode {
+    let _ =
+        writeln!(io::stderr(), "error: what the command had to say could not be written to standard output: {error}");
+    ExitCode::from(CANNOT_CREATE)
 }
 
 /// A program that reads JSON, or the output of a command, must not get the banner. A journal has no use for it.

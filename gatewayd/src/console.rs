@@ -32,6 +32,11 @@ impl<'a> Console<'a> {
         }
     }
 
+    /// Whether nothing is written any more, because an earlier line could not be.
+    pub const fn is_lost(&self) -> bool {
+        self.gone.is_some()
+    }
+
     /// Writes everything that was printed so far, after which nothing is printed.
     ///
     /// # Errors
@@ -75,6 +80,7 @@ mod tests {
         let mut console = Console::new(&mut pipe);
         console.line("one");
         console.line("three");
+        assert!(console.is_lost());
         console.line("x");
         console.finish().unwrap();
         assert_eq!(pipe.read, b"one\n");

@@ -16,6 +16,7 @@ use crate::{
     launch,
     node::{InvalidNode, check_announced},
     overrides::{InvalidFlag, Overrides},
+    own_command::command_for,
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, KeyPaths, Root},
     version::{self, Incompatible},
@@ -184,9 +185,12 @@ fn print_bonding(config: &Config, public: &PublicKeys, console: &mut Console<'_>
     if config.node.enabled {
         let (identity, id) = (public.identity_base58(), &config.id);
         console.line(format_args!(
-            "Public identity key: {identity}\n\n\nTo join today's network, start the gateway, and then:\n    gatewayd node-check --id {id}           \
-             shows what would keep clients or the directory away\n    gatewayd bonding-information --id {id}  shows what the wallet asks for\n    \
-             gatewayd sign --id {id} --contract-msg  signs the text that the wallet shows"
+            "Public identity key: {identity}\n\n\nTo join today's network, start the gateway, and then:\n    {}           \
+             shows what would keep clients or the directory away\n    {}  shows what the wallet asks for\n    \
+             {} --contract-msg  signs the text that the wallet shows",
+            command_for("node-check", id),
+            command_for("bonding-information", id),
+            command_for("sign", id)
         ));
         return;
     }

@@ -36,6 +36,7 @@
 //! | [`node`] | what is announced to today's network |
 //! | [`keys`], [`paths`], [`path_guard`], [`atomic`] | files: keys, where they are, how they are opened and written |
 //! | [`console`], [`banner`], [`log`], [`systemd`] | what the operator and the service manager are told |
+//! | [`own_command`] | commands in texts for the operator |
 //! | [`version`], [`syscall`], [`system_error`] | the version of the network, names of system calls, failed system calls |
 
 pub mod admin;
@@ -57,6 +58,7 @@ pub mod launch;
 mod log;
 pub mod node;
 pub mod overrides;
+mod own_command;
 pub mod path_guard;
 pub mod paths;
 pub mod plan;

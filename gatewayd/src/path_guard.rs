@@ -10,6 +10,7 @@
 //! The rule is the one of sshd's `StrictModes`, with one difference: a sticky folder of root, such as `/tmp`, may be above the
 //! gateway's folder, because only the owner of an entry can rename it there.
 
+mod program;
 mod refusal;
 mod sync;
 mod trusted;
@@ -31,6 +32,7 @@ use nix::{
     unistd::geteuid,
 };
 
+pub(crate) use self::program::{ProgramPathError, check_program};
 pub use self::refusal::PathError;
 pub(crate) use self::trusted::{Trusted, hand_on};
 use self::{

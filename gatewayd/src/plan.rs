@@ -1,5 +1,7 @@
 //! What a gateway is to run with: the configuration after the flags, checked as far as it can be checked before any process starts.
 
+mod own_places;
+
 use std::{
     ffi::OsString,
     net::IpAddr,
@@ -17,10 +19,14 @@ use crate::{
     keys::{self, KeyFileError, PublicKeys},
     node::{Announced, InvalidNode},
     overrides::{InvalidFlag, Overrides},
+    own_command::command_for,
     path_guard::{PathError, PathGuard},
     paths::{GatewayId, GatewayPaths, Root},
     version::{self, Fit, Incompatible},
 };
+
+pub use self::own_places::SamePlace;
+pub(crate) use self::own_places::check_own_places;
 
 /// The variable in which a unit names the layers of the jail that it leaves out on purpose, separated by spaces.
 pub const LEFT_OUT: &str = "GATEWAYD_LAYERS_LEFT_OUT";
@@ -148,6 +154,9 @@ pub enum PlanError {
         /// The folder.
         path: PathBuf,
     },
+    /// Two listeners at one place.
+    #[error(transparent)]
+    SamePlace(#[from] SamePlace),
     /// Keys.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -222,8 +231,9 @@ fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPl
         tracing::warn!(
             id = "GWD-G014",
             "The gateway has a different version than what is specified in config file! {} and {version}; \
-             run `gatewayd upgrade --id {id}` to bring the file up to date",
-            version::NETWORK
+             run `{}` to bring the file up to date",
+            version::NETWORK,
+            command_for("upgrade", id)
         );
     }
     if config.clients.announce.host.is_none() {
@@ -239,6 +249,7 @@ fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPl
     }
     let stages = Stages { text: &loaded.text, of_file: &of_file, with_flags: &with_flags, in_force: &config };
     let run_dir = paths.run_dir(environment.runtime_directory.clone());
+    check_own_places(&config, &run_dir)?;
     let settings = config::in_force(stages).into_iter().chain(environment.settings(&run_dir)).collect();
     let public_keys = keys::load_public(&config.keys, &guard)?;
     if environment.uses_private_keys {

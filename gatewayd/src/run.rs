@@ -1,6 +1,6 @@
 //! `run`: makes the plan, opens what the workers need, asks the validators, and supervises the workers until the end.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use tokio::runtime::Runtime;
@@ -10,7 +10,7 @@ use crate::{
     audit::prober::Prober,
     config::{Config, MetricsAddress},
     console::Console,
-    handover::{Handover, HandoverError, Refusals, WayBack},
+    handover::{Handover, HandoverError, Probation, WayBack},
     launch::{
         self, Accounts, Inherited, LaunchError, LaunchSpec, ListenError, MetricsError, PassedError, ResourceError,
         WorkerResources,
@@ -125,8 +125,8 @@ struct Start {
     upgrades: Upgrades,
     /// Whether new clients are let in.
     newcomers: bool,
-    /// For how long new programs are watched, and what was refused before.
-    probation: Option<(Duration, Refusals)>,
+    /// How new programs are watched.
+    probation: Option<Probation>,
 }
 
 /// What this process was given.
@@ -217,8 +217,8 @@ fn supervise(
     loop {
         let mut workers = Workers::new(Arc::clone(&spec));
         workers.let_newcomers_in(newcomers);
-        if let Some((time, before)) = probation.take() {
-            workers.put_on_probation(time, before);
+        if let Some(probation) = probation.take() {
+            workers.put_on_probation(probation);
         }
         let print = || {
             if let Some(print) = print.take() {

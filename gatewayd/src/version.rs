@@ -5,6 +5,8 @@
 
 use semver::Version;
 
+use crate::own_command::command_for;
+
 /// The version of the network we serve, in the bonding block and in `config.toml`.
 pub const NETWORK: Version = Version::new(0, 10, 1);
 
@@ -21,19 +23,20 @@ pub enum Fit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Incompatible {
     /// Older, or newer.
-    #[error("the configuration is of version {0}, which does not fit {NETWORK}: run `gatewayd upgrade --id {1}` first")]
+    #[error("the configuration is of version {0}, which does not fit {NETWORK}: run `{upgrade}` first", upgrade = command_for("upgrade", .1))]
     Version(Version, String),
     /// Of a gateway after 0.10.
     #[error(
         "the configuration is of nym-gateway {0}; gatewayd takes over from 0.10 and cannot read it. To keep the gateway's identity, \
-         move its folder away, run `gatewayd init --id {1}` with its addresses, stop, and copy its four key files (`private_` \
-         and `public_`, `identity` and `sphinx`) over the new ones in `data`; registered clients register again"
+         move its folder away, run `{init}` with its addresses, stop, and copy its four key files (`private_` \
+         and `public_`, `identity` and `sphinx`) over the new ones in `data`; registered clients register again",
+        init = command_for("init", .1)
     )]
     Later(Version, String),
     /// Without a version, as all files before 0.9.0.
     #[error(
-        "the configuration names no version, so it is older than 0.9.0: run `gatewayd upgrade --id {0} \
-         --current-version <its version>` first"
+        "the configuration names no version, so it is older than 0.9.0: run `{upgrade} \
+         --current-version <its version>` first", upgrade = command_for("upgrade", .0)
     )]
     Missing(String),
 }

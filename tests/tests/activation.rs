@@ -15,7 +15,7 @@ use harness::{
     client::Client,
     deadline::{self, bounded},
     gateway::IPV4,
-    home::{Home, program},
+    home::{Home, ID, program},
     log::Log,
     process::Process,
 };
@@ -113,6 +113,50 @@ async fn a_restart_with_passed_sockets_refuses_nobody() -> Result<()> {
 
         let [second] = children(manager_pid)?[..] else { anyhow::bail!("there is not one gateway") };
         second.signal(Signal::SIGTERM)?;
+        let status = deadline::soon("the manager to end", manager.wait()).await??;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_goes_on_with_passed_sockets() -> Result<()> {
+    bounded(async {
+        let addresses = addresses()?;
+        let [mix, clients, _] = addresses;
+        let home = home_at(addresses).await?.with_own_programs()?;
+        let identity = home.public_key(KeyTag::Ed25519Public)?;
+        let next = home.root().join("next");
+        home.install(&next)?;
+        let sockets = named(addresses);
+        let what = ["1", &sockets[0], &sockets[1], &sockets[2]].map(str::to_owned).to_vec();
+        let home = home.started_by(program("activate")?, what);
+        let mut command = home.command("run", &[])?;
+        let mut manager = command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn()?;
+        let manager_pid = manager.id().context("it has ended")?;
+        let _group = Group(Pid::from_raw(manager_pid.cast_signed()));
+        let log = Log::follow(manager.stderr.take().context("no standard error")?);
+        up(&log, 1).await?;
+
+        let knocker = Arc::new(Knocker::default());
+        let knocking = {
+            let knocker = Arc::clone(&knocker);
+            std::thread::spawn(move || knocker.knock(mix))
+        };
+        let mut upgrade = tokio::process::Command::new(home.programs().join("gatewayd"));
+        upgrade.args(["upgrade-binary", "--id", ID, "--probation", "1s", "--from"]).arg(&next);
+        let kept = upgrade.arg("--home").arg(home.root()).output().await?;
+        ensure!(kept.status.success(), "{kept:?}");
+        knocker.is_over.store(true, Ordering::Relaxed);
+        knocking.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
+        let refused = knocker.refused.load(Ordering::Relaxed);
+        ensure!(refused == 0, "{refused} connections were refused");
+        drop(Client::register(clients, &identity).await?);
+
+        let [gateway] = children(manager_pid)?[..] else { anyhow::bail!("there is not one gateway") };
+        ensure!(std::fs::read_link(format!("/proc/{}/exe", gateway.0))?.starts_with(&next));
+        gateway.signal(Signal::SIGTERM)?;
         let status = deadline::soon("the manager to end", manager.wait()).await??;
         ensure!(status.success(), "{status}");
         Ok(())

@@ -244,6 +244,15 @@ async fn a_backup_that_fails_leaves_no_file() -> Result<()> {
         ensure!(fs::read(&file)? == b"precious");
         fs::remove_file(&file)?;
 
+        // A gateway that is made from it would not start.
+        let public = scene.gateway.home.path().join("data/public_sphinx.pem");
+        let kept = fs::read(&public)?;
+        fs::write(&public, pem::encode(pem::KeyTag::X25519Public, &[7; 32]))?;
+        let outcome = back_up(&scene.gateway.home, &file).await?;
+        ensure!(outcome.code == Some(1) && outcome.stderr.contains("of another gateway"), "{outcome:?}");
+        ensure!(is_empty()?, "something is left of it");
+        fs::write(&public, kept)?;
+
         scene.gateway.stop(Signal::SIGTERM).await?;
         let outcome = back_up(&scene.gateway.home, &file).await?;
         ensure!(outcome.code == Some(69) && outcome.stderr.contains("can be copied as a folder"), "{outcome:?}");

@@ -6,7 +6,7 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream,
     },
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -15,95 +15,31 @@ use link::{
     descriptor,
     stream::{LinkReader, LinkWriter, open},
 };
+use nix::{
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+    unistd::Pid,
+};
 use tokio::time::timeout;
 
+pub(crate) use super::error::AdminError;
 use super::{
     order::ORDER_LIMIT,
     wire::{AdminAnswer, AdminQuestion, Order, SOCKET},
 };
-use crate::paths::{GatewayId, GatewayPaths, Root};
+use crate::{
+    handover::wire::UpgradeQuestion,
+    paths::{GatewayId, GatewayPaths, Root},
+};
 
 /// The folder of the gateways of systemd/gatewayd@.service.
 const HOME_OF_UNITS: &str = "/var/lib/gatewayd";
 /// The folder of the runtime directories of these units.
 const RUN_DIR_OF_UNITS: &str = "/run/gatewayd";
 
+/// The time for the first answer, which a supervisor that lives gives at once.
+const PROMPT: Duration = Duration::from_secs(10);
 /// The time for an answer of `store`, which is longer than what the supervisor waits.
 const STORE_LIMIT: Duration = Duration::from_secs(240);
-
-/// Why a running gateway could not be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// Nobody listens at the socket.
-    #[error(
-        "no gateway answers at {}: {source}; start it with `gatewayd run --id {id}`, or with `systemctl start gatewayd@{id}`", path.display()
-    )]
-    NotRunning {
-        /// The admin socket.
-        path: PathBuf,
-        /// The gateway.
-        id: GatewayId,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// The socket is for others.
-    #[error(
-        "cannot ask the gateway at {}: {source}; run the command as root, or as the account that runs the gateway", path.display()
-    )]
-    Refused {
-        /// The admin socket.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// The gateway answers others only.
-    #[error("the gateway answers root and its own account only; run the command as one of these")]
-    Stranger,
-    /// The conversation ended early.
-    #[error("the gateway ended the conversation: {0}; check that it is of the same version, and ask again")]
-    Ended(String),
-    /// The supervisor does nothing at all.
-    #[error(
-        "the gateway has taken the question and not answered for {}: its supervisor is stopped or hangs; under systemd the watchdog starts \
-         it anew, otherwise end it and start it again", humantime::format_duration(*.0)
-    )]
-    Silent(Duration),
-    /// Another command does the same.
-    #[error(
-        "the gateway is busy with the same command of somebody else, or is replacing a worker; try again when that has ended"
-    )]
-    Busy,
-    /// The gateway drains.
-    #[error("the gateway is ending, and takes no more orders; give the order again when it has started anew")]
-    Ending,
-    /// The order takes very long.
-    #[error(
-        "the gateway has not carried out the order in time, and may do it later; its log says what it is waiting for"
-    )]
-    Late,
-    /// `store` does not answer.
-    #[error("the gateway's store is being started anew, or answers too many others: try again")]
-    StoreAway,
-}
-
-impl AdminError {
-    /// The gateway has answered something else.
-    pub(crate) fn other_answer() -> Self {
-        Self::Ended("it sent the answer to another question".to_owned())
-    }
-
-    /// The error for an answer to another question than the one that was asked.
-    pub(crate) fn of_other_answer(answer: &AdminAnswer) -> Self {
-        match answer {
-            AdminAnswer::Busy => Self::Busy,
-            AdminAnswer::Stranger => Self::Stranger,
-            AdminAnswer::Ending => Self::Ending,
-            AdminAnswer::Late => Self::Late,
-            AdminAnswer::StoreAway => Self::StoreAway,
-            _ => Self::other_answer(),
-        }
-    }
-}
 
 /// Whether the gateways below `root` are those of systemd/gatewayd@.service. A gateway in another folder has no runtime directory and no
 /// credentials of the unit, even if it has the same id.
@@ -118,6 +54,9 @@ pub(crate) struct AdminClient {
     questions: LinkWriter<AdminQuestion>,
     /// For the one answer that has a descriptor.
     raw: UnixStream,
+    id: GatewayId,
+    /// Whether it has answered anything yet.
+    answers_at_all: bool,
 }
 
 impl AdminClient {
@@ -137,7 +76,7 @@ impl AdminClient {
         let opened = socket.and_then(|socket| {
             let raw = socket.try_clone()?;
             let (answers, questions) = open(OwnedFd::from(socket))?;
-            Ok(Self { answers, questions, raw })
+            Ok(Self { answers, questions, raw, id: id.clone(), answers_at_all: false })
         });
         match opened {
             Ok(client) => Ok(client),
@@ -148,11 +87,30 @@ impl AdminClient {
         }
     }
 
-    /// Asks, and waits for the answer for `limit`.
+    /// The process of the supervisor, if the kernel tells. It stays the same when the supervisor becomes another program.
+    pub(crate) fn supervisor(&self) -> Option<Pid> {
+        let peer = getsockopt(&self.raw, PeerCredentials).ok()?;
+        // Zero stands for a process that cannot be seen from here.
+        (peer.pid() > 0).then(|| Pid::from_raw(peer.pid()))
+    }
+
+    /// Asks, and waits for the answer for `limit`. A supervisor that hangs is found within seconds, however long `limit` is.
     ///
     /// # Errors
     /// If there is none.
     pub(crate) async fn ask(&mut self, question: AdminQuestion, limit: Duration) -> Result<AdminAnswer, AdminError> {
+        if !self.answers_at_all {
+            // Every build answers this at once.
+            let any = AdminQuestion::Upgrade(UpgradeQuestion::Outcome.encode());
+            match self.ask_within(any, PROMPT).await {
+                Ok(_) | Err(AdminError::Busy | AdminError::Late) => self.answers_at_all = true,
+                Err(error) => return Err(error),
+            }
+        }
+        self.ask_within(question, limit).await
+    }
+
+    async fn ask_within(&mut self, question: AdminQuestion, limit: Duration) -> Result<AdminAnswer, AdminError> {
         let asked = async {
             self.questions.write_batch(&[question]).await?;
             self.answers.read_batch().await
@@ -164,28 +122,16 @@ impl AdminClient {
                     | AdminAnswer::Stranger
                     | AdminAnswer::Ending
                     | AdminAnswer::Late
-                    | AdminAnswer::StoreAway),
+                    | AdminAnswer::StoreAway
+                    | AdminAnswer::OnProbation(_)),
                 ) => Err(AdminError::of_other_answer(&refusal)),
                 Some(answer) => Ok(answer),
                 None => Err(AdminError::Ended("it sent no answer".to_owned())),
             },
             Ok(Err(error)) => Err(AdminError::Ended(error.to_string())),
-            Err(_) => Err(AdminError::Silent(limit)),
+            Err(_) => Err(AdminError::Silent { limit, supervisor: self.supervisor(), id: self.id.clone() }),
         }
     }
-}
-
-/// Asks gateway `id` below `root` one question.
-///
-/// # Errors
-/// If there is no answer within `limit`.
-pub(crate) fn ask_once(
-    id: &GatewayId,
-    root: &Root,
-    question: AdminQuestion,
-    limit: Duration,
-) -> Result<AdminAnswer, AdminError> {
-    on_a_loop(async { AdminClient::open(id, root)?.ask(question, limit).await })
 }
 
 /// Gives an order to gateway `id` below `root`, and waits until it is carried out.
@@ -225,7 +171,7 @@ pub(crate) fn borrow_backup(id: &GatewayId, root: &Root) -> Result<UnixStream, A
             other => return Err(AdminError::of_other_answer(&other)),
         }
         let ended = |error: io::Error| AdminError::Ended(error.to_string());
-        let AdminClient { mut questions, answers: _answers, raw } = client;
+        let AdminClient { mut questions, answers: _answers, raw, .. } = client;
         questions
             .write_batch(&[AdminQuestion::TakeBackup])
             .await
@@ -238,7 +184,7 @@ pub(crate) fn borrow_backup(id: &GatewayId, root: &Root) -> Result<UnixStream, A
 }
 
 /// Runs a conversation of a command, which has no loop of its own.
-fn on_a_loop<T>(conversation: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
+pub(crate) fn on_a_loop<T>(conversation: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| AdminError::Ended(error.to_string()))?.block_on(conversation)
 }

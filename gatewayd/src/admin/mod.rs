@@ -8,10 +8,11 @@
 //! | [`wire`] | questions and answers |
 //! | [`order`] | the way of an order to the supervisor's loop |
 //! | [`store`] | questions that `store` answers |
-//! | [`client`] | a command's side of a conversation |
+//! | [`client`], [`error`] | a command's side of a conversation |
 //! | [`server`] | the supervisor's side |
 
 pub(crate) mod client;
+mod error;
 pub(crate) mod order;
 pub(crate) mod server;
 mod store;

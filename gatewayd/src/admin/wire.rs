@@ -137,4 +137,6 @@ pub enum AdminAnswer {
     Figures(FiguresAnswer),
     /// To [`AdminQuestion::Store`].
     Store(StoreAnswer),
+    /// The programs of an upgrade are watched for so many seconds more, and nothing is changed meanwhile.
+    OnProbation(u64),
 }

@@ -46,6 +46,7 @@ use crate::{
         wire::{AdminAnswer, AdminQuestion},
     },
     console::Console,
+    own_command::command_for,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
@@ -81,7 +82,7 @@ pub enum AuditError {
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
     /// The running gateway cannot be asked.
-    #[error("{source} (`gatewayd audit --id {id} --self-test` measures without a running gateway)")]
+    #[error("{source} (`{} --self-test` measures without a running gateway)", command_for("audit", id))]
     Ask {
         /// The gateway.
         id: GatewayId,

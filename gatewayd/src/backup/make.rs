@@ -24,6 +24,8 @@ use crate::{
     audit,
     config::Origin,
     console::Console,
+    keys::{self, KeyFileError},
+    own_command::command_for,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
@@ -42,13 +44,17 @@ pub enum BackupError {
     /// The running gateway cannot be asked.
     #[error("{0}; a gateway that does not run can be copied as a folder, see docs/src/backup.md")]
     Ask(#[from] AdminError),
+    /// The key files do not belong together, so that no gateway would start with them.
+    #[error("{0}; no backup was made")]
+    Keys(#[from] KeyFileError),
     /// The file of the configuration cannot be compared with what is in force.
     #[error("{0}; no backup was made")]
     Compare(#[source] ConfigError),
     /// The file of the configuration is not what the gateway runs with.
     #[error(
-        "{file} has been changed since the gateway read it, in {keys}; no backup was made: take the file over with `gatewayd reload --id {id}`, \
-         or take the changes back"
+        "{file} has been changed since the gateway read it, in {keys}; no backup was made: take the file over with `{}`, \
+         or take the changes back",
+        command_for("reload", id)
     )]
     Edited {
         /// The file.
@@ -114,6 +120,7 @@ pub fn execute(
     let guard = PathGuard::for_reading(GatewayPaths::new(root, id).home());
     let config = Some(PathBuf::from(&compared.file));
     let plan = plan::read(id, root, guard, config, audit::with_credentials_of_unit(id, root, environment))?;
+    keys::check_pairs(&plan.config.keys, &plan.guard, &plan.public_keys)?;
     // Asked first: without a gateway no file is begun. It waits for us to read.
     let socket = borrow_backup(id, root)?;
     let (named, output) = Output::begin(file)?;

@@ -1,7 +1,7 @@
 //! `gatewayd restore`: makes a gateway's folder from a backup.
 //!
-//! *Promises*: nothing is written before all of the backup was read and found whole. The folder gets its name when all of it is on the
-//! medium; a folder that exists is never touched. Files and folders have the owners and modes that `init` gives them. What a restored
+//! *Promises*: nothing is written before all of the backup was read and found whole. The folder gets its name when its keys belong together and all
+//! of it is on the medium; a folder that exists is never touched. Files and folders have the owners and modes that `init` gives them. What a restored
 //! gateway must refuse is written in the backup itself, so `store` learns it from there.
 
 use std::{
@@ -15,13 +15,15 @@ use std::{
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-use super::archive::{self, ArchiveError, CONFIG, INBOXES, LEDGER, REPLAY};
+use super::archive::{self, ArchiveError, CONFIG, INBOXES, KEYS, LEDGER, REPLAY};
 use crate::{
     atomic::{WriteError, sync_folder_of},
     config::{self, Config, EditError, LoadError},
     console::Console,
+    keys::{self, KeyFileError},
+    own_command::command_for,
     path_guard::{PathError, PathGuard, hand_on},
-    paths::{GatewayId, GatewayPaths, Root},
+    paths::{GatewayId, GatewayPaths, KeyPaths, Root},
 };
 
 /// Why a backup was not restored. No folder of the gateway is there then.
@@ -65,6 +67,9 @@ pub enum RestoreError {
     /// The configuration in the backup cannot be used.
     #[error("the configuration in the backup cannot be used: {0}")]
     Load(#[from] LoadError),
+    /// The keys in the backup are damaged, or do not belong together.
+    #[error("the keys in the backup cannot be used: {0}; nothing is left of it: use another backup")]
+    Keys(#[from] KeyFileError),
     /// Its paths cannot be changed.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -98,6 +103,7 @@ pub fn execute(id: &GatewayId, root: &Root, file: &Path, console: &mut Console<'
             Failure::Archive(source) => refused(source),
         }
     })?;
+    folder.check_keys()?;
     folder.adapt_config(id, &paths)?;
     folder.finish(paths.home())?;
     let made = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(manifest.made.min(253_402_300_799)));
@@ -113,9 +119,11 @@ What it means:
   has recorded them.
 - Never run it beside the gateway that it was made from.
 
-Start it with `gatewayd run --id {id}`. If its address has changed, run `gatewayd init` first.",
+Start it with `{}`. If its address has changed, run `{}` with the new one first.",
         paths.home().display(),
         manifest.id,
+        command_for("run", id),
+        command_for("init", id),
     ));
     Ok(())
 }
@@ -167,6 +175,14 @@ impl Unfinished {
         create().map_err(|source| RestoreError::Write { path: path.clone(), source })
     }
 
+    /// Checks that each public key belongs to its private key. The gateway would not start with them.
+    fn check_keys(&self) -> Result<(), RestoreError> {
+        let [private_identity, public_identity, private_sphinx, public_sphinx] = KEYS.map(|name| self.path.join(name));
+        let paths = KeyPaths { private_identity, public_identity, private_sphinx, public_sphinx };
+        let guard = PathGuard::new(&self.path);
+        Ok(keys::check_pairs(&paths, &guard, &keys::load_public(&paths, &guard)?)?)
+    }
+
     /// Has the configuration name the restored files. Everything else in it stays.
     fn adapt_config(&self, id: &GatewayId, paths: &GatewayPaths) -> Result<(), RestoreError> {
         let path = self.path.join(CONFIG);
@@ -207,7 +223,7 @@ impl Drop for Unfinished {
 // The names in the archive are those of a folder that `init` makes.
 #[cfg(test)]
 mod tests {
-    use super::{super::archive::KEYS, *};
+    use super::*;
 
     #[test]
     fn names_of_the_archive_are_those_of_the_folder() {
@@ -218,5 +234,32 @@ mod tests {
         assert_eq!(keys.all().map(|path| below(path.to_owned())), KEYS.map(str::to_owned));
         let others = [paths.config_file(), paths.ledger(), paths.inboxes_dir(), paths.replay_dir()].map(below);
         assert_eq!(others, [CONFIG, LEDGER, INBOXES, REPLAY].map(str::to_owned));
+    }
+
+    #[test]
+    fn keys_of_two_gateways_are_not_restored() {
+        let root = tempfile::tempdir().unwrap();
+        let paths =
+            GatewayPaths::new(&Root::new(Some(root.path().to_owned()), None).unwrap(), &"demo".parse().unwrap());
+        let folder = Unfinished::begin(&paths).unwrap();
+        let [private_identity, public_identity, private_sphinx, public_sphinx] =
+            KEYS.map(|name| folder.path.join(name));
+        let of_one = KeyPaths { private_identity, public_identity, private_sphinx, public_sphinx };
+        keys::create(&of_one).unwrap();
+        folder.check_keys().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let in_other = |name: &str| other.path().join(name);
+        let of_other = KeyPaths {
+            private_identity: in_other("a"),
+            public_identity: in_other("b"),
+            private_sphinx: in_other("c"),
+            public_sphinx: in_other("d"),
+        };
+        keys::create(&of_other).unwrap();
+        fs::copy(&of_other.public_sphinx, &of_one.public_sphinx).unwrap();
+        let refused = folder.check_keys().unwrap_err().to_string();
+        assert!(refused.contains("of another gateway") && refused.contains("use another backup"), "{refused}");
+        drop(folder);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "something is left");
     }
 }

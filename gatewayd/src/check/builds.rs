@@ -9,7 +9,10 @@ use std::{
 use ipc::{ASK_BUILD, BUILD, Role};
 use tokio::{process::Command, time::timeout};
 
-use crate::launch;
+use crate::{
+    launch::{self, MissingProgram},
+    path_guard::{ProgramPathError, check_program},
+};
 
 /// The programs beside the workers.
 const OTHERS: [&str; 3] = ["validator-query", "node-check", "signer"];
@@ -20,16 +23,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProgramError {
     /// It is not there.
-    #[error(
-        "the program `{name}` is neither in {} nor in ../libexec/gatewayd beside that folder; install all programs of gatewayd together",
-        folder.display()
-    )]
-    Missing {
-        /// The program.
-        name: &'static str,
-        /// The folder of `gatewayd`.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    Missing(#[from] MissingProgram),
+    /// Others can change it.
+    #[error(transparent)]
+    Unsafe(#[from] ProgramPathError),
     /// It does not answer.
     #[error("{} does not say which build it is of ({why}); install all programs of gatewayd together", path.display())]
     Silent {
@@ -56,8 +54,8 @@ pub(super) enum ProgramError {
 /// Names the first that cannot be used.
 pub(super) async fn ask_all(folder: &Path) -> Result<(), ProgramError> {
     for name in Role::ALL.into_iter().map(Role::name).chain(OTHERS) {
-        let found = launch::find_program(name, folder);
-        let path = found.ok_or_else(|| ProgramError::Missing { name, folder: folder.to_owned() })?;
+        let path = launch::find_program(name, folder)?;
+        check_program(&path)?;
         match ask(&path).await {
             Ok(build) if build == BUILD => {}
             Ok(its) => return Err(ProgramError::OtherBuild { path, its }),

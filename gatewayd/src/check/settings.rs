@@ -6,6 +6,7 @@ use crate::{
     findings::Line,
     keys,
     node::Announced,
+    own_command::command_for,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths},
     plan::{self, PlanError},
@@ -49,14 +50,16 @@ pub(super) fn look(
         plan::check_folders(overrides),
         overrides.apply(&mut config).map_err(PlanError::from),
     ];
-    for error in checks.into_iter().filter_map(Result::err) {
+    let run_dir = paths.run_dir(source.environment.runtime_directory.clone());
+    let places = plan::check_own_places(&config, &run_dir).map_err(PlanError::from);
+    for error in checks.into_iter().chain([places]).filter_map(Result::err) {
         lines.push(Line::bad(error.to_string(), AS_SAID));
     }
     match version::check(config.version.as_ref(), id.as_str()) {
         Ok(Fit::Same) => {}
         Ok(Fit::Compatible(version)) => lines.push(Line::doubtful(
             format!("the file is of version {version}, and the network's is {}", version::NETWORK),
-            format!("run `gatewayd upgrade --id {id}`"),
+            format!("run `{}`", command_for("upgrade", id)),
         )),
         Err(error) => lines.push(Line::bad(error.to_string(), AS_SAID)),
     }

@@ -72,8 +72,8 @@ const USAGE: u8 = 2;
 /// account.
 const UNAVAILABLE: u8 = 69;
 
-/// The code of sysexits.h for an output file that cannot be created.
-const CANNOT_CREATE: u8 = 73;
+/// The code of sysexits.h for an output file that cannot be created, or output that cannot be written.
+pub(super) const CANNOT_CREATE: u8 = 73;
 
 /// The code of sysexits.h for a configuration that has to be corrected before another attempt makes sense.
 const CONFIGURATION: u8 = 78;

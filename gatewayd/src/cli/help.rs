@@ -25,7 +25,8 @@ Exit codes:
   1   failed; another attempt may succeed
   69  the command is for a running gateway, and there is none, it is busy or
       ending, or it does not answer this account
-  73  a file or folder that the command is to make cannot be made
+  73  a file or folder that the command is to make cannot be made, or what it
+      prints cannot be written
   78  `run` cannot use the configuration: correct it first";
 
 /// Behind the help of `drain`.
@@ -88,9 +89,10 @@ Examples:
 The new programs are tried in their jails first. If anything is wrong, nothing
 changes. Then the workers end in order and the new ones start; the ports stay
 open, clients connect again, and their mail waits. If a worker dies or hangs
-within the probation, if packets are not accounted for, or if clearly more is
-refused than before, the old programs come back. The exit code is 0 if the new
-programs stay, 1 if they do not, 69 if the gateway cannot be told.";
+within the probation, if packets are not accounted for, if storage gets worse,
+if clearly more is lost by a fault of the gateway, or if nobody is served any
+more, the old programs come back. The exit code is 0 if the new programs stay, 1
+if they do not, 69 if the gateway cannot be told.";
 
 /// Behind the help of `resume`.
 pub(super) const RESUME_EXAMPLES: &str = "\
@@ -215,7 +217,8 @@ Examples:
 Exit codes:
   0   the gateway serves
   1   the gateway serves, and something is wrong
-  2   the gateway does not serve, or cannot be asked";
+  2   the gateway does not serve, or cannot be asked
+  73  the answer could not be written";
 
 /// Behind the help of `health`.
 pub(super) const HEALTH_EXAMPLES: &str = "\
@@ -225,4 +228,5 @@ Example:
 Exit codes:
   0   the gateway serves
   1   the gateway serves, and something is wrong
-  2   the gateway does not serve, or cannot be asked";
+  2   the gateway does not serve, or cannot be asked
+  73  the answer could not be written";

@@ -9,8 +9,9 @@
 //! 2. The new programs are tried beside the running gateway ([`trial`], and in the new program [`check::trial`](crate::check::trial)). If
 //!    anything is wrong, nothing has changed.
 //! 3. The workers end, and the supervisor becomes the new program ([`exec`], [`record`]).
-//! 4. The new supervisor is on probation ([`supervisor`](crate::supervisor)): if a worker dies or hangs, if packets are not accounted for, or if more is refused
-//!    than before, its workers end and it becomes the old program again, which starts the old workers.
+//! 4. The new supervisor is on probation ([`supervisor`](crate::supervisor)): if a worker dies or hangs, if packets are not accounted for, if storage is
+//!    worse, if more is refused for a fault of the gateway than before, or if nobody is served any more, its workers end and it becomes the old program
+//!    again, which starts the old workers.
 //!
 //! *Trusts*: the operator, who names the new programs. *Holds*: the old programs as open descriptors, so that the way back works even if their
 //! files are gone. *Promises*: a listening socket is never closed. A message that was acknowledged is on disk before a worker ends. What
@@ -23,12 +24,14 @@
 //! | [`record`] | what is handed over |
 //! | [`exec`], [`take_over`] | becoming another program |
 //! | [`way_back`] | becoming the old one again |
-//! | [`refusals`] | how much is refused, before and after |
+//! | [`refusals`] | what is refused for a fault of the gateway, before and after |
+//! | [`served`] | whom it served before |
 
 mod exec;
 mod fitness;
 mod record;
 mod refusals;
+mod served;
 mod take_over;
 mod trial;
 mod way_back;
@@ -37,8 +40,9 @@ pub(crate) mod wire;
 pub use self::record::HandoverError;
 pub(crate) use self::{
     fitness::Fitness,
-    record::{FORMAT, Handover, Purpose},
+    record::{FORMAT, Handover, Probation, Purpose},
     refusals::Refusals,
+    served::Served,
     trial::{Candidate, try_programs},
     way_back::WayBack,
 };

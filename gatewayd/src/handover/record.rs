@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::refusals::Refusals;
+use super::{refusals::Refusals, served::Served};
 
 /// The form of the record.
 pub(crate) const FORMAT: u32 = 1;
@@ -34,6 +34,9 @@ pub(crate) enum Purpose {
         seconds: u64,
         /// What was refused before.
         before: Refusals,
+        /// Whom the gateway served before. An earlier build does not say.
+        #[serde(default)]
+        served: Served,
     },
     /// It is the old one, which has come back.
     Return {
@@ -96,6 +99,17 @@ impl Record {
     }
 }
 
+/// How new programs are watched.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Probation {
+    /// For how long.
+    pub(crate) time: Duration,
+    /// What was refused before.
+    pub(crate) before: Refusals,
+    /// Whom the gateway served before.
+    pub(crate) served: Served,
+}
+
 /// What was handed over to this process.
 #[derive(Debug)]
 pub(crate) struct Handover {
@@ -138,10 +152,12 @@ impl Handover {
         Ok(Some(Self { upgrade, listeners, programs, newcomers, purpose }))
     }
 
-    /// For how long this process is watched, and what was refused before; nothing if it is not on probation.
-    pub(crate) const fn probation(&self) -> Option<(Duration, Refusals)> {
+    /// How this process is watched; nothing if it is not on probation.
+    pub(crate) const fn probation(&self) -> Option<Probation> {
         match self.purpose {
-            Purpose::Probation { seconds, before } => Some((Duration::from_secs(seconds), before)),
+            Purpose::Probation { seconds, before, served } => {
+                Some(Probation { time: Duration::from_secs(seconds), before, served })
+            }
             Purpose::Return { .. } => None,
         }
     }
@@ -154,7 +170,7 @@ mod tests {
     /// A supervisor of the next build reads what one of this build writes, so this text must stay readable.
     #[test]
     fn the_record_of_a_handover_is_the_same_forever() {
-        let purpose = Purpose::Probation { seconds: 60, before: Refusals::default() };
+        let purpose = Purpose::Probation { seconds: 60, before: Refusals::default(), served: Served::default() };
         let record = Record {
             format: 1,
             pid: 7,
@@ -166,9 +182,13 @@ mod tests {
         };
         let text = concat!(
             r#"{"format":1,"pid":7,"upgrade":9,"listeners":[["mix",10]],"programs":[["gatewayd",11]],"newcomers":true,"#,
-            r#""purpose":{"probation":{"seconds":60,"before":{"logins":{"taken":0,"refused":0},"packets":{"taken":0,"refused":0}}}}}"#
+            r#""purpose":{"probation":{"seconds":60,"before":{"logins":{"taken":0,"refused":0},"packets":{"taken":0,"refused":0}},"#,
+            r#""served":{"clients":0,"packets":0}}}}"#
         );
         assert_eq!(serde_json::to_string(&record).unwrap(), text);
+        // An earlier build does not say whom it served.
+        let earlier = text.replace(r#","served":{"clients":0,"packets":0}"#, "");
+        assert_eq!(Record::read(Some(&earlier), 7).unwrap().as_ref(), Some(&record));
         assert_eq!(Record::read(Some(text), 7).unwrap(), Some(record));
         let returned = text.replace(r#""purpose":{"#, r#""added":1,"purpose":{"return":{"why":"x"}},"unused":{"#);
         let returned = Record::read(Some(&returned), 7).unwrap().unwrap();

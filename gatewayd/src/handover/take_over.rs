@@ -10,8 +10,7 @@ use nix::libc::O_PATH;
 
 use super::{
     exec::{Descriptors, become_program},
-    record::{Purpose, Record},
-    refusals::Refusals,
+    record::{Probation, Purpose, Record},
     trial::Candidate,
     way_back::SUPERVISOR,
 };
@@ -20,6 +19,7 @@ use crate::launch::LaunchSpec;
 impl Candidate {
     /// Becomes the new program, whose way back is the program that this process is now. All workers have ended. Returns only if that fails.
     pub(crate) fn take_over(&self, spec: &LaunchSpec, newcomers: bool) -> io::Error {
+        let Probation { time, before, served } = self.probation;
         // Open as long as this process is, even if its file is gone.
         let own = match File::options().read(true).custom_flags(O_PATH).open("/proc/self/exe") {
             Ok(own) => own,
@@ -27,9 +27,8 @@ impl Candidate {
         };
         let mut programs: Descriptors<'_> = spec.programs();
         programs.push((SUPERVISOR.to_owned(), own.as_fd()));
-        let before = Refusals::of(|page| spec.pages.read(page));
         become_program(&self.program, &spec.resources.listeners(), &programs, |listeners, programs| {
-            let purpose = Purpose::Probation { seconds: self.probation.as_secs(), before };
+            let purpose = Purpose::Probation { seconds: time.as_secs(), before, served };
             Record::new(self.number, purpose, newcomers, listeners, programs)
         })
     }

@@ -12,7 +12,12 @@ use std::{
 use nix::libc::O_PATH;
 use tokio::{process::Command, time::timeout};
 
-use super::{exec, fitness::Fitness, record::FORMAT};
+use super::{
+    exec,
+    fitness::Fitness,
+    record::{FORMAT, Probation},
+};
+use crate::path_guard::check_program;
 
 /// The time for all of it: eight programs are asked, and five jails closed.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -26,8 +31,8 @@ pub(crate) struct Candidate {
     pub(crate) program: File,
     /// Its path and its version, for people.
     pub(crate) name: String,
-    /// For how long it is watched.
-    pub(crate) probation: Duration,
+    /// How it is watched.
+    pub(crate) probation: Probation,
     /// The number of the upgrade.
     pub(crate) number: u64,
 }
@@ -44,6 +49,7 @@ pub(crate) async fn try_programs(path: &Path) -> Result<(File, String), String> 
             path.display()
         )
     })?;
+    check_program(path).map_err(|error| error.to_string())?;
     let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
     command.arg0(path).args(exec::own_arguments()).args(["--trial", &FORMAT.to_string()]);
     command.env_clear().envs(exec::own_environment()).env_remove("NOTIFY_SOCKET");

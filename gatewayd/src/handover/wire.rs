@@ -39,10 +39,13 @@ pub(crate) enum UpgradeAnswer {
     },
     /// Another command does the same, or a worker is being started or replaced. To [`UpgradeQuestion::Outcome`]: there is no outcome yet.
     Busy,
-    /// The new programs run and are watched.
+    /// The new programs run and are watched. To [`UpgradeQuestion::Begin`]: those of an earlier order are.
     Probation {
         /// The number of the upgrade.
         number: u64,
+        /// For so many seconds more; none if the supervisor does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<u64>,
     },
     /// The new programs stay.
     Kept {
@@ -111,13 +114,21 @@ mod tests {
         assert_eq!(UpgradeQuestion::decode(r#"{"ask":"outcome","later":1}"#).unwrap(), UpgradeQuestion::Outcome);
         let undone = UpgradeAnswer::Undone { number: 7, why: "store died".into() };
         assert_eq!(undone.encode(), r#"{"state":"undone","number":7,"why":"store died"}"#);
+        let failed = UpgradeAnswer::Failed { number: 7, why: "store died".into() };
+        assert_eq!(failed.encode(), r#"{"state":"failed","number":7,"why":"store died"}"#);
+        assert_eq!(
+            UpgradeAnswer::decode(r#"{"state":"probation","number":7}"#).unwrap(),
+            UpgradeAnswer::Probation { number: 7, left: None }
+        );
         for answer in [
             UpgradeAnswer::None,
             UpgradeAnswer::Busy,
             UpgradeAnswer::Begun { program: "x".into() },
             UpgradeAnswer::Refused { why: "x".into() },
-            UpgradeAnswer::Probation { number: 1 },
+            UpgradeAnswer::Probation { number: 1, left: None },
+            UpgradeAnswer::Probation { number: 1, left: Some(9) },
             UpgradeAnswer::Kept { number: 1 },
+            UpgradeAnswer::Failed { number: 1, why: "x".into() },
         ] {
             assert_eq!(UpgradeAnswer::decode(&answer.encode()).unwrap(), answer);
         }

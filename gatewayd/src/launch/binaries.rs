@@ -23,20 +23,24 @@ use super::per_role::PerRole;
 /// Where the programs may be, relative to the folder of `gatewayd`.
 const PLACES: [&str; 2] = ["", "../libexec/gatewayd"];
 
+/// A program that is not installed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the program `{name}` is neither in {} nor in ../libexec/gatewayd beside that folder; install all programs of gatewayd together",
+    folder.display()
+)]
+pub struct MissingProgram {
+    name: &'static str,
+    /// The folder of `gatewayd`.
+    folder: PathBuf,
+}
+
 /// Why a worker's program cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
     /// It is not installed.
-    #[error(
-        "the program `{role}` is neither in {} nor in ../libexec/gatewayd beside that folder; install all programs of gatewayd \
-         together", folder.display()
-    )]
-    Missing {
-        /// The worker.
-        role: Role,
-        /// The folder of `gatewayd`.
-        folder: PathBuf,
-    },
+    #[error(transparent)]
+    Missing(#[from] MissingProgram),
     /// It cannot be opened.
     #[error("cannot open the program {}: {source}", path.display())]
     Unopened {
@@ -128,15 +132,18 @@ fn look_in(folder: &Path, roles: &[Role]) -> Vec<BinaryError> {
 
 fn open_from(folder: &Path, roles: &[Role]) -> Result<PerRole<Option<Program>>, BinaryError> {
     PerRole::try_new(|role| {
-        let missing = || BinaryError::Missing { role, folder: folder.to_owned() };
-        let open = || Program::open(role, find(role.name(), folder).ok_or_else(missing)?);
+        let open = || Program::open(role, find(role.name(), folder)?);
         roles.contains(&role).then(open).transpose()
     })
 }
 
 /// The program `name` that belongs to the `gatewayd` in `folder`.
-pub(crate) fn find(name: &str, folder: &Path) -> Option<PathBuf> {
-    PLACES.iter().map(|place| folder.join(place).join(name)).find(|path| is_program(path))
+///
+/// # Errors
+/// If it is not there.
+pub(crate) fn find(name: &'static str, folder: &Path) -> Result<PathBuf, MissingProgram> {
+    let found = PLACES.iter().map(|place| folder.join(place).join(name)).find(|path| is_program(path));
+    found.ok_or_else(|| MissingProgram { name, folder: folder.to_owned() })
 }
 
 fn is_program(path: &Path) -> bool {
@@ -159,7 +166,7 @@ mod tests {
         let bin = prefix.path().join("bin");
         let libexec = prefix.path().join("libexec/gatewayd");
         std::fs::create_dir_all(&bin).unwrap();
-        assert_eq!(find("validator-query", &bin), None);
+        assert!(find("validator-query", &bin).is_err());
         for role in ["store", "mix-ingress", "mix-egress", "validator-query"] {
             install(&libexec.join(role), 0o755);
         }
@@ -169,7 +176,7 @@ mod tests {
         let error = open_from(&bin, &roles).unwrap_err().to_string();
         assert!(error.contains("`client-edge`") && error.contains(bin.to_str().unwrap()), "{error}");
         let all = look_in(&bin, &[roles.as_slice(), &[Role::HttpApi]].concat());
-        let names: Vec<_> = all.iter().map(|error| matches!(error, BinaryError::Missing { .. })).collect();
+        let names: Vec<_> = all.iter().map(|error| matches!(error, BinaryError::Missing(_))).collect();
         assert_eq!(names, [true, true], "{all:?}");
 
         install(&bin.join("client-edge"), 0o755);
@@ -179,9 +186,9 @@ mod tests {
         assert_eq!(find("client-edge", &bin).unwrap(), bin.join("client-edge"));
         let found = find("mix-ingress", &bin).unwrap().canonicalize().unwrap();
         assert_eq!(found, libexec.canonicalize().unwrap().join("mix-ingress"));
-        assert!(find("validator-query", &bin).is_some());
+        assert!(find("validator-query", &bin).is_ok());
         install(&bin.join("validator-query"), 0o755);
-        assert_eq!(find("validator-query", &bin), Some(bin.join("validator-query")));
+        assert_eq!(find("validator-query", &bin).unwrap(), bin.join("validator-query"));
     }
 
     #[test]

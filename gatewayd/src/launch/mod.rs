@@ -56,7 +56,7 @@ pub use self::{
 };
 pub(crate) use self::{
     accounts::Accounts,
-    binaries::{find as find_program, look_at_programs},
+    binaries::{MissingProgram, find as find_program, look_at_programs},
     data_folders::{look_at_folders, user_of_data},
     inherited::Inherited,
     links::{LinkEnd, WaitingEnds, peers},

@@ -31,7 +31,7 @@ use nix::{
     sys::signal::Signal,
 };
 
-use super::binaries;
+use super::binaries::{self, MissingProgram};
 use crate::syscall;
 
 /// The longest text of a program about its jail that is shown, in characters.
@@ -61,8 +61,8 @@ pub(crate) struct Answered {
 #[derive(Debug, thiserror::Error)]
 pub enum OneShotError {
     /// The program is not where it belongs.
-    #[error("the program {0} is neither beside gatewayd nor in ../libexec/gatewayd: install it there")]
-    NoProgram(&'static str),
+    #[error(transparent)]
+    NoProgram(#[from] MissingProgram),
     /// It could not be started or spoken to.
     #[error("cannot run {0}: {1}")]
     Io(&'static str, io::Error),
@@ -89,9 +89,7 @@ impl OneShot {
 
     fn find(self) -> Result<PathBuf, OneShotError> {
         let own = std::env::current_exe().map_err(|error| OneShotError::Io(self.program, error))?;
-        own.parent()
-            .and_then(|folder| binaries::find(self.program, folder))
-            .ok_or(OneShotError::NoProgram(self.program))
+        Ok(binaries::find(self.program, own.parent().unwrap_or(Path::new("/")))?)
     }
 
     /// As [`OneShot::ask`], with the program at `path`.

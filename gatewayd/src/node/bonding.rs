@@ -8,6 +8,7 @@ use super::{Announced, InvalidNode};
 use crate::{
     config::DEFAULT_HTTP_PORT,
     console::Console,
+    own_command::command_for,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError},
@@ -56,8 +57,9 @@ pub fn execute(
     if !plan.config.node.enabled {
         tracing::warn!(
             id = "GWD-G013",
-            "[node] is off, so that nobody could read the description of this gateway: turn it on with `gatewayd init --id {id} --node ...` \
-             before you bond it"
+            "[node] is off, so that nobody could read the description of this gateway: turn it on with `{} --node ...` \
+             before you bond it",
+            command_for("init", id)
         );
         plan.config.node.enabled = true;
     }

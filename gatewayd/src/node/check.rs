@@ -19,6 +19,7 @@ use crate::{
     console::Console,
     findings::{Line, Verdict},
     launch::{AccountError, Accounts, Answered, OneShot, OneShotError, log_missing_layers},
+    own_command::command_for,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
@@ -37,7 +38,8 @@ pub enum CheckError {
     Node(#[from] InvalidNode),
     /// There is nothing to look at.
     #[error(
-        "[node] is off, so that there is nothing to check: turn it on with `gatewayd init --id {0} --node ...`, and start the gateway"
+        "[node] is off, so that there is nothing to check: turn it on with `{} --node ...`, and start the gateway",
+        command_for("init", .0)
     )]
     Off(GatewayId),
     /// No account for the program.

@@ -90,7 +90,7 @@ impl From<PathError> for io::Error {
     }
 }
 
-fn name_of(owner: u32) -> String {
+pub(super) fn name_of(owner: u32) -> String {
     user_name(owner).map_or_else(|| format!("the account {owner}"), |name| format!("the account {name}"))
 }
 

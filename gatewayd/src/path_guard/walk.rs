@@ -142,17 +142,36 @@ impl<'a> Walk<'a> {
     fn check_folder(&self, place: &OpenFolder) -> Result<(), PathError> {
         let Some(trusted) = self.trusted else { return Ok(()) };
         let stat = fstat(&place.folder).map_err(PathError::system(&place.path))?;
+        self.check_rights(trusted, &place.path, &stat)
+    }
+
+    /// Checks that no other account owns or may write what has this path. In a sticky folder of root, only the owner of an entry can rename it.
+    fn check_rights(&self, trusted: &Trusted, path: &Path, stat: &FileStat) -> Result<(), PathError> {
         if !trusted.has(stat.st_uid) && self.owner != Some(stat.st_uid) {
-            let (path, home) = (place.path.clone(), self.home.to_owned());
+            let (path, home) = (path.to_owned(), self.home.to_owned());
             return Err(PathError::Owner { path, owner: stat.st_uid, home });
         }
         let mode = Mode::from_bits_truncate(stat.st_mode);
-        let sticky = mode.contains(Mode::S_ISVTX) && stat.st_uid == 0;
+        let sticky = kind(stat) == SFlag::S_IFDIR && mode.contains(Mode::S_ISVTX) && stat.st_uid == 0;
         let by_group = mode.contains(Mode::S_IWGRP) && !trusted.has_group(stat.st_gid);
         if !sticky && (by_group || mode.contains(Mode::S_IWOTH)) {
-            return Err(PathError::Writable { path: place.path.clone(), mode: stat.st_mode & 0o7777 });
+            return Err(PathError::Writable { path: path.to_owned(), mode: stat.st_mode & 0o7777 });
         }
         Ok(())
+    }
+
+    /// Checks the folders of `path`. Links of root are followed.
+    pub(super) fn check_way(&self, path: &Path) -> Result<OpenFolder, PathError> {
+        self.go(OpenFolder::root()?, path.parent().unwrap_or(path), FollowLinks::OfRoot)
+    }
+
+    /// Checks the folders of a program, and the program itself, which is no link.
+    pub(super) fn check_program(&self, path: &Path) -> Result<(), PathError> {
+        let folder = self.check_way(path)?;
+        let Some(name) = path.file_name() else { return Err(PathError::system(path)(Errno::EISDIR)) };
+        let file = openat(&folder.folder, name, PLACE, Mode::empty()).map_err(PathError::system(path))?;
+        let stat = fstat(&file).map_err(PathError::system(path))?;
+        self.trusted.map_or(Ok(()), |trusted| self.check_rights(trusted, path, &stat))
     }
 
     /// Opens the file of `path` in `folder`.

@@ -7,8 +7,10 @@ use figures::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::handover::wire::UpgradeAnswer;
+
 /// The document. Its `metrics` have the names that `/metrics` has.
-pub(super) fn document(readings: &[Reading]) -> String {
+pub(super) fn document(readings: &[Reading], upgrade: &UpgradeAnswer) -> String {
     let mut metrics = Vec::new();
     for reading in readings {
         for (figure, numbers) in reading.figures() {
@@ -38,5 +40,5 @@ pub(super) fn document(readings: &[Reading]) -> String {
         Health::Impaired(reason) => ("impaired", Some(reason.to_string())),
         Health::Down(reason) => ("down", Some(reason.to_string())),
     };
-    format!("{:#}", json!({ "health": health, "reason": reason, "metrics": metrics }))
+    format!("{:#}", json!({ "health": health, "reason": reason, "upgrade": upgrade, "metrics": metrics }))
 }

@@ -27,6 +27,7 @@ use crate::{
         wire::{AdminAnswer, AdminQuestion},
     },
     console::Console,
+    handover::wire::{UpgradeAnswer, UpgradeQuestion},
     paths::{GatewayId, Root},
 };
 
@@ -80,8 +81,8 @@ pub fn show(id: &GatewayId, root: &Root, form: Form, console: &mut Console<'_>) 
         let mut gateway = Gateway::find(id, root)?;
         let readings = gateway.figures().await?;
         match form {
-            Form::Text => console.line(screen::text(id, &readings, None)),
-            Form::Json => console.line(json::document(&readings)),
+            Form::Text => console.line(screen::text(id, &readings, None, &gateway.upgrade().await)),
+            Form::Json => console.line(json::document(&readings, &gateway.upgrade().await)),
             Form::Watch => return watch::redraw(id, &mut gateway, readings, console).await,
         }
         verdict(&readings)
@@ -118,6 +119,15 @@ struct Gateway(AdminClient);
 impl Gateway {
     fn find(id: &GatewayId, root: &Root) -> Result<Self, StatusError> {
         Ok(Self(AdminClient::open(id, root)?))
+    }
+
+    /// How its latest upgrade stands. A gateway that does not say at once has none to speak of: it ends, or its old programs come back.
+    async fn upgrade(&mut self) -> UpgradeAnswer {
+        let question = AdminQuestion::Upgrade(UpgradeQuestion::Outcome.encode());
+        match self.0.ask(question, ANSWER_LIMIT).await {
+            Ok(AdminAnswer::Upgrade(text)) => UpgradeAnswer::decode(&text).unwrap_or(UpgradeAnswer::None),
+            _ => UpgradeAnswer::None,
+        }
     }
 
     /// Its figures now.

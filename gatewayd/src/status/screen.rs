@@ -13,15 +13,15 @@ use figures::{
 };
 use ipc::Role;
 
-use crate::paths::GatewayId;
+use crate::{handover::wire::UpgradeAnswer, paths::GatewayId};
 
 /// An earlier look, and how long ago it was.
 pub(super) type Before<'a> = Option<(&'a [Reading], Duration)>;
 
 /// The screen. With an earlier look it has rates.
-pub(super) fn text(id: &GatewayId, readings: &[Reading], before: Before<'_>) -> String {
+pub(super) fn text(id: &GatewayId, readings: &[Reading], before: Before<'_>, upgrade: &UpgradeAnswer) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Screen { readings, before, now, text: String::new() }.draw(id)
+    Screen { readings, before, now, text: String::new() }.draw(id, upgrade)
 }
 
 struct Screen<'a> {
@@ -38,7 +38,7 @@ const EDGE: Page = Page::Worker(Role::ClientEdge);
 const STORE: Page = Page::Worker(Role::Store);
 
 impl Screen<'_> {
-    fn draw(mut self, id: &GatewayId) -> String {
+    fn draw(mut self, id: &GatewayId, upgrade: &UpgradeAnswer) -> String {
         let health = match health::of(self.readings) {
             Health::Good => "serves".to_owned(),
             Health::Impaired(reason) => format!("serves, but {reason}"),
@@ -47,12 +47,27 @@ impl Screen<'_> {
         let up = self.since(self.value(Page::Supervisor, "start_timestamp"));
         self.line("gateway", format_args!("{id}, up {up}"));
         self.line("health", format_args!("{health}"));
+        self.upgrade(upgrade);
         self.clients();
         self.mail();
         self.packets();
         self.storage();
         self.workers();
         self.text
+    }
+
+    fn upgrade(&mut self, upgrade: &UpgradeAnswer) {
+        let text = match upgrade {
+            UpgradeAnswer::Probation { left: Some(left), .. } => format!("on probation for {left} s more"),
+            UpgradeAnswer::Probation { left: None, .. } => "on probation".to_owned(),
+            UpgradeAnswer::Kept { .. } => "the new programs stay".to_owned(),
+            UpgradeAnswer::Failed { why, .. } => format!("FAILED, and the new programs run on: {why}"),
+            UpgradeAnswer::Undone { why, .. } => format!("undone, the old programs run: {why}"),
+            UpgradeAnswer::None | UpgradeAnswer::Busy | UpgradeAnswer::Begun { .. } | UpgradeAnswer::Refused { .. } => {
+                return;
+            }
+        };
+        self.line("upgrade", format_args!("{text}"));
     }
 
     fn clients(&mut self) {
@@ -123,6 +138,12 @@ impl Screen<'_> {
         let (data, most) = (self.value(STORE, "data_size"), self.value(STORE, "data_limit"));
         let free = self.value(STORE, "disk_free");
         self.line("storage", format_args!("{} of {}, {} free on the disk", bytes(data), bytes(most), bytes(free)));
+        // Counting goes through all of them, so that it is not done for each look.
+        let counted = match self.value(STORE, "measured_timestamp") {
+            0 => "not counted yet".to_owned(),
+            at => format!("as of {} ago", self.since(at)),
+        };
+        self.line("", format_args!("storage, stored mail and registered clients {counted}"));
     }
 
     fn workers(&mut self) {

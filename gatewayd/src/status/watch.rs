@@ -21,7 +21,7 @@ use crate::{console::Console, paths::GatewayId};
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Redraws until the gateway ends or the command is stopped. The first screen shows `readings`, and has no rates.
+/// Redraws until the gateway ends, nobody reads any more, or the command is stopped. The first screen shows `readings`, and has no rates.
 pub(super) async fn redraw(
     id: &GatewayId,
     gateway: &mut Gateway,
@@ -30,16 +30,19 @@ pub(super) async fn redraw(
 ) -> Result<(), StatusError> {
     let clears = io::stdout().is_terminal();
     let (mut last, mut looked) = (readings, Instant::now());
-    draw(&screen::text(id, &last, None), clears, console)?;
+    draw(&screen::text(id, &last, None, &gateway.upgrade().await), clears, console)?;
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    loop {
+    while !console.is_lost() {
         ticks.tick().await;
         let (now, at) = (gateway.figures().await?, Instant::now());
-        draw(&screen::text(id, &now, Some((&last, at.duration_since(looked)))), clears, console)?;
+        let before = Some((&last[..], at.duration_since(looked)));
+        draw(&screen::text(id, &now, before, &gateway.upgrade().await), clears, console)?;
         (last, looked) = (now, at);
     }
+    // Whether that is an error is known at the end.
+    Ok(())
 }
 
 fn draw(screen: &str, clears: bool, console: &mut Console<'_>) -> io::Result<()> {

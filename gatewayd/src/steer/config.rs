@@ -9,8 +9,10 @@ use crate::{
     },
     config::{Config, ENVIRONMENT, LoadError, Origin, SettingInForce, Stages, in_force},
     console::Console,
+    own_command::command,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
+    supervisor::InForce,
 };
 
 /// Why the configuration is not shown.
@@ -20,7 +22,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Running(#[from] AdminError),
     /// The file cannot be compared with it.
-    #[error("{0}\nThe running gateway goes on with what it has; `gatewayd reload` would refuse this file")]
+    #[error("{0}\nThe running gateway goes on with what it has; `{reload}` would refuse this file", reload = command("reload"))]
     File(#[from] LoadError),
     /// It could not be written as JSON.
     #[error("cannot write the result: {0}")]
@@ -35,6 +37,8 @@ pub(crate) struct Difference {
     in_force: String,
     pub(crate) origin: Origin,
     in_file: String,
+    /// When the value in the file comes into force.
+    taken_over: InForce,
 }
 
 impl Difference {
@@ -107,18 +111,23 @@ pub fn diff(id: &GatewayId, root: &Root, json: bool, console: &mut Console<'_>) 
         console.line(serde_json::to_string_pretty(&differences)?);
         return Ok(());
     }
-    for Difference { section, key, in_force, origin, in_file } in &differences {
+    for Difference { section, key, in_force, origin, in_file, taken_over } in &differences {
         let why = match origin {
             Origin::Flag => ", by a flag of `run`",
             Origin::Environment => ", by the environment",
             Origin::File | Origin::Default => "",
         };
-        console.line(format_args!("[{section}] {key}: {in_force} in force{why}; {in_file} in the file"));
+        let when = match taken_over {
+            InForce::ByReload => "",
+            InForce::AtNextStart => ", from the next start on",
+            InForce::ByStartOnly => "; only a restart changes it, and until then a reload is refused",
+        };
+        console.line(format_args!("[{section}] {key}: {in_force} in force{why}; {in_file} in the file{when}"));
     }
     if differences.is_empty() {
         console.line(format_args!("What is in force is what {file} says."));
     } else {
-        console.line("`gatewayd reload --dry-run` says what a reload would do.");
+        console.line(format_args!("`{} --dry-run` says what a reload would do.", command("reload")));
     }
     Ok(())
 }
@@ -132,6 +141,7 @@ fn compare(running: &[SettingInForce], of_file: &[SettingInForce], paths: &Gatew
             in_force: setting.value.clone(),
             origin: setting.origin,
             in_file: other.value.clone(),
+            taken_over: InForce::of(&setting.section, &setting.key),
         })
     };
     running.iter().filter(|setting| setting.section != ENVIRONMENT).filter_map(differs).collect()

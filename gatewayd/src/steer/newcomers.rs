@@ -6,6 +6,7 @@ use crate::{
         wire::{AdminAnswer, Order},
     },
     console::Console,
+    own_command::command_for,
     paths::{GatewayId, Root},
 };
 
@@ -18,7 +19,8 @@ pub fn execute(id: &GatewayId, root: &Root, admitted: bool, console: &mut Consol
         AdminAnswer::Done if admitted => console.line("New clients are let in."),
         AdminAnswer::Done => console.line(format_args!(
             "No new clients are let in. Those that are connected stay and get their mail, and mix nodes still deliver.\n\
-             `gatewayd resume --id {id}` lets new clients in again, and so does a restart."
+             `{}` lets new clients in again, and so does a restart.",
+            command_for("resume", id)
         )),
         other => return Err(AdminError::of_other_answer(&other)),
     }

@@ -4,6 +4,7 @@
 //! and again, over new connections, what has become of the upgrade with its number.
 
 use std::{
+    fs,
     num::NonZeroU32,
     path::{Path, PathBuf},
     str::FromStr,
@@ -11,15 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::unistd::Pid;
 use serde::Serialize;
 
 use crate::{
     admin::{
-        client::{AdminError, ask_once},
+        client::{AdminClient, AdminError, on_a_loop},
         wire::{AdminAnswer, AdminQuestion},
     },
     console::Console,
     handover::wire::{UpgradeAnswer, UpgradeQuestion},
+    launch::process_exists,
     paths::{GatewayId, Root},
 };
 
@@ -76,6 +79,12 @@ pub enum UpgradeBinaryError {
     /// The gateway does not answer any more.
     #[error("the gateway became the new program and does not answer: {0}; see its log, and `systemctl status`")]
     Silent(#[source] AdminError),
+    /// The gateway was stopped, or has died, before there was a verdict.
+    #[error(
+        "the gateway has ended before the new programs had their verdict: it was stopped, or it died, as its log says; its next start takes \
+         the programs at the path in its unit or on its command line"
+    )]
+    Ended,
     /// The gateway knows nothing of this upgrade.
     #[error(
         "the gateway was started anew meanwhile, and nobody has watched the programs with which it runs; see its log"
@@ -168,10 +177,14 @@ fn upgrade(
     let program = program.to_string_lossy().into_owned();
     tell(format!("The programs beside {program} are tried in their jails."));
     let order = UpgradeQuestion::Begin { program, probation, number };
-    match ask(id, root, &order)? {
+    let (answer, supervisor) = ask(id, root, &order)?;
+    match answer {
         UpgradeAnswer::Begun { program } => tell(format!("The gateway becomes {program}.")),
         UpgradeAnswer::Refused { why } => return Err(UpgradeBinaryError::Refused(why)),
         UpgradeAnswer::Busy => return Err(AdminError::Busy.into()),
+        UpgradeAnswer::Probation { left, .. } => {
+            return Err(AdminError::OnProbation(Duration::from_secs(left.unwrap_or_default())).into());
+        }
         _ => return Err(AdminError::other_answer().into()),
     }
     let limit = LIMIT + Duration::from_secs(probation);
@@ -179,8 +192,8 @@ fn upgrade(
     let (mut answered, mut is_watched) = (begun, false);
     loop {
         thread::sleep(PAUSE);
-        match ask(id, root, &UpgradeQuestion::Outcome) {
-            Ok(UpgradeAnswer::Probation { number: this }) if this == number => {
+        match ask(id, root, &UpgradeQuestion::Outcome).map(|(answer, _)| answer) {
+            Ok(UpgradeAnswer::Probation { number: this, .. }) if this == number => {
                 answered = Instant::now();
                 if !is_watched {
                     tell(format!("The new programs start, and are watched for {probation} s."));
@@ -188,7 +201,7 @@ fn upgrade(
                 }
             }
             Ok(UpgradeAnswer::Kept { number: this }) if this == number => {
-                tell("The new programs stay: no worker died or hung, every packet is accounted for, no more is refused than before.".into());
+                tell("The new programs stay: no worker died or hung, every packet is accounted for, storage is no worse, no more is refused than before.".into());
                 return Ok(());
             }
             Ok(UpgradeAnswer::Undone { number: this, why }) if this == number => {
@@ -200,6 +213,9 @@ fn upgrade(
             // The old programs come back.
             Ok(UpgradeAnswer::Busy) => answered = Instant::now(),
             Ok(_) => return Err(UpgradeBinaryError::StartedAnew),
+            Err(_) if supervisor.is_some_and(has_ended) => {
+                return Err(UpgradeBinaryError::Ended);
+            }
             // It ends its workers, or becomes the other program just now.
             Err(error) if answered.elapsed() > SILENCE => return Err(UpgradeBinaryError::Silent(error)),
             Err(_) => {}
@@ -210,12 +226,23 @@ fn upgrade(
     }
 }
 
-fn ask(id: &GatewayId, root: &Root, question: &UpgradeQuestion) -> Result<UpgradeAnswer, AdminError> {
-    match ask_once(id, root, AdminQuestion::Upgrade(question.encode()), ANSWER_LIMIT)? {
-        AdminAnswer::Upgrade(text) => UpgradeAnswer::decode(&text)
-            .map_err(|error| AdminError::Ended(format!("its answer is not understood: {error}"))),
-        other => Err(AdminError::of_other_answer(&other)),
-    }
+/// Whether this process has ended, even if nobody has taken note of it yet.
+fn has_ended(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    !process_exists(process) || status.lines().any(|line| line.starts_with("State:\tZ"))
+}
+
+/// Asks, and returns the answer and the process that has answered.
+fn ask(id: &GatewayId, root: &Root, question: &UpgradeQuestion) -> Result<(UpgradeAnswer, Option<Pid>), AdminError> {
+    on_a_loop(async {
+        let mut client = AdminClient::open(id, root)?;
+        match client.ask(AdminQuestion::Upgrade(question.encode()), ANSWER_LIMIT).await? {
+            AdminAnswer::Upgrade(text) => UpgradeAnswer::decode(&text)
+                .map(|answer| (answer, client.supervisor()))
+                .map_err(|error| AdminError::Ended(format!("its answer is not understood: {error}"))),
+            other => Err(AdminError::of_other_answer(&other)),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::{lock::RunLock, upgrades::Upgrades, workers::Workers};
+pub(crate) use self::{lock::RunLock, reload::InForce, upgrades::Upgrades, workers::Workers};
 pub use self::{lock::RunLockError, workers::error::WorkersError};
 use self::{
     signals::{Caught, Signals},
@@ -147,7 +147,7 @@ pub(crate) async fn supervise(
         match workers.take_verdict() {
             Some(Ok(())) => {
                 tracing::info!(
-                    "the programs of the upgrade stay: no worker died or hung, and no more is refused than before"
+                    "the programs of the upgrade stay: no worker died or hung, storage is no worse, and no more is refused than before"
                 );
                 upgrades.keep();
                 *way_back = None;

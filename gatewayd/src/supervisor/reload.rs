@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::{
     admin::wire::{ReloadAnswer, ReloadReport},
     config::{ENVIRONMENT, SettingInForce},
@@ -38,36 +40,150 @@ pub(super) fn read_again(running: &LaunchSpec) -> Result<Change, ReloadAnswer> {
     Ok(Change { spec: Arc::new(spec), report: ReloadReport { changed, replaced, at_next_start } })
 }
 
-/// What has changed and needs a start: the ports and the data are open, the accounts are chosen, and the identity is the gateway's.
+/// A setting that a reload does not take over, or several that are one thing.
+struct StartOnly {
+    /// For the operator.
+    name: &'static str,
+    section: &'static str,
+    keys: &'static [&'static str],
+    differs: fn(&RunPlan, &RunPlan) -> bool,
+}
+
+/// What needs a start: the ports and the data are open, the accounts are chosen, and the identity is the gateway's.
+const FIXED: [StartOnly; 10] = [
+    StartOnly {
+        name: "[gateway] id",
+        section: "gateway",
+        keys: &["id"],
+        differs: |old, new| old.config.id != new.config.id,
+    },
+    StartOnly {
+        name: "the key files of [gateway]",
+        section: "gateway",
+        keys: &[
+            "private_identity_key_file",
+            "public_identity_key_file",
+            "private_sphinx_key_file",
+            "public_sphinx_key_file",
+        ],
+        differs: |old, new| old.config.keys != new.config.keys || old.public_keys != new.public_keys,
+    },
+    StartOnly {
+        name: "[mixnet_endpoint] listening_address",
+        section: "mixnet_endpoint",
+        keys: &["listening_address"],
+        differs: |old, new| old.config.mix.listen != new.config.mix.listen,
+    },
+    StartOnly {
+        name: "[clients_endpoint] listening_address",
+        section: "clients_endpoint",
+        keys: &["listening_address"],
+        differs: |old, new| old.config.clients.listen != new.config.clients.listen,
+    },
+    StartOnly {
+        name: "[clients_endpoint] inboxes_directory",
+        section: "clients_endpoint",
+        keys: &["inboxes_directory"],
+        differs: |old, new| old.config.clients.inboxes != new.config.clients.inboxes,
+    },
+    StartOnly {
+        name: "[clients_endpoint] ledger_path",
+        section: "clients_endpoint",
+        keys: &["ledger_path"],
+        differs: |old, new| old.config.clients.ledger != new.config.clients.ledger,
+    },
+    StartOnly {
+        name: "[node] enabled",
+        section: "node",
+        keys: &["enabled"],
+        differs: |old, new| old.config.node.enabled != new.config.node.enabled,
+    },
+    StartOnly {
+        name: "[node] http_bind_address",
+        section: "node",
+        keys: &["http_bind_address"],
+        differs: |old, new| {
+            old.config.node.enabled && old.config.node.http_bind_address != new.config.node.http_bind_address
+        },
+    },
+    StartOnly {
+        name: "[metrics] listen",
+        section: "metrics",
+        keys: &["listen"],
+        differs: |old, new| old.config.metrics.listen != new.config.metrics.listen,
+    },
+    StartOnly {
+        name: "[sandbox] first_account",
+        section: "sandbox",
+        keys: &["first_account"],
+        differs: |old, new| old.config.sandbox.first_account != new.config.sandbox.first_account,
+    },
+];
+
+/// What matters at a start only.
+const AT_NEXT_START: [StartOnly; 4] = [
+    StartOnly {
+        name: "[gateway] validator_rest_urls",
+        section: "gateway",
+        keys: &["validator_rest_urls"],
+        differs: |old, new| old.config.validators != new.config.validators,
+    },
+    StartOnly {
+        name: "[gateway] mixnet_contract_address",
+        section: "gateway",
+        keys: &["mixnet_contract_address"],
+        differs: |old, new| old.config.contract != new.config.contract,
+    },
+    StartOnly {
+        name: "[gateway] nym_root_directory",
+        section: "gateway",
+        keys: &["nym_root_directory"],
+        differs: |old, new| old.config.root != new.config.root,
+    },
+    StartOnly {
+        name: "[gateway] version",
+        section: "gateway",
+        keys: &["version"],
+        differs: |old, new| old.config.version != new.config.version,
+    },
+];
+
 fn fixed(old: &RunPlan, new: &RunPlan) -> Vec<String> {
-    let (a, b) = (&old.config, &new.config);
-    named([
-        ("[gateway] id", a.id != b.id),
-        ("the key files of [gateway]", a.keys != b.keys || old.public_keys != new.public_keys),
-        ("[mixnet_endpoint] listening_address", a.mix.listen != b.mix.listen),
-        ("[clients_endpoint] listening_address", a.clients.listen != b.clients.listen),
-        ("[clients_endpoint] inboxes_directory", a.clients.inboxes != b.clients.inboxes),
-        ("[clients_endpoint] ledger_path", a.clients.ledger != b.clients.ledger),
-        ("[node] enabled", a.node.enabled != b.node.enabled),
-        ("[node] http_bind_address", a.node.enabled && a.node.http_bind_address != b.node.http_bind_address),
-        ("[metrics] listen", a.metrics.listen != b.metrics.listen),
-        ("[sandbox] first_account", a.sandbox.first_account != b.sandbox.first_account),
-    ])
+    named(&FIXED, old, new)
 }
 
-/// What has changed and matters at a start only.
 fn at_next_start(old: &RunPlan, new: &RunPlan) -> Vec<String> {
-    let (a, b) = (&old.config, &new.config);
-    named([
-        ("[gateway] validator_rest_urls", a.validators != b.validators),
-        ("[gateway] mixnet_contract_address", a.contract != b.contract),
-        ("[gateway] nym_root_directory", a.root != b.root),
-        ("[gateway] version", a.version != b.version),
-    ])
+    named(&AT_NEXT_START, old, new)
 }
 
-fn named<const N: usize>(changes: [(&str, bool); N]) -> Vec<String> {
-    changes.into_iter().filter(|(_, has_changed)| *has_changed).map(|(name, _)| name.to_owned()).collect()
+fn named(settings: &[StartOnly], old: &RunPlan, new: &RunPlan) -> Vec<String> {
+    settings.iter().filter(|setting| (setting.differs)(old, new)).map(|setting| setting.name.to_owned()).collect()
+}
+
+/// When a changed setting comes into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum InForce {
+    /// By a reload.
+    ByReload,
+    /// A reload passes it over, and the next start takes it.
+    AtNextStart,
+    /// By a start. Until the change is taken back, a reload is refused.
+    ByStartOnly,
+}
+
+impl InForce {
+    /// When this setting does.
+    pub(crate) fn of(section: &str, key: &str) -> Self {
+        let has = |settings: &[StartOnly]| {
+            settings.iter().any(|setting| setting.section == section && setting.keys.contains(&key))
+        };
+        match (has(&FIXED), has(&AT_NEXT_START)) {
+            (true, _) => Self::ByStartOnly,
+            (false, true) => Self::AtNextStart,
+            (false, false) => Self::ByReload,
+        }
+    }
 }
 
 fn changed(old: &[SettingInForce], new: &[SettingInForce]) -> Vec<String> {
@@ -87,7 +203,7 @@ fn changed(old: &[SettingInForce], new: &[SettingInForce]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
-        config::Config,
+        config::{Config, Stages, in_force},
         launch::{PerRole, fixtures},
     };
 
@@ -139,5 +255,20 @@ mod tests {
         let (fixed, at_next_start) = said_of(|config| config.validators.push("http://a:1317".to_owned()));
         assert_eq!((fixed, at_next_start), (vec![], vec!["[gateway] validator_rest_urls".to_owned()]));
         assert_eq!(said_of(|config| config.limits.memory = config.limits.memory.saturating_add(1)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn each_setting_that_only_a_start_changes_exists() {
+        let home = tempfile::tempdir().unwrap();
+        let config = &fixtures::config(home.path());
+        let settings = in_force(Stages { text: "", of_file: config, with_flags: config, in_force: config });
+        for setting in FIXED.iter().chain(&AT_NEXT_START) {
+            for key in setting.keys {
+                let exists = settings.iter().any(|one| one.section == setting.section && one.key == *key);
+                assert!(exists, "[{}] {key}", setting.section);
+                assert_ne!(InForce::of(setting.section, key), InForce::ByReload);
+            }
+        }
+        assert_eq!(InForce::of("limits", "memory"), InForce::ByReload);
     }
 }

@@ -11,9 +11,10 @@ use super::{Workers, reload};
 use crate::{
     admin::wire::{AdminAnswer, ReloadAnswer},
     handover::{
-        Candidate, Handover, Purpose, try_programs,
+        Candidate, Handover, Probation, Purpose, try_programs,
         wire::{UpgradeAnswer, UpgradeQuestion},
     },
+    own_command::command,
 };
 
 /// The longest probation.
@@ -42,7 +43,7 @@ impl Upgrades {
         let outcome = match handover {
             None => UpgradeAnswer::None,
             Some(Handover { upgrade, purpose: Purpose::Probation { .. }, .. }) => {
-                UpgradeAnswer::Probation { number: *upgrade }
+                UpgradeAnswer::Probation { number: *upgrade, left: None }
             }
             Some(Handover { upgrade, purpose: Purpose::Return { why }, .. }) => {
                 UpgradeAnswer::Undone { number: *upgrade, why: why.clone() }
@@ -58,7 +59,7 @@ impl Upgrades {
 
     /// The new programs stay.
     pub(super) fn keep(&mut self) {
-        if let UpgradeAnswer::Probation { number } = self.outcome {
+        if let UpgradeAnswer::Probation { number, .. } = self.outcome {
             self.outcome = UpgradeAnswer::Kept { number };
         }
     }
@@ -71,7 +72,7 @@ impl Upgrades {
             id = "GWD-G052",
             "the programs of the upgrade have failed, and stay, because the old ones might not start: {why}; {edited}"
         );
-        if let UpgradeAnswer::Probation { number } = self.outcome {
+        if let UpgradeAnswer::Probation { number, .. } = self.outcome {
             self.outcome = UpgradeAnswer::Failed { number, why: format!("{why}; {edited}") };
         }
         false
@@ -84,19 +85,31 @@ impl Upgrades {
             UpgradeQuestion::Outcome if matches!(self.outcome, UpgradeAnswer::Undone { .. }) && !workers.is_up() => {
                 answer(asker, &UpgradeAnswer::Busy);
             }
-            UpgradeQuestion::Outcome => answer(asker, &self.outcome),
+            UpgradeQuestion::Outcome => answer(asker, &self.standing(workers)),
+            UpgradeQuestion::Begin { .. } if workers.is_on_probation() => answer(asker, &self.standing(workers)),
             UpgradeQuestion::Begin { .. } if self.trial.is_some() || !workers.can_be_replaced() => {
                 answer(asker, &UpgradeAnswer::Busy);
             }
             UpgradeQuestion::Begin { program, probation, number } => {
                 tracing::info!(program, "the programs of an upgrade are tried");
-                let probation = Duration::from_secs(probation).min(LONGEST);
+                let time = Duration::from_secs(probation).min(LONGEST);
                 let task = tokio::spawn(async move {
                     let (program, name) = try_programs(&PathBuf::from(program)).await?;
+                    let probation = Probation { time, ..Probation::default() };
                     Ok(Candidate { program, name, probation, number })
                 });
                 self.trial = Some(Trial { task, asker });
             }
+        }
+    }
+
+    /// How the latest upgrade stands now.
+    fn standing(&self, workers: &Workers) -> UpgradeAnswer {
+        match self.outcome {
+            UpgradeAnswer::Probation { number, .. } => {
+                UpgradeAnswer::Probation { number, left: workers.probation_left().map(|left| left.as_secs()) }
+            }
+            ref outcome => outcome.clone(),
         }
     }
 
@@ -126,7 +139,9 @@ impl Tried {
             return None;
         }
         match outcome.and_then(|candidate| unedited(workers).map(|()| candidate)) {
-            Ok(candidate) => {
+            Ok(mut candidate) => {
+                // Now, because who is served is not seen any more once the workers have ended.
+                candidate.probation = workers.probation_of(candidate.probation.time);
                 tracing::info!(program = candidate.name, "an upgrade begins: the workers end");
                 answer(asker, &UpgradeAnswer::Begun { program: candidate.name.clone() });
                 Some(candidate)
@@ -150,6 +165,7 @@ fn unedited(workers: &Workers) -> Result<(), String> {
         Err(ReloadAnswer::Done(_) | ReloadAnswer::Undone(_)) => String::new(),
     };
     Err(format!(
-        "the configuration file is not what is in force ({edited}): take it over with `gatewayd reload`, or take the changes back"
+        "the configuration file is not what is in force ({edited}): take it over with `{}`, or take the changes back",
+        command("reload")
     ))
 }

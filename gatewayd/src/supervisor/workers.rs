@@ -97,6 +97,10 @@ pub(crate) struct Workers {
     balance: BalanceWatch,
     /// When `http-api` is told the figures next.
     figures_due: Instant,
+    /// Packets accepted between the last two times that figures were due.
+    packets_of_last_minute: u64,
+    /// Packets accepted until the last of them.
+    packets_until_then: u64,
     events: mpsc::Receiver<WorkerEvent>,
     reporter: mpsc::Sender<WorkerEvent>,
 }
@@ -107,6 +111,7 @@ impl Workers {
         let (reporter, events) = mpsc::channel(EVENTS);
         let now = Instant::now();
         let roles: Vec<Role> = spec.roles().collect();
+        let packets_until_then = figures::packets_accepted(&spec.pages);
         Self {
             spec,
             slots: PerRole::new(|role| if roles.contains(&role) { WorkerSlot::new(now) } else { WorkerSlot::unused() }),
@@ -122,6 +127,8 @@ impl Workers {
             next_heartbeat_check: now + BEAT,
             balance: BalanceWatch::new(now),
             figures_due: now + figures::PERIOD,
+            packets_of_last_minute: 0,
+            packets_until_then,
             events,
             reporter,
         }

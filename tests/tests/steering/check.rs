@@ -117,6 +117,31 @@ async fn a_missing_program_and_a_key_for_others_are_found() -> Result<()> {
 }
 
 #[tokio::test]
+async fn metrics_at_a_place_of_the_gateway_are_found() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        // Free, and nobody else is given it soon.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        home.set_config("clients_endpoint", "listening_address", &format!("'{address}'"))?;
+        let admin = home.path().join("run/admin.sock");
+        let places = [
+            (format!("'{address}'"), "[clients_endpoint] listening_address and [metrics] listen are both"),
+            (format!("'{}'", admin.display()), "[metrics] listen and the admin socket are both"),
+        ];
+        for (place, words) in places {
+            home.set_config("metrics", "listen", &place)?;
+            let outcome = home.gatewayd("check", &["--json"]).await?;
+            ensure!(outcome.code == Some(78), "{outcome:?}");
+            ensure!(wrong(&outcome)?.iter().any(|(what, _)| what.contains(words)), "{words}: {outcome:?}");
+            let run = home.gatewayd("run", &[]).await?;
+            ensure!(run.code == Some(78) && run.stderr.contains(words), "{words}: {run:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_missing_gateway_is_told_about_init() -> Result<()> {
     let home = Home::empty()?;
     let outcome = home.gatewayd("check", &[]).await?;

@@ -71,6 +71,17 @@ async fn what_the_file_says_otherwise_is_named() -> Result<()> {
         let listed = json(&told(home, "config diff", &["--json"]).await?.stdout)?;
         ensure!(listed.as_array().is_some_and(|listed| listed.len() == 1), "{listed:#}");
 
+        home.set_config("gateway", "validator_rest_urls", "['http://127.0.0.1:1']")?;
+        home.set_config("sandbox", "first_account", "70000")?;
+        let said = told(home, "config diff", &[]).await?.stdout;
+        for words in ["in the file, from the next start on", "70000 in the file; only a restart changes it"] {
+            ensure!(said.contains(words), "{words}: {said}");
+        }
+        let listed = told(home, "config diff", &["--json"]).await?.stdout;
+        for words in ["\"by-reload\"", "\"at-next-start\"", "\"by-start-only\""] {
+            ensure!(listed.contains(words), "{words}: {listed}");
+        }
+
         home.set_config("limits", "max_client_connections", "'many'")?;
         let wrong = home.gatewayd("config diff", &[]).await?;
         ensure!(wrong.code == Some(78) && wrong.stderr.contains("max_client_connections"), "{wrong:?}");

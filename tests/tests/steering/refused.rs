@@ -1,15 +1,22 @@
 //! What a command says when the gateway is down, ending, or of another account.
 
-use std::{os::unix::process::CommandExt as _, process::Command};
+use std::{
+    fs::File,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use harness::{
-    deadline::bounded,
+    deadline::{self, bounded},
     gateway::{Gateway, IPV4},
     home::{Home, ID},
 };
 use nix::sys::signal::Signal;
 
+/// For a command that finds a supervisor that hangs. A loaded machine may be slow.
+const QUICK: Duration = Duration::from_secs(40);
 /// A user id that belongs to no account.
 const USER: u32 = 54_321;
 
@@ -32,7 +39,8 @@ async fn a_gateway_that_is_down_is_named_with_a_remedy() -> Result<()> {
         let [command, arguments @ ..] = command else { continue };
         let refused = home.gatewayd(command, arguments).await?;
         ensure!(refused.code == Some(69), "{command}: {refused:?}");
-        for words in ["no gateway answers at", "gatewayd run --id test", "systemctl start gatewayd@test"] {
+        let start = format!("`gatewayd run --id test --home {}`", home.root().display());
+        for words in ["no gateway answers at", &start, "systemctl start gatewayd@test"] {
             ensure!(refused.stderr.contains(words), "{command}: {refused:?}");
         }
     }
@@ -73,6 +81,57 @@ async fn a_gateway_that_is_ending_takes_no_orders() -> Result<()> {
         gateway.log().wait_for("the end to begin", draining).await?;
         let refused = gateway.home.gatewayd("drain", &[]).await?;
         ensure!(refused.code == Some(69) && refused.stderr.contains("the gateway is ending"), "{refused:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// A stopped process does not answer, and neither does one that hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_that_hangs_is_named_within_seconds() -> Result<()> {
+    bounded(async {
+        let gateway = Gateway::start().await?;
+        let supervisor = gateway.supervisor();
+        supervisor.signal(Signal::SIGSTOP)?;
+        let ask = async |command: &str, arguments: &[&str], code: i32| {
+            let silent = deadline::within(QUICK, command, gateway.home.gatewayd(command, arguments)).await??;
+            ensure!(silent.code == Some(code), "{command}: {silent:?}");
+            let process = format!("(process {})", supervisor.0);
+            for words in ["the gateway does not answer", &process, "systemctl kill -s KILL gatewayd@test"] {
+                ensure!(silent.stderr.contains(words), "{command}: {silent:?}");
+            }
+            Ok(())
+        };
+        let [drain, upgrade, count, status] = [
+            ask("drain", &[], 69),
+            ask("upgrade-binary", &[], 69),
+            ask("client count", &[], 69),
+            ask("status", &[], 2),
+        ];
+        let asked = tokio::try_join!(drain, upgrade, count, status);
+        supervisor.signal(Signal::SIGCONT)?;
+        asked?;
+        Ok(())
+    })
+    .await
+}
+
+/// A script must not take it for a verdict about the gateway.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_written_has_a_code_of_its_own() -> Result<()> {
+    bounded(async {
+        let gateway = Gateway::start().await?;
+        for (command, arguments) in
+            [("health", &[][..]), ("status", &["--json"]), ("status", &["--watch"]), ("config show", &["--json"])]
+        {
+            let full = File::options().write(true).open("/dev/full")?;
+            let mut process = gateway.home.command(command, arguments)?;
+            let lost = process.stdout(full).stderr(Stdio::piped()).spawn()?.wait_with_output();
+            let lost = deadline::soon(command, lost).await??;
+            let said = String::from_utf8_lossy(&lost.stderr);
+            ensure!(lost.status.code() == Some(73), "{command}: {lost:?}");
+            ensure!(said.contains("could not be written to standard output"), "{command}: {said}");
+        }
         Ok(())
     })
     .await

@@ -1,5 +1,7 @@
 //! `gatewayd upgrade-binary`: the running gateway becomes other programs, and its own again if the others are no good.
 
+mod probation;
+
 use std::{
     collections::HashSet,
     fs,
@@ -22,7 +24,7 @@ use harness::{
     deadline::{self, within},
     gateway::{Gateway, IPV4},
     home::{Home, Outcome, program},
-    mixnode::MixSender,
+    mixnode::{FRAMING_2021, MixSender},
     packet::{FinalHopPacket, PacketMaker},
     process::Process,
     scene::Scene,
@@ -340,13 +342,18 @@ async fn programs_that_cannot_be_used_change_nothing() -> Result<()> {
             let file = fs::File::options().write(true).open(folder.join(name))?;
             Ok(file.set_len(64 * 1024)?)
         };
-        let cases: [Case<'_>; 6] = [
+        let open = |name: &str| -> Result<()> {
+            Ok(fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o757))?)
+        };
+        let cases: [Case<'_>; 8] = [
             (&|| Ok(fs::remove_file(folder.join("signer"))?), &["`signer` is neither in"]),
             (&|| script("store", "exit 0"), &["store does not say which build it is of"]),
             (&|| script("mix-egress", "echo 0123456789abcdef"), &["mix-egress is of another build"]),
             (&|| cut("client-edge"), &["client-edge does not say which build it is of"]),
             (&|| script("gatewayd", "exit 2"), &["is no gatewayd that could take over"]),
             (&|| Ok(fs::remove_file(folder.join("gatewayd"))?), &["there is no gatewayd in", "--from"]),
+            (&|| open("gatewayd"), &["other accounts may write to", "next/gatewayd", "chmod go-w"]),
+            (&|| open("http-api"), &["other accounts may write to", "next/http-api", "chmod go-w"]),
         ];
         for (spoil, words) in cases {
             home.install(&folder)?;
@@ -478,16 +485,14 @@ async fn programs_replaced_in_place_are_taken_and_undone() -> Result<()> {
             };
             deadline::until(UPGRADE, "the third probation", watched).await?;
             let busy = upgrade(home, &arguments).await?;
-            ensure!(busy.code == Some(69) && busy.stderr.contains("the gateway is busy"), "{busy:?}");
-            let busy = home.gatewayd("reload", &[]).await?;
-            ensure!(busy.code == Some(69), "{busy:?}");
+            ensure!(busy.code == Some(69) && busy.stderr.contains("on probation for"), "{busy:?}");
             gateway.supervisor().signal(Signal::SIGTERM)?;
             gateway.supervisor().wait_until_gone().await
         };
         let (third, meanwhile) = tokio::join!(third, meanwhile);
         meanwhile?;
         let third = third?;
-        ensure!(third.code == Some(1) && third.stderr.contains("does not answer"), "{third:?}");
+        ensure!(third.code == Some(1) && third.stderr.contains("the gateway has ended before"), "{third:?}");
         let ended = |line: &str| line.contains("ended in good order").then_some(());
         gateway.log().wait_for("an end in good order", ended).await
     })

@@ -181,8 +181,11 @@ impl Workers {
             GatewayPhase::Opening | GatewayPhase::Open => {
                 let delay = slot.delay.after(lived);
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                tracing::error!(id = "GWD-G032", worker = %role, delay_ms, "worker will be restarted");
-                systemd::status(&format!("replacing {role}, which ended with {how}"));
+                // On probation the old programs come back, if they can.
+                if self.probation.is_none() {
+                    tracing::error!(id = "GWD-G032", worker = %role, delay_ms, "worker will be restarted");
+                    systemd::status(&format!("replacing {role}, which ended with {how}"));
+                }
                 WorkerState::Dead { retry_at: Instant::now() + delay }
             }
         };

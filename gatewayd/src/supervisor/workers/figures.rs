@@ -27,12 +27,15 @@ use crate::launch::FiguresPages;
 pub(super) const PERIOD: Duration = Duration::from_secs(60);
 
 impl Workers {
-    /// Tells `http-api` the figures, if they are due and it runs.
+    /// Counts the packets of the last minute and tells `http-api` the figures, if they are due and it runs.
     pub(super) fn publish_figures(&mut self, now: Instant) {
         if self.figures_due > now {
             return;
         }
         self.figures_due = now + PERIOD;
+        let accepted = packets_accepted(&self.spec.pages);
+        self.packets_of_last_minute = accepted.saturating_sub(self.packets_until_then);
+        self.packets_until_then = accepted;
         if let WorkerState::Ready { worker, .. } = &self.slots.get(Role::HttpApi).state {
             let figures = NodeFigures { packets: packets(&self.spec.pages), load: load() };
             // A worker that does not read its control link has no heartbeat either, and is replaced for that.
@@ -60,6 +63,11 @@ impl Workers {
             shown.descriptors.store(pid.and_then(descriptors).unwrap_or(0), Relaxed);
         }
     }
+}
+
+/// Packets that `mix-ingress` has accepted so far.
+pub(super) fn packets_accepted(pages: &FiguresPages) -> u64 {
+    pages.read(Page::Worker(Role::MixIngress)).sum(&mix_ingress::ACCEPTED)
 }
 
 /// What the public is told of packets.

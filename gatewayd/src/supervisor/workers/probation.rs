@@ -1,8 +1,8 @@
 //! Whether the new programs of an upgrade stay.
 //!
 //! *Trusts*: the pages of figures, in which a worker that is taken over can lie about itself. *Promises*: the programs stay only if, from the moment
-//! when all workers were ready until the end of the probation, none has died or been silent for the last ten seconds, every packet is accounted for, and not clearly
-//! more is refused than before.
+//! when all workers were ready until the end of the probation, none has died or been silent for the last ten seconds, every packet is accounted for, storage is no worse,
+//! not clearly more is refused for a fault of the gateway than before, and somebody is served if somebody was.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -12,13 +12,15 @@ use std::{
 use ipc::Role;
 
 use super::{Workers, slot::WorkerState};
-use crate::{handover::Refusals, systemd};
+use crate::{
+    handover::{Probation, Refusals, Served},
+    systemd,
+};
 
 /// A probation under way.
 #[derive(Debug)]
 pub(super) struct ProbationWatch {
-    time: Duration,
-    before: Refusals,
+    probation: Probation,
     stage: Stage,
 }
 
@@ -37,9 +39,25 @@ enum Stage {
 }
 
 impl Workers {
-    /// Watches the workers for `time` once all are ready. `before` is what was refused before the upgrade.
-    pub(crate) fn put_on_probation(&mut self, time: Duration, before: Refusals) {
-        self.probation = Some(ProbationWatch { time, before, stage: Stage::Starting });
+    /// Watches the workers once all are ready.
+    pub(crate) fn put_on_probation(&mut self, probation: Probation) {
+        self.probation = Some(ProbationWatch { probation, stage: Stage::Starting });
+    }
+
+    /// How the workers of an upgrade are to be watched for `time` which begins now.
+    pub(in crate::supervisor) fn probation_of(&self, time: Duration) -> Probation {
+        let read = |page| self.spec.pages.read(page);
+        Probation { time, before: Refusals::of(read), served: Served::of(read, self.packets_of_last_minute) }
+    }
+
+    /// For how long the new programs are still watched; none if they are not.
+    pub(in crate::supervisor) fn probation_left(&self) -> Option<Duration> {
+        let watch = self.probation.as_ref()?;
+        Some(match watch.stage {
+            Stage::Starting => watch.probation.time,
+            Stage::Watching { until } => until.saturating_duration_since(Instant::now()),
+            Stage::Balancing | Stage::Passed | Stage::Failed(_) => Duration::ZERO,
+        })
     }
 
     /// Whether the new programs are still watched.
@@ -66,8 +84,9 @@ impl Workers {
         if let Some(watch) = &mut self.probation
             && watch.stage == Stage::Starting
         {
-            watch.stage = Stage::Watching { until: now + watch.time };
-            tracing::info!(seconds = watch.time.as_secs(), "all workers of the upgrade are ready, and are watched");
+            let time = watch.probation.time;
+            watch.stage = Stage::Watching { until: now + time };
+            tracing::info!(seconds = time.as_secs(), "all workers of the upgrade are ready, and are watched");
         }
     }
 
@@ -114,11 +133,13 @@ impl Workers {
         }
         let own = self.spec.pages.own();
         let off = [&own.balance_off_received, &own.balance_off_forwarded].map(|off| off.load(Relaxed));
-        let refusals = Refusals::of(|page| self.spec.pages.read(page));
+        let read = |page| self.spec.pages.read(page);
+        let refusals = Refusals::of(read);
         let Some(watch) = &mut self.probation else { return };
+        let Probation { before, served, .. } = watch.probation;
         watch.stage = if off != [0, 0] {
             Stage::Failed(format!("{} packets are not accounted for", off[0].saturating_add(off[1])))
-        } else if let Some(why) = refusals.worse_than(watch.before) {
+        } else if let Some(why) = refusals.worse_than(before).or_else(|| served.is_over(read)) {
             Stage::Failed(why)
         } else {
             Stage::Passed

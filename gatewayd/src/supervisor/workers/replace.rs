@@ -36,7 +36,8 @@ impl Workers {
                 );
                 self.reload_due = true;
             }
-            return tell(asker, AdminAnswer::Busy);
+            let busy = self.probation_left().map(|left| AdminAnswer::OnProbation(left.as_secs()));
+            return tell(asker, busy.unwrap_or(AdminAnswer::Busy));
         }
         self.reload_due = false;
         match read_again(&self.spec) {

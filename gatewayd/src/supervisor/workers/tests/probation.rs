@@ -6,12 +6,12 @@ use ::figures::mix_ingress::Counters;
 use sandbox::page::map_for_writing;
 
 use super::*;
-use crate::handover::Refusals;
+use crate::handover::Probation;
 
 /// All workers ready, and watched for this time.
 async fn watched_for(time: Duration) -> Stage {
     let mut stage = Stage::with(Role::Store, GOOD);
-    stage.workers.put_on_probation(time, Refusals::default());
+    stage.workers.put_on_probation(Probation { time, ..Probation::default() });
     stage.until(Stage::all_ready).await.unwrap();
     stage
 }
