@@ -199,7 +199,7 @@ async fn node_check_finds_nothing_wrong_with_a_good_gateway() -> Result<()> {
 async fn node_check_says_what_is_wrong_and_what_to_do() -> Result<()> {
     bounded(async {
         let off = Home::empty()?.with_defaults(IPV4).await?.gatewayd("node-check", &[]).await?;
-        ensure!(off.code == Some(1) && off.stderr.contains("init --id test --node"), "{off:?}");
+        ensure!(off.code == Some(1) && off.stderr.contains("`gatewayd init --id test --home "), "{off:?}");
         let home = Home::init(IPV4).await?;
         home.set_config("node", "http_bind_address", &format!("'{}'", free_port().await?))?;
         let stopped = announcing_its_ports(home).await?.gatewayd("node-check", &[]).await?;
