@@ -17,6 +17,7 @@ use crate::{
     config::{Config, MemoryBudgets},
     findings::Line,
     launch, node,
+    own_command::command,
 };
 
 /// Below this, new mail is refused: 48 MiB stay free, and 24 MiB are in reserve.
@@ -138,15 +139,17 @@ fn disk(what: &str, free: u64, all: u64, data_bytes: u64) -> Line {
 
 /// What the kernel says of Landlock. In a unit that hides it, only opening shows.
 fn landlock(config: &Config, modules: Option<String>) -> Option<Line> {
-    const REMEDY: &str =
-        "boot a kernel with landlock in `lsm=`; `gatewayd audit --self-test` shows what is missing without it";
+    let remedy = format!(
+        "boot a kernel with landlock in `lsm=`; `{} --self-test` shows what is missing without it",
+        command("audit")
+    );
     let has_it = modules?.split(',').any(|module| module.trim() == "landlock");
     let layers = [Layer::LandlockFiles, Layer::LandlockPorts, Layer::LandlockScopes];
     let is_required = config.sandbox.require.iter().any(|layer| layers.contains(layer));
     Some(match (has_it, is_required) {
         (true, _) => Line::good("the kernel has Landlock for the jail"),
-        (false, true) => Line::bad("the kernel has no Landlock, and [sandbox] require names it", REMEDY),
-        (false, false) => Line::doubtful("the kernel has no Landlock, so that the jail lacks its layers", REMEDY),
+        (false, true) => Line::bad("the kernel has no Landlock, and [sandbox] require names it", remedy),
+        (false, false) => Line::doubtful("the kernel has no Landlock, so that the jail lacks its layers", remedy),
     })
 }
 
