@@ -26,9 +26,9 @@ use ipc::{
 use self::{
     failure::{CANNOT_CREATE, CommandError, usage_error},
     flags::{
-        AuditFlags, BackupFlags, BondingFlags, CheckFlags, ClientFlags, ConfigCommand, ConfigFlags, FitnessFlags,
-        HealthFlags, InitFlags, LogFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, ShownFlags, SignFlags,
-        StatusFlags, SupportFlags, UpgradeBinaryFlags, UpgradeFlags,
+        AuditFlags, BackupFlags, BondingFlags, ClientFlags, ConfigCommand, ConfigFlags, FitnessFlags, InitFlags,
+        LogFlags, LookFlags, ReloadFlags, RestoreFlags, RunFlags, RunningFlags, ShownFlags, SignFlags, StatusFlags,
+        SupportFlags, UpgradeBinaryFlags, UpgradeFlags,
     },
     help::{
         AUDIT_EXAMPLES, BACKUP_EXAMPLES, BONDING_EXAMPLES, CHECK_EXAMPLES, CLIENT_EXAMPLES, CONFIG_EXAMPLES,
@@ -119,13 +119,13 @@ enum Command {
     BondingInformation(BondingFlags),
     /// Show what would be wrong with the gateway as a node of today's network, before it is bonded
     #[command(after_help = CHECK_EXAMPLES)]
-    NodeCheck(CheckFlags),
+    NodeCheck(LookFlags),
     /// Show how the running gateway is: clients, mail, packets, storage, workers
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusFlags),
     /// Say in one line whether the gateway serves
     #[command(after_help = HEALTH_EXAMPLES)]
-    Health(HealthFlags),
+    Health(LookFlags),
     /// Sign a text with the gateway's identity key, as a wallet asks for before it bonds the gateway
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignFlags),
@@ -267,23 +267,25 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         }
         Command::Drain(RunningFlags { id }) => newcomers::execute(&id, &root, false, console)?,
         Command::Resume(RunningFlags { id }) => newcomers::execute(&id, &root, true, console)?,
-        Command::Reload(ReloadFlags { id, dry_run, json }) => reload::execute(&id, &root, dry_run, json, console)?,
-        Command::UpgradeBinary(UpgradeBinaryFlags { id, from, probation, json }) => {
-            upgrade_binary::execute(&id, &root, from, probation, json, console)?;
+        Command::Reload(ReloadFlags { gateway, dry_run, json }) => {
+            reload::execute(&gateway.id, &root, dry_run, json, console)?;
+        }
+        Command::UpgradeBinary(UpgradeBinaryFlags { gateway, from, probation, json }) => {
+            upgrade_binary::execute(&gateway.id, &root, from, probation, json, console)?;
         }
         Command::Config(ConfigFlags { what }) => match what {
-            ConfigCommand::Show(flags) => config::show(&flags.id, &root, flags.json, console)?,
-            ConfigCommand::Diff(flags) => config::diff(&flags.id, &root, flags.json, console)?,
+            ConfigCommand::Show(flags) => config::show(&flags.gateway.id, &root, flags.json, console)?,
+            ConfigCommand::Diff(flags) => config::diff(&flags.gateway.id, &root, flags.json, console)?,
         },
-        Command::Log(LogFlags { id, role, level, time }) => {
-            level::execute(&id, &root, role, level, time, console)?;
+        Command::Log(LogFlags { gateway, role, level, time }) => {
+            level::execute(&gateway.id, &root, role, level, time, console)?;
         }
         Command::Client(ClientFlags { what }) => {
-            let (order, ShownFlags { id, json }) = what.parts();
-            clients::execute(&id, &root, order, json, console)?;
+            let (order, ShownFlags { gateway, json }) = what.parts();
+            clients::execute(&gateway.id, &root, order, json, console)?;
         }
-        Command::Backup(BackupFlags { id, file }) => {
-            make::execute(&id, &root, &file, environment(log), console)?;
+        Command::Backup(BackupFlags { gateway, file }) => {
+            make::execute(&gateway.id, &root, &file, environment(log), console)?;
         }
         Command::Restore(RestoreFlags { id, file }) => restore::execute(&id, &root, &file, console)?,
         Command::SupportBundle(SupportFlags { id, file }) => {
@@ -298,18 +300,18 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
                 console,
             )?;
         }
-        Command::NodeCheck(CheckFlags { id }) => {
+        Command::NodeCheck(LookFlags { id }) => {
             check::execute(&id, &root, Environment { uses_private_keys: false, ..environment(log) }, console)?;
         }
-        Command::Status(StatusFlags { id, json, watch }) => {
+        Command::Status(StatusFlags { gateway, json, watch }) => {
             let form = match (json, watch) {
                 (true, _) => status::Form::Json,
                 (false, true) => status::Form::Watch,
                 (false, false) => status::Form::Text,
             };
-            status::show(&id, &root, form, console)?;
+            status::show(&gateway.id, &root, form, console)?;
         }
-        Command::Health(HealthFlags { id }) => {
+        Command::Health(LookFlags { id }) => {
             status::check(&id, &root, console)?;
         }
         Command::Sign(flags) => {

@@ -128,9 +128,8 @@ pub(super) struct RunningFlags {
 
 #[derive(Args)]
 pub(super) struct UpgradeBinaryFlags {
-    /// Id of the gateway, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
+    #[command(flatten)]
+    pub(super) gateway: RunningFlags,
 
     /// The folder of the new gatewayd [default: that of this command]
     #[arg(long, value_name = "FOLDER")]
@@ -163,9 +162,8 @@ pub(super) enum ConfigCommand {
 
 #[derive(Args)]
 pub(super) struct ShownFlags {
-    /// Id of the gateway, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
+    #[command(flatten)]
+    pub(super) gateway: RunningFlags,
 
     /// Print JSON
     #[arg(long)]
@@ -174,9 +172,8 @@ pub(super) struct ShownFlags {
 
 #[derive(Args)]
 pub(super) struct ReloadFlags {
-    /// Id of the gateway, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
+    #[command(flatten)]
+    pub(super) gateway: RunningFlags,
 
     /// Only say what would happen
     #[arg(long)]
@@ -189,9 +186,8 @@ pub(super) struct ReloadFlags {
 
 #[derive(Args)]
 pub(super) struct LogFlags {
-    /// Id of the gateway, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
+    #[command(flatten)]
+    pub(super) gateway: RunningFlags,
 
     /// The process, by the name that the log prints
     #[arg(long, value_name = "ROLE", value_parser = one_of(processes(), process_name))]
@@ -251,9 +247,8 @@ impl ClientCommand {
 
 #[derive(Args)]
 pub(super) struct BackupFlags {
-    /// Id of the gateway, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
+    #[command(flatten)]
+    pub(super) gateway: RunningFlags,
 
     /// The file to make, which must not exist
     #[arg(value_name = "FILE")]
@@ -294,7 +289,7 @@ pub(super) struct BondingFlags {
 }
 
 #[derive(Args)]
-pub(super) struct CheckFlags {
+pub(super) struct LookFlags {
     /// Id of the gateway to look at, which has to be running
     #[arg(long, value_name = "ID")]
     pub(super) id: GatewayId,
@@ -302,9 +297,8 @@ pub(super) struct CheckFlags {
 
 #[derive(Args)]
 pub(super) struct StatusFlags {
-    /// Id of the gateway to look at, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
+    #[command(flatten)]
+    pub(super) gateway: LookFlags,
 
     /// Print all figures as JSON
     #[arg(long, conflicts_with = "watch")]
@@ -313,13 +307,6 @@ pub(super) struct StatusFlags {
     /// Draw the screen anew every two seconds, with rates, until the command is stopped
     #[arg(long)]
     pub(super) watch: bool,
-}
-
-#[derive(Args)]
-pub(super) struct HealthFlags {
-    /// Id of the gateway to look at, which has to be running
-    #[arg(long, value_name = "ID")]
-    pub(super) id: GatewayId,
 }
 
 #[derive(Args)]
