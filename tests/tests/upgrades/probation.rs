@@ -83,17 +83,48 @@ async fn an_operator_can_ask_about_a_probation_and_stop_it() -> Result<()> {
     .await
 }
 
+/// Replaces a text in programs by another of the same length.
+fn replace_in(programs: &[PathBuf], text: &str, other: &str) -> Result<()> {
+    ensure!(text.len() == other.len(), "{other} has another length");
+    let mut sed = std::process::Command::new("sed");
+    sed.env("LC_ALL", "C").args(["-i", &format!("s/{text}/{other}/g")]).args(programs);
+    ensure!(sed.status()?.success(), "the programs cannot be changed");
+    Ok(())
+}
+
+/// From outside this is the same as programs that refuse everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_after_which_nobody_is_served_is_undone() -> Result<()> {
+    bounded(async {
+        let scene = scene().await?;
+        let (gateway, home) = (&scene.gateway, &scene.gateway.home);
+        let client = Client::register_in(Era::TODAY, &Identity::random(), gateway.clients, &gateway.identity).await?;
+        let account = client.credentials.clone();
+        let folder = next(home)?;
+        let undone = upgrade_from(home, &folder, "10s");
+        let meanwhile = async {
+            watched(gateway).await?;
+            // The client that was logged in does not come back.
+            send_rubbish(gateway).await
+        };
+        let (undone, meanwhile) = tokio::join!(undone, meanwhile);
+        meanwhile?;
+        let undone = undone?;
+        ensure!(undone.code == Some(1) && undone.stderr.contains("no client could log in"), "{undone:?}");
+        all_run_from(gateway, &home.programs())?;
+        drop(client);
+        Client::log_in(&account, gateway.clients).await.map(drop)
+    })
+    .await
+}
+
 /// Gives the programs in this folder another build, of which they all are.
 fn make_another_build(folder: &Path) -> Result<()> {
     let asked = std::process::Command::new(folder.join("store")).arg(ipc::ASK_BUILD).output()?;
     let ours = String::from_utf8(asked.stdout)?.trim().to_owned();
     let theirs: String = ours.bytes().map(|digit| if digit == b'0' { '1' } else { '0' }).collect();
-    let mut change = std::process::Command::new("sed");
-    change.env("LC_ALL", "C").args(["-i", &format!("s/{ours}/{theirs}/g")]);
-    for entry in fs::read_dir(folder)? {
-        change.arg(entry?.path());
-    }
-    ensure!(change.status()?.success(), "the programs cannot be changed");
+    let programs = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    replace_in(&programs, &ours, &theirs)?;
     let asked = std::process::Command::new(folder.join("store")).arg(ipc::ASK_BUILD).output()?;
     ensure!(String::from_utf8(asked.stdout)?.trim() == theirs, "store is of the same build");
     Ok(())
