@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use client_wire::{protocol::Eras, request::RotationMarks};
-use ipc::{control::EdgeConfig, egress::SendPacket};
+use ipc::control::EdgeConfig;
 use session_ipc::{EndReason, Rule, SessionId};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use worker::{budget::PartialBudget, counter::count, drain::Drain, lossy::LossySender, peer::RateLimit};
@@ -24,7 +24,7 @@ pub(crate) struct Context {
     /// Opens a session's way to `store`.
     pub(crate) dispatch: Dispatch,
     /// The way to `mix-egress`.
-    pub(crate) egress: LossySender<SendPacket>,
+    pub(crate) egress: LossySender,
     /// The eras of clients that are served.
     pub(crate) eras: Eras,
     /// What becomes of a client's key-rotation mark.
@@ -47,7 +47,7 @@ impl Context {
         config: EdgeConfig,
         counters: Arc<Counters>,
         dispatch: Dispatch,
-        egress: LossySender<SendPacket>,
+        egress: LossySender,
         drain: Drain,
     ) -> Self {
         let eras = if config.legacy_clients { Eras::All } else { Eras::SinceVersion3 };

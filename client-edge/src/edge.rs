@@ -30,7 +30,7 @@ use worker::{
     drain::{self, DrainOrder},
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
-    lossy,
+    lossy::{self, LinkFigures},
 };
 
 use crate::{
@@ -142,8 +142,12 @@ impl Edge {
             dispatch::dispatcher(config.session_credit, config.pushed_bytes, keys, Arc::clone(&counters), first_up);
         let (egress, carrier) = lossy::channel(
             Window { messages: TO_EGRESS, bytes: config.packet_bytes },
-            counters.packet_memory.clone(),
-            counters.packets_lost_to_egress.clone(),
+            LinkFigures {
+                memory: counters.packet_memory.clone(),
+                waiting: counters.packets_waiting.clone(),
+                sent: counters.packets_sent.clone(),
+                lost: counters.packets_lost_to_egress.clone(),
+            },
         );
         let context = Context::new(config, Arc::clone(&counters), dispatch, egress, drain);
         let acceptor = ClientAcceptor::new(port, Arc::new(context))?;

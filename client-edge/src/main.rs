@@ -51,7 +51,7 @@ fn live(birth: &Birth) -> Result<Ending, EdgeError> {
         store: grants.take(Grant::Link(Role::Store))?,
         egress: grants.take(Grant::Link(Role::MixEgress))?,
         keys,
-        counters: Arc::new(Counters::in_page(grants.figures_page()?).map_err(BirthError::from)?),
+        counters: Arc::new(Counters::take_up(grants.figures_page()?).map_err(BirthError::from)?),
     };
 
     // 4. The jail is closed.

@@ -1,64 +1,180 @@
-//! Sums that have to come out even: what came in has ended in a way that is counted, or is still held.
+//! Sums that have to come out even: what came has ended in a way that is counted, or is still held.
 //!
 //! The process that holds something counts how much it holds apart from how it ends, so that an end that nobody counted shows. A process
 //! that dies holds nothing any more; its successor counts as lost what had not ended.
+//!
+//! Nobody sees how much is on the way between two processes. But a link is taken from at once, so what was sent [`ON_THE_WAY`] ago has
+//! been taken, or is lost with a link of which an end died. `mix-egress` learns how much is lost when the next link begins.
+//!
+//! *Promises*: a process that dies, or is stopped for less time than it takes to be replaced, leaves no sum off.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use ipc::Role;
 
-use crate::{Page, Reading, mix_egress, mix_ingress, number::PageTooShort};
+use crate::{
+    Page, Reading, client_edge, mix_egress, mix_ingress,
+    number::PageTooShort,
+    store::{self, StoreCounters},
+};
 
-/// A sum over the figures of one page.
+const INGRESS: Page = Page::Worker(Role::MixIngress);
+const EGRESS: Page = Page::Worker(Role::MixEgress);
+const EDGE: Page = Page::Worker(Role::ClientEdge);
+const STORE: Page = Page::Worker(Role::Store);
+
+/// A message is on the way between two processes for less time than this while both live. Each of them is replaced when it stands still
+/// for a little more than a minute.
+pub const ON_THE_WAY: Duration = Duration::from_secs(180);
+
+/// A sum over figures.
 #[derive(Debug)]
 pub struct Balance {
-    /// Its page.
-    pub page: Page,
-    /// What came in.
-    came: &'static [&'static str],
-    /// What has ended, by how.
-    ended: [&'static [&'static str]; 2],
-    /// What is held now.
-    held: &'static str,
+    /// What it is about, as it stands in `gatewayd_balance_off`.
+    pub name: &'static str,
+    came: Fields,
+    ended: &'static [Fields],
+    held: Held,
+}
+
+/// Counters of one page.
+#[derive(Clone, Copy, Debug)]
+struct Fields(Page, &'static [&'static str]);
+
+/// What has not ended.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// As much as this gauge shows.
+    Shown(Page, &'static str),
+    /// What has come within [`ON_THE_WAY`].
+    OnTheWay,
+    /// Nobody knows how much. Only that no more ended than came is sure.
+    Unknown,
 }
 
 /// The packets that `mix-ingress` received: accepted, dropped, or in flight.
-pub const RECEIVED: Balance = Balance {
-    page: Page::Worker(Role::MixIngress),
-    came: &["packets_received"],
-    ended: [&mix_ingress::ACCEPTED, &mix_ingress::DROPPED],
-    held: "packets_in_flight",
+const RECEIVED: Balance = Balance {
+    name: "received",
+    came: Fields(INGRESS, &["packets_received"]),
+    ended: &[Fields(INGRESS, &mix_ingress::ACCEPTED), Fields(INGRESS, &mix_ingress::DROPPED)],
+    held: Held::Shown(INGRESS, "packets_in_flight"),
+};
+
+/// The messages that `mix-ingress` delivered to `store`: accepted, refused, or neither yet.
+const DELIVERED: Balance = Balance {
+    name: "delivered",
+    came: Fields(STORE, &["messages_delivered"]),
+    ended: &[Fields(STORE, &store::ACCEPTED), Fields(STORE, &store::REFUSED)],
+    held: Held::Shown(STORE, "messages_pending"),
+};
+
+/// The messages that `mix-ingress` takes for accepted: `store` has accepted them. It may have accepted more, of which a death kept
+/// `mix-ingress` from hearing; these were delivered again, or lost with `mix-ingress`.
+const ACCEPTED: Balance = Balance {
+    name: "accepted",
+    came: Fields(STORE, &store::ACCEPTED),
+    ended: &[Fields(INGRESS, &mix_ingress::ACCEPTED)],
+    held: Held::Unknown,
+};
+
+/// The SURB-acks that `mix-ingress` owed: sent to `mix-egress`, lost, or waiting for the link.
+const ACKS: Balance = Balance {
+    name: "acks",
+    came: Fields(INGRESS, &["acks_paid"]),
+    ended: &[Fields(INGRESS, &["acks_sent"]), Fields(INGRESS, &mix_ingress::ACKS_LOST)],
+    held: Held::Shown(INGRESS, "acks_waiting"),
+};
+
+/// The SURB-acks that `mix-ingress` sent to `mix-egress`: taken, lost with a link, or on the way.
+const ACKS_ON_LINK: Balance = Balance {
+    name: "acks_on_link",
+    came: Fields(INGRESS, &["acks_sent"]),
+    ended: &[Fields(EGRESS, &["acks_taken", "acks_lost_on_link"])],
+    held: Held::OnTheWay,
+};
+
+/// The packets of clients that `client-edge` took: sent to `mix-egress`, lost, or waiting for the link.
+const CLIENTS_PACKETS: Balance = Balance {
+    name: "clients_packets",
+    came: Fields(EDGE, &["packets_forwarded"]),
+    ended: &[Fields(EDGE, &["packets_sent"]), Fields(EDGE, &client_edge::PACKETS_LOST)],
+    held: Held::Shown(EDGE, "packets_waiting"),
+};
+
+/// The packets of clients that `client-edge` sent to `mix-egress`: taken, lost with a link, or on the way.
+const CLIENTS_PACKETS_ON_LINK: Balance = Balance {
+    name: "clients_packets_on_link",
+    came: Fields(EDGE, &["packets_sent"]),
+    ended: &[Fields(EGRESS, &["clients_packets_taken", "clients_packets_lost_on_link"])],
+    held: Held::OnTheWay,
 };
 
 /// The packets that `mix-egress` took: sent, dropped, or waiting.
-pub const FORWARDED: Balance = Balance {
-    page: Page::Worker(Role::MixEgress),
-    came: &mix_egress::TAKEN,
-    ended: [&["packets_sent"], &mix_egress::DROPPED],
-    held: "packets_waiting",
+const FORWARDED: Balance = Balance {
+    name: "forwarded",
+    came: Fields(EGRESS, &mix_egress::TAKEN),
+    ended: &[Fields(EGRESS, &["packets_sent"]), Fields(EGRESS, &mix_egress::DROPPED)],
+    held: Held::Shown(EGRESS, "packets_waiting"),
 };
 
+/// All of them, in the order in which a packet meets them.
+pub const ALL: [&Balance; 8] =
+    [&RECEIVED, &DELIVERED, &ACCEPTED, &ACKS, &ACKS_ON_LINK, &CLIENTS_PACKETS, &CLIENTS_PACKETS_ON_LINK, &FORWARDED];
+
+/// What pages show, read one right after the other. What a missing page would show counts as zero.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot(Vec<Reading>);
+
+impl Snapshot {
+    /// Of these readings.
+    pub const fn of(readings: Vec<Reading>) -> Self {
+        Self(readings)
+    }
+
+    fn page(&self, page: Page) -> Option<&Reading> {
+        self.0.iter().find(|reading| reading.page() == page)
+    }
+
+    fn sum(&self, Fields(page, fields): Fields) -> u64 {
+        self.page(page).map_or(0, |reading| reading.sum(fields))
+    }
+}
+
 impl Balance {
-    /// What came in and has not ended.
-    pub fn open(&self, reading: &Reading) -> u64 {
-        reading.sum(self.came).saturating_sub(self.all_ended(reading))
+    fn all_ended(&self, snapshot: &Snapshot) -> u64 {
+        self.ended.iter().fold(0, |sum, fields| sum.saturating_add(snapshot.sum(*fields)))
     }
 
-    fn all_ended(&self, reading: &Reading) -> u64 {
-        self.ended.iter().fold(0, |sum, fields| sum.saturating_add(reading.sum(fields)))
+    /// How far the sum is off at least. The pages are read twice, one snapshot right after the other, because numbers change meanwhile:
+    /// the sum is even if any values between the two make it so. `earlier` was taken [`ON_THE_WAY`] ago or earlier, or is empty.
+    pub fn off(&self, earlier: &Snapshot, [first, second]: &[Snapshot; 2]) -> u64 {
+        let signed = |number: u64| i128::from(number);
+        let ended = [first, second].map(|snapshot| signed(self.all_ended(snapshot)));
+        let came = [first, second].map(|snapshot| signed(snapshot.sum(self.came)));
+        let (missing, least_held) = match self.held {
+            Held::Shown(page, gauge) => {
+                let held = |snapshot: &Snapshot| snapshot.page(page).map_or(0, |reading| reading.value(gauge));
+                let mut held = [first, second].map(|snapshot| signed(held(snapshot)));
+                held.sort_unstable();
+                (came[0] - ended[1] - held[1], held[0])
+            }
+            Held::OnTheWay => (signed(earlier.sum(self.came)) - ended[1], 0),
+            Held::Unknown => (0, 0),
+        };
+        let too_many = ended[0] + least_held - came[1];
+        u64::try_from(missing.max(too_many).max(0)).unwrap_or(u64::MAX)
     }
 
-    /// How far the sum is off at least. The page is read twice, one reading right after the other, because numbers change meanwhile: the
-    /// sum is even if any values between the two make it so.
-    pub fn off(&self, [first, second]: &[Reading; 2]) -> u64 {
-        let came = [first, second].map(|reading| i128::from(reading.sum(self.came)));
-        let ended = [first, second].map(|reading| i128::from(self.all_ended(reading)));
-        let mut held = [first, second].map(|reading| i128::from(reading.value(self.held)));
-        held.sort_unstable();
-        let least = came[0] - ended[1] - held[1];
-        let most = came[1] - ended[0] - held[0];
-        let off = if least > 0 { least } else { -most };
-        u64::try_from(off.max(0)).unwrap_or(u64::MAX)
+    /// What the process of a page that ended left without an end.
+    fn left_by(&self, page: Page, memory: &[AtomicU64]) -> u64 {
+        let found = Snapshot::of(vec![Reading::take(page, |place| Some(memory.get(place)?.load(Relaxed)))]);
+        found.sum(self.came).saturating_sub(self.all_ended(&found))
     }
 }
 
@@ -68,9 +184,10 @@ impl mix_ingress::Counters {
     /// # Errors
     /// If the page is too short.
     pub fn take_up(page: &'static [AtomicU64]) -> Result<Self, PageTooShort> {
-        let found = Reading::take(RECEIVED.page, |place| Some(page.get(place)?.load(Relaxed)));
+        let [packets, acks] = [RECEIVED, ACKS].map(|sum| sum.left_by(INGRESS, page));
         let figures = Self::in_page(page)?;
-        figures.packets_lost_at_death.fetch_add(RECEIVED.open(&found), Relaxed);
+        figures.packets_lost_at_death.fetch_add(packets, Relaxed);
+        figures.acks_lost_at_death.fetch_add(acks, Relaxed);
         Ok(figures)
     }
 }
@@ -81,55 +198,35 @@ impl mix_egress::EgressCounters {
     /// # Errors
     /// If the page is too short.
     pub fn take_up(page: &'static [AtomicU64]) -> Result<Self, PageTooShort> {
-        let found = Reading::take(FORWARDED.page, |place| Some(page.get(place)?.load(Relaxed)));
+        let packets = FORWARDED.left_by(EGRESS, page);
         let figures = Self::in_page(page)?;
-        figures.packets_lost_at_death.fetch_add(FORWARDED.open(&found), Relaxed);
+        figures.packets_lost_at_death.fetch_add(packets, Relaxed);
         Ok(figures)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A page of `mix-ingress` with these numbers.
-    fn page(fields: &[(&str, u64)]) -> Reading {
-        let page = RECEIVED.page;
-        let values = page
-            .table()
-            .iter()
-            .map(|figure| fields.iter().find(|(field, _)| *field == figure.field).map_or(0, |(_, value)| *value));
-        Reading::of_values(page, values.collect()).unwrap()
+impl client_edge::Counters {
+    /// The figures of a new process in its page. What an earlier one held when it died is counted as lost.
+    ///
+    /// # Errors
+    /// If the page is too short.
+    pub fn take_up(page: &'static [AtomicU64]) -> Result<Self, PageTooShort> {
+        let packets = CLIENTS_PACKETS.left_by(EDGE, page);
+        let figures = Self::in_page(page)?;
+        figures.packets_lost_at_death.fetch_add(packets, Relaxed);
+        Ok(figures)
     }
+}
 
-    #[test]
-    fn a_sum_is_even_if_every_packet_has_ended_or_is_held() {
-        let even = page(&[("packets_received", 10), ("acks_paid", 6), ("replayed", 1), ("packets_in_flight", 3)]);
-        assert_eq!((RECEIVED.off(&[even.clone(), even.clone()]), RECEIVED.open(&even)), (0, 3));
-    }
-
-    #[test]
-    fn a_missing_count_shows() {
-        let missing = page(&[("packets_received", 10), ("acks_paid", 6), ("packets_in_flight", 3)]);
-        assert_eq!(RECEIVED.off(&[missing.clone(), missing]), 1);
-        let twice = page(&[("packets_received", 10), ("acks_paid", 12)]);
-        assert_eq!(RECEIVED.off(&[twice.clone(), twice]), 2);
-    }
-
-    #[test]
-    fn packets_that_pass_between_two_readings_are_no_fault() {
-        let before = page(&[("packets_received", 10), ("acks_paid", 6), ("packets_in_flight", 3)]);
-        let after = page(&[("packets_received", 14), ("acks_paid", 9), ("replayed", 2), ("packets_in_flight", 5)]);
-        assert_eq!(RECEIVED.off(&[before, after]), 0);
-    }
-
-    #[test]
-    fn every_way_to_end_is_a_counter_of_its_page() {
-        for sum in [RECEIVED, FORWARDED] {
-            let fields = sum.came.iter().chain(sum.ended.iter().copied().flatten()).chain([&sum.held]);
-            for field in fields {
-                assert!(sum.page.table().iter().any(|figure| figure.field == *field), "{field}");
-            }
-        }
+impl StoreCounters {
+    /// The figures of a new process in its page. What an earlier one had neither accepted nor refused is counted as lost.
+    ///
+    /// # Errors
+    /// If the page is too short.
+    pub fn take_up(page: &'static [AtomicU64]) -> Result<Self, PageTooShort> {
+        let messages = DELIVERED.left_by(STORE, page);
+        let figures = Self::in_page(page)?;
+        figures.messages_lost_at_death.fetch_add(messages, Relaxed);
+        Ok(figures)
     }
 }

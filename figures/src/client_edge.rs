@@ -58,12 +58,16 @@ crate::figures! {
         counter requests_without_account,
         /// Connections closed because as many frames in a row were refused as are allowed.
         counter malformed_limit_closures,
-        /// Clients' packets handed over to `mix-egress`.
+        /// Clients' packets handed over for `mix-egress`.
         counter packets_forwarded,
         /// Clients' packets dropped because as many new next hops as allowed had come from the client's address prefix in a minute.
         counter new_next_hops_refused,
-        /// Clients' packets that were handed over and lost on the way to `mix-egress`.
+        /// Clients' packets that were sent over the link to `mix-egress`.
+        counter packets_sent,
+        /// Clients' packets that were handed over and that the link to `mix-egress` could not take.
         counter packets_lost_to_egress,
+        /// Clients' packets that waited for the link to `mix-egress` when the process died.
+        counter packets_lost_at_death,
         /// Messages queued to be written to clients.
         counter messages_pushed,
         /// Receipts that clients have proved; each covers one message or more.
@@ -94,6 +98,8 @@ crate::figures! {
         gauge half_message_memory_limit (bytes),
         /// The most memory for clients' packets on their way to `mix-egress`.
         gauge packet_memory_limit (bytes),
+        /// Clients' packets that wait for the link to `mix-egress`.
+        gauge packets_waiting,
         /// Connections of clients that are open, before and after login.
         gauge connections_open,
         /// The most connections of clients.
@@ -116,6 +122,9 @@ crate::figures! {
         connections_refused_limit, connections_refused_descriptors, store_unavailable,
     }
 }
+
+/// Clients' packets handed over that were not sent to `mix-egress`, by reason.
+pub const PACKETS_LOST: [&str; 2] = ["packets_lost_to_egress", "packets_lost_at_death"];
 
 /// Clients that are logged in, by era.
 pub const ATTACHED: [&str; 3] = ["attached_2021", "attached_2022", "attached_2024"];

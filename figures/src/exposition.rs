@@ -113,7 +113,7 @@ mod tests {
         let text = open_metrics(&all());
         let families = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
         let samples = text.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!((families, samples), (189, 225));
+        assert_eq!((families, samples), (200, 245));
     }
 
     #[test]

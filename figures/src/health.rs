@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipc::Role;
 
-use crate::{Page, Reading};
+use crate::{Page, Reading, supervisor::BALANCE_OFF};
 
 /// How the gateway is, the better first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,8 +68,8 @@ pub fn of(readings: &[Reading]) -> Health {
         2 => return Health::Impaired(Reason::NoRoomForClients),
         _ => return Health::Down(Reason::StorageFails),
     }
-    let off = ["balance_off_received", "balance_off_forwarded"].map(|field| value(Page::Supervisor, field));
-    if off == [0, 0] { Health::Good } else { Health::Impaired(Reason::BalanceOff) }
+    let is_off = BALANCE_OFF.iter().any(|field| value(Page::Supervisor, field) > 0);
+    if is_off { Health::Impaired(Reason::BalanceOff) } else { Health::Good }
 }
 
 #[cfg(test)]
@@ -106,6 +106,8 @@ mod tests {
             Health::Down(Reason::WorkerAway(Role::MixEgress))
         );
         assert_eq!(with(&[(Page::Supervisor, "ready_http_api", 0)]), Health::Good, "it only describes the gateway");
-        assert_eq!(with(&[(Page::Supervisor, "balance_off_received", 2)]), Health::Impaired(Reason::BalanceOff));
+        for off in BALANCE_OFF {
+            assert_eq!(with(&[(Page::Supervisor, off, 2)]), Health::Impaired(Reason::BalanceOff), "{off}");
+        }
     }
 }

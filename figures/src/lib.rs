@@ -5,7 +5,7 @@
 //! death of the process that counted it.
 //!
 //! *Trusts* nobody who writes a page: readers take numbers from fixed places, and nothing is parsed. A process that was taken over can lie
-//! about itself only. *Promises*: labels come from closed lists and values are numbers, so no address, client, next hop or key can be
+//! about itself only, and about what was lost on its link to `mix-egress`. *Promises*: labels come from closed lists and values are numbers, so no address, client, next hop or key can be
 //! shown.
 //!
 //! | file | idea |

@@ -19,6 +19,10 @@ crate::figures! {
         counter acks_taken = "packets_taken" { origin: "acks" },
         /// Packets handed over by `mix-ingress` and `client-edge`.
         counter clients_packets_taken = "packets_taken" { origin: "clients" },
+        /// Packets sent to this process that came to no process, because one end of their link died. As the sender tells.
+        counter acks_lost_on_link = "packets_lost_on_link" { origin: "acks" },
+        /// Packets sent to this process that came to no process, because one end of their link died. As the sender tells.
+        counter clients_packets_lost_on_link = "packets_lost_on_link" { origin: "clients" },
         /// Packets of which the last byte was handed to the kernel.
         counter packets_sent,
         /// Packets dropped because policy forbids their next hop: its address, its port, or this machine.
@@ -44,6 +48,12 @@ crate::figures! {
         gauge queued_memory (bytes),
         /// The most memory for packets that wait for next hops.
         gauge queued_memory_limit (bytes),
+        /// Of the memory for packets that wait, that of next hops that have not taken a packet yet, that have, and that cannot be connected.
+        gauge queued_for_new (bytes) = "queued_memory_by_next_hop" { state: "new" },
+        /// Of the memory for packets that wait, that of next hops that have not taken a packet yet, that have, and that cannot be connected.
+        gauge queued_for_proven (bytes) = "queued_memory_by_next_hop" { state: "proven" },
+        /// Of the memory for packets that wait, that of next hops that have not taken a packet yet, that have, and that cannot be connected.
+        gauge queued_for_unreachable (bytes) = "queued_memory_by_next_hop" { state: "unreachable" },
         /// Packets that wait for next hops.
         gauge packets_waiting,
         /// Next hops in use that have not taken a packet yet, that have, and that cannot be connected.

@@ -82,12 +82,16 @@ crate::figures! {
         counter packets_cut_off,
         /// Packets that a process which died had received and not answered.
         counter packets_lost_at_death,
-        /// SURB-acks handed to the link to `mix-egress`, after acceptance.
+        /// SURB-acks handed over for `mix-egress`, after acceptance.
         counter acks_paid,
         /// Messages accepted that carried no SURB-ack, because they are acknowledgements themselves.
         counter accepted_without_ack,
+        /// Of the SURB-acks paid, those that were sent over the link to `mix-egress`.
+        counter acks_sent,
         /// Of the SURB-acks paid, those that the link could not take.
         counter acks_lost_to_egress,
+        /// Of the SURB-acks paid, those that waited for the link when the process died.
+        counter acks_lost_at_death,
         /// Messages sent to a new `store` because the old one had not answered.
         counter deliveries_sent_again,
         /// Times that as many messages or bytes waited for an answer of `store` as `packets_in_flight` and `bytes_in_flight`
@@ -111,6 +115,8 @@ crate::figures! {
         gauge connections_limit,
         /// Packets received that have not ended yet.
         gauge packets_in_flight,
+        /// SURB-acks that wait for the link to `mix-egress`.
+        gauge acks_waiting,
         /// Messages that may still be sent to `store` before it answers one.
         gauge window_messages_left,
         /// The most messages that wait for an answer of `store`.
@@ -138,6 +144,9 @@ crate::figures! {
         replay_snapshots_failed,
     }
 }
+
+/// SURB-acks paid that were not sent to `mix-egress`, by reason.
+pub const ACKS_LOST: [&str; 2] = ["acks_lost_to_egress", "acks_lost_at_death"];
 
 /// Packets received that were accepted.
 pub const ACCEPTED: [&str; 2] = ["acks_paid", "accepted_without_ack"];

@@ -3,6 +3,8 @@
 crate::figures! {
     /// The store's counters.
     pub struct StoreCounters {
+        /// Messages that `mix-ingress` delivered, those that it sent again among them.
+        counter messages_delivered,
         /// Messages that were accepted because their client proved receipt.
         counter accepted_by_receipt,
         /// Messages that were accepted because they were committed to disk.
@@ -19,6 +21,8 @@ crate::figures! {
         counter refused_storage_failed,
         /// Messages that would crash a client of 2021.
         counter refused_unfit_for_client,
+        /// Messages that a process which died had neither accepted nor refused. `mix-ingress` sends them again.
+        counter messages_lost_at_death,
         /// Messages pushed to clients, repetitions included.
         counter pushed,
         /// Times that a client had been pushed as much as `client_buffer` allows without proof, and more of its mail had to
@@ -72,6 +76,8 @@ crate::figures! {
         gauge pushed_memory_limit (bytes),
         /// The most memory for mail that was read from disk and is not pushed yet.
         gauge read_ahead_memory_limit (bytes),
+        /// Messages that are neither accepted nor refused yet.
+        gauge messages_pending,
         /// Registered clients.
         gauge clients_registered,
         /// Messages on disk.
@@ -103,3 +109,15 @@ crate::figures! {
         refused_inbox_full, refused_inbox_share, refused_storage_failed, memory_short,
     }
 }
+
+/// Messages delivered that were accepted, by how.
+pub const ACCEPTED: [&str; 2] = ["accepted_by_receipt", "accepted_by_commit"];
+
+/// Messages delivered that were not accepted, by reason.
+pub const REFUSED: [&str; 5] = [
+    "refused_unknown_client",
+    "refused_inbox_full",
+    "refused_storage_failed",
+    "refused_unfit_for_client",
+    "messages_lost_at_death",
+];

@@ -51,11 +51,21 @@ crate::figures! {
         gauge descriptors_http_api = "worker_descriptors" { worker: "http-api" },
         /// 1 if new clients are let in, 0 after `gatewayd drain`.
         gauge admits_newcomers,
-        /// Packets that are not accounted for: 0, or a fault of the program. The packets that `mix-ingress` received, and those that
-        /// `mix-egress` took.
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
         gauge balance_off_received = "balance_off" { packets: "received" },
-        /// Packets that are not accounted for: 0, or a fault of the program. The packets that `mix-ingress` received, and those that
-        /// `mix-egress` took.
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
+        gauge balance_off_delivered = "balance_off" { packets: "delivered" },
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
+        gauge balance_off_accepted = "balance_off" { packets: "accepted" },
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
+        gauge balance_off_acks = "balance_off" { packets: "acks" },
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
+        gauge balance_off_acks_on_link = "balance_off" { packets: "acks_on_link" },
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
+        gauge balance_off_clients_packets = "balance_off" { packets: "clients_packets" },
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
+        gauge balance_off_clients_packets_on_link = "balance_off" { packets: "clients_packets_on_link" },
+        /// Packets that a sum does not account for: 0, or a fault of the program. Above the table stands what the sums are.
         gauge balance_off_forwarded = "balance_off" { packets: "forwarded" },
     }
     refusals {}
@@ -75,7 +85,33 @@ pub struct OfWorker<'a> {
     pub descriptors: &'a Number,
 }
 
+/// The fields of `balance_off`, in the order of [`balance::ALL`](crate::balance::ALL).
+pub const BALANCE_OFF: [&str; 8] = [
+    "balance_off_received",
+    "balance_off_delivered",
+    "balance_off_accepted",
+    "balance_off_acks",
+    "balance_off_acks_on_link",
+    "balance_off_clients_packets",
+    "balance_off_clients_packets_on_link",
+    "balance_off_forwarded",
+];
+
 impl SupervisorFigures {
+    /// By how much each sum is off, in the order of [`balance::ALL`](crate::balance::ALL).
+    pub const fn balance_off(&self) -> [&Number; 8] {
+        [
+            &self.balance_off_received,
+            &self.balance_off_delivered,
+            &self.balance_off_accepted,
+            &self.balance_off_acks,
+            &self.balance_off_acks_on_link,
+            &self.balance_off_clients_packets,
+            &self.balance_off_clients_packets_on_link,
+            &self.balance_off_forwarded,
+        ]
+    }
+
     /// The figures about the worker of `role`.
     pub const fn of(&self, role: Role) -> OfWorker<'_> {
         match role {

@@ -14,7 +14,7 @@ use ipc::{
     Opaque, Role,
     codec::{CodecError, encode_one},
     control::{WorkerCommand, WorkerReport},
-    egress::SendPacket,
+    egress::{SendPacket, ToEgress},
     http_api::{SignedHostInformation, StoreToHttpApi},
     ingress_store::{
         Ack, DeliveryId, DeliveryRefusal, IngressToStore, ReplayAnswer, ReplayGeneration, ReplayRequest, StoreToIngress,
@@ -276,7 +276,8 @@ fn ipc() {
     let header = FrameHeader { framing: Framing::V7, size: PacketSize::Ack };
     for next_hop in ["1.2.3.4:1789", "[::1]:1"] {
         let next_hop = next_hop.parse().expect("an address");
-        add(4, encode_one(&SendPacket { next_hop, header, packet: opaque() }));
+        add(4, encode_one(&ToEgress::BeginLink { sent_before: 1_000 }));
+        add(4, encode_one(&ToEgress::SendPacket(SendPacket { next_hop, header, packet: opaque() })));
     }
     add(5, encode_one(&WorkerCommand::DrainWorker));
     add(5, encode_one(&WorkerCommand::ReplaceLink { peer: Role::Store }));

@@ -1,7 +1,10 @@
 //! What a running gateway shows of itself: the figures of `gatewayd status --json`.
 
 use anyhow::{Context as _, Result, ensure};
-use figures::{Figure, Page, Reading, balance::Balance};
+use figures::{
+    Figure, Page, Reading,
+    balance::{ALL, Snapshot},
+};
 use serde_json::Value;
 
 use crate::{deadline, home::Home};
@@ -49,13 +52,16 @@ impl Shown {
         Ok(values.iter().sum())
     }
 
-    /// By how many packets a sum is off.
+    /// The sums that are off now, and by how many packets. What is on the way between two processes counts as off, too.
     ///
     /// # Errors
-    /// If a figure is missing.
-    pub fn off(&self, balance: &Balance) -> Result<u64> {
-        let reading = self.reading(balance.page).context("a page is not shown whole")?;
-        Ok(balance.off(&[reading.clone(), reading]))
+    /// If a page is not shown whole.
+    pub fn off(&self) -> Result<Vec<String>> {
+        let readings = Page::ALL.into_iter().map(|page| self.reading(page));
+        let readings: Option<Vec<Reading>> = readings.collect();
+        let now = Snapshot::of(readings.context("a page is not shown whole")?);
+        let off = ALL.into_iter().map(|sum| (sum.name, sum.off(&now, &[now.clone(), now.clone()])));
+        Ok(off.filter(|(_, off)| *off > 0).map(|(name, off)| format!("{off} {name}")).collect())
     }
 
     /// The page as the gateway read it.

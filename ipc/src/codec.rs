@@ -168,7 +168,7 @@ mod tests {
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = decode_body::<crate::ingress_store::IngressToStore>(&bytes);
             let _ = decode_body::<crate::ingress_store::StoreToIngress>(&bytes);
-            let _ = decode_body::<crate::egress::SendPacket>(&bytes);
+            let _ = decode_body::<crate::egress::ToEgress>(&bytes);
             let _ = decode_one::<crate::control::WorkerReport>(&bytes);
             let _ = decode_one::<crate::control::WorkerCommand>(&bytes);
         }

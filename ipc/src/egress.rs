@@ -1,8 +1,8 @@
-//! Links `mix-ingress` → `mix-egress` (SURB-acks) and `client-edge` → `mix-egress` (clients' packets): one way, one message.
+//! Links `mix-ingress` → `mix-egress` (SURB-acks) and `client-edge` → `mix-egress` (clients' packets): one way.
 //!
-//! *mix-egress trusts its peers* for nothing: it checks every next hop against its own policy. *The peers trust mix-egress*
-//! for nothing either: the mixnet is lossy by design, and whoever made a lost packet sends it again. Therefore
-//! the sender never waits; a packet that does not fit is dropped and counted.
+//! *mix-egress trusts its peers* for nothing: it checks every next hop against its own policy. What they say of packets that were lost
+//! stands in a counter, and decides nothing. *The peers trust mix-egress* for nothing either: the mixnet is lossy by design, and whoever
+//! made a lost packet sends it again. Therefore the sender never waits; a packet that does not fit is dropped and counted.
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,18 @@ use bincode::{Decode, Encode};
 use wire::framing::FrameHeader;
 
 use crate::Opaque;
+
+/// A message to `mix-egress`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ToEgress {
+    /// The first message on each link, and no later one.
+    BeginLink {
+        /// The packets that the sender and its predecessors have sent over earlier links. Those of them that were not taken are lost.
+        sent_before: u64,
+    },
+    /// A packet.
+    SendPacket(SendPacket),
+}
 
 /// Send this Sphinx packet to that mix node.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -32,6 +44,9 @@ pub enum Rule {
     /// A sender sends a packet of another length than its header says.
     #[error("a packet to be sent is as long as its frame header says")]
     WrongLength,
+    /// A sender begins a link twice, or sends before it begins.
+    #[error("a link begins once, and before its first packet")]
+    Beginning,
 }
 
 impl SendPacket {
@@ -53,15 +68,18 @@ mod tests {
 
     #[test]
     fn bytes_are_pinned() {
-        let packet = |next_hop: &str, framing| SendPacket {
-            next_hop: next_hop.parse().unwrap(),
-            header: FrameHeader { framing, size: PacketSize::Ack },
-            packet: Opaque(vec![1, 2].into()),
+        let packet = |next_hop: &str, framing| {
+            ToEgress::SendPacket(SendPacket {
+                next_hop: next_hop.parse().unwrap(),
+                header: FrameHeader { framing, size: PacketSize::Ack },
+                packet: Opaque(vec![1, 2].into()),
+            })
         };
-        pin(packet("127.0.0.1:1789", Framing::Unversioned(PacketType::Vpn)), "007f000001fbfd06000100020102");
+        pin(ToEgress::BeginLink { sent_before: 1_000 }, "00fbe803");
+        pin(packet("127.0.0.1:1789", Framing::Unversioned(PacketType::Vpn)), "01007f000001fbfd06000100020102");
         pin(
             packet("[::1]:1789", Framing::V8(KeyRotation::Even)),
-            &format!("01{}01fbfd06020200020102", "00".repeat(15)),
+            &format!("0101{}01fbfd06020200020102", "00".repeat(15)),
         );
     }
 

@@ -34,6 +34,14 @@ struct InUse {
     of_common: AtomicUsize,
 }
 
+impl HopBytes {
+    /// How many they are.
+    pub(crate) fn in_use(&self) -> u64 {
+        let InUse { of_part, of_common } = &*self.0;
+        (of_part.load(Ordering::Relaxed) as u64).saturating_add(of_common.load(Ordering::Relaxed) as u64)
+    }
+}
+
 impl HopBudget {
     /// Divides `bytes` among at most `next_hops`. `gauge` shows the bytes in use.
     pub(crate) fn new(bytes: usize, next_hops: usize, gauge: Number) -> Self {
@@ -111,8 +119,9 @@ mod tests {
         assert!(budget.take(&one, 10).is_some());
         drop((part_of_other, share_of_other));
         let part = budget.take(&one, 10).unwrap();
-        assert!(budget.take(&one, 10).is_some());
-        drop(part);
+        let share = budget.take(&one, 10).unwrap();
+        assert_eq!((one.in_use(), other.in_use()), (20, 0));
+        drop((part, share));
         assert_eq!(gauge.load(Ordering::Relaxed), 0);
     }
 

@@ -30,7 +30,7 @@ use worker::counter::count;
 use crate::{
     batch::QueuedFrame,
     budget::{HopBudget, HopBytes},
-    counters::EgressCounters,
+    counters::{self, EgressCounters},
     frame::OutgoingFrame,
     hop::Hop,
     hop_state::{HopState, News, SharedState},
@@ -133,29 +133,34 @@ impl Hops {
     pub fn send(&mut self, origin: Origin, packet: SendPacket) -> Result<(), Rule> {
         let SendPacket { next_hop, header, packet } = packet;
         let frame = OutgoingFrame::new(self.config.framing.apply(header), packet)?;
-        count(match origin {
-            Origin::Acks => &self.counters.acks_taken,
-            Origin::Clients => &self.counters.clients_packets_taken,
-        });
+        count(counters::of_link(&self.counters, origin).0);
         self.hand_over(origin, next_hop, frame);
         Ok(())
     }
 
-    /// Shows how many next hops there are, by state.
+    /// Shows how many next hops there are and how many bytes wait for them, by state.
     pub fn show(&self) {
-        let mut states = [0, 0, 0];
+        let mut states = [(0, 0); 3];
         for entry in self.hops.values().filter(|entry| !entry.queue.is_closed()) {
             let [new, proven, unreachable] = &mut states;
-            *match entry.state.get() {
+            let (hops, queued) = match entry.state.get() {
                 HopState::New => new,
                 HopState::Proven => proven,
                 HopState::Unreachable => unreachable,
-            } += 1;
+            };
+            *hops += 1;
+            *queued += entry.bytes.in_use();
         }
-        let [new, proven, unreachable] = states;
-        self.counters.hops_new.store(new, Relaxed);
-        self.counters.hops_proven.store(proven, Relaxed);
-        self.counters.hops_unreachable.store(unreachable, Relaxed);
+        let shown = &self.counters;
+        let gauges = [
+            (&shown.hops_new, &shown.queued_for_new),
+            (&shown.hops_proven, &shown.queued_for_proven),
+            (&shown.hops_unreachable, &shown.queued_for_unreachable),
+        ];
+        for ((hops, queued), (of_hops, of_queued)) in states.into_iter().zip(gauges) {
+            of_hops.store(hops, Relaxed);
+            of_queued.store(queued, Relaxed);
+        }
     }
 
     /// Sends what is queued, and ends at `deadline` at the latest. Packets that are not sent by then are counted.

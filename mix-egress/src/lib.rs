@@ -20,6 +20,7 @@ pub mod frame;
 mod hop;
 mod hop_state;
 pub mod hops;
+mod inlet;
 pub mod places;
 pub mod policy;
 pub mod serve;

@@ -1,12 +1,12 @@
 //! Takes packets off the links and hands them to the next hops.
 //!
-//! *Trusts* nobody: a packet that cannot be framed ends its link. *Promises*: no link ever waits for a next hop, so no worker that hands
+//! *Promises*: no link ever waits for a next hop, so no worker that hands
 //! over a packet waits either.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use figures::Figures as _;
-use ipc::{Role, egress::SendPacket};
+use ipc::Role;
 use tokio::{
     sync::mpsc,
     task::{JoinSet, yield_now},
@@ -15,12 +15,11 @@ use tokio::{
 use worker::{
     control_link::{ControlLink, Ending},
     counter,
-    duplex::{self, LaneCapacity, LinkEvent, LinkSender},
+    duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
-    lossy::NoReply,
 };
 
-use crate::{counters::EgressCounters, hops::Hops, places::Origin};
+use crate::{counters::EgressCounters, hops::Hops, inlet::Inlet, places::Origin};
 
 /// Batches of one link that may wait.
 const EVENTS: usize = 8;
@@ -36,32 +35,6 @@ pub struct Links {
     pub ingress: std::os::fd::OwnedFd,
     /// Clients' packets come here.
     pub edge: std::os::fd::OwnedFd,
-}
-
-/// One link: its events, and the sender by which it can be dropped.
-struct Inlet {
-    origin: Origin,
-    events: mpsc::Receiver<LinkEvent<SendPacket, NoReply>>,
-    sender: Option<LinkSender<NoReply>>,
-}
-
-impl Inlet {
-    fn handle(&mut self, event: LinkEvent<SendPacket, NoReply>, hops: &mut Hops) {
-        match event {
-            LinkEvent::Up(sender) => self.sender = Some(sender),
-            LinkEvent::Down => self.sender = None,
-            LinkEvent::Batch(batch) => {
-                for packet in batch {
-                    if let Err(rule) = hops.send(self.origin, packet)
-                        && let Some(sender) = &self.sender
-                    {
-                        sender.drop_link(rule);
-                        return;
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Hands the packets of both links to the next hops, until dropped.
@@ -85,7 +58,7 @@ pub async fn serve(mut control: ControlLink, links: Links, mut hops: Hops, count
         let (tx, events) = mpsc::channel(EVENTS);
         let ends = control.link_ends(peer, first);
         tasks.spawn(duplex::serve(peer, ends, NO_ANSWERS, tx, reports_tx.clone()));
-        Inlet { origin, events, sender: None }
+        Inlet::new(origin, events, Arc::clone(&counters))
     };
     let mut ingress = inlet(Role::MixIngress, Origin::Acks, links.ingress);
     let mut edge = inlet(Role::ClientEdge, Origin::Clients, links.edge);
@@ -99,7 +72,7 @@ pub async fn serve(mut control: ControlLink, links: Links, mut hops: Hops, count
         let deadline = Instant::now() + LAST_PACKETS;
         for inlet in [&mut ingress, &mut edge] {
             // Both peers have ended before, so their last packets come before the end of their links.
-            while inlet.sender.is_some()
+            while inlet.is_up()
                 && let Ok(Some(event)) = timeout_at(deadline, inlet.events.recv()).await
             {
                 inlet.handle(event, &mut hops);
@@ -114,12 +87,17 @@ pub async fn serve(mut control: ControlLink, links: Links, mut hops: Hops, count
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use ipc::{Opaque, control::EgressConfig};
+    use ipc::{
+        Opaque,
+        control::EgressConfig,
+        egress::{SendPacket, ToEgress},
+    };
     use tokio::{io::AsyncReadExt, net::TcpListener};
     use wire::{
         framing::{FrameHeader, Framing},
         packet::PacketSize,
     };
+    use worker::duplex::LinkEvent;
 
     use super::*;
     use crate::{hops::tests::config, timeouts::Timeouts};
@@ -128,20 +106,22 @@ mod tests {
     async fn batches_in_a_row_for_one_hop_fit_its_queue_on_one_thread() {
         const BATCH: usize = 128;
         let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let packet = || SendPacket {
-            next_hop: node.local_addr().unwrap(),
-            header: FrameHeader { framing: Framing::V7, size: PacketSize::Ack },
-            packet: Opaque(Bytes::from(vec![7; PacketSize::Ack.packet_len()])),
+        let packet = || {
+            ToEgress::SendPacket(SendPacket {
+                next_hop: node.local_addr().unwrap(),
+                header: FrameHeader { framing: Framing::V7, size: PacketSize::Ack },
+                packet: Opaque(Bytes::from(vec![7; PacketSize::Ack.packet_len()])),
+            })
         };
         let counters = Arc::new(EgressCounters::default());
         let config = EgressConfig { queue_packets: BATCH as u32, ..config() };
         let mut hops = Hops::new(config, Timeouts::default(), Arc::clone(&counters));
         let (links, events) = mpsc::channel(EVENTS);
-        let mut ingress = Inlet { origin: Origin::Acks, events, sender: None };
-        let mut edge = Inlet { origin: Origin::Clients, events: mpsc::channel(1).1, sender: None };
+        let mut ingress = Inlet::new(Origin::Acks, events, Arc::clone(&counters));
+        let mut edge = Inlet::new(Origin::Clients, mpsc::channel(1).1, Arc::clone(&counters));
         let take = async {
             // Opens the connection before the rest comes.
-            links.send(LinkEvent::Batch(vec![packet()])).await.unwrap();
+            links.send(LinkEvent::Batch(vec![ToEgress::BeginLink { sent_before: 0 }, packet()])).await.unwrap();
             let (mut stream, _) = node.accept().await.unwrap();
             let one = stream.read(&mut [0; 4_096]).await.unwrap();
             for _ in 0..EVENTS {

@@ -84,7 +84,7 @@ pub(crate) struct Deliveries {
     /// A delivery had to wait for the window, and the window has been full since.
     is_full: bool,
     next: u64,
-    acks: LossySender<SendPacket>,
+    acks: LossySender,
     /// Gives the keeper of the replay filter a link to each new `store`.
     archive_links: mpsc::Sender<ArchiveLink>,
     /// Takes answers about marks to the keeper.
@@ -96,7 +96,7 @@ impl Deliveries {
     /// Begins without deliveries and without a link.
     pub(crate) const fn new(
         window: Window,
-        acks: LossySender<SendPacket>,
+        acks: LossySender,
         archive_links: mpsc::Sender<ArchiveLink>,
         counters: Arc<Counters>,
     ) -> Self {
@@ -239,9 +239,8 @@ impl Deliveries {
     }
 
     fn pay(&self, ack: SendPacket) {
-        let cost = ack.cost();
-        self.acks.send(ack, cost);
         count(&self.counters.acks_paid);
+        self.acks.send(ack);
     }
 
     /// Removes the delivery that is answered now.

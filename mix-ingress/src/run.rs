@@ -38,7 +38,7 @@ use worker::{
     drain::{self, Drain},
     duplex::{self, LaneCapacity},
     heartbeat::Heartbeat,
-    lossy,
+    lossy::{self, LinkFigures},
     peer::{ConnectionLimit, Listener},
 };
 
@@ -147,8 +147,12 @@ pub async fn run(ingress: Ingress, links: Links, ending: impl Future<Output = En
     // the first ack has left.
     let (acks, carrier) = lossy::channel(
         Window { messages: window.messages.max(ACK_QUEUE), bytes: config.ack_bytes },
-        counters.ack_memory.clone(),
-        counters.acks_lost_to_egress.clone(),
+        LinkFigures {
+            memory: counters.ack_memory.clone(),
+            waiting: counters.acks_waiting.clone(),
+            sent: counters.acks_sent.clone(),
+            lost: counters.acks_lost_to_egress.clone(),
+        },
     );
     let (archive_links, new_archive_links) = mpsc::channel(1);
     let (open, opened) = oneshot::channel();

@@ -56,7 +56,7 @@ fn live(birth: &Birth) -> Result<Ending, StoreError> {
         edge: grants.take(Grant::Link(Role::ClientEdge))?,
         http_api: announce.is_some().then(|| grants.take(Grant::Link(Role::HttpApi))).transpose()?,
     };
-    let counters = Arc::new(StoreCounters::in_page(grants.figures_page()?).map_err(BirthError::from)?);
+    let counters = Arc::new(StoreCounters::take_up(grants.figures_page()?).map_err(BirthError::from)?);
 
     // 3. The key, into locked memory.
     let identity = Identity::read(grants.take(Grant::IdentityKey)?)?;

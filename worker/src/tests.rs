@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     io::Write,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
@@ -14,20 +13,15 @@ use bincode::{
     enc::Encoder,
     error::{DecodeError, EncodeError},
 };
-use figures::Number;
 use ipc::{
     Role,
     control::WorkerReport,
-    credit::Window,
     ingress_store::{DeliveryId, StoreToIngress},
 };
 use link::{descriptor, stream};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
-use crate::{
-    duplex::{self, LaneCapacity, LinkEvent, LinkSender},
-    lossy,
-};
+use crate::duplex::{self, LaneCapacity, LinkEvent, LinkSender};
 
 /// Far more than anything here takes.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -260,89 +254,4 @@ async fn a_peer_that_closes_a_link_is_reported_with_its_last_message() {
         sender.drop_link("said too much");
         assert_eq!(served.report().await, said_too_much(link));
     }
-}
-
-#[tokio::test]
-async fn a_lossy_link_never_blocks_its_sender_and_counts_losses() {
-    let dropped = Number::default();
-    let (sender, carrier) =
-        lossy::channel(Window { messages: 4_096, bytes: 4_096 }, Number::default(), dropped.clone());
-    let (ends, ends_rx) = mpsc::channel(2);
-    // Nobody carries yet: the queue fills up, and the rest is dropped.
-    for n in 0..10_000 {
-        sender.send(answer(n), 1);
-    }
-    let lost = dropped.load(Relaxed);
-    assert_eq!(lost, 10_000 - 4_096);
-    let (here, there) = descriptor::link_pair().unwrap();
-    ends.send(here).await.unwrap();
-    let mut task = JoinSet::new();
-    task.spawn(carrier.run(ends_rx, mpsc::channel(1).0));
-    let (mut reader, writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
-    let mut received = Vec::new();
-    while (received.len() as u64) < 10_000 - lost {
-        received.extend(timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap());
-    }
-    assert_eq!(received, (0..10_000 - lost).map(answer).collect::<Vec<_>>());
-    // The peer dies; its successor is served.
-    drop((reader, writer));
-    expect_successor_to_be_served(&sender, &ends).await;
-    drop(sender);
-    timeout(LIMIT, task.join_next()).await.unwrap().unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn what_waits_for_a_lossy_link_is_bounded_in_bytes() {
-    let (gauge, dropped) = (Number::default(), Number::default());
-    let most = Window { messages: 1_000, bytes: 100 };
-    let (sender, carrier) = lossy::channel(most, gauge.clone(), dropped.clone());
-    for n in 0..10 {
-        sender.send(answer(n), 30);
-    }
-    assert_eq!((gauge.load(Relaxed), dropped.load(Relaxed)), (90, 7));
-    let (ends, ends_rx) = mpsc::channel(1);
-    let (here, there) = descriptor::link_pair().unwrap();
-    ends.send(here).await.unwrap();
-    let mut task = JoinSet::new();
-    task.spawn(carrier.run(ends_rx, mpsc::channel(1).0));
-    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
-    assert_eq!(timeout(LIMIT, reader.read_batch()).await.unwrap().unwrap(), [answer(0), answer(1), answer(2)]);
-    drop(sender);
-    timeout(LIMIT, task.join_next()).await.unwrap().unwrap().unwrap();
-    assert_eq!(gauge.load(Relaxed), 0, "what is written takes nothing");
-}
-
-/// A new end is given, and what is sent comes out of it. What is sent before the end is taken up is lost.
-async fn expect_successor_to_be_served(sender: &lossy::LossySender<StoreToIngress>, ends: &mpsc::Sender<OwnedFd>) {
-    let (here, there) = descriptor::link_pair().unwrap();
-    ends.send(here).await.unwrap();
-    let (mut reader, _writer) = stream::open::<StoreToIngress, StoreToIngress>(there).unwrap();
-    let first = timeout(LIMIT, async {
-        loop {
-            sender.send(answer(7), 1);
-            tokio::select! {
-                batch = reader.read_batch() => return batch.unwrap(),
-                () = tokio::task::yield_now() => {}
-            }
-        }
-    });
-    assert_eq!(first.await.unwrap()[0], answer(7));
-}
-
-/// Its successor is served.
-#[tokio::test]
-async fn a_peer_that_speaks_on_a_lossy_link_is_reported() {
-    let (sender, carrier) = lossy::channel(Window { messages: 16, bytes: 16 }, Number::default(), Number::default());
-    let (ends, ends_rx) = mpsc::channel(2);
-    let (reports_tx, mut reports) = mpsc::channel(1);
-    let mut task = JoinSet::new();
-    task.spawn(carrier.run(ends_rx, reports_tx));
-    for said in [&[0, 0, 0, 1, 0][..], &[0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 0]] {
-        let (here, there) = descriptor::link_pair().unwrap();
-        ends.send(here).await.unwrap();
-        UnixStream::from(there).write_all(said).unwrap();
-        let report = timeout(LIMIT, reports.recv()).await.unwrap().unwrap();
-        assert!(matches!(report, WorkerReport::LinkViolated { peer: Role::MixEgress, .. }), "{report:?}");
-    }
-    expect_successor_to_be_served(&sender, &ends).await;
 }

@@ -180,8 +180,7 @@ impl<'a> Session<'a> {
                     count(&counters.packets_forwarded);
                     self.permit.prove(1);
                     let packet = SendPacket { next_hop, header, packet: Opaque(packet) };
-                    let cost = packet.cost();
-                    self.context.egress.send(packet, cost);
+                    self.context.egress.send(packet);
                 } else {
                     count(&counters.new_next_hops_refused);
                 }

@@ -11,7 +11,7 @@ use client_wire::{key::SessionKey, login::LoginProof};
 use ipc::{
     Opaque,
     control::{EdgeConfig, WorkerReport, session_credit},
-    egress::SendPacket,
+    egress::{SendPacket, ToEgress},
 };
 use link::{
     LinkError, descriptor,
@@ -23,6 +23,8 @@ use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
+
+use worker::lossy::NoReply;
 
 use super::client::{Client, NARROW, TIMEOUT, authenticate, key, token};
 use crate::{
@@ -65,7 +67,7 @@ pub(super) struct Gateway {
     pub(super) reports: mpsc::Receiver<WorkerReport>,
     /// Whether new clients are let in.
     pub(super) newcomers: watch::Sender<bool>,
-    egress: LinkReader<SendPacket>,
+    egress: LinkReader<ToEgress>,
     store_ends: mpsc::Sender<OwnedFd>,
     _egress_ends: mpsc::Sender<OwnedFd>,
 }
@@ -97,7 +99,8 @@ impl Gateway {
 
         let (here, there) = descriptor::link_pair().unwrap();
         egress_ends.send(there).await.unwrap();
-        let (egress, _) = stream::open::<SendPacket, SendPacket>(here).unwrap();
+        let (mut egress, _) = stream::open::<ToEgress, NoReply>(here).unwrap();
+        assert_eq!(egress.read_batch().await.unwrap(), [ToEgress::BeginLink { sent_before: 0 }]);
         let gateway = Self { edge, address, reports, newcomers, egress, store_ends, _egress_ends: egress_ends };
         let store = gateway.new_store().await;
         (gateway, store)
@@ -130,7 +133,12 @@ impl Gateway {
     }
 
     pub(super) async fn forwarded(&mut self) -> Vec<SendPacket> {
-        timeout(TIMEOUT, self.egress.read_batch()).await.expect("nothing was forwarded").unwrap()
+        let batch = timeout(TIMEOUT, self.egress.read_batch()).await.expect("nothing was forwarded").unwrap();
+        let packet = |message| match message {
+            ToEgress::SendPacket(packet) => packet,
+            ToEgress::BeginLink { .. } => panic!("the link has begun already"),
+        };
+        batch.into_iter().map(packet).collect()
     }
 
     pub(super) async fn violated_rule(&mut self) -> String {

@@ -6,10 +6,11 @@ use std::{
 };
 
 use figures::{
-    Page, Reading,
+    Page, Reading, balance,
     client_edge::ATTACHED,
     health::{self, Health},
     mix_egress, mix_ingress,
+    supervisor::BALANCE_OFF,
 };
 use ipc::Role;
 
@@ -118,20 +119,26 @@ impl Screen<'_> {
         let lost = self.counted(EGRESS, &mix_egress::DROPPED);
         let waiting = self.value(EGRESS, "packets_waiting");
         self.line("packets out", format_args!("taken {taken}, sent {sent}, dropped {lost}, {waiting} waiting"));
-        let off = self.value(Page::Supervisor, "balance_off_received");
-        let off = off.saturating_add(self.value(Page::Supervisor, "balance_off_forwarded"));
+        let off = self.not_accounted_for();
         let [new, proven, away] =
             ["hops_new", "hops_proven", "hops_unreachable"].map(|state| self.value(EGRESS, state));
-        self.line(
-            "",
-            format_args!("{off} not accounted for; next hops: {proven} work, {new} are new, {away} cannot be reached"),
-        );
+        self.line("", format_args!("{off}; next hops: {proven} work, {new} are new, {away} cannot be reached"));
         let (marks, most) = (self.value(INGRESS, "replay_marks"), self.value(INGRESS, "replay_marks_limit"));
         let saved = match self.value(INGRESS, "replay_saved_timestamp") {
             0 => "not saved since the start".to_owned(),
             at => format!("saved {} ago", self.since(at)),
         };
         self.line("replay", format_args!("{marks} of {most} marks, {saved}"));
+    }
+
+    /// Which sums are off, and by how many packets.
+    fn not_accounted_for(&self) -> String {
+        let off = balance::ALL.into_iter().zip(BALANCE_OFF).filter_map(|(sum, field)| {
+            let off = self.value(Page::Supervisor, field);
+            (off > 0).then(|| format!("{off} {}", sum.name))
+        });
+        let off: Vec<String> = off.collect();
+        if off.is_empty() { "0 not accounted for".to_owned() } else { format!("NOT ACCOUNTED FOR: {}", off.join(", ")) }
     }
 
     fn storage(&mut self) {

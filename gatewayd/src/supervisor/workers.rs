@@ -187,7 +187,7 @@ impl Workers {
             self.show_processes();
             self.spec.pages.own().loop_turns.fetch_add(1, Relaxed);
         }
-        self.balance.look(&self.spec.pages, now);
+        self.balance.look(&self.spec.pages, self.is_up(), now);
         self.judge_probation(now);
         self.publish_figures(now);
         self.end_levels(now);

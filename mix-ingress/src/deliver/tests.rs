@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use figures::Number;
 use tokio::time::Instant;
-use worker::{drain, lossy};
+use worker::{
+    drain,
+    lossy::{self, LinkFigures},
+};
 
 use super::*;
 use crate::replay::tests::{marker, tag};
@@ -15,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Without a `store` and without a keeper of the replay filter.
 fn deliveries() -> (Deliveries, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
-    let (acks, _) = lossy::channel(WINDOW, Number::default(), Number::default());
+    let (acks, _) = lossy::channel(WINDOW, LinkFigures::default());
     let (archive_links, _) = mpsc::channel(1);
     (Deliveries::new(WINDOW, acks, archive_links, Arc::clone(&counters)), counters)
 }

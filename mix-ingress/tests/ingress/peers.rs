@@ -5,7 +5,7 @@ use std::{collections::VecDeque, future::Future, os::fd::OwnedFd, time::Duration
 use bytes::Bytes;
 use ipc::{
     Opaque,
-    egress::SendPacket,
+    egress::{SendPacket, ToEgress},
     ingress_store::{
         Ack, DeliveryId, DeliveryRefusal, IngressToStore, MARKS_LEN, ReplayAnswer, ReplayGeneration, ReplayRequest,
         StoreToIngress,
@@ -174,9 +174,17 @@ impl Store {
     }
 }
 
+/// The packet that a message to `mix-egress` is, if it does not begin a link.
+fn packet(message: ToEgress) -> Option<SendPacket> {
+    match message {
+        ToEgress::SendPacket(packet) => Some(packet),
+        ToEgress::BeginLink { .. } => None,
+    }
+}
+
 /// The far end of the link to `mix-egress`.
 pub(crate) struct Egress {
-    reader: LinkReader<SendPacket>,
+    reader: LinkReader<ToEgress>,
     _writer: LinkWriter<NoReply>,
     read: VecDeque<SendPacket>,
 }
@@ -191,7 +199,7 @@ impl Egress {
     pub(crate) async fn next_or_end(&mut self) -> Option<SendPacket> {
         while self.read.is_empty() {
             match soon(self.reader.read_batch()).await {
-                Ok(batch) => self.read.extend(batch),
+                Ok(batch) => self.read.extend(batch.into_iter().filter_map(packet)),
                 Err(LinkError::Closed) => return None,
                 Err(error) => panic!("{error}"),
             }

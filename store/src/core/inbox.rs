@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use client_wire::key::KeyKind;
+use figures::Raised;
 use ipc::ingress_store::Ack;
 use session_ipc::{Sequence, SessionId};
 use wire::address::ClientAddress;
@@ -135,10 +136,10 @@ impl Inbox {
     }
 
     /// Takes a message in, live. Returns its place.
-    pub(super) fn take(&mut self, message: Bytes, ack: Ack, reply_to: ReplyTo) -> Sequence {
+    pub(super) fn take(&mut self, message: Bytes, ack: Ack, reply_to: ReplyTo, shown: Raised) -> Sequence {
         let sequence = Sequence(self.next);
         self.next += 1;
-        self.pending.insert(sequence, message, ack, reply_to);
+        self.pending.insert(sequence, PendingMessage::new(message, ack, reply_to, shown));
         sequence
     }
 

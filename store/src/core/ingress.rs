@@ -91,6 +91,7 @@ impl<M: Mailbox> Core<M> {
         if !self.ingress.window.take(len) {
             return Err(Rule::OverWindow.into());
         }
+        count(&self.counters.messages_delivered);
         let reply_to = ReplyTo { ingress: self.ingress.incarnation, delivery };
         match self.take_delivery(&client, message, ack, reply_to, now) {
             Ok(()) => {}
@@ -143,7 +144,7 @@ impl<M: Mailbox> Core<M> {
             count(&self.counters.refused_inbox_share);
             return Err(DeliveryRefusal::InboxFull);
         }
-        let sequence = inbox.take(message, ack, reply_to);
+        let sequence = inbox.take(message, ack, reply_to, self.counters.messages_pending.raise());
         if keeps_up {
             self.commits.spill_at(now + self.config.spill_after, *client, sequence);
         } else {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use figures::Raised;
 use ipc::ingress_store::{Ack, DeliveryId};
 use session_ipc::Sequence;
 
@@ -35,6 +36,15 @@ pub(super) struct PendingMessage {
     pub(super) ack: Ack,
     pub(super) reply_to: ReplyTo,
     pub(super) state: PendingState,
+    /// Shows the message as pending until it is refused or leaves.
+    shown: Option<Raised>,
+}
+
+impl PendingMessage {
+    /// A message that has just arrived.
+    pub(super) const fn new(message: Bytes, ack: Ack, reply_to: ReplyTo, shown: Raised) -> Self {
+        Self { message, ack, reply_to, state: PendingState::Live, shown: Some(shown) }
+    }
 }
 
 /// The state of a message that is not accepted yet.
@@ -101,9 +111,9 @@ impl Pending {
     }
 
     /// A message arrives, live.
-    pub(super) fn insert(&mut self, place: Sequence, message: Bytes, ack: Ack, reply_to: ReplyTo) {
-        self.live.add(message.len(), ack);
-        let earlier = self.messages.insert(place, PendingMessage { message, ack, reply_to, state: PendingState::Live });
+    pub(super) fn insert(&mut self, place: Sequence, arrived: PendingMessage) {
+        self.live.add(arrived.message.len(), arrived.ack);
+        let earlier = self.messages.insert(place, arrived);
         debug_assert!(earlier.is_none(), "a place is used twice");
     }
 
@@ -127,6 +137,7 @@ impl Pending {
             PendingState::Refused => return None,
         }
         pending.message = Bytes::new();
+        pending.shown = None;
         let reply_to = pending.reply_to;
         if !was_pushed {
             self.messages.remove(&place);

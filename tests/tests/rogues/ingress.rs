@@ -12,7 +12,7 @@ use harness::{
 };
 use ipc::{
     Opaque, Role,
-    egress::SendPacket,
+    egress::{SendPacket, ToEgress},
     ingress_store::{
         Ack, DeliveryId, DeliveryRefusal, GENERATION_LIMIT, IngressToStore, MARKS_LEN, ReplayGeneration, ReplayRequest,
         StoreToIngress,
@@ -132,15 +132,16 @@ async fn a_rogue_ingress_sends_only_whole_packets_through_egress() -> Result<()>
             header,
             packet: Opaque(vec![7; PacketSize::Ack.packet_len()].into()),
         };
-        let mut link: TakenLink<(), SendPacket> = taken.link(Role::MixEgress).await?;
-        link.say(&whole).await?;
+        let mut link: TakenLink<(), ToEgress> = taken.link(Role::MixEgress).await?;
+        link.say(&ToEgress::BeginLink { sent_before: 0 }).await?;
+        link.say(&ToEgress::SendPacket(whole.clone())).await?;
         let frames = mixnode.wait_for_frames(1).await?;
         let frame = frames.first().context("there is one")?;
         ensure!(frame.packet.as_slice() == &*whole.packet.0, "another packet came");
         let half = SendPacket { packet: Opaque(vec![7; 11].into()), ..whole };
         taken
             .breaks(ipc::egress::Rule::WrongLength, Role::MixEgress, async {
-                link.say(&half).await?;
+                link.say(&ToEgress::SendPacket(half)).await?;
                 Ok(link)
             })
             .await

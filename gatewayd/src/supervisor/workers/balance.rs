@@ -1,14 +1,21 @@
 //! The balance of packets, looked at once a minute.
 //!
-//! Packets that pass while a page is read can make a sum uneven for a moment. So a sum that does not come out even is looked at again, and
+//! Packets that pass while pages are read can make a sum uneven for a moment. So a sum that does not come out even is looked at again, and
 //! what is shown is the least that any look has found.
+//!
+//! What is on the way between two workers is compared with what was sent some minutes ago. When a worker ends, what is on the way is counted
+//! as lost only once its successor has its links. So that comparison begins anew whenever a worker is not at work.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
+    collections::VecDeque,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use figures::balance::{Balance, FORWARDED, RECEIVED};
+use figures::balance::{ALL, ON_THE_WAY, Snapshot};
 
 use crate::launch::FiguresPages;
 
@@ -19,42 +26,26 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Looks before a sum counts as uneven.
 const LOOKS: u32 = 5;
 
+/// By how many packets each sum is off, in the order of [`ALL`].
+type Off = [u64; ALL.len()];
+const EVEN: Off = [0; ALL.len()];
+/// Before the first look.
+const MOST: Off = [u64::MAX; ALL.len()];
+
 /// Looks at the balance when it is due.
 #[derive(Debug)]
 pub(super) struct BalanceWatch {
     due: Instant,
     looks: u32,
     least: Off,
-}
-
-/// By how many packets each sum is off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Off {
-    received: u64,
-    forwarded: u64,
-}
-
-impl Off {
-    const MOST: Self = Self { received: u64::MAX, forwarded: u64::MAX };
-
-    fn of(pages: &FiguresPages) -> Self {
-        let off = |sum: &Balance| sum.off(&[pages.read(sum.page), pages.read(sum.page)]);
-        Self { received: off(&RECEIVED), forwarded: off(&FORWARDED) }
-    }
-
-    fn min(self, other: Self) -> Self {
-        Self { received: self.received.min(other.received), forwarded: self.forwarded.min(other.forwarded) }
-    }
-
-    const fn is_even(self) -> bool {
-        self.received == 0 && self.forwarded == 0
-    }
+    /// What pages showed at the end of earlier balances, the oldest first. All workers have been at work since.
+    earlier: VecDeque<(Instant, Snapshot)>,
 }
 
 impl BalanceWatch {
     /// The first balance is due a period after `now`.
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now + PERIOD, looks: 0, least: Off::MOST }
+        Self { due: now + PERIOD, looks: 0, least: MOST, earlier: VecDeque::new() }
     }
 
     /// When to look next.
@@ -72,86 +63,57 @@ impl BalanceWatch {
         self.looks == 0
     }
 
-    /// Looks if it is time.
-    pub(super) fn look(&mut self, pages: &FiguresPages, now: Instant) {
+    /// Looks if it is time. Must be called after each end of a worker, when not all of them are at work.
+    pub(super) fn look(&mut self, pages: &FiguresPages, all_at_work: bool, now: Instant) {
+        if !all_at_work {
+            self.earlier.clear();
+        }
         if self.due > now {
             return;
         }
-        self.least = self.least.min(Off::of(pages));
+        let off = self.off(pages, now);
+        self.least.iter_mut().zip(off).for_each(|(least, off)| *least = off.min(*least));
         self.looks += 1;
-        if !self.least.is_even() && self.looks < LOOKS {
+        if self.least != EVEN && self.looks < LOOKS {
             self.due = now + PAUSE;
             return;
         }
-        let Off { received, forwarded } = self.least;
-        if !self.least.is_even() {
-            tracing::error!(
-                id = "GWD-G023",
-                received,
-                forwarded,
-                "packets are not accounted for; this is a fault of the program"
-            );
+        show(pages, self.least);
+        // Of those that are old, the latest is the one to compare with.
+        while self.earlier.get(1).is_some_and(|(at, _)| is_old(*at, now)) {
+            self.earlier.pop_front();
         }
-        pages.own().balance_off_received.store(received, Relaxed);
-        pages.own().balance_off_forwarded.store(forwarded, Relaxed);
-        *self = Self::new(now);
+        if all_at_work {
+            self.earlier.push_back((now, Snapshot::of(pages.read_all())));
+        }
+        (self.due, self.looks, self.least) = (now + PERIOD, 0, MOST);
+    }
+
+    fn off(&self, pages: &FiguresPages, now: Instant) -> Off {
+        let nothing = Snapshot::default();
+        let old = self.earlier.iter().rev().find(|(at, _)| is_old(*at, now));
+        let earlier = old.map_or(&nothing, |(_, earlier)| earlier);
+        let readings = [pages.read_all(), pages.read_all()].map(Snapshot::of);
+        ALL.map(|sum| sum.off(earlier, &readings))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use figures::{Page, mix_ingress::Counters};
-    use ipc::Role;
-    use sandbox::page::map_for_writing;
+/// Whether nothing of that time can be on the way any more.
+fn is_old(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= ON_THE_WAY
+}
 
-    use super::*;
-
-    /// The pages of a gateway whose `mix-ingress` has received ten packets and said what became of nine.
-    fn pages() -> (FiguresPages, Counters) {
-        let pages = FiguresPages::make().unwrap();
-        let ingress =
-            Counters::take_up(map_for_writing(pages.grant_for(Role::MixIngress).unwrap().1).unwrap()).unwrap();
-        ingress.packets_received.fetch_add(10, Relaxed);
-        ingress.acks_paid.fetch_add(9, Relaxed);
-        (pages, ingress)
+fn show(pages: &FiguresPages, off: Off) {
+    let uneven = ALL.into_iter().zip(off).filter(|(_, off)| *off > 0);
+    let uneven: Vec<String> = uneven.map(|(sum, off)| format!("{off} {}", sum.name)).collect();
+    if !uneven.is_empty() {
+        tracing::error!(
+            id = "GWD-G023",
+            sums = uneven.join(", "),
+            "packets are not accounted for; this is a fault of the program"
+        );
     }
-
-    fn shown(pages: &FiguresPages) -> u64 {
-        pages.read(Page::Supervisor).value("balance_off_received")
-    }
-
-    #[test]
-    fn a_packet_that_nobody_counts_is_shown_after_some_looks() {
-        let (pages, _ingress) = pages();
-        let mut now = Instant::now();
-        let mut watch = BalanceWatch::new(now);
-        for _ in 0..LOOKS {
-            assert_eq!(shown(&pages), 0);
-            now = watch.due();
-            watch.look(&pages, now);
-        }
-        assert_eq!(shown(&pages), 1);
-    }
-
-    #[test]
-    fn a_packet_that_is_counted_a_little_later_is_no_fault() {
-        let (pages, ingress) = pages();
-        let mut watch = BalanceWatch::new(Instant::now());
-        watch.look(&pages, watch.due());
-        ingress.replayed.fetch_add(1, Relaxed);
-        let second = watch.due();
-        watch.look(&pages, second);
-        assert_eq!((shown(&pages), watch.due()), (0, second + PERIOD));
-    }
-
-    #[test]
-    fn what_a_dead_worker_held_is_lost_and_not_missing() {
-        let (pages, _dead) = pages();
-        let next = Counters::take_up(map_for_writing(pages.grant_for(Role::MixIngress).unwrap().1).unwrap()).unwrap();
-        assert_eq!(next.packets_lost_at_death.load(Relaxed), 1);
-        let mut watch = BalanceWatch::new(Instant::now());
-        let first = watch.due();
-        watch.look(&pages, first);
-        assert_eq!((shown(&pages), watch.due()), (0, first + PERIOD));
+    for (number, off) in pages.own().balance_off().into_iter().zip(off) {
+        number.store(off, Relaxed);
     }
 }

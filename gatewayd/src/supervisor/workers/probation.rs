@@ -117,12 +117,13 @@ impl Workers {
 
     /// Judges if it is time.
     pub(super) fn judge_probation(&mut self, now: Instant) {
+        let is_up = self.is_up();
         let Some(watch) = &mut self.probation else { return };
         match watch.stage {
             Stage::Watching { until } if until <= now => {
                 watch.stage = Stage::Balancing;
                 self.balance.hasten(now);
-                self.balance.look(&self.spec.pages, now);
+                self.balance.look(&self.spec.pages, is_up, now);
             }
             Stage::Balancing => {}
             Stage::Watching { .. } | Stage::Starting | Stage::Passed | Stage::Failed(_) => return,
@@ -132,13 +133,13 @@ impl Workers {
             return;
         }
         let own = self.spec.pages.own();
-        let off = [&own.balance_off_received, &own.balance_off_forwarded].map(|off| off.load(Relaxed));
+        let off = own.balance_off().into_iter().fold(0, |sum: u64, off| sum.saturating_add(off.load(Relaxed)));
         let read = |page| self.spec.pages.read(page);
         let refusals = Refusals::of(read);
         let Some(watch) = &mut self.probation else { return };
         let Probation { before, served, .. } = watch.probation;
-        watch.stage = if off != [0, 0] {
-            Stage::Failed(format!("{} packets are not accounted for", off[0].saturating_add(off[1])))
+        watch.stage = if off > 0 {
+            Stage::Failed(format!("{off} packets are not accounted for"))
         } else if let Some(why) = refusals.worse_than(before).or_else(|| served.is_over(read)) {
             Stage::Failed(why)
         } else {

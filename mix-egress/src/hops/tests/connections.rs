@@ -199,3 +199,38 @@ async fn an_idle_connection_is_closed_and_opened_again_when_needed() {
     assert_eq!(value(&counters.packets_sent), 20);
     assert_eq!(accounted(&counters), 20);
 }
+
+#[tokio::test]
+async fn what_waits_is_shown_by_the_state_of_its_next_hop() {
+    let (_socket, unreachable) = deaf_socket();
+    let (stalled, works) = (Node::new().await, Node::new().await);
+    let (mut hops, counters) = hops(EgressConfig { initial_backoff: HOUR, maximum_backoff: HOUR, ..config() });
+    let shown = |hops: &Hops| {
+        hops.show();
+        let states = [
+            (&counters.hops_new, &counters.queued_for_new),
+            (&counters.hops_proven, &counters.queued_for_proven),
+            (&counters.hops_unreachable, &counters.queued_for_unreachable),
+        ];
+        states.map(|(hops, queued)| (value(hops), value(queued)))
+    };
+    let one = frame(0).wire_len() as u64;
+    hops.hand_over(Origin::Clients, unreachable, frame(0));
+    assert_eq!(shown(&hops), [(1, one), (0, 0), (0, 0)]);
+    until(|| value(&counters.connects_failed) == 1).await;
+    hops.hand_over(Origin::Clients, unreachable, frame(1));
+    assert_eq!(shown(&hops), [(0, 0), (0, 0), (1, 2 * one)]);
+
+    hops.hand_over(Origin::Clients, works.address, frame(0));
+    let mut stream = works.accept().await;
+    assert_eq!(read_packet(&mut stream).await, 0);
+    until(|| shown(&hops)[1] == (1, 0)).await;
+    // Its buffers take a part, and the rest waits.
+    let large = sized_frame(0, 16 << 20);
+    let queued = large.wire_len() as u64;
+    hops.hand_over(Origin::Clients, stalled.address, large);
+    let _never_read = stalled.accept().await;
+    assert_eq!(shown(&hops)[1..], [(1, 0), (1, 2 * one)]);
+    assert_eq!(shown(&hops)[0], (1, queued));
+    assert_eq!(value(&counters.queued_memory), queued + 2 * one);
+}
