@@ -108,7 +108,7 @@ impl UpgradeBinaryError {
 /// The result, for programs.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
-    /// `kept`, `undone` or `refused`.
+    /// `kept`, `undone`, `refused`, `failed` or `ended`.
     verdict: &'a str,
     /// The new `gatewayd`, as the gateway describes it if it took it.
     program: &'a str,
@@ -140,6 +140,7 @@ pub fn execute(
         Err(UpgradeBinaryError::Refused(why)) => ("refused", Some(why.as_str())),
         Err(UpgradeBinaryError::Undone(why)) => ("undone", Some(why.as_str())),
         Err(UpgradeBinaryError::NoWayBack(why)) => ("failed", Some(why.as_str())),
+        Err(UpgradeBinaryError::Ended) => ("ended", None),
         Err(_) => return outcome,
     };
     if json {
