@@ -9,6 +9,7 @@ use harness::{
     disk::{Disk, FileSystem, with_disks},
     gateway::{Gateway, IPV4},
     home::Home,
+    mixnode::MixSender,
     packet::expect_in_order,
     scene::Scene,
 };
@@ -306,5 +307,37 @@ fn a_disk_that_turned_read_only_is_waited_for() -> Result<()> {
         let outcome = scene.gateway.home.gatewayd("run", &[]).await?;
         ensure!(outcome.code != Some(0) && outcome.stderr.contains("ead-only"), "{outcome:?}");
         Ok(())
+    })
+}
+
+/// Whether the new programs have filled it or somebody else: the old ones are those of which the operator knows how they did.
+#[test]
+fn a_disk_that_fills_up_on_probation_undoes_the_upgrade() -> Result<()> {
+    with_disks(128, async {
+        let (disk, mut scene) = on_small_disk(192).await?;
+        let away = register(&scene, Era::TODAY).await?.leave().await?;
+        let next = scene.gateway.home.root().join("next");
+        scene.gateway.home.install(&next)?;
+        let from = next.to_str().context("a path that is no text")?;
+        let arguments = ["--probation", "10s", "--from", from];
+        let upgrade = scene.gateway.home.command("upgrade-binary", &arguments)?.output();
+        let meanwhile = async {
+            let watched = |line: &str| line.contains("of the upgrade are ready, and are watched").then_some(());
+            scene.gateway.log().wait_for("the probation", watched).await?;
+            disk.fill()?;
+            scene.sender = MixSender::connect(scene.gateway.mix).await?;
+            let refused = scene.send_many(away.address(), 200).await?;
+            anyhow::Ok(refused)
+        };
+        let (undone, refused) = tokio::join!(upgrade, meanwhile);
+        let (undone, mut sent) = (undone?, refused?);
+        let said = String::from_utf8_lossy(&undone.stderr);
+        ensure!(undone.status.code() == Some(1) && said.contains("which was not so before"), "{undone:?}");
+
+        disk.free()?;
+        scene.sender = MixSender::connect(scene.gateway.mix).await?;
+        until_acked(&mut scene, &away, &mut sent).await?;
+        let mut client = log_in(&scene, &away).await?;
+        expect_acked(&scene, &mut client, &sent).await
     })
 }
