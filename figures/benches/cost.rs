@@ -43,6 +43,8 @@ impl All {
     fn count_packet(&self) {
         self.ingress.packets_received.fetch_add(1, Relaxed);
         let in_flight = self.ingress.packets_in_flight.raise();
+        self.store.messages_delivered.fetch_add(1, Relaxed);
+        let pending = self.store.messages_pending.raise();
         self.store.pushed.fetch_add(1, Relaxed);
         self.store.pushed_memory.fetch_add(2_048, Relaxed);
         self.edge.pushed_memory.fetch_add(2_048, Relaxed);
@@ -51,8 +53,14 @@ impl All {
         self.store.pushed_memory.fetch_sub(2_048, Relaxed);
         self.store.accepted_by_receipt.fetch_add(1, Relaxed);
         self.store.delivered.fetch_add(1, Relaxed);
+        drop(pending);
         self.ingress.acks_paid.fetch_add(1, Relaxed);
+        self.ingress.ack_memory.fetch_add(400, Relaxed);
+        let on_link = self.ingress.acks_waiting.raise();
         drop(in_flight);
+        self.ingress.acks_sent.fetch_add(1, Relaxed);
+        drop(on_link);
+        self.ingress.ack_memory.fetch_sub(400, Relaxed);
         self.egress.acks_taken.fetch_add(1, Relaxed);
         let waiting = self.egress.packets_waiting.raise();
         self.egress.queued_memory.fetch_add(400, Relaxed);
