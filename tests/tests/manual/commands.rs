@@ -57,16 +57,18 @@ const UNITS: &str = "dev/units";
 const MACHINE: &str = "dev/machine";
 
 /// The commands that are not run here. The first entry that fits counts.
-const ELSEWHERE: [Elsewhere; 21] = [
-    never("gatewayd upgrade-binary", "it waits for a minute; the tests of upgrades run it with less"),
+const ELSEWHERE: [Elsewhere; 23] = [
+    by("gatewayd upgrade-binary", UNITS, "gatewayd upgrade-binary"),
     never("cargo build", "this test runs what it builds"),
     never("make ", "this test is part of it"),
     by("sudo apt install ./target/dist", "dev/deb-lived", "package --install"),
-    never("sudo apt", "it changes the machine, and needs the network"),
-    never("podman load", "the image comes from target/dist; dev/image makes it"),
+    by("sudo apt install ufw", "dev/setup", "packages+=(ufw)"),
+    by("podman load", "dev/image-lived", "container load --quiet --input target/dist/gatewayd-image.tar"),
     by("podman run", "dev/image-lived", "container run --read-only --cap-drop all --security-opt no-new-privileges"),
-    never("sudo ufw", "it changes the firewall of the machine"),
-    never("sudo systemctl edit", "it opens an editor; dev/units writes the same file"),
+    by("sudo ufw allow", UNITS, "inside ufw allow 1789,22,9000/tcp"),
+    by("sudo ufw enable", UNITS, "inside ufw enable"),
+    by("sudo ufw status", UNITS, "inside ufw status"),
+    by("sudo systemctl edit", UNITS, "systemctl edit $unit.socket"),
     by("sudo install -m 0755 target/", MACHINE, "/usr/local/bin\" \"$repository\"/target/debug/{gatewayd,nym-gateway}"),
     by(
         "sudo install -m 0755 -D -t /usr/local/libexec",
@@ -90,7 +92,7 @@ const ELSEWHERE: [Elsewhere; 21] = [
     by("sudo systemd-tmpfiles", UNITS, "systemd-tmpfiles --create gatewayd.conf"),
     by("sudo systemctl", UNITS, "inside systemctl "),
     by("sudo -u gatewayd gatewayd init", UNITS, "as gatewayd gatewayd init --home /var/lib/gatewayd"),
-    never("sudo chown", "it needs the account gatewayd"),
+    by("sudo chown", UNITS, "inside chown -R gatewayd:gatewayd /var/lib/gatewayd/moved"),
 ];
 
 /// The lines of a block, with those joined that end with a backslash.
