@@ -33,8 +33,8 @@ use crate::{
     unwrap::Yardstick,
 };
 
-/// For one round of one figure, building its packets included.
-const ROUND: Duration = Duration::from_secs(600);
+/// For one round of one figure, building its packets and writing what is kept included.
+const ROUND: Duration = Duration::from_secs(1_200);
 
 fn main() -> ExitCode {
     bench().unwrap_or_else(|error| {

@@ -1,10 +1,13 @@
 //! What to measure, and how much of it.
 
+use std::{num::ParseIntError, str::FromStr};
+
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{Era, Figure};
 
-const USAGE: &str = "usage: bench [--quick] [--only a,a2,b,b2,c,d,e,f,g,h,i] [--era 2021,today] [--rounds N] [--idle CLIENTS] [--kept N] [--json]";
+const USAGE: &str = "usage: bench [--quick] [--only a,a2,b,b2,c,d,e,f,g,h,i,j] [--era 2021,today] [--rounds N] [--json]
+             [--idle CLIENTS] [--kept N] [--memory BYTES] [--marks BYTES] [--data BYTES]";
 
 /// What the command line says.
 pub(crate) struct Options {
@@ -46,6 +49,24 @@ pub(crate) struct Scale {
     pub(crate) kept: usize,
     /// Packets that are unwrapped without a gateway.
     pub(crate) unwraps: usize,
+    /// What the filled gateway may use.
+    pub(crate) budget: Budget,
+}
+
+/// What the configuration of the filled gateway allows, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// `memory` in `[limits]`.
+    pub(crate) memory: u64,
+    /// `memory` in `[replay]`.
+    pub(crate) marks: u64,
+    /// `data_bytes` in `[limits]`.
+    pub(crate) data: u64,
+}
+
+impl Budget {
+    /// What a new configuration says.
+    const DEFAULT: Self = Self { memory: 240 << 20, marks: 352 << 20, data: 10 << 30 };
 }
 
 impl Scale {
@@ -62,6 +83,7 @@ impl Scale {
         jail_packets: 5_000,
         kept: 1_000_000,
         unwraps: 2_000,
+        budget: Budget::DEFAULT,
     };
 
     /// Enough to see that everything works, not to measure anything.
@@ -78,6 +100,7 @@ impl Scale {
         jail_packets: 500,
         kept: 2_000,
         unwraps: 200,
+        budget: Budget { memory: 24 << 20, marks: 64 << 20, data: 1 << 30 },
     };
 }
 
@@ -92,22 +115,28 @@ impl Options {
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value\n{USAGE}"));
+            let Scale { idle_clients, kept, budget, .. } = &mut options.scale;
             match argument.as_str() {
                 "--quick" => options.scale = Scale::QUICK,
                 "--json" => options.json = true,
                 "--only" => options.figures = chosen(&value()?, &Figure::ALL, |figure| figure.name().to_owned())?,
                 "--era" => options.eras = chosen(&value()?, &Era::ALL, |era| era.to_string())?,
-                "--idle" => {
-                    options.scale.idle_clients = value()?.parse().with_context(|| format!("--idle\n{USAGE}"))?
-                }
-                "--kept" => options.scale.kept = value()?.parse().with_context(|| format!("--kept\n{USAGE}"))?,
-                "--rounds" => options.rounds = value()?.parse().with_context(|| format!("--rounds\n{USAGE}"))?,
+                "--idle" => *idle_clients = number(&argument, value()?)?,
+                "--kept" => *kept = number(&argument, value()?)?,
+                "--memory" => budget.memory = number(&argument, value()?)?,
+                "--marks" => budget.marks = number(&argument, value()?)?,
+                "--data" => budget.data = number(&argument, value()?)?,
+                "--rounds" => options.rounds = number(&argument, value()?)?,
                 other => bail!("unknown argument {other}\n{USAGE}"),
             }
         }
         ensure!(options.rounds > 0, "--rounds must be at least 1\n{USAGE}");
         Ok(options)
     }
+}
+
+fn number<N: FromStr<Err = ParseIntError>>(argument: &str, value: String) -> Result<N> {
+    value.parse().with_context(|| format!("{argument}\n{USAGE}"))
 }
 
 /// Those of `all` whose name is in the list, in the order of `all`.

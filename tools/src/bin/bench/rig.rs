@@ -53,7 +53,14 @@ impl Rig {
     /// # Errors
     /// If the gateway does not start.
     pub(crate) async fn start_with(era: Era, flags: &[&str]) -> Result<Self> {
-        let gateway = Gateway::start_in(Home::init(IPV4).await?, flags).await?;
+        Self::around(era, Gateway::start_in(Home::init(IPV4).await?, flags).await?).await
+    }
+
+    /// Starts the neighbour of a gateway that runs.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) async fn around(era: Era, gateway: Gateway) -> Result<Self> {
         Ok(Self { gateway: Arc::new(gateway), acks: AckCollector::start().await?, era })
     }
 

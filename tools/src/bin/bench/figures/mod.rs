@@ -2,12 +2,14 @@
 
 mod acked;
 mod fetch;
+mod filled;
 mod half_load;
 mod idle;
 mod inboxes;
 mod jail;
 mod latency;
 mod online;
+mod seed;
 mod sessions;
 mod spread;
 mod start;
@@ -42,11 +44,13 @@ pub(crate) enum Figure {
     Jail,
     /// A start with much that is kept, and the memory that takes.
     Start,
+    /// The memory of a gateway with clients, mail and messages under way, all of them together.
+    Filled,
 }
 
 impl Figure {
     /// All of them, in the order of their letters.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Online,
         Self::Spread,
         Self::Stored,
@@ -58,6 +62,7 @@ impl Figure {
         Self::HalfLoad,
         Self::Jail,
         Self::Start,
+        Self::Filled,
     ];
 
     /// Its short name.
@@ -74,6 +79,7 @@ impl Figure {
             Self::HalfLoad => "g",
             Self::Jail => "h",
             Self::Start => "i",
+            Self::Filled => "j",
         }
     }
 
@@ -94,6 +100,7 @@ impl Figure {
             Self::HalfLoad => half_load::measure(era, scale).await,
             Self::Jail => jail::measure(era, scale).await,
             Self::Start => start::measure(scale).await,
+            Self::Filled => filled::measure(era, scale).await,
         }
     }
 }
