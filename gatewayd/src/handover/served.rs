@@ -7,7 +7,8 @@ use figures::{Page, Reading, client_edge::ATTACHED, mix_ingress};
 use ipc::Role;
 use serde::{Deserialize, Serialize};
 
-/// Fewer refusals, or packets before, say nothing.
+/// Fewer refusals, or clients or packets before, say nothing: a client may be slow to come back, and programs that look whether the port is open are
+/// refused, too.
 const LEAST: u64 = 8;
 /// Whatever `client-edge` answers with no, or closes.
 const LOGINS_REFUSED: [&str; 4] = ["refusals", "upgrades_failed", "websocket_faults", "store_unavailable"];
@@ -31,7 +32,7 @@ impl Served {
     pub(crate) fn is_over(self, read: impl Fn(Page) -> Reading) -> Option<String> {
         let [edge, ingress] = [Role::ClientEdge, Role::MixIngress].map(|role| read(Page::Worker(role)));
         let (came, refused) = (edge.sum(&["authentications", "registrations"]), edge.sum(&LOGINS_REFUSED));
-        if self.clients > 0 && came == 0 && refused >= LEAST {
+        if self.clients >= LEAST && came == 0 && refused >= LEAST {
             let clients = self.clients;
             return Some(format!(
                 "no client could log in, {refused} were refused, and {clients} were logged in before"
@@ -61,10 +62,10 @@ mod tests {
 
     #[test]
     fn a_build_that_serves_nobody_any_more_is_found() {
-        let before = Served::of(pages(&[("attached_2021", 1), ("attached_2024", 2)]), 8);
-        assert_eq!(before, Served { clients: 3, packets: 8 });
+        let before = Served::of(pages(&[("attached_2021", 3), ("attached_2024", 5)]), 8);
+        assert_eq!(before, Served { clients: 8, packets: 8 });
         let why = before.is_over(pages(&[("refusals", 8)])).unwrap();
-        assert!(why.contains("8 were refused, and 3 were logged in"), "{why}");
+        assert!(why.contains("8 were refused, and 8 were logged in"), "{why}");
         let why = before.is_over(pages(&[("unwrap_bad_mac", 5), ("bad_frames", 3)])).unwrap();
         assert!(why.contains("no packet was accepted, 8 were refused"), "{why}");
     }
@@ -72,11 +73,11 @@ mod tests {
     #[test]
     fn strangers_alone_cannot_have_an_upgrade_undone() {
         const RUBBISH: [(&str, u64); 3] = [("refusals", 9_000), ("upgrades_failed", 9_000), ("unwrap_bad_mac", 9_000)];
-        // Nobody was served before.
-        assert_eq!(Served::default().is_over(pages(&RUBBISH)), None);
+        // Few were served before.
+        assert_eq!(Served { clients: 7, packets: 7 }.is_over(pages(&RUBBISH)), None);
         // One honest client, and one packet.
         let honest = [("authentications", 1), ("acks_paid", 1)];
-        let before = Served { clients: 1, packets: 9_000 };
+        let before = Served { clients: 9_000, packets: 9_000 };
         assert_eq!(before.is_over(pages(&[RUBBISH.as_slice(), &honest].concat())), None);
         // Too few refusals.
         assert_eq!(before.is_over(pages(&[("refusals", 7), ("unwrap_bad_mac", 7)])), None);

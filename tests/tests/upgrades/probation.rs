@@ -98,13 +98,17 @@ async fn an_upgrade_after_which_nobody_is_served_is_undone() -> Result<()> {
     bounded(async {
         let scene = scene().await?;
         let (gateway, home) = (&scene.gateway, &scene.gateway.home);
-        let client = Client::register_in(Era::TODAY, &Identity::random(), gateway.clients, &gateway.identity).await?;
-        let account = client.credentials.clone();
+        // As many as the gateway judges by.
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let identity = Identity::random();
+            clients.push(Client::register_in(Era::TODAY, &identity, gateway.clients, &gateway.identity).await?);
+        }
         let folder = next(home)?;
         let undone = upgrade_from(home, &folder, "10s");
         let meanwhile = async {
             watched(gateway).await?;
-            // The client that was logged in does not come back.
+            // The clients that were logged in do not come back.
             send_rubbish(gateway).await
         };
         let (undone, meanwhile) = tokio::join!(undone, meanwhile);
@@ -112,7 +116,7 @@ async fn an_upgrade_after_which_nobody_is_served_is_undone() -> Result<()> {
         let undone = undone?;
         ensure!(undone.code == Some(1) && undone.stderr.contains("no client could log in"), "{undone:?}");
         all_run_from(gateway, &home.programs())?;
-        drop(client);
+        let account = clients.pop().context("there is no client")?.credentials;
         Client::log_in(&account, gateway.clients).await.map(drop)
     })
     .await
