@@ -1,6 +1,6 @@
 //! Tells the processes which build they are of: a number that changes with the sources of the crates whose messages and figures they share.
 //!
-//! It does not change with anything else, so that a program that was not changed need not be built anew.
+//! It does not change with anything else, so that a program that was not changed need not be built again.
 
 use std::{
     collections::hash_map::DefaultHasher,

@@ -205,7 +205,7 @@ pub fn from_source(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Resu
     resolve(id, guard, source)
 }
 
-/// Makes the plan of a running gateway anew from its files, with the same flags and the same environment.
+/// Makes the plan of a running gateway again from its files, with the same flags and the same environment.
 ///
 /// # Errors
 /// With what is wrong and what to do.

@@ -45,7 +45,7 @@ pub enum RunError {
     Undone(String),
     /// The programs of an upgrade are no good, and the old ones cannot come back.
     #[error(
-        "the upgrade has failed ({why}), and the old programs cannot be run again: {source}; start the gateway anew"
+        "the upgrade has failed ({why}), and the old programs cannot be run again: {source}; restart the gateway"
     )]
     NoWayBack {
         /// Why it has failed.

@@ -1,4 +1,4 @@
-//! Where the gateway is: its ports change when it is started anew.
+//! Where the gateway is: its ports change when it is restarted.
 
 use std::net::SocketAddr;
 

@@ -77,7 +77,7 @@ pub enum Grant {
 pub enum WorkerCommand {
     /// The first message; the descriptors come in the order of `grants`.
     StartWorker(Box<Start>),
-    /// A peer was started anew. One descriptor comes along, this worker's end of the new link.
+    /// A peer was restarted. One descriptor comes along, this worker's end of the new link.
     ReplaceLink {
         /// The worker at the other end.
         peer: Role,

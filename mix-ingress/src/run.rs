@@ -7,7 +7,7 @@
 //! ```
 //!
 //! *Holds* every task. *Promises*: none outlives [`run`], and one that ends before its time ends the worker, so that the
-//! supervisor starts it anew.
+//! supervisor restarts it.
 
 use std::{
     future::Future,

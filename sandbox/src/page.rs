@@ -25,7 +25,7 @@ use nix::{
     unistd::ftruncate,
 };
 
-/// Makes a page of `bytes`, all of them zero. Its size is sealed. Only its owner can open it anew, and only for reading unless it is
+/// Makes a page of `bytes`, all of them zero. Its size is sealed. Only its owner can open it again, and only for reading unless it is
 /// privileged.
 ///
 /// # Errors

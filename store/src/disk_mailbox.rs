@@ -218,7 +218,7 @@ impl Mailbox for DiskMailbox {
         let mut count = ClientCount::default();
         let mut after = None;
         loop {
-            // A page at a time, so that the ledger can be opened anew in between.
+            // A page at a time, so that the ledger can be opened again in between.
             let page = self.clients_after(after)?;
             for (client, _) in &page.clients {
                 match self.kind_of(client) {

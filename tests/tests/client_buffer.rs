@@ -23,7 +23,7 @@ async fn scene_with(client_buffer: usize) -> Result<Scene> {
 
 /// Sends to a client that reads and answers no Ping, until everything is acknowledged: written, since nothing is proved.
 /// Checks that exactly the first `at_once` messages reach it, and that all come in order once it comes back and answers,
-/// whether the gateway has been started anew in between or not.
+/// whether the gateway has been restarted in between or not.
 async fn push_to_a_silent_client(scene: &mut Scene, at_once: usize, restart: bool) -> Result<()> {
     let mut silent = scene.client().await?;
     silent.connection.answer_pings(false);

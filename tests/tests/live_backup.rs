@@ -96,7 +96,7 @@ async fn a_backup_under_load_has_every_acknowledged_message() -> Result<()> {
         let restored = restore(&file).await?;
         ensure!(restored.gateway.identity == scene.gateway.identity && restored.gateway.sphinx == scene.gateway.sphinx);
         for (account, mail) in accounts.iter().zip(&acknowledged) {
-            // Each registers anew, as clients do whose login is refused; their mail is kept.
+            // Each registers again, as clients do whose login is refused; their mail is kept.
             let (clients, identity) = (restored.gateway.clients, restored.gateway.identity);
             let mut client = Client::register_in(account.era, &account.identity, clients, &identity).await?;
             let got = client.next_messages(mail.len()).await?;

@@ -35,7 +35,7 @@ fn keep(received: &Received, message: Vec<u8>) {
     received.lock().unwrap_or_else(PoisonError::into_inner).insert(message);
 }
 
-/// Where the gateway is; changes when it is started anew.
+/// Where the gateway is; changes when it is restarted.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     mix: SocketAddr,

@@ -105,7 +105,7 @@ async fn a_message_in_pieces_is_taken_unless_the_pieces_do_not_end() {
     const EMPTY: usize = 6;
     let (gateway, mut store) = Gateway::start(config()).await;
     let (mut logged_in, session) = gateway.attach(&mut store).await;
-    // Several times, with a Ping in between: the count begins anew with each message.
+    // Several times, with a Ping in between: the count begins again with each message.
     for _ in 0..4 {
         logged_in.fragments(2, &[0; 1_000], 1).await;
         logged_in.fragments(0, &[0; 60], 500).await;

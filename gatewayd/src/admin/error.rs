@@ -64,7 +64,7 @@ pub enum AdminError {
     )]
     OnProbation(Duration),
     /// The gateway drains.
-    #[error("the gateway is ending, and takes no more orders; give the order again when it has started anew")]
+    #[error("the gateway is ending, and takes no more orders; give the order again when it has restarted")]
     Ending,
     /// The order takes very long.
     #[error(
@@ -72,7 +72,7 @@ pub enum AdminError {
     )]
     Late,
     /// `store` does not answer.
-    #[error("the gateway's store is being started anew, or answers too many others: try again")]
+    #[error("the gateway's store is being restarted, or answers too many others: try again")]
     StoreAway,
 }
 
@@ -104,7 +104,7 @@ fn of_silence(limit: Duration, supervisor: Option<Pid>, id: &GatewayId) -> Strin
     };
     format!(
         "the gateway does not answer: its supervisor{process} has said nothing for {limit}, so that it is stopped or hangs, or sixteen \
-         other commands are waiting. Under systemd the watchdog starts it anew, and so does `systemctl kill -s KILL gatewayd@{id}`; \
+         other commands are waiting. Under systemd the watchdog restarts it, and so does `systemctl kill -s KILL gatewayd@{id}`; \
          otherwise {end}, and then `{}` starts it",
         command_for("run", id)
     )

@@ -17,7 +17,7 @@ use tokio::{
 use super::wire::{AdminAnswer, Order};
 use crate::handover::wire::UpgradeQuestion;
 
-/// The time for one order. The longest is a reload, in which a store may have to start anew.
+/// The time for one order. The longest is a reload, in which a store may have to restart.
 pub(crate) const ORDER_LIMIT: Duration = Duration::from_secs(120);
 /// Orders that wait for the loop.
 const QUEUE: usize = 4;

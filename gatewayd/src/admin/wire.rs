@@ -115,7 +115,7 @@ pub enum AdminAnswer {
     /// To [`AdminQuestion::Upgrade`], as JSON. A command of another build understands this one and the next five, so their order is the same
     /// forever.
     Upgrade(String),
-    /// `store` is being started anew, or answers too many others.
+    /// `store` is being restarted, or answers too many others.
     StoreAway,
     /// Another command does this already; only one at a time can.
     Busy,

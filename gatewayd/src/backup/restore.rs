@@ -115,8 +115,8 @@ What it means:
   signature register again, which they do by themselves; their mail is kept.
 - Clients that registered after the backup have to register again.
 - Mail that came after the backup is lost; mail that was fetched after it comes again.
-- Packets that were delivered after the backup could be delivered once more, to whoever
-  has recorded them.
+- Packets that were delivered after the backup could be delivered once more, if
+  somebody has recorded them and sends them again.
 - Never run it beside the gateway that it was made from.
 
 Start it with `{}`. If its address has changed, run `{}` with the new one first.",

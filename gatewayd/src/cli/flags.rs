@@ -304,7 +304,7 @@ pub(super) struct StatusFlags {
     #[arg(long, conflicts_with = "watch")]
     pub(super) json: bool,
 
-    /// Draw the screen anew every two seconds, with rates, until the command is stopped
+    /// Redraw the screen every two seconds, with rates, until the command is stopped
     #[arg(long)]
     pub(super) watch: bool,
 }

@@ -106,7 +106,7 @@ Examples:
   gatewayd log --id mygateway --role gatewayd info --for 1h
 
 Warnings and errors are always logged. trace names the addresses of peers.
-A process that is started anew meanwhile has the same level.";
+A process that is restarted meanwhile has the same level.";
 
 /// Behind the help of `client`.
 pub(super) const CLIENT_EXAMPLES: &str = "\
@@ -133,7 +133,7 @@ pub(super) const CLIENT_FORGET_EXAMPLES: &str = "\
 Example:
   gatewayd client forget --id mine Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM
 
-A client that is forgotten has to register anew. The log says that one was
+A client that is forgotten has to register again. The log says that one was
 forgotten, and not which.";
 
 /// Behind the help of `backup`.
@@ -142,7 +142,7 @@ Example:
   gatewayd backup --id mygateway /root/mygateway-2026-11-30.tar
 
 The file has everything: keys, configuration, clients, mail, marks of packets.
-Whoever has it can be the gateway. It is a tar archive, so that `tar -tvf` lists
+Anybody who has it can run the gateway elsewhere. It is a tar archive, so that `tar -tvf` lists
 it. Mail that is acknowledged before the command is in it.";
 
 /// Behind the help of `restore`.
@@ -151,7 +151,7 @@ Example:
   gatewayd restore --id mygateway /root/mygateway-2026-11-30.tar
 
 All of the file is checked before anything is written. Logins from before the
-first start are refused: clients that log in without a signature register anew.";
+first start are refused: clients that log in without a signature register again.";
 
 /// Behind the help of `support-bundle`.
 pub(super) const SUPPORT_EXAMPLES: &str = "\

@@ -15,7 +15,7 @@
 //!
 //! *Trusts*: the operator, who names the new programs. *Holds*: the old programs as open descriptors, so that the way back works even if their
 //! files are gone. *Promises*: a listening socket is never closed. A message that was acknowledged is on disk before a worker ends. What
-//! cannot be undone: a new `gatewayd` that dies before it can go back; the service manager then starts the gateway anew.
+//! cannot be undone: a new `gatewayd` that dies before it can go back; the service manager then restarts the gateway.
 //!
 //! | file | idea |
 //! |---|---|

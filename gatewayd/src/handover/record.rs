@@ -21,7 +21,7 @@ pub(super) const VARIABLE: &str = "GATEWAYD_HANDOVER";
 
 /// Why what was handed over cannot be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("what the former gatewayd hands over cannot be taken: {0}; the gateway has to be started anew")]
+#[error("what the former gatewayd hands over cannot be taken: {0}; the gateway has to be restarted")]
 pub struct HandoverError(String);
 
 /// What the next supervisor is for.

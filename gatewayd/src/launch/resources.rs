@@ -196,7 +196,7 @@ impl WorkerResources {
         self.metrics_listener.as_ref().map_or(Ok(None), MetricsListener::address)
     }
 
-    /// The listening sockets at ports, by their names. A Unix socket is made anew instead.
+    /// The listening sockets at ports, by their names. A Unix socket is made again instead.
     pub(crate) fn listeners(&self) -> Vec<(String, BorrowedFd<'_>)> {
         let mix = Some((listener_settings::MIX, &self.mix_listener));
         let clients = Some((listener_settings::CLIENTS, &self.client_listener));

@@ -41,7 +41,7 @@ pub enum Form {
     Text,
     /// All figures.
     Json,
-    /// One screen, drawn anew until the command is stopped.
+    /// One screen, redrawn until the command is stopped.
     Watch,
 }
 

@@ -1,4 +1,4 @@
-//! The screen, drawn anew every few seconds, with rates.
+//! The screen, redrawn every few seconds, with rates.
 //!
 //! On anything but a terminal the screens follow each other.
 

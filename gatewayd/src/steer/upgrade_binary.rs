@@ -87,7 +87,7 @@ pub enum UpgradeBinaryError {
     Ended,
     /// The gateway knows nothing of this upgrade.
     #[error(
-        "the gateway was started anew meanwhile, and nobody has watched the programs with which it runs; see its log"
+        "the gateway was restarted meanwhile, and nobody has watched the programs with which it runs; see its log"
     )]
     StartedAnew,
     /// There is no verdict in time.

@@ -67,7 +67,7 @@ impl Trace {
     }
 
     /// Checks that what was answered after a sync had failed rests on nothing that only that sync would have brought to the
-    /// medium: all of it was written anew and synced before.
+    /// medium: all of it was rewritten and synced before.
     ///
     /// # Errors
     /// If it was not, or no sync has failed.
@@ -88,7 +88,7 @@ impl Trace {
             while at < end {
                 let further = anew.iter().filter(|(from, _)| *from <= at).map(|(_, to)| *to).max();
                 let further = further.filter(|to| *to > at);
-                at = further.with_context(|| format!("bytes {at} to {end} of {database} were not written anew"))?;
+                at = further.with_context(|| format!("bytes {at} to {end} of {database} were not rewritten"))?;
             }
         }
         ensure!(in_doubt > 0, "nothing was in doubt");

@@ -21,7 +21,7 @@ use wire::address::ClientAddress;
 /// start of 66.
 const COUNTERS: usize = 1 << 14;
 
-/// After this time the counting begins anew.
+/// After this time the counting begins again.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Accepted packets of each destination in this interval.

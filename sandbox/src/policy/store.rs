@@ -10,7 +10,7 @@ const OWN: &[Rule] = &[
     allow!(SYS_fcntl, "directories that are listed are closed on exec").when(&[is(1, libc::F_SETFD)]),
     allow!(SYS_pread64, "stored messages are read; sled reads pages"),
     allow!(SYS_pwrite64, "a commit; sled writes its log"),
-    allow!(SYS_lseek, "sled reads its configuration and snapshot; holes in a file that is written anew"),
+    allow!(SYS_lseek, "sled reads its configuration and snapshot; holes in a file that is rewritten"),
     allow!(SYS_sync_file_range, "sled flushes"),
     allow!(SYS_fdatasync, "a commit"),
     allow!(SYS_fsync, "a file that was made is found again; sled's snapshot"),

@@ -18,9 +18,9 @@ pub enum Job {
     CommitMail(MailBatch),
     /// Commit ledger entries.
     CommitLedger(Vec<LedgerEntry>),
-    /// Try storage again, opened anew or as it is.
+    /// Try storage again, opened again or as it is.
     Restore {
-        /// Whether to open it anew.
+        /// Whether to open it again.
         reopen: bool,
     },
     /// Read mail.

@@ -289,11 +289,11 @@ impl<M: Mailbox> Core<M> {
         }
     }
 
-    /// The ledger has outgrown its share. Opening it again writes it anew, which takes a second or two; until then the core behaves
+    /// The ledger has outgrown its share. Opening it again rewrites it, which takes a second or two; until then the core behaves
     /// as while storage fails.
     pub(super) fn rewrite_ledger(&mut self, now: Instant) {
         if !self.health.is_broken() {
-            tracing::info!("most of the ledger's file is dead; it is written anew");
+            tracing::info!("most of the ledger's file is dead; it is rewritten");
             self.health.turn(Storage::Broken, Some(now));
         }
     }

@@ -30,7 +30,7 @@ use crate::mailbox::{Committed, LedgerEntry, Mailbox, MailboxError, OldMail, Pos
 const LONGEST_PERIOD: Duration = Duration::from_secs(3_600);
 /// Between two pages of one sweep.
 const PAUSE: Duration = Duration::from_millis(10);
-/// While a client is attached, the time at which it was last seen is written anew after this.
+/// While a client is attached, the time at which it was last seen is rewritten after this.
 const SEEN_AGAIN: Duration = Duration::from_secs(86_400);
 /// Changes that wait for the disk, beyond which the sweep waits, too.
 const WAITING_CHANGES: usize = 2_048;

@@ -71,9 +71,9 @@ impl Database {
         let file = open_once_free(&directory).map_err(failed("open the file `db`"))?;
         remove_unfinished_snapshots(&directory).map_err(failed("remove an unfinished snapshot"))?;
         layout_file::remove_torn(&directory).map_err(failed("look at the file `conf`"))?;
-        let (medium, written) = Medium::take_up(file, directory).map_err(failed("write the file `db` anew"))?;
+        let (medium, written) = Medium::take_up(file, directory).map_err(failed("rewrite the file `db`"))?;
         if let Some(bytes) = written {
-            tracing::warn!(id = "GWD-S016", database = name, bytes, "written anew, because a sync had failed");
+            tracing::warn!(id = "GWD-S016", database = name, bytes, "rewritten, because a sync had failed");
         }
         let db = sled::Config::new()
             .path(format!("/proc/self/fd/{}", medium.directory().as_raw_fd()))

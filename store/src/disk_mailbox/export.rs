@@ -43,7 +43,7 @@ impl BackUp for DiskMailbox {
                 .iter()
                 .try_for_each(|Exported { tree, key, value }| rewrite::write_record(&mut out, tree, key, value))
         };
-        // The ledger is held for one page only: it may have to be opened anew while the reader is slow.
+        // The ledger is held for one page only: it may have to be opened again while the reader is slow.
         write(self.with(Ledger::export_times)?)?;
         let mut after = None;
         loop {

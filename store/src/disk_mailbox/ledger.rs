@@ -23,7 +23,7 @@
 //! each login. So a clock that is set back does not make logins good that were taken before.
 //!
 //! A ledger that comes from a backup does not know which logins were taken after the backup. So it takes no signed login that was made
-//! before it was first opened, and no token of a client that was registered by then, until the client has registered anew.
+//! before it was first opened, and no token of a client that was registered by then, until the client has registered again.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -274,7 +274,7 @@ impl Ledger {
         }
         if self.barred.contains_key(client.as_bytes()).map_err(|e| self.database.error(e))? {
             tracing::debug!(
-                "a token is refused, because the ledger comes from a backup; its client has to register anew"
+                "a token is refused, because the ledger comes from a backup; its client has to register again"
             );
             return Ok(false);
         }
@@ -282,7 +282,7 @@ impl Ledger {
         if found == Nonce::TooMany {
             tracing::warn!(
                 id = "GWD-S024",
-                "a client has logged in so often without signing that it has to register anew"
+                "a client has logged in so often without signing that it has to register again"
             );
         }
         Ok(found == Nonce::New)
@@ -386,7 +386,7 @@ fn take_up_restored(database: &Database, clock: &Tree, now: u64) -> Result<Optio
     tracing::warn!(
         id = "GWD-S025",
         "the ledger comes from a backup: logins from before now are refused, and clients that log in without a signature have to register \
-         anew, which they do by themselves"
+         again, which they do by themselves"
     );
     Ok(Some(opened))
 }

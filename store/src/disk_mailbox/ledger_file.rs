@@ -52,7 +52,7 @@ impl DiskMailbox {
                 Err(error) => {
                     tracing::warn!(
                         id = "GWD-S026", %error,
-                        "the ledger has outgrown its share and cannot be written anew"
+                        "the ledger has outgrown its share and cannot be rewritten"
                     );
                     return Ok(database);
                 }
@@ -62,7 +62,7 @@ impl DiskMailbox {
         rewrite::remove_database(directory).map_err(failed("remove the old database"))?;
         let database = open()?;
         let records = rewrite::read_records(&database, directory)?;
-        tracing::info!(records, bytes = database.len()?, "the ledger was written anew, without its dead records");
+        tracing::info!(records, bytes = database.len()?, "the ledger was rewritten, without its dead records");
         Ok(database)
     }
 

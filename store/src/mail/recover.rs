@@ -138,7 +138,7 @@ impl<S: Shelf> Log<S> {
     fn make_sure(&self, doubtful: &Doubtful, now: u64) -> Result<(), MailboxError> {
         let mut copier = self.lock_copier();
         for piece in pieces(&doubtful.puts, AT_ONCE) {
-            self.copy(&mut copier, piece, now).map_err(failed("write anew what is in doubt"))?;
+            self.copy(&mut copier, piece, now).map_err(failed("rewrite what is in doubt"))?;
         }
         let facts: Vec<Fact> = {
             let index = self.index();
@@ -146,7 +146,7 @@ impl<S: Shelf> Log<S> {
             needed.flat_map(|client| index.all_gone(client)).collect()
         };
         let facts: Vec<Item<'_>> = facts.iter().map(|fact| (*fact, &[][..])).collect();
-        copier.append(self, &facts, now).map_err(|failure| failed("write anew what is in doubt")(failure.error))?;
+        copier.append(self, &facts, now).map_err(|failure| failed("rewrite what is in doubt")(failure.error))?;
         if !doubtful.puts.is_empty() {
             count(&self.counters.mail_written_twice);
             tracing::info!(

@@ -126,7 +126,7 @@ pub trait Mailbox: Send + Sync + 'static {
     /// If they cannot be written.
     fn keep_classes(&self, classes: &[(ClientAddress, Class)]) -> Result<(), MailboxError>;
 
-    /// Closes everything and opens it again. A ledger that has outgrown its share is written anew, in the space that was held in
+    /// Closes everything and opens it again. A ledger that has outgrown its share is rewritten, in the space that was held in
     /// reserve. After an I/O error nothing can be read or written before that.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub enum LedgerEntry {
         logins: LoginForm,
     },
     /// The client has logged in with this, which is good for nothing from now on. A time was signed: after it the client has to sign
-    /// its logins until it registers anew.
+    /// its logins until it registers again.
     Login {
         /// Which client.
         client: ClientAddress,

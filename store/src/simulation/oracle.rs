@@ -44,7 +44,7 @@ pub(super) enum ArrivalState {
     Owed,
     /// It may come or not.
     Perhaps,
-    /// It was refused: it comes no more before the store starts anew, and then it may.
+    /// It was refused: it comes no more before the store restarts, and then it may.
     Refused,
     /// Its client has proved that it got it: as with what was refused.
     Proved,

@@ -128,7 +128,7 @@ impl World {
         self.begin_anew()
     }
 
-    /// `client-edge` lets go of all sessions, and `mix-ingress` delivers anew what was not answered.
+    /// `client-edge` lets go of all sessions, and `mix-ingress` delivers again what was not answered.
     pub(super) fn begin_anew(&mut self) -> Done {
         self.is_ending = false;
         self.jobs.clear();

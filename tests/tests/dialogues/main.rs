@@ -1,7 +1,7 @@
 //! Every recorded dialogue with nym-gateway 0.10.1, spoken again with this gateway: the same words in the same order, and the
 //! connection open or closed afterwards.
 //!
-//! The recording holds no private keys, so whatever depends on a key is made anew; everything else is sent as it was. Where
+//! The recording holds no private keys, so whatever depends on a key is made again; everything else is sent as it was. Where
 //! this gateway answers differently on purpose, the case says why.
 
 mod cases;

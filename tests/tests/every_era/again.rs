@@ -32,8 +32,8 @@ const PAIRS: [(Era, Era); 6] = [
 /// At which call of the commit the store dies: before anything is written, or synced. Without one it dies after its answer.
 const DEATHS: [Option<&str>; 3] = [Some("pwrite64"), Some("fdatasync"), None];
 
-/// A client with a key and stored mail registers again, and the store dies of it. Returns the new account. The gateway is started
-/// anew: a worker that dies so often would come back after a pause only.
+/// A client with a key and stored mail registers again, and the store dies of it. Returns the new account. The gateway is
+/// restarted: a worker that dies so often would come back after a pause only.
 async fn register_again(scene: &mut Scene, before: &Account, era: Era, death: Option<&str>) -> Result<Account> {
     let mut connection = scene.connection().await?;
     // The mail that comes behind the answer is not received.

@@ -212,7 +212,7 @@ impl Visitor {
     }
 }
 
-/// Sends packets to all of these clients in turn, over connections that it makes anew when they end.
+/// Sends packets to all of these clients in turn, over connections that it makes again when they end.
 async fn send_mail(
     packets: PacketMaker,
     mix: SocketAddr,

@@ -4,7 +4,7 @@
 //! what is shown is the least that any look has found.
 //!
 //! What is on the way between two workers is compared with what was sent some minutes ago. When a worker ends, what is on the way is counted
-//! as lost only once its successor has its links. So that comparison begins anew whenever a worker is not at work.
+//! as lost only once its successor has its links. So that comparison begins again whenever a worker is not at work.
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use client_wire::login::LoginForm;
 use wire::address::ClientAddress;
 
 const PERIOD: Duration = Duration::from_secs(3_600);
-/// Clients counted at once, at about 60 bytes each. With more clients all counts begin anew: an attacker that can register so many
+/// Clients counted at once, at about 60 bytes each. With more clients all counts begin again: an attacker that can register so many
 /// gains nothing by more logins of one.
 const CLIENTS: usize = 65_536;
 

@@ -40,7 +40,7 @@ fn stranger() -> CtrHmacKey {
     CtrHmacKey::from_bytes([8; 32])
 }
 
-/// A new edge begins to count its sessions anew, so the number of a session says nothing without the edge.
+/// A new edge counts its sessions from the start, so the number of a session says nothing without the edge.
 #[test]
 fn a_login_checked_for_a_dead_edge_lets_nobody_in() {
     let mut bench = Bench::new(CONFIG);

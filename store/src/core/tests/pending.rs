@@ -292,7 +292,7 @@ fn nobody_is_answered_for_what_a_dead_ingress_delivered() {
     assert_eq!(bench.stored(), [0]);
 }
 
-/// The disk's view of the inbox is out of date until then: if it was read anew, received mail would be pushed again.
+/// The disk's view of the inbox is out of date until then: if it was read again, received mail would be pushed again.
 #[test]
 fn an_inbox_with_a_removal_under_way_is_not_forgotten() {
     for waits_for_another_commit in [true, false] {

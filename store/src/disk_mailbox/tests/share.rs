@@ -87,7 +87,7 @@ fn new_clients_are_refused_when_the_ledger_has_its_share() {
         }
         assert!(ledger_bytes(home.path()) < SHARE);
     }
-    assert!(clients > 10_000 && rewrites > 0, "{clients} clients fit, and it was written anew {rewrites} times");
+    assert!(clients > 10_000 && rewrites > 0, "{clients} clients fit, and it was rewritten {rewrites} times");
     // Mail has a share of its own.
     assert_eq!(mailbox.lack().unwrap(), None);
     mailbox.commit_ledger(&[login(0, 1)]).unwrap();

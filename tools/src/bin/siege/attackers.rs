@@ -187,10 +187,10 @@ impl Attackers {
             let attack = Attack { target, block, tally: tally.clone() };
             at_work.push((kind, tally.clone()));
             hostiles.spawn(async move {
-                // One that the gateway has driven off by a refusal comes again.
+                // One that the gateway has driven off by a refusal reconnects.
                 while Instant::now() < end {
                     if let Ok(Err(refused)) = timeout_at(end, kind.attack(attack.clone())).await {
-                        eprintln!("{} begins anew: {refused:#}", kind.name());
+                        eprintln!("{} begins again: {refused:#}", kind.name());
                         tally.spent("attempts to begin that failed", 1);
                         tokio::time::sleep(PAUSE).await;
                     }

@@ -21,7 +21,7 @@ pub(crate) struct Phase {
     pub(crate) name: &'static str,
     /// Mail for clients that are online.
     pub(crate) online: Figures,
-    /// Mail of mix nodes that connect anew for each packet.
+    /// Mail of mix nodes that connect again for each packet.
     pub(crate) newcomers: Figures,
 }
 
@@ -105,7 +105,7 @@ impl Evidence {
         self.besieged.online.percent_acked() >= FIRST_TRY
     }
 
-    /// Whether mix nodes that came anew were served.
+    /// Whether mix nodes that reconnected were served.
     pub(crate) fn are_newcomers_served(&self) -> bool {
         self.besieged.newcomers.percent_acked() >= FIRST_TRY
     }

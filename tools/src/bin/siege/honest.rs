@@ -1,5 +1,5 @@
 //! Those who mean well: clients of 2021 and of today, each at an address of its own; the mix nodes that bring them mail and count
-//! the acknowledgements; and mix nodes that come anew for each packet.
+//! the acknowledgements; and mix nodes that reconnect for each packet.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,13 +27,13 @@ const QUIET: Duration = Duration::from_millis(1_500);
 /// For one client to fetch its mail, and how often that is tried.
 const FETCH: Duration = Duration::from_secs(20);
 const FETCHES: usize = 3;
-/// From one mix node that comes anew to the next.
+/// From one mix node that reconnects to the next.
 const NEWCOMERS: Duration = Duration::from_millis(200);
 /// A login takes three round trips of a tenth of a second.
 const DISTANCE: Duration = Duration::from_millis(300);
 /// Clients of each era, by manner.
 const CLIENTS: [(Manner, usize); 3] = [(Manner::Online, 4), (Manner::Returning, 6), (Manner::Offline, 2)];
-/// The number of the client to which mix nodes write that come anew.
+/// The number of the client to which mix nodes write that reconnect.
 const OF_NEWCOMERS: Inbox = 0;
 
 /// All of them.
@@ -122,7 +122,7 @@ impl Honest {
     }
 }
 
-/// Whether it is the mail of mix nodes that come anew.
+/// Whether it is the mail of mix nodes that reconnect.
 pub(crate) const fn is_of_newcomers(inbox: Inbox) -> bool {
     inbox == OF_NEWCOMERS
 }
@@ -173,7 +173,7 @@ async fn newcomers(
         let source = block.address(number);
         let mix = target.seen_from(source).mix;
         if let Err(refused) = mix_model::send_one(maker, &oracle, to, Some(source), mix).await {
-            oracle.turned_away(format!("a mix node that came anew: {}", refused.root_cause()));
+            oracle.turned_away(format!("a mix node that reconnected: {}", refused.root_cause()));
         }
     }
     Ok(())

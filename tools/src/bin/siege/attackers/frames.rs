@@ -1,6 +1,6 @@
 //! Wants the processor of the process that reads websockets, with frames that say nothing.
 //!
-//! Spends Pings, Pongs that nobody asked for, and fragments without content, each without end, before a login, and comes again
+//! Spends Pings, Pongs that nobody asked for, and fragments without content, each without end, before a login, and reconnects
 //! when it is cut off.
 //!
 //! Succeeds if a flood goes on for long.

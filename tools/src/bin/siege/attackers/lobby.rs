@@ -1,6 +1,6 @@
 //! Wants the places of clients that have not logged in yet, so that honest ones are evicted before they can.
 //!
-//! Spends more websockets than there are such places, from five addresses, that say nothing, and come again when they are
+//! Spends more websockets than there are such places, from five addresses, that say nothing, and reconnect when they are
 //! closed.
 //!
 //! Succeeds if honest clients cannot log in.

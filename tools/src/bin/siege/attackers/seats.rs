@@ -1,9 +1,9 @@
 //! Wants every connection that the mixnet port has, so that no mix node gets one.
 //!
 //! Spends as many silent connections as there are seats and some more, from 41 addresses with as many as one may have, and
-//! comes again when one is closed.
+//! reconnects when one is closed.
 //!
-//! Succeeds if mix nodes that connect anew are not served.
+//! Succeeds if mix nodes that connect again are not served.
 
 use anyhow::Result;
 
@@ -35,6 +35,6 @@ pub(super) fn judge(tally: &Tally, evidence: &Evidence) -> Verdict {
     let came = tally.spending("connections");
     Verdict::held_if(came >= enough, format_args!("only {came} connections came")).and(Verdict::held_if(
         evidence.are_newcomers_served(),
-        format_args!("of {} mix nodes that came anew {} were served", newcomers.sent, newcomers.acked),
+        format_args!("of {} mix nodes that reconnected {} were served", newcomers.sent, newcomers.acked),
     ))
 }
