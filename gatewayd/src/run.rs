@@ -44,9 +44,7 @@ pub enum RunError {
     #[error("{0}")]
     Undone(String),
     /// The programs of an upgrade are no good, and the old ones cannot come back.
-    #[error(
-        "the upgrade has failed ({why}), and the old programs cannot be run again: {source}; restart the gateway"
-    )]
+    #[error("the upgrade has failed ({why}), and the old programs cannot be run again: {source}; restart the gateway")]
     NoWayBack {
         /// Why it has failed.
         why: String,

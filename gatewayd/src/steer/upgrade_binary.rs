@@ -86,10 +86,8 @@ pub enum UpgradeBinaryError {
     )]
     Ended,
     /// The gateway knows nothing of this upgrade.
-    #[error(
-        "the gateway was restarted meanwhile, and nobody has watched the programs with which it runs; see its log"
-    )]
-    StartedAnew,
+    #[error("the gateway was restarted meanwhile, and nobody has watched the programs with which it runs; see its log")]
+    Restarted,
     /// There is no verdict in time.
     #[error("there is no verdict yet after {} minutes; the gateway's log will say what becomes of the upgrade", .0.as_secs() / 60)]
     Late(Duration),
@@ -213,7 +211,7 @@ fn upgrade(
             }
             // The old programs come back.
             Ok(UpgradeAnswer::Busy) => answered = Instant::now(),
-            Ok(_) => return Err(UpgradeBinaryError::StartedAnew),
+            Ok(_) => return Err(UpgradeBinaryError::Restarted),
             Err(_) if supervisor.is_some_and(has_ended) => {
                 return Err(UpgradeBinaryError::Ended);
             }
