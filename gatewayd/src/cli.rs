@@ -227,7 +227,11 @@ fn dispatch(cli: Cli, log: LogSettings, console: &mut Console<'_>) -> Result<(),
         console.line("usage: --help to see available options.\n\n");
         return Ok(());
     };
-    let root = Root::new(cli.home, std::env::var_os("HOME"))?;
+    let root = match (Root::new(cli.home, std::env::var_os("HOME")), &command) {
+        // Their codes are verdicts, and 1 is that of a gateway that serves.
+        (Err(error), Command::Status(_) | Command::Health(_)) => return Err(status::StatusError::from(error).into()),
+        (root, _) => root?,
+    };
     let environment = |log| Environment {
         runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
         credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),

@@ -49,7 +49,7 @@ pub enum KeyFileError {
     Write(#[from] WriteError),
     /// A file could not be opened or read.
     #[error(
-        "cannot read the key file {}: {error}; make it readable for the account that runs gatewayd, or correct `{setting}` in \
+        "cannot read the key file {}: {error}; run the command as root or as the account that runs the gateway, which must be able to read the file, or correct `{setting}` in \
          config.toml", path.display()
     )]
     Read {

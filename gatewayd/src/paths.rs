@@ -97,6 +97,22 @@ pub struct GatewayPaths {
     home: PathBuf,
 }
 
+/// There is no folder of such a gateway.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no gateway {id}, because {} does not exist: correct --id or --home, or run `gatewayd init`", home.display())]
+pub struct NoGateway {
+    id: GatewayId,
+    home: PathBuf,
+}
+
+impl NoGateway {
+    /// Tells whether that is so of gateway `id` below `root`. A folder that this account may not see may exist.
+    pub fn is_so(root: &Root, id: &GatewayId) -> Option<Self> {
+        let home = root.0.join(id.as_str());
+        matches!(home.try_exists(), Ok(false)).then(|| Self { id: id.clone(), home })
+    }
+}
+
 /// The four key files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPaths {

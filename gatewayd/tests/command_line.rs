@@ -148,6 +148,13 @@ fn the_root_is_below_home_and_can_be_moved() {
     let (code, _, stderr) = read(nowhere.unwrap());
     assert_eq!(code, 1);
     assert!(stderr.contains("--home"), "{stderr}");
+    // 1 would be the verdict on a gateway that serves.
+    for verdict in ["status", "health"] {
+        let nowhere = command(NAMES[0], home.path(), &format!("{verdict} --id nosuch")).env_remove("HOME").output();
+        let nowhere = nowhere.unwrap();
+        assert_eq!(nowhere.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&nowhere.stderr).contains("--home"), "{nowhere:?}");
+    }
 }
 
 #[test]

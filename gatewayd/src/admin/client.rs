@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     handover::wire::UpgradeQuestion,
-    paths::{GatewayId, GatewayPaths, Root},
+    paths::{GatewayId, GatewayPaths, NoGateway, Root},
 };
 
 /// The folder of the gateways of systemd/gatewayd@.service.
@@ -83,7 +83,10 @@ impl AdminClient {
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 Err(AdminError::Refused { path, source })
             }
-            Err(source) => Err(AdminError::NotRunning { path, id: id.clone(), source }),
+            Err(source) => match NoGateway::is_so(root, id) {
+                Some(no_gateway) => Err(no_gateway.into()),
+                None => Err(AdminError::NotRunning { path, id: id.clone(), source }),
+            },
         }
     }
 

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use super::wire::AdminAnswer;
 use crate::{
     own_command::{command, command_for},
-    paths::GatewayId,
+    paths::{GatewayId, NoGateway},
 };
 
 /// Why a running gateway could not be asked.
@@ -26,6 +26,9 @@ pub enum AdminError {
         /// What went wrong.
         source: io::Error,
     },
+    /// There is no such gateway.
+    #[error(transparent)]
+    NoGateway(#[from] NoGateway),
     /// The socket is for others.
     #[error(
         "cannot ask the gateway at {}: {source}; run the command as root, or as the account that runs the gateway", path.display()

@@ -108,7 +108,7 @@ pub enum AuditError {
     #[error("cannot write the result: {0}")]
     Json(#[from] serde_json::Error),
     /// There are surprises. The report names them.
-    #[error("{0} surprises: the gateway's processes are not as they should be; the lines above name each difference")]
+    #[error("surprises: {0}; the gateway's processes are not as they should be; the lines above name each difference")]
     Surprises(usize),
 }
 

@@ -42,7 +42,9 @@ pub enum BackupError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The running gateway cannot be asked.
-    #[error("{0}; a gateway that does not run can be copied as a folder, see docs/src/backup.md")]
+    #[error(
+        "{0}; a gateway that does not run can be copied as a folder, see \"Back up, move and restore\" in the manual"
+    )]
     Ask(#[from] AdminError),
     /// The key files do not belong together, so that no gateway would start with them.
     #[error("{0}; no backup was made")]

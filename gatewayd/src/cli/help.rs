@@ -23,11 +23,12 @@ Files, in $HOME/.nym/gateways/<ID>:
 Exit codes:
   0   ended in good order
   1   failed; another attempt may succeed
+  2   wrong arguments; of `status` and `health`: the gateway does not serve
   69  the command is for a running gateway, and there is none, it is busy or
       ending, or it does not answer this account
   73  a file or folder that the command is to make cannot be made, or what it
       prints cannot be written
-  78  `run` cannot use the configuration: correct it first";
+  78  the configuration or a key cannot be used: correct it first";
 
 /// Behind the help of `drain`.
 pub(super) const DRAIN_EXAMPLES: &str = "\

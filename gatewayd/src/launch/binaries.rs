@@ -26,7 +26,7 @@ const PLACES: [&str; 2] = ["", "../libexec/gatewayd"];
 /// A program that is not installed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the program `{name}` is neither in {} nor in ../libexec/gatewayd beside that folder; install all programs of gatewayd together",
+    "the program `{name}` is neither in {} nor in ../libexec/gatewayd beside that folder, or it is not executable; install all programs of gatewayd together",
     folder.display()
 )]
 pub struct MissingProgram {

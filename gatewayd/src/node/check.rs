@@ -53,7 +53,7 @@ pub enum CheckError {
     Program(#[from] OneShotError),
     /// Some findings would keep clients or the directory away.
     #[error(
-        "{0} of the lines above say what would keep clients or the directory away: mend that before you bond the gateway"
+        "lines above that say what would keep clients or the directory away: {0}; mend that before you bond the gateway"
     )]
     Unfit(usize),
 }

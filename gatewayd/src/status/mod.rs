@@ -28,7 +28,7 @@ use crate::{
     },
     console::Console,
     handover::wire::{UpgradeAnswer, UpgradeQuestion},
-    paths::{GatewayId, Root},
+    paths::{GatewayId, Root, RootError},
 };
 
 /// The time for an answer.
@@ -48,6 +48,9 @@ pub enum Form {
 /// Why a gateway is not well, or cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
+    /// There is no folder of gateways.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// The gateway cannot be asked.
     #[error(transparent)]
     Ask(#[from] AdminError),

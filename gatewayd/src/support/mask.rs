@@ -27,7 +27,7 @@ impl Mask {
         names.extend([&config.home, &config.root].map(|path| path.display().to_string()));
         names.push(gateway.root.as_path().display().to_string());
         names.extend([config.mix_announce().to_string(), config.clients_announce().to_string()]);
-        names.push(gateway.id.to_string());
+        names.extend(of_id(gateway.id.as_str()));
         Self::names(names)
     }
 
@@ -57,6 +57,11 @@ impl Mask {
         masked.push_str(rest);
         masked
     }
+}
+
+/// An id, and how commands and units name it. There it is known however short it is.
+fn of_id(id: &str) -> [String; 4] {
+    [id.to_owned(), format!("--id {id}"), format!("gatewayd@{id}"), format!("gatewayd-user@{id}")]
 }
 
 /// Letters of addresses and keys.
@@ -105,6 +110,13 @@ mod tests {
                 assert!(!shown.contains(part), "{shown}");
             }
         }
+    }
+
+    #[test]
+    fn a_short_id_is_masked_in_commands_and_units() {
+        let text = "systemctl kill gatewayd@z; gatewayd run --id z --home '/x'";
+        let shown = Mask::names(of_id("z").into()).apply(text);
+        assert_eq!(shown, "systemctl kill <masked>; gatewayd run <masked> --home '/x'");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
     config::{Config, LoadError},
     console::Console,
     path_guard::PathGuard,
-    paths::{GatewayId, GatewayPaths, Root},
+    paths::{GatewayId, GatewayPaths, NoGateway, Root},
 };
 
 /// The mode of the file.
@@ -36,13 +36,8 @@ const MODE: u32 = 0o600;
 #[derive(Debug, thiserror::Error)]
 pub enum SupportError {
     /// There is no such gateway.
-    #[error("there is no gateway {id}, because {} does not exist: correct --id or --home, or run `gatewayd init`", home.display())]
-    NoGateway {
-        /// The gateway.
-        id: GatewayId,
-        /// The folder that it would have.
-        home: PathBuf,
-    },
+    #[error(transparent)]
+    NoGateway(#[from] NoGateway),
     /// There is such a file.
     #[error("{} exists already, and is not replaced: name another file", .0.display())]
     Exists(PathBuf),
@@ -62,7 +57,7 @@ pub enum SupportError {
 impl SupportError {
     /// Whether the output file is the reason.
     pub const fn is_of_output(&self) -> bool {
-        !matches!(self, Self::NoGateway { .. })
+        !matches!(self, Self::NoGateway(_))
     }
 }
 
@@ -106,8 +101,8 @@ pub fn execute(
     }
     let paths = GatewayPaths::new(root, id);
     let home = paths.home();
-    if home.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Err(SupportError::NoGateway { id: id.clone(), home: home.to_owned() });
+    if let Some(no_gateway) = NoGateway::is_so(root, id) {
+        return Err(no_gateway.into());
     }
     let guard = PathGuard::for_reading(home);
     let gateway = Subject::look(id, root, &paths, &guard);

@@ -85,7 +85,7 @@ fn workers(gateway: &Subject<'_>) -> String {
         Ok(live) if live.is_empty() => "no worker is ready\n".to_owned(),
         Ok(live) => live.iter().map(worker).collect(),
         Err(AdminError::NotRunning { .. }) => "the gateway does not run\n".to_owned(),
-        Err(error) => format!("the gateway does not answer: {error}\n"),
+        Err(error) => format!("{error}\n"),
     }
 }
 

@@ -47,6 +47,19 @@ async fn a_gateway_that_is_down_is_named_with_a_remedy() -> Result<()> {
     Ok(())
 }
 
+/// A mistyped `--id` is not answered with a command that cannot work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_there_is_not_is_said_to_be_none() -> Result<()> {
+    let home = Home::empty()?;
+    for command in COMMANDS {
+        let [command, arguments @ ..] = command else { continue };
+        let refused = home.gatewayd(command, arguments).await?;
+        ensure!(refused.code == Some(69), "{command}: {refused:?}");
+        ensure!(refused.stderr.contains("there is no gateway test"), "{command}: {refused:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_is_told_whom_the_gateway_answers() -> Result<()> {
     if !need::root(110) {
