@@ -2,8 +2,8 @@
 //!
 //! *Trusts*: root, the account of this process, and `gatewayd`, the account of the unit. No other account may own a folder on the way to
 //! the gateway's files, or be able to rename what is in it. *Promises*: a process that may give files away (root, or the unit's
-//! supervisor) walks each path from `/` with a descriptor for each folder. It refuses folders and files of other accounts, folders that
-//! others may write, symbolic links in the gateway's folder, and files with a second name. It returns the descriptor that it has checked,
+//! supervisor) walks each path from `/` with a descriptor for each folder. It refuses folders and files of other accounts, folders and files
+//! that others may write, symbolic links in the gateway's folder, and files with a second name. It returns the descriptor that it has checked,
 //! even if the path leads elsewhere later. A process without privileges can harm only its own account, so that its paths are opened as
 //! they are.
 //!

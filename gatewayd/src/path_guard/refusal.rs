@@ -24,13 +24,13 @@ pub enum PathError {
         /// The gateway's folder.
         home: PathBuf,
     },
-    /// Others could put something else into it.
+    /// Others could put something else into it, or write something else there.
     #[error(
         "other accounts may write to {} (mode {mode:o}), and could use a gateway that is started with root's privileges to attack this \
          machine; remove that right (chmod go-w {})", path.display(), path.display()
     )]
     Writable {
-        /// The folder.
+        /// The folder or file.
         path: PathBuf,
         /// Its mode.
         mode: u32,

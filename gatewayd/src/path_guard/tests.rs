@@ -101,6 +101,27 @@ fn a_file_when_it_has_a_second_name_or_another_owner_is_refused() {
 }
 
 #[test]
+fn a_file_that_others_may_write_when_opened_is_refused() {
+    let Some((_folder, home)) = home() else { return };
+    let (guard, file) = (PathGuard::new(&home), home.join("data/config.toml"));
+    fs::write(&file, "x").unwrap();
+    for (mode, group, is_good) in
+        [(0o666, 0, false), (0o602, 0, false), (0o664, STRANGER, false), (0o664, 0, true), (0o644, STRANGER, true)]
+    {
+        chown(&file, None, Some(group)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        match guard.open_file(&file) {
+            Ok(_) => assert!(is_good, "{mode:o} {group}"),
+            Err(error) => {
+                let remedy = format!("chmod go-w {}", file.display());
+                assert!(!is_good && error.to_string().contains(&remedy), "{mode:o} {group}: {error}");
+            }
+        }
+        PathGuard::for_reading(&home).open_file(&file).unwrap();
+    }
+}
+
+#[test]
 fn a_folder_made_by_root_has_the_owner_of_the_one_above() {
     let Some((_folder, home)) = home() else { return };
     let trusted = Trusted { users: vec![0, STRANGER], groups: vec![0] };

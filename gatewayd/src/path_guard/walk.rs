@@ -174,7 +174,7 @@ impl<'a> Walk<'a> {
         self.trusted.map_or(Ok(()), |trusted| self.check_rights(trusted, path, &stat))
     }
 
-    /// Opens the file of `path` in `folder`.
+    /// Opens the file of `path` in `folder`. No other account may own or write it.
     pub(super) fn open_file(&self, folder: &OpenFolder, path: &Path, flags: OFlag) -> Result<File, PathError> {
         let Some(name) = path.file_name() else { return Err(PathError::system(path)(Errno::EISDIR)) };
         let file = match openat(&folder.folder, name, flags | OFlag::O_RDONLY | OFlag::O_NOFOLLOW, Mode::empty()) {
@@ -184,6 +184,7 @@ impl<'a> Walk<'a> {
         let stat = fstat(&file).map_err(PathError::system(path))?;
         if kind(&stat) == SFlag::S_IFREG {
             self.check_file(path, &stat)?;
+            self.trusted.map_or(Ok(()), |trusted| self.check_rights(trusted, path, &stat))?;
         }
         Ok(file.into())
     }

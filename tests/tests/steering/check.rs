@@ -1,6 +1,10 @@
 //! `gatewayd check` and `gatewayd run --dry-run`.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{PermissionsExt as _, chown},
+};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
@@ -136,6 +140,38 @@ async fn metrics_at_a_place_of_the_gateway_are_found() -> Result<()> {
             let run = home.gatewayd("run", &[]).await?;
             ensure!(run.code == Some(78) && run.stderr.contains(words), "{words}: {run:?}");
         }
+        Ok(())
+    })
+    .await
+}
+
+/// `check`, `run` and `reload` end with 78 and say these words.
+async fn ensure_refused_by_all(home: &Home, words: &[&str]) -> Result<()> {
+    for command in ["check", "run", "reload"] {
+        let refused = home.gatewayd(command, &[]).await?;
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        for words in words {
+            ensure!(refused.code == Some(78) && said.contains(words), "{command}, {words}: {refused:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_others_may_write_is_refused() -> Result<()> {
+    bounded(async {
+        if !need::root(142) {
+            return Ok(());
+        }
+        let gateway = Gateway::start().await?;
+        let file = gateway.home.path().join("config/config.toml");
+        for (mode, group) in [(0o666, 0), (0o664, 70_009)] {
+            chown(&file, None, Some(group))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+            ensure_refused_by_all(&gateway.home, &[&format!("chmod go-w {}", file.display())]).await?;
+        }
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+        told(&gateway.home, "reload", &[]).await?;
         Ok(())
     })
     .await
