@@ -25,8 +25,8 @@ use crate::{
     version::{self, Fit, Incompatible},
 };
 
-pub use self::own_places::SamePlace;
-pub(crate) use self::own_places::check_own_places;
+pub use self::own_places::{SameFolder, SamePlace};
+pub(crate) use self::own_places::{check_own_folders, check_own_places};
 
 /// The variable in which a unit names the layers of the jail that it leaves out on purpose, separated by spaces.
 pub const LEFT_OUT: &str = "GATEWAYD_LAYERS_LEFT_OUT";
@@ -157,6 +157,9 @@ pub enum PlanError {
     /// Two listeners at one place.
     #[error(transparent)]
     SamePlace(#[from] SamePlace),
+    /// Two directories that are one.
+    #[error(transparent)]
+    SameFolder(#[from] SameFolder),
     /// Keys.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -250,6 +253,7 @@ fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPl
     let stages = Stages { text: &loaded.text, of_file: &of_file, with_flags: &with_flags, in_force: &config };
     let run_dir = paths.run_dir(environment.runtime_directory.clone());
     check_own_places(&config, &run_dir)?;
+    check_own_folders(&config)?;
     let settings = config::in_force(stages).into_iter().chain(environment.settings(&run_dir)).collect();
     let public_keys = keys::load_public(&config.keys, &guard)?;
     if environment.uses_private_keys {

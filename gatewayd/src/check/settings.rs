@@ -52,7 +52,8 @@ pub(super) fn look(
     ];
     let run_dir = paths.run_dir(source.environment.runtime_directory.clone());
     let places = plan::check_own_places(&config, &run_dir).map_err(PlanError::from);
-    for error in checks.into_iter().chain([places]).filter_map(Result::err) {
+    let folders = plan::check_own_folders(&config).map_err(PlanError::from);
+    for error in checks.into_iter().chain([places, folders]).filter_map(Result::err) {
         lines.push(Line::bad(error.to_string(), AS_SAID));
     }
     match version::check(config.version.as_ref(), id.as_str()) {

@@ -1,8 +1,8 @@
-//! Two listeners of one gateway at the same place: only one of them could be there.
+//! Two listeners of one gateway at the same place, or two directories: only one of them could be there.
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -19,6 +19,48 @@ pub struct SamePlace {
     first: &'static str,
     second: &'static str,
     place: String,
+}
+
+/// Two settings that name one directory, or a directory in that of the other.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{first} and {second} are the same folder, or one is in the other ({} and {}); each needs a folder of its own: change one of the \
+     two in config.toml", first_path.display(), second_path.display()
+)]
+pub struct SameFolder {
+    first: &'static str,
+    first_path: PathBuf,
+    second: &'static str,
+    second_path: PathBuf,
+}
+
+/// Checks that no directory of the data is another one, or in another one.
+///
+/// # Errors
+/// Names the first two that are.
+pub(crate) fn check_own_folders(config: &Config) -> Result<(), SameFolder> {
+    let folders = [
+        ("ledger_path", &config.clients.ledger),
+        ("inboxes_directory", &config.clients.inboxes),
+        ("the gateway's own folder data/replay", &config.replay_directory),
+    ];
+    for (index, (first, one)) in folders.iter().enumerate() {
+        let is_in = |other: &Path| {
+            let (one, other) = (real_folder(one), real_folder(other));
+            one.starts_with(&other) || other.starts_with(&one)
+        };
+        if let Some((second, other)) = folders.iter().skip(index + 1).find(|(_, other)| is_in(other)) {
+            let [first_path, second_path] = [one, other].map(|path| path.to_path_buf());
+            return Err(SameFolder { first, first_path, second, second_path });
+        }
+    }
+    Ok(())
+}
+
+/// The folder without links, as far as it exists.
+fn real_folder(path: &Path) -> PathBuf {
+    let real = |above: &Path| Some(above.canonicalize().ok()?.join(path.strip_prefix(above).ok()?));
+    path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned())
 }
 
 /// Checks that the listeners of `config`, and the admin socket in `run_dir`, are at places of their own.
@@ -81,6 +123,29 @@ mod tests {
         config.node.http_bind_address = "[::]:8080".parse().unwrap();
         config.metrics.listen = Some(listen.parse().unwrap());
         check_own_places(&config, run_dir).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn two_folders_of_the_data_that_are_one_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = fixtures::config(folder.path());
+        assert_eq!(check_own_folders(&config), Ok(()));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(config.home.join("data"), &link).unwrap();
+        let (inboxes, replay) = (&config.clients.inboxes, &config.replay_directory);
+        for (ledger, second) in [
+            (inboxes.clone(), "inboxes_directory"),
+            (inboxes.join("deep/ledger"), "inboxes_directory"),
+            (config.home.join("data"), "inboxes_directory"),
+            (link.join("inboxes/ledger"), "inboxes_directory"),
+            (replay.join("ledger"), "data/replay"),
+        ] {
+            let mut config = config.clone();
+            config.clients.ledger = ledger.clone();
+            let said = check_own_folders(&config).unwrap_err().to_string();
+            let parts = ["ledger_path and", second, "are the same folder", ledger.to_str().unwrap()];
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        }
     }
 
     #[test]

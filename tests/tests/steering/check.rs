@@ -177,6 +177,21 @@ async fn a_configuration_that_others_may_write_is_refused() -> Result<()> {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_in_the_inboxes_is_refused() -> Result<()> {
+    bounded(async {
+        let gateway = Gateway::start().await?;
+        let inboxes = gateway.home.data().join("inboxes");
+        for ledger in [inboxes.clone(), inboxes.join("ledger")] {
+            gateway.home.set_config("clients_endpoint", "ledger_path", &format!("'{}'", ledger.display()))?;
+            let words = ["ledger_path and inboxes_directory are the same folder", "of its own"];
+            ensure_refused_by_all(&gateway.home, &words).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_missing_gateway_is_told_about_init() -> Result<()> {
     let home = Home::empty()?;
