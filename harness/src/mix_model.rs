@@ -41,6 +41,8 @@ const REPLAY_EVERY: u64 = 16;
 const KEPT: usize = 1_024;
 /// Bytes that may wait in the kernel, where the model cannot see whether the gateway takes them.
 const ROOM: u32 = 1 << 16;
+/// A gateway whose `store` dies again and again takes nothing for half a minute, and closes no connection.
+const PATIENCE: Duration = Duration::from_secs(90);
 const MADE_UP: Duration = Duration::from_secs(1);
 
 /// All clients. Grows as clients register.
@@ -185,7 +187,8 @@ async fn connect(source: Option<IpAddr>, mix: SocketAddr) -> Result<MixSender> {
     };
     socket.set_send_buffer_size(ROOM)?;
     socket.set_nodelay(true)?;
-    Ok(MixSender::on(deadline::soon("a connection to the mixnet port", socket.connect(mix)).await??))
+    let stream = deadline::soon("a connection to the mixnet port", socket.connect(mix)).await??;
+    Ok(MixSender::on(stream).with_patience(PATIENCE))
 }
 
 /// Sends one packet of 2021 on a connection of its own, from this address if there is one, and returns it.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -205,6 +206,8 @@ async fn collect(mut stream: TcpStream, received: Arc<Mutex<Received>>, tell: Ar
 #[derive(Debug)]
 pub struct MixSender {
     stream: TcpStream,
+    /// How long the gateway may take nothing.
+    patience: Duration,
 }
 
 impl MixSender {
@@ -216,12 +219,18 @@ impl MixSender {
         let connect = deadline::soon("a connection to the mixnet port", TcpStream::connect(gateway)).await?;
         let stream = connect.with_context(|| format!("cannot connect to the mixnet port at {gateway}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream })
+        Ok(Self::on(stream))
     }
 
     /// Takes a connection that is there.
     pub const fn on(stream: TcpStream) -> Self {
-        Self { stream }
+        Self { stream, patience: deadline::SOON }
+    }
+
+    /// Waits so long until the gateway takes a frame.
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Sends one packet with the header of 2021.
@@ -257,7 +266,7 @@ impl MixSender {
     /// # Errors
     /// If the connection is broken.
     pub async fn send_raw(&mut self, bytes: &[u8]) -> Result<()> {
-        deadline::soon("the mixnet port to take a frame", self.stream.write_all(bytes)).await??;
+        deadline::within(self.patience, "the mixnet port to take a frame", self.stream.write_all(bytes)).await??;
         Ok(())
     }
 
