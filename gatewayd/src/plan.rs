@@ -1,5 +1,6 @@
 //! What a gateway is to run with: the configuration after the flags, checked as far as it can be checked before any process starts.
 
+mod machine_memory;
 mod own_places;
 
 use std::{
@@ -26,7 +27,10 @@ use crate::{
 };
 
 pub use self::own_places::{SameFolder, SamePlace};
-pub(crate) use self::own_places::{check_own_folders, check_own_places};
+pub(crate) use self::{
+    machine_memory::{LESS_MEMORY, allowed_memory, check_memory, check_more_memory, total_memory},
+    own_places::{check_own_folders, check_own_places},
+};
 
 /// The variable in which a unit names the layers of the jail that it leaves out on purpose, separated by spaces.
 pub const LEFT_OUT: &str = "GATEWAYD_LAYERS_LEFT_OUT";

@@ -194,6 +194,13 @@ async fn a_backup_takes_what_the_gateway_runs_with() -> Result<()> {
         let outcome = back_up(&gateway.home, &folder.path().join("second.tar")).await?;
         ensure!(outcome.code == Some(1) && outcome.stderr.contains("inbox_messages"), "{outcome:?}");
         ensure!(outcome.stderr.contains("gatewayd reload"), "{outcome:?}");
+        // What a reload refuses, it is no remedy for.
+        let metrics = format!("\nlisten = '{}'", gateway.home.root().join("metrics.sock").display());
+        fs::write(&other, fs::read_to_string(&other)?.replace("\nlisten = ''", &metrics))?;
+        let outcome = back_up(&gateway.home, &folder.path().join("second.tar")).await?;
+        ensure!(outcome.code == Some(1) && outcome.stderr.contains("[metrics] listen"), "{outcome:?}");
+        ensure!(outcome.stderr.contains("restart the gateway"), "{outcome:?}");
+        ensure!(!outcome.stderr.contains("gatewayd reload"), "{outcome:?}");
         ensure!(fs::read_dir(folder.path())?.count() == 1, "something was left");
         Ok(())
     })

@@ -25,7 +25,6 @@ use crate::{
     config::Origin,
     console::Console,
     keys::{self, KeyFileError},
-    own_command::command_for,
     path_guard::PathGuard,
     paths::{GatewayId, GatewayPaths, Root},
     plan::{self, Environment, PlanError, RunPlan},
@@ -53,18 +52,14 @@ pub enum BackupError {
     #[error("{0}; no backup was made")]
     Compare(#[source] ConfigError),
     /// The file of the configuration is not what the gateway runs with.
-    #[error(
-        "{file} has been changed since the gateway read it, in {keys}; no backup was made: take the file over with `{}`, \
-         or take the changes back",
-        command_for("reload", id)
-    )]
+    #[error("{file} has been changed since the gateway read it, in {keys}; no backup was made: {remedy}")]
     Edited {
         /// The file.
         file: String,
         /// What is not as in force.
         keys: String,
-        /// The gateway.
-        id: GatewayId,
+        /// What to do.
+        remedy: String,
     },
     /// There is such a file.
     #[error("{} exists already, and is not replaced: name another file", .0.display())]
@@ -147,11 +142,11 @@ pub fn execute(
 fn flags_in_force(id: &GatewayId, compared: &Compared) -> Result<Vec<String>, BackupError> {
     let is_of_run = |origin| matches!(origin, Origin::Flag | Origin::Environment);
     let (of_run, edited): (Vec<_>, Vec<_>) = compared.differences.iter().partition(|one| is_of_run(one.origin));
-    if edited.is_empty() {
+    let Some(taken_over) = edited.iter().map(|one| one.taken_over).max() else {
         return Ok(of_run.into_iter().map(|one| one.name()).collect());
-    }
+    };
     let keys: Vec<_> = edited.into_iter().map(|one| one.name()).collect();
-    Err(BackupError::Edited { file: compared.file.clone(), keys: keys.join(", "), id: id.clone() })
+    Err(BackupError::Edited { file: compared.file.clone(), keys: keys.join(", "), remedy: taken_over.remedy(id) })
 }
 
 fn write(plan: &RunPlan, mut socket: UnixStream, output: File, path: &Path) -> Result<u64, BackupError> {

@@ -10,14 +10,14 @@ use ipc::jail::Layer;
 use nix::sys::{
     resource::{Resource, getrlimit},
     statvfs::statvfs,
-    sysinfo::sysinfo,
 };
 
 use crate::{
-    config::{Config, MemoryBudgets},
+    config::Config,
     findings::Line,
     launch, node,
     own_command::command,
+    plan::{LESS_MEMORY, allowed_memory, check_memory, total_memory},
 };
 
 /// Below this, new mail is refused: 48 MiB stay free, and 24 MiB are in reserve.
@@ -71,31 +71,24 @@ fn locked_memory(config: &Config) -> Option<Line> {
     })
 }
 
-/// Bytes of memory, if the kernel tells.
-fn total_memory() -> Option<u64> {
-    sysinfo().ok().map(|machine| machine.ram_total())
-}
-
 fn memory(config: &Config, total: Option<u64>) -> Line {
-    const REMEDY: &str = "lower `memory` in [limits] or in [replay], or give the machine more memory";
-    let needed = MemoryBudgets::of(&config.limits).sum().saturating_add(config.replay.memory.get());
+    let Some(total) = total else { return Line::doubtful("the size of the memory cannot be read", LESS_MEMORY) };
+    if let Err(error) = check_memory(config, total) {
+        return Line::bad(error.to_string(), LESS_MEMORY);
+    }
+    let allowed = allowed_memory(config);
     let mib = |bytes: u64| bytes >> 20;
-    match total {
-        Some(total) if needed > total => Line::bad(
-            format!("the settings allow {} MiB of memory, and the machine has {}", mib(needed), mib(total)),
-            REMEDY,
-        ),
-        Some(total) if needed > total / 4 * 3 => Line::doubtful(
+    if allowed > total / 4 * 3 {
+        return Line::doubtful(
             format!(
                 "the settings allow {} MiB of memory, which is most of the {} that the machine has",
-                mib(needed),
+                mib(allowed),
                 mib(total)
             ),
-            REMEDY,
-        ),
-        Some(total) => Line::good(format!("the settings allow {} MiB of memory, of {}", mib(needed), mib(total))),
-        None => Line::doubtful("the size of the memory cannot be read", REMEDY),
+            LESS_MEMORY,
+        );
     }
+    Line::good(format!("the settings allow {} MiB of memory, of {}", mib(allowed), mib(total)))
 }
 
 fn clock(config: &Config) -> Line {

@@ -96,7 +96,7 @@ impl CommandError {
         match self {
             Self::Run(error) if error.is_of_configuration() => ExitCode::from(CONFIGURATION),
             Self::Reload(error) if error.is_of_configuration() => ExitCode::from(CONFIGURATION),
-            Self::Config(ConfigError::File(_)) | Self::Unfit(UnfitError::Configuration(_)) => {
+            Self::Config(ConfigError::File(_) | ConfigError::Wrong(_)) | Self::Unfit(UnfitError::Configuration(_)) => {
                 ExitCode::from(CONFIGURATION)
             }
             Self::Running(_)

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::reload::{self, ReloadError};
 use crate::{
     admin::{
         client::{AdminError, give_order},
@@ -24,6 +25,9 @@ pub enum ConfigError {
     /// The file cannot be compared with it.
     #[error("{0}\nThe running gateway goes on with what it has; `{reload}` would refuse this file", reload = command("reload"))]
     File(#[from] LoadError),
+    /// The gateway would refuse the file.
+    #[error("{0}\nThe running gateway goes on with what it has; `{reload}` would refuse this file", reload = command("reload"))]
+    Wrong(String),
     /// It could not be written as JSON.
     #[error("cannot write the result: {0}")]
     Json(#[from] serde_json::Error),
@@ -38,7 +42,7 @@ pub(crate) struct Difference {
     pub(crate) origin: Origin,
     in_file: String,
     /// When the value in the file comes into force.
-    taken_over: InForce,
+    pub(crate) taken_over: InForce,
 }
 
 impl Difference {
@@ -101,15 +105,26 @@ pub fn show(id: &GatewayId, root: &Root, json: bool, console: &mut Console<'_>) 
     Ok(())
 }
 
+/// Why the gateway would refuse its file, if it would.
+fn refusal(id: &GatewayId, root: &Root) -> Result<Option<String>, AdminError> {
+    match reload::order(id, root, true) {
+        Err(ReloadError::Wrong(why)) => Ok(Some(why)),
+        Err(ReloadError::Running(error)) => Err(error),
+        // What only a start can change is among the differences.
+        _ => Ok(None),
+    }
+}
+
 /// Prints what in the file is not as in force.
 ///
 /// # Errors
-/// If the gateway does not tell, or the file cannot be read.
+/// If the gateway does not tell, if the file cannot be read, or if the gateway would refuse it.
 pub fn diff(id: &GatewayId, root: &Root, json: bool, console: &mut Console<'_>) -> Result<(), ConfigError> {
     let Compared { file, differences } = compare_with_file(id, root)?;
+    let refusal = refusal(id, root)?;
     if json {
         console.line(serde_json::to_string_pretty(&differences)?);
-        return Ok(());
+        return refusal.map_or(Ok(()), |why| Err(ConfigError::Wrong(why)));
     }
     for Difference { section, key, in_force, origin, in_file, taken_over } in &differences {
         let why = match origin {
@@ -123,6 +138,9 @@ pub fn diff(id: &GatewayId, root: &Root, json: bool, console: &mut Console<'_>) 
             InForce::ByStartOnly => "; only a restart changes it, and until then a reload is refused",
         };
         console.line(format_args!("[{section}] {key}: {in_force} in force{why}; {in_file} in the file{when}"));
+    }
+    if let Some(why) = refusal {
+        return Err(ConfigError::Wrong(why));
     }
     if differences.is_empty() {
         console.line(format_args!("What is in force is what {file} says."));

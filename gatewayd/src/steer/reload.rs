@@ -50,19 +50,27 @@ pub fn execute(
     json: bool,
     console: &mut Console<'_>,
 ) -> Result<(), ReloadError> {
-    let report = match give_order(id, root, Order::Reload { dry_run })? {
-        AdminAnswer::Reload(ReloadAnswer::Done(report)) => report,
-        AdminAnswer::Reload(ReloadAnswer::Wrong(why)) => return Err(ReloadError::Wrong(why)),
-        AdminAnswer::Reload(ReloadAnswer::NeedsStart(what)) => return Err(ReloadError::NeedsStart(what)),
-        AdminAnswer::Reload(ReloadAnswer::Undone(why)) => return Err(ReloadError::Undone(why)),
-        other => return Err(AdminError::of_other_answer(&other).into()),
-    };
+    let report = order(id, root, dry_run)?;
     if json {
         console.line(serde_json::to_string_pretty(&report)?);
     } else {
         print(&report, dry_run, console);
     }
     Ok(())
+}
+
+/// Has the gateway read its configuration again, or with `dry_run` say what that would do.
+///
+/// # Errors
+/// If the configuration was not taken over, or would not be.
+pub(super) fn order(id: &GatewayId, root: &Root, dry_run: bool) -> Result<ReloadReport, ReloadError> {
+    match give_order(id, root, Order::Reload { dry_run })? {
+        AdminAnswer::Reload(ReloadAnswer::Done(report)) => Ok(report),
+        AdminAnswer::Reload(ReloadAnswer::Wrong(why)) => Err(ReloadError::Wrong(why)),
+        AdminAnswer::Reload(ReloadAnswer::NeedsStart(what)) => Err(ReloadError::NeedsStart(what)),
+        AdminAnswer::Reload(ReloadAnswer::Undone(why)) => Err(ReloadError::Undone(why)),
+        other => Err(AdminError::of_other_answer(&other).into()),
+    }
 }
 
 fn print(report: &ReloadReport, dry_run: bool, console: &mut Console<'_>) {

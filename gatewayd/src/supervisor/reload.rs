@@ -10,7 +10,9 @@ use crate::{
     admin::wire::{ReloadAnswer, ReloadReport},
     config::{ENVIRONMENT, SettingInForce},
     launch::LaunchSpec,
-    plan::{self, RunPlan},
+    own_command::command_for,
+    paths::GatewayId,
+    plan::{self, LESS_MEMORY, RunPlan},
 };
 
 /// A configuration that can be taken over.
@@ -25,10 +27,12 @@ pub(super) struct Change {
 /// Reads the configuration again, with the flags and the environment of this process.
 ///
 /// # Errors
-/// If it is wrong, or changes what only a start can change.
+/// If it is wrong, wants more memory than the machine has, or changes what only a start can change.
 pub(super) fn read_again(running: &LaunchSpec) -> Result<Change, ReloadAnswer> {
     let wrong = |error: &dyn std::error::Error| ReloadAnswer::Wrong(error.to_string());
     let plan = plan::read_again(&running.plan).map_err(|error| wrong(&error))?;
+    plan::check_more_memory(&running.plan.config, &plan.config, plan::total_memory())
+        .map_err(|error| ReloadAnswer::Wrong(format!("{error}; {LESS_MEMORY}")))?;
     let fixed = fixed(&running.plan, &plan);
     if !fixed.is_empty() {
         return Err(ReloadAnswer::NeedsStart(fixed));
@@ -160,8 +164,8 @@ fn named(settings: &[StartOnly], old: &RunPlan, new: &RunPlan) -> Vec<String> {
     settings.iter().filter(|setting| (setting.differs)(old, new)).map(|setting| setting.name.to_owned()).collect()
 }
 
-/// When a changed setting comes into force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// When a changed setting comes into force, the soonest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum InForce {
     /// By a reload.
@@ -182,6 +186,18 @@ impl InForce {
             (true, _) => Self::ByStartOnly,
             (false, true) => Self::AtNextStart,
             (false, false) => Self::ByReload,
+        }
+    }
+
+    /// What the operator of gateway `id` can do about a file that was edited, if this is the latest of its changes.
+    pub(crate) fn remedy(self, id: &GatewayId) -> String {
+        match self {
+            Self::ByReload | Self::AtNextStart => {
+                format!("take the file over with `{}`, or take the changes back", command_for("reload", id))
+            }
+            Self::ByStartOnly => {
+                "restart the gateway, because a running one cannot change this, or take the changes back".to_owned()
+            }
         }
     }
 }

@@ -7,14 +7,13 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{Workers, reload};
+use super::{InForce, Workers, reload};
 use crate::{
     admin::wire::{AdminAnswer, ReloadAnswer},
     handover::{
         Candidate, Handover, Probation, Purpose, try_programs,
         wire::{UpgradeAnswer, UpgradeQuestion},
     },
-    own_command::command,
 };
 
 /// The longest probation.
@@ -157,15 +156,15 @@ impl Tried {
 
 /// Whether the configuration file is what is in force.
 fn unedited(workers: &Workers) -> Result<(), String> {
-    let edited = match reload::read_again(workers.spec()) {
+    let id = &workers.spec().plan.id;
+    let (edited, remedy) = match reload::read_again(workers.spec()) {
         Ok(change) if change.report.changed.is_empty() && change.report.replaced.is_empty() => return Ok(()),
-        Ok(change) => change.report.changed.join("; "),
-        Err(ReloadAnswer::Wrong(why)) => why,
-        Err(ReloadAnswer::NeedsStart(what)) => what.join(", "),
-        Err(ReloadAnswer::Done(_) | ReloadAnswer::Undone(_)) => String::new(),
+        Ok(change) => (change.report.changed.join("; "), InForce::ByReload.remedy(id)),
+        Err(ReloadAnswer::NeedsStart(what)) => (what.join(", "), InForce::ByStartOnly.remedy(id)),
+        Err(ReloadAnswer::Wrong(why) | ReloadAnswer::Undone(why)) => {
+            (why, "correct it, or take the changes back".to_owned())
+        }
+        Err(ReloadAnswer::Done(_)) => return Ok(()),
     };
-    Err(format!(
-        "the configuration file is not what is in force ({edited}): take it over with `{}`, or take the changes back",
-        command("reload")
-    ))
+    Err(format!("the configuration file is not what is in force ({edited}): {remedy}"))
 }

@@ -89,3 +89,48 @@ async fn what_the_file_says_otherwise_is_named() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reload_refuses_diff_and_check_refuse_too() -> Result<()> {
+    bounded(async {
+        let gateway = Gateway::start().await?;
+        let home = &gateway.home;
+        let good = fs::read_to_string(home.config_file())?;
+        let refused = async |words: &str, code_of_check: i32| -> Result<String> {
+            for (command, code) in [("reload", 78), ("config diff", 78), ("check", code_of_check)] {
+                let outcome = home.gatewayd(command, &[]).await?;
+                let said = format!("{}{}", outcome.stdout, outcome.stderr);
+                ensure!(outcome.code == Some(code) && said.contains(words), "{command}: {words}: {outcome:?}");
+            }
+            Ok(home.gatewayd("config diff", &[]).await?.stdout)
+        };
+        home.set_config("gateway", "version", "'0.9.0'")?;
+        let said = refused("run `gatewayd upgrade", 78).await?;
+        ensure!(said.starts_with("[gateway] version: \"0.10.1\" in force; ") && said.lines().count() == 1, "{said}");
+
+        fs::write(home.config_file(), "")?;
+        refused("so that the address to listen on is not known", 78).await?;
+
+        fs::write(home.config_file(), &good)?;
+        home.set_config("metrics", "listen", &format!("'{}'", gateway.clients))?;
+        home.set_config("clients_endpoint", "listening_address", &format!("'{}'", gateway.clients))?;
+        refused("are both", 78).await?;
+
+        fs::write(home.config_file(), &good)?;
+        home.set_config("gateway", "public_sphinx_key_file", "'nowhere.pem'")?;
+        refused("nowhere.pem", 78).await?;
+
+        fs::write(home.config_file(), &good)?;
+        home.set_config("replay", "memory", "'900 GiB'")?;
+        refused("and the machine has", 1).await?;
+
+        fs::write(home.config_file(), &good)?;
+        // Only a privileged supervisor minds who owns the file.
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(home.config_file(), Some(54_321), None)?;
+            refused("54321", 78).await?;
+        }
+        Ok(())
+    })
+    .await
+}

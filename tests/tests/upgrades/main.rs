@@ -376,6 +376,12 @@ async fn programs_that_cannot_be_used_change_nothing() -> Result<()> {
         home.set_config("timeouts", "keepalive", "'26s'")?;
         let refused = upgrade_from(home, &folder, "1s").await?;
         ensure!(refused.code == Some(1) && refused.stderr.contains("gatewayd reload"), "{refused:?}");
+        // What a reload refuses, it is no remedy for.
+        home.set_config("metrics", "listen", &format!("'{}'", home.root().join("metrics.sock").display()))?;
+        let refused = upgrade_from(home, &folder, "1s").await?;
+        ensure!(refused.code == Some(1) && refused.stderr.contains("[metrics] listen"), "{refused:?}");
+        ensure!(refused.stderr.contains("restart the gateway"), "{refused:?}");
+        ensure!(!refused.stderr.contains("gatewayd reload"), "{refused:?}");
         ensure!(gateway.workers()? == before && before.iter().all(|worker| worker.runs()), "a worker was replaced");
         all_run_from(gateway, &home.programs())?;
         expect_mail(&scene, &account, &mail).await

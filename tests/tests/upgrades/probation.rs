@@ -68,6 +68,12 @@ async fn an_operator_can_ask_about_a_probation_and_stop_it() -> Result<()> {
                     ensure!(busy.stderr.contains(words), "{command}: {busy:?}");
                 }
             }
+            // It changes nothing.
+            let dry = home.gatewayd("reload", &["--dry-run"]).await?;
+            ensure!(
+                dry.code == Some(0) && dry.stdout.starts_with("Nothing in the configuration has changed"),
+                "{dry:?}"
+            );
             let status = home.gatewayd("status", &[]).await?;
             ensure!(status.code == Some(0) && status.stdout.contains("on probation for 35"), "{status:?}");
             gateway.supervisor().signal(Signal::SIGTERM)?;

@@ -28,6 +28,12 @@ impl Workers {
     /// Reads the configuration again and takes it over, or says what that would do. `asker` is told the outcome. Without an asker, who could
     /// ask again, it is done as soon as it can be done.
     pub(in crate::supervisor) fn reload(&mut self, dry_run: bool, asker: Option<oneshot::Sender<AdminAnswer>>) {
+        if dry_run {
+            // It changes nothing, so that it can be asked at any time.
+            let answer =
+                read_again(&self.spec).map_or_else(|refusal| refusal, |change| ReloadAnswer::Done(change.report));
+            return tell(asker, AdminAnswer::Reload(answer));
+        }
         if !self.can_be_replaced() {
             if asker.is_none() {
                 tracing::warn!(
@@ -41,12 +47,9 @@ impl Workers {
         }
         self.reload_due = false;
         match read_again(&self.spec) {
-            Ok(Change { report, .. }) if dry_run => tell(asker, AdminAnswer::Reload(ReloadAnswer::Done(report))),
             Ok(Change { spec, report }) => self.replace(spec, report, asker),
             Err(answer) => {
-                if !dry_run {
-                    log(&answer);
-                }
+                log(&answer);
                 tell(asker, AdminAnswer::Reload(answer));
             }
         }
