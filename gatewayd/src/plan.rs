@@ -29,7 +29,7 @@ use crate::{
 pub use self::own_places::{SameFolder, SamePlace};
 pub(crate) use self::{
     machine_memory::{LESS_MEMORY, allowed_memory, check_memory, check_more_memory, total_memory},
-    own_places::{check_own_folders, check_own_places},
+    own_places::{check_own_folders, check_own_places, would_clash},
 };
 
 /// The variable in which a unit names the layers of the jail that it leaves out on purpose, separated by spaces.

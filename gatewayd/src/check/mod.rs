@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`settings`] | the configuration, the keys, what is announced |
 //! | [`places`] | programs, ports, folders, accounts |
+//! | [`in_use`] | which places a running gateway has |
 //! | [`machine`] | descriptors, memory, clock, disk, jail |
 //! | [`opening`] | what only opening shows |
 //! | [`trial`], [`builds`] | what a new gatewayd says whom a running one tries for an upgrade |
 
 mod builds;
+mod in_use;
 mod machine;
 mod opening;
 mod places;
@@ -21,13 +23,17 @@ pub mod trial;
 
 use serde::Serialize;
 
+use self::in_use::PlacesInUse;
 use crate::{
+    admin::client::AdminError,
+    config::Config,
     console::Console,
     findings::{Line, Verdict},
     launch,
     path_guard::PathGuard,
-    paths::{GatewayId, GatewayPaths},
+    paths::{GatewayId, GatewayPaths, Root},
     plan::{self, PlanSource},
+    steer,
 };
 
 /// How far a check goes.
@@ -98,21 +104,16 @@ fn look(id: &GatewayId, source: PlanSource, depth: Depth) -> Findings {
     let mut findings = Findings::default();
     let config = settings::look(id, &paths, &guard, &source, &mut findings.configuration);
     if let Some(config) = &config {
-        let holder = launch::user_of_data(config, &config.home);
-        if let Some(holder) = &holder {
+        let RunningGateway { is_running, in_use } = running_gateway(id, &source.root, config, &mut findings.machine);
+        if is_running && depth == Depth::Opening {
+            let remedy = "stop the gateway first, or try a copy of its folder";
             findings
                 .machine
-                .push(Line::good(format!("the gateway is running: {holder}; its ports and data are in use by it")));
-            if depth == Depth::Opening {
-                let remedy = "stop the gateway first, or try a copy of its folder";
-                findings
-                    .machine
-                    .push(Line::doubtful("nothing was opened and no jail was closed, because it is running", remedy));
-            }
+                .push(Line::doubtful("nothing was opened and no jail was closed, because it is running", remedy));
         }
-        findings.machine.extend(places::look(config, &guard, holder.is_some()));
+        findings.machine.extend(places::look(config, &guard, in_use.as_ref()));
         findings.machine.extend(machine::look(config));
-        if depth == Depth::Opening && holder.is_none() && Findings::bad(&findings.configuration) == 0 {
+        if depth == Depth::Opening && !is_running && Findings::bad(&findings.configuration) == 0 {
             match plan::from_source(id, guard, source) {
                 Ok(plan) => findings.machine.extend(opening::look(plan)),
                 Err(error) => {
@@ -122,4 +123,35 @@ fn look(id: &GatewayId, source: PlanSource, depth: Depth) -> Findings {
         }
     }
     findings
+}
+
+/// Whether the gateway runs already.
+struct RunningGateway {
+    is_running: bool,
+    /// The places that it has, unless it does not tell. One that does not run has none.
+    in_use: Option<PlacesInUse>,
+}
+
+/// Asks the gateway. One that does not answer is found by its data.
+fn running_gateway(id: &GatewayId, root: &Root, config: &Config, lines: &mut Vec<Line>) -> RunningGateway {
+    let holder = launch::user_of_data(config, &config.home);
+    let named = holder.as_ref().map(|holder| format!(": {holder}")).unwrap_or_default();
+    match steer::config::ask(id, root) {
+        Ok(running) => {
+            lines.push(Line::good(format!(
+                "the gateway is running{named}; the ports and data that it has are in use by it"
+            )));
+            RunningGateway { is_running: true, in_use: Some(PlacesInUse::of(&running, &config.replay_directory)) }
+        }
+        Err(AdminError::NotRunning { .. }) if holder.is_none() => {
+            RunningGateway { is_running: false, in_use: Some(PlacesInUse::default()) }
+        }
+        Err(error) => {
+            lines.push(Line::doubtful(
+                format!("the gateway is running{named}; ports and data were not tried, because it does not say which it has: {error}"),
+                "do what the line says, and check again",
+            ));
+            RunningGateway { is_running: true, in_use: None }
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! Programs, ports, folders and accounts.
 
+use std::net::SocketAddr;
+
 use ipc::{Role, jail::Layer};
 
+use super::in_use::PlacesInUse;
 use crate::{
     config::{Config, MetricsAddress},
     findings::Line,
@@ -9,8 +12,8 @@ use crate::{
     path_guard::PathGuard,
 };
 
-/// Checks them. What a running gateway has in use is left alone.
-pub(super) fn look(config: &Config, guard: &PathGuard, is_running: bool) -> Vec<Line> {
+/// Checks them. What a running gateway has in use is left alone; without `in_use` it may be anything.
+pub(super) fn look(config: &Config, guard: &PathGuard, in_use: Option<&PlacesInUse>) -> Vec<Line> {
     let mut lines = Vec::new();
     let accounts = match Accounts::choose(config.sandbox.first_account.get()) {
         Ok(accounts) => accounts.of_workers().get(Role::Store).is_some().then_some(accounts),
@@ -21,10 +24,10 @@ pub(super) fn look(config: &Config, guard: &PathGuard, is_running: bool) -> Vec<
     };
     lines.extend(account_line(config, accounts.is_some()));
     lines.extend(programs(config));
-    if !is_running {
-        lines.extend(ports(config));
-        lines.extend(metrics_socket(config, guard));
-        lines.extend(folders(config, guard, accounts));
+    if let Some(in_use) = in_use {
+        lines.extend(ports(config, in_use));
+        lines.extend(metrics_socket(config, guard, in_use));
+        lines.extend(folders(config, guard, accounts, in_use));
     }
     lines
 }
@@ -49,34 +52,48 @@ fn programs(config: &Config) -> Vec<Line> {
     errors.into_iter().map(|error| Line::bad(error.to_string(), REMEDY)).collect()
 }
 
-fn ports(config: &Config) -> Vec<Line> {
+fn ports(config: &Config, in_use: &PlacesInUse) -> Vec<Line> {
     const REMEDY: &str = "free the port or choose another, as the line says; if gatewayd@.socket keeps it for this gateway, nothing is wrong";
-    let (free, refused): (Vec<_>, Vec<_>) = launch::try_ports(config).into_iter().partition(Result::is_ok);
+    let (free, refused): (Vec<_>, Vec<_>) =
+        launch::try_ports(config, |address| tried_as(address, in_use)).into_iter().partition(Result::is_ok);
     let mut lines: Vec<Line> =
         refused.into_iter().filter_map(Result::err).map(|error| Line::bad(error.to_string(), REMEDY)).collect();
-    if lines.is_empty() {
+    if lines.is_empty() && !free.is_empty() {
         lines.push(Line::good(format!("all {} ports are free", free.len())));
     }
     lines
 }
 
-fn metrics_socket(config: &Config, guard: &PathGuard) -> Option<Line> {
+/// What is tried in the place of an address: nothing if the gateway listens there now. If it keeps the port from being tried, then the
+/// address with any port, which says whether the machine has that address.
+fn tried_as(address: SocketAddr, in_use: &PlacesInUse) -> Option<SocketAddr> {
+    match (in_use.has_port(address), in_use.is_in_the_way_of(address)) {
+        (true, _) => None,
+        (false, true) => Some(SocketAddr::new(address.ip(), 0)),
+        (false, false) => Some(address),
+    }
+}
+
+fn metrics_socket(config: &Config, guard: &PathGuard, in_use: &PlacesInUse) -> Option<Line> {
     let Some(MetricsAddress::Path(path)) = &config.metrics.listen else { return None };
+    if in_use.has_socket(path) {
+        return None;
+    }
     Some(match launch::look_at_metrics_socket(path, guard) {
         Ok(()) => Line::good("the socket for metrics can be made"),
         Err(error) => Line::bad(error.to_string(), "make the folder, or choose another path, as the line says"),
     })
 }
 
-fn folders(config: &Config, guard: &PathGuard, accounts: Option<Accounts>) -> Vec<Line> {
+fn folders(config: &Config, guard: &PathGuard, accounts: Option<Accounts>, in_use: &PlacesInUse) -> Vec<Line> {
     let store = accounts.and_then(|accounts| *accounts.of_workers().get(Role::Store));
-    let found = launch::look_at_folders(config, guard, store);
+    let found = launch::look_at_folders(config, guard, store, |folder| !in_use.has_folder(folder));
     let mut lines: Vec<Line> = found
         .iter()
         .filter_map(|folder| folder.as_ref().err())
         .map(|error| Line::bad(error.to_string(), "correct the folder, as the line says"))
         .collect();
-    if lines.is_empty() {
+    if lines.is_empty() && !found.is_empty() {
         let missing = found.iter().filter(|folder| matches!(folder, Ok(false))).count();
         lines.push(Line::good(match missing {
             0 => "the folders of the data can be used".to_owned(),
@@ -89,7 +106,7 @@ fn folders(config: &Config, guard: &PathGuard, accounts: Option<Accounts>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{findings::Verdict, launch::fixtures};
+    use crate::{admin::wire::ConfigInForce, config::SettingInForce, findings::Verdict, launch::fixtures};
     use std::net::TcpListener;
 
     #[test]
@@ -99,16 +116,41 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         config.mix.listen = taken.local_addr().unwrap();
         config.clients.listen = taken.local_addr().unwrap();
-        let lines = ports(&config);
+        let lines = ports(&config, &PlacesInUse::default());
         assert_eq!(lines.iter().filter(|line| line.verdict == Verdict::Bad).count(), 2, "{lines:?}");
         assert!(lines[0].what.contains("is in use by another process"), "{lines:?}");
         drop(taken);
         // The two are one port, so that the second is in use by the first.
-        assert_eq!(ports(&config).len(), 1);
+        assert_eq!(ports(&config, &PlacesInUse::default()).len(), 1);
         config.clients.listen = "127.0.0.1:0".parse().unwrap();
-        assert_eq!(ports(&config), [Line::good("all 3 ports are free")]);
+        assert_eq!(ports(&config, &PlacesInUse::default()), [Line::good("all 3 ports are free")]);
         config.metrics.listen = "127.0.0.1:0".parse().ok();
-        assert_eq!(ports(&config), [Line::good("all 4 ports are free")]);
+        assert_eq!(ports(&config, &PlacesInUse::default()), [Line::good("all 4 ports are free")]);
+    }
+
+    #[test]
+    fn a_port_that_the_running_gateway_has_is_not_tried() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = fixtures::config(home.path());
+        let [own, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+        let _listener = TcpListener::bind(own).unwrap();
+        let setting = SettingInForce {
+            section: "mixnet_endpoint".into(),
+            key: "listening_address".into(),
+            value: format!("'{own}'"),
+            origin: crate::config::Origin::File,
+        };
+        let running = ConfigInForce { file: String::new(), settings: vec![setting] };
+        let in_use = PlacesInUse::of(&running, &config.replay_directory);
+        config.mix.listen = own;
+        config.clients.listen = other;
+        assert_eq!(ports(&config, &in_use), [Line::good("all 1 ports are free")]);
+        // At the next start it has let its own port go.
+        config.mix.listen = SocketAddr::new("0.0.0.0".parse().unwrap(), own.port());
+        assert_eq!(ports(&config, &in_use), [Line::good("all 2 ports are free")]);
+        let _taken = TcpListener::bind(other).unwrap();
+        let lines = ports(&config, &in_use);
+        assert!(lines.len() == 1 && lines[0].what.contains("is in use by another process"), "{lines:?}");
     }
 
     #[test]
@@ -116,13 +158,19 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut config = fixtures::config(home.path());
         let guard = PathGuard::new(&config.home);
-        assert_eq!(metrics_socket(&config, &guard), None);
+        assert_eq!(metrics_socket(&config, &guard, &PlacesInUse::default()), None);
         let path = home.path().join("metrics.sock");
         config.metrics.listen = Some(MetricsAddress::Path(path.clone()));
-        assert_eq!(metrics_socket(&config, &guard), Some(Line::good("the socket for metrics can be made")));
+        assert_eq!(
+            metrics_socket(&config, &guard, &PlacesInUse::default()),
+            Some(Line::good("the socket for metrics can be made"))
+        );
         assert!(!path.exists());
         config.metrics.listen = Some(MetricsAddress::Path(path.join("no")));
-        assert_eq!(metrics_socket(&config, &guard).map(|line| line.verdict), Some(Verdict::Bad));
+        assert_eq!(
+            metrics_socket(&config, &guard, &PlacesInUse::default()).map(|line| line.verdict),
+            Some(Verdict::Bad)
+        );
     }
 
     #[test]
@@ -130,10 +178,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut config = fixtures::config(home.path());
         let guard = PathGuard::new(&config.home);
-        assert!(folders(&config, &guard, None)[0].what.contains("3 of them would be made"));
+        assert!(folders(&config, &guard, None, &PlacesInUse::default())[0].what.contains("3 of them would be made"));
         assert!(!config.clients.ledger.exists() && !config.replay_directory.exists());
         config.clients.inboxes = config.keys.private_sphinx.join("x");
-        let lines = folders(&config, &guard, None);
+        let lines = folders(&config, &guard, None, &PlacesInUse::default());
         assert!(lines[0].verdict == Verdict::Bad && lines[0].what.contains("inboxes_directory"), "{lines:?}");
     }
 }

@@ -187,11 +187,13 @@ fn writable(directory: OwnedFd) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-/// Whether each directory of `config` can be used: true if it is there, false if it would be made. Nothing is locked and nothing made.
+/// Whether each directory of `config` that is `looked_at` can be used: true if it is there, false if it would be made. Nothing is locked and
+/// nothing made.
 pub(crate) fn look_at_folders(
     config: &Config,
     guard: &PathGuard,
     store: Option<Account>,
+    looked_at: impl Fn(&Path) -> bool,
 ) -> Vec<Result<bool, FolderError>> {
     let owner = store.map(|account| account.uid);
     let look = |Folder { what, path, setting }| match guard.open_directory(path, owner).and_then(writable) {
@@ -199,7 +201,7 @@ pub(crate) fn look_at_folders(
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(FolderError::Directory { what, path: path.to_owned(), setting, source }),
     };
-    folders(config).map(look).into()
+    folders(config).into_iter().filter(|folder| looked_at(folder.path)).map(look).collect()
 }
 
 /// The process of the gateway that uses the data of `config`, if there is one and the kernel shows it. Takes no lock.

@@ -124,16 +124,19 @@ fn try_port(address: SocketAddr, setting: ListenerSettings) -> Result<TcpListene
     try_bind(address, setting.unsent).map_err(|source| refusal(source, address, setting))
 }
 
-/// Tries the ports of `config`, all of them at once.
-pub(crate) fn try_ports(config: &Config) -> Vec<Result<TcpListener, ListenError>> {
-    let mut tried = vec![try_port(config.mix.listen, MIX), try_port(config.clients.listen, CLIENTS)];
+/// Tries the ports of `config`, all of them at once. `tried_as` says what is tried in the place of an address, if anything.
+pub(crate) fn try_ports(
+    config: &Config,
+    tried_as: impl Fn(SocketAddr) -> Option<SocketAddr>,
+) -> Vec<Result<TcpListener, ListenError>> {
+    let mut ports = vec![(config.mix.listen, MIX), (config.clients.listen, CLIENTS)];
     if config.node.enabled {
-        tried.push(try_port(config.node.http_bind_address, HTTP));
+        ports.push((config.node.http_bind_address, HTTP));
     }
     if let Some(MetricsAddress::Port(address)) = config.metrics.listen {
-        tried.push(try_port(address, METRICS));
+        ports.push((address, METRICS));
     }
-    tried
+    ports.into_iter().filter_map(|(address, setting)| Some(try_port(tried_as(address)?, setting))).collect()
 }
 
 fn refusal(source: io::Error, address: SocketAddr, setting: ListenerSettings) -> ListenError {

@@ -92,8 +92,8 @@ pub(crate) fn check_own_places(config: &Config, run_dir: &Path) -> Result<(), Sa
     Ok(())
 }
 
-/// Port 0 stands for any that is free. An address for all takes the port of each.
-fn would_clash(one: SocketAddr, other: SocketAddr) -> bool {
+/// Whether only one of two sockets could listen at these addresses. Port 0 stands for any that is free. An address for all takes the port of each.
+pub(crate) fn would_clash(one: SocketAddr, other: SocketAddr) -> bool {
     let [one_ip, other_ip] = [one, other].map(|address| address.ip().to_canonical());
     let takes = |all: IpAddr, ip: IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
     one.port() != 0

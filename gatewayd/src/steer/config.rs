@@ -76,7 +76,11 @@ pub(crate) fn compare_with_file(id: &GatewayId, root: &Root) -> Result<Compared,
     Ok(Compared { differences: compare(&running.settings, &of_file, &paths), file: running.file })
 }
 
-fn ask(id: &GatewayId, root: &Root) -> Result<ConfigInForce, AdminError> {
+/// Has a running gateway tell what it has in force.
+///
+/// # Errors
+/// If it does not.
+pub(crate) fn ask(id: &GatewayId, root: &Root) -> Result<ConfigInForce, AdminError> {
     match give_order(id, root, Order::ShowConfig)? {
         AdminAnswer::Config(config) => Ok(config),
         other => Err(AdminError::of_other_answer(&other)),

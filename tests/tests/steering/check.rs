@@ -91,6 +91,37 @@ async fn all_that_is_wrong_is_named_at_once_with_a_remedy() -> Result<()> {
     .await
 }
 
+/// What a start would fail with is found while the gateway still runs with something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_edited_beside_a_running_gateway_are_tried() -> Result<()> {
+    bounded(async {
+        let gateway = Gateway::start().await?;
+        let home = &gateway.home;
+        let good = fs::read_to_string(home.config_file())?;
+        let taken = TcpListener::bind("127.0.0.1:0")?;
+        let taken = format!("'{}'", taken.local_addr()?);
+        let not_a_folder = format!("'{}'", home.config_file().join("ledger").display());
+        for (section, key, value, words) in [
+            ("mixnet_endpoint", "listening_address", &*taken, "is in use by another process"),
+            ("mixnet_endpoint", "listening_address", "'192.0.2.1:33789'", "no address 192.0.2.1"),
+            ("metrics", "listen", "'/nonexist/m.sock'", "/nonexist/m.sock"),
+            ("metrics", "listen", &*taken, "is in use by another process"),
+            ("clients_endpoint", "ledger_path", &*not_a_folder, "ledger_path"),
+        ] {
+            home.set_config(section, key, value)?;
+            let outcome = home.gatewayd("check", &["--json"]).await?;
+            ensure!(outcome.code == Some(1), "{key} = {value}: {outcome:?}");
+            let found = wrong(&outcome)?;
+            ensure!(found.len() == 1 && found.iter().all(|(what, _)| what.contains(words)), "{words}: {found:?}");
+            ensure!(outcome.stdout.contains("the gateway is running"), "{outcome:?}");
+            fs::write(home.config_file(), &good)?;
+        }
+        told(home, "check", &[]).await?;
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_missing_program_and_a_key_for_others_are_found() -> Result<()> {
     bounded(async {
