@@ -1,6 +1,7 @@
 //! What a gateway is to run with: the configuration after the flags, checked as far as it can be checked before any process starts.
 
 mod machine_memory;
+mod other_id;
 mod own_places;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
 pub use self::own_places::{SameFolder, SamePlace};
 pub(crate) use self::{
     machine_memory::{LESS_MEMORY, allowed_memory, check_memory, check_more_memory, total_memory},
+    other_id::{OWN_ID, check_id},
     own_places::{check_own_folders, check_own_places, would_clash},
 };
 
@@ -242,6 +244,9 @@ fn resolve(id: &GatewayId, guard: PathGuard, source: PlanSource) -> Result<RunPl
             version::NETWORK,
             command_for("upgrade", id)
         );
+    }
+    if let Err(other) = check_id(&config, id) {
+        tracing::warn!(id = "GWD-G053", "{other}; {OWN_ID}");
     }
     if config.clients.announce.host.is_none() {
         tracing::warn!(

@@ -103,6 +103,8 @@ pub struct ReloadReport {
     pub replaced: Vec<Role>,
     /// Settings that have changed and matter at a start only.
     pub at_next_start: Vec<String>,
+    /// What in the file is not as meant, and changes nothing.
+    pub doubtful: Vec<String>,
 }
 
 fn names<S: serde::Serializer>(roles: &[Role], serializer: S) -> Result<S::Ok, S::Error> {

@@ -64,6 +64,9 @@ pub(super) fn look(
         )),
         Err(error) => lines.push(Line::bad(error.to_string(), AS_SAID)),
     }
+    if let Err(other) = plan::check_id(&config, id) {
+        lines.push(Line::doubtful(other.to_string(), plan::OWN_ID));
+    }
     if lines.len() == before {
         lines.push(Line::good(format!("{} can be used", file.display())));
     }

@@ -74,7 +74,10 @@ pub(super) fn order(id: &GatewayId, root: &Root, dry_run: bool) -> Result<Reload
 }
 
 fn print(report: &ReloadReport, dry_run: bool, console: &mut Console<'_>) {
-    let ReloadReport { changed, replaced, at_next_start } = report;
+    let ReloadReport { changed, replaced, at_next_start, doubtful } = report;
+    for doubt in doubtful {
+        console.line(doubt);
+    }
     if changed.is_empty() && replaced.is_empty() {
         console.line("Nothing in the configuration has changed.");
         return;

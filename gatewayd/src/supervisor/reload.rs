@@ -12,7 +12,7 @@ use crate::{
     launch::LaunchSpec,
     own_command::command_for,
     paths::GatewayId,
-    plan::{self, LESS_MEMORY, RunPlan},
+    plan::{self, LESS_MEMORY, OWN_ID, RunPlan},
 };
 
 /// A configuration that can be taken over.
@@ -38,10 +38,14 @@ pub(super) fn read_again(running: &LaunchSpec) -> Result<Change, ReloadAnswer> {
         return Err(ReloadAnswer::NeedsStart(fixed));
     }
     let at_next_start = at_next_start(&running.plan, &plan);
+    let doubtful = plan::check_id(&plan.config, &plan.id).err().map(|other| format!("{other}; {OWN_ID}"));
     let changed = changed(&running.plan.settings, &plan.settings);
     let spec = running.with_plan(plan).map_err(|error| wrong(&error))?;
     let replaced = running.differing(&spec);
-    Ok(Change { spec: Arc::new(spec), report: ReloadReport { changed, replaced, at_next_start } })
+    Ok(Change {
+        spec: Arc::new(spec),
+        report: ReloadReport { changed, replaced, at_next_start, doubtful: doubtful.into_iter().collect() },
+    })
 }
 
 /// A setting that a reload does not take over, or several that are one thing.
@@ -54,13 +58,7 @@ struct StartOnly {
 }
 
 /// What needs a start: the ports and the data are open, the accounts are chosen, and the identity is the gateway's.
-const FIXED: [StartOnly; 10] = [
-    StartOnly {
-        name: "[gateway] id",
-        section: "gateway",
-        keys: &["id"],
-        differs: |old, new| old.config.id != new.config.id,
-    },
+const FIXED: [StartOnly; 9] = [
     StartOnly {
         name: "the key files of [gateway]",
         section: "gateway",
@@ -250,8 +248,7 @@ mod tests {
 
     #[test]
     fn what_only_a_start_can_change_is_named() {
-        let cases: [(Edit, &str); 10] = [
-            (|config| config.id.push('x'), "[gateway] id"),
+        let cases: [(Edit, &str); 9] = [
             (|config| config.keys.public_sphinx.push("x"), "the key files of [gateway]"),
             (|config| config.mix.listen.set_port(1), "[mixnet_endpoint] listening_address"),
             (|config| config.clients.listen.set_port(1), "[clients_endpoint] listening_address"),

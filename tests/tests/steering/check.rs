@@ -91,6 +91,28 @@ async fn all_that_is_wrong_is_named_at_once_with_a_remedy() -> Result<()> {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn check_run_and_reload_say_the_same_of_another_id() -> Result<()> {
+    bounded(async {
+        const WORDS: &str = "[gateway] id is 'q' in config.toml, and the folder is that of gateway test";
+        let home = Home::init(IPV4).await?;
+        let good = fs::read_to_string(home.config_file())?;
+        home.set_config("gateway", "id", "'q'")?;
+        ensure!(told(&home, "check", &[]).await?.stdout.contains(WORDS));
+        let gateway = Gateway::start_in(home, &[]).await?;
+        gateway.log().wait_for("the warning", |line| line.contains(WORDS).then_some(())).await?;
+        fs::write(gateway.home.config_file(), good)?;
+        let said = told(&gateway.home, "reload", &[]).await?.stdout;
+        ensure!(!said.contains(WORDS) && said.contains("[gateway] id: \"q\" -> \"test\""), "{said}");
+        gateway.home.set_config("gateway", "id", "'q'")?;
+        let said = told(&gateway.home, "reload", &["--dry-run"]).await?.stdout;
+        ensure!(said.contains(WORDS), "{said}");
+        ensure!(told(&gateway.home, "check", &[]).await?.stdout.contains(WORDS));
+        Ok(())
+    })
+    .await
+}
+
 /// What a start would fail with is found while the gateway still runs with something else.
 #[tokio::test(flavor = "multi_thread")]
 async fn places_edited_beside_a_running_gateway_are_tried() -> Result<()> {
