@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use ipc::Role;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use tokio::runtime::Runtime;
 
@@ -12,8 +13,8 @@ use crate::{
     console::Console,
     handover::{Handover, HandoverError, Probation, WayBack},
     launch::{
-        self, Accounts, Inherited, LaunchError, LaunchSpec, ListenError, MetricsError, PassedError, ResourceError,
-        WorkerResources,
+        self, Accounts, FolderError, Inherited, LaunchError, LaunchSpec, ListenError, MetricsError, PassedError,
+        ResourceError, WorkerResources,
     },
     overrides::Overrides,
     path_guard::PathGuard,
@@ -73,7 +74,8 @@ impl RunError {
             Self::Plan(_)
                 | Self::Passed(_)
                 | Self::Launch(LaunchError::Open(
-                    ResourceError::Listen(ListenError::Passed(_))
+                    ResourceError::Folder(FolderError::Foreign { .. })
+                        | ResourceError::Listen(ListenError::Passed(_))
                         | ResourceError::Metrics(MetricsError::Port(ListenError::Passed(_)))
                 ))
                 | Self::Supervisor(SupervisorError::Workers(WorkersError::OtherKey(_)))
@@ -176,6 +178,12 @@ fn run(
         tracing::warn!(id = "GWD-G019", "{warning}");
     }
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(LaunchError::from)?;
+    // A gateway that goes on has its data already: what somebody has put there meanwhile must not end it.
+    if !start.goes_on {
+        let store = *accounts.of_workers().get(Role::Store);
+        launch::refuse_foreign_data(&plan.config, &plan.guard, store)
+            .map_err(|error| LaunchError::Open(error.into()))?;
+    }
     // The data is locked first: a gateway that is started by hand beside a unit has another runtime directory and the same data.
     let data = launch::open_data(plan, accounts)?;
     let lock = RunLock::take(&plan.run_dir, plan.id.as_str(), &plan.guard)?;

@@ -21,7 +21,7 @@ use crate::deadline::bounded;
 /// Bytes by which the ballast grows, as long as there is room for so many.
 const PIECE: i64 = 1 << 20;
 const PAGE: i64 = 1 << 12;
-const BALLAST: &str = "ballast";
+const BALLAST: &str = "lost+found/ballast";
 
 /// Whether this program may mount. From now on its mounts are seen by itself and by the programs that it starts alone, and end with
 /// them. Call before any thread starts.
@@ -91,8 +91,6 @@ impl Disk {
             File::create(&image)?.set_len(u64::from(mib) << 20)?;
             run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image))?;
             run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(folder))?;
-            // The folder has an owner that the store would refuse.
-            fs::remove_dir(folder.join("lost+found"))?;
             return Ok(Self { folder: folder.to_owned() });
         }
         let size = format!("size={mib}m");
@@ -106,7 +104,9 @@ impl Disk {
     /// # Errors
     /// If something else happens than that the disk is full.
     pub fn fill(&self) -> Result<()> {
-        let ballast = File::create(self.folder.join(BALLAST))?;
+        let ballast = self.folder.join(BALLAST);
+        ballast.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let ballast = File::create(ballast)?;
         let mut len = 0;
         for piece in [PIECE, PAGE] {
             loop {

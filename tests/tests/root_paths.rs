@@ -151,6 +151,68 @@ async fn a_home_of_another_account_when_root_starts_is_refused() -> Result<()> {
     .await
 }
 
+/// A setting that names a folder of somebody's by mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_folder_as_data_is_refused_and_untouched() -> Result<()> {
+    bounded(async {
+        let foreign = tempfile::tempdir()?;
+        for folder in [".ssh", "www"] {
+            fs::create_dir(foreign.path().join(folder))?;
+            fs::write(foreign.path().join(folder).join("file"), "x")?;
+        }
+        let before = inventory(foreign.path())?;
+        let mode = fs::metadata(foreign.path())?.mode();
+        let path = foreign.path().to_str().context("path")?;
+        let running = Gateway::start().await?;
+        let config_file = running.home.path().join("config/config.toml");
+        let config = fs::read_to_string(&config_file)?;
+        for setting in ["inboxes_directory", "ledger_path"] {
+            let stopped = Home::init(IPV4).await?;
+            stopped.set_config("clients_endpoint", setting, &format!("'{path}'"))?;
+            running.home.set_config("clients_endpoint", setting, &format!("'{path}'"))?;
+            let orders = [
+                (&stopped, "check", &[][..]),
+                (&stopped, "run", &["--dry-run"]),
+                (&stopped, "run", &[]),
+                (&running.home, "reload", &[]),
+            ];
+            for (home, command, flags) in orders {
+                let refused = home.gatewayd(command, flags).await?;
+                let said = format!("{}{}", refused.stdout, refused.stderr);
+                for part in [path, setting, ".ssh", "correct the setting"] {
+                    ensure!(refused.code == Some(78) && said.contains(part), "{command}, {part}: {refused:?}");
+                }
+                ensure!(inventory(foreign.path())? == before, "{command} has changed something");
+                ensure!(fs::metadata(foreign.path())?.mode() == mode, "{command} has changed the folder");
+            }
+            ensure!(!stopped.data().join("replay").exists(), "a folder was made");
+            fs::write(&config_file, &config)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// With inboxes of nym-gateway 0.10 that belong to root, and other folders missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_changes_no_owner_and_makes_no_folder() -> Result<()> {
+    bounded(async {
+        let home = Home::init(IPV4).await?;
+        let old_inbox = home.data().join("inboxes/Gj7jCwwZmPiMbgxAvJZ3CPfscKmCr3v9xvrEsBgGaNMM");
+        fs::create_dir_all(&old_inbox)?;
+        fs::write(old_inbox.join("rX7Kq2bLw0ZtQ9uV"), "a message")?;
+        let before = inventory(home.root())?;
+        let outcome = home.gatewayd("run", &["--dry-run"]).await?;
+        for words in ["2 of them are missing: the start makes them", "the jail of store is complete"] {
+            ensure!(outcome.code == Some(0) && outcome.stdout.contains(words), "{words}: {outcome:?}");
+        }
+        ensure!(inventory(home.root())? == before, "a dry run has changed something");
+        Gateway::start_in(home, &[]).await?.stop(Signal::SIGTERM).await?;
+        Ok(())
+    })
+    .await
+}
+
 /// Swaps two names until it is told to end.
 fn swap(one: &Path, other: &Path, ends: &AtomicBool) {
     while !ends.load(Ordering::Relaxed) {

@@ -1,8 +1,8 @@
 //! `gatewayd check` and `gatewayd run --dry-run`: everything that would keep this gateway from starting or from serving as configured, at once.
 //!
 //! *Trusts*: the operator. *Promises*: every finding that is not good has a remedy. `check` changes nothing: it listens on the ports for a moment,
-//! opens files to read, and reads the private keys only to compare them with the public ones. `run --dry-run` also opens everything as `run`
-//! does, and closes each jail once.
+//! opens files to read, and reads the private keys only to compare them with the public ones. `run --dry-run` changes nothing either: it
+//! also opens what there is as `run` does, and closes each jail once, with empty folders in the place of the data.
 //!
 //! | file | idea |
 //! |---|---|
@@ -111,7 +111,7 @@ fn look(id: &GatewayId, source: PlanSource, depth: Depth) -> Findings {
                 .machine
                 .push(Line::doubtful("nothing was opened and no jail was closed, because it is running", remedy));
         }
-        findings.machine.extend(places::look(config, &guard, in_use.as_ref()));
+        places::look(config, &guard, in_use.as_ref(), &mut findings);
         findings.machine.extend(machine::look(config));
         if depth == Depth::Opening && !is_running && Findings::bad(&findings.configuration) == 0 {
             match plan::from_source(id, guard, source) {

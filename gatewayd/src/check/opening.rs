@@ -1,4 +1,6 @@
 //! What only opening shows: the lock, the ports, the data and the programs as `run` opens them, and each jail, closed once by a probe.
+//!
+//! *Promises*: nothing is left behind. No folder is made, and nothing changes its owner.
 
 use std::sync::Arc;
 
@@ -54,8 +56,8 @@ fn open(plan: RunPlan) -> Result<Closed, String> {
     }
     let inherited = Inherited::from_service_manager().map_err(text)?;
     let accounts = Accounts::choose(plan.config.sandbox.first_account.get()).map_err(text)?;
-    let data = launch::open_data(&plan, accounts).map_err(text)?;
-    let _lock = RunLock::take(&plan.run_dir, plan.id.as_str(), &plan.guard).map_err(text)?;
+    let (_held, data) = launch::open_trial_data(&plan, accounts).map_err(text)?;
+    RunLock::look(&plan.run_dir, plan.id.as_str(), &plan.guard).map_err(text)?;
     let spec = Arc::new(LaunchSpec::build(plan, accounts, data, inherited).map_err(text)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     let prober = Prober::new(Arc::clone(&spec));

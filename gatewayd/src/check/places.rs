@@ -2,19 +2,22 @@
 
 use std::net::SocketAddr;
 
-use ipc::{Role, jail::Layer};
+use ipc::{
+    Role,
+    jail::{Account, Layer},
+};
 
-use super::in_use::PlacesInUse;
+use super::{Findings, in_use::PlacesInUse};
 use crate::{
     config::{Config, MetricsAddress},
     findings::Line,
-    launch::{self, Accounts},
+    launch::{self, Accounts, FolderError},
     path_guard::PathGuard,
 };
 
 /// Checks them. What a running gateway has in use is left alone; without `in_use` it may be anything.
-pub(super) fn look(config: &Config, guard: &PathGuard, in_use: Option<&PlacesInUse>) -> Vec<Line> {
-    let mut lines = Vec::new();
+pub(super) fn look(config: &Config, guard: &PathGuard, in_use: Option<&PlacesInUse>, findings: &mut Findings) {
+    let lines = &mut findings.machine;
     let accounts = match Accounts::choose(config.sandbox.first_account.get()) {
         Ok(accounts) => accounts.of_workers().get(Role::Store).is_some().then_some(accounts),
         Err(error) => {
@@ -27,9 +30,9 @@ pub(super) fn look(config: &Config, guard: &PathGuard, in_use: Option<&PlacesInU
     if let Some(in_use) = in_use {
         lines.extend(ports(config, in_use));
         lines.extend(metrics_socket(config, guard, in_use));
-        lines.extend(folders(config, guard, accounts, in_use));
+        let store = accounts.and_then(|accounts| *accounts.of_workers().get(Role::Store));
+        folders(config, guard, store, in_use, findings);
     }
-    lines
 }
 
 fn account_line(config: &Config, are_separate: bool) -> Option<Line> {
@@ -85,22 +88,22 @@ fn metrics_socket(config: &Config, guard: &PathGuard, in_use: &PlacesInUse) -> O
     })
 }
 
-fn folders(config: &Config, guard: &PathGuard, accounts: Option<Accounts>, in_use: &PlacesInUse) -> Vec<Line> {
-    let store = accounts.and_then(|accounts| *accounts.of_workers().get(Role::Store));
+fn folders(config: &Config, guard: &PathGuard, store: Option<Account>, in_use: &PlacesInUse, findings: &mut Findings) {
     let found = launch::look_at_folders(config, guard, store, |folder| !in_use.has_folder(folder));
-    let mut lines: Vec<Line> = found
-        .iter()
-        .filter_map(|folder| folder.as_ref().err())
-        .map(|error| Line::bad(error.to_string(), "correct the folder, as the line says"))
-        .collect();
-    if lines.is_empty() && !found.is_empty() {
+    for error in found.iter().filter_map(|folder| folder.as_ref().err()) {
+        let is_of_setting = matches!(error, FolderError::Foreign { .. });
+        let lines = if is_of_setting { &mut findings.configuration } else { &mut findings.machine };
+        lines.push(Line::bad(error.to_string(), "correct the folder or the setting, as the line says"));
+    }
+    if found.iter().all(Result::is_ok) && !found.is_empty() {
         let missing = found.iter().filter(|folder| matches!(folder, Ok(false))).count();
-        lines.push(Line::good(match missing {
+        findings.machine.push(Line::good(match missing {
             0 => "the folders of the data can be used".to_owned(),
-            missing => format!("the folders of the data can be used; {missing} of them would be made"),
+            missing => {
+                format!("the folders of the data can be used; {missing} of them are missing: the start makes them")
+            }
         }));
     }
-    lines
 }
 
 #[cfg(test)]
@@ -178,10 +181,19 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut config = fixtures::config(home.path());
         let guard = PathGuard::new(&config.home);
-        assert!(folders(&config, &guard, None, &PlacesInUse::default())[0].what.contains("3 of them would be made"));
+        let look = |config: &Config| {
+            let mut findings = Findings::default();
+            folders(config, &guard, None, &PlacesInUse::default(), &mut findings);
+            findings
+        };
+        assert!(look(&config).machine[0].what.contains("3 of them are missing: the start makes them"));
         assert!(!config.clients.ledger.exists() && !config.replay_directory.exists());
         config.clients.inboxes = config.keys.private_sphinx.join("x");
-        let lines = folders(&config, &guard, None, &PlacesInUse::default());
+        let lines = look(&config).machine;
         assert!(lines[0].verdict == Verdict::Bad && lines[0].what.contains("inboxes_directory"), "{lines:?}");
+        config.clients.inboxes = config.home.join("data");
+        let lines = look(&config).configuration;
+        let parts = ["inboxes_directory", "private_identity.pem", "nothing was changed"];
+        assert!(lines.len() == 1 && parts.iter().all(|part| lines[0].what.contains(part)), "{lines:?}");
     }
 }

@@ -20,6 +20,7 @@ use nix::{
 };
 
 use super::{
+    data_content::{self, Place},
     lock_holder::{self, LockHolder},
     predecessor::{PREDECESSOR, process_exists},
 };
@@ -71,6 +72,21 @@ pub enum FolderError {
         /// What the operating system answered.
         source: io::Error,
     },
+    /// It contains something that no gateway has made.
+    #[error(
+        "{} ({setting}) contains {entry:?}, which is nothing of the {what} of a gateway; nothing was changed: correct the setting, or, if \
+         this is the gateway's own directory, move {entry:?} out of it", path.display()
+    )]
+    Foreign {
+        /// What it is for.
+        what: &'static str,
+        /// Its path.
+        path: PathBuf,
+        /// The setting that names it.
+        setting: &'static str,
+        /// The first such entry, as a path in the directory.
+        entry: PathBuf,
+    },
     /// Another gateway uses it.
     #[error(
         "{} is the directory of the {what} of a gateway that is already running: {holder}; stop that process first, or give \
@@ -103,18 +119,17 @@ struct Folder<'a> {
     what: &'static str,
     path: &'a Path,
     setting: &'static str,
+    place: Place,
 }
 
 fn folders(config: &Config) -> [Folder<'_>; 3] {
-    let folder = |what, path, setting| Folder { what, path, setting };
+    const LEDGER: &str = "--clients-ledger, or clients_endpoint.ledger_path in config.toml";
+    const INBOXES: &str = "--inboxes, or clients_endpoint.inboxes_directory in config.toml";
+    let folder = |what, path, setting, place| Folder { what, path, setting, place };
     [
-        folder(
-            "client ledger",
-            &config.clients.ledger,
-            "--clients-ledger, or clients_endpoint.ledger_path in config.toml",
-        ),
-        folder("inboxes", &config.clients.inboxes, "--inboxes, or clients_endpoint.inboxes_directory in config.toml"),
-        folder("marks of packets seen", &config.replay_directory, "--home"),
+        folder("client ledger", &config.clients.ledger, LEDGER, Place::Ledger),
+        folder("inboxes", &config.clients.inboxes, INBOXES, Place::Inboxes),
+        folder("marks of packets seen", &config.replay_directory, "--home", Place::Replay),
     ]
 }
 
@@ -125,13 +140,8 @@ impl DataFolders {
     /// With the path, the setting, and the process that uses the directory.
     pub(super) fn open(config: &Config, guard: &PathGuard, store: Option<Account>) -> Result<Self, FolderError> {
         let owner = store.map(|account| account.uid);
-        let folders = folders(config);
-        let [ledger, inboxes, replay] = folders.map(|folder| match guard.open_directory(folder.path, owner) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            opened => folder.lock(opened).map(Some),
-        });
-        let [ledger, inboxes, replay] = [ledger?, inboxes?, replay?];
-        let [of_ledger, of_inboxes, of_replay] = folders;
+        let [ledger, inboxes, replay] = lock_existing(config, guard, store)?;
+        let [of_ledger, of_inboxes, of_replay] = folders(config);
         let or_make = |folder: Folder<'_>, found: Option<LockedFolder>| match found {
             Some(found) => Ok(found),
             None => folder.lock(guard.make_directory(folder.path, 0o700, owner)),
@@ -144,10 +154,24 @@ impl DataFolders {
     }
 }
 
+/// Opens and locks the directories that exist: ledger, inboxes, marks.
+pub(super) fn lock_existing(
+    config: &Config,
+    guard: &PathGuard,
+    store: Option<Account>,
+) -> Result<[Option<LockedFolder>; 3], FolderError> {
+    let owner = store.map(|account| account.uid);
+    let [ledger, inboxes, replay] = folders(config).map(|folder| match guard.open_directory(folder.path, owner) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => folder.lock(opened).map(Some),
+    });
+    Ok([ledger?, inboxes?, replay?])
+}
+
 impl Folder<'_> {
     /// Locks the directory. Waits for what is left of a gateway that was killed.
     fn lock(self, opened: io::Result<OwnedFd>) -> Result<LockedFolder, FolderError> {
-        let Self { what, path, setting } = self;
+        let Self { what, path, setting, .. } = self;
         let mut directory = opened.and_then(writable).map_err(|source| FolderError::Directory {
             what,
             path: path.to_owned(),
@@ -188,7 +212,7 @@ fn writable(directory: OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// Whether each directory of `config` that is `looked_at` can be used: true if it is there, false if it would be made. Nothing is locked and
-/// nothing made.
+/// nothing made. A directory with something that no gateway has made cannot be used.
 pub(crate) fn look_at_folders(
     config: &Config,
     guard: &PathGuard,
@@ -196,12 +220,29 @@ pub(crate) fn look_at_folders(
     looked_at: impl Fn(&Path) -> bool,
 ) -> Vec<Result<bool, FolderError>> {
     let owner = store.map(|account| account.uid);
-    let look = |Folder { what, path, setting }| match guard.open_directory(path, owner).and_then(writable) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(FolderError::Directory { what, path: path.to_owned(), setting, source }),
+    let look = |Folder { what, path, setting, place }| {
+        let opened = guard.open_directory(path, owner).and_then(writable);
+        match opened.and_then(|directory| data_content::foreign(&directory, place, store)) {
+            Ok(None) => Ok(true),
+            Ok(Some(entry)) => Err(FolderError::Foreign { what, path: path.to_owned(), setting, entry }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(FolderError::Directory { what, path: path.to_owned(), setting, source }),
+        }
     };
     folders(config).into_iter().filter(|folder| looked_at(folder.path)).map(look).collect()
+}
+
+/// Refuses a directory with something that no gateway has made. What else is wrong with a directory is left to those who open it.
+///
+/// # Errors
+/// [`FolderError::Foreign`], with the first such entry.
+pub(crate) fn refuse_foreign_data(
+    config: &Config,
+    guard: &PathGuard,
+    store: Option<Account>,
+) -> Result<(), FolderError> {
+    let mut errors = look_at_folders(config, guard, store, |_| true).into_iter().filter_map(Result::err);
+    errors.find(|error| matches!(error, FolderError::Foreign { .. })).map_or(Ok(()), Err)
 }
 
 /// The process of the gateway that uses the data of `config`, if there is one and the kernel shows it. Takes no lock.

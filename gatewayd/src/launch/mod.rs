@@ -11,6 +11,7 @@
 //! | [`links`] | which workers may talk to each other |
 //! | [`pages`] | the pages of figures |
 //! | [`accounts`], [`ownership`] | the account of each process, and who owns the data |
+//! | [`data_content`], [`trial_folders`] | what the data may contain, and what a dry run has in its place |
 //! | [`worker_config`], [`own_addresses`] | what each worker needs to know |
 //! | [`binaries`], [`worker`] | the programs, and one running process |
 //! | [`one_shot`] | a program that answers one request and ends |
@@ -19,6 +20,7 @@
 
 mod accounts;
 mod binaries;
+mod data_content;
 mod data_folders;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -39,6 +41,7 @@ mod per_role;
 mod predecessor;
 mod resources;
 mod spec;
+mod trial_folders;
 mod worker;
 mod worker_config;
 
@@ -57,7 +60,7 @@ pub use self::{
 pub(crate) use self::{
     accounts::Accounts,
     binaries::{MissingProgram, find as find_program, look_at_programs},
-    data_folders::{look_at_folders, user_of_data},
+    data_folders::{look_at_folders, refuse_foreign_data, user_of_data},
     inherited::Inherited,
     links::{LinkEnd, WaitingEnds, peers},
     listeners::try_ports,
@@ -69,6 +72,7 @@ pub(crate) use self::{
     predecessor::{PREDECESSOR, process_exists},
     resources::{WorkerResources, open_identity_key},
     spec::{LaunchSpec, open_data},
+    trial_folders::open_trial_data,
     worker::{Death, EventKind, Worker, WorkerEvent},
 };
 

@@ -16,6 +16,7 @@ use ipc::{Role, control::Grant, jail::Account};
 use nix::{fcntl::openat, sys::stat::Mode};
 
 use super::{
+    data_content::Place,
     data_folders::{DataFolders, FolderError},
     listener_settings,
     listeners::{self, ListenError},
@@ -152,14 +153,17 @@ impl WorkerResources {
     pub(super) fn give_to_store(&self, plan: &RunPlan, account: Account) -> Result<(), ResourceError> {
         let clients = &plan.config.clients;
         let home = plan.guard.open_directory(&plan.config.home, None);
-        for (folder, path, key) in [
-            (&self.data.ledger, &clients.ledger, "clients_endpoint.ledger_path in config.toml"),
-            (&self.data.inboxes, &clients.inboxes, "clients_endpoint.inboxes_directory in config.toml"),
-            (&self.data.replay, &plan.config.replay_directory, "the marks of packets seen; no setting names it"),
+        const LEDGER: &str = "clients_endpoint.ledger_path in config.toml";
+        const INBOXES: &str = "clients_endpoint.inboxes_directory in config.toml";
+        const REPLAY: &str = "the marks of packets seen; no setting names it";
+        for (folder, place, path, key) in [
+            (&self.data.ledger, Place::Ledger, &clients.ledger, LEDGER),
+            (&self.data.inboxes, Place::Inboxes, &clients.inboxes, INBOXES),
+            (&self.data.replay, Place::Replay, &plan.config.replay_directory, REPLAY),
         ] {
             let refused = |source| ResourceError::NotGiven { path: path.clone(), key, uid: account.uid, source };
             let home = home.as_ref().map_err(|error| refused(io::Error::new(error.kind(), error.to_string())))?;
-            ownership::give(folder.directory(), account, home, plan.guard.trusted()).map_err(refused)?;
+            ownership::give(folder.directory(), place, account, home, plan.guard.trusted()).map_err(refused)?;
         }
         Ok(())
     }

@@ -147,6 +147,11 @@ impl LaunchSpec {
         self.plan.config.roles()
     }
 
+    /// The account of the store, if it has one of its own.
+    pub(crate) fn account_of_store(&self) -> Option<Account> {
+        self.jails.get(Role::Store).layers.as_ref().and_then(|layers| layers.account)
+    }
+
     /// The program of `role`.
     ///
     /// # Errors

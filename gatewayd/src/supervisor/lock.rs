@@ -26,6 +26,9 @@ use crate::{
 
 /// The file's name in the runtime directory.
 const FILE: &str = "gatewayd.pid";
+/// How the file is opened. A link is not followed, and a pipe in its place does not block.
+const FLAGS: OFlag =
+    OFlag::O_RDWR.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 /// The longest process number, in characters.
 const PID_LEN: u64 = 20;
 /// The pause between two attempts to take the lock.
@@ -68,19 +71,13 @@ impl RunLock {
     /// # Errors
     /// [`RunLockError::Running`] if another process holds it.
     pub(crate) fn take(run_dir: &Path, id: &str, guard: &PathGuard) -> Result<Self, RunLockError> {
-        const FLAGS: OFlag = OFlag::O_RDWR
-            .union(OFlag::O_CREAT)
-            .union(OFlag::O_NOFOLLOW)
-            .union(OFlag::O_NONBLOCK)
-            .union(OFlag::O_NOCTTY)
-            .union(OFlag::O_CLOEXEC);
         let unusable = |step, path: &Path| {
             let path = path.to_owned();
             move |source| RunLockError::Unusable { step, path, source }
         };
         let directory = guard.make_directory(run_dir, 0o700, None).map_err(unusable("create", run_dir))?;
         let path = run_dir.join(FILE);
-        let opened = openat(&directory, FILE, FLAGS, Mode::S_IRUSR | Mode::S_IWUSR)
+        let opened = openat(&directory, FILE, FLAGS | OFlag::O_CREAT, Mode::S_IRUSR | Mode::S_IWUSR)
             .and_then(|file| fstat(&file).map(|stat| (file, stat)));
         let (file, stat) = opened.map_err(|error| unusable("open", &path)(error.into()))?;
         guard.check_writable(&path, &stat).map_err(|error| unusable("use", &path)(error.into()))?;
@@ -98,13 +95,35 @@ impl RunLock {
                     file = held;
                     let holder = read_pid(&mut file);
                     if holder.is_some_and(process_exists) || Instant::now() >= give_up_at {
-                        let pid = holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-                        return Err(RunLockError::Running { id: id.to_owned(), pid });
+                        return Err(running(id, holder));
                     }
                     thread::sleep(PAUSE);
                 }
                 Err((_, errno)) => return Err(unusable("lock", &path)(errno.into())),
             }
+        }
+    }
+
+    /// Whether the lock could be taken, as far as the directory and the file exist. Nothing is made and nothing written.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(crate) fn look(run_dir: &Path, id: &str, guard: &PathGuard) -> Result<(), RunLockError> {
+        let path = run_dir.join(FILE);
+        let unusable = |source| RunLockError::Unusable { step: "use", path: path.clone(), source };
+        let opened = guard.open_directory(run_dir, None).and_then(|directory| {
+            let file = openat(&directory, FILE, FLAGS, Mode::empty())?;
+            Ok((fstat(&file)?, File::from(file)))
+        });
+        let (stat, file) = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened.map_err(unusable)?,
+        };
+        guard.check_writable(&path, &stat).map_err(|error| unusable(error.into()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((mut held, Errno::EWOULDBLOCK)) => Err(running(id, read_pid(&mut held))),
+            Err((_, errno)) => Err(unusable(errno.into())),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -125,6 +144,11 @@ impl Drop for RunLock {
         // Without this an operator could signal a number that is no longer ours. On an error the lock is released all the same.
         let _ = self.file.set_len(0);
     }
+}
+
+fn running(id: &str, holder: Option<Pid>) -> RunLockError {
+    let pid = holder.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+    RunLockError::Running { id: id.to_owned(), pid }
 }
 
 /// The number in the file, if there is a valid one.
@@ -160,6 +184,23 @@ mod tests {
         drop(first);
         assert_eq!(std::fs::read_to_string(run.join(FILE)).unwrap(), "");
         take(&run).unwrap();
+    }
+
+    #[test]
+    fn a_lock_when_looked_at_is_neither_made_nor_taken() {
+        let home = tempfile::tempdir().unwrap();
+        let run = home.path().join("run");
+        let look = || RunLock::look(&run, "demo", &PathGuard::new(&run));
+        look().unwrap();
+        assert!(!run.exists());
+        std::fs::create_dir(&run).unwrap();
+        look().unwrap();
+        assert!(!run.join(FILE).exists());
+        let lock = take(&run).unwrap();
+        let pid = std::process::id().to_string();
+        assert!(matches!(look(), Err(RunLockError::Running { pid: told, .. }) if told == pid));
+        drop(lock);
+        look().unwrap();
     }
 
     #[test]

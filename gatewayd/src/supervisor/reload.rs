@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     admin::wire::{ReloadAnswer, ReloadReport},
     config::{ENVIRONMENT, SettingInForce},
-    launch::LaunchSpec,
+    launch::{self, LaunchSpec},
     own_command::command_for,
     paths::GatewayId,
     plan::{self, LESS_MEMORY, OWN_ID, RunPlan},
@@ -33,6 +33,10 @@ pub(super) fn read_again(running: &LaunchSpec) -> Result<Change, ReloadAnswer> {
     let plan = plan::read_again(&running.plan).map_err(|error| wrong(&error))?;
     plan::check_more_memory(&running.plan.config, &plan.config, plan::total_memory())
         .map_err(|error| ReloadAnswer::Wrong(format!("{error}; {LESS_MEMORY}")))?;
+    if plan.config.clients != running.plan.config.clients {
+        let store = running.account_of_store();
+        launch::refuse_foreign_data(&plan.config, &plan.guard, store).map_err(|error| wrong(&error))?;
+    }
     let fixed = fixed(&running.plan, &plan);
     if !fixed.is_empty() {
         return Err(ReloadAnswer::NeedsStart(fixed));

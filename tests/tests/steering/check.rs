@@ -49,6 +49,7 @@ async fn a_good_gateway_is_fit_and_a_check_changes_nothing() -> Result<()> {
         let said = told(&home, "run", &["--dry-run"]).await?.stdout;
         ensure!(said.contains("the ports, the keys and the data can be opened"), "{said}");
         ensure!(said.contains("the jail of store is complete"), "{said}");
+        ensure!(inventory(home.root())? == before, "a dry run has changed something");
 
         // Everything is free again.
         let gateway = Gateway::start_in(home, &[]).await?;
