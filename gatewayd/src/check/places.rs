@@ -181,18 +181,20 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut config = fixtures::config(home.path());
         let guard = PathGuard::new(&config.home);
-        let look = |config: &Config| {
+        let look_for = |store, config: &Config| {
             let mut findings = Findings::default();
-            folders(config, &guard, None, &PlacesInUse::default(), &mut findings);
+            folders(config, &guard, store, &PlacesInUse::default(), &mut findings);
             findings
         };
+        let look = |config: &Config| look_for(None, config);
         assert!(look(&config).machine[0].what.contains("3 of them are missing: the start makes them"));
         assert!(!config.clients.ledger.exists() && !config.replay_directory.exists());
         config.clients.inboxes = config.keys.private_sphinx.join("x");
         let lines = look(&config).machine;
         assert!(lines[0].verdict == Verdict::Bad && lines[0].what.contains("inboxes_directory"), "{lines:?}");
         config.clients.inboxes = config.home.join("data");
-        let lines = look(&config).configuration;
+        assert!(look(&config).configuration.is_empty());
+        let lines = look_for(Some(Account { uid: 70_003, gid: 70_004 }), &config).configuration;
         let parts = ["inboxes_directory", "private_identity.pem", "nothing was changed"];
         assert!(lines.len() == 1 && parts.iter().all(|part| lines[0].what.contains(part)), "{lines:?}");
     }

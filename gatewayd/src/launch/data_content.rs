@@ -16,7 +16,7 @@ use nix::{
     dir::Dir,
     errno::Errno,
     fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{FileStat, Mode, SFlag, fstatat},
+    sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
 };
 use wire::address::ClientAddress;
 
@@ -91,11 +91,15 @@ fn is_of_mail(name: &str) -> bool {
 }
 
 /// The first entry that no gateway has made, as a path in `directory`, which is `place`. Only folders that would be given to `store`, the
-/// account of the store, are looked into.
+/// account of the store, are looked into: in one that is its own already, a foreign file is no sign of a mistake.
 ///
 /// # Errors
 /// If the kernel refuses.
 pub(super) fn foreign(directory: &OwnedFd, place: Place, store: Option<Account>) -> io::Result<Option<PathBuf>> {
+    let owner = fstat(directory)?.st_uid;
+    if store.is_none_or(|store| store.uid == owner) {
+        return Ok(None);
+    }
     for name in names(directory)? {
         let entry = place.entry(name.as_encoded_bytes());
         let found = match fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -107,7 +111,7 @@ pub(super) fn foreign(directory: &OwnedFd, place: Place, store: Option<Account>)
             (Entry::Foreign, _) | (Entry::File, SFlag::S_IFDIR) | (Entry::Folder(_), SFlag::S_IFREG) => {
                 return Ok(Some(name.into()));
             }
-            (Entry::Folder(place), SFlag::S_IFDIR) if store.is_some_and(|store| store.uid != found.st_uid) => {
+            (Entry::Folder(place), SFlag::S_IFDIR) => {
                 let folder = openat(directory, name.as_os_str(), FOLDER, Mode::empty())?;
                 if let Some(below) = foreign(&folder, place, store)? {
                     return Ok(Some(PathBuf::from(name).join(below)));
@@ -174,6 +178,18 @@ mod tests {
         assert_eq!(first_foreign(Place::Inboxes, &[&database[..], &beside, &mail, &others].concat()), None);
         let marks = ["generation-07", "generation-even", "generation.new", "generation-03.damaged"];
         assert_eq!(first_foreign(Place::Replay, &marks), None);
+    }
+
+    /// An operator may have put a file there, and the gateway must start again.
+    #[test]
+    fn a_foreign_file_in_the_stores_own_folder_is_let_be() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        let directory: OwnedFd = File::open(folder.path()).unwrap().into();
+        let owner = fstat(&directory).unwrap();
+        let store = Account { uid: owner.st_uid, gid: owner.st_gid };
+        assert_eq!(foreign(&directory, Place::Inboxes, Some(store)).unwrap(), None);
+        assert_eq!(foreign(&directory, Place::Inboxes, None).unwrap(), None);
     }
 
     #[test]

@@ -110,11 +110,11 @@ fn prints_what_0_10_1_printed() {
 fn flags_hold_for_one_run_only() {
     let home = Home::new(LOCAL);
     let before = fs::read_to_string(home.config_file()).unwrap();
-    let printed = home.printed("--mix-host [::1]:4000 --clients-host 203.0.113.5 --inboxes /");
+    let printed = home.printed("--mix-host [::1]:4000 --clients-host 203.0.113.5 --inboxes /etc");
     assert!(printed.contains("sphinx packets on [::1]:4000\n"), "{printed}");
     assert!(printed.contains("for sphinx packets: [::1]:4000\n"), "{printed}");
     assert!(printed.contains("for clients packets: ws://203.0.113.5:29000\n"), "{printed}");
-    assert!(printed.contains("Inboxes directory is: \"/\"\n"), "{printed}");
+    assert!(printed.contains("Inboxes directory is: \"/etc\"\n"), "{printed}");
     assert_eq!(printed.matches("NOTE").count(), 1, "{printed}");
     assert_eq!(fs::read_to_string(home.config_file()).unwrap(), before);
 }
