@@ -44,17 +44,27 @@ pub(crate) fn check_own_folders(config: &Config) -> Result<(), SameFolder> {
         ("inboxes_directory", &config.clients.inboxes),
         ("the gateway's own folder data/replay", &config.replay_directory),
     ];
-    for (index, (first, one)) in folders.iter().enumerate() {
-        let is_in = |other: &Path| {
-            let (one, other) = (real_folder(one), real_folder(other));
-            one.starts_with(&other) || other.starts_with(&one)
-        };
-        if let Some((second, other)) = folders.iter().skip(index + 1).find(|(_, other)| is_in(other)) {
+    let folders = folders.map(|(name, path)| (name, (path, real_folder(path))));
+    let is_one_in_the_other =
+        |(_, one): &(_, PathBuf), (_, other): &(_, PathBuf)| one.starts_with(other) || other.starts_with(one);
+    match first_pair(&folders, is_one_in_the_other) {
+        Some([(first, (one, _)), (second, (other, _))]) => {
             let [first_path, second_path] = [one, other].map(|path| path.to_path_buf());
-            return Err(SameFolder { first, first_path, second, second_path });
+            Err(SameFolder { first, first_path, second, second_path })
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The first two places, in their order, of which only one can be used.
+fn first_pair<'a, T>(
+    places: &'a [(&'static str, T)],
+    clash: impl Fn(&T, &T) -> bool,
+) -> Option<[&'a (&'static str, T); 2]> {
+    places.iter().enumerate().find_map(|(index, one)| {
+        let other = places.iter().skip(index + 1).find(|other| clash(&one.1, &other.1))?;
+        Some([one, other])
+    })
 }
 
 /// The folder without links, as far as it exists.
@@ -83,13 +93,10 @@ pub(crate) fn check_own_places(config: &Config, run_dir: &Path) -> Result<(), Sa
         }
         Some(MetricsAddress::Path(_)) | None => {}
     }
-    for (index, (first, one)) in ports.iter().enumerate() {
-        if let Some((second, other)) = ports.iter().skip(index + 1).find(|(_, other)| would_clash(*one, *other)) {
-            let place = other.to_string();
-            return Err(SamePlace { first, second, place });
-        }
+    match first_pair(&ports, |one, other| would_clash(*one, *other)) {
+        Some([(first, _), (second, place)]) => Err(SamePlace { first, second, place: place.to_string() }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether only one of two sockets could listen at these addresses. Port 0 stands for any that is free. An address for all takes the port of each.
