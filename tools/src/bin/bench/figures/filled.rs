@@ -5,9 +5,10 @@ use anyhow::Result;
 use harness::{
     gateway::{Gateway, IPV4},
     home::Home,
+    shown::Shown,
 };
 
-use super::seed::seed;
+use super::seed::{LEN, seed};
 use crate::{
     Era, Scale, load,
     report::{Aim, Round, Unit::Kib},
@@ -17,10 +18,6 @@ use crate::{
 
 /// Mix connections over which the mail comes.
 const CONNECTIONS: usize = 4;
-/// Of the memory, the part for mail that clients have not proved received.
-const PUSHED: (u64, u64) = (5, 24);
-/// Bytes that a message takes at least.
-const LEN: u64 = 1_643;
 
 pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     let budget = scale.budget;
@@ -35,9 +32,9 @@ pub(super) async fn measure(era: Era, scale: Scale) -> Result<Round> {
     let connected = Resident::now(&rig.gateway)?;
 
     // They read nothing, so their mail fills its part of the memory, and the rest goes to the disk.
-    let share = budget.memory / PUSHED.1 * PUSHED.0;
+    let share = Shown::by(&rig.gateway.home).await?.value("gatewayd_store_pushed_memory_limit_bytes")?;
     let load =
-        rig.load(&clients.iter().map(|(account, _)| account).collect::<Vec<_>>(), usize::try_from(share / LEN)?)?;
+        rig.load(&clients.iter().map(|(account, _)| account).collect::<Vec<_>>(), usize::try_from(share)? / LEN)?;
     let (_, writers) = load.prepare(rig.gateway.mix, CONNECTIONS).await?.start();
     load::finish(writers).await?;
     let full = Resident::now(&rig.gateway)?;

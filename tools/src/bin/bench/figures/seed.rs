@@ -18,8 +18,8 @@ use wire::address::ClientAddress;
 
 /// Inboxes over which the messages are spread, if there are as many clients.
 pub(super) const INBOXES: usize = 10_000;
-/// Bytes of a message.
-const LEN: usize = 1_643;
+/// Bytes of a message, as a regular packet has them.
+pub(super) const LEN: usize = 1_643;
 /// Messages, and clients, written at once.
 const AT_ONCE: usize = 1_024;
 
