@@ -24,6 +24,7 @@ use nix::{
     unistd::Pid,
 };
 use pem::KeyTag;
+use tokio::process::Child;
 
 /// Addresses that are free now.
 fn addresses() -> Result<[SocketAddr; 3]> {
@@ -73,16 +74,8 @@ async fn a_restart_with_passed_sockets_refuses_nobody() -> Result<()> {
         let [mix, clients, _] = addresses;
         let home = home_at(addresses).await?;
         let identity = home.public_key(KeyTag::Ed25519Public)?;
-        let sockets = named(addresses);
-        let what = ["2", &sockets[0], &sockets[1], &sockets[2]].map(str::to_owned).to_vec();
-        let home = home.started_by(program("activate")?, what);
-        let mut command = home.command("run", &[])?;
-        let mut manager = command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn()?;
-        let manager_pid = manager.id().context("it has ended")?;
-        let _group = Group(Pid::from_raw(manager_pid.cast_signed()));
-        let log = Log::follow(manager.stderr.take().context("no standard error")?);
-        up(&log, 1).await?;
-        ensure!(log.lines().iter().any(|line| line.contains("passes the listening sockets")));
+        let manager = Manager::start(home, addresses, "2").await?;
+        ensure!(manager.log.lines().iter().any(|line| line.contains("passes the listening sockets")));
         let client = Client::register(clients, &identity).await?;
         drop(client);
 
@@ -93,12 +86,12 @@ async fn a_restart_with_passed_sockets_refuses_nobody() -> Result<()> {
                 std::thread::spawn(move || knocker.knock(address))
             })
             .into();
-        let [first] = children(manager_pid)?[..] else { anyhow::bail!("there is not one gateway") };
+        let first = manager.gateway()?;
         first.signal(Signal::SIGTERM)?;
         first.wait_until_gone().await?;
         // While there is no gateway, or it is only starting, a client is kept waiting and then served.
         let client = Client::register(clients, &identity).await?;
-        up(&log, 2).await?;
+        up(&manager.log, 2).await?;
         drop(client);
         // A restart can be faster than a few connections.
         let taken = || knocker.taken.load(Ordering::Relaxed);
@@ -111,11 +104,7 @@ async fn a_restart_with_passed_sockets_refuses_nobody() -> Result<()> {
         let refused = knocker.refused.load(Ordering::Relaxed);
         ensure!(refused == 0, "{refused} connections were refused, {} taken", taken());
 
-        let [second] = children(manager_pid)?[..] else { anyhow::bail!("there is not one gateway") };
-        second.signal(Signal::SIGTERM)?;
-        let status = deadline::soon("the manager to end", manager.wait()).await??;
-        ensure!(status.success(), "{status}");
-        Ok(())
+        manager.end().await
     })
     .await
 }
@@ -129,24 +118,16 @@ async fn an_upgrade_goes_on_with_passed_sockets() -> Result<()> {
         let identity = home.public_key(KeyTag::Ed25519Public)?;
         let next = home.root().join("next");
         home.install(&next)?;
-        let sockets = named(addresses);
-        let what = ["1", &sockets[0], &sockets[1], &sockets[2]].map(str::to_owned).to_vec();
-        let home = home.started_by(program("activate")?, what);
-        let mut command = home.command("run", &[])?;
-        let mut manager = command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn()?;
-        let manager_pid = manager.id().context("it has ended")?;
-        let _group = Group(Pid::from_raw(manager_pid.cast_signed()));
-        let log = Log::follow(manager.stderr.take().context("no standard error")?);
-        up(&log, 1).await?;
+        let manager = Manager::start(home, addresses, "1").await?;
 
         let knocker = Arc::new(Knocker::default());
         let knocking = {
             let knocker = Arc::clone(&knocker);
             std::thread::spawn(move || knocker.knock(mix))
         };
-        let mut upgrade = tokio::process::Command::new(home.programs().join("gatewayd"));
+        let mut upgrade = tokio::process::Command::new(manager.home.programs().join("gatewayd"));
         upgrade.args(["upgrade-binary", "--id", ID, "--probation", "1s", "--from"]).arg(&next);
-        let kept = upgrade.arg("--home").arg(home.root()).output().await?;
+        let kept = upgrade.arg("--home").arg(manager.home.root()).output().await?;
         ensure!(kept.status.success(), "{kept:?}");
         knocker.is_over.store(true, Ordering::Relaxed);
         knocking.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
@@ -154,14 +135,48 @@ async fn an_upgrade_goes_on_with_passed_sockets() -> Result<()> {
         ensure!(refused == 0, "{refused} connections were refused");
         drop(Client::register(clients, &identity).await?);
 
-        let [gateway] = children(manager_pid)?[..] else { anyhow::bail!("there is not one gateway") };
-        ensure!(std::fs::read_link(format!("/proc/{}/exe", gateway.0))?.starts_with(&next));
-        gateway.signal(Signal::SIGTERM)?;
-        let status = deadline::soon("the manager to end", manager.wait()).await??;
-        ensure!(status.success(), "{status}");
-        Ok(())
+        ensure!(std::fs::read_link(format!("/proc/{}/exe", manager.gateway()?.0))?.starts_with(&next));
+        manager.end().await
     })
     .await
+}
+
+/// A service manager that has opened the sockets and started the gateway.
+struct Manager {
+    process: Child,
+    pid: u32,
+    log: Log,
+    home: Home,
+    _group: Group,
+}
+
+impl Manager {
+    /// Starts it, and waits until the gateway is up. It starts the gateway so many `times` in all.
+    async fn start(home: Home, addresses: [SocketAddr; 3], times: &str) -> Result<Self> {
+        let what = [times.to_owned()].into_iter().chain(named(addresses)).collect();
+        let home = home.started_by(program("activate")?, what);
+        let mut command = home.command("run", &[])?;
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).spawn()?;
+        let pid = process.id().context("it has ended")?;
+        let group = Group(Pid::from_raw(pid.cast_signed()));
+        let log = Log::follow(process.stderr.take().context("no standard error")?);
+        up(&log, 1).await?;
+        Ok(Self { process, pid, log, home, _group: group })
+    }
+
+    /// The gateway that runs now.
+    fn gateway(&self) -> Result<Process> {
+        let [gateway] = children(self.pid)?[..] else { anyhow::bail!("there is not one gateway") };
+        Ok(gateway)
+    }
+
+    /// Ends the last gateway, and with it the manager.
+    async fn end(mut self) -> Result<()> {
+        self.gateway()?.signal(Signal::SIGTERM)?;
+        let status = deadline::soon("the manager to end", self.process.wait()).await??;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    }
 }
 
 /// The processes of a test, which end with it.
