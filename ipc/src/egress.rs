@@ -1,8 +1,8 @@
 //! Links `mix-ingress` → `mix-egress` (SURB-acks) and `client-edge` → `mix-egress` (clients' packets): one way.
 //!
 //! *mix-egress trusts its peers* for nothing: it checks every next hop against its own policy. What they say of packets that were lost
-//! stands in a counter, and decides nothing. *The peers trust mix-egress* for nothing either: the mixnet is lossy by design, and whoever
-//! made a lost packet sends it again. Therefore the sender never waits; a packet that does not fit is dropped and counted.
+//! stands in a counter, and decides nothing. *The peers trust mix-egress* for nothing either: the mixnet is lossy by design, and the
+//! maker of a lost packet sends it again. Therefore the sender never waits; a packet that does not fit is dropped and counted.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
 //! The one-way links to `mix-egress`, whose sender never waits. A packet that does not fit, or comes while there is no peer, is
-//! dropped and counted, because the mixnet is lossy by design and whoever made a lost packet sends it again. A peer that says anything
+//! dropped and counted, because the mixnet is lossy by design and the maker of a lost packet sends it again. A peer that says anything
 //! breaks a rule and is reported.
 //!
 //! Waiting packets are bounded in number and in bytes, including those that are being written. Beyond the bound the newest

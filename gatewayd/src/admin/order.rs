@@ -38,7 +38,7 @@ pub(crate) enum Task {
     },
 }
 
-/// A task, and the way back to whoever has given it.
+/// A task, and the way back to the connection that has given it.
 #[derive(Debug)]
 pub(crate) struct Ordered {
     /// The task.

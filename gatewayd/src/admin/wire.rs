@@ -125,7 +125,7 @@ pub enum AdminAnswer {
     Ending,
     /// The order was not carried out in time. It may be later.
     Late,
-    /// Whoever asked is neither root nor the account of the gateway.
+    /// The account that asked is neither root nor the account of the gateway.
     Stranger,
     /// To [`AdminQuestion::Audit`].
     Audit(AuditAnswer),

@@ -1,6 +1,6 @@
 //! Programs that a running gateway is to become: no other account may be able to put something else in their place.
 //!
-//! They are checked even if this process has no privileges, because whoever can write them can act as its account.
+//! They are checked even if this process has no privileges, because an account that can write them can act as that of the gateway.
 
 use std::{io, path::Path};
 

@@ -130,7 +130,7 @@ pub(super) struct Tried {
 }
 
 impl Tried {
-    /// The new programs, if the gateway can become them now. Whoever has asked is answered.
+    /// The new programs, if the gateway can become them now. The command that asked is answered.
     pub(super) fn decide(self, workers: &Workers) -> Option<Candidate> {
         let Self { outcome, asker } = self;
         if outcome.is_ok() && !workers.can_be_replaced() {

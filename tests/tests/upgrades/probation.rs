@@ -18,7 +18,7 @@ async fn send_rubbish(gateway: &Gateway) -> Result<()> {
     let mut sender = MixSender::connect(gateway.mix).await?;
     for _ in 0..RUBBISH {
         let size = wire::packet::PacketSize::Regular;
-        // Whoever sends only rubbish is cut off.
+        // A mix node that sends only rubbish is cut off.
         if sender.send_framed(FRAMING_2021, size, &vec![7; size.packet_len()]).await.is_err() {
             sender = MixSender::connect(gateway.mix).await?;
         }
