@@ -11,7 +11,7 @@ use harness::{
 };
 use nix::sys::signal::Signal;
 
-use super::{count, expect_acked, expect_refused_registration, log_in, register, until_acked};
+use super::{count, expect_acked, expect_refused_registration, log_in, register, register_at_last, until_acked};
 
 const FAILED: &str = "storage failed";
 const WORKS_AGAIN: &str = "storage works again";
@@ -127,7 +127,7 @@ async fn nothing_that_is_accepted_rests_on_a_sync_that_failed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_whose_sync_failed_is_written_anew() -> Result<()> {
+async fn a_ledger_whose_sync_failed_is_rewritten() -> Result<()> {
     bounded(async {
         if !need::strace(11) {
             return Ok(());
@@ -137,9 +137,9 @@ async fn a_ledger_whose_sync_failed_is_written_anew() -> Result<()> {
         let tracer = Tracer::attach_failing(store, &["fdatasync:error=EIO:when=1"]).await?;
         expect_refused_registration(&scene, Era::TODAY).await?;
         deadline::until(deadline::SOON, "storage to work again", || count(&scene, WORKS_AGAIN) > 0).await?;
-        let account = register(&scene, Era::TODAY).await?.leave().await?;
+        let account = register_at_last(&scene, Era::TODAY).await?.leave().await?;
         let trace = tracer.stop().await?;
-        trace.check_written_anew("/client_ledger.sled/db", usize::MAX)?;
+        trace.check_rewritten("/client_ledger.sled/db", usize::MAX)?;
         scene.gateway.kill_supervisor().await?;
         scene.start_again().await?;
         log_in(&scene, &account).await?;
