@@ -143,8 +143,8 @@ Example:
   gatewayd backup --id mygateway /root/mygateway-2026-11-30.tar
 
 The file has everything: keys, configuration, clients, mail, marks of packets.
-Anybody who has it can run the gateway elsewhere. It is a tar archive, so that `tar -tvf` lists
-it. Mail that is acknowledged before the command is in it.";
+Anybody who has it can run the gateway elsewhere. It is a tar archive, so that
+`tar -tvf` lists it. Mail that is acknowledged before the command is in it.";
 
 /// Behind the help of `restore`.
 pub(super) const RESTORE_EXAMPLES: &str = "\
