@@ -121,9 +121,10 @@ fn an_erased_inbox_is_gone_and_orphaned_mail_is_swept() {
         let key = SessionKey::GcmSiv(GcmSivKey::from_bytes([6; 32]));
         mailbox.commit_ledger(&[LedgerEntry::Register { client: CLIENT, key, logins: LoginForm::Token }]).unwrap();
         let mut batch = MailBatch::default();
+        // As far from each other as messages of one inbox can be.
         for client in [CLIENT, other, last] {
             batch.put(client, Sequence(0), Bytes::from_static(b"a"), Ack::Owed);
-            batch.put(client, Sequence(u64::MAX - 1), Bytes::from_static(b"z"), Ack::Owed);
+            batch.put(client, Sequence(u32::MAX.into()), Bytes::from_static(b"z"), Ack::Owed);
         }
         mailbox.commit_mail(&batch).unwrap();
     }

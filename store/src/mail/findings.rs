@@ -74,6 +74,7 @@ fn unite_inbox<F>(index: &mut Index<F>, puts: &[FoundPut], gone: &[Gone], doubtf
     let mut gone_end = 0;
     let mut gone = gone.iter().peekable();
     let mut dead: u32 = 0;
+    let mut end = 0;
     for same in puts.chunk_by(|a, b| a.put.number == b.put.number) {
         let Some((stays, twins)) = same.split_last() else { continue };
         let number = stays.put.number;
@@ -82,6 +83,15 @@ fn unite_inbox<F>(index: &mut Index<F>, puts: &[FoundPut], gone: &[Gone], doubtf
         }
         let is_alive = !stays.is_torn && number >= gone_end;
         dead += u32::try_from(twins.len()).unwrap_or(u32::MAX);
+        if !index.takes(&client, number) {
+            tracing::error!(
+                id = "GWD-S057", inbox = %client, number,
+                "a message is too far behind the first of its inbox to have been stored there; it is not served"
+            );
+            dead += 1;
+            continue;
+        }
+        end = number + 1;
         if twins.iter().any(|twin| !twin.is_torn && twin.put.checksum != stays.put.checksum) {
             tracing::error!(
                 id = "GWD-S040", inbox = %client,
@@ -100,8 +110,7 @@ fn unite_inbox<F>(index: &mut Index<F>, puts: &[FoundPut], gone: &[Gone], doubtf
     for fact in gone {
         gone_end = gone_end.max(fact.end);
     }
-    let last = puts.last().map_or(0, |found| found.put.number + 1);
-    index.found(&client, dead, last.max(gone_end));
+    index.found(&client, dead, end.max(gone_end));
 }
 
 #[cfg(test)]
@@ -155,5 +164,16 @@ mod tests {
         let (index, _) = united(vec![found(2, 1), found(5, 1)], vec![gone]);
         let inbox = index.inbox(&CLIENT).unwrap();
         assert_eq!((inbox.next(), inbox.dead(), inbox.holding().messages), (9, 1, 1));
+    }
+
+    /// Such files were never written. The numbers of an inbox are counted from its first message in 32 bits.
+    #[test]
+    fn a_message_far_behind_the_first_is_dead_and_spends_no_number() {
+        let far = 3 + u64::from(u32::MAX);
+        let (index, _) =
+            united(vec![found(3, 1), found(far, 1), found(far + 1, 1), found(u64::MAX - 1, 1)], Vec::new());
+        let inbox = index.inbox(&CLIENT).unwrap();
+        assert_eq!(inbox.messages().map(|(number, _)| number).collect::<Vec<_>>(), [3, far]);
+        assert_eq!((inbox.next(), inbox.dead()), (far + 1, 2));
     }
 }
