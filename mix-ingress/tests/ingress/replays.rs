@@ -1,6 +1,6 @@
 //! Packets that come more than once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ipc::{
     control::{IngressConfig, ReplayConfig},
@@ -119,11 +119,16 @@ async fn a_drain_saves_everything_and_an_idle_worker_saves_nothing() {
     for number in 0..20 {
         samples.push(is_next(&mut node, &mut store, number).await);
     }
+    let counters = Arc::clone(&rig.counters);
     let marks = drained(rig, store, egress).await;
     assert_eq!(marks.kept[0].0.marked, 20);
+    assert_eq!(value(&counters.replay_snapshots_saved), 1);
 
     let (rig, store, egress) = Rig::start_with(OFTEN, marks).await;
-    let counters = std::sync::Arc::clone(&rig.counters);
+    let counters = Arc::clone(&rig.counters);
+    reaches(&counters.replay_marks, 20).await;
+    // It has looked whether there is anything to save.
+    reaches(&counters.replay_saved_timestamp, 1).await;
     let marks = drained(rig, store, egress).await;
     assert_eq!(value(&counters.replay_snapshots_saved), 0);
 
