@@ -127,6 +127,8 @@ async fn a_drain_saves_everything_and_an_idle_worker_saves_nothing() {
     let (rig, store, egress) = Rig::start_with(OFTEN, marks).await;
     let counters = Arc::clone(&rig.counters);
     reaches(&counters.replay_marks, 20).await;
+    // The room for marks is shown beside them, of which 20 take little.
+    assert!(value(&counters.replay_marks_limit) > 1_000);
     // It has looked whether there is anything to save.
     reaches(&counters.replay_saved_timestamp, 1).await;
     let marks = drained(rig, store, egress).await;
