@@ -142,6 +142,18 @@ impl Sut {
         deadline::soon("a client to be registered again", registered).await
     }
 
+    async fn log_in_sometime(&self, account: &Account) -> Result<Client<Account>> {
+        let let_in = async {
+            loop {
+                match Client::log_in(account, self.gateway.clients).await {
+                    Ok(client) => return client,
+                    Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                }
+            }
+        };
+        deadline::soon("a client to be let in again", let_in).await
+    }
+
     /// Sends some, and returns those that are acknowledged.
     async fn send_mail_to(&self, client_model: &ClientModel) -> Result<Vec<FinalHopPacket>> {
         let mut sent = Vec::new();
@@ -186,22 +198,23 @@ impl Sut {
 
     /// Notes it if a client that is there has lost mail.
     async fn look_for_mail(&mut self, account: &Account, mail: &[FinalHopPacket]) -> Result<()> {
+        let mut client = self.log_in_sometime(account).await?;
         let mut missing: Vec<_> = mail.iter().filter(|packet| !self.oracle.has_delivered(packet)).collect();
         // All the time that there is: mail that comes late, after a fault on a busy machine, or over another connection is not lost.
         let comes = async {
             while !missing.is_empty() {
-                if let Ok(mut client) = Client::log_in(account, self.gateway.clients).await {
-                    while let Ok(Some(message)) = client.next_message_or_end().await {
-                        missing.retain(|packet| packet.message != message);
-                        if missing.is_empty() {
-                            return;
-                        }
-                    }
+                if let Ok(Some(message)) = client.next_message_or_end().await {
+                    missing.retain(|packet| packet.message != message);
+                } else {
+                    tokio::time::sleep(BEFORE_RETRY).await;
+                    client = self.log_in_sometime(account).await?;
                 }
-                tokio::time::sleep(BEFORE_RETRY).await;
             }
+            Ok::<_, anyhow::Error>(())
         };
-        let _ = tokio::time::timeout(deadline::SOON, comes).await;
+        if let Ok(let_in) = tokio::time::timeout(deadline::SOON, comes).await {
+            let_in?;
+        }
         if !missing.is_empty() {
             let (era, missing) = (account.era, missing.len());
             self.log_oracle.note(format!("a client of {era} that is there has lost {missing} messages"));
