@@ -337,7 +337,7 @@ impl ClientModel {
     /// If it does not.
     pub async fn be_forgotten(mut self, addrs: Addrs) -> Result<()> {
         let forget = SensitiveRequest::ForgetMe { client: true, stats: false };
-        let mut client = deadline::soon("a client to be let in", self.log_in_sometime(addrs)).await?;
+        let mut client = self.log_in_sometime(addrs).await?;
         // What is acknowledged from now on is lost because its owner wants it.
         self.oracle.forgotten(self.inbox);
         let answer = client.ask_sealed(&forget).await;
@@ -348,11 +348,14 @@ impl ClientModel {
         Ok(())
     }
 
-    async fn log_in_sometime(&mut self, addrs: Addrs) -> Client<Account> {
+    /// Never drops a login in its middle: the mail that has come with it would be gone.
+    async fn log_in_sometime(&mut self, addrs: Addrs) -> Result<Client<Account>> {
+        let begin = Instant::now();
         loop {
             match self.log_in(addrs).await {
-                Ok(client) => return client,
+                Err(refused) if begin.elapsed() > deadline::SOON => return Err(refused),
                 Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+                let_in => return let_in,
             }
         }
     }

@@ -26,16 +26,15 @@ const ERAS_THAT_ARE_FORGOTTEN: [Era; 4] = [Era::Version(3), Era::Version(4), Era
 const MESSAGES: usize = 3;
 /// Until those are acknowledged, as far as they will be.
 const ACKED: Duration = Duration::from_secs(2);
-/// A client that gets no answer for so long gives up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const BEFORE_RETRY: Duration = Duration::from_millis(100);
 /// Mail that is there comes within this.
 const MAIL: Duration = Duration::from_millis(300);
 
 /// What a client that logs in is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Answer {
-    Yes,
+    /// Its mail may be with it already, and proved: only who takes that from it knows what was delivered.
+    Yes(Box<Client<Account>>),
     No,
     /// Not now.
     Later,
@@ -49,7 +48,7 @@ impl Sut {
         let (clients, gateway_identity) = (self.gateway.clients, self.gateway.identity);
         let victim = self.process(worker).await?;
         let registration = Client::register_in(era, &identity, clients, &gateway_identity);
-        let Some(Ok(client)) = self.kill_during(victim, after, registration).await? else {
+        let Ok(client) = self.kill_during(victim, after, registration).await? else {
             self.wait_for_all().await?;
             self.register_sometime(era, &identity).await?;
             return Ok(Effect::Done("it was not told, and could register again".into()));
@@ -58,7 +57,7 @@ impl Sut {
         drop(client);
         self.oracle.registered(&account);
         self.wait_for_all().await?;
-        if !self.is_let_in(&account).await? {
+        if self.let_in_or_refused(&account).await?.is_none() {
             self.log_oracle.note(format!("a client of {era} was told that it is registered, and is not"));
         }
         Ok(Effect::Done("it was told that it is registered".into()))
@@ -74,14 +73,15 @@ impl Sut {
         let Some(account) = client_model.account().cloned() else { bail!("a client without a key") };
         let victim = self.process(worker).await?;
         let (identity, addrs) = (account.identity.clone(), *self.addrs.borrow());
-        let is_told = matches!(self.kill_during(victim, after, client_model.be_forgotten(addrs)).await?, Some(Ok(())));
+        let is_told = self.kill_during(victim, after, client_model.be_forgotten(addrs)).await?.is_ok();
         self.wait_for_all().await?;
-        let is_let_in = self.is_let_in(&account).await?;
-        if is_let_in {
+        let let_in = self.let_in_or_refused(&account).await?;
+        let is_let_in = let_in.is_some();
+        if let Some(client) = let_in {
             if is_told {
                 self.log_oracle.note(format!("a client of {era} was told that it is forgotten, and is let in"));
             }
-            self.look_for_mail(&account, &mail).await?;
+            self.look_for_mail(client, &mail).await?;
         } else {
             let mut client = self.register_sometime(era, &identity).await?;
             if let Ok(Ok(Some(_))) = tokio::time::timeout(MAIL, client.next_message_or_end()).await {
@@ -98,19 +98,20 @@ impl Sut {
         ))
     }
 
-    /// Kills `victim` after this time, or once the attempt has ended. Returns the outcome of the attempt, if there is one.
+    /// Kills `victim` after this time, or once the attempt has ended. Returns the outcome of the attempt, which has time limits of its
+    /// own: one that is dropped in its middle takes along the mail that it was given.
     async fn kill_during<T>(
         &mut self,
         victim: Process,
         after: Duration,
         attempt: impl Future<Output = Result<T>>,
-    ) -> Result<Option<Result<T>>> {
+    ) -> Result<Result<T>> {
         tokio::pin!(attempt);
         let done = tokio::time::timeout(after, &mut attempt).await;
         self.kill_process(victim).await?;
         Ok(match done {
-            Ok(outcome) => Some(outcome),
-            Err(_) => tokio::time::timeout(ANSWER_TIMEOUT, attempt).await.ok(),
+            Ok(outcome) => outcome,
+            Err(_) => attempt.await,
         })
     }
 
@@ -169,13 +170,13 @@ impl Sut {
         Ok(sent)
     }
 
-    /// Whether a client is let in, once the gateway has made up its mind.
-    async fn is_let_in(&self, account: &Account) -> Result<bool> {
+    /// The client if it is let in, once the gateway has made up its mind.
+    async fn let_in_or_refused(&self, account: &Account) -> Result<Option<Client<Account>>> {
         let decided = async {
             loop {
                 match self.ask_to_be_let_in(account).await {
-                    Ok(Answer::Yes) => return true,
-                    Ok(Answer::No) => return false,
+                    Ok(Answer::Yes(client)) => return Some(*client),
+                    Ok(Answer::No) => return None,
                     Ok(Answer::Later) | Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
                 }
             }
@@ -189,7 +190,9 @@ impl Sut {
         connection.send_text(account.login_text()).await?;
         let answer = connection.next_text().await?;
         Ok(match answer.parse() {
-            Ok(GatewayResponse::Authenticate { status: true, .. }) => Answer::Yes,
+            Ok(GatewayResponse::Authenticate { status: true, .. }) => {
+                Answer::Yes(Box::new(Client::new(account.clone(), connection)))
+            }
             Ok(GatewayResponse::Authenticate { status: false, .. }) => Answer::No,
             _ if NO.iter().any(|words| answer.contains(words)) => Answer::No,
             _ => Answer::Later,
@@ -197,8 +200,8 @@ impl Sut {
     }
 
     /// Notes it if a client that is there has lost mail.
-    async fn look_for_mail(&mut self, account: &Account, mail: &[FinalHopPacket]) -> Result<()> {
-        let mut client = self.log_in_sometime(account).await?;
+    async fn look_for_mail(&mut self, mut client: Client<Account>, mail: &[FinalHopPacket]) -> Result<()> {
+        let account = client.credentials.clone();
         let mut missing: Vec<_> = mail.iter().filter(|packet| !self.oracle.has_delivered(packet)).collect();
         // All the time that there is: mail that comes late, after a fault on a busy machine, or over another connection is not lost.
         let comes = async {
@@ -207,7 +210,7 @@ impl Sut {
                     missing.retain(|packet| packet.message != message);
                 } else {
                     tokio::time::sleep(BEFORE_RETRY).await;
-                    client = self.log_in_sometime(account).await?;
+                    client = self.log_in_sometime(&account).await?;
                 }
             }
             Ok::<_, anyhow::Error>(())
