@@ -73,7 +73,7 @@ impl<F> Default for Index<F> {
 /// Bytes of a fact that says which messages are gone: its entry, and its entry in the segment's index.
 pub(super) const GONE_WEIGHT: u64 = 2 * ENTRY as u64;
 /// No more segments fit the index.
-pub(super) const MAX_SEGMENTS: usize = u16::MAX as usize + 1;
+pub(super) const MAX_SEGMENTS: usize = 1 << u16::BITS;
 
 impl<F> Index<F> {
     /// Takes a segment in. Nothing if there is no place left.

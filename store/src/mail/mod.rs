@@ -31,12 +31,13 @@
 //! | `commit`, `read`, `aside` | what the core asks for |
 //! | `export`, `take_over` | mail that leaves in a backup, and mail that comes from elsewhere |
 //! | `identify`, `scan`, `findings`, `recover` | what a start finds |
-//! | `clean`, `victim`, `pace`, `copy`, `seal` | giving space back: when, from which segment, how fast, and what is kept |
+//! | `chores`, `clean`, `victim`, `pace`, `copy`, `seal` | giving space back: when, from which segment, how fast, and what is kept |
 //! | `capacity` | how much the log may hold |
 
 mod append;
 mod aside;
 mod capacity;
+mod chores;
 mod clean;
 mod commit;
 mod copy;
@@ -69,7 +70,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -77,6 +78,7 @@ use std::{
 };
 
 use append::Appender;
+use chores::Chores;
 use index::Index;
 use segment::{Slot, Stream};
 pub(crate) use shelf::Shelf;
@@ -131,19 +133,6 @@ struct Log<S: Shelf> {
     was_unclean: bool,
 }
 
-/// What wakes the cleaning thread.
-#[derive(Debug, Default)]
-struct Chores {
-    state: Mutex<ChoreState>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct ChoreState {
-    is_due: bool,
-    is_over: bool,
-}
-
 impl MailLog {
     /// Opens the log in this directory, and rewrites what may not be on the medium. Nothing is cleaned before
     /// [`begin_cleaning`](Self::begin_cleaning).
@@ -183,12 +172,9 @@ impl<S: Shelf> MailLog<S> {
         Ok(Self { log: Arc::new(Log::open(shelf, settings, counters, millis(now))?), cleaner: None })
     }
 
-    /// Has every inbox go on at a later number, if the last process did not end in order. A message that cannot be seen now may be seen
-    /// at a later start, and its number must not have been used again.
+    /// As [`Log::leap`].
     pub(crate) fn leap(&self) {
-        if self.log.was_unclean {
-            self.log.index_mut().leap(recover::LEAP);
-        }
+        self.log.leap();
     }
 }
 
@@ -212,6 +198,14 @@ impl<S: Shelf> Log<S> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has every inbox go on at a later number, if the last process did not end in order. A message that cannot be seen now may be seen
+    /// at a later start, and its number must not have been used again.
+    fn leap(&self) {
+        if self.was_unclean {
+            self.index_mut().leap(recover::LEAP);
+        }
+    }
+
     /// A segment for this stream: the spare that is held for it, or a new one, or, for a commit, one that cleaning gives back in time.
     ///
     /// Copies and removals make room, so they get a segment beyond the limit, too: little of it stays.
@@ -232,36 +226,6 @@ impl<S: Shelf> Log<S> {
         self.chores.call();
         let full = || io::Error::new(io::ErrorKind::StorageFull, "there is no room for a new segment of mail");
         self.spares.wait_for(stream, self.settings.cleaning_wait).ok_or_else(full)
-    }
-}
-
-impl Chores {
-    fn lock(&self) -> MutexGuard<'_, ChoreState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// There is something to do.
-    fn call(&self) {
-        self.lock().is_due = true;
-        self.changed.notify_all();
-    }
-
-    fn end(&self) {
-        self.lock().is_over = true;
-        self.changed.notify_all();
-    }
-
-    fn is_over(&self) -> bool {
-        self.lock().is_over
-    }
-
-    /// Waits until there is something to do, or the time is over.
-    fn wait(&self, limit: Duration) {
-        let state = self.lock();
-        let waits = |state: &mut ChoreState| !state.is_due && !state.is_over;
-        let (mut state, _) =
-            self.changed.wait_timeout_while(state, limit, waits).unwrap_or_else(PoisonError::into_inner);
-        state.is_due = false;
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use ipc::ingress_store::Ack;
 use nix::errno::Errno;
+use rand::{SeedableRng as _, rngs::StdRng};
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
@@ -18,10 +19,11 @@ use crate::{
         Log, MailLog, Settings,
         entry::{Fact, Gone},
         index::State,
+        recover::LEAP,
         segment::Stream,
         shelf::{
             Shelf as _,
-            memory::{Fault, Memory},
+            memory::{End, Fault, Memory},
         },
     },
     mailbox::{Lack, MailBatch, PageLimit, Position, Summary},
@@ -37,6 +39,24 @@ fn client(number: u16) -> ClientAddress {
     let mut client = ClientAddress([3; 32]);
     client.0[..2].copy_from_slice(&number.to_be_bytes());
     client
+}
+
+#[test]
+fn numbers_leap_only_after_an_end_out_of_order() {
+    let shelf = Memory::of(1 << 30);
+    let mail = interface(&shelf);
+    put(&mail.log, CLIENT, 0..5, 100);
+    drop(mail);
+    let mail = interface(&shelf);
+    mail.leap();
+    assert_eq!(mail.log.summary_of(&CLIENT).next, 5, "a log that is dropped has ended in order");
+    put(&mail.log, CLIENT, 5..6, 100);
+    shelf.plan(0, Fault::Dies);
+    drop(mail);
+    shelf.end(End::Kill, &mut StdRng::seed_from_u64(1));
+    let mail = interface(&shelf);
+    mail.leap();
+    assert_eq!(mail.log.summary_of(&CLIENT).next, 6 + LEAP);
 }
 
 /// All messages are of the millisecond 7.

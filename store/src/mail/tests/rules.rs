@@ -161,7 +161,7 @@ fn after_an_unclean_end_every_number_leaps() {
     put(&log, CLIENT, 0..5, 100);
     let log = kill(log, &shelf);
     assert!(log.was_unclean);
-    log.index_mut().leap(LEAP);
+    log.leap();
     assert_eq!(log.summary_of(&CLIENT).next, 5 + LEAP);
     assert!(log.summary_of(&OTHER).next >= LEAP);
     log.close();

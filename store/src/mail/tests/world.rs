@@ -188,9 +188,7 @@ impl World {
     /// Opens the log again. Returns nothing if a planned fault prevents that.
     pub(super) fn open(&mut self) -> Result<(), MailboxError> {
         let log = Log::open(self.shelf.clone(), self.settings, Arc::new(StoreCounters::default()), 1)?;
-        if log.was_unclean {
-            log.index_mut().leap(crate::mail::recover::LEAP);
-        }
+        log.leap();
         self.log = Some(log);
         (self.has_failed, self.has_failed_to_clean) = (false, false);
         Ok(())
