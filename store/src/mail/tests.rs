@@ -9,6 +9,7 @@ mod golden;
 mod history;
 mod interface;
 mod log;
+mod measure;
 mod rules;
 mod segments;
 mod threads;
