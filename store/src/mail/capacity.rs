@@ -54,6 +54,11 @@ impl Settings {
         (files / self.segment).saturating_sub(APART) * self.segment / ALIVE.1 * ALIVE.0
     }
 
+    /// Bytes that must be free before mail that was refused is taken again.
+    fn comfort(&self, space: &Space) -> u64 {
+        COMFORT.min(self.capacity(space) / 16)
+    }
+
     /// What keeps so many more bytes from being put.
     pub(super) fn lack(&self, space: &Space, more: u64) -> Option<Lack> {
         if space.alive + more <= self.capacity(space) {
@@ -85,7 +90,7 @@ impl<S: Shelf> Log<S> {
     /// What keeps new mail from being taken, if there was too little room for some.
     pub(super) fn lack_of_comfort(&self) -> std::io::Result<Option<Lack>> {
         let space = self.space()?;
-        Ok(self.settings.lack(&space, COMFORT.min(self.settings.capacity(&space) / 16)))
+        Ok(self.settings.lack(&space, self.settings.comfort(&space)))
     }
 
     /// What keeps so many more bytes of mail from being put.
@@ -116,6 +121,14 @@ mod tests {
         let space = Space { alive: 84 * MIB, files: 160 * MIB, free: 0 };
         assert_eq!(settings.lack(&space, 0), None);
         assert_eq!(settings.lack(&space, 1), Some(Lack::Mail { used: 84 * MIB, most: 84 * MIB }));
+    }
+
+    #[test]
+    fn mail_is_taken_again_once_there_is_room_for_some_commits() {
+        let settings = |segment| Settings { segment, most: 10 * segment, floor: 0, cleaning_wait: Duration::ZERO };
+        let comfort = |segment: u64| settings(segment).comfort(&Space { alive: 0, files: 10 * segment, free: 0 });
+        assert_eq!(comfort(MIB / 64), 7 * MIB / 64 * 3 / 4 / 16);
+        assert_eq!(comfort(64 * MIB), 4 * MIB, "a sixteenth would be 21 MiB");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl<S: Shelf> Log<S> {
         }
         let now = millis(clock::now());
         for piece in pieces(&alive, PIECE) {
-            if self.chores.is_over() || !self.give_way(need, bytes_of(piece), pace) {
+            if !self.give_way(need, bytes_of(piece), pace) {
                 return Ok(false);
             }
             self.copy(&mut self.lock_copier(), piece, now).map_err(failed("copy mail"))?;
@@ -136,7 +136,7 @@ impl<S: Shelf> Log<S> {
     }
 
     /// Waits for commits, and for the pace. Says whether to go on.
-    fn give_way(&self, need: Need, bytes: u64, pace: &mut Pace) -> bool {
+    pub(super) fn give_way(&self, need: Need, bytes: u64, pace: &mut Pace) -> bool {
         const LOOK: Duration = Duration::from_millis(1);
         let begin = Instant::now();
         while self.is_committing.load(Ordering::SeqCst) && begin.elapsed() < GIVE_WAY {

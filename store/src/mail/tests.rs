@@ -5,6 +5,7 @@ mod durability;
 mod every_call;
 mod frames;
 mod full_disk;
+mod give_way;
 mod golden;
 mod history;
 mod interface;

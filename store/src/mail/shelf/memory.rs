@@ -2,7 +2,7 @@
 //! failed sync is reported once; a full disk stays full.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     sync::{Arc, Mutex},
 };
@@ -36,6 +36,7 @@ struct Disk {
     next_id: u64,
     calls: u64,
     plan: Option<(u64, Fault)>,
+    bad_reads: VecDeque<BadRead>,
     is_dead: bool,
     free: u64,
     /// Every call, for a test that fails.
@@ -63,6 +64,15 @@ pub(crate) enum Fault {
     Dies,
 }
 
+/// What becomes of a read. Reads are no calls, which are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadRead {
+    /// It fails.
+    Fails,
+    /// What is there is another message: the segment was cleaned meanwhile, and is used again.
+    Other,
+}
+
 /// What ends a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -83,6 +93,11 @@ impl Memory {
     pub(crate) fn plan(&self, calls: u64, fault: Fault) {
         let mut disk = self.disk.lock().unwrap();
         disk.plan = Some((disk.calls + calls, fault));
+    }
+
+    /// Has the next reads go wrong.
+    pub(crate) fn plan_reads(&self, reads: &[BadRead]) {
+        self.disk.lock().unwrap().bad_reads = reads.iter().copied().collect();
     }
 
     /// Calls so far.
@@ -282,7 +297,15 @@ impl Shelf for Memory {
 
 impl SegmentFile for MemoryFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let disk = self.disk.lock().unwrap();
+        let mut disk = self.disk.lock().unwrap();
+        match disk.bad_reads.pop_front() {
+            Some(BadRead::Fails) => return Err(Errno::EIO.into()),
+            Some(BadRead::Other) => {
+                bytes.fill(0xee);
+                return Ok(());
+            }
+            None => {}
+        }
         let start = usize::try_from(offset).unwrap();
         let found = disk.files[&self.id].cache.get(start..start + bytes.len());
         bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);

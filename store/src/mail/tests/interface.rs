@@ -23,7 +23,7 @@ use crate::{
         segment::Stream,
         shelf::{
             Shelf as _,
-            memory::{End, Fault, Memory},
+            memory::{BadRead, End, Fault, Memory},
         },
     },
     mailbox::{Lack, MailBatch, PageLimit, Position, Summary},
@@ -162,6 +162,26 @@ fn a_page_ends_at_its_limits_and_names_what_is_ackless() {
         [(CLIENT, 0), (CLIENT, 1), (CLIENT, 7), (OTHER, 0)].map(|(client, from)| oldest(client, from)),
         [Some(Sequence(0)), Some(Sequence(3)), None, None]
     );
+}
+
+/// The first read is that of the page.
+#[test]
+fn a_body_is_looked_for_until_it_was_missed_twice_at_one_place() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, [0], 1_000);
+    let limit = PageLimit { messages: 9, bytes: 9_999 };
+    let page = |reads: &[BadRead]| {
+        shelf.plan_reads(reads);
+        let page = log.peek(&CLIENT, EVERYTHING, limit);
+        (page.messages.len(), page.unreadable)
+    };
+    for bad in [BadRead::Fails, BadRead::Other] {
+        assert_eq!(page(&[bad]), (1, vec![]), "{bad:?}");
+        assert_eq!(page(&[bad, bad]), (1, vec![]), "{bad:?}");
+        assert_eq!(page(&[bad; 1_000]), (0, vec![(Sequence(0), 1_000)]), "{bad:?}");
+    }
+    shelf.plan_reads(&[]);
 }
 
 /// A body of 1,000 bytes takes 128 bytes more, and so does each inbox.
