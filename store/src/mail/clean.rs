@@ -24,7 +24,6 @@ use super::{
     pace::{PIECE, Pace},
     segment::Slot,
     shelf::Shelf,
-    spares::Spare,
     victim::{Need, SegmentFacts, is_old},
 };
 use crate::{clock, mailbox::MailboxError};
@@ -70,7 +69,7 @@ impl<S: Shelf> Log<S> {
         let may_grow = self.may_grow().map_err(failed("ask for free space"))?;
         if self.spares.is_wanting() && may_grow {
             let spare = self.spares.make(&self.shelf, self.settings.segment).map_err(failed("make a segment"))?;
-            self.give_up(self.spares.keep(spare))?;
+            self.spares.keep(spare);
             return Ok(true);
         }
         self.retire_old();
@@ -159,7 +158,7 @@ impl<S: Shelf> Log<S> {
         let is_good = matches!(segment.state, State::Closed | State::Doubtful);
         if is_good && self.spares.is_wanting() && segment.len == self.settings.segment {
             let spare = self.spares.make_of(&self.shelf, segment.number, segment.file, segment.len);
-            self.give_up(self.spares.keep(spare.map_err(failed("use a segment again"))?))?;
+            self.spares.keep(spare.map_err(failed("use a segment again"))?);
         } else {
             self.shelf.remove(&segment.number.name()).map_err(failed("remove a segment"))?;
             self.shelf.sync_names().map_err(failed("sync"))?;
@@ -175,10 +174,5 @@ impl<S: Shelf> Log<S> {
             index.dead_are_away(&client, 1);
         }
         Ok(())
-    }
-
-    fn give_up(&self, spare: Option<Spare<S::File>>) -> Result<(), MailboxError> {
-        let Some(spare) = spare else { return Ok(()) };
-        self.shelf.remove(&spare.number.name()).map_err(failed("remove a segment"))
     }
 }

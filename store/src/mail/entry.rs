@@ -200,14 +200,13 @@ mod tests {
 
     #[test]
     fn a_fact_out_of_its_bounds_is_none() {
-        let put = Put { len: MAX_BODY as u32, ..Put::new(CLIENT, Sequence(u64::MAX - 1), LATEST, Ack::Owed, b"") };
+        // What fits six bytes, which is all that the index in memory has for it.
+        let latest = 0xffff_ffff_ffff;
+        assert_eq!(Put::new(CLIENT, Sequence(0), u64::MAX, Ack::Owed, b"").arrival, latest);
+        let put = Put { len: 65_536, ..Put::new(CLIENT, Sequence(u64::MAX - 1), latest, Ack::Owed, b"") };
         let is_fact = |fact: Fact| Fact::decode(&fact.encode()) == Some(fact);
         assert!(is_fact(Fact::Put(put)));
-        for other in [
-            Put { len: MAX_BODY as u32 + 1, ..put },
-            Put { arrival: LATEST + 1, ..put },
-            Put { number: u64::MAX, ..put },
-        ] {
+        for other in [Put { len: 65_537, ..put }, Put { arrival: latest + 1, ..put }, Put { number: u64::MAX, ..put }] {
             assert!(!is_fact(Fact::Put(other)), "{other:?}");
         }
         let gone = |end| is_fact(Fact::Gone(Gone { inbox: CLIENT, first: 3, end }));

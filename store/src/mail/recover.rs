@@ -215,3 +215,23 @@ fn report(number: SegmentNumber, found: &Found, counters: &StoreCounters) {
         tracing::info!(file, offset = found.end, "the last write to a segment was cut off; it was not acknowledged");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn each_hole_and_what_is_unknown_counts_as_damage() {
+        let damages = |found: Found| {
+            let counters = StoreCounters::default();
+            report(SegmentNumber(1), &found, &counters);
+            counters.mail_damaged.load(Ordering::Relaxed)
+        };
+        assert_eq!(damages(Found::default()), 0);
+        assert_eq!(damages(Found { is_torn: true, ..Found::default() }), 0);
+        assert_eq!(damages(Found { unknown: 2, ..Found::default() }), 1);
+        assert_eq!(damages(Found { holes: vec![4_096, 8_192], unknown: 1, ..Found::default() }), 3);
+    }
+}

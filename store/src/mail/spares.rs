@@ -97,16 +97,13 @@ impl<S: Shelf> Spares<S> {
         self.count() < 2
     }
 
-    /// Keeps a spare, for copies first, because copies make room for everything else. Gives it back if it is not needed.
-    pub(super) fn keep(&self, spare: Spare<S::File>) -> Option<Spare<S::File>> {
+    /// Keeps a spare, for copies first, because copies make room for everything else. One must be wanted: only a start and, after it, the
+    /// thread that cleans call this, so none comes in between.
+    pub(super) fn keep(&self, spare: Spare<S::File>) {
         let mut held = self.lock();
         let place = if held.copies.is_none() { &mut held.copies } else { &mut held.commits };
-        if place.is_some() {
-            return Some(spare);
-        }
         *place = Some(spare);
         self.changed.notify_all();
-        None
     }
 
     fn next_number(&self) -> SegmentNumber {

@@ -3,6 +3,7 @@
 mod damage;
 mod durability;
 mod every_call;
+mod export;
 mod frames;
 mod full_disk;
 mod give_way;
@@ -13,6 +14,7 @@ mod log;
 mod measure;
 mod rules;
 mod segments;
+mod spares;
 mod threads;
 mod victim;
 mod world;

@@ -1,0 +1,72 @@
+//! Segments that are held ready: which a start keeps, and what becomes one.
+
+use std::sync::Arc;
+
+use super::{
+    log::{CLIENT, clean, close_writer, open, put, remove},
+    world::SETTINGS,
+};
+use crate::{
+    counters::StoreCounters,
+    mail::{
+        Log, Settings,
+        pace::Pace,
+        segment::SegmentNumber,
+        shelf::{Shelf as _, memory::Memory},
+    },
+};
+
+/// Segments of another size, as after a change of the limit.
+const OTHER_SIZE: Settings = Settings { segment: 2 * SETTINGS.segment, ..SETTINGS };
+
+fn blank(shelf: &Memory, number: u64, len: u64) {
+    shelf.set_bytes(&SegmentNumber(number).name(), &vec![0; usize::try_from(len).unwrap()]);
+}
+
+#[test]
+fn a_start_keeps_two_spares_of_the_size_and_removes_the_others() {
+    let shelf = Memory::of(1 << 30);
+    blank(&shelf, 1, OTHER_SIZE.segment);
+    for number in [2, 3, 99] {
+        blank(&shelf, number, SETTINGS.segment);
+    }
+    let log = open(&shelf);
+    assert_eq!(shelf.list().unwrap(), [2, 3].map(|number| SegmentNumber(number).name()));
+    assert_eq!((log.spares.count(), log.files()), (2, 2 * SETTINGS.segment));
+    let made = log.spares.make(&shelf, SETTINGS.segment).unwrap();
+    assert_eq!(made.number, SegmentNumber(100), "behind every number that was in use");
+}
+
+#[test]
+fn what_is_cleaned_becomes_a_spare_if_one_is_wanted() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, 0..3, 1_000);
+    let first = close_writer(&log);
+    remove(&log, CLIENT, 0..3);
+    assert_eq!((log.spares.count(), log.files()), (0, 2 * SETTINGS.segment));
+    clean(&log, first);
+    assert_eq!((log.spares.count(), log.files()), (1, 2 * SETTINGS.segment));
+    while log.spares.is_wanting() {
+        assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    }
+    let files = log.files();
+    let second = close_writer(&log);
+    clean(&log, second);
+    assert_eq!((log.spares.count(), log.files()), (2, files - SETTINGS.segment), "no third is wanted");
+}
+
+#[test]
+fn what_is_cleaned_and_has_another_size_is_removed() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, 0..3, 1_000);
+    log.close();
+    drop(log);
+    let log = Log::open(shelf.clone(), OTHER_SIZE, Arc::new(StoreCounters::default()), 1).unwrap();
+    let (old, _) = log.index().segments().next().unwrap();
+    clean(&log, old);
+    assert_eq!(log.spares.count(), 0);
+    // The copy lies in a segment of the new size.
+    assert_eq!(log.files(), OTHER_SIZE.segment);
+}
