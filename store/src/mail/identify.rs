@@ -71,3 +71,29 @@ fn is_blank_or_begun(block: &[u8; BLOCK as usize]) -> bool {
     let is_blank = |sector: &[u8; SECTOR]| *sector == [0; SECTOR];
     between.iter().all(is_blank) && (is_blank(first) || is_blank(last) && SegmentHeader::begins(first))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::segment::MAGIC;
+
+    /// A block of zeros, but for what its first and its last sector begin with, and one between them.
+    fn block(first: &[u8], between: &[u8], last: &[u8]) -> [u8; BLOCK as usize] {
+        let mut block = [0; BLOCK as usize];
+        for (sector, bytes) in [(0, first), (3, between), (BLOCK as usize / SECTOR - 1, last)] {
+            block[sector * SECTOR..][..bytes.len()].copy_from_slice(bytes);
+        }
+        block
+    }
+
+    #[test]
+    fn only_zeros_and_a_header_that_was_cut_off_are_a_spare() {
+        assert!(is_blank_or_begun(&block(b"", b"", b"")));
+        assert!(is_blank_or_begun(&block(MAGIC, b"", b"")));
+        assert!(is_blank_or_begun(&block(b"", b"", b"hash")));
+        assert!(!is_blank_or_begun(&block(b"other", b"", b"")));
+        assert!(!is_blank_or_begun(&block(MAGIC, b"", b"hash")));
+        assert!(!is_blank_or_begun(&block(MAGIC, b"x", b"")));
+        assert!(!is_blank_or_begun(&block(b"", b"x", b"")));
+    }
+}

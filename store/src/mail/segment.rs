@@ -29,7 +29,7 @@ pub(super) const BLOCK: u64 = 4_096;
 /// Bytes of a trailer.
 pub(super) const TRAILER: usize = 64;
 
-const MAGIC: &[u8; 8] = b"gwmail\r\n";
+pub(super) const MAGIC: &[u8; 8] = b"gwmail\r\n";
 const TRAILER_MAGIC: &[u8; 4] = b"last";
 const MAJOR: u16 = 1;
 const MINOR: u16 = 0;

@@ -1,6 +1,6 @@
 //! Segments that are held ready: which a start keeps, and what becomes one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     log::{CLIENT, clean, close_writer, open, put, remove},
@@ -11,7 +11,7 @@ use crate::{
     mail::{
         Log, Settings,
         pace::Pace,
-        segment::SegmentNumber,
+        segment::{SegmentNumber, Stream},
         shelf::{Shelf as _, memory::Memory},
     },
 };
@@ -69,4 +69,20 @@ fn what_is_cleaned_and_has_another_size_is_removed() {
     assert_eq!(log.spares.count(), 0);
     // The copy lies in a segment of the new size.
     assert_eq!(log.files(), OTHER_SIZE.segment);
+}
+
+#[test]
+fn a_spare_that_comes_in_time_is_waited_for() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    let spare = log.spares.make(&shelf, SETTINGS.segment).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // If it comes before the wait begins, the same is true.
+            std::thread::sleep(Duration::from_millis(50));
+            log.spares.keep(spare);
+        });
+        assert!(log.spares.wait_for(Stream::Copies, Duration::from_secs(60)).is_some());
+    });
+    assert!(log.spares.wait_for(Stream::Copies, Duration::from_millis(1)).is_none());
 }

@@ -1,0 +1,72 @@
+//! Segments that are full get an index and a trailer, for which there is always room.
+
+use super::log::{CLIENT, kill, open, put};
+use crate::mail::{
+    Log,
+    pace::Pace,
+    scan,
+    segment::{BLOCK, SegmentId, Slot},
+    shelf::memory::Memory,
+};
+
+/// Makes spares, so that commits may fill a segment wholly.
+fn make_spares(log: &Log<Memory>) {
+    while log.spares.is_wanting() {
+        assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    }
+}
+
+fn is_sealed(log: &Log<Memory>, slot: Slot) -> bool {
+    let (file, seal, end) = {
+        let index = log.index();
+        let segment = index.segment(slot).unwrap();
+        (segment.file.clone(), segment.seal.clone(), segment.end)
+    };
+    scan::scan(file.as_ref(), &seal, end).unwrap().is_sealed
+}
+
+#[test]
+fn what_is_full_is_sealed_and_no_start_doubts_it() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, 0..3, 100);
+    let slot = log.writer.lock().unwrap().close().unwrap();
+    log.are_full(vec![slot]);
+    assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    assert!(is_sealed(&log, slot));
+    assert!(!kill(log, &shelf).was_unclean);
+}
+
+/// Of 16 blocks one is for the header, one for the index and one for the trailer.
+#[test]
+fn a_segment_that_is_full_to_its_last_block_is_sealed() {
+    let log = open(&Memory::of(1 << 30));
+    for number in 0..14 {
+        put(&log, CLIENT, [number], 100);
+        make_spares(&log);
+    }
+    let slot = log.index().segments().next().unwrap().0;
+    let (messages, end) = log.index().segment(slot).map(|segment| (segment.messages, segment.end)).unwrap();
+    assert_eq!((messages, end), (13, 14 * BLOCK));
+    assert!(is_sealed(&log, slot));
+}
+
+/// 63 entries fill a block of the index, so the next makes it longer.
+#[test]
+fn a_message_that_makes_the_index_longer_needs_room_for_that() {
+    let log = open(&Memory::of(1 << 30));
+    // Three frames of four blocks with 21 messages each.
+    put(&log, CLIENT, 0..63, 704);
+    let slot = log.index().segments().next().unwrap().0;
+    assert_eq!(log.index().segment(slot).unwrap().end, 13 * BLOCK);
+    make_spares(&log);
+    put(&log, CLIENT, [63], 100);
+    make_spares(&log);
+    assert_eq!(log.index().segment(slot).unwrap().messages, 63);
+    assert!(is_sealed(&log, slot));
+}
+
+#[test]
+fn no_two_segments_have_one_id() {
+    assert_ne!(SegmentId::random(), SegmentId::random());
+}
