@@ -75,7 +75,7 @@ fn is_blank_or_begun(block: &[u8; BLOCK as usize]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::segment::MAGIC;
+    use crate::mail::{segment::MAGIC, shelf::memory::Memory};
 
     /// A block of zeros, but for what its first and its last sector begin with, and one between them.
     fn block(first: &[u8], between: &[u8], last: &[u8]) -> [u8; BLOCK as usize] {
@@ -95,5 +95,16 @@ mod tests {
         assert!(!is_blank_or_begun(&block(MAGIC, b"", b"hash")));
         assert!(!is_blank_or_begun(&block(MAGIC, b"x", b"")));
         assert!(!is_blank_or_begun(&block(b"", b"x", b"")));
+    }
+
+    #[test]
+    fn a_file_without_room_for_a_frame_is_damaged() {
+        let shelf = Memory::of(1 << 30);
+        for (blocks, is_spare) in [(0, false), (1, false), (2, false), (3, true), (4, true)] {
+            shelf.set_bytes(&SegmentNumber(1).name(), &vec![0; blocks * BLOCK as usize]);
+            let found = identify(&shelf, SegmentNumber(1)).unwrap();
+            assert_eq!(matches!(found, Identified::Spare(_)), is_spare, "{blocks} blocks");
+            assert_eq!(matches!(found, Identified::Damaged), !is_spare, "{blocks} blocks");
+        }
     }
 }

@@ -19,6 +19,7 @@ const SECTOR: usize = 512;
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     disk: Arc<Mutex<Disk>>,
+    at_read: AtRead,
 }
 
 /// An open file.
@@ -26,6 +27,17 @@ pub(crate) struct Memory {
 pub(crate) struct MemoryFile {
     id: u64,
     disk: Arc<Mutex<Disk>>,
+    at_read: AtRead,
+}
+
+/// What happens once before the next read.
+#[derive(Clone, Default)]
+struct AtRead(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+
+impl std::fmt::Debug for AtRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtRead")
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -86,7 +98,7 @@ pub(crate) enum End {
 
 impl Memory {
     pub(crate) fn of(free: u64) -> Self {
-        Self { disk: Arc::new(Mutex::new(Disk { free, ..Disk::default() })) }
+        Self { disk: Arc::new(Mutex::new(Disk { free, ..Disk::default() })), at_read: AtRead::default() }
     }
 
     /// Has the call of this number, counted from now on, go wrong.
@@ -98,6 +110,11 @@ impl Memory {
     /// Has the next reads go wrong.
     pub(crate) fn plan_reads(&self, reads: &[BadRead]) {
         self.disk.lock().unwrap().bad_reads = reads.iter().copied().collect();
+    }
+
+    /// Has this happen just before the next read, as another thread might do it.
+    pub(crate) fn at_next_read(&self, happens: impl FnOnce() + Send + 'static) {
+        *self.at_read.0.lock().unwrap() = Some(Box::new(happens));
     }
 
     /// Calls so far.
@@ -122,7 +139,7 @@ impl Memory {
 
     /// Another shelf with the same on it.
     pub(crate) fn copy(&self) -> Self {
-        Self { disk: Arc::new(Mutex::new(self.disk.lock().unwrap().clone())) }
+        Self { disk: Arc::new(Mutex::new(self.disk.lock().unwrap().clone())), at_read: AtRead::default() }
     }
 
     /// What is in a file.
@@ -247,13 +264,13 @@ impl Shelf for Memory {
         let zeros = vec![0; usize::try_from(len).unwrap()];
         disk.files.insert(id, Data { cache: zeros.clone(), medium: zeros, dirty: BTreeSet::new() });
         disk.names.insert(name.to_owned(), id);
-        Ok(MemoryFile { id, disk: Arc::clone(&self.disk) })
+        Ok(MemoryFile { id, disk: Arc::clone(&self.disk), at_read: self.at_read.clone() })
     }
 
     fn open(&self, name: &str) -> io::Result<MemoryFile> {
         let disk = self.disk.lock().unwrap();
         let id = *disk.names.get(name).ok_or(Errno::ENOENT)?;
-        Ok(MemoryFile { id, disk: Arc::clone(&self.disk) })
+        Ok(MemoryFile { id, disk: Arc::clone(&self.disk), at_read: self.at_read.clone() })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -297,6 +314,10 @@ impl Shelf for Memory {
 
 impl SegmentFile for MemoryFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let happens = self.at_read.0.lock().unwrap().take();
+        if let Some(happens) = happens {
+            happens();
+        }
         let mut disk = self.disk.lock().unwrap();
         match disk.bad_reads.pop_front() {
             Some(BadRead::Fails) => return Err(Errno::EIO.into()),

@@ -184,6 +184,19 @@ fn a_body_is_looked_for_until_it_was_missed_twice_at_one_place() {
     shelf.plan_reads(&[]);
 }
 
+#[test]
+fn a_message_that_is_removed_while_it_is_read_is_not_missing() {
+    let shelf = Memory::of(1 << 30);
+    let mail = interface(&shelf);
+    put(&mail.log, CLIENT, [0, 1], 1_000);
+    let log = Arc::clone(&mail.log);
+    shelf.at_next_read(move || remove(&log, CLIENT, [0]));
+    shelf.plan_reads(&[BadRead::Fails]);
+    let page = mail.peek(&CLIENT, EVERYTHING, PageLimit { messages: 9, bytes: 9_999 });
+    assert_eq!(page.messages.iter().map(|(number, _)| number.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(page.unreadable, []);
+}
+
 /// A body of 1,000 bytes takes 128 bytes more, and so does each inbox.
 #[test]
 fn what_is_alive_counts_with_its_entries_and_what_is_stuck() {

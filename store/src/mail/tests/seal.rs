@@ -67,6 +67,19 @@ fn a_message_that_makes_the_index_longer_needs_room_for_that() {
 }
 
 #[test]
+fn a_start_knows_where_what_was_written_ends() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, 0..3, 1_000);
+    log.close();
+    let end = |log: &Log<Memory>| log.index().segments().next().unwrap().1.end;
+    let written = end(&log);
+    assert_eq!(written, 2 * BLOCK);
+    drop(log);
+    assert_eq!(end(&open(&shelf)), written);
+}
+
+#[test]
 fn no_two_segments_have_one_id() {
     assert_ne!(SegmentId::random(), SegmentId::random());
 }

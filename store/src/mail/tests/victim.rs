@@ -1,6 +1,6 @@
 //! Which segment is cleaned next, by what the index knows of them.
 
-use super::log::{CLIENT, close_writer, open, put};
+use super::log::{CLIENT, close_writer, open, put, remove};
 use crate::{
     clock,
     mail::{
@@ -87,6 +87,31 @@ fn what_is_dead_for_a_week_goes_if_a_tenth_is_dead() {
     }
     set(9_500, now - WEEK - 1_000, 10_000);
     assert_eq!(log.victim(Need::Room), None, "age makes no room");
+}
+
+#[test]
+fn facts_that_are_not_needed_any_more_count_no_longer() {
+    let log = open(&Memory::of(1 << 30));
+    put(&log, CLIENT, [0, 1], 1_000);
+    let older = close_writer(&log);
+    remove(&log, CLIENT, [0]);
+    let facts = close_writer(&log);
+    put(&log, CLIENT, [2], 1_000);
+    let open = log.writer.lock().unwrap().slot().unwrap();
+    // As if far more had been needed when it was written than the one fact that the older segment still needs.
+    let set = |slot, alive, kept| {
+        let mut index = log.index_mut();
+        let segment = index.segment_mut(slot).unwrap();
+        (segment.alive, segment.kept) = (alive, kept);
+    };
+    set(older, LEN, 0);
+    for (alive, expected) in [(0, Some(facts)), (58_982 - 128, Some(facts)), (58_983 - 128, None)] {
+        set(facts, alive, LEN);
+        assert_eq!(log.victim(Need::Room), expected, "{alive} bytes are alive");
+        assert_eq!(log.index().segment(facts).unwrap().kept, 128);
+    }
+    set(open, 0, LEN);
+    assert_eq!(log.victim(Need::Room), None, "a segment that is open is not cleaned");
 }
 
 #[test]
