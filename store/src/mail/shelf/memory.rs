@@ -32,7 +32,9 @@ pub(crate) struct MemoryFile {
 
 /// What happens once before the next read.
 #[derive(Clone, Default)]
-struct AtRead(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+struct AtRead(Arc<Mutex<Option<Happening>>>);
+
+type Happening = Box<dyn FnOnce() + Send>;
 
 impl std::fmt::Debug for AtRead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

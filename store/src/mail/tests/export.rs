@@ -1,6 +1,6 @@
 //! Inboxes that are read page by page, for a backup.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use ipc::ingress_store::Ack;
 use session_ipc::Sequence;
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     counters::StoreCounters,
     mail::{
-        MailLog, Settings,
+        MailLog, Settings, TakenOver,
         shelf::memory::{BadRead, Memory},
     },
     mailbox::MailBatch,
@@ -71,4 +71,22 @@ fn a_message_that_cannot_be_read_is_left_out() {
     shelf.plan_reads(&[BadRead::Fails; 9]);
     let (page, next) = mail.export(&CLIENT, Sequence(0));
     assert!(page.is_empty() && next == Some(Sequence(1)));
+}
+
+/// On a real directory.
+#[test]
+fn what_is_taken_over_is_there_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = OwnedFd::from(std::fs::File::open(folder.path()).unwrap());
+    let mail = MailLog::open(directory, SETTINGS, Arc::new(StoreCounters::default()), Duration::ZERO).unwrap();
+    let message = |number| TakenOver {
+        client: CLIENT,
+        number: Sequence(number),
+        arrival: 7,
+        ack: Ack::Owed,
+        body: vec![7; 100].into(),
+    };
+    assert_eq!(mail.take_over(&[message(3), message(4)]).unwrap(), 2);
+    let (page, _) = mail.export(&CLIENT, Sequence(0));
+    assert_eq!(page.iter().map(|message| message.number.0).collect::<Vec<_>>(), [3, 4]);
 }

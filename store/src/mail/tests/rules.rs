@@ -155,6 +155,23 @@ fn an_unknown_inbox_begins_behind_all_that_were_forgotten() {
 }
 
 #[test]
+fn what_was_removed_just_before_a_kill_stays_removed() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, 0..2, 1_000);
+    let slot = log.writer.lock().unwrap().close().unwrap();
+    log.are_full(vec![slot]);
+    // Sealed: not in doubt at the next start.
+    assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    remove(&log, CLIENT, [0]);
+    // The segment with the fact is in doubt at the first start, and gone at the second.
+    let log = kill(log, &shelf);
+    assert_eq!(numbers(&log, CLIENT), [1]);
+    let log = kill(log, &shelf);
+    assert_eq!(numbers(&log, CLIENT), [1]);
+}
+
+#[test]
 fn after_an_unclean_end_every_number_leaps() {
     let shelf = Memory::of(1 << 30);
     let log = open(&shelf);

@@ -1,11 +1,13 @@
 //! Segments that are full get an index and a trailer, for which there is always room.
 
-use super::log::{CLIENT, kill, open, put};
+use std::sync::atomic::Ordering;
+
+use super::log::{CLIENT, kill, numbers, open, put};
 use crate::mail::{
     Log,
     pace::Pace,
     scan,
-    segment::{BLOCK, SegmentId, Slot},
+    segment::{BLOCK, SegmentId, SegmentNumber, Slot},
     shelf::memory::Memory,
 };
 
@@ -77,6 +79,27 @@ fn a_start_knows_where_what_was_written_ends() {
     assert_eq!(written, 2 * BLOCK);
     drop(log);
     assert_eq!(end(&open(&shelf)), written);
+}
+
+/// Three frames of a block each lie in front of the index.
+#[test]
+fn without_its_index_a_sealed_segment_is_read_from_head_to_head() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    (0..3).for_each(|number| put(&log, CLIENT, [number], 100));
+    log.close();
+    drop(log);
+    for (damaged_blocks, damages, found) in
+        [(&[3][..], 0, &[0, 1, 2][..]), (&[4], 0, &[0, 1, 2]), (&[3, 4], 1, &[0, 1])]
+    {
+        let shelf = shelf.copy();
+        for block in damaged_blocks {
+            shelf.flip(&SegmentNumber(1).name(), block * BLOCK as usize + 20);
+        }
+        let log = open(&shelf);
+        assert_eq!(numbers(&log, CLIENT), found, "{damaged_blocks:?}");
+        assert_eq!(log.counters.mail_damaged.load(Ordering::Relaxed), damages, "{damaged_blocks:?}");
+    }
 }
 
 #[test]
