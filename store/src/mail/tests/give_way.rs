@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::log::open;
+use super::log::{make_spares, open};
 use crate::mail::{
     Log,
     pace::{PIECE, Pace},
@@ -23,9 +23,7 @@ fn waits(log: &Log<Memory>, need: Need, pace: &mut Pace) -> Duration {
 #[test]
 fn without_need_pieces_come_at_the_pace_and_with_need_at_once() {
     let log = open(&Memory::of(1 << 30));
-    while log.spares.is_wanting() {
-        assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
-    }
+    make_spares(&log);
     let pace = &mut Pace::new(0);
     // The first costs nothing, each other a quarter of a second.
     waits(&log, Need::Order, pace);

@@ -25,6 +25,13 @@ pub(super) const ALL: PageLimit = PageLimit { messages: usize::MAX, bytes: usize
 pub(super) const CLIENT: ClientAddress = ClientAddress([1; 32]);
 pub(super) const OTHER: ClientAddress = ClientAddress([2; 32]);
 
+/// One of many clients, in the order of the numbers.
+pub(super) fn client(number: u16) -> ClientAddress {
+    let mut client = ClientAddress([3; 32]);
+    client.0[..2].copy_from_slice(&number.to_be_bytes());
+    client
+}
+
 pub(super) fn open(shelf: &Memory) -> Log<Memory> {
     Log::open(shelf.clone(), SETTINGS, Arc::new(StoreCounters::default()), 1).unwrap()
 }
@@ -62,6 +69,21 @@ pub(super) fn close_writer(log: &Log<Memory>) -> Slot {
 pub(super) fn close_copier(log: &Log<Memory>) {
     let slot = log.copier.lock().unwrap().close().unwrap();
     log.index_mut().segment_mut(slot).unwrap().state = State::Closed;
+}
+
+/// The segment that is open for commits is full, and sealed by the cleaning: no start doubts it.
+pub(super) fn seal_writer(log: &Log<Memory>) -> Slot {
+    let slot = log.writer.lock().unwrap().close().unwrap();
+    log.are_full(vec![slot]);
+    assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    slot
+}
+
+/// Has the cleaning do its chores until it holds both spares, so that commits may fill a segment wholly.
+pub(super) fn make_spares(log: &Log<Memory>) {
+    while log.spares.is_wanting() {
+        assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    }
 }
 
 pub(super) fn clean(log: &Log<Memory>, slot: Slot) {

@@ -6,7 +6,10 @@ use ipc::ingress_store::Ack;
 use session_ipc::Sequence;
 use wire::address::ClientAddress;
 
-use super::{log::close_writer, world::SETTINGS};
+use super::{
+    log::{client, close_writer},
+    world::SETTINGS,
+};
 use crate::{
     counters::StoreCounters,
     mail::{
@@ -23,12 +26,6 @@ fn mail(shelf: &Memory) -> MailLog<Memory> {
     // Room for the entries of more inboxes than are looked at in one go.
     let settings = Settings { segment: 4 * 1024 * 1024, most: 64 * 1024 * 1024, ..SETTINGS };
     MailLog::on(shelf.clone(), settings, Arc::new(StoreCounters::default()), Duration::from_millis(1)).unwrap()
-}
-
-fn client(number: u16) -> ClientAddress {
-    let mut client = ClientAddress([3; 32]);
-    client.0[..2].copy_from_slice(&number.to_be_bytes());
-    client
 }
 
 /// Puts messages of these sizes, at this millisecond.

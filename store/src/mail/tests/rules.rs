@@ -6,7 +6,9 @@ use nix::errno::Errno;
 use rand::{SeedableRng as _, rngs::StdRng};
 use session_ipc::Sequence;
 
-use super::log::{ALL, CLIENT, OTHER, clean, close_copier, close_writer, kill, numbers, open, put, remove};
+use super::log::{
+    ALL, CLIENT, OTHER, clean, close_copier, close_writer, kill, numbers, open, put, remove, seal_writer,
+};
 use crate::{
     mail::{
         Log, TakenOver,
@@ -159,10 +161,7 @@ fn what_was_removed_just_before_a_kill_stays_removed() {
     let shelf = Memory::of(1 << 30);
     let log = open(&shelf);
     put(&log, CLIENT, 0..2, 1_000);
-    let slot = log.writer.lock().unwrap().close().unwrap();
-    log.are_full(vec![slot]);
-    // Sealed: not in doubt at the next start.
-    assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    seal_writer(&log);
     remove(&log, CLIENT, [0]);
     // The segment with the fact is in doubt at the first start, and gone at the second.
     let log = kill(log, &shelf);

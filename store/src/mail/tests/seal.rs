@@ -2,21 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use super::log::{CLIENT, kill, numbers, open, put};
+use super::log::{CLIENT, kill, make_spares, numbers, open, put, seal_writer};
 use crate::mail::{
-    Log,
-    pace::Pace,
-    scan,
+    Log, scan,
     segment::{BLOCK, SegmentId, SegmentNumber, Slot},
     shelf::memory::Memory,
 };
-
-/// Makes spares, so that commits may fill a segment wholly.
-fn make_spares(log: &Log<Memory>) {
-    while log.spares.is_wanting() {
-        assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
-    }
-}
 
 fn is_sealed(log: &Log<Memory>, slot: Slot) -> bool {
     let (file, seal, end) = {
@@ -32,9 +23,7 @@ fn what_is_full_is_sealed_and_no_start_doubts_it() {
     let shelf = Memory::of(1 << 30);
     let log = open(&shelf);
     put(&log, CLIENT, 0..3, 100);
-    let slot = log.writer.lock().unwrap().close().unwrap();
-    log.are_full(vec![slot]);
-    assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
+    let slot = seal_writer(&log);
     assert!(is_sealed(&log, slot));
     assert!(!kill(log, &shelf).was_unclean);
 }

@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    log::{CLIENT, clean, close_writer, open, put, remove},
+    log::{CLIENT, clean, close_writer, make_spares, open, put, remove},
     world::SETTINGS,
 };
 use crate::{
     counters::StoreCounters,
     mail::{
         Log, Settings,
-        pace::Pace,
         segment::{SegmentNumber, Stream},
         shelf::{Shelf as _, memory::Memory},
     },
@@ -47,9 +46,7 @@ fn what_is_cleaned_becomes_a_spare_if_one_is_wanted() {
     assert_eq!((log.spares.count(), log.files()), (0, 2 * SETTINGS.segment));
     clean(&log, first);
     assert_eq!((log.spares.count(), log.files()), (1, 2 * SETTINGS.segment));
-    while log.spares.is_wanting() {
-        assert!(log.clean_up(&mut Pace::unlimited()).unwrap());
-    }
+    make_spares(&log);
     let files = log.files();
     let second = close_writer(&log);
     clean(&log, second);
