@@ -165,7 +165,7 @@ impl FrameBuffer {
     }
 
     /// Makes a frame whose entries are these bytes, whatever they say.
-    #[cfg(feature = "found-records")]
+    #[cfg(any(test, feature = "found-records"))]
     pub(super) fn raw(&mut self, seal: &Seal, header: FrameHeader, entries: &[u8]) {
         let start = self.bytes.len();
         self.bytes.resize(start + HEADER, 0);

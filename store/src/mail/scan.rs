@@ -133,7 +133,7 @@ fn hop(file: &impl SegmentFile, seal: &Seal, end: u64) -> io::Result<Found> {
 
 /// Looks for a later frame of the segment, at every block. If there is one, the blocks before it are damaged, and not the end.
 fn next_frame(file: &impl SegmentFile, seal: &Seal, from: u64, end: u64, ordinal: u32) -> io::Result<Option<u64>> {
-    const PIECE: u64 = 1024 * 1024;
+    const PIECE: u64 = 256 * BLOCK;
     let mut piece = Vec::new();
     let mut at = from;
     while at < end {

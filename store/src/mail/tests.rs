@@ -13,6 +13,7 @@ mod interface;
 mod log;
 mod measure;
 mod rules;
+mod scan;
 mod seal;
 mod segments;
 mod spares;

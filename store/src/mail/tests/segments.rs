@@ -130,6 +130,22 @@ fn a_segment_that_is_damaged_gets_no_index() {
 }
 
 #[test]
+fn a_start_removes_only_segments_in_which_nothing_is_alive() {
+    let shelf = Memory::of(1 << 30);
+    let log = open(&shelf);
+    put(&log, CLIENT, [0], 100);
+    put(&log, CLIENT, [1], 100);
+    let name = SegmentNumber(1).name();
+    // The second message is in doubt and is copied. The first is not, and stays where it is.
+    let log = kill(log, &shelf);
+    assert!(shelf.list().unwrap().contains(&name));
+    remove(&log, CLIENT, [0]);
+    let log = kill(log, &shelf);
+    assert!(!shelf.list().unwrap().contains(&name));
+    assert_eq!(numbers(&log, CLIENT), [1]);
+}
+
+#[test]
 fn with_as_many_segments_as_there_can_be_nothing_breaks() {
     let shelf = Memory::of(1 << 30);
     let log = open(&shelf);
