@@ -66,10 +66,15 @@ impl Made {
 
     /// What is found in the segment, with blocks of zeros behind what was appended.
     fn found(&self) -> Found {
+        let bytes = [&self.bytes[..], &[0; 4 * BLOCK_LEN]].concat();
+        self.found_in(&bytes, bytes.len() - BLOCK_LEN)
+    }
+
+    /// What is found in the first bytes of a file.
+    fn found_in(&self, file: &[u8], end: usize) -> Found {
         let shelf = Memory::of(0);
-        shelf.set_bytes("x", &[&self.bytes[..], &[0; 4 * BLOCK_LEN]].concat());
-        let file = shelf.open("x").unwrap();
-        scan(&file, &self.seal, (self.bytes.len() + 3 * BLOCK_LEN) as u64).unwrap()
+        shelf.set_bytes("x", file);
+        scan(&shelf.open("x").unwrap(), &self.seal, end as u64).unwrap()
     }
 }
 
@@ -89,6 +94,23 @@ fn what_is_behind_the_frames_is_free() {
     let found = made.found();
     assert_eq!(numbers(&found), [1, 2]);
     assert_eq!((found.end, found.is_torn, found.holes.len()), (made.bytes.len() as u64, false, 0));
+}
+
+#[test]
+fn frames_are_read_up_to_the_end_and_no_further() {
+    let mut made = Made::new();
+    made.mail(1, 100);
+    for len in [100, 2 * BLOCK_LEN] {
+        let at = made.mail(2, len);
+        let end = made.bytes.len();
+        // The file was cut off behind its frames.
+        let found = made.found_in(&made.bytes, end);
+        assert_eq!((numbers(&found), found.end, found.is_torn), (vec![1, 2], end as u64, false), "{len}");
+        // The second frame is being written.
+        let found = made.found_in(&made.bytes, at);
+        assert_eq!((numbers(&found), found.end, found.is_torn), (vec![1], at as u64, false), "{len}");
+        made.bytes.truncate(at);
+    }
 }
 
 #[test]
@@ -124,7 +146,7 @@ fn frames_that_were_begun_at_the_end_are_no_damage() {
 #[test]
 fn bytes_of_no_frame_at_the_end_are_no_torn_write() {
     let mut made = Made::new();
-    let frame = made.mail(1, 100);
+    made.mail(1, 100);
     let end = made.bytes.len() as u64;
     let other = Seal::new(SegmentId([6; 16]), SegmentNumber(1));
     let mut of_another_segment = FrameBuffer::default();
@@ -132,11 +154,20 @@ fn bytes_of_no_frame_at_the_end_are_no_torn_write() {
     made.append(&of_another_segment);
     let found = made.found();
     assert_eq!((numbers(&found), found.end, found.is_torn, found.holes.len()), (vec![1], end, false, 0));
-    // A block that stands twice, as a disk may leave it that wrote to a wrong place, is no later frame either.
-    let twice = made.bytes[frame..frame + BLOCK_LEN].to_vec();
-    made.bytes.extend_from_slice(&twice);
-    let found = made.found();
-    assert_eq!((numbers(&found), found.end, found.is_torn, found.holes.len()), (vec![1], end, false, 0));
+}
+
+/// A disk that wrote to a wrong place may leave one.
+#[test]
+fn a_frame_that_stands_twice_is_read_once() {
+    for blocks_between in [0, 1] {
+        let mut made = Made::new();
+        let frame = made.mail(1, 100);
+        let end = made.bytes.len();
+        made.bytes.resize(end + blocks_between * BLOCK_LEN, 0);
+        made.bytes.extend_from_within(frame..end);
+        let found = made.found();
+        assert_eq!((numbers(&found), found.end, found.holes.len()), (vec![1], end as u64, 0), "{blocks_between}");
+    }
 }
 
 #[test]
