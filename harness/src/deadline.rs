@@ -13,6 +13,9 @@ pub const TEST: Duration = Duration::from_secs(150);
 /// The pause between two looks at something that cannot be awaited, such as a foreign process.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// The pause between two attempts.
+const BEFORE_RETRY: Duration = Duration::from_millis(100);
+
 /// Awaits `event`, but no longer than [`SOON`].
 ///
 /// # Errors
@@ -42,6 +45,24 @@ pub async fn until(limit: Duration, what: &str, mut condition: impl FnMut() -> b
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
+}
+
+/// Attempts again and again until it succeeds: after a fault a gateway may refuse for a while. Begins no attempt after [`SOON`], and drops
+/// none in its middle, since a login may have brought mail by then; so an attempt needs time limits of its own.
+///
+/// # Errors
+/// The last attempt's; the text names `what` was awaited.
+pub async fn at_last<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let end = tokio::time::Instant::now() + SOON;
+    loop {
+        match attempt().await {
+            Err(error) if tokio::time::Instant::now() >= end => {
+                return Err(error).with_context(|| format!("waited {SOON:?} for {what}"));
+            }
+            Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
+            done => return done,
+        }
+    }
 }
 
 /// Runs a whole test within [`TEST`].

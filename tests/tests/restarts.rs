@@ -291,15 +291,7 @@ impl Play {
 
 /// A client that hung up a moment ago may still count as connected for as long as it takes to notice.
 async fn authenticate(credentials: &Credentials, clients: SocketAddr) -> Result<Client> {
-    let retry = async {
-        loop {
-            match credentials.authenticate(clients).await {
-                Ok(client) => return client,
-                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
-            }
-        }
-    };
-    deadline::soon("a client to be let in", retry).await
+    deadline::at_last("a client to be let in", || credentials.authenticate(clients)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,24 +24,12 @@ async fn register(scene: &Scene, era: Era) -> Result<Client<Account>> {
 
 /// Logs in, however often it takes: the first attempt may be the one that finds out that the disk is full.
 async fn log_in(scene: &Scene, account: &Account) -> Result<Client<Account>> {
-    until_let_in(|| Client::log_in(account, scene.gateway.clients)).await
+    deadline::at_last("a client to be let in", || Client::log_in(account, scene.gateway.clients)).await
 }
 
 /// Registers, however often it takes: another attempt may find another thread whose first sync fails.
 async fn register_at_last(scene: &Scene, era: Era) -> Result<Client<Account>> {
-    until_let_in(|| register(scene, era)).await
-}
-
-async fn until_let_in(attempt: impl AsyncFn() -> Result<Client<Account>>) -> Result<Client<Account>> {
-    let attempts = async {
-        loop {
-            match attempt().await {
-                Ok(client) => return client,
-                Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
-            }
-        }
-    };
-    deadline::soon("a client to be let in", attempts).await
+    deadline::at_last("a client to be registered", || register(scene, era)).await
 }
 
 /// Sends until a packet is acknowledged.

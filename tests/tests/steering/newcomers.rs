@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::{
-    client::{Client, Credentials},
     deadline::{self, bounded},
     mixnode::MixSender,
     scene::Scene,
@@ -35,7 +34,8 @@ async fn no_newcomers_get_in_and_mail_flows_on() -> Result<()> {
         ensure!(client.credentials.authenticate(scene.gateway.clients).await.is_err(), "a client came back");
 
         told(&scene.gateway.home, "resume", &[]).await?;
-        let mut client = until_let_in(&client.credentials, &scene).await?;
+        let again = || client.credentials.authenticate(scene.gateway.clients);
+        let mut client = deadline::at_last("a client to be let in", again).await?;
         let packet = scene.send(client.address(), PacketSize::Regular).await?;
         ensure!(client.next_message().await? == packet.message);
 
@@ -60,17 +60,4 @@ async fn until_refused(scene: &Scene) -> Result<()> {
         anyhow::Ok(())
     };
     deadline::soon("a newcomer to be refused", refused).await?
-}
-
-/// Attempts to get in until it is let in.
-async fn until_let_in(credentials: &Credentials, scene: &Scene) -> Result<Client> {
-    let let_in = async {
-        loop {
-            if let Ok(client) = credentials.authenticate(scene.gateway.clients).await {
-                return client;
-            }
-            tokio::time::sleep(PACE).await;
-        }
-    };
-    deadline::soon("a client to be let in", let_in).await
 }

@@ -30,16 +30,6 @@ const BEFORE_RETRY: Duration = Duration::from_millis(100);
 /// Mail that is there comes within this.
 const MAIL: Duration = Duration::from_millis(300);
 
-/// What a client that logs in is told.
-#[derive(Debug)]
-enum Answer {
-    /// Its mail may be with it already, and proved: only who takes that from it knows what was delivered.
-    Yes(Box<Client<Account>>),
-    No,
-    /// Not now.
-    Later,
-}
-
 impl Sut {
     /// Kills a worker at some moment of a registration, and right after its end if that comes first.
     pub(crate) async fn kill_in_registration(&mut self, worker: &str, after: Duration) -> Result<Effect> {
@@ -50,7 +40,7 @@ impl Sut {
         let registration = Client::register_in(era, &identity, clients, &gateway_identity);
         let Ok(client) = self.kill_during(victim, after, registration).await? else {
             self.wait_for_all().await?;
-            self.register_sometime(era, &identity).await?;
+            self.register_at_last(era, &identity).await?;
             return Ok(Effect::Done("it was not told, and could register again".into()));
         };
         let account = client.credentials.clone();
@@ -83,7 +73,7 @@ impl Sut {
             }
             self.look_for_mail(client, &mail).await?;
         } else {
-            let mut client = self.register_sometime(era, &identity).await?;
+            let mut client = self.register_at_last(era, &identity).await?;
             if let Ok(Ok(Some(_))) = tokio::time::timeout(MAIL, client.next_message_or_end()).await {
                 self.log_oracle.note(format!("mail of a client of {era} that was forgotten came to its successor"));
             }
@@ -118,41 +108,22 @@ impl Sut {
     async fn register_extra_client(&mut self, era: Era) -> Result<ClientModel> {
         self.next_extra_client += 1;
         let who = (self.next_extra_client, era, Manner::Online);
-        let registered = async {
-            loop {
-                let (addrs, identity) = (*self.addrs.borrow(), self.gateway.identity);
-                // A gateway after a fault may refuse for a while.
-                match ClientModel::register(who, addrs, &identity, self.oracle.clone()).await {
-                    Ok(client_model) => return client_model,
-                    Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
-                }
-            }
-        };
-        deadline::soon("a client to be registered", registered).await
+        deadline::at_last("a client to be registered", async || {
+            let (addrs, identity) = (*self.addrs.borrow(), self.gateway.identity);
+            ClientModel::register(who, addrs, &identity, self.oracle.clone()).await
+        })
+        .await
     }
 
-    async fn register_sometime(&self, era: Era, identity: &Identity) -> Result<Client<Account>> {
-        let registered = async {
-            loop {
-                match Client::register_in(era, identity, self.gateway.clients, &self.gateway.identity).await {
-                    Ok(client) => return client,
-                    Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
-                }
-            }
-        };
-        deadline::soon("a client to be registered again", registered).await
+    async fn register_at_last(&self, era: Era, identity: &Identity) -> Result<Client<Account>> {
+        deadline::at_last("a client to be registered again", || {
+            Client::register_in(era, identity, self.gateway.clients, &self.gateway.identity)
+        })
+        .await
     }
 
-    async fn log_in_sometime(&self, account: &Account) -> Result<Client<Account>> {
-        let let_in = async {
-            loop {
-                match Client::log_in(account, self.gateway.clients).await {
-                    Ok(client) => return client,
-                    Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
-                }
-            }
-        };
-        deadline::soon("a client to be let in again", let_in).await
+    async fn log_in_at_last(&self, account: &Account) -> Result<Client<Account>> {
+        deadline::at_last("a client to be let in again", || Client::log_in(account, self.gateway.clients)).await
     }
 
     /// Sends some, and returns those that are acknowledged.
@@ -172,30 +143,23 @@ impl Sut {
 
     /// The client if it is let in, once the gateway has made up its mind.
     async fn let_in_or_refused(&self, account: &Account) -> Result<Option<Client<Account>>> {
-        let decided = async {
-            loop {
-                match self.ask_to_be_let_in(account).await {
-                    Ok(Answer::Yes(client)) => return Some(*client),
-                    Ok(Answer::No) => return None,
-                    Ok(Answer::Later) | Err(_) => tokio::time::sleep(BEFORE_RETRY).await,
-                }
-            }
-        };
-        deadline::soon("a client to be let in or refused", decided).await
+        deadline::at_last("a client to be let in or refused", || self.ask_to_be_let_in(account)).await
     }
 
-    async fn ask_to_be_let_in(&self, account: &Account) -> Result<Answer> {
+    /// Fails if it is told neither, for now.
+    async fn ask_to_be_let_in(&self, account: &Account) -> Result<Option<Client<Account>>> {
         const NO: [&str; 2] = ["the client is not registered", "failed to verify"];
         let mut connection = Connection::open(self.gateway.clients).await?;
         connection.send_text(account.login_text()).await?;
         let answer = connection.next_text().await?;
         Ok(match answer.parse() {
             Ok(GatewayResponse::Authenticate { status: true, .. }) => {
-                Answer::Yes(Box::new(Client::new(account.clone(), connection)))
+                // Its mail may be with it already, and proved: only who takes that from it knows what was delivered.
+                Some(Client::new(account.clone(), connection))
             }
-            Ok(GatewayResponse::Authenticate { status: false, .. }) => Answer::No,
-            _ if NO.iter().any(|words| answer.contains(words)) => Answer::No,
-            _ => Answer::Later,
+            Ok(GatewayResponse::Authenticate { status: false, .. }) => None,
+            _ if NO.iter().any(|words| answer.contains(words)) => None,
+            _ => bail!("neither let in nor refused: {answer}"),
         })
     }
 
@@ -210,7 +174,7 @@ impl Sut {
                     missing.retain(|packet| packet.message != message);
                 } else {
                     tokio::time::sleep(BEFORE_RETRY).await;
-                    client = self.log_in_sometime(&account).await?;
+                    client = self.log_in_at_last(&account).await?;
                 }
             }
             Ok::<_, anyhow::Error>(())
