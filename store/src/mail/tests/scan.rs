@@ -2,8 +2,8 @@
 
 use ipc::ingress_store::Ack;
 use session_ipc::Sequence;
-use wire::address::ClientAddress;
 
+use super::log::CLIENT;
 use crate::mail::{
     entry::{ENTRY, Fact, Put},
     frame::{FrameBuffer, FrameHeader, HEADER, Kind},
@@ -13,7 +13,6 @@ use crate::mail::{
 };
 
 const BLOCK_LEN: usize = BLOCK as usize;
-const CLIENT: ClientAddress = ClientAddress([1; 32]);
 
 /// A segment in the making.
 struct Made {
@@ -49,13 +48,12 @@ impl Made {
     }
 
     /// Appends a frame of which only the first block came to the medium, though its head is longer.
-    fn begun(&mut self, ordinal: u32) -> usize {
+    fn begun(&mut self, ordinal: u32) {
         let entries = vec![1; 2 * BLOCK_LEN];
         let mut frame = FrameBuffer::default();
         frame.raw(&self.seal, Self::header(ordinal, Kind::Mail), &entries);
         let at = self.append(&frame);
         self.bytes[at + BLOCK_LEN..].fill(0);
-        at
     }
 
     fn append(&mut self, frame: &FrameBuffer) -> usize {
